@@ -1,0 +1,1 @@
+"""Experiment settings: values only, one file per experiment."""

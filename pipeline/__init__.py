@@ -1,0 +1,1 @@
+"""Turns raw images into verified TFRecord shards with an Apache Beam job."""

@@ -1,0 +1,319 @@
+"""The contract between the pipeline and the trainer: what a dataset directory is.
+
+A dataset directory holds TFRecord shards, the two JSON files by which TensorFlow
+Datasets loads them, `rejected.jsonl`, and `manifest.json`, which is written last:
+its presence means that the dataset is complete. The manifest lists every shard
+with its size and hash, and is itself sealed by the dataset digest.
+
+The trainer sees this module and nothing else of the pipeline. It imports neither
+Beam nor TensorFlow.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+SCHEMA_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+REJECTED_NAME = "rejected.jsonl"
+SPLITS = ("train", "validation", "test")
+
+# Storage type -> (scale, offset): stored * scale + offset lies in [-1, 1].
+IMAGE_DTYPES: Mapping[str, tuple[float, float]] = {
+    "float16": (1.0, 0.0),
+    "float32": (1.0, 0.0),
+    "uint8": (1.0 / 127.5, -1.0),
+}
+
+
+class DatasetError(ValueError):
+    """A dataset or its source is not what it should be; the text is for the user."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Feature:
+    """One feature of a record.
+
+    Attributes:
+        dtype: `string`, `int64`, or for the image its storage type.
+        shape: Static shape; `()` for a scalar.
+        names: What each element of the last axis is called, in order, where the
+            elements have names (the attributes of a face); else empty.
+    """
+
+    dtype: str
+    shape: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Checks that there are as many names as elements."""
+        if self.names and self.shape != (len(self.names),):
+            raise DatasetError(
+                f"a feature of shape {list(self.shape)} cannot have "
+                f"{len(self.names)} names"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardInfo:
+    """One TFRecord file: its name in the directory, and what it must contain."""
+
+    name: str
+    num_examples: int
+    num_bytes: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitInfo:
+    """The shards of a split, in order, and what was rejected on the way there."""
+
+    shards: tuple[ShardInfo, ...]
+    rejected: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def num_examples(self) -> int:
+        """Number of examples over all shards."""
+        return sum(shard.num_examples for shard in self.shards)
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of all shards in bytes."""
+        return sum(shard.num_bytes for shard in self.shards)
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """Everything that identifies a dataset.
+
+    Attributes:
+        name: Dataset name, the first part of every shard's file name.
+        settings: Every preprocessing setting, by flag name.
+        source_fingerprint: Hex sha256 of the keys, sizes and label files read.
+        features: By name; `key` (string scalar) and `image` always.
+        splits: By split name, in the order of `SPLITS`.
+        versions: Of the libraries that wrote it. Not part of the digest.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    source_fingerprint: str
+    features: Mapping[str, Feature]
+    splits: Mapping[str, SplitInfo]
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """`[height, width, channels]` of every image."""
+        return self.features["image"].shape
+
+    @property
+    def image_dtype(self) -> str:
+        """Storage type of the images, one of `IMAGE_DTYPES`."""
+        return self.features["image"].dtype
+
+    @property
+    def digest(self) -> str:
+        """Hex sha256 over everything but the versions: the dataset digest."""
+        return _digest(self._body())
+
+    def _body(self) -> dict[str, Any]:
+        scale, offset = IMAGE_DTYPES[self.image_dtype]
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "name": self.name,
+            "settings": dict(self.settings),
+            "source_fingerprint": self.source_fingerprint,
+            "image": {"scale": scale, "offset": offset},
+            "features": {
+                name: dataclasses.asdict(feature)
+                for name, feature in self.features.items()
+            },
+            "splits": {
+                name: {
+                    "num_examples": split.num_examples,
+                    "num_bytes": split.num_bytes,
+                    "rejected": dict(split.rejected),
+                    "shards": [dataclasses.asdict(shard) for shard in split.shards],
+                }
+                for name, split in self.splits.items()
+            },
+        }
+
+    def to_json(self) -> str:
+        """Returns the text of `manifest.json`."""
+        body = self._body()
+        sealed = {
+            "digest": _digest(body),
+            **body,
+            "versions": dict(self.versions),
+        }
+        return json.dumps(sealed, indent=1) + "\n"
+
+
+def parse_manifest(text: str, path: str | os.PathLike[str] = MANIFEST_NAME) -> Manifest:
+    """Returns the manifest that `text` holds.
+
+    Args:
+        text: The content of a `manifest.json`.
+        path: Where it was read, for error messages.
+
+    Raises:
+        DatasetError: If the text is not JSON, has another schema version, lacks a
+            field, has one of the wrong type, or does not match its own digest.
+    """
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{path} is not JSON: {error}") from error
+    version = body.get("schema_version") if isinstance(body, dict) else None
+    if version != SCHEMA_VERSION:
+        raise DatasetError(
+            f"{path} has schema version {version!r}, and this release reads "
+            f"{SCHEMA_VERSION}: prepare the dataset again with --overwrite"
+        )
+    try:
+        manifest = Manifest(
+            name=_typed(body["name"], str),
+            settings=_typed(body["settings"], dict),
+            source_fingerprint=_typed(body["source_fingerprint"], str),
+            features={
+                name: Feature(
+                    dtype=_typed(feature["dtype"], str),
+                    shape=tuple(_typed(size, int) for size in feature["shape"]),
+                    names=tuple(_typed(label, str) for label in feature["names"]),
+                )
+                for name, feature in _typed(body["features"], dict).items()
+            },
+            splits={
+                name: _parse_split(split)
+                for name, split in _typed(body["splits"], dict).items()
+            },
+            versions=_typed(body["versions"], dict),
+        )
+        if len(manifest.image_shape) != 3 or manifest.image_dtype not in IMAGE_DTYPES:
+            raise ValueError(f"an image feature like {manifest.features['image']}")
+        is_sealed = body["digest"] == manifest.digest
+        counts = {name: split["num_examples"] for name, split in body["splits"].items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DatasetError(
+            f"{path} is damaged ({type(error).__name__}: {error}): "
+            "prepare the dataset again with --overwrite"
+        ) from error
+    for name, split in manifest.splits.items():
+        if counts[name] != split.num_examples:
+            raise DatasetError(
+                f"{path} says {counts[name]} examples in split {name!r}, but its "
+                f"shards add up to {split.num_examples}: the manifest was changed "
+                "after it was written; prepare the dataset again with --overwrite"
+            )
+    if not is_sealed:
+        raise DatasetError(
+            f"{path} does not match its own digest: it was changed after it was "
+            "written; prepare the dataset again with --overwrite"
+        )
+    return manifest
+
+
+def load_manifest(dataset_dir: str | os.PathLike[str]) -> Manifest:
+    """Returns the manifest of the dataset in `dataset_dir`.
+
+    Raises:
+        DatasetError: If there is no complete dataset, or its manifest is damaged.
+    """
+    path = pathlib.Path(dataset_dir) / MANIFEST_NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        found = "is not finished" if path.parent.is_dir() else "does not exist"
+        raise DatasetError(
+            f"the dataset {path.parent} {found} (no {MANIFEST_NAME}): run "
+            f"python -m pipeline.prepare --output={path.parent}; it keeps the shards "
+            "that are there"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"cannot read {path}: {error}") from error
+    return parse_manifest(text, path)
+
+
+def check_shard_sizes(
+    manifest: Manifest, dataset_dir: str | os.PathLike[str], split: str
+) -> None:
+    """Checks that every shard of a split is there and has its size: O(shards).
+
+    Raises:
+        DatasetError: If the split is unknown, or a shard is missing or has another
+            size; the first one is named.
+    """
+    if split not in manifest.splits:
+        raise DatasetError(
+            f"no split {split!r} in {dataset_dir}: it has {', '.join(manifest.splits)}"
+        )
+    for shard in manifest.splits[split].shards:
+        path = pathlib.Path(dataset_dir) / shard.name
+        try:
+            num_bytes = path.stat().st_size
+        except OSError as error:
+            raise DatasetError(f"shard {path} cannot be read: {error}") from error
+        if num_bytes != shard.num_bytes:
+            raise DatasetError(
+                f"shard {path} has {num_bytes} bytes, and its manifest says "
+                f"{shard.num_bytes}: run pipeline.prepare again to restore it"
+            )
+
+
+def shard_name(name: str, split: str, index: int, num_shards: int) -> str:
+    """Returns a shard's file name, in the form that TensorFlow Datasets parses.
+
+    Raises:
+        DatasetError: If `name` is not a letter followed by letters, digits and
+            underscores, or the index is outside the split.
+
+    Example:
+        >>> shard_name("celeba", "train", 3, 64)
+        'celeba-train.tfrecord-00003-of-00064'
+    """
+    if not re.fullmatch(r"[a-zA-Z]\w*", name, re.ASCII):
+        raise DatasetError(
+            f"dataset name {name!r} must be a letter, then letters, digits and _"
+        )
+    if not 0 <= index < num_shards:
+        raise DatasetError(f"shard {index} is outside 0..{num_shards - 1}")
+    return f"{name}-{split}.tfrecord-{index:05d}-of-{num_shards:05d}"
+
+
+def _parse_split(split: Mapping[str, Any]) -> SplitInfo:
+    shards = tuple(
+        ShardInfo(
+            name=_typed(shard["name"], str),
+            num_examples=_typed(shard["num_examples"], int),
+            num_bytes=_typed(shard["num_bytes"], int),
+            sha256=_typed(shard["sha256"], str),
+        )
+        for shard in split["shards"]
+    )
+    for shard in shards:
+        # A name is joined to the dataset's path, and must not lead out of it.
+        if os.path.basename(shard.name) != shard.name or shard.name in ("", ".", ".."):
+            raise ValueError(f"a shard named {shard.name!r}")
+    rejected = {
+        reason: _typed(count, int)
+        for reason, count in _typed(split["rejected"], dict).items()
+    }
+    return SplitInfo(shards=shards, rejected=rejected)
+
+
+def _typed(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{value!r:.80} where a {kind.__name__} belongs")
+    return value
+
+
+def _digest(body: Mapping[str, Any]) -> str:
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Trains and inspects variational autoencoders on prepared shards."""

@@ -1,0 +1,1 @@
+"""Encoders and decoders, and the VAE that joins them."""
