@@ -1,0 +1,49 @@
+"""Validation over a whole split."""
+
+import tensorflow as tf
+from ml_collections import ConfigDict
+
+from pipeline import contract
+from trainer import input_pipeline
+from trainer.steps import Steps
+
+
+class Evaluator:
+    """Means of all terms over a split, the same whenever the weights are."""
+
+    def __init__(
+        self,
+        strategy: tf.distribute.Strategy,
+        steps: Steps,
+        manifest: contract.Manifest,
+        dataset_dir: str,
+        config: ConfigDict,
+        split: str = "validation",
+    ) -> None:
+        """Opens the split.
+
+        Raises:
+            DatasetError: If the split is empty, or a shard is missing or cut.
+        """
+        self._steps = steps
+        self._num_examples = manifest.splits[split].num_examples
+        self._batches = strategy.distribute_datasets_from_function(
+            lambda context: input_pipeline.evaluation_batches(
+                manifest,
+                dataset_dir,
+                split,
+                global_batch_size=config.global_batch_size,
+                context=context,
+            )
+        )
+
+    def evaluate(self) -> dict[str, float]:
+        """Returns each term's mean over the examples of the split, by name."""
+        sums = tf.add_n(
+            [
+                self._steps.evaluate_batch(batch, tf.constant(index, tf.int64))
+                for index, batch in enumerate(self._batches)
+            ]
+        )
+        means = (sums / self._num_examples).numpy().tolist()
+        return dict(zip(self._steps.term_names, means, strict=True))

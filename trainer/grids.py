@@ -1,0 +1,44 @@
+"""Arranges images in grids."""
+
+import pathlib
+
+import numpy as np
+from PIL import Image
+
+
+def tile(images: np.ndarray, num_columns: int) -> np.ndarray:
+    """Lays images out in rows.
+
+    Args:
+        images: `[n, height, width, channels]` in [-1, 1]; values outside are clipped.
+        num_columns: Images in a row; the last row is filled up with black.
+
+    Returns:
+        `[rows * height, num_columns * width, channels]` uint8.
+
+    Example:
+        >>> tile(np.zeros([3, 2, 2, 1]), num_columns=2).shape
+        (4, 4, 1)
+    """
+    num_images, height, width, channels = images.shape
+    num_rows = -(-num_images // num_columns)
+    cells = np.full([num_rows * num_columns, height, width, channels], -1.0)
+    cells[:num_images] = np.clip(images, -1, 1)
+    levels = np.round((cells + 1) * 127.5).astype(np.uint8)
+    rows = levels.reshape(num_rows, num_columns, height, width, channels)
+    return rows.swapaxes(1, 2).reshape(num_rows * height, num_columns * width, channels)
+
+
+def interleave(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Returns first[0], second[0], first[1], second[1], … `[2 * n, ...]`."""
+    return np.stack([first, second], axis=1).reshape(-1, *first.shape[1:])
+
+
+def save_png(path: pathlib.Path, grid: np.ndarray) -> None:
+    """Writes `[height, width, 1 or 3]` uint8 as a PNG file, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    Image.fromarray(grid.squeeze(-1) if grid.shape[-1] == 1 else grid).save(
+        temporary, format="PNG"
+    )
+    temporary.replace(path)

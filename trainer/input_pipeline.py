@@ -1,0 +1,246 @@
+"""tf.data pipelines from prepared shards to batches.
+
+shard files -> [serialized record] -> lanes -> [per-replica batch of records]
+            -> {"image": [b, h, w, c] float32 in [-1, 1], "record_id": [b] int64}
+"""
+
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from pipeline import contract
+from trainer import order
+
+Batch = dict[str, tf.Tensor]
+
+
+def parse_records(serialized: tf.Tensor, manifest: contract.Manifest) -> Batch:
+    """Parses a batch of serialized records.
+
+    Args:
+        serialized: `[batch]` string.
+        manifest: Of the dataset that the records come from.
+
+    Returns:
+        `image` `[batch, height, width, channels]` float32 in [-1, 1], whatever the
+        storage type; `record_id` `[batch]` int64, a hash of the key; and the other
+        features (attributes, landmarks, …) `[batch, ...]` as stored.
+    """
+    spec = {
+        name: tf.io.FixedLenFeature([], tf.string)
+        if name == "image"
+        else tf.io.FixedLenFeature(feature.shape, tf.as_dtype(feature.dtype))
+        for name, feature in manifest.features.items()
+    }
+    batch = tf.io.parse_example(serialized, spec)
+    keys = batch.pop("key")
+    scale, offset = contract.IMAGE_DTYPES[manifest.image_dtype]
+    stored = tf.io.decode_raw(batch.pop("image"), tf.as_dtype(manifest.image_dtype))
+    image = tf.cast(tf.reshape(stored, [-1, *manifest.image_shape]), tf.float32)
+    if (scale, offset) != (1.0, 0.0):
+        image = image * scale + offset
+    record_id = tf.bitcast(tf.fingerprint(keys), tf.int64)
+    return {"image": image, "record_id": record_id, **batch}
+
+
+def shard_paths(
+    manifest: contract.Manifest, dataset_dir: str | pathlib.Path, split: str
+) -> list[tuple[str, int]]:
+    """Returns path and number of examples of every shard that has any.
+
+    Raises:
+        contract.DatasetError: If a shard is missing or has another size, or if the
+            split is unknown or empty.
+    """
+    contract.check_shard_sizes(manifest, dataset_dir, split)
+    shards = [
+        (str(pathlib.Path(dataset_dir) / shard.name), shard.num_examples)
+        for shard in manifest.splits[split].shards
+        if shard.num_examples
+    ]
+    if not shards:
+        raise contract.DatasetError(f"split {split!r} of {dataset_dir} is empty")
+    return shards
+
+
+def training_batches(
+    manifest: contract.Manifest,
+    dataset_dir: str | pathlib.Path,
+    *,
+    seed: int,
+    global_batch_size: int,
+    block_size: int,
+    start_step: int,
+    context: tf.distribute.InputContext,
+) -> tf.data.Dataset:
+    """Returns this host's endless per-replica batches of the `train` split.
+
+    Replica r of the host takes elements r, r + R, r + 2R, … of the result.
+
+    Args:
+        manifest: Of the dataset.
+        dataset_dir: Where its shards are.
+        seed: Of the run.
+        global_batch_size: Examples per step over all replicas.
+        block_size: Records that are permuted together.
+        start_step: Steps that are already made; nothing before it is read but the
+            block in which each lane stands.
+        context: Which share of the lanes and of the batch is this host's.
+
+    Raises:
+        contract.DatasetError: If the split cannot be read.
+        ValueError: If the hosts cannot share the lanes equally.
+    """
+    shards = shard_paths(manifest, dataset_dir, "train")
+    lanes = order.num_lanes(global_batch_size, len(shards))
+    if lanes % context.num_input_pipelines:
+        raise ValueError(
+            f"{lanes} lanes (from {len(shards)} shards and --config.global_batch_size="
+            f"{global_batch_size}) cannot be shared by {context.num_input_pipelines} "
+            "hosts: prepare with a smaller --shard_size, or use a number of hosts "
+            "and a batch size that are powers of two"
+        )
+    share = lanes // context.num_input_pipelines
+    first_lane = context.input_pipeline_id * share
+    records_per_lane = global_batch_size // lanes
+    lane_records = _Lanes(
+        [shards[lane::lanes] for lane in range(lanes)],
+        seed,
+        block_size,
+        start_step * records_per_lane,
+    )
+    return (
+        tf.data.Dataset.range(first_lane, first_lane + share)
+        .interleave(
+            lane_records,
+            cycle_length=share,
+            block_length=records_per_lane,
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        .batch(global_batch_size // context.num_replicas_in_sync, drop_remainder=True)
+        .map(
+            lambda records: parse_records(records, manifest),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+class _Lanes:
+    """Maps a lane to its endless records, from where it stands."""
+
+    def __init__(
+        self,
+        lanes: list[list[tuple[str, int]]],
+        seed: int,
+        block_size: int,
+        num_consumed: int,
+    ) -> None:
+        self._seed = seed
+        self._block_size = block_size
+        self._paths = tf.ragged.constant([[path for path, _ in lane] for lane in lanes])
+        self._counts = tf.ragged.constant(
+            [[count for _, count in lane] for lane in lanes], tf.int64
+        )
+        positions = [
+            order.lane_position(
+                [count for _, count in shards], seed, lane, num_consumed
+            )
+            for lane, shards in enumerate(lanes)
+        ]
+        self._start = tf.constant(
+            [[at.epoch, at.shard, at.record] for at in positions], tf.int64
+        )
+
+    def __call__(self, lane: tf.Tensor) -> tf.data.Dataset:
+        epochs = tf.data.Dataset.counter(self._start[lane, 0])
+        return epochs.flat_map(lambda epoch: self._epoch(lane, epoch))
+
+    def _epoch(self, lane: tf.Tensor, epoch: tf.Tensor) -> tf.data.Dataset:
+        start_epoch, start_shard, start_record = tf.unstack(self._start[lane], num=3)
+        counts = self._counts[lane]
+        num_shards = tf.size(counts, tf.int64)
+        shards = order.shard_order(num_shards, self._seed, lane, epoch)
+        is_start = epoch == start_epoch
+        first = tf.where(is_start, start_shard, 0)
+
+        def records(place: tf.Tensor) -> tf.data.Dataset:
+            skip = tf.where(is_start & (place == first), start_record, 0)
+            return self._shard(lane, epoch, shards[place], skip)
+
+        return tf.data.Dataset.range(first, num_shards).flat_map(records)
+
+    def _shard(
+        self, lane: tf.Tensor, epoch: tf.Tensor, shard: tf.Tensor, skip: tf.Tensor
+    ) -> tf.data.Dataset:
+        first_block = skip // self._block_size
+        num_skipped = first_block * self._block_size
+        blocks = (
+            tf.data.TFRecordDataset(self._paths[lane][shard])
+            .skip(num_skipped)
+            # A file cut at a record boundary ends without an error of its own.
+            .apply(
+                tf.data.experimental.assert_cardinality(
+                    self._counts[lane][shard] - num_skipped
+                )
+            )
+            .batch(self._block_size)
+            .enumerate(first_block)
+            .map(
+                lambda block, records: order.shuffle_block(
+                    records, self._seed, lane, epoch, shard, block
+                )
+            )
+        )
+        return blocks.unbatch().skip(skip - num_skipped)
+
+
+def evaluation_batches(
+    manifest: contract.Manifest,
+    dataset_dir: str | pathlib.Path,
+    split: str,
+    *,
+    global_batch_size: int,
+    context: tf.distribute.InputContext,
+) -> tf.data.Dataset:
+    """Returns per-replica batches of a whole split, once, in the order on disk.
+
+    The last global batch is filled up with records that count for nothing: every
+    batch has a float32 `weight` `[batch]`, 1 for an example and 0 for filling.
+
+    Raises:
+        contract.DatasetError: If the split cannot be read.
+    """
+    shards = shard_paths(manifest, dataset_dir, split)
+    num_filling = -sum(count for _, count in shards) % global_batch_size
+    records = tf.data.TFRecordDataset([path for path, _ in shards])
+    filling = records.repeat().take(num_filling)
+    weighted = records.map(lambda record: (record, np.float32(1))).concatenate(
+        filling.map(lambda record: (record, np.float32(0)))
+    )
+    return (
+        weighted.batch(
+            global_batch_size // context.num_replicas_in_sync, drop_remainder=True
+        )
+        .map(
+            lambda serialized, weight: {
+                **parse_records(serialized, manifest),
+                "weight": weight,
+            },
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def first_images(
+    manifest: contract.Manifest, dataset_dir: str | pathlib.Path, split: str, num: int
+) -> np.ndarray:
+    """Returns the first `num` images of a split, or all, `[n, h, w, c]` in [-1, 1]."""
+    paths = [path for path, _ in shard_paths(manifest, dataset_dir, split)]
+    serialized = next(iter(tf.data.TFRecordDataset(paths).take(num).batch(num)))
+    return parse_records(serialized, manifest)["image"].numpy()

@@ -1,0 +1,234 @@
+"""Training, from a dataset directory to a workdir, read from top to bottom."""
+
+import contextlib
+import dataclasses
+import math
+import pathlib
+import signal
+import time
+from collections.abc import Iterator
+
+import tensorflow as tf
+from absl import logging
+from ml_collections import ConfigDict
+
+from pipeline import contract
+from trainer import input_pipeline, pace, pictures, settings, workdir
+from trainer import state as states
+from trainer.evaluation import Evaluator
+from trainer.losses import MeanSquaredErrorObjective
+from trainer.run_writer import RunWriter
+from trainer.signals import StopRequest
+from trainer.steps import Steps
+
+
+class NonFiniteError(ArithmeticError):
+    """A loss or gradient that is not finite; the text is for the user."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a call of `train` ended.
+
+    Attributes:
+        step: Updates made in the run.
+        stopped_by: The signal that ended it early, or None.
+    """
+
+    step: int
+    stopped_by: signal.Signals | None
+
+
+def train(
+    config: ConfigDict,
+    dataset_dir: str,
+    run_dir: pathlib.Path,
+    strategy: tf.distribute.Strategy,
+) -> Outcome:
+    """Trains a VAE, or goes on with the run in `run_dir`.
+
+    Args:
+        config: Settings, as in `configs/`.
+        dataset_dir: Written by `pipeline.prepare`.
+        run_dir: The workdir, and the only place written to.
+        strategy: From `distribution.make_strategy`.
+
+    Raises:
+        ValueError: If a setting is wrong, the dataset is damaged
+            (`contract.DatasetError`), the workdir is of another run, or all its
+            checkpoints are damaged (`checkpoints.CheckpointError`).
+        NonFiniteError: If a loss or a gradient was not finite. That step changed
+            nothing, and the state before it is in the last checkpoint.
+        OSError: If the workdir cannot be written.
+    """
+    manifest = contract.load_manifest(dataset_dir)
+    config = settings.resolve(config, strategy.num_replicas_in_sync)
+    objective = MeanSquaredErrorObjective(
+        config.pixel_weight, config.latent_weight, math.prod(manifest.image_shape)
+    )
+    with strategy.scope():
+        state = states.make_state(config, manifest.image_shape)
+    workdir.claim(run_dir, config, manifest)
+    checkpoint_dir = run_dir / "checkpoints"
+    is_resumed = states.restore(state, checkpoint_dir)
+    step = int(state.step.numpy())
+    _log_start(config, dataset_dir, manifest, objective, step)
+
+    steps = Steps(strategy, state, objective, config)
+    evaluator = Evaluator(strategy, steps, manifest, dataset_dir, config)
+    batches = _training_batches(strategy, manifest, dataset_dir, config, step)
+    shown = input_pipeline.first_images(
+        manifest, dataset_dir, "validation", pictures.NUM_PAIRS
+    )
+
+    def save() -> None:
+        states.save(state, checkpoint_dir, manifest.digest, config.keep_checkpoints)
+
+    def evaluate_and_draw() -> None:
+        if _is_due(step, config.eval_every_steps, config):
+            scalars = evaluator.evaluate()
+            writer.write_scalars(step, "validation", scalars)
+            logging.info(
+                "step %d  validation loss %.5f  elbo %.1f",
+                step,
+                scalars["loss"],
+                scalars["elbo"],
+            )
+        if _is_due(step, config.image_every_steps, config):
+            writer.write_grids(
+                step, pictures.draw_grids(state.ema_vae, shown, config.seed)
+            )
+
+    writer = RunWriter(run_dir, last_step=step if is_resumed else -1)
+    with contextlib.closing(writer), StopRequest() as stop:
+        if not is_resumed:
+            writer.write_text(0, "config", f"```\n{config}\n```")
+            writer.write_text(0, "loss", objective.describe())
+            evaluate_and_draw()
+        speed, saved_step, saved_at = pace.Pace(), step, time.monotonic()
+        while step != config.num_train_steps and not stop.received:
+            num_steps = min(speed.steps_per_call, _steps_to_event(step, config))
+            values, is_finite = steps.train(batches, tf.constant(num_steps, tf.int64))
+            num_done = int(state.step.numpy()) - step
+            step += num_done
+            if not is_finite:
+                save()
+                raise NonFiniteError(
+                    _non_finite_text(step, steps.metric_names, values, checkpoint_dir)
+                )
+            speed.note(num_done)
+            if _is_due(step, config.log_every_steps, config):
+                rate = speed.take_steps_per_second()
+                scalars = dict(
+                    zip(steps.metric_names, values.numpy().tolist(), strict=True)
+                )
+                scalars["learning_rate"] = float(state.optimizer.learning_rate.numpy())
+                if rate:
+                    scalars["images_per_second"] = rate * config.global_batch_size
+                writer.write_scalars(step, "train", scalars, ledger=state.ledger_text())
+                _log_progress(step, scalars, rate, config)
+            evaluate_and_draw()
+            if time.monotonic() - saved_at >= config.checkpoint_every_secs:
+                save()
+                saved_step, saved_at = step, time.monotonic()
+            speed.skip()
+        if step != saved_step:
+            save()
+    return Outcome(step, stop.received)
+
+
+def _training_batches(
+    strategy: tf.distribute.Strategy,
+    manifest: contract.Manifest,
+    dataset_dir: str,
+    config: ConfigDict,
+    start_step: int,
+) -> Iterator:
+    return iter(
+        strategy.distribute_datasets_from_function(
+            lambda context: input_pipeline.training_batches(
+                manifest,
+                dataset_dir,
+                seed=config.seed,
+                global_batch_size=config.global_batch_size,
+                block_size=config.shuffle_block_size,
+                start_step=start_step,
+                context=context,
+            )
+        )
+    )
+
+
+def _is_due(step: int, every_steps: int, config: ConfigDict) -> bool:
+    return step % every_steps == 0 or step == config.num_train_steps
+
+
+def _steps_to_event(step: int, config: ConfigDict) -> int:
+    """Returns how many steps may be made before something is due."""
+    distances = [
+        every_steps - step % every_steps
+        for every_steps in (
+            config.log_every_steps,
+            config.eval_every_steps,
+            config.image_every_steps,
+        )
+    ]
+    if config.num_train_steps != -1:
+        distances.append(config.num_train_steps - step)
+    return min(distances)
+
+
+def _log_start(
+    config: ConfigDict,
+    dataset_dir: str,
+    manifest: contract.Manifest,
+    objective: MeanSquaredErrorObjective,
+    step: int,
+) -> None:
+    logging.info(
+        "dataset %s: %s; digest %s",
+        dataset_dir,
+        ", ".join(
+            f"{split.num_examples} {name}" for name, split in manifest.splits.items()
+        ),
+        manifest.digest,
+    )
+    logging.info("%s", objective.describe())
+    logging.info(
+        "%s, up to %s, %d examples a step in %d groups",
+        f"resuming at step {step}" if step else "starting",
+        "no limit" if config.num_train_steps == -1 else config.num_train_steps,
+        config.global_batch_size,
+        config.num_batch_groups,
+    )
+    if config.num_train_steps != -1 and step > config.num_train_steps:
+        raise ValueError(
+            f"the run is at step {step}, beyond --config.num_train_steps="
+            f"{config.num_train_steps}: raise it to go on"
+        )
+
+
+def _log_progress(
+    step: int, scalars: dict[str, float], rate: float | None, config: ConfigDict
+) -> None:
+    text = f"step {step}  loss {scalars['loss']:.5f}  elbo {scalars['elbo']:.1f}"
+    if rate:
+        text += f"  {scalars['images_per_second']:.0f} img/s"
+    if rate and config.num_train_steps != -1:
+        text += f"  {pace.time_left(config.num_train_steps - step, rate)} left"
+    logging.info("%s", text)
+
+
+def _non_finite_text(
+    step: int, names: list[str], values: tf.Tensor, checkpoint_dir: pathlib.Path
+) -> str:
+    found = ", ".join(
+        f"{name} {value}"
+        for name, value in zip(names, values.numpy(), strict=True)
+        if not math.isfinite(value)
+    )
+    return (
+        f"step {step + 1} is not finite ({found}). It changed nothing: the state of "
+        f"step {step} is in {checkpoint_dir}. Lower --config.learning_rate in a new "
+        "--workdir, or check the dataset with pipeline.verify"
+    )

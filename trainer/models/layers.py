@@ -1,0 +1,151 @@
+"""Keras layers that compute the same bits on any number of devices.
+
+They are Keras's own layers, with weights, names and settings as usual, and a `call`
+that goes through `trainer.exact`.
+"""
+
+import keras
+import tensorflow as tf
+
+from trainer import exact
+
+
+class Conv2D(keras.layers.Conv2D):
+    """Convolution of `[batch, height, width, channels]`."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, height / stride, width / stride, filters]`."""
+
+        def convolve(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+            return tf.nn.conv2d(x, kernel, self.strides, self.padding.upper())
+
+        return exact.by_group(convolve, inputs, exact.weight(self.kernel))
+
+
+class Conv2DTranspose(keras.layers.Conv2DTranspose):
+    """Transposed convolution of `[batch, height, width, channels]`."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, stride * height, stride * width, filters]` for SAME."""
+        _, *spatial, _ = self.compute_output_shape(inputs.shape)
+
+        def deconvolve(
+            x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None
+        ) -> tf.Tensor:
+            shape = [tf.shape(x)[0], *spatial, self.filters]
+            y = tf.nn.conv2d_transpose(
+                x, kernel, shape, self.strides, self.padding.upper()
+            )
+            return y if bias is None else tf.nn.bias_add(y, bias)
+
+        weights = [self.kernel] + ([self.bias] if self.use_bias else [])
+        return exact.by_group(deconvolve, inputs, *map(exact.weight, weights))
+
+
+class Dense(keras.layers.Dense):
+    """Affine map of `[batch, features]`."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, units]`."""
+
+        def multiply(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+            return tf.matmul(x, kernel) + bias
+
+        return exact.by_group(
+            multiply, inputs, exact.weight(self.kernel), exact.weight(self.bias)
+        )
+
+
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalisation over the global batch, synchronised over replicas.
+
+    In training each group gives its mean and variance in float32, and these are
+    joined in float64 over groups and replicas; so every replica normalises by, and
+    stores, the statistics of the whole global batch.
+
+    Source:
+        Ioffe and Szegedy, "Batch Normalization", algorithms 1 and 2. The moving
+        variance is the biased one, as in Keras.
+    """
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Returns the normalised inputs, `[batch, ..., channels]`."""
+        if not training:
+            scale = self.gamma.value * tf.math.rsqrt(
+                self.moving_variance.value + self.epsilon
+            )
+            return inputs * scale + (self.beta.value - self.moving_mean.value * scale)
+        outputs, mean, variance = self._normalize(
+            inputs, exact.weight(self.gamma), exact.weight(self.beta)
+        )
+        for moving, value in (
+            (self.moving_mean, mean),
+            (self.moving_variance, variance),
+        ):
+            moving.assign(moving * self.momentum + value * (1 - self.momentum))
+        return outputs
+
+    def _normalize(
+        self, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        axes = list(range(x.shape.rank - 1))
+
+        @tf.custom_gradient
+        def normalize(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor):
+            mean64, variance64 = _global_moments(x, axes)
+            mean, variance = tf.cast(mean64, x.dtype), tf.cast(variance64, x.dtype)
+            rstd = tf.cast(tf.math.rsqrt(variance64 + self.epsilon), x.dtype)
+            scale = tf.cast(gamma, x.dtype) * rstd
+            outputs = x * scale + (tf.cast(beta, x.dtype) - mean * scale)
+
+            def gradient(dy: tf.Tensor, *_: tf.Tensor):
+                # With h = (x - mean) * rstd and means over the global batch,
+                # dx = scale * (dy - mean(dy) - h * mean(dy * h)).
+                sums = _group_sums(dy, (x - mean) * rstd, axes)
+                per_value = exact.sum_over_replicas(sums) / _num_values(x)
+                dy_mean, dyh_mean = tf.unstack(tf.cast(per_value, x.dtype))
+                slope = -scale * rstd * dyh_mean
+                dx = scale * dy + slope * x - (scale * dy_mean + slope * mean)
+                dbeta, dgamma = tf.unstack(sums)
+                return dx, tf.cast(dgamma, gamma.dtype), tf.cast(dbeta, beta.dtype)
+
+            return (outputs, mean, variance), gradient
+
+        return normalize(x, gamma, beta)
+
+
+def _num_values(x: tf.Tensor) -> tf.Tensor:
+    """Number of values of one channel in the global batch, float64."""
+    num_local = tf.size(x, tf.int64) // x.shape[-1]
+    num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    return tf.cast(num_local * num_replicas, tf.float64)
+
+
+def _global_moments(x: tf.Tensor, axes: list[int]) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns mean and variance `[channels]`, float64, of the global batch."""
+    groups = exact.split_groups(x)
+    moments = []
+    for group in groups:
+        mean, variance = tf.nn.moments(group, axes)
+        mean, variance = tf.cast(mean, tf.float64), tf.cast(variance, tf.float64)
+        moments.append(tf.stack([mean, variance + mean**2]))
+    num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    mean, square = tf.unstack(
+        exact.sum_over_replicas(tf.add_n(moments)) / (len(groups) * num_replicas)
+    )
+    return mean, square - mean**2
+
+
+def _group_sums(dy: tf.Tensor, h: tf.Tensor, axes: list[int]) -> tf.Tensor:
+    """Returns this replica's sums of dy and of dy * h, `[2, channels]` float64."""
+    return tf.add_n(
+        [
+            tf.cast(
+                tf.stack([tf.reduce_sum(dy_, axes), tf.reduce_sum(dy_ * h_, axes)]),
+                tf.float64,
+            )
+            for dy_, h_ in zip(
+                exact.split_groups(dy), exact.split_groups(h), strict=True
+            )
+        ]
+    )

@@ -1,0 +1,61 @@
+"""How fast a run goes, and how much to ask of one call of the compiled loop."""
+
+import datetime
+import time
+
+# A call aims at this time, so that a signal is soon heard.
+_CALL_SECS = 0.5
+
+
+class Pace:
+    """Measures steps per second.
+
+    Attributes:
+        steps_per_call: How many steps take about half a second; 1 until measured.
+    """
+
+    def __init__(self) -> None:
+        """Starts the clock."""
+        self.steps_per_call = 1
+        self._called_at = self._logged_at = time.monotonic()
+        self._num_steps = 0
+        self._is_traced = False
+
+    def note(self, num_steps: int) -> None:
+        """Tells that a call made `num_steps` steps since the last note or skip."""
+        now = time.monotonic()
+        if self._is_traced:
+            secs_per_step = (now - self._called_at) / num_steps
+            self.steps_per_call = max(1, round(_CALL_SECS / secs_per_step))
+            self._num_steps += num_steps
+        else:  # The first call traces, which says nothing of the next.
+            self._is_traced = True
+            self._logged_at = now
+        self._called_at = now
+
+    def skip(self) -> None:
+        """Leaves the time since the last note out: it went into other work."""
+        now = time.monotonic()
+        self._logged_at += now - self._called_at
+        self._called_at = now
+
+    def take_steps_per_second(self) -> float | None:
+        """Returns the mean rate since it was last taken, or None before a second call.
+
+        The first call of the loop does not count, since it compiles.
+        """
+        if not self._num_steps:
+            return None
+        rate = self._num_steps / (self._called_at - self._logged_at)
+        self._logged_at, self._num_steps = self._called_at, 0
+        return rate
+
+
+def time_left(num_steps: int, steps_per_second: float) -> str:
+    """Returns the time that `num_steps` take, as hours, minutes and seconds.
+
+    Example:
+        >>> time_left(5400, 1.0)
+        '1:30:00'
+    """
+    return str(datetime.timedelta(seconds=round(num_steps / steps_per_second)))

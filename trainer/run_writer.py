@@ -1,0 +1,103 @@
+"""What a run writes down: TensorBoard events, metrics.jsonl and PNG grids.
+
+Nothing overlaps after a resume: what a killed run wrote past its checkpoint is cut
+off, since the resumed run writes it again.
+"""
+
+import json
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+from tensorboard.compat.proto import event_pb2
+
+from trainer import grids, workdir
+
+# Event directory of each split, as TensorBoard names the runs.
+_RUNS = {"train": "train", "validation": "eval"}
+
+
+class RunWriter:
+    """Writes a run's scalars, pictures and texts, from a given step on."""
+
+    def __init__(self, directory: pathlib.Path, last_step: int) -> None:
+        """Opens the files in `directory`, cut off after `last_step` (-1: all)."""
+        self._directory = directory
+        self._metrics_path = directory / "metrics.jsonl"
+        truncate_metrics(self._metrics_path, last_step)
+        self._writers = {}
+        for split, run in _RUNS.items():
+            for path in sorted((directory / run).glob("*tfevents*")):
+                truncate_events(path, last_step)
+            self._writers[split] = tf.summary.create_file_writer(str(directory / run))
+
+    def write_scalars(
+        self, step: int, split: str, scalars: Mapping[str, float], **texts: str
+    ) -> None:
+        """Writes events, and one line of metrics.jsonl that has `texts` as well."""
+        with self._writers[split].as_default(step=step):
+            for name, value in scalars.items():
+                tf.summary.scalar(name, value)
+        self._writers[split].flush()
+        with open(self._metrics_path, "a", encoding="utf-8") as file:
+            json.dump({"step": step, "split": split, **scalars, **texts}, file)
+            file.write("\n")
+
+    def write_grids(self, step: int, named_grids: Mapping[str, np.ndarray]) -> None:
+        """Writes `[height, width, c]` uint8 grids as events and under `images/`."""
+        with self._writers["validation"].as_default(step=step):
+            for name, grid in named_grids.items():
+                tf.summary.image(name, grid[np.newaxis])
+                grids.save_png(self.grid_path(name, step), grid)
+        self._writers["validation"].flush()
+
+    def grid_path(self, name: str, step: int) -> pathlib.Path:
+        """Returns where the PNG file of a grid is."""
+        return self._directory / "images" / name / f"{step:09d}.png"
+
+    def write_text(self, step: int, name: str, text: str) -> None:
+        """Writes a text, which TensorBoard shows as Markdown."""
+        with self._writers["train"].as_default(step=step):
+            tf.summary.text(name, text)
+        self._writers["train"].flush()
+
+    def close(self) -> None:
+        """Flushes and closes the event files."""
+        for writer in self._writers.values():
+            writer.close()
+
+
+def truncate_metrics(path: pathlib.Path, last_step: int) -> None:
+    """Removes lines of later steps than `last_step`, and a line cut short."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_bytes().splitlines(keepends=True):
+        try:
+            if line.endswith(b"\n") and json.loads(line)["step"] <= last_step:
+                kept.append(line)
+        except (UnicodeDecodeError, json.JSONDecodeError):
+            continue
+    workdir.write_atomically(path, b"".join(kept))
+
+
+def truncate_events(path: pathlib.Path, last_step: int) -> None:
+    """Removes events of later steps than `last_step`, and an event cut short."""
+    kept, is_cut = [], False
+    try:
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            if event_pb2.Event.FromString(record).step <= last_step:
+                kept.append(record)
+            else:
+                is_cut = True
+    except tf.errors.DataLossError:
+        is_cut = True
+    if not kept:
+        path.unlink()
+    elif is_cut:
+        temporary = path.with_name(f".{path.name}.tmp")
+        with tf.io.TFRecordWriter(str(temporary)) as writer:
+            for record in kept:
+                writer.write(record)
+        temporary.replace(path)

@@ -1,0 +1,93 @@
+"""Checks an experiment's settings, and settles those that depend on the devices."""
+
+from ml_collections import ConfigDict
+
+# May differ when a run is resumed: they say when to look and stop, not what to learn.
+CADENCE = frozenset(
+    {
+        "num_train_steps",
+        "log_every_steps",
+        "image_every_steps",
+        "eval_every_steps",
+        "checkpoint_every_secs",
+        "keep_checkpoints",
+        "gpu_memory_fraction",
+    }
+)
+
+_AT_LEAST_ONE = (
+    "latent_dim",
+    "num_batch_groups",
+    "shuffle_block_size",
+    "log_every_steps",
+    "image_every_steps",
+    "eval_every_steps",
+    "keep_checkpoints",
+)
+_FRACTIONS = ("batch_norm_momentum", "ema_decay", "adam_beta_1", "adam_beta_2")
+_POSITIVE = ("learning_rate", "adam_epsilon")
+
+
+def resolve(config: ConfigDict, num_replicas: int) -> ConfigDict:
+    """Returns a frozen copy of `config` with its global batch size filled in.
+
+    Args:
+        config: As given by the user. `global_batch_size` 0 stands for
+            `per_replica_batch_size` times the number of replicas.
+        num_replicas: Devices that the run computes on.
+
+    Raises:
+        ValueError: If a setting is out of range, or the batch cannot be cut into
+            equal groups and these be dealt to the replicas.
+    """
+    for name in _AT_LEAST_ONE:
+        if config[name] < 1:
+            raise ValueError(f"--config.{name}={config[name]} must be at least 1")
+    for name in _FRACTIONS:
+        if not 0 <= config[name] < 1:
+            raise ValueError(f"--config.{name}={config[name]} must be in [0, 1)")
+    for name in _POSITIVE:
+        if not config[name] > 0:
+            raise ValueError(f"--config.{name}={config[name]} must be positive")
+    if config.num_train_steps < -1:
+        raise ValueError(
+            f"--config.num_train_steps={config.num_train_steps} must be a number of "
+            "steps, or -1 for no limit"
+        )
+    resolved = config.copy_and_resolve_references()
+    if not config.global_batch_size:
+        resolved.global_batch_size = config.per_replica_batch_size * num_replicas
+    _check_batch(resolved, num_replicas)
+    return resolved
+
+
+def _check_batch(config: ConfigDict, num_replicas: int) -> None:
+    batch_size, num_groups = config.global_batch_size, config.num_batch_groups
+    if batch_size < 1:
+        raise ValueError(
+            f"a global batch of {batch_size} examples: set --config.global_batch_size "
+            "or --config.per_replica_batch_size to at least 1"
+        )
+    if num_groups % num_replicas:
+        raise ValueError(
+            f"{num_replicas} replicas cannot share --config.num_batch_groups="
+            f"{num_groups} equally: set it to a multiple of {num_replicas} (a run has "
+            "the same losses on every number of devices that divides it)"
+        )
+    if batch_size % num_groups:
+        raise ValueError(
+            f"a global batch of {batch_size} examples cannot be cut into --config."
+            f"num_batch_groups={num_groups} equal groups: choose a "
+            f"--config.global_batch_size that {num_groups} divides, or another number "
+            "of groups"
+        )
+
+
+def differences(saved: dict, current: dict) -> list[str]:
+    """Returns a line for each setting that differs and must not, with both values."""
+    names = sorted((saved.keys() | current.keys()) - CADENCE)
+    return [
+        f"--config.{name} was {saved.get(name)!r} and is now {current.get(name)!r}"
+        for name in names
+        if saved.get(name) != current.get(name)
+    ]

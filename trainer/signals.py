@@ -1,0 +1,43 @@
+"""Turns the signals that ask a run to stop into a flag that the loop looks at."""
+
+import signal
+from types import FrameType, TracebackType
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+class StopRequest:
+    """While entered, notes SIGINT, SIGTERM and SIGUSR1 instead of dying of them.
+
+    A second signal does what it did before, so that an impatient user can still
+    leave at once.
+
+    Attributes:
+        received: The first signal, or None.
+    """
+
+    received: signal.Signals | None = None
+
+    def __enter__(self) -> "StopRequest":
+        """Installs the handlers."""
+        self._previous = {
+            number: signal.signal(number, self._note) for number in _STOPPING
+        }
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Restores the handlers."""
+        self._restore()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = signal.Signals(number)
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)

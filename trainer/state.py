@@ -1,0 +1,117 @@
+"""The state of a run: its weights, their average, the optimizer, and the step."""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import keras
+import tensorflow as tf
+from absl import logging
+from ml_collections import ConfigDict
+
+from trainer import checkpoints
+from trainer.models.vae import VAE, make_vae
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """All that a run is; the rest follows from its settings.
+
+    Attributes:
+        vae: The weights that the optimizer moves.
+        ema_vae: Their exponential moving average, which is evaluated and pictured.
+        optimizer: Adam, with its moments.
+        step: Updates made, int64 scalar.
+        ledger: Running hash of the record ids consumed, in order, int64 scalar.
+    """
+
+    vae: VAE
+    ema_vae: VAE
+    optimizer: keras.optimizers.Optimizer
+    step: tf.Variable
+    ledger: tf.Variable
+
+    def ledger_text(self) -> str:
+        """Returns the ledger as 16 hexadecimal digits."""
+        return f"{int(self.ledger.numpy()) % 2**64:016x}"
+
+    def variables(self) -> dict[str, Any]:
+        """Returns every variable by a name that is the same in every process."""
+        return {
+            "step": self.step,
+            "ledger": self.ledger,
+            **{f"vae/{k}": v for k, v in self.vae.named_variables().items()},
+            **{f"ema_vae/{k}": v for k, v in self.ema_vae.named_variables().items()},
+            **{
+                f"optimizer/{index}": variable
+                for index, variable in enumerate(self.optimizer.variables)
+            },
+        }
+
+
+def make_state(config: ConfigDict, image_shape: tuple[int, ...]) -> State:
+    """Returns the state at step 0, a function of the settings alone.
+
+    To be called in the scope of the run's strategy.
+
+    Raises:
+        ValueError: If the model cannot take images of `image_shape`.
+    """
+    keras.utils.set_random_seed(config.seed)
+    vae, ema_vae = make_vae(config, image_shape), make_vae(config, image_shape)
+    for average, variable in zip(ema_vae.variables, vae.variables, strict=True):
+        average.assign(variable)
+    optimizer = keras.optimizers.Adam(
+        config.learning_rate,
+        beta_1=config.adam_beta_1,
+        beta_2=config.adam_beta_2,
+        epsilon=config.adam_epsilon,
+    )
+    optimizer.build(vae.trainable_variables)
+    return State(
+        vae,
+        ema_vae,
+        optimizer,
+        step=tf.Variable(0, dtype=tf.int64),
+        ledger=tf.Variable(0, dtype=tf.int64),
+    )
+
+
+def save(state: State, directory: pathlib.Path, dataset_digest: str, keep: int) -> None:
+    """Writes a checkpoint of `state`, and removes all but the newest `keep`.
+
+    Raises:
+        OSError: If it cannot be written; older checkpoints are as they were.
+    """
+    step = int(state.step.numpy())
+    arrays = {name: variable.numpy() for name, variable in state.variables().items()}
+    path = checkpoints.save(
+        directory, step, arrays, {"dataset_digest": dataset_digest}, keep
+    )
+    logging.info("checkpoint of step %d in %s", step, path)
+
+
+def restore(state: State, directory: pathlib.Path) -> bool:
+    """Fills `state` from the newest whole checkpoint, if there is one.
+
+    Returns:
+        Whether there was one.
+
+    Raises:
+        CheckpointError: If all are damaged, or one is of another model.
+    """
+    loaded = checkpoints.load_newest(directory)
+    if loaded is None:
+        return False
+    arrays, _ = loaded
+    variables = state.variables()
+    shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
+    if shapes != {name: array.shape for name, array in arrays.items()}:
+        raise checkpoints.CheckpointError(
+            f"the checkpoint in {directory} is of another model: its arrays do not "
+            "have the names and shapes of this configuration's; choose another "
+            "--workdir"
+        )
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
+    return True

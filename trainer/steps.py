@@ -1,0 +1,232 @@
+"""The compiled steps: what one update and one evaluation compute.
+
+batch -> posterior -> z -> reconstructions -> terms [b] -> float64 sums
+      -> gradients, summed over groups and replicas in float64 -> Adam -> EMA
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from ml_collections import ConfigDict
+
+from trainer import exact, order
+from trainer.input_pipeline import Batch
+from trainer.losses import MeanSquaredErrorObjective
+from trainer.models.vae import VAE, draw_posterior
+from trainer.state import State
+
+_TRAIN_NOISE_STREAM, _EVAL_NOISE_STREAM = 3, 5
+# Odd, from the linear congruential generator of Knuth's MMIX.
+_LEDGER_FACTOR = 6364136223846793005
+
+
+class Steps:
+    """Compiled training and evaluation of one run.
+
+    Attributes:
+        term_names: Of the values that `evaluate_batch` returns, in order.
+        metric_names: Of the values that `train` returns, in order.
+    """
+
+    def __init__(
+        self,
+        strategy: tf.distribute.Strategy,
+        state: State,
+        objective: MeanSquaredErrorObjective,
+        config: ConfigDict,
+    ) -> None:
+        """Binds the steps to their run; nothing is traced yet.
+
+        Args:
+            strategy: Whose scope the state was made in.
+            state: Changed by `train`.
+            objective: What to minimise.
+            config: Resolved settings.
+        """
+        self._strategy = strategy
+        self._state = state
+        self._objective = objective
+        self._seed = config.seed
+        self._latent_dim = config.latent_dim
+        self._global_batch_size = config.global_batch_size
+        self._num_local_groups = (
+            config.num_batch_groups // strategy.num_replicas_in_sync
+        )
+        self._ema_decay = config.ema_decay
+        shape = list(state.vae.encoder.input_shape[1:])
+        latents = tf.zeros([1, config.latent_dim])
+        self.term_names = sorted(
+            objective.terms(*[tf.zeros([1, *shape])] * 2, *[latents] * 2)
+        )
+        self.metric_names = [*self.term_names, "gradient_norm"]
+
+    @tf.function
+    def train(
+        self, batches: tf.distribute.DistributedIterator, num_steps: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Makes `num_steps` updates, or fewer if a loss or gradient is not finite.
+
+        Such a step changes nothing in the state.
+
+        Returns:
+            The last step's metrics, `[len(metric_names)]` float64, each a mean over
+            the global batch; and whether they and the gradient were finite.
+        """
+        values = tf.zeros([len(self.metric_names)], tf.float64)
+        is_finite = tf.constant(True)
+        num_done = tf.constant(0, tf.int64)
+        while is_finite and num_done < num_steps:
+            values, is_finite = self._update(batches)
+            num_done += 1
+        return values, is_finite
+
+    @tf.autograph.experimental.do_not_convert
+    def _update(
+        self, batches: tf.distribute.DistributedIterator
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        state, strategy = self._state, self._strategy
+        statistics = state.vae.batch_norm_statistics
+        statistics_before = [tf.identity(variable.value) for variable in statistics]
+        variables = [variable.value for variable in state.vae.trainable_variables]
+        sums, fingerprint, gradients = strategy.run(self._gradients, (next(batches),))
+        gradients = strategy.extended.batch_reduce_to(
+            tf.distribute.ReduceOp.SUM, list(zip(gradients, variables, strict=True))
+        )
+        means = (
+            strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
+            / self._global_batch_size
+        )
+        fingerprint = strategy.reduce(
+            tf.distribute.ReduceOp.SUM, fingerprint, axis=None
+        )
+        norm = tf.sqrt(
+            tf.add_n(
+                [
+                    tf.reduce_sum(strategy.experimental_local_results(gradient)[0] ** 2)
+                    for gradient in gradients
+                ]
+            )
+        )
+        is_finite = tf.reduce_all(tf.math.is_finite(means)) & tf.math.is_finite(norm)
+
+        def apply() -> tf.Tensor:
+            state.optimizer.apply(gradients, state.vae.trainable_variables)
+            self._average_weights()
+            state.ledger.assign(state.ledger * _LEDGER_FACTOR + fingerprint)
+            state.step.assign_add(1)
+            return tf.constant(True)
+
+        def undo() -> tf.Tensor:
+            self._assign_each(statistics, statistics_before)
+            return tf.constant(False)
+
+        return tf.concat([means, [norm]], axis=0), tf.cond(is_finite, apply, undo)
+
+    def _gradients(
+        self, batch: Batch
+    ) -> tuple[tf.Tensor, tf.Tensor, Sequence[tf.Tensor]]:
+        """In a replica: sums of terms, hash of the records, float64 gradients."""
+        vae, step = self._state.vae, self._state.step
+        noise = self._noise(_TRAIN_NOISE_STREAM, step)
+        with exact.scope(self._num_local_groups, vae.trainable_variables) as masters:
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(masters)
+                terms = self._terms(vae, batch["image"], noise, training=True)
+                sums = _float64_sums(terms)
+                loss = sums[self.term_names.index("loss")] / self._global_batch_size
+            gradients = tape.gradient(loss, masters)
+        places = 2 * tf.range(*self._share(), dtype=tf.int64) + 1
+        return sums, tf.reduce_sum(batch["record_id"] * places), gradients
+
+    @tf.function
+    def evaluate_batch(self, batch: Any, index: tf.Tensor) -> tf.Tensor:
+        """Returns the sums of the EMA model's terms over a global batch.
+
+        Args:
+            batch: A distributed batch with `image` and `weight`.
+            index: Of the batch in the split; the noise depends on it.
+
+        Returns:
+            `[number of terms]` float64, in the order of `term_names`.
+        """
+
+        def sums(batch: Batch, index: tf.Tensor) -> tf.Tensor:
+            noise = self._noise(_EVAL_NOISE_STREAM, index)
+            with exact.scope(self._num_local_groups):
+                terms = self._terms(
+                    self._state.ema_vae, batch["image"], noise, training=False
+                )
+            return _float64_sums([term * batch["weight"] for term in terms])
+
+        return self._strategy.reduce(
+            tf.distribute.ReduceOp.SUM,
+            self._strategy.run(sums, (batch, index)),
+            axis=None,
+        )
+
+    def _terms(
+        self, vae: VAE, images: tf.Tensor, noise: tf.Tensor, *, training: bool
+    ) -> list[tf.Tensor]:
+        mean, log_var = vae.encoder(images, training=training)
+        z = draw_posterior(mean, log_var, noise)
+        reconstructions = vae.decoder(z, training=training)
+        terms = self._objective.terms(images, reconstructions, mean, log_var)
+        return [terms[name] for name in self.term_names]
+
+    def _share(self) -> tuple[int, int]:
+        """First and last (exclusive) place of this replica in the global batch."""
+        context = tf.distribute.get_replica_context()
+        size = self._global_batch_size // context.num_replicas_in_sync
+        first = context.replica_id_in_sync_group * size
+        return first, first + size
+
+    def _noise(self, stream: int, index: tf.Tensor) -> tf.Tensor:
+        """This replica's slice of one draw over the global batch."""
+        noise = tf.random.stateless_normal(
+            [self._global_batch_size, self._latent_dim],
+            order.fold(self._seed, stream, index),
+            alg="philox",
+        )
+        first, end = self._share()
+        return noise[first:end]
+
+    def _average_weights(self) -> None:
+        """Moves the EMA: decay min(ema_decay, (1 + n) / (10 + n)) at step n.
+
+        Source: the warm-up of `tf.train.ExponentialMovingAverage`. The batch-norm
+        statistics are averaged alike, so that they fit the weights.
+        """
+        num_updates = tf.cast(self._state.step, tf.float32)
+        decay = tf.minimum(self._ema_decay, (1 + num_updates) / (10 + num_updates))
+
+        def move(average: tf.Variable, value: tf.Tensor) -> None:
+            average.assign_sub((1 - decay) * (average - value))
+
+        self._update_each(
+            move,
+            self._state.ema_vae.variables,
+            [variable.value for variable in self._state.vae.variables],
+        )
+
+    def _assign_each(
+        self, variables: Sequence[keras.Variable], values: Sequence[tf.Tensor]
+    ) -> None:
+        self._update_each(lambda var, value: var.assign(value), variables, values)
+
+    def _update_each(
+        self,
+        function: Callable[[tf.Variable, tf.Tensor], Any],
+        variables: Sequence[keras.Variable],
+        values: Sequence[Any],
+    ) -> None:
+        """On every replica, calls `function(variable, value)` for each pair."""
+        for variable, value in zip(variables, values, strict=True):
+            self._strategy.extended.update(
+                variable.value, function, args=(value,), group=False
+            )
+
+
+def _float64_sums(terms: Sequence[tf.Tensor]) -> tf.Tensor:
+    return tf.reduce_sum(tf.cast(tf.stack(terms), tf.float64), axis=1)

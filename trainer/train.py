@@ -1,0 +1,81 @@
+"""Trains a VAE on a prepared dataset, or goes on with a run that was stopped.
+
+    python -m trainer.train --config=configs/celeba.py --dataset=DIR --workdir=DIR
+
+Exit codes: 0 done; 1 a setting, file or flag is wrong; 4 a loss was not finite;
+128 + signal when a signal stopped the run, which first wrote a checkpoint.
+"""
+
+import logging as std_logging
+import pathlib
+import sys
+
+import tensorflow as tf
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from trainer import distribution, loop
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Experiment settings; --config.NAME=VALUE changes one."
+)
+flags.mark_flag_as_required("config")
+_DATASET = flags.DEFINE_string(
+    "dataset", None, "Dataset directory, written by pipeline.prepare.", required=True
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Directory of the run; an existing one is resumed.", required=True
+)
+_NUM_GPUS = flags.DEFINE_integer(
+    "num_gpus", None, "GPUs to train on; by default all, and the CPU without any."
+)
+_VIRTUAL_DEVICES = flags.DEFINE_integer(
+    "virtual_devices", None, "Splits the CPU into so many devices instead."
+)
+
+
+def main(argv: list[str]) -> None:
+    """Runs the command."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    logging.get_absl_handler().setFormatter(
+        std_logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S")
+    )
+    config = _CONFIG.value
+    tf.config.experimental.enable_op_determinism()
+    try:
+        strategy = distribution.make_strategy(
+            _NUM_GPUS.value, _VIRTUAL_DEVICES.value, config.gpu_memory_fraction
+        )
+        outcome = loop.train(
+            config, _DATASET.value, pathlib.Path(_WORKDIR.value), strategy
+        )
+    except loop.NonFiniteError as error:
+        _leave(4, error)
+    except (ValueError, OSError) as error:
+        _leave(1, error)
+    if outcome.stopped_by:
+        logging.info(
+            "stopped at step %d by %s, with a checkpoint: run the same command to go "
+            "on",
+            outcome.step,
+            outcome.stopped_by.name,
+        )
+        sys.exit(128 + outcome.stopped_by)
+    logging.info(
+        "done at step %d; pictures in %s/images; see the run with\n"
+        "  tensorboard --logdir=%s",
+        outcome.step,
+        _WORKDIR.value,
+        _WORKDIR.value,
+    )
+
+
+def _leave(code: int, error: Exception) -> None:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    logging.set_verbosity(logging.INFO)
+    app.run(main)

@@ -1,0 +1,58 @@
+"""The files of a run that say what it is: config.json and dataset.json."""
+
+import json
+import os
+import pathlib
+
+from ml_collections import ConfigDict
+
+from pipeline import contract
+from trainer import settings
+
+
+def write_atomically(path: pathlib.Path, data: bytes) -> None:
+    """Writes a file under a temporary name, then renames it."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)
+
+
+def claim(
+    workdir: pathlib.Path, config: ConfigDict, manifest: contract.Manifest
+) -> None:
+    """Makes `workdir` the place of this run, or checks that it already is.
+
+    Args:
+        workdir: Created if it is not there.
+        config: Resolved settings.
+        manifest: Of the dataset to train on.
+
+    Raises:
+        ValueError: If the directory holds a run with other settings or another
+            dataset, each difference named; or files that are no run's.
+        OSError: If it cannot be written.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    current = json.loads(config.to_json())
+    dataset = {"digest": manifest.digest, "settings": dict(manifest.settings)}
+    config_path, dataset_path = workdir / "config.json", workdir / "dataset.json"
+    if config_path.exists() and dataset_path.exists():
+        lines = settings.differences(json.loads(config_path.read_text()), current)
+        saved = json.loads(dataset_path.read_text())
+        if saved["digest"] != manifest.digest:
+            lines.append(
+                f"the dataset's digest was {saved['digest']} and is now "
+                f"{manifest.digest}"
+            )
+        if lines:
+            raise ValueError(
+                f"{workdir} holds a run with other settings: {'; '.join(lines)}. "
+                "Choose another --workdir, or the old settings to resume"
+            )
+    elif any(workdir.glob("checkpoints/*")):
+        raise ValueError(
+            f"{workdir} has checkpoints but no config.json and dataset.json, so it is "
+            "not known what they were made with: choose another --workdir"
+        )
+    write_atomically(dataset_path, json.dumps(dataset, indent=1).encode() + b"\n")
+    write_atomically(config_path, json.dumps(current, indent=1).encode() + b"\n")
