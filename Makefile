@@ -1,0 +1,51 @@
+# Every target sets up what it needs: `make demo` on a fresh machine with Python 3.11.
+
+PYTHON ?= python3
+PY := .venv/bin/python
+
+.PHONY: help venv demo test lint bench lock
+
+help:
+	@echo "make demo   synthetic faces -> dataset -> a few hundred training steps"
+	@echo "make test   all tests that need no extra installs"
+	@echo "make lint   format, style and type checks"
+	@echo "make bench  measures the pipeline; see benchmarks/RESULTS.md"
+	@echo "make lock   pins the newest versions that setup.py allows"
+
+# Reused as long as the lock file says the same.
+venv:
+	@sha256sum requirements.lock | cmp -s - .venv/lock.sha256 || { \
+	  $(PYTHON) -m venv --clear .venv && \
+	  $(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock && \
+	  sha256sum requirements.lock > .venv/lock.sha256; }
+
+demo: venv
+	@test -e demo/faces/img_align_celeba.zip || \
+	  $(PY) -m pipeline.synthesize --output=demo/faces --num_images=2000
+	$(PY) -m pipeline.prepare --input=demo/faces --output=demo/dataset --shard_size=64
+	$(PY) -m trainer.train --config=configs/celeba.py --dataset=demo/dataset \
+	  --workdir=demo/run --virtual_devices=2 --config.global_batch_size=16 \
+	  --config.num_train_steps=300 --config.log_every_steps=20 \
+	  --config.image_every_steps=100 --config.eval_every_steps=100
+	@echo; echo "Pictures by step (originals beside reconstructions; prior samples):"
+	@ls demo/run/images/*/*300.png demo/run/images/*/*/*300.png
+	@echo; echo "See the run:  .venv/bin/tensorboard --logdir=demo/run"
+
+test: venv
+	$(PY) -m pytest -m "not perf and not flink and not browser" $(ARGS)
+
+lint: venv
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m pyright
+
+bench: venv
+	$(PY) benchmarks/prepare.py
+
+lock:
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet pip-tools
+	.venv-lock/bin/pip-compile --quiet --upgrade --extra dev --strip-extras \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --output-file requirements.lock setup.py
+	rm -rf .venv-lock

@@ -1,0 +1,259 @@
+"""Prepares a dataset: raw images to verified TFRecord shards, on any Beam runner.
+
+    python -m pipeline.prepare --input=CELEBA_DIR --output=DATASET_DIR
+
+Beam's own flags pass through: --runner=FlinkRunner --parallelism=8. A run that was
+killed is continued by the same command.
+"""
+
+import concurrent.futures
+import logging as python_logging
+import os
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+
+from absl import app, flags, logging
+
+# Beam warns when it is imported that it lacks a client of BigQuery.
+python_logging.getLogger().addFilter(lambda record: "apitools" not in str(record.msg))
+
+from pipeline import (  # noqa: E402
+    contract,
+    images,
+    job,
+    plan,
+    progress,
+    publish,
+    runners,
+    shards,
+    sources,
+)
+
+EXIT_INTERRUPTED = 130
+
+_DEFAULTS = plan.Settings()
+
+_INPUT = flags.DEFINE_string("input", None, "Directory of the source's files.")
+_OUTPUT = flags.DEFINE_string("output", None, "Dataset directory to make.")
+_SOURCE = flags.DEFINE_string(
+    "source", _DEFAULTS.source, f"What --input is: {', '.join(sources.SOURCES)}."
+)
+_IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size", _DEFAULTS.image_size, "Side of the square images in pixels."
+)
+_IMAGE_DTYPE = flags.DEFINE_string(
+    "image_dtype",
+    _DEFAULTS.image_dtype,
+    f"Storage type of the images: {', '.join(contract.IMAGE_DTYPES)}.",
+)
+_SHARD_SIZE = flags.DEFINE_integer(
+    "shard_size", _DEFAULTS.shard_size, "Most images in a shard."
+)
+_SEED = flags.DEFINE_integer("seed", _DEFAULTS.seed, "Seed of the images' order.")
+_RESIZE = flags.DEFINE_string(
+    "resize",
+    _DEFAULTS.resize,
+    f"Filter: {', '.join(images.RESIZES)} (TensorFlow 1's, without antialiasing).",
+)
+_CROP_SIZE = flags.DEFINE_integer(
+    "crop_size",
+    _DEFAULTS.crop_size,
+    "Side in pixels of the square cut from the centre; 0 for the short side.",
+)
+_NUM_WORKERS = flags.DEFINE_integer(
+    "num_workers",
+    runners.num_cores(),
+    "Worker processes of the local runner; it uses its own alone for fewer than "
+    f"{runners.PROCESSES_FROM_IMAGES} images.",
+)
+_MAX_REJECTED_FRACTION = flags.DEFINE_float(
+    "max_rejected_fraction",
+    0.001,
+    "More than this part of the images rejected is an error.",
+)
+_OVERWRITE = flags.DEFINE_bool(
+    "overwrite", False, "Discard a dataset that is in --output."
+)
+
+
+def prepare(
+    settings: plan.Settings,
+    *,
+    input_dir: str,
+    output: str,
+    num_workers: int = 1,
+    max_rejected_fraction: float = 0.001,
+    overwrite: bool = False,
+    beam_args: Sequence[str] = (),
+) -> contract.Manifest:
+    """Makes a dataset, or what is missing of it, and returns its manifest.
+
+    Args:
+        settings: What decides its content.
+        input_dir: The source's files.
+        output: Dataset directory.
+        num_workers: Of the local runner.
+        max_rejected_fraction: More of the images rejected is an error.
+        overwrite: Whether to discard a dataset that is in `output`.
+        beam_args: Beam's own flags.
+
+    Raises:
+        DatasetError: If the source, the directory or a flag is not as it should be.
+    """
+    _check_flags(input_dir, num_workers, max_rejected_fraction)
+    output = os.path.abspath(output) if "://" not in output else output
+    listing = sources.list_images(settings.source, input_dir)
+    plans = plan.shard_plans(listing, settings)
+    publication = publish.plan_publication(
+        listing, plans, settings, output, max_rejected_fraction
+    )
+    with progress.claimed(output, settings, listing.fingerprint, overwrite=overwrite):
+        progress.remove_leftovers(output, plans)
+        manifest = _complete_manifest(publication, plans)
+        if manifest is not None:
+            logging.info("kept %d of %d shards: complete", len(plans), len(plans))
+            return manifest
+        # A dataset without its manifest is seen as unfinished, and it is from here.
+        _unlink(os.path.join(output, contract.MANIFEST_NAME))
+        progress.check_disk(output, plans, settings)
+        _run(publication, plans, listing, num_workers, beam_args)
+        return contract.load_manifest(output)
+
+
+def _run(
+    publication: publish.Publication,
+    plans: Sequence[plan.ShardPlan],
+    listing: sources.Listing,
+    num_workers: int,
+    beam_args: Sequence[str],
+) -> None:
+    runner = runners.runner_name(beam_args)
+    if runners.is_distributed(runner):
+        logging.warning(
+            "%s: every worker must see --output=%s and --input at the same path",
+            runner,
+            publication.output,
+        )
+    run_id = uuid.uuid4().hex
+    start_seconds = time.monotonic()
+    with progress.ProgressBar(publication.output, plans, run_id):
+        runners.run_graph(
+            lambda pipeline: job.build_graph(
+                pipeline, plans, listing.reader, publication, run_id
+            ),
+            beam_args,
+            num_workers=num_workers,
+            num_images=publication.num_images,
+        )
+    seconds = time.monotonic() - start_seconds
+    results = progress.finished_results(publication.output, plans)
+    written = [result for result in results if result.run_id == run_id]
+    num_images = sum(
+        result.info.num_examples + len(result.rejects) for result in written
+    )
+    logging.info("kept %d of %d shards", len(plans) - len(written), len(plans))
+    logging.info(
+        "%d images in %.1f s, %.0f img/s", num_images, seconds, num_images / seconds
+    )
+
+
+def _complete_manifest(
+    publication: publish.Publication, plans: Sequence[plan.ShardPlan]
+) -> contract.Manifest | None:
+    """Returns the manifest of a dataset that is complete and intact, else None."""
+    try:
+        manifest = contract.load_manifest(publication.output)
+    except contract.DatasetError:
+        return None
+    results = progress.finished_results(publication.output, plans)
+    names = set(os.listdir(publication.output))
+    if len(results) < len(plans) or not names.issuperset(publish.PUBLISHED_NAMES):
+        return None
+    by_name = publish.results_by_name(publication, results)
+    publish.check_rejects(publication, results)
+    if publish.build_manifest(publication, by_name).digest != manifest.digest:
+        return None
+    paths = [os.path.join(publication.output, name) for name in by_name]
+    with concurrent.futures.ThreadPoolExecutor(runners.num_cores()) as pool:
+        hashes = list(pool.map(shards.hash_file, paths))
+    is_intact = hashes == [result.info.sha256 for result in by_name.values()]
+    return manifest if is_intact else None
+
+
+def _check_flags(
+    input_dir: str, num_workers: int, max_rejected_fraction: float
+) -> None:
+    if "://" in input_dir:
+        raise contract.DatasetError(
+            f"--input={input_dir} must be a local or mounted directory, not a URL: "
+            "copy or mount it first"
+        )
+    if num_workers < 1:
+        raise contract.DatasetError(f"--num_workers={num_workers} must be at least 1")
+    if not 0 <= max_rejected_fraction <= 1:
+        raise contract.DatasetError(
+            f"--max_rejected_fraction={max_rejected_fraction} must be from 0 to 1"
+        )
+
+
+def _unlink(path: str) -> None:
+    if os.path.exists(path):
+        os.unlink(path)
+
+
+def _log_summary(manifest: contract.Manifest) -> None:
+    for name, split in manifest.splits.items():
+        rejected = ", ".join(
+            f"{count} {reason}" for reason, count in split.rejected.items()
+        )
+        logging.info(
+            "%s: %d images in %d shards, %.2f GB, rejected: %s",
+            name,
+            split.num_examples,
+            len(split.shards),
+            split.num_bytes / 1e9,
+            rejected or "none",
+        )
+
+
+def main(argv: list[str]) -> None:
+    """Prepares the dataset that the flags describe."""
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.INFO)
+    beam_args = argv[1:]
+    if flags.FLAGS["num_workers"].present:
+        # Dataflow has a flag of this name.
+        beam_args.append(f"--num_workers={_NUM_WORKERS.value}")
+    try:
+        manifest = prepare(
+            plan.Settings(
+                source=_SOURCE.value,
+                image_size=_IMAGE_SIZE.value,
+                image_dtype=_IMAGE_DTYPE.value,
+                shard_size=_SHARD_SIZE.value,
+                seed=_SEED.value,
+                resize=_RESIZE.value,
+                crop_size=_CROP_SIZE.value,
+            ),
+            input_dir=str(_INPUT.value),
+            output=str(_OUTPUT.value),
+            num_workers=_NUM_WORKERS.value,
+            max_rejected_fraction=_MAX_REJECTED_FRACTION.value,
+            overwrite=_OVERWRITE.value,
+            beam_args=beam_args,
+        )
+    except contract.DatasetError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        logging.error("interrupted: the same command keeps the finished shards")
+        # Beam's threads would finish their shards first.
+        os._exit(EXIT_INTERRUPTED)
+    _log_summary(manifest)
+    print(f"dataset digest: {manifest.digest}")
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["input", "output"])
+    app.run(main, flags_parser=runners.parse_flags)

@@ -1,0 +1,269 @@
+"""The end of a job: every shard accounted for, then the files that name them.
+
+`manifest.json` is written last. Everything is a function of the shards' results, so
+that publishing twice, as a runner may, writes the same files.
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+import pathlib
+import platform
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from google.protobuf import json_format
+from PIL import features as pillow_features
+from tensorflow_datasets.core.proto import dataset_info_pb2, feature_pb2
+
+from pipeline import contract
+from pipeline.plan import Settings, ShardPlan
+from pipeline.shards import ShardResult, write_text
+from pipeline.sources import Listing
+
+FEATURES_NAME = "features.json"
+DATASET_INFO_NAME = "dataset_info.json"
+PUBLISHED_NAMES = (
+    contract.REJECTED_NAME,
+    FEATURES_NAME,
+    DATASET_INFO_NAME,
+    contract.MANIFEST_NAME,
+)
+
+# Of the dataset, for TensorFlow Datasets, which needs one.
+_TFDS_VERSION = "1.0.0"
+_TFDS_FEATURES = "tensorflow_datasets.core.features"
+_NUM_REJECTS_NAMED = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Publication:
+    """What is known of a dataset before its shards are written.
+
+    Attributes:
+        name: Dataset name.
+        output: Dataset directory.
+        settings: Every preprocessing setting.
+        source_fingerprint: Of the listing.
+        features: Of a record.
+        shard_names: By split, in order: what was planned.
+        num_images: How many were planned.
+        max_rejected_fraction: More than this part of them refused is an error.
+    """
+
+    name: str
+    output: str
+    settings: Settings
+    source_fingerprint: str
+    features: Mapping[str, contract.Feature]
+    shard_names: Mapping[str, tuple[str, ...]]
+    num_images: int
+    max_rejected_fraction: float
+
+
+def plan_publication(
+    listing: Listing,
+    plans: Sequence[ShardPlan],
+    settings: Settings,
+    output: str,
+    max_rejected_fraction: float,
+) -> Publication:
+    """Returns the publication of the planned shards."""
+    side = settings.image_size
+    names: dict[str, tuple[str, ...]] = {}
+    for plan in plans:
+        names[plan.split] = (*names.get(plan.split, ()), plan.name)
+    return Publication(
+        name=listing.name,
+        output=output,
+        settings=settings,
+        source_fingerprint=listing.fingerprint,
+        features={
+            "key": contract.Feature(dtype="string"),
+            "image": contract.Feature(settings.image_dtype, (side, side, 3)),
+            **listing.features,
+        },
+        shard_names=names,
+        num_images=sum(len(plan.keys) for plan in plans),
+        max_rejected_fraction=max_rejected_fraction,
+    )
+
+
+def publish(publication: Publication, results: Iterable[ShardResult]) -> str:
+    """Writes the files beside the shards, the manifest last; returns its digest.
+
+    Args:
+        publication: What was planned.
+        results: Of every shard, in any order.
+
+    Raises:
+        DatasetError: If too many images were refused, or a split has none left.
+    """
+    by_name = results_by_name(publication, results)
+    check_rejects(publication, by_name.values())
+    manifest = build_manifest(publication, by_name)
+    output = pathlib.Path(publication.output)
+    write_text(output / contract.REJECTED_NAME, rejected_lines(by_name.values()))
+    write_text(output / FEATURES_NAME, features_json(manifest.features))
+    write_text(output / DATASET_INFO_NAME, dataset_info_json(manifest))
+    write_text(output / contract.MANIFEST_NAME, manifest.to_json())
+    return manifest.digest
+
+
+def results_by_name(
+    publication: Publication, results: Iterable[ShardResult]
+) -> dict[str, ShardResult]:
+    """Returns the result of each planned shard, in the order of the plan.
+
+    Raises:
+        RuntimeError: If a shard is absent, comes twice or was not planned, which is
+            the runner's failure.
+    """
+    results = list(results)
+    found = Counter(result.info.name for result in results)
+    planned = Counter(
+        name for names in publication.shard_names.values() for name in names
+    )
+    if found != planned:
+        wrong = sorted((found - planned) + (planned - found))
+        raise RuntimeError(
+            f"the runner returned {len(results)} shards, and {len(planned)} were "
+            f"planned; absent, double or unknown: {', '.join(wrong[:10])}"
+        )
+    by_name = {result.info.name: result for result in results}
+    return {name: by_name[name] for name in planned}
+
+
+def check_rejects(publication: Publication, results: Iterable[ShardResult]) -> None:
+    """Checks that few enough images were refused, and that every split has some.
+
+    Raises:
+        DatasetError: If not.
+    """
+    lines = [json.loads(line) for line in rejected_lines(results).splitlines()]
+    fraction = len(lines) / publication.num_images
+    if fraction > publication.max_rejected_fraction:
+        named = ", ".join(
+            f"{line['key']} ({line['reason']}: {line['detail']})"
+            for line in lines[:_NUM_REJECTS_NAMED]
+        )
+        raise contract.DatasetError(
+            f"{len(lines)} of {publication.num_images} images were rejected, a "
+            f"fraction of {fraction:.4g}, and --max_rejected_fraction="
+            f"{publication.max_rejected_fraction:g} is allowed: {named}"
+            f"{', ...' if len(lines) > _NUM_REJECTS_NAMED else ''}"
+        )
+    num_examples: Counter[str] = Counter()
+    for result in results:
+        num_examples[result.split] += result.info.num_examples
+    for split in publication.shard_names:
+        if not num_examples[split]:
+            raise contract.DatasetError(
+                f"every image of split {split!r} was rejected: repair the source"
+            )
+
+
+def rejected_lines(results: Iterable[ShardResult]) -> str:
+    """Returns the text of `rejected.jsonl`: one image a line, sorted."""
+    rejects = sorted(
+        (contract.SPLITS.index(result.split), reject.key, result.split, reject)
+        for result in results
+        for reject in result.rejects
+    )
+    return "".join(
+        json.dumps(
+            {
+                "split": split,
+                "key": key,
+                "reason": reject.reason,
+                "detail": reject.detail,
+            }
+        )
+        + "\n"
+        for _, key, split, reject in rejects
+    )
+
+
+def build_manifest(
+    publication: Publication, by_name: Mapping[str, ShardResult]
+) -> contract.Manifest:
+    """Returns the manifest of the finished shards."""
+    splits = {}
+    for split, names in publication.shard_names.items():
+        results = [by_name[name] for name in names]
+        reasons = Counter(
+            reject.reason for result in results for reject in result.rejects
+        )
+        splits[split] = contract.SplitInfo(
+            shards=tuple(result.info for result in results),
+            rejected=dict(sorted(reasons.items())),
+        )
+    return contract.Manifest(
+        name=publication.name,
+        settings=publication.settings.to_dict(),
+        source_fingerprint=publication.source_fingerprint,
+        features=publication.features,
+        splits=splits,
+        versions=library_versions(),
+    )
+
+
+def library_versions() -> dict[str, str]:
+    """Returns the versions of what decides pixels and bytes, where they are known."""
+    versions = {"python": platform.python_version()}
+    for name in ("apache-beam", "numpy", "pillow", "protobuf", "tensorflow-datasets"):
+        versions[name] = importlib.metadata.version(name)
+    versions["libjpeg"] = str(pillow_features.version("jpg"))
+    return versions
+
+
+def features_json(features: Mapping[str, contract.Feature]) -> str:
+    """Returns the text of `features.json`, by which TensorFlow Datasets parses."""
+    by_name: dict[str, feature_pb2.Feature] = {}
+    for name, feature in features.items():
+        if feature.dtype == "string":
+            by_name[name] = feature_pb2.Feature(
+                python_class_name=f"{_TFDS_FEATURES}.text_feature.Text",
+                text=feature_pb2.TextFeature(),
+            )
+            continue
+        by_name[name] = feature_pb2.Feature(
+            python_class_name=f"{_TFDS_FEATURES}.tensor_feature.Tensor",
+            tensor=feature_pb2.TensorFeature(
+                shape=feature_pb2.Shape(dimensions=feature.shape),
+                dtype=feature.dtype,
+                encoding="bytes" if name == "image" else "none",
+            ),
+        )
+    return _proto_json(
+        feature_pb2.Feature(
+            python_class_name=f"{_TFDS_FEATURES}.features_dict.FeaturesDict",
+            features_dict=feature_pb2.FeaturesDict(features=by_name),
+        )
+    )
+
+
+def dataset_info_json(manifest: contract.Manifest) -> str:
+    """Returns the text of `dataset_info.json`, which names splits and shards."""
+    return _proto_json(
+        dataset_info_pb2.DatasetInfo(
+            name=manifest.name,
+            version=_TFDS_VERSION,
+            file_format="tfrecord",
+            splits=[
+                dataset_info_pb2.SplitInfo(
+                    name=name,
+                    shard_lengths=[shard.num_examples for shard in split.shards],
+                    num_bytes=split.num_bytes,
+                    filepath_template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
+                )
+                for name, split in manifest.splits.items()
+            ],
+        )
+    )
+
+
+def _proto_json(message: Any) -> str:
+    body = json_format.MessageToDict(message)
+    return json.dumps(body, indent=1, sort_keys=True) + "\n"

@@ -1,0 +1,226 @@
+"""One shard: its records written, hashed and put in place, or kept from before.
+
+    OUT/NAME-SPLIT.tfrecord-00003-of-00064               the shard
+    OUT/.progress/NAME-SPLIT...-of-00064.json            its sidecar, written last
+    OUT/.progress/NAME-SPLIT...-of-00064.<uuid>.tmp      while it is written
+
+Neither TensorFlow nor Beam is imported: a worker starts in a second without them.
+"""
+
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+import pathlib
+import uuid
+from collections.abc import Iterator
+
+from pipeline import contract, images, records
+from pipeline.plan import Settings, ShardPlan
+from pipeline.sources import Reader
+
+PROGRESS_DIR = ".progress"
+
+_HASH_CHUNK_BYTES = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Reject:
+    """An image that was refused: its key, one of `images.REASONS`, what was found."""
+
+    key: str
+    reason: str
+    detail: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardResult:
+    """A finished shard; its sidecar holds the same.
+
+    Attributes:
+        split: Of the shard.
+        index: Its place in the split.
+        info: Its entry in the manifest.
+        rejects: In the order of the plan.
+        plan_fingerprint: Of the plan that it was written from.
+        run_id: Of the run that wrote it.
+    """
+
+    split: str
+    index: int
+    info: contract.ShardInfo
+    rejects: tuple[Reject, ...]
+    plan_fingerprint: str
+    run_id: str
+
+
+def make_shard(
+    plan: ShardPlan, settings: Settings, reader: Reader, output: str, run_id: str
+) -> ShardResult:
+    """Returns the shard of a plan: kept if it is whole, else written.
+
+    Args:
+        plan: What to write.
+        settings: How to preprocess the images.
+        reader: Of the source.
+        output: Dataset directory.
+        run_id: Marks the shards that this run writes.
+
+    Raises:
+        DatasetError: If the source cannot be read, or the disk is full.
+    """
+    kept = find_kept(plan, output)
+    if (
+        kept is not None
+        and hash_file(os.path.join(output, plan.name)) == kept.info.sha256
+    ):
+        return kept
+    # A sidecar without its shard would be counted as progress.
+    sidecar_path(output, plan.name).unlink(missing_ok=True)
+    temporary = temporary_path(output, plan.name)
+    rejects: list[Reject] = []
+    try:
+        encoded = encode_records(plan, settings, reader, rejects)
+        info = write_records(plan.name, encoded, temporary)
+        os.replace(temporary, os.path.join(output, plan.name))
+        result = ShardResult(
+            split=plan.split,
+            index=plan.index,
+            info=info,
+            rejects=tuple(rejects),
+            plan_fingerprint=plan.fingerprint,
+            run_id=run_id,
+        )
+        write_text(
+            sidecar_path(output, plan.name),
+            json.dumps(dataclasses.asdict(result), indent=1) + "\n",
+        )
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise contract.DatasetError(
+            f"no space left in {output} while writing {plan.name}: free some space and "
+            "run the same command again; it keeps the finished shards"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return result
+
+
+def encode_records(
+    plan: ShardPlan, settings: Settings, reader: Reader, rejects: list[Reject]
+) -> Iterator[list[bytes]]:
+    """Yields the record of each image of a plan, and collects the refused ones.
+
+    Args:
+        plan: Keys, locations and features of the images.
+        settings: How to preprocess them.
+        reader: Of the source.
+        rejects: Receives the images that yield no record.
+    """
+    features = {name: values.tolist() for name, values in plan.features.items()}
+    for position, key in enumerate(plan.keys):
+        try:
+            image = images.preprocess(
+                reader.read(key, plan.locations[position]),
+                image_size=settings.image_size,
+                image_dtype=settings.image_dtype,
+                resize=settings.resize,
+                crop_size=settings.crop_size,
+            )
+        except images.RejectedImageError as error:
+            rejects.append(Reject(key=key, reason=error.reason, detail=error.detail))
+            continue
+        labels = {name: values[position] for name, values in features.items()}
+        yield records.encode_record(key, image, labels)
+
+
+def write_records(
+    name: str, encoded: Iterator[list[bytes]], path: pathlib.Path
+) -> contract.ShardInfo:
+    """Writes records as a TFRecord file, and returns what was written.
+
+    Args:
+        name: What the shard will be called.
+        encoded: Records, in parts.
+        path: Where to write them.
+    """
+    sha256 = hashlib.sha256()
+    num_examples = num_bytes = 0
+    with path.open("wb") as file:
+        for record in encoded:
+            for part in records.frame(record):
+                file.write(part)
+                sha256.update(part)
+                num_bytes += len(part)
+            num_examples += 1
+    return contract.ShardInfo(
+        name=name,
+        num_examples=num_examples,
+        num_bytes=num_bytes,
+        sha256=sha256.hexdigest(),
+    )
+
+
+def find_kept(plan: ShardPlan, output: str) -> ShardResult | None:
+    """Returns what is left of an earlier run, if it fits the plan and has its size.
+
+    The hash is not checked: that reads the whole file.
+    """
+    result = read_sidecar(sidecar_path(output, plan.name))
+    if result is None or result.plan_fingerprint != plan.fingerprint:
+        return None
+    try:
+        num_bytes = os.stat(os.path.join(output, plan.name)).st_size
+    except FileNotFoundError:
+        return None
+    return result if num_bytes == result.info.num_bytes else None
+
+
+def read_sidecar(path: pathlib.Path) -> ShardResult | None:
+    """Returns what a sidecar holds, or None if there is none or it is damaged."""
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+        return ShardResult(
+            split=body["split"],
+            index=body["index"],
+            info=contract.ShardInfo(**body["info"]),
+            rejects=tuple(Reject(**reject) for reject in body["rejects"]),
+            plan_fingerprint=body["plan_fingerprint"],
+            run_id=body["run_id"],
+        )
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def sidecar_path(output: str, name: str) -> pathlib.Path:
+    """Returns where the sidecar of the shard `name` is."""
+    return pathlib.Path(output, PROGRESS_DIR, f"{name}.json")
+
+
+def temporary_path(output: str, name: str) -> pathlib.Path:
+    """Returns a new path for a file that is not finished, on the same disk."""
+    return pathlib.Path(output, PROGRESS_DIR, f"{name}.{uuid.uuid4().hex}.tmp")
+
+
+def hash_file(path: str | os.PathLike[str]) -> str:
+    """Returns the hex sha256 of a file, read in chunks."""
+    sha256 = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(_HASH_CHUNK_BYTES):
+            sha256.update(chunk)
+    return sha256.hexdigest()
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a small file so that it is there in full or not at all."""
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

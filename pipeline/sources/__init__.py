@@ -1,0 +1,85 @@
+"""Sources of images: each module lists its images and knows how to read one.
+
+A source module has one function, `list_images(input_dir) -> Listing`, and a line in
+`SOURCES`. The listing is made once, where the job is launched; workers get the
+reader and the locations of their own images.
+"""
+
+import dataclasses
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from pipeline import contract
+
+# By the value of --source; imported when asked for.
+SOURCES: Mapping[str, str] = {"celeba": "pipeline.sources.celeba"}
+
+
+class Reader(Protocol):
+    """Reads the bytes of one image; pickled to the workers, opened there."""
+
+    def read(self, key: str, location: np.ndarray) -> bytes:
+        """Returns the content of an image's file.
+
+        Args:
+            key: The image.
+            location: `[k]` int64, its row of `SplitListing.locations`.
+
+        Raises:
+            RejectedImageError: If the image is missing or damaged.
+            DatasetError: If the source itself cannot be read.
+        """
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitListing:
+    """The images of one split.
+
+    Attributes:
+        keys: Sorted.
+        locations: `[num_images, k]` int64, for the reader. Whatever shows that an
+            image changed in place (a checksum, a time) is in here too.
+        features: By name, `[num_images, ...]` integers.
+    """
+
+    keys: Sequence[str]
+    locations: np.ndarray
+    features: Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """All images of a source.
+
+    Attributes:
+        name: Dataset name.
+        splits: By split name.
+        features: What each of `SplitListing.features` is.
+        fingerprint: Hex sha256 of the content that was listed: keys, sizes, labels;
+            no path and no time.
+        reader: Reads one image.
+    """
+
+    name: str
+    splits: Mapping[str, SplitListing]
+    features: Mapping[str, contract.Feature]
+    fingerprint: str
+    reader: Reader
+
+
+def list_images(source: str, input_dir: str) -> Listing:
+    """Returns the listing of the named source.
+
+    Raises:
+        DatasetError: If there is no such source, or its files are not as they should
+            be.
+    """
+    if source not in SOURCES:
+        raise contract.DatasetError(
+            f"--source={source} must be one of {', '.join(SOURCES)}"
+        )
+    return importlib.import_module(SOURCES[source]).list_images(input_dir)

@@ -1,0 +1,229 @@
+"""Where the image files are: in a zip archive, or in a folder.
+
+The archive is indexed once, where the job is launched. A worker gets the place of
+each of its images and reads that range, without a look at the archive's directory.
+"""
+
+import dataclasses
+import os
+import pathlib
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pipeline import contract
+from pipeline.images import RejectedImageError
+from pipeline.sources import Reader
+
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+# Beyond the header, for the name and the extra fields of a member.
+_HEADER_SLACK = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageIndex:
+    """What a zip or a folder holds.
+
+    Attributes:
+        path: The zip or the folder.
+        locations: By key, where the reader finds it.
+        sizes: By key, in bytes, uncompressed.
+        missing: The location of an image that is not there.
+        reader: Reads one of them.
+    """
+
+    path: pathlib.Path
+    locations: Mapping[str, tuple[int, ...]]
+    sizes: Mapping[str, int]
+    missing: np.ndarray
+    reader: Reader
+
+
+class ZipReader:
+    """Reads members of a zip by (header offset, size, size, method, CRC-32)."""
+
+    def __init__(self, path: str) -> None:
+        """Opens nothing yet: workers get an unopened copy."""
+        self._path = path
+        self._file: int | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves the open file behind."""
+        return {"_path": self._path, "_file": None}
+
+    def read(self, key: str, location: np.ndarray) -> bytes:
+        """Returns the content of a member; see `Reader.read`."""
+        offset, stored_bytes, num_bytes, method, crc = location.tolist()
+        if offset < 0:
+            raise RejectedImageError(
+                "missing", f"not in {os.path.basename(self._path)}"
+            )
+        try:
+            stored = self._read_member(offset, stored_bytes)
+        except OSError as error:
+            raise contract.DatasetError(
+                f"cannot read {key} from {self._path}: {error}"
+            ) from error
+        try:
+            data = stored if method == 0 else zlib.decompress(stored, -15, num_bytes)
+        except zlib.error as error:
+            raise RejectedImageError("checksum", str(error)) from error
+        if len(data) != num_bytes or zlib.crc32(data) != crc:
+            detail = f"CRC-32 {zlib.crc32(data):08x}, the zip says {crc:08x}"
+            raise RejectedImageError("checksum", detail)
+        return data
+
+    def _read_member(self, offset: int, stored_bytes: int) -> bytes:
+        if self._file is None:
+            self._file = os.open(self._path, os.O_RDONLY)
+        size = _LOCAL_HEADER.size + _HEADER_SLACK + stored_bytes
+        block = os.pread(self._file, size, offset)
+        if len(block) < _LOCAL_HEADER.size or block[:4] != b"PK\x03\x04":
+            raise RejectedImageError("checksum", f"no zip member at byte {offset}")
+        _, name_bytes, extra_bytes = _LOCAL_HEADER.unpack_from(block)
+        start = _LOCAL_HEADER.size + name_bytes + extra_bytes
+        if name_bytes + extra_bytes > _HEADER_SLACK:
+            return os.pread(self._file, stored_bytes, offset + start)
+        return block[start : start + stored_bytes]
+
+
+class FolderReader:
+    """Reads the files of a folder; a location is (size, modification time in ns)."""
+
+    def __init__(self, path: str) -> None:
+        """Keeps the folder's path."""
+        self._path = path
+
+    def read(self, key: str, location: np.ndarray) -> bytes:
+        """Returns the content of a file; see `Reader.read`."""
+        if location[0] < 0:
+            raise RejectedImageError(
+                "missing", f"not in {os.path.basename(self._path)}"
+            )
+        path = os.path.join(self._path, key)
+        try:
+            with open(path, "rb") as file:
+                return file.read()
+        except OSError as error:
+            raise contract.DatasetError(f"cannot read {path}: {error}") from error
+
+
+def index_zip(path: pathlib.Path, official_bytes: int) -> ImageIndex:
+    """Returns the images in a zip, by file name without folders.
+
+    Args:
+        path: The archive. Its members may be stored or deflated.
+        official_bytes: Size of the official archive, for the error messages.
+
+    Raises:
+        DatasetError: If it is no zip or a truncated one, or has an unsafe or
+            encrypted member, two images of one name, or none.
+    """
+    _check_is_zip(path, official_bytes)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise contract.DatasetError(
+            f"{path} is a truncated or damaged zip ({error}): it has "
+            f"{path.stat().st_size:,} B, the official one {official_bytes:,} B; "
+            "download it again"
+        ) from error
+    locations: dict[str, tuple[int, ...]] = {}
+    for member in members:
+        key = _member_key(path, member)
+        if key is None:
+            continue
+        if key in locations:
+            raise contract.DatasetError(f"{path} has two images named {key}")
+        locations[key] = (
+            member.header_offset,
+            member.compress_size,
+            member.file_size,
+            member.compress_type,
+            member.CRC,
+        )
+    if not locations:
+        raise contract.DatasetError(f"{path} has no image ({', '.join(_SUFFIXES)})")
+    return ImageIndex(
+        path=path,
+        locations=locations,
+        sizes={key: location[2] for key, location in locations.items()},
+        missing=np.array([-1, 0, 0, 0, 0], np.int64),
+        reader=ZipReader(str(path.resolve())),
+    )
+
+
+def index_folder(path: pathlib.Path) -> ImageIndex:
+    """Returns the images directly in a folder.
+
+    Raises:
+        DatasetError: If there is none, or the folder cannot be read.
+    """
+    locations: dict[str, tuple[int, ...]] = {}
+    try:
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.name.lower().endswith(_SUFFIXES) and entry.is_file():
+                    stat = entry.stat()
+                    locations[entry.name] = (stat.st_size, stat.st_mtime_ns)
+    except OSError as error:
+        raise contract.DatasetError(f"cannot read {path}: {error}") from error
+    if not locations:
+        raise contract.DatasetError(
+            f"the folder {path} has no image ({', '.join(_SUFFIXES)})"
+        )
+    return ImageIndex(
+        path=path,
+        locations=locations,
+        sizes={key: location[0] for key, location in locations.items()},
+        missing=np.array([-1, 0], np.int64),
+        reader=FolderReader(str(path.resolve())),
+    )
+
+
+def _check_is_zip(path: pathlib.Path, official_bytes: int) -> None:
+    try:
+        with path.open("rb") as file:
+            head = file.read(1024)
+        num_bytes = path.stat().st_size
+    except OSError as error:
+        raise contract.DatasetError(f"cannot read {path}: {error}") from error
+    if re.search(rb"<!doctype html|<html", head, re.IGNORECASE):
+        raise contract.DatasetError(
+            f"{path} is an HTML page of {num_bytes:,} B, not a zip: Google Drive sends "
+            "one when its download quota is spent; download the file by hand in a "
+            f"browser (the official one has {official_bytes:,} B)"
+        )
+    if head[:4] not in (b"PK\x03\x04", b"PK\x05\x06"):
+        raise contract.DatasetError(
+            f"{path} is not a zip: it has {num_bytes:,} B and begins with "
+            f"{head[:8]!r}; download it again (the official one has "
+            f"{official_bytes:,} B)"
+        )
+
+
+def _member_key(path: pathlib.Path, member: zipfile.ZipInfo) -> str | None:
+    """Returns the key of a member, or None if it is no image."""
+    name = member.orig_filename.replace("\\", "/")
+    parts = name.split("/")
+    if name.startswith("/") or ".." in parts or re.match("[A-Za-z]:", name):
+        raise contract.DatasetError(
+            f"{path} has a member named {member.orig_filename!r:.80}, which leads out "
+            "of the archive: it is not the official file; download it again"
+        )
+    is_image = parts[-1].lower().endswith(_SUFFIXES)
+    if not is_image or "__MACOSX" in parts:
+        return None
+    if member.flag_bits & 1 or member.compress_type not in (0, 8):
+        raise contract.DatasetError(
+            f"{path} has the member {name}, encrypted or compressed by method "
+            f"{member.compress_type}: only stored and deflated ones can be read"
+        )
+    return parts[-1]

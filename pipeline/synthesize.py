@@ -1,0 +1,42 @@
+"""Draws a synthetic CelebA, in the official layout, with true attributes.
+
+python -m pipeline.synthesize --output=data/synthetic --num_images=20000 --seed=0
+"""
+
+import sys
+from collections.abc import Sequence
+
+from absl import app, flags
+
+from pipeline.contract import DatasetError
+from pipeline.synthetic.layout import write_dataset
+
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Directory to write, in CelebA's layout.", required=True
+)
+_NUM_IMAGES = flags.DEFINE_integer("num_images", 20_000, "Number of faces.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the faces.")
+_NUM_WORKERS = flags.DEFINE_integer(
+    "num_workers", None, "Processes that draw. Default: one for every core."
+)
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace what --output holds.")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Draws the dataset that the flags describe."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    try:
+        write_dataset(
+            _OUTPUT.value,
+            _NUM_IMAGES.value,
+            _SEED.value,
+            num_workers=_NUM_WORKERS.value,
+            overwrite=_OVERWRITE.value,
+        )
+    except DatasetError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    app.run(main)

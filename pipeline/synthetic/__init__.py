@@ -1,0 +1,1 @@
+"""Synthetic faces with true attributes, in the layout of CelebA."""

@@ -1,0 +1,187 @@
+"""The canvas: soft-edged coverage, blending, colours and fixed noise.
+
+Pixels are float32 planes, `[3, height, width]`, 0 to 255. The arithmetic on them is
+addition, multiplication, division, square root and comparison only, whose results
+IEEE 754 fixes: a face has the same bytes on every machine.
+"""
+
+import colorsys
+
+import numpy as np
+
+HEIGHT, WIDTH = 218, 178
+
+Color = tuple[float, float, float]
+
+
+# As 0-d arrays: NumPy takes a microsecond to convert a Python number, which is
+# more than it needs for the pixels of an eye.
+_ZERO = np.array(0, np.float32)
+_ONE = np.array(1, np.float32)
+_HALF = np.array(0.5, np.float32)
+_WHITE = np.array(255, np.float32)
+_INFINITY = np.array(np.inf, np.float32)
+
+
+def unit(values: np.ndarray) -> np.ndarray:
+    """Limits `values` to [0, 1] in place, and returns them."""
+    return values.clip(_ZERO, _ONE, out=values)
+
+
+def positive(values: np.ndarray) -> np.ndarray:
+    """Limits `values` to 0 or more in place, and returns them."""
+    return values.clip(_ZERO, _INFINITY, out=values)
+
+
+def coverage(distance: np.ndarray) -> np.ndarray:
+    """Returns how much of a pixel a shape covers, in place.
+
+    Args:
+        distance: Signed distance to the shape's edge in pixels, positive inside.
+
+    Returns:
+        The same array, in [0, 1]: one pixel of ramp, centred on the edge.
+    """
+    distance += _HALF
+    return distance.clip(_ZERO, _ONE, out=distance)
+
+
+def bump(values: np.ndarray) -> np.ndarray:
+    """Returns (1 - x^2)^2 for x in (-1, 1) and 0 elsewhere, in place."""
+    values *= values
+    np.subtract(_ONE, values, out=values)
+    positive(values)
+    values *= values
+    return values
+
+
+def column(color: Color) -> np.ndarray:
+    """Returns a colour as `[3, 1, 1]` float32."""
+    return np.array(color, np.float32).reshape(3, 1, 1)
+
+
+def stretch(field: np.ndarray, height: int) -> np.ndarray:
+    """Returns a field with twice its rows, linear between them.
+
+    What is smooth is drawn on every other row: half of the work.
+
+    Args:
+        field: `[..., h, w]`, the values of every other row.
+        height: Rows of the result, `2 * h - 1` or `2 * h`.
+
+    Returns:
+        `[..., height, w]`.
+    """
+    *planes, h, w = field.shape
+    tall = np.empty((*planes, h, 2, w), np.float32)
+    tall[..., 0, :] = field
+    half = field * _HALF
+    between = half.copy()
+    between[..., :-1, :] += half[..., 1:, :]
+    between[..., -1, :] += half[..., -1, :]
+    tall[..., 1, :] = between
+    return tall.reshape(*planes, 2 * h, w)[..., :height, :]
+
+
+def blend(
+    region: np.ndarray, alpha: np.ndarray, color: np.ndarray | Color | float
+) -> None:
+    """Paints `color` over a copy of a part of the canvas, in place.
+
+    Args:
+        region: `[3, ..., h, w]`. NumPy takes several times as long for a view of the
+            canvas as for a copy, whose pixels follow each other in memory.
+        alpha: `[..., h, w]`, 1 where the paint hides what is there.
+        color: A colour, a gray, or an array that broadcasts to the region.
+    """
+    if isinstance(color, tuple):
+        color = np.array(color, np.float32).reshape(3, *(1,) * alpha.ndim)
+    change = color - region
+    change *= alpha
+    region += change
+
+
+def blend_tone(
+    canvas: np.ndarray,
+    box: tuple[slice, slice],
+    alpha: np.ndarray,
+    tone: np.ndarray,
+    color: Color,
+) -> None:
+    """Paints a colour of varying brightness over a large box of the canvas.
+
+    The same as `blend` with `column(color) * tone`, with fewer operations.
+
+    Args:
+        canvas: `[3, height, width]`.
+        box: Rows and columns, of `h` by `w` pixels.
+        alpha: `[h, w]`, 1 where the paint hides what is there.
+        tone: `[h, w]`, brightness.
+        color: At brightness 1.
+    """
+    light = alpha * tone
+    kept = _ONE - alpha
+    for plane, value in zip(canvas, color, strict=True):
+        below = plane[box].copy()
+        below *= kept
+        below += light * value
+        plane[box] = below
+
+
+def to_bytes(canvas: np.ndarray) -> np.ndarray:
+    """Returns the canvas as `[height, width, 4]` uint8; the fourth byte is unused.
+
+    Args:
+        canvas: `[3, height, width]` float32, limited to 0 to 255 in place.
+    """
+    canvas.clip(_ZERO, _WHITE, out=canvas)
+    planes = canvas.astype(np.int32)
+    red, green, blue = planes
+    green <<= 8
+    blue <<= 16
+    red |= green
+    red |= blue
+    return red.astype("<i4", copy=False).view(np.uint8).reshape(HEIGHT, WIDTH, 4)
+
+
+def mix(first: Color, second: Color, share: float) -> Color:
+    """Returns the colour at `share` of the way from the first to the second."""
+    r, g, b = (x + (y - x) * share for x, y in zip(first, second, strict=True))
+    return r, g, b
+
+
+def scaled(color: Color, factor: float) -> Color:
+    """Returns a lighter or darker colour."""
+    return color[0] * factor, color[1] * factor, color[2] * factor
+
+
+def hue_color(hue: float, saturation: float, value: float) -> Color:
+    """Returns the colour of a hue in [0, 1), 0 to 255."""
+    r, g, b = colorsys.hsv_to_rgb(hue % 1.0, saturation, value)
+    return r * 255, g * 255, b * 255
+
+
+def smooth_noise(
+    height: int, width: int, cells: tuple[int, int], seed: int
+) -> np.ndarray:
+    """Returns periodic value noise in [-1, 1], `[height, width]` float32.
+
+    Args:
+        height: Rows.
+        width: Columns.
+        cells: Number of random values down and across, which the noise passes
+            through; smooth between them.
+        seed: Of the random values.
+    """
+    key = np.array([seed, 0], np.uint64)
+    grid = np.random.Generator(np.random.Philox(key=key)).random(cells) * 2 - 1
+    for axis, size in enumerate((height, width)):
+        position = np.arange(size) * (cells[axis] / size)
+        index = position.astype(int)
+        share = position - index
+        share = share * share * (3 - 2 * share)
+        shape = [-1, 1] if axis == 0 else [1, -1]
+        first = np.take(grid, index, axis)
+        second = np.take(grid, (index + 1) % cells[axis], axis)
+        grid = first + (second - first) * share.reshape(shape)
+    return grid.astype(np.float32)

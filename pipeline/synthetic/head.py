@@ -1,0 +1,261 @@
+"""The head: ears, and the lit skin with the relief of brow, cheeks, nose and chin."""
+
+import numpy as np
+
+from pipeline.synthetic.canvas import (
+    Color,
+    blend,
+    column,
+    coverage,
+    mix,
+    positive,
+    stretch,
+    unit,
+)
+from pipeline.synthetic.factors import Factors
+from pipeline.synthetic.frame import (
+    EYE_X,
+    HEAD_DEPTH,
+    HEAD_HEIGHT,
+    HEAD_SQUARENESS,
+    NOSE_LIFT,
+    NOSE_Y,
+    Box,
+    Frame,
+    per_side,
+    take_pair,
+)
+from pipeline.synthetic.light import Light
+from pipeline.synthetic.scene import soft_blobs
+
+# The relief of a face, as (x, y, radius_x, radius_y, height) in head units.
+_RELIEF = np.array(
+    [
+        (0.0, -34.0, 36.0, 24.0, 2.0),  # forehead
+        (-20.0, -13.0, 17.0, 10.0, 1.7),  # brow ridge
+        (20.0, -13.0, 17.0, 10.0, 1.7),
+        (-18.5, 1.0, 16.0, 12.0, -3.0),  # eye sockets
+        (18.5, 1.0, 16.0, 12.0, -3.0),
+        (0.0, 35.0, 4.0, 8.0, -0.8),  # philtrum
+        (0.0, 53.0, 13.0, 6.0, -1.6),  # under the lower lip
+        (0.0, 62.0, 16.0, 12.0, 2.6),  # chin
+        (-25.0, 19.0, 18.0, 14.0, 1.8),  # cheekbones
+        (25.0, 19.0, 18.0, 14.0, 1.8),
+        (-30.0, 42.0, 13.0, 18.0, -1.2),  # hollows of the cheeks
+        (30.0, 42.0, 13.0, 18.0, -1.2),
+        (0.0, 5.0, 8.0, 28.0, 3.4),  # ridge of the nose
+        (0.0, 19.5, 8.5, 8.5, 3.8),  # its tip
+        (-7.0, 21.5, 5.5, 5.5, 2.4),  # its wings
+        (7.0, 21.5, 5.5, 5.5, 2.4),
+    ],
+    np.float32,
+)
+_CHEEKS, _NOSE = slice(8, 12), slice(12, 16)
+_TIP_AND_WINGS, _WINGS = slice(13, 16), slice(14, 16)
+# The nose stands out from the head, its tip most.
+_LIFT = np.zeros(len(_RELIEF), np.float32)
+_LIFT[_NOSE] = 2.0 + 0.35 * _RELIEF[_NOSE, 1]
+_GOLD: Color = (226, 182, 84)
+_PALE_GOLD: Color = (255, 240, 190)
+
+
+def paint_ears(
+    canvas: np.ndarray, factors: Factors, frame: Frame, light: Light
+) -> None:
+    """Paints both ears, and their rings; the head hides most of a far one."""
+    skin, shadow = light.skin, light.skin_shadow
+    offset = frame.half_width + 0.5
+    turn = 9.0 * frame.sin_yaw
+    centers = ((-offset - turn, 9.0), (offset - turn, 9.0))
+    pair = take_pair(canvas, frame, centers, 8.0, 15.0)
+    side = per_side(-1, 1)
+    # The lobe is narrower than the top, and the whole leans outwards.
+    across = pair.y * (side * 0.16)
+    across += pair.x
+    across *= pair.y * (0.018 / 6.5) + 1 / 6.5
+    down = pair.y * (1 / 14.0)
+    squared = across * across
+    squared += down * down
+    distance = np.sqrt(squared)
+    distance *= -7.5
+    distance += 7.5
+    lit = [
+        mix(shadow, skin, light.ambient + 0.1 + light.diffuse * 0.6 * (1 + s * light.x))
+        for s in (-0.6, 0.6)
+    ]
+    blend(
+        pair.region, coverage(distance), np.array(lit, np.float32).T[:, :, None, None]
+    )
+    squared *= -1.9
+    squared += 1.0
+    inner = positive(squared)
+    inner *= 0.7
+    blend(pair.region, inner, column(mix(shadow, skin, 0.32))[:, None])
+    pair.restore(canvas)
+    if factors.earrings:
+        _paint_earrings(canvas, frame, centers)
+
+
+def _paint_earrings(
+    canvas: np.ndarray,
+    frame: Frame,
+    ears: tuple[tuple[float, float], tuple[float, float]],
+) -> None:
+    (left, y), (right, _) = ears
+    pair = take_pair(canvas, frame, ((left + 1, y + 16), (right - 1, y + 16)), 5, 5)
+    radius = np.sqrt(pair.x * pair.x + pair.y * pair.y)
+    ring = coverage(1.4 - np.abs(radius - 2.6))
+    glint = unit(0.5 - (pair.x + pair.y) * 0.2)
+    gold, pale = column(_GOLD)[:, None], column(_PALE_GOLD)[:, None]
+    blend(pair.region, ring, gold + (pale - gold) * glint)
+    pair.restore(canvas)
+
+
+def head_radius(
+    u: np.ndarray, v: np.ndarray, frame: Frame
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns x over the head's half width, y over its height, and a radius squared.
+
+    The jaw tapers, so the half width shrinks from the eyes to the chin. The head is
+    where the radius is below 1; it is a little blunter than an ellipse.
+    """
+    y = v * (1 / HEAD_HEIGHT)
+    low = y.clip(0.0, 1.0)
+    low *= low
+    low *= -frame.jaw_taper * frame.half_width
+    low += frame.half_width
+    x = u / low
+    x2, y2 = x * x, y * y
+    squared = x2 + y2
+    x2 *= y2
+    x2 *= HEAD_SQUARENESS
+    squared -= x2
+    return x, y, squared
+
+
+def paint_head(
+    canvas: np.ndarray, factors: Factors, frame: Frame, light: Light
+) -> None:
+    """Paints the skin of the head, lit on a bump-mapped egg."""
+    box = frame.box(0, 0, frame.half_width + 1, HEAD_HEIGHT + 1)
+    region = canvas[:, *box].copy()
+    paint, distance = _lit_skin(factors, frame, light, box)
+    height = region.shape[1]
+    blend(region, coverage(stretch(distance, height)), stretch(paint, height))
+    canvas[:, *box] = region
+
+
+def _lit_skin(
+    factors: Factors, frame: Frame, light: Light, box: Box
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the skin and the distance inside the head on every other row.
+
+    Args:
+        factors: Of the face.
+        frame: Of the face.
+        light: On the face.
+        box: Rows and columns of the image.
+
+    Returns:
+        `[3, h, w]` colours, and `[h, w]` pixels.
+    """
+    u, v = frame.grid(box, step=2)
+    normal_x, normal_y, squared = head_radius(u, v, frame)
+    normal_z = np.sqrt((1.0 - squared).clip(0.04, 1.0))
+    distance = np.sqrt(squared, out=squared)
+    distance *= -frame.half_width * 1.1 * frame.scale
+    distance += frame.half_width * 1.1 * frame.scale
+    layers = (
+        _relief(factors, frame),
+        _hollows(factors, frame, light),
+        _blush(factors, frame),
+    )
+    relief, hollow, blush = soft_blobs(frame, box, layers, step=2)
+    # Slopes by central differences, over four rows and two columns: a bump leans
+    # away from its top.
+    relief *= 0.27
+    slope = relief[:, :-2] - relief[:, 2:]
+    slope *= 2.0
+    normal_x[:, 1:-1] += slope
+    normal_y[1:-1] += relief[:-2]
+    normal_y[1:-1] -= relief[2:]
+
+    lit = normal_x * light.x
+    lit += normal_y * light.y
+    lit += normal_z * light.z
+    normal_x *= normal_x
+    normal_y *= normal_y
+    normal_z *= normal_z
+    normal_x += normal_y
+    normal_x += normal_z
+    lit /= np.sqrt(normal_x, out=normal_x)
+    # Light wraps around skin a little beyond the horizon.
+    lit += 0.3
+    lit *= 1 / 1.3
+    positive(lit)
+    gloss = lit * lit
+    gloss *= gloss
+    gloss *= gloss
+    gloss *= 255 * light.gloss
+    lit *= light.diffuse
+    lit += light.ambient
+    lit -= hollow
+
+    skin, shadow = column(light.skin), column(light.skin_shadow)
+    paint = (skin - shadow) * lit
+    paint += shadow
+    paint += gloss
+    r, g, b = light.skin
+    blend(paint, blush, (min(255.0, r), g * 0.62, b * 0.62))
+    return paint, distance
+
+
+def _relief(factors: Factors, frame: Frame) -> np.ndarray:
+    """Returns the bumps of a face as `[n, 5]`, where they are seen."""
+    nose = 0.8 + 0.45 * factors.nose_size
+    smile = max(0.0, factors.smile - 0.25)
+    bumps = _RELIEF.copy()
+    bumps[_CHEEKS, 4] += (2.2 * smile, 2.2 * smile, -1.4 * smile, -1.4 * smile)
+    bumps[_NOSE, 2] *= nose
+    bumps[_WINGS, 0] *= nose
+    bumps[_TIP_AND_WINGS, 4] *= nose
+    # What `Frame.project` does, for all of them at once.
+    x, y = bumps[:, 0] * (1 / frame.half_width), bumps[:, 1] * (1 / HEAD_HEIGHT)
+    front = np.sqrt((1.0 - x * x - y * y).clip(0.05, 1.0))
+    narrow = frame.cos_yaw - (HEAD_DEPTH / frame.half_width) * frame.sin_yaw * x / front
+    bumps[:, 0] *= frame.cos_yaw
+    bumps[:, 0] += (HEAD_DEPTH * front + _LIFT) * frame.sin_yaw
+    narrow[_NOSE] = 1.0
+    bumps[:, 2] *= narrow.clip(0.45, 2.0)
+    return bumps
+
+
+def _hollows(factors: Factors, frame: Frame, light: Light) -> np.ndarray:
+    """Returns the dark of the nostrils and below the nose as `[n, 5]`."""
+    size = 0.8 + 0.45 * factors.nose_size
+    x, y = frame.project(0, NOSE_Y, lift=NOSE_LIFT)
+    spread = 4.4 * size
+    return np.array(
+        [
+            (x - 3 * light.x, y + 6, 12 * size, 6.0, 0.3),
+            (x - spread, y + 3.0, 3.8 * size, 3.0, 0.75),
+            (x + spread, y + 3.0, 3.8 * size, 3.0, 0.75),
+        ],
+        np.float32,
+    )
+
+
+def _blush(factors: Factors, frame: Frame) -> np.ndarray:
+    """Returns the redness of the cheeks and the tip of the nose as `[n, 5]`."""
+    strength = 0.42 if factors.rosy_cheeks else 0.1
+    left, _ = frame.project(-EYE_X - 6, 21)
+    right, _ = frame.project(EYE_X + 6, 21)
+    nose, _ = frame.project(0, 19, lift=NOSE_LIFT)
+    return np.array(
+        [
+            (left, 21, 17, 14, strength),
+            (right, 21, 17, 14, strength),
+            (nose, 19, 9, 8, 0.12),
+        ],
+        np.float32,
+    )

@@ -1,0 +1,254 @@
+"""Writes synthetic faces in CelebA's official layout.
+
+    DIR/img_align_celeba.zip              img_align_celeba/000001.jpg ...
+    DIR/Eval/list_eval_partition.txt      000001.jpg 0
+    DIR/Anno/list_attr_celeba.txt         count, forty names, 000001.jpg -1  1 ...
+    DIR/Anno/list_landmarks_align_celeba.txt
+    DIR/factors.csv                       the true factors of every image
+
+Every file is written to a temporary name and renamed when it is complete; the zip
+is renamed last, so a directory with the zip in it is whole.
+"""
+
+import collections
+import contextlib
+import csv
+import dataclasses
+import io
+import multiprocessing.pool
+import os
+import pathlib
+import zipfile
+from collections.abc import Iterable, Iterator
+from typing import IO
+
+import tqdm
+
+from pipeline.contract import DatasetError
+from pipeline.synthetic.attributes import ATTRIBUTE_NAMES, list_attributes
+from pipeline.synthetic.face import LANDMARK_NAMES, draw_face, encode, list_landmarks
+from pipeline.synthetic.factors import FACTOR_NAMES, sample_factors
+
+ZIP_NAME = "img_align_celeba.zip"
+PARTITION_NAME = "Eval/list_eval_partition.txt"
+ATTRIBUTES_NAME = "Anno/list_attr_celeba.txt"
+LANDMARKS_NAME = "Anno/list_landmarks_align_celeba.txt"
+FACTORS_NAME = "factors.csv"
+
+# CelebA's own proportions of train, validation and test.
+_CELEBA_TRAIN, _CELEBA_VALIDATION, _CELEBA_IMAGES = 162_770, 19_867, 202_599
+_MAX_IMAGES = 999_999  # Six digits.
+_CHUNK_IMAGES = 64
+_TEMPORARY_SUFFIX = ".partial"
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    """One image with its labels, as the files hold them."""
+
+    name: str
+    jpeg: bytes
+    attributes: tuple[int, ...]
+    landmarks: tuple[int, ...]
+    factors: tuple[float | int | str, ...]
+
+
+def image_name(index: int) -> str:
+    """Returns the file name of an image: the first is `000001.jpg`."""
+    return f"{index + 1:06d}.jpg"
+
+
+def split_sizes(num_images: int) -> tuple[int, int, int]:
+    """Returns the number of train, validation and test images, in CelebA's ratio.
+
+    Raises:
+        DatasetError: If there are fewer than three images, one for every split, or
+            more than six digits can name.
+
+    Example:
+        >>> split_sizes(202_599)
+        (162770, 19867, 19962)
+    """
+    if num_images < 3:
+        raise DatasetError(
+            f"num_images is {num_images}: the three splits need at least 3 images"
+        )
+    if num_images > _MAX_IMAGES:
+        raise DatasetError(
+            f"num_images is {num_images}: CelebA's six-digit names end at {_MAX_IMAGES}"
+        )
+    num_validation = max(1, num_images * _CELEBA_VALIDATION // _CELEBA_IMAGES)
+    num_train = max(1, num_images * _CELEBA_TRAIN // _CELEBA_IMAGES)
+    num_train = min(num_train, num_images - num_validation - 1)
+    return num_train, num_validation, num_images - num_train - num_validation
+
+
+def write_dataset(
+    output_dir: str | os.PathLike[str],
+    num_images: int,
+    seed: int,
+    num_workers: int | None = None,
+    overwrite: bool = False,
+    show_progress: bool = True,
+) -> pathlib.Path:
+    """Draws `num_images` faces into a directory.
+
+    The bytes of every file are a function of (num_images, seed), whatever the number
+    of workers. Memory does not grow with the number of images.
+
+    Args:
+        output_dir: Made if it does not exist.
+        num_images: 3 or more.
+        seed: 0 or more, below 2**64. An image depends on it and its index alone.
+        num_workers: Processes that draw; every core by default. With 1 the faces are
+            drawn in this process.
+        overwrite: Whether to replace a dataset that is already there.
+        show_progress: Whether to show a bar on stderr.
+
+    Returns:
+        The path of the zip.
+
+    Raises:
+        DatasetError: If a number is out of range, the directory has a dataset
+            already, or it cannot be written.
+    """
+    sizes = split_sizes(num_images)
+    if not 0 <= seed < 2**64:
+        raise DatasetError(f"seed must be in 0..2**64-1, not {seed}")
+    num_workers = os.cpu_count() or 1 if num_workers is None else num_workers
+    if num_workers < 1:
+        raise DatasetError(f"num_workers must be 1 or more, not {num_workers}")
+    root = pathlib.Path(output_dir)
+    zip_path = root / ZIP_NAME
+    if zip_path.exists() and not overwrite:
+        raise DatasetError(
+            f"{zip_path} exists already: pass --overwrite to replace it, or another "
+            "--output"
+        )
+    try:
+        # Old labels beside new images would look whole.
+        zip_path.unlink(missing_ok=True)
+        with (
+            _open_files(root) as files,
+            _drawings(num_images, seed, num_workers) as drawings,
+        ):
+            bar = tqdm.tqdm(
+                drawings, total=num_images, unit="img", disable=not show_progress
+            )
+            _write_all(bar, files, sizes)
+    except OSError as error:
+        raise DatasetError(f"cannot write the dataset {root}: {error}") from error
+    return zip_path
+
+
+def draw_example(index: int, seed: int) -> Drawing:
+    """Returns one image with its labels, a pure function of (seed, index)."""
+    factors = sample_factors(seed, index)
+    return Drawing(
+        name=image_name(index),
+        jpeg=encode(draw_face(factors)),
+        attributes=list_attributes(factors),
+        landmarks=list_landmarks(factors),
+        factors=tuple(getattr(factors, name) for name in FACTOR_NAMES),
+    )
+
+
+@contextlib.contextmanager
+def _drawings(
+    num_images: int, seed: int, num_workers: int
+) -> Iterator[Iterator[Drawing]]:
+    """Yields the drawings in order of their index."""
+    starts = range(0, num_images, _CHUNK_IMAGES)
+    chunks = (range(s, min(s + _CHUNK_IMAGES, num_images)) for s in starts)
+    num_workers = min(num_workers, len(starts))
+    if num_workers == 1:
+        yield (draw_example(index, seed) for chunk in chunks for index in chunk)
+        return
+    # Spawned, not forked: the caller may have threads.
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(num_workers) as pool:
+        yield _in_order(pool, chunks, seed, max_pending=4 * num_workers)
+
+
+def _in_order(
+    pool: multiprocessing.pool.Pool,
+    chunks: Iterator[range],
+    seed: int,
+    max_pending: int,
+) -> Iterator[Drawing]:
+    """Yields what the pool draws; `Pool.imap` would not wait for a slow reader."""
+    pending = collections.deque()
+    for chunk in chunks:
+        pending.append(pool.apply_async(_draw_chunk, (chunk, seed)))
+        if len(pending) == max_pending:
+            yield from pending.popleft().get()
+    while pending:
+        yield from pending.popleft().get()
+
+
+def _draw_chunk(chunk: range, seed: int) -> list[Drawing]:
+    return [draw_example(index, seed) for index in chunk]
+
+
+@contextlib.contextmanager
+def _open_files(root: pathlib.Path) -> Iterator[dict[str, IO[bytes]]]:
+    """Opens every file under a temporary name, and renames them if all went well."""
+    names = (PARTITION_NAME, ATTRIBUTES_NAME, LANDMARKS_NAME, FACTORS_NAME, ZIP_NAME)
+    partial = {name: root / f"{name}{_TEMPORARY_SUFFIX}" for name in names}
+    is_complete = False
+    try:
+        with contextlib.ExitStack() as stack:
+            files: dict[str, IO[bytes]] = {}
+            for name, path in partial.items():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                files[name] = stack.enter_context(path.open("wb"))
+            yield files
+            for file in files.values():
+                file.flush()
+                os.fsync(file.fileno())
+        for name, path in partial.items():
+            path.replace(root / name)
+        is_complete = True
+    finally:
+        if not is_complete:
+            for path in partial.values():
+                path.unlink(missing_ok=True)
+
+
+def _write_all(
+    drawings: Iterable[Drawing],
+    files: dict[str, IO[bytes]],
+    sizes: tuple[int, int, int],
+) -> None:
+    num_train, num_validation, _ = sizes
+    num_images = sum(sizes)
+    files[ATTRIBUTES_NAME].write(
+        f"{num_images}\n{' '.join(ATTRIBUTE_NAMES)} \n".encode()
+    )
+    files[LANDMARKS_NAME].write(f"{num_images}\n{' '.join(LANDMARK_NAMES)} \n".encode())
+    files[FACTORS_NAME].write(_csv_line(("image", *FACTOR_NAMES)))
+    with zipfile.ZipFile(files[ZIP_NAME], "w", zipfile.ZIP_STORED) as archive:
+        for index, drawing in enumerate(drawings):
+            split = (index >= num_train) + (index >= num_train + num_validation)
+            name = drawing.name
+            values = " ".join(f"{value:2d}" for value in drawing.attributes)
+            points = " ".join(f"{value:4d}" for value in drawing.landmarks)
+            files[PARTITION_NAME].write(f"{name} {split}\n".encode())
+            files[ATTRIBUTES_NAME].write(f"{name} {values}\n".encode())
+            files[LANDMARKS_NAME].write(f"{name} {points}\n".encode())
+            files[FACTORS_NAME].write(_csv_line((name, *drawing.factors)))
+            archive.writestr(_member(name), drawing.jpeg)
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(f"img_align_celeba/{name}", (1980, 1, 1, 0, 0, 0))
+    # The same on every system: made on Unix, a regular file, rw-r--r--.
+    info.create_system = 3
+    info.external_attr = 0o100644 << 16
+    return info
+
+
+def _csv_line(values: tuple[object, ...]) -> bytes:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(values)
+    return line.getvalue().encode()

@@ -1,0 +1,126 @@
+"""Verifies a dataset directory against its manifest.
+
+    python -m pipeline.verify --dataset=DATASET_DIR
+
+Prints one line per fault and exits with 3, or one line with counts and the digest.
+"""
+
+import concurrent.futures
+import hashlib
+import os
+import pathlib
+import struct
+import sys
+from collections.abc import Iterator
+
+import google_crc32c
+from absl import app, flags
+
+from pipeline import contract, records
+
+EXIT_FAULTY = 3
+
+_DATASET = flags.DEFINE_string("dataset", None, "Dataset directory.")
+
+_HEAD = struct.Struct("<QI")
+_CRC = struct.Struct("<I")
+
+
+def find_faults(dataset_dir: str, manifest: contract.Manifest) -> list[str]:
+    """Returns one line for each fault of a dataset, in the order of the manifest.
+
+    Args:
+        dataset_dir: Directory of the shards.
+        manifest: What they should be.
+    """
+    infos = [shard for split in manifest.splits.values() for shard in split.shards]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(lambda info: shard_fault(dataset_dir, info), infos)
+        faults = [fault for fault in found if fault is not None]
+    return faults + _stray_shards(dataset_dir, {info.name for info in infos})
+
+
+def shard_fault(dataset_dir: str, info: contract.ShardInfo) -> str | None:
+    """Returns what is wrong with one shard, or None.
+
+    Size, framing, number of records and sha256 are checked, in one pass.
+    """
+    path = pathlib.Path(dataset_dir, info.name)
+    try:
+        num_bytes = path.stat().st_size
+        if num_bytes != info.num_bytes:
+            return f"{info.name}: has {num_bytes} bytes instead of {info.num_bytes}"
+        sha256 = hashlib.sha256()
+        num_examples = 0
+        for framed in read_frames(path):
+            sha256.update(framed)
+            num_examples += 1
+    except FileNotFoundError:
+        return f"{info.name}: missing"
+    except (OSError, contract.DatasetError) as error:
+        return f"{info.name}: {error}"
+    if num_examples != info.num_examples:
+        return f"{info.name}: has {num_examples} records instead of {info.num_examples}"
+    if sha256.hexdigest() != info.sha256:
+        return f"{info.name}: sha256 {sha256.hexdigest()} instead of {info.sha256}"
+    return None
+
+
+def read_frames(path: pathlib.Path) -> Iterator[bytes]:
+    """Yields each record of a TFRecord file, with its header and footer.
+
+    Raises:
+        DatasetError: If a length or a checksum is wrong, or the file ends early.
+    """
+    remaining = path.stat().st_size
+    with path.open("rb") as file:
+        number = 0
+        while head := file.read(_HEAD.size):
+            if len(head) < _HEAD.size:
+                raise contract.DatasetError(f"record {number} is cut off")
+            length, length_crc = _HEAD.unpack(head)
+            if records.masked(google_crc32c.value(head[:8])) != length_crc:
+                raise contract.DatasetError(f"record {number} has a damaged header")
+            if length + _HEAD.size + _CRC.size > remaining:
+                raise contract.DatasetError(f"record {number} is cut off")
+            body = file.read(length + _CRC.size)
+            data, crc = body[:length], _CRC.unpack(body[length:])[0]
+            if records.masked(google_crc32c.value(data)) != crc:
+                raise contract.DatasetError(f"record {number} has a wrong checksum")
+            remaining -= _HEAD.size + len(body)
+            number += 1
+            yield head + body
+
+
+def _stray_shards(dataset_dir: str, known: set[str]) -> list[str]:
+    return [
+        f"{name}: not in {contract.MANIFEST_NAME}"
+        for name in sorted(os.listdir(dataset_dir))
+        if ".tfrecord" in name and name not in known
+    ]
+
+
+def main(argv: list[str]) -> None:
+    """Verifies the dataset that the flag names."""
+    if argv[1:]:
+        raise app.UsageError(f"unexpected {argv[1]}: give --dataset=DIR")
+    dataset_dir = str(_DATASET.value)
+    try:
+        manifest = contract.load_manifest(dataset_dir)
+    except contract.DatasetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_FAULTY)
+    faults = find_faults(dataset_dir, manifest)
+    for fault in faults:
+        print(f"error: {fault}", file=sys.stderr)
+    if faults:
+        sys.exit(EXIT_FAULTY)
+    counts = ", ".join(
+        f"{name} {split.num_examples}" for name, split in manifest.splits.items()
+    )
+    print(f"OK: {dataset_dir}: {counts}; dataset digest: {manifest.digest}")
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["dataset"])
+    app.run(main)

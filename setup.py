@@ -1,0 +1,61 @@
+"""Package metadata; also what Beam ships to remote workers (--setup_file=./setup.py).
+
+Ranges stand here, and the exact versions that tests ran with in requirements.lock.
+"""
+
+from setuptools import find_packages, setup
+
+REQUIRED = [
+    # Every command's flags and logging.
+    "absl-py>=2.1",
+    # The distributed preprocessing job, on any runner.
+    "apache-beam>=2.77,<3",
+    # TFRecord framing: 60 times crcmod, and Beam's own sink needs one of the two.
+    "google-crc32c>=1.5",
+    # Layers and optimizers of the trainer. Comes with TensorFlow; named because the
+    # trainer builds on Keras 3's layer classes.
+    "keras>=3.12,<4",
+    # Locked, typed experiment settings with flag overrides.
+    "ml-collections>=1.0",
+    "numpy>=2.1",
+    # Decodes and resizes images; draws nothing that NumPy has not computed.
+    "pillow>=11",
+    # Curves and pictures of a run.
+    "tensorboard>=2.19",
+    # tf.data, tf.distribute and the kernels.
+    "tensorflow>=2.21,<3",
+    # The Example message without TensorFlow, and metadata by which TFDS loads a
+    # prepared dataset.
+    "tensorflow-datasets>=4.9.9",
+    # Progress bars.
+    "tqdm>=4.66",
+]
+
+EXTRAS = {
+    # TensorFlow's CUDA libraries as wheels.
+    "gpu": ["tensorflow[and-cuda]>=2.21,<3"],
+    # Beam's Dataflow runner and gs:// paths.
+    "gcp": ["apache-beam[gcp]>=2.77,<3"],
+    "dev": [
+        # Properties of parsers and of the shard plan.
+        "hypothesis>=6.100",
+        # Static types. The extra brings Node.js as a wheel, so nothing is downloaded.
+        "pyright[nodejs]>=1.1.390",
+        "pytest>=8",
+        # A test that hangs fails, with the stack of where.
+        "pytest-timeout>=2.3",
+        "ruff>=0.9",
+    ],
+}
+
+setup(
+    name="vaeline",
+    version="0.1.0",
+    description="From a pile of face images to a trained, inspectable VAE",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.11",
+    packages=find_packages(include=["pipeline*", "trainer*", "configs*"]),
+    install_requires=REQUIRED,
+    extras_require=EXTRAS,
+)

@@ -1,0 +1,120 @@
+"""Fixtures: small CelebA directories made of drawn JPEGs, and the real layout."""
+
+import dataclasses
+import io
+import os
+import pathlib
+import zipfile
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SPLIT_NUMBERS = {"train": 0, "validation": 1, "test": 2}
+ATTRIBUTE_NAMES = ("Bald", "Eyeglasses", "Male")
+LANDMARK_NAMES = ("lefteye_x", "lefteye_y")
+
+
+def encode_image(
+    pixels: np.ndarray, image_format: str = "JPEG", mode: str = "RGB"
+) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(file, image_format)
+    return file.getvalue()
+
+
+def face_bytes(seed: int, width: int = 45, height: int = 55) -> bytes:
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (6, 5, 3), dtype=np.uint8)
+    smooth = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+    return encode_image(np.asarray(smooth))
+
+
+@dataclasses.dataclass
+class CelebA:
+    """A small data set, to be changed by a test and then written."""
+
+    images: dict[str, bytes]
+    split_of: dict[str, str]
+    attributes: dict[str, list[int]] | None = None
+    landmarks: dict[str, list[int]] | None = None
+
+    def write(
+        self,
+        root: pathlib.Path,
+        *,
+        as_folder: bool = False,
+        compression: int = zipfile.ZIP_STORED,
+    ) -> str:
+        root.mkdir(parents=True, exist_ok=True)
+        if as_folder:
+            (root / "img_align_celeba").mkdir()
+            for key, data in self.images.items():
+                (root / "img_align_celeba" / key).write_bytes(data)
+        else:
+            with zipfile.ZipFile(
+                root / "img_align_celeba.zip", "w", compression
+            ) as archive:
+                for key, data in self.images.items():
+                    archive.writestr(f"img_align_celeba/{key}", data)
+        (root / "list_eval_partition.txt").write_text(
+            "".join(
+                f"{key} {SPLIT_NUMBERS[split]}\n"
+                for key, split in self.split_of.items()
+            )
+        )
+        for name, rows, header in (
+            ("list_attr_celeba.txt", self.attributes, ATTRIBUTE_NAMES),
+            ("list_landmarks_align_celeba.txt", self.landmarks, LANDMARK_NAMES),
+        ):
+            if rows is not None:
+                lines = [str(len(rows)), " ".join(header)]
+                lines += [f"{key}  {' '.join(map(str, r))}" for key, r in rows.items()]
+                (root / name).write_text("\n".join(lines) + "\n")
+        return str(root)
+
+
+def make_celeba(num_images: int = 30, *, has_labels: bool = True) -> CelebA:
+    keys = [f"{number:06d}.jpg" for number in range(1, num_images + 1)]
+    rng = np.random.default_rng(0)
+    splits = ("train", "validation", "train", "test", "train")
+    return CelebA(
+        images={key: face_bytes(number) for number, key in enumerate(keys)},
+        split_of={key: splits[number % 5] for number, key in enumerate(keys)},
+        attributes={key: rng.choice([-1, 1], 3).tolist() for key in keys}
+        if has_labels
+        else None,
+        landmarks={key: rng.integers(-3, 200, 2).tolist() for key in keys}
+        if has_labels
+        else None,
+    )
+
+
+@pytest.fixture
+def celeba() -> CelebA:
+    return make_celeba()
+
+
+@pytest.fixture
+def make_face() -> Callable[..., bytes]:
+    return face_bytes
+
+
+@pytest.fixture
+def encode() -> Callable[..., bytes]:
+    return encode_image
+
+
+@pytest.fixture
+def input_dir(celeba: CelebA, tmp_path: pathlib.Path) -> str:
+    return celeba.write(tmp_path / "raw")
+
+
+@pytest.fixture(scope="session")
+def real_celeba_dir() -> str:
+    """The real photographs in CelebA's layout."""
+    data = os.environ.get("VAELINE_TEST_DATA")
+    if not data or not os.path.isdir(os.path.join(data, "celeba_layout")):
+        pytest.skip("needs VAELINE_TEST_DATA, a directory with celeba_layout/")
+    return os.path.join(data, "celeba_layout")

@@ -1,0 +1,178 @@
+import dataclasses
+import json
+import pathlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline import contract
+
+
+def make_manifest() -> contract.Manifest:
+    shard = contract.ShardInfo("d-train.tfrecord-00000-of-00001", 2, 100, "ab" * 32)
+    return contract.Manifest(
+        name="d",
+        settings={"image_size": 4, "resize": "bilinear"},
+        source_fingerprint="cd" * 32,
+        features={
+            "key": contract.Feature("string"),
+            "image": contract.Feature("float16", (4, 4, 3)),
+            "attributes": contract.Feature("int64", (2,), ("Bald", "Male")),
+        },
+        splits={"train": contract.SplitInfo((shard,), {"missing": 1})},
+        versions={"python": "3.11"},
+    )
+
+
+# A change here is a change of the format: it needs a new schema version.
+GOLDEN_DIGEST = "321a3dfe87851c56ed9dc84d368d1ff36162d6effdd56f351bc184785b715230"
+
+
+def test_digest_is_golden():
+    assert make_manifest().digest == GOLDEN_DIGEST
+
+
+def test_round_trip():
+    manifest = make_manifest()
+    parsed = contract.parse_manifest(manifest.to_json())
+    assert parsed == manifest
+    assert parsed.image_shape == (4, 4, 3)
+    assert parsed.image_dtype == "float16"
+    assert parsed.splits["train"].num_examples == 2
+    assert parsed.splits["train"].num_bytes == 100
+
+
+def test_versions_are_not_in_the_digest():
+    manifest = make_manifest()
+    other = dataclasses.replace(manifest, versions={"python": "3.12"})
+    assert other.digest == manifest.digest
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("settings", "image_size"), 5),
+        (("source_fingerprint",), "ef" * 32),
+        (("splits", "train", "rejected"), {}),
+        (("splits", "train", "shards", 0, "sha256"), "00" * 32),
+        (("features", "attributes", "names"), ["Male", "Bald"]),
+        (("image", "scale"), 2.0),
+        (("splits", "train", "num_bytes"), 1),
+    ],
+)
+def test_a_changed_manifest_is_refused(path, value):
+    body = json.loads(make_manifest().to_json())
+    target = body
+    for part in path[:-1]:
+        target = target[part]
+    target[path[-1]] = value
+    if path[0] == "image" or path[-1] == "num_bytes":
+        # What is derived is not read, and so cannot mislead.
+        contract.parse_manifest(json.dumps(body))
+    else:
+        with pytest.raises(contract.DatasetError, match="its own digest"):
+            contract.parse_manifest(json.dumps(body))
+
+
+def test_counts_must_add_up():
+    body = json.loads(make_manifest().to_json())
+    body["splits"]["train"]["num_examples"] = 3
+    with pytest.raises(contract.DatasetError, match="says 3 examples .* add up to 2"):
+        contract.parse_manifest(json.dumps(body))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "1", "{}", "[" * 100_000])
+def test_no_manifest_at_all(text):
+    with pytest.raises(contract.DatasetError, match="not JSON|schema version"):
+        contract.parse_manifest(text)
+
+
+def test_another_schema_version_is_refused():
+    body = json.loads(make_manifest().to_json())
+    body["schema_version"] = 2
+    with pytest.raises(contract.DatasetError, match="version 2, and this .* reads 1"):
+        contract.parse_manifest(json.dumps(body))
+
+
+def test_a_shard_name_cannot_leave_the_directory():
+    body = json.loads(make_manifest().to_json())
+    body["splits"]["train"]["shards"][0]["name"] = "../secret"
+    with pytest.raises(contract.DatasetError, match="damaged"):
+        contract.parse_manifest(json.dumps(body))
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["name", "shards", "dtype", "x"]), inner)
+    ),
+    max_leaves=6,
+)
+
+
+def paths_of(value, path=()):
+    yield path
+    items = value.items() if isinstance(value, dict) else ()
+    items = enumerate(value) if isinstance(value, list) else items
+    for key, inner in items:
+        yield from paths_of(inner, (*path, key))
+
+
+BODY = json.loads(make_manifest().to_json())
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from([path for path in paths_of(BODY) if path]), JUNK, st.booleans())
+def test_malformed_manifests_raise_only_dataset_errors(path, junk, should_delete):
+    body = json.loads(json.dumps(BODY))
+    target = body
+    for part in path[:-1]:
+        target = target[part]
+    if should_delete:
+        del target[path[-1]]
+    else:
+        target[path[-1]] = junk
+    try:
+        contract.parse_manifest(json.dumps(body))
+    except contract.DatasetError:
+        pass
+
+
+def test_load_manifest_says_what_is_missing(tmp_path: pathlib.Path):
+    with pytest.raises(contract.DatasetError, match="does not exist"):
+        contract.load_manifest(tmp_path / "absent")
+    with pytest.raises(contract.DatasetError, match="is not finished"):
+        contract.load_manifest(tmp_path)
+    (tmp_path / contract.MANIFEST_NAME).write_bytes(b"\xff\xfe")
+    with pytest.raises(contract.DatasetError, match="cannot read"):
+        contract.load_manifest(tmp_path)
+
+
+def test_check_shard_sizes(tmp_path: pathlib.Path):
+    manifest = make_manifest()
+    with pytest.raises(contract.DatasetError, match="no split 'test'.* it has train"):
+        contract.check_shard_sizes(manifest, tmp_path, "test")
+    with pytest.raises(contract.DatasetError, match="cannot be read"):
+        contract.check_shard_sizes(manifest, tmp_path, "train")
+    path = tmp_path / "d-train.tfrecord-00000-of-00001"
+    path.write_bytes(b"x" * 99)
+    with pytest.raises(contract.DatasetError, match="has 99 bytes.* says 100"):
+        contract.check_shard_sizes(manifest, tmp_path, "train")
+    path.write_bytes(b"x" * 100)
+    contract.check_shard_sizes(manifest, tmp_path, "train")
+
+
+def test_shard_name():
+    name = contract.shard_name("celeba", "train", 3, 64)
+    assert name == "celeba-train.tfrecord-00003-of-00064"
+    with pytest.raises(contract.DatasetError, match="must be a letter"):
+        contract.shard_name("celeb-a", "train", 0, 1)
+    with pytest.raises(contract.DatasetError, match=r"outside 0\.\.0"):
+        contract.shard_name("celeba", "train", 1, 1)
+
+
+def test_a_feature_has_as_many_names_as_elements():
+    with pytest.raises(contract.DatasetError, match=r"shape \[3\] cannot have 2 names"):
+        contract.Feature("int64", (3,), ("a", "b"))

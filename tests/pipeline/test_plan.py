@@ -1,0 +1,141 @@
+import dataclasses
+import pickle
+import time
+
+import numpy as np
+import pytest
+
+from pipeline import contract, plan
+from pipeline.sources import Listing, SplitListing
+
+
+class NoReader:
+    def read(self, key, location):
+        raise NotImplementedError
+
+
+def make_listing(**num_images: int) -> Listing:
+    splits = {}
+    for split, number in num_images.items():
+        splits[split] = SplitListing(
+            keys=[f"{split}{index:06d}" for index in range(number)],
+            locations=np.arange(number * 2).reshape(number, 2),
+            features={"label": np.arange(number)},
+        )
+    return Listing("d", splits, {"label": contract.Feature("int64")}, "ab", NoReader())
+
+
+@pytest.mark.parametrize(
+    ("num_images", "shard_size", "expected"),
+    [
+        (1, 1024, 1),
+        (1024, 1024, 1),
+        (1025, 1024, 2),
+        (2049, 1024, 4),
+        (162_770, 1024, 256),
+        (3, 1, 3),
+        (5, 2, 4),
+        (8, 1, 8),
+    ],
+)
+def test_num_shards(num_images, shard_size, expected):
+    number = plan.num_shards(num_images, shard_size)
+    assert number == expected
+    assert -(-num_images // number) <= shard_size
+    assert number <= num_images
+
+
+def test_too_many_shards():
+    with pytest.raises(contract.DatasetError, match="raise --shard_size"):
+        plan.num_shards(200_000, 1)
+
+
+@pytest.mark.parametrize("number", [1, 7, 64, 65, 200])
+def test_every_image_is_in_one_shard_and_sizes_differ_by_at_most_one(number):
+    plans = plan.shard_plans(make_listing(train=number), plan.Settings(shard_size=16))
+    sizes = [len(shard.keys) for shard in plans]
+    assert sorted(key for shard in plans for key in shard.keys) == [
+        f"train{index:06d}" for index in range(number)
+    ]
+    assert max(sizes) - min(sizes) <= 1
+    assert 0 < min(sizes) <= max(sizes) <= 16
+
+
+def test_locations_and_features_follow_their_keys():
+    for shard in plan.shard_plans(make_listing(train=50), plan.Settings(shard_size=8)):
+        positions = [int(key[-6:]) for key in shard.keys]
+        assert shard.locations.tolist() == [[2 * at, 2 * at + 1] for at in positions]
+        assert shard.features["label"].tolist() == positions
+
+
+def test_splits_come_in_order_with_their_names():
+    plans = plan.shard_plans(make_listing(test=1, train=3), plan.Settings(shard_size=2))
+    assert [shard.name for shard in plans] == [
+        "d-train.tfrecord-00000-of-00002",
+        "d-train.tfrecord-00001-of-00002",
+        "d-test.tfrecord-00000-of-00001",
+    ]
+
+
+def test_the_order_is_golden_and_depends_on_the_seed():
+    keys = [f"{index:06d}.jpg" for index in range(1, 9)]
+    assert plan.shuffled_order(keys, 0) == GOLDEN_ORDER
+    assert plan.shuffled_order(keys, 1) != GOLDEN_ORDER
+    assert sorted(plan.shuffled_order(keys, 1)) == list(range(8))
+    assert plan.shuffled_order([], 0) == []
+
+
+GOLDEN_ORDER = [5, 6, 3, 0, 7, 1, 2, 4]
+
+
+def test_the_order_of_a_key_does_not_depend_on_the_others():
+    keys = [f"{index:06d}.jpg" for index in range(100)]
+    order = [keys[index] for index in plan.shuffled_order(keys, 0)]
+    fewer = [keys[index] for index in plan.shuffled_order(keys[:50], 0)]
+    assert fewer == [key for key in order if key in keys[:50]]
+
+
+def test_fingerprints_see_every_change():
+    listing = make_listing(train=4)
+    base = plan.shard_plans(listing, plan.Settings())[0]
+    split = listing.splits["train"]
+    moved = dataclasses.replace(split, locations=split.locations + 1)
+    relabelled = dataclasses.replace(split, features={"label": np.arange(4) + 1})
+    settings = [
+        plan.Settings(image_size=64),
+        plan.Settings(image_dtype="uint8"),
+        plan.Settings(seed=1),
+        plan.Settings(resize="area"),
+        plan.Settings(crop_size=9),
+        plan.Settings(source="folder"),
+    ]
+    others = [plan.shard_plans(listing, changed)[0] for changed in settings]
+    for changed in (moved, relabelled):
+        other = dataclasses.replace(listing, splits={"train": changed})
+        others.append(plan.shard_plans(other, plan.Settings())[0])
+    fingerprints = {base.fingerprint, *(other.fingerprint for other in others)}
+    assert len(fingerprints) == 1 + len(others)
+    assert base.fingerprint == plan.shard_plans(listing, plan.Settings())[0].fingerprint
+
+
+def test_plans_are_small_and_quick_for_the_whole_of_celeba():
+    start_seconds = time.process_time()
+    plans = plan.shard_plans(make_listing(train=202_599), plan.Settings())
+    assert time.process_time() - start_seconds < 5
+    assert max(len(pickle.dumps(shard)) for shard in plans) < 200_000
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"image_size": 0}, "--image_size=0 must be from 1 to 4096"),
+        ({"shard_size": 0}, "--shard_size=0 must be from 1"),
+        ({"seed": -1}, "--seed=-1 must be from 0"),
+        ({"crop_size": -1}, "--crop_size=-1 must be from 0"),
+        ({"image_dtype": "int8"}, "--image_dtype=int8 must be one of float16, float32"),
+        ({"resize": "cubic"}, "--resize=cubic must be one of bilinear, bicubic"),
+    ],
+)
+def test_settings_name_the_flag_and_what_is_allowed(values, message):
+    with pytest.raises(contract.DatasetError, match=message):
+        plan.Settings(**values)

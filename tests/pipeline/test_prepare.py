@@ -1,0 +1,512 @@
+import dataclasses
+import errno
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from absl import flags
+
+from pipeline import (
+    contract,
+    images,
+    plan,
+    prepare,
+    progress,
+    runners,
+    shards,
+    sources,
+    verify,
+)
+
+SMALL = plan.Settings(image_size=8, shard_size=4)
+WORKER_PROCESSES = ("--direct_running_mode=multi_processing",)
+
+
+def run(input_dir, output, settings=SMALL, **changes) -> contract.Manifest:
+    return prepare.prepare(settings, input_dir=input_dir, output=str(output), **changes)
+
+
+def command(input_dir, output, *arguments) -> list[str]:
+    program = [sys.executable, "-m", "pipeline.prepare", f"--input={input_dir}"]
+    return [*program, f"--output={output}", *arguments]
+
+
+def run_command(input_dir, output, *arguments) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(input_dir, output, *arguments),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def kept(caplog_or_text) -> tuple[int, int]:
+    found = re.findall(r"kept (\d+) of (\d+) shards", caplog_or_text)
+    assert len(found) == 1, caplog_or_text
+    return int(found[0][0]), int(found[0][1])
+
+
+# A change here means other bytes for the same input: it needs a new schema version.
+# The images are bitmaps, so that no decoder has a say.
+GOLDEN_DIGEST = "485873cff5b6bdd9e96a01ca38fbd70380ce6e2f63732f2d625680d2cbda5a8c"
+
+
+def test_the_digest_is_golden(encode, tmp_path):
+    root = tmp_path / "raw"
+    (root / "img_align_celeba").mkdir(parents=True)
+    partition = ""
+    for number in range(6):
+        pixels = np.arange(10 * 8 * 3).reshape(10, 8, 3).astype(np.uint8) * number
+        # An uncompressed format, whose file does not depend on a library's version.
+        path = root / "img_align_celeba" / f"{number}.bmp"
+        path.write_bytes(encode(pixels, "BMP"))
+        partition += f"{path.name} {number % 3}\n"
+    (root / "list_eval_partition.txt").write_text(partition)
+    manifest = run(str(root), tmp_path / "out", plan.Settings(image_size=4))
+    assert manifest.digest == GOLDEN_DIGEST
+
+
+def test_worker_processes_make_the_same_bytes(input_dir, tmp_path):
+    one = run(input_dir, tmp_path / "one")
+    found = run_command(
+        input_dir,
+        tmp_path / "two",
+        "--num_workers=2",
+        "--image_size=8",
+        "--shard_size=4",
+        *WORKER_PROCESSES,
+    )
+    assert found.returncode == 0, found.stderr
+    assert found.stdout == f"dataset digest: {one.digest}\n"
+    assert "Traceback" not in found.stderr
+    assert "INFO:" not in found.stderr
+    assert "apitools" not in found.stderr
+    for shard in one.splits["train"].shards:
+        content = (tmp_path / "two" / shard.name).read_bytes()
+        assert content == (tmp_path / "one" / shard.name).read_bytes()
+
+
+def test_a_folder_makes_the_zips_digest(celeba, input_dir, tmp_path):
+    folder = celeba.write(tmp_path / "folder", as_folder=True)
+    stored = run(input_dir, tmp_path / "a")
+    assert run(folder, tmp_path / "b").digest == stored.digest
+
+
+def test_settings_decide_the_digest(input_dir, tmp_path):
+    digests = {run(input_dir, tmp_path / "base").digest}
+    for changes in ({"seed": 1}, {"image_dtype": "uint8"}, {"resize": "area"}):
+        settings = dataclasses.replace(SMALL, **changes)
+        digests.add(run(input_dir, tmp_path / str(changes), settings).digest)
+    assert len(digests) == 4
+
+
+@pytest.mark.parametrize("dtype", contract.IMAGE_DTYPES)
+def test_tfds_reads_what_was_prepared(celeba, input_dir, tmp_path, dtype):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    settings = dataclasses.replace(SMALL, image_dtype=dtype)
+    manifest = run(input_dir, tmp_path / "out", settings)
+    builder = tfds.builder_from_directory(tmp_path / "out")
+    keys = set()
+    for split in contract.SPLITS:
+        examples = list(builder.as_dataset(split=split).as_numpy_iterator())
+        assert len(examples) == manifest.splits[split].num_examples
+        for example in examples:
+            key = example["key"].decode()
+            keys.add(key)
+            assert celeba.split_of[key] == split
+            expected = images.preprocess(
+                celeba.images[key],
+                image_size=8,
+                image_dtype=dtype,
+                resize="bilinear",
+                crop_size=0,
+            )
+            assert example["image"].dtype == dtype
+            np.testing.assert_array_equal(example["image"], expected)
+            attributes = [int(value > 0) for value in celeba.attributes[key]]
+            assert example["attributes"].tolist() == attributes
+            assert example["landmarks"].tolist() == celeba.landmarks[key]
+    assert keys == set(celeba.images)
+
+
+def test_a_complete_dataset_is_left_alone(input_dir, tmp_path, caplog):
+    output = tmp_path / "out"
+    first = run(input_dir, output)
+    before = {path: path.stat().st_mtime_ns for path in output.iterdir()}
+    with caplog.at_level("INFO", logger="absl"):
+        assert run(input_dir, output) == first
+    number = sum(len(split.shards) for split in first.splits.values())
+    assert kept(caplog.text) == (number, number)
+    after = {path: path.stat().st_mtime_ns for path in output.iterdir()}
+    assert {k: v for k, v in after.items() if k.is_file()} == {
+        k: v for k, v in before.items() if k.is_file()
+    }
+
+
+@pytest.mark.parametrize(
+    "damage", ["bytes", "shard", "manifest", "manifest text", "features", "sidecars"]
+)
+def test_a_damaged_dataset_is_restored(input_dir, tmp_path, caplog, damage):
+    output = tmp_path / "out"
+    first = run(input_dir, output)
+    shard = output / first.splits["train"].shards[0].name
+    lost = {"bytes": 1, "shard": 1}.get(damage, 0)
+    if damage == "bytes":
+        content = shard.read_bytes()
+        shard.write_bytes(content[:50] + b"!" + content[51:])
+    elif damage == "shard":
+        shard.unlink()
+    elif damage == "manifest":
+        (output / contract.MANIFEST_NAME).unlink()
+    elif damage == "manifest text":
+        (output / contract.MANIFEST_NAME).write_text("{")
+    elif damage == "features":
+        (output / "features.json").unlink()
+    else:
+        for path in (output / shards.PROGRESS_DIR).iterdir():
+            path.unlink()
+        lost = 12
+    with caplog.at_level("INFO", logger="absl"):
+        assert run(input_dir, output).digest == first.digest
+    num_kept, number = kept(caplog.text)
+    assert num_kept == max(number - lost, 0)
+    assert verify.find_faults(str(output), contract.load_manifest(output)) == []
+
+
+def test_an_image_that_changed_in_place_is_seen(celeba, tmp_path, make_face, caplog):
+    output = tmp_path / "out"
+    celeba.images["000001.jpg"] = celeba.images["000001.jpg"].ljust(9000, b"\0")
+    first = run(celeba.write(tmp_path / "a"), output)
+    celeba.images["000001.jpg"] = make_face(99).ljust(9000, b"\0")
+    with caplog.at_level("INFO", logger="absl"):
+        second = run(celeba.write(tmp_path / "b"), output)
+    # The same name and size: its shard alone is written again.
+    num_kept, number = kept(caplog.text)
+    assert num_kept == number - 1
+    assert second.source_fingerprint == first.source_fingerprint
+    assert second.digest != first.digest
+
+
+def test_other_settings_are_refused_by_name(input_dir, tmp_path):
+    run(input_dir, tmp_path / "out")
+    other = plan.Settings(image_size=16, shard_size=4, resize="area")
+    with pytest.raises(
+        contract.DatasetError,
+        match=r"--image_size=8 there, 16 now; --resize=bilinear there, area now.*"
+        r"another --output, or --overwrite",
+    ):
+        run(input_dir, tmp_path / "out", other)
+    # The manifest alone says so too.
+    for path in (tmp_path / "out" / shards.PROGRESS_DIR).iterdir():
+        path.unlink()
+    with pytest.raises(contract.DatasetError, match="--image_size=8 there, 16 now"):
+        run(input_dir, tmp_path / "out", other)
+
+
+def test_another_source_is_refused(celeba, input_dir, tmp_path):
+    run(input_dir, tmp_path / "out")
+    celeba.images["000001.jpg"] += b"\0"
+    with pytest.raises(contract.DatasetError, match="source_fingerprint .* there"):
+        run(celeba.write(tmp_path / "other"), tmp_path / "out")
+
+
+def test_overwrite_discards_what_is_there(input_dir, tmp_path):
+    run(input_dir, tmp_path / "out")
+    other = plan.Settings(image_size=16, shard_size=8)
+    fresh = run(input_dir, tmp_path / "fresh", other)
+    again = run(input_dir, tmp_path / "out", other, overwrite=True)
+    assert again.digest == fresh.digest
+    for name in (".", shards.PROGRESS_DIR):
+        names = {path.name for path in (tmp_path / "out" / name).iterdir()}
+        assert names == {path.name for path in (tmp_path / "fresh" / name).iterdir()}
+
+
+def test_a_damaged_settings_file_is_refused(input_dir, tmp_path):
+    run(input_dir, tmp_path / "out")
+    path = tmp_path / "out" / shards.PROGRESS_DIR / progress.SETTINGS_NAME
+    path.write_text("[]")
+    with pytest.raises(contract.DatasetError, match="is damaged .*--overwrite"):
+        run(input_dir, tmp_path / "out")
+    run(input_dir, tmp_path / "out", overwrite=True)
+
+
+@pytest.mark.parametrize("should_overwrite", [False, True])
+def test_a_directory_of_others_is_never_touched(input_dir, tmp_path, should_overwrite):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("")
+    with pytest.raises(contract.DatasetError, match="has files that are not a dataset"):
+        run(input_dir, tmp_path / "out", overwrite=should_overwrite)
+    assert os.listdir(tmp_path / "out") == ["thesis.txt"]
+
+
+def test_outputs_that_cannot_be(input_dir, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(contract.DatasetError, match="is a file, not a directory"):
+        run(input_dir, tmp_path / "file")
+    with pytest.raises(contract.DatasetError, match="cannot make --output"):
+        run(input_dir, tmp_path / "file" / "below")
+    with pytest.raises(contract.DatasetError, match="must be a local or mounted"):
+        run(input_dir, "gs://bucket/out")
+    with pytest.raises(contract.DatasetError, match="must be a local or mounted"):
+        run("gs://bucket/in", tmp_path / "out")
+
+
+def test_two_runs_cannot_share_an_output(input_dir, tmp_path):
+    output = str(tmp_path / "out")
+    listing = sources.list_images("celeba", input_dir)
+    with (
+        progress.claimed(output, SMALL, listing.fingerprint, overwrite=False),
+        pytest.raises(contract.DatasetError, match="another pipeline.prepare is at"),
+    ):
+        run(input_dir, output)
+    run(input_dir, output)
+
+
+def test_a_disk_that_is_too_small_is_seen_before(input_dir, tmp_path, monkeypatch):
+    usage = type("Usage", (), {"free": 1000})()
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+    with pytest.raises(contract.DatasetError, match="0.0 GB free: free some space"):
+        run(input_dir, tmp_path / "out")
+
+
+def test_a_disk_that_fills_says_what_to_do(input_dir, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shards, "write_records", fail)
+    with pytest.raises(contract.DatasetError, match="^no space left in .* shards$"):
+        run(input_dir, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"num_workers": 0}, "--num_workers=0 must be at least 1"),
+        ({"max_rejected_fraction": 1.5}, "--max_rejected_fraction=1.5 must be from 0"),
+    ],
+)
+def test_flags_are_checked(input_dir, tmp_path, changes, match):
+    with pytest.raises(contract.DatasetError, match=match):
+        run(input_dir, tmp_path / "out", **changes)
+
+
+def spoil(celeba, encode, make_face):
+    """Spoils five training images in five ways, and returns their reasons."""
+    train = [key for key, split in celeba.split_of.items() if split == "train"]
+    del celeba.images[train[0]]
+    celeba.images[train[1]] = b"no image"
+    celeba.images[train[2]] = celeba.images[train[2]][:-200]
+    celeba.images[train[3]] = encode(np.zeros((20, 20, 3), np.uint8), "JPEG", "L")
+    celeba.images[train[4]] = make_face(0, 9, 9)
+    reasons = ("missing", "unreadable", "truncated", "mode", "too_small")
+    return dict(zip(train, reasons, strict=False))
+
+
+def test_rejects_are_counted_and_named(celeba, encode, make_face, tmp_path):
+    reasons = spoil(celeba, encode, make_face)
+    settings = dataclasses.replace(SMALL, crop_size=10)
+    directory = celeba.write(tmp_path / "raw")
+    manifest = run(directory, tmp_path / "out", settings, max_rejected_fraction=0.2)
+    text = (tmp_path / "out" / contract.REJECTED_NAME).read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert {line["key"]: line["reason"] for line in lines} == reasons
+    assert manifest.splits["train"].num_examples == 18 - 5
+    assert manifest.splits["train"].rejected == dict.fromkeys(
+        sorted(reasons.values()), 1
+    )
+    assert manifest.splits["test"].rejected == {}
+    # A complete dataset does not get past a stricter limit either.
+    with pytest.raises(contract.DatasetError, match="5 of 30 images were rejected"):
+        run(directory, tmp_path / "out", settings, max_rejected_fraction=0.1)
+    assert (tmp_path / "out" / contract.MANIFEST_NAME).exists()
+
+
+@pytest.mark.parametrize("mode", ["in_memory", "multi_processing"])
+def test_too_many_rejects_end_in_one_line(celeba, encode, make_face, tmp_path, mode):
+    reasons = spoil(celeba, encode, make_face)
+    found = run_command(
+        celeba.write(tmp_path / "raw"),
+        tmp_path / "out",
+        f"--direct_running_mode={mode}",
+        "--image_size=8",
+        "--shard_size=16",
+        "--crop_size=10",
+        "--num_workers=1",
+    )
+    assert found.returncode == 1
+    assert found.stdout == ""
+    [line] = [line for line in found.stderr.splitlines() if not line.startswith("I")]
+    assert line.startswith("error: 5 of 30 images were rejected, a fraction of 0.1667")
+    assert "--max_rejected_fraction=0.001" in line
+    assert all(key in line for key in reasons)
+    assert "Traceback" not in found.stderr
+    assert not (tmp_path / "out" / contract.MANIFEST_NAME).exists()
+
+
+def test_a_bad_input_ends_in_one_line(tmp_path):
+    found = run_command(tmp_path / "absent", tmp_path / "out")
+    assert found.returncode == 1
+    assert found.stderr == (
+        f"error: --input={tmp_path}/absent does not exist: give the directory that has "
+        "img_align_celeba.zip and list_eval_partition.txt\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("argument", "match"),
+    [
+        ("--imagesize=8", "unknown flag --imagesize: did you mean --image_size?"),
+        ("--paralelism=8", "unknown flag --paralelism: did you mean --parallelism?"),
+        ("--runner=Foo", "--runner: Unexpected pipeline runner: Foo"),
+        ("--direct_num_workers=x", "invalid int value: 'x'"),
+        ("stray", "unknown flag stray"),
+    ],
+)
+def test_an_unknown_flag_names_the_nearest(argument, match):
+    with pytest.raises(flags.Error, match=re.escape(match)):
+        runners.split_flags(["prepare", argument])
+
+
+def test_beams_flags_pass_through():
+    argv = ["prepare", "--runner", "FlinkRunner", "--seed=3", "--parallelism=8"]
+    rest = runners.split_flags(argv)
+    assert rest == ["prepare", "--runner", "FlinkRunner", "--parallelism=8"]
+    assert flags.FLAGS.seed == 3
+    flags.FLAGS["seed"].value = 0
+    assert runners.runner_name(rest[1:]) == "FlinkRunner"
+    assert runners.is_distributed("FlinkRunner")
+    assert runners.runner_name([]) == runners.LOCAL_RUNNER
+    assert not runners.is_distributed(runners.LOCAL_RUNNER)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pipeline.contract.DatasetError: full [while running 'Make-3']",
+        "Traceback\n  File\npipeline.contract.DatasetError: full",
+        'java.lang.RuntimeException: "Traceback\\nDatasetError: full\\n\\nDuring ..."',
+        "DatasetError: full\n\nDuring handling\n\nRuntimeError: DatasetError: "
+        "full [while running 'X']\n\n",
+    ],
+)
+def test_a_dataset_error_is_found_in_the_text_of_any_runner(text):
+    assert runners.dataset_error_text(RuntimeError(text)) == "full"
+
+
+def test_no_dataset_error_is_found_where_there_is_none():
+    assert runners.dataset_error_text(RuntimeError("ValueError: x")) is None
+    assert runners.dataset_error_text(contract.DatasetError("x")) == "x"
+
+
+def test_another_error_shows_its_traceback(input_dir, tmp_path, monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError("ours")
+
+    monkeypatch.setattr(shards, "write_records", fail)
+    with pytest.raises(ZeroDivisionError, match="ours"):
+        run(input_dir, tmp_path / "out")
+
+
+def processes_of(group: int) -> list[str]:
+    found = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[2]) == group and fields[0] != "Z":
+            found.append(entry.name)
+    return found
+
+
+def wait_until(condition, seconds=60.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "timed out"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("mode", "signal_number"),
+    [
+        ("in_memory", signal.SIGKILL),
+        ("multi_processing", signal.SIGKILL),
+        ("multi_processing", signal.SIGINT),
+    ],
+)
+def test_a_killed_run_is_continued(real_celeba_dir, tmp_path, mode, signal_number):
+    arguments = ("--shard_size=16", "--num_workers=2", "--image_size=96")
+    arguments += (f"--direct_running_mode={mode}", "--image_dtype=float32")
+    progress_dir = tmp_path / "out" / shards.PROGRESS_DIR
+    process = subprocess.Popen(
+        command(real_celeba_dir, tmp_path / "out", *arguments),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(lambda: len(list(progress_dir.glob("celeba-*.json"))) >= 3)
+    os.kill(process.pid, signal_number)
+    _, stderr = process.communicate(timeout=30)
+    if signal_number == signal.SIGINT:
+        assert process.returncode == prepare.EXIT_INTERRUPTED
+        assert "interrupted: the same command keeps the finished shards" in stderr
+        assert "Traceback" not in stderr
+    # The workers go with their launcher.
+    wait_until(lambda: not processes_of(process.pid), seconds=10)
+    assert not (tmp_path / "out" / contract.MANIFEST_NAME).exists()
+    num_finished = len(list(progress_dir.glob("celeba-*.json")))
+    found = run_command(real_celeba_dir, tmp_path / "out", *arguments)
+    assert found.returncode == 0, found.stderr
+    num_kept, number = kept(found.stderr)
+    assert num_kept == num_finished
+    assert 3 <= num_kept < number
+    settings = plan.Settings(image_size=96, shard_size=16, image_dtype="float32")
+    fresh = run(real_celeba_dir, tmp_path / "fresh", settings)
+    assert found.stdout == f"dataset digest: {fresh.digest}\n"
+    assert list(progress_dir.glob("*.tmp")) == []
+
+
+def test_the_photographs_have_their_official_counts(real_celeba_dir, tmp_path):
+    settings = plan.Settings(image_size=32, image_dtype="uint8")
+    manifest = run(real_celeba_dir, tmp_path / "out", settings)
+    counts = {name: split.num_examples for name, split in manifest.splits.items()}
+    assert counts == {"train": 1521, "validation": 171, "test": 185}
+    assert all(split.rejected == {} for split in manifest.splits.values())
+
+
+def test_the_progress_is_read_from_the_sidecars(input_dir, tmp_path, caplog):
+    run(input_dir, tmp_path / "out")
+    output = str(tmp_path / "out")
+    listing = sources.list_images("celeba", input_dir)
+    plans = plan.shard_plans(listing, SMALL)
+    shards.sidecar_path(output, plans[0].name).unlink()
+    bar = progress.ProgressBar(output, plans, "second")
+    assert bar._num_done() == len(plans) - 1
+    shards.make_shard(plans[0], SMALL, listing.reader, output, "second")
+    with bar:
+        bar._poll()
+    assert bar._num_done() == len(plans)
+    assert bar._num_images == len(plans[0].keys)
+
+
+@pytest.mark.perf
+def test_memory_is_flat(real_celeba_dir, tmp_path):
+    peaks = []
+    for num_images in (1000, 8000):
+        results = tmp_path / f"{num_images}.md"
+        program = [sys.executable, "-m", "benchmarks.prepare", "--num_workers=2"]
+        program += [f"--tile={real_celeba_dir}", f"--num_images={num_images}"]
+        program += [f"--results={results}", f"--output={tmp_path}"]
+        program += [f"--beam_arg={argument}" for argument in WORKER_PROCESSES]
+        subprocess.run(program, check=True)
+        cells = results.read_text().splitlines()[-1].split("|")
+        peaks.append(float(cells[-3]))
+    assert peaks[1] < 1.2 * peaks[0], peaks

@@ -1,0 +1,191 @@
+import dataclasses
+import errno
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pipeline import contract, plan, records, shards, sources, verify
+
+
+@dataclasses.dataclass
+class Job:
+    """One shard to write, and where."""
+
+    plan: plan.ShardPlan
+    settings: plan.Settings
+    reader: sources.Reader
+    output: str
+
+    def make(self, run_id: str = "first") -> shards.ShardResult:
+        return shards.make_shard(
+            self.plan, self.settings, self.reader, self.output, run_id
+        )
+
+    @property
+    def path(self) -> pathlib.Path:
+        return pathlib.Path(self.output, self.plan.name)
+
+
+def make_job(input_dir: str, output: pathlib.Path, **changes) -> Job:
+    settings = plan.Settings(image_size=8, shard_size=8, **changes)
+    listing = sources.list_images("celeba", input_dir)
+    (output / shards.PROGRESS_DIR).mkdir(parents=True)
+    first = plan.shard_plans(listing, settings)[0]
+    return Job(first, settings, listing.reader, str(output))
+
+
+@pytest.fixture
+def job(input_dir, tmp_path) -> Job:
+    return make_job(input_dir, tmp_path / "out")
+
+
+def test_a_shard_holds_what_was_planned(job, celeba):
+    proto = pytest.importorskip("tensorflow_datasets.proto").tf_example_pb2
+    result = job.make()
+    framed = list(verify.read_frames(job.path))
+    assert len(framed) == result.info.num_examples == len(job.plan.keys)
+    assert job.path.stat().st_size == result.info.num_bytes
+    assert shards.hash_file(job.path) == result.info.sha256
+    for key, record in zip(job.plan.keys, framed, strict=True):
+        feature = proto.Example.FromString(record[12:-4]).features.feature
+        assert feature["key"].bytes_list.value[:] == [key.encode()]
+        assert len(feature["image"].bytes_list.value[0]) == 8 * 8 * 3 * 2
+        attributes = [int(value > 0) for value in celeba.attributes[key]]
+        assert feature["attributes"].int64_list.value[:] == attributes
+        assert feature["landmarks"].int64_list.value[:] == celeba.landmarks[key]
+
+
+def test_a_record_is_the_librarys_own_serialization():
+    proto = pytest.importorskip("tensorflow_datasets.proto").tf_example_pb2
+    for dtype, side in (("float16", 1), ("float32", 7), ("uint8", 200)):
+        image = np.arange(side * side * 3).reshape(side, side, 3).astype(dtype)
+        labels = {"zebra": [3], "attributes": [0, 1, 1 << 40, -1], "empty": []}
+        example = proto.Example()
+        feature = example.features.feature
+        feature["key"].bytes_list.value.append("ключ".encode())
+        feature["image"].bytes_list.value.append(image.tobytes())
+        for name, values in labels.items():
+            feature[name].int64_list.value.extend(values)
+        expected = example.SerializeToString(deterministic=True)
+        assert b"".join(records.encode_record("ключ", image, labels)) == expected
+
+
+def test_tensorflow_reads_the_frames(job):
+    tf = pytest.importorskip("tensorflow")
+    job.make()
+    read = [record.numpy() for record in tf.data.TFRecordDataset(str(job.path))]
+    assert read == [framed[12:-4] for framed in verify.read_frames(job.path)]
+
+
+def test_a_big_endian_image_is_written_little_endian():
+    little = np.arange(12, dtype="<f4").reshape(2, 2, 3)
+    big = little.astype(">f4")
+    assert records.encode_record("k", big, {}) == records.encode_record("k", little, {})
+
+
+def test_an_intact_shard_is_kept(job):
+    first = job.make("first")
+    modified_ns = job.path.stat().st_mtime_ns
+    assert job.make("second") == first
+    assert job.path.stat().st_mtime_ns == modified_ns
+
+
+@pytest.mark.parametrize("damage", ["bytes", "size", "file", "sidecar", "plan", "json"])
+def test_a_shard_that_is_not_intact_is_written_again(job, damage):
+    first = job.make("first")
+    content = job.path.read_bytes()
+    sidecar = shards.sidecar_path(job.output, job.plan.name)
+    if damage == "bytes":
+        job.path.write_bytes(content[:100] + b"!" + content[101:])
+    elif damage == "size":
+        job.path.write_bytes(content[:-1])
+    elif damage == "file":
+        job.path.unlink()
+    elif damage == "sidecar":
+        sidecar.unlink()
+    elif damage == "json":
+        sidecar.write_text(sidecar.read_text()[:50])
+    else:
+        job.plan = dataclasses.replace(job.plan, fingerprint="another")
+    second = job.make("second")
+    assert second.run_id == "second"
+    assert second.info == first.info
+    assert job.path.read_bytes() == content
+
+
+def test_rejects_are_named_and_leave_no_record(celeba, make_face, tmp_path):
+    train = [key for key, split in celeba.split_of.items() if split == "train"]
+    gone, cut, small = train[:3]
+    celeba.images[cut] = celeba.images[cut][:-200]
+    celeba.images[small] = make_face(0, 9, 9)
+    del celeba.images[gone]
+    directory = celeba.write(tmp_path / "raw")
+    listing = sources.list_images("celeba", directory)
+    settings = plan.Settings(image_size=8, crop_size=10)
+    output = tmp_path / "out"
+    (output / shards.PROGRESS_DIR).mkdir(parents=True)
+    only = plan.shard_plans(listing, settings)[0]
+    result = shards.make_shard(only, settings, listing.reader, str(output), "r")
+    assert {reject.key: reject.reason for reject in result.rejects} == {
+        gone: "missing",
+        cut: "truncated",
+        small: "too_small",
+    }
+    assert result.info.num_examples == len(train) - 3
+    assert shards.read_sidecar(shards.sidecar_path(str(output), only.name)) == result
+
+
+def test_a_full_disk_says_what_to_do(job, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shards, "write_records", fail)
+    with pytest.raises(contract.DatasetError, match="no space left .* free some space"):
+        job.make()
+    assert list(pathlib.Path(job.output, shards.PROGRESS_DIR).iterdir()) == []
+
+
+def test_another_failure_of_the_disk_keeps_its_traceback(job, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(shards, "write_records", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        job.make()
+
+
+def test_a_text_is_written_in_full_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    shards.write_text(path, "old")
+
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="No space"):
+        shards.write_text(path, "new")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+    assert path.read_text() == "old"
+
+
+def test_a_worker_never_imports_tensorflow(input_dir, tmp_path):
+    (tmp_path / "out" / shards.PROGRESS_DIR).mkdir(parents=True)
+    program = f"""
+import sys
+from pipeline import job, plan, prepare, publish, runners, shards, sources, verify
+import pipeline.worker
+assert "tensorflow" not in sys.modules, "on import"
+settings = plan.Settings(image_size=8)
+listing = sources.list_images("celeba", {input_dir!r})
+first = plan.shard_plans(listing, settings)[0]
+result = shards.make_shard(
+    first, settings, listing.reader, {str(tmp_path / "out")!r}, "r"
+)
+assert result.info.num_examples == len(first.keys)
+assert "tensorflow" not in sys.modules, "on use"
+assert not any(name.split(".")[0] in ("trainer", "configs") for name in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,101 @@
+"""The commands of the trainer as subprocesses, as a user runs them."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def run_module(module: str, *args: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", module, *args]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def prepare(faces: pathlib.Path, output: pathlib.Path, *flags: str) -> pathlib.Path:
+    done = run_module(
+        "pipeline.prepare",
+        f"--input={faces}",
+        f"--output={output}",
+        "--image_size=32",
+        "--shard_size=8",
+        *flags,
+    )
+    assert done.returncode == 0, done.stderr
+    return output
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A call of `trainer.train`: where it wrote, how it ended, what it said."""
+
+    workdir: pathlib.Path
+    returncode: int
+    output: str
+
+    def metrics(self, split: str = "train") -> dict[int, dict[str, Any]]:
+        """Returns the lines of metrics.jsonl by step, without what is a speed."""
+        lines = {}
+        for text in (self.workdir / "metrics.jsonl").read_text().splitlines():
+            line = json.loads(text)
+            line.pop("images_per_second", None)
+            if line["split"] == split:
+                assert line["step"] not in lines, "a step is written twice"
+                lines[line["step"]] = line
+        return lines
+
+
+def start_training(
+    dataset: pathlib.Path, workdir: pathlib.Path, *flags: str
+) -> subprocess.Popen[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "trainer.train",
+        "--config=configs/celeba_debug.py",
+        f"--dataset={dataset}",
+        f"--workdir={workdir}",
+        "--config.num_train_steps=50",
+        "--config.log_every_steps=1",
+        "--config.image_every_steps=25",
+        "--config.eval_every_steps=25",
+        *flags,
+    ]
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def train(dataset: pathlib.Path, workdir: pathlib.Path, *flags: str) -> Run:
+    process = start_training(dataset, workdir, *flags)
+    output, _ = process.communicate()
+    return Run(workdir, process.returncode, output)
+
+
+def stop_at_step(
+    process: subprocess.Popen[str],
+    workdir: pathlib.Path,
+    step: int,
+    number: signal.Signals,
+) -> Run:
+    """Sends a signal once the run has logged `step`, and waits for its end."""
+    path = workdir / "metrics.jsonl"
+    while process.poll() is None:
+        if path.exists() and f'{{"step": {step}, "split": "train"' in path.read_text():
+            process.send_signal(number)
+            break
+        time.sleep(0.02)
+    output, _ = process.communicate()
+    return Run(workdir, process.returncode, output)

@@ -1,0 +1,188 @@
+"""What a step sees: every record, the same on every host, from any step on."""
+
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from pipeline import contract
+from runs import prepare
+from trainer import input_pipeline
+
+BATCH = 12  # 4 lanes of 3 records; 16 shards of 6 records give 24 to a lane.
+
+
+def batches(
+    dataset: pathlib.Path,
+    start_step: int = 0,
+    num_replicas: int = 1,
+    num_hosts: int = 1,
+    host: int = 0,
+    seed: int = 0,
+    block_size: int = 4,
+) -> tf.data.Dataset:
+    return input_pipeline.training_batches(
+        contract.load_manifest(dataset),
+        dataset,
+        seed=seed,
+        global_batch_size=BATCH,
+        block_size=block_size,
+        start_step=start_step,
+        context=tf.distribute.InputContext(num_hosts, host, num_replicas),
+    )
+
+
+def record_ids(dataset: tf.data.Dataset, num_batches: int) -> np.ndarray:
+    return np.stack([b["record_id"].numpy() for b in dataset.take(num_batches)])
+
+
+def test_every_record_is_seen_once_in_each_epoch(dataset_dir: pathlib.Path) -> None:
+    ids = record_ids(batches(dataset_dir), 24)
+    first, second = ids[:8].ravel(), ids[8:16].ravel()
+    assert len(set(first)) == 96
+    assert set(second) == set(first)
+    assert set(ids[16:].ravel()) == set(first)
+    assert second.tolist() != first.tolist()
+
+
+def test_the_seed_changes_the_order_alone(dataset_dir: pathlib.Path) -> None:
+    first = record_ids(batches(dataset_dir), 8)
+    other = record_ids(batches(dataset_dir, seed=1), 8)
+    assert other.tolist() != first.tolist()
+    assert set(other.ravel()) == set(first.ravel())
+
+
+@pytest.mark.parametrize("start_step", [1, 5, 8, 13, 100])
+@pytest.mark.parametrize("block_size", [1, 4, 32])
+def test_a_resumed_order_is_the_rest_of_the_whole(
+    dataset_dir: pathlib.Path, start_step: int, block_size: int
+) -> None:
+    whole = record_ids(batches(dataset_dir, block_size=block_size), start_step + 5)
+    rest = record_ids(batches(dataset_dir, start_step, block_size=block_size), 5)
+    np.testing.assert_array_equal(rest, whole[start_step:])
+
+
+@pytest.mark.parametrize(
+    ("num_hosts", "num_replicas"), [(1, 2), (1, 3), (2, 2), (4, 4)]
+)
+def test_replicas_and_hosts_share_the_same_batches(
+    dataset_dir: pathlib.Path, num_hosts: int, num_replicas: int
+) -> None:
+    whole = record_ids(batches(dataset_dir), 10)
+    replicas_per_host = num_replicas // num_hosts
+    hosts = [
+        record_ids(
+            batches(dataset_dir, 0, num_replicas, num_hosts, host),
+            10 * replicas_per_host,
+        ).reshape(10, -1)
+        for host in range(num_hosts)
+    ]
+    np.testing.assert_array_equal(np.concatenate(hosts, axis=1), whole)
+
+
+def test_hosts_that_cannot_share_the_lanes_are_told(dataset_dir: pathlib.Path) -> None:
+    with pytest.raises(ValueError, match="4 lanes .* cannot be shared by 3 hosts"):
+        batches(dataset_dir, 0, 3, 3, 0)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "uint8"])
+def test_images_are_float32_within_the_range_whatever_the_storage(
+    dataset_dir: pathlib.Path,
+    faces_dir: pathlib.Path,
+    tmp_path: pathlib.Path,
+    dtype: str,
+) -> None:
+    if dtype != "float16":
+        dataset = prepare(faces_dir, tmp_path / dtype, f"--image_dtype={dtype}")
+    else:
+        dataset = dataset_dir
+    batch = next(iter(batches(dataset)))
+    reference = next(iter(batches(dataset_dir)))
+    assert batch["image"].dtype == tf.float32
+    assert batch["image"].shape == [BATCH, 32, 32, 3]
+    assert -1 <= batch["image"].numpy().min() < batch["image"].numpy().max() <= 1
+    np.testing.assert_array_equal(batch["record_id"], reference["record_id"])
+    np.testing.assert_allclose(batch["image"], reference["image"], atol=2.5e-4)
+    assert batch["attributes"].shape == [BATCH, 40]
+    assert batch["landmarks"].shape == [BATCH, 10]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "uint8"])
+def test_tfds_yields_the_same_arrays(
+    faces_dir: pathlib.Path, tmp_path: pathlib.Path, dtype: str
+) -> None:
+    dataset = prepare(faces_dir, tmp_path / "dataset", f"--image_dtype={dtype}")
+    manifest = contract.load_manifest(dataset)
+    builder = tfds.builder_from_directory(dataset)
+    assert builder.info.splits["train"].num_examples == 96
+    theirs = list(builder.as_dataset(split="validation", shuffle_files=False))
+    paths = [
+        path for path, _ in input_pipeline.shard_paths(manifest, dataset, "validation")
+    ]
+    serialized = list(tf.data.TFRecordDataset(paths))
+    ours = input_pipeline.parse_records(tf.stack(serialized), manifest)
+    scale, offset = contract.IMAGE_DTYPES[dtype]
+    assert len(theirs) == len(serialized) == 12
+    for index, example in enumerate(theirs):
+        image = example["image"].numpy().astype(np.float32) * scale + offset
+        np.testing.assert_allclose(image, ours["image"][index], atol=1e-6)
+        np.testing.assert_array_equal(example["attributes"], ours["attributes"][index])
+
+
+def test_a_shard_cut_at_a_record_boundary_is_noticed(
+    dataset_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    dataset = tmp_path / "dataset"
+    shutil.copytree(dataset_dir, dataset)
+    cut = batches(dataset)
+    shard = dataset / contract.load_manifest(dataset).splits["train"].shards[0].name
+    records = list(tf.data.TFRecordDataset(str(shard)))
+    with tf.io.TFRecordWriter(str(shard)) as writer:
+        for record in records[:-1]:
+            writer.write(record.numpy())
+    with pytest.raises(tf.errors.FailedPreconditionError, match="cardinality"):
+        list(cut.take(8))
+    with pytest.raises(contract.DatasetError, match="its manifest says"):
+        batches(dataset)
+
+
+def test_evaluation_sees_every_record_once_and_fills_up(
+    dataset_dir: pathlib.Path,
+) -> None:
+    manifest = contract.load_manifest(dataset_dir)
+    for batch_size, num_replicas in ((5, 1), (12, 2), (64, 4)):
+        found = list(
+            input_pipeline.evaluation_batches(
+                manifest,
+                dataset_dir,
+                "validation",
+                global_batch_size=batch_size,
+                context=tf.distribute.InputContext(1, 0, num_replicas),
+            )
+            if batch_size % num_replicas == 0
+            else []
+        )
+        sizes = {batch["image"].shape[0] for batch in found}
+        assert sizes == {batch_size // num_replicas}
+        weights = np.concatenate([batch["weight"] for batch in found])
+        ids = np.concatenate([batch["record_id"] for batch in found])
+        assert len(weights) % batch_size == 0
+        assert len(weights) - 12 < batch_size
+        assert weights.sum() == 12
+        assert len(set(ids[weights == 1])) == 12
+
+
+def test_first_images_are_as_many_as_there_are(dataset_dir: pathlib.Path) -> None:
+    manifest = contract.load_manifest(dataset_dir)
+    for num, expected in ((5, 5), (12, 12), (13, 12)):
+        images = input_pipeline.first_images(manifest, dataset_dir, "validation", num)
+        assert images.shape == (expected, 32, 32, 3)
+
+
+def test_a_split_that_is_not_there_is_named(dataset_dir: pathlib.Path) -> None:
+    manifest = contract.load_manifest(dataset_dir)
+    with pytest.raises(contract.DatasetError, match="no split 'val' in"):
+        input_pipeline.shard_paths(manifest, dataset_dir, "val")

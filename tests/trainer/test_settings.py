@@ -1,0 +1,57 @@
+import json
+
+import pytest
+from ml_collections import ConfigDict
+
+from configs import celeba
+from trainer import settings
+
+
+def changed(**values: object) -> ConfigDict:
+    config = celeba.get_config()
+    config.update(values)
+    return config
+
+
+def test_the_batch_grows_with_the_replicas_unless_it_is_given() -> None:
+    assert settings.resolve(changed(), 2).global_batch_size == 128
+    assert settings.resolve(changed(global_batch_size=32), 2).global_batch_size == 32
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"latent_dim": 0}, "--config.latent_dim=0 must be at least 1"),
+        ({"keep_checkpoints": 0}, "--config.keep_checkpoints=0 must be at least 1"),
+        ({"ema_decay": 1.0}, r"--config.ema_decay=1.0 must be in \[0, 1\)"),
+        ({"learning_rate": 0.0}, "--config.learning_rate=0.0 must be positive"),
+        ({"num_train_steps": -2}, "-1 for no limit"),
+        ({"per_replica_batch_size": 0}, "at least 1"),
+        ({"global_batch_size": 30}, "num_batch_groups=4 equal groups"),
+    ],
+)
+def test_settings_out_of_range_are_named(
+    values: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        settings.resolve(changed(**values), 2)
+
+
+def test_groups_must_be_shared_equally() -> None:
+    with pytest.raises(ValueError, match="3 replicas cannot share .*multiple of 3"):
+        settings.resolve(changed(global_batch_size=96), 3)
+
+
+def test_only_what_is_learnt_must_stay() -> None:
+    saved = json.loads(changed().to_json())
+    later = json.loads(changed(num_train_steps=7, log_every_steps=1).to_json())
+    assert settings.differences(saved, later) == []
+    other = json.loads(changed(latent_dim=3, seed=1).to_json())
+    assert settings.differences(saved, other) == [
+        "--config.latent_dim was 100 and is now 3",
+        "--config.seed was 0 and is now 1",
+    ]
+
+
+def test_cadence_names_exist() -> None:
+    assert set(celeba.get_config()) >= settings.CADENCE

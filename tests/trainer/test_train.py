@@ -1,0 +1,206 @@
+"""The command, from start to end, as a user runs it."""
+
+import json
+import pathlib
+import shutil
+import signal
+
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from runs import Run, start_training, stop_at_step, train
+
+
+def load_arrays(run: Run) -> dict[str, np.ndarray]:
+    (path,) = run.workdir.glob("checkpoints/step-000000050/state.npz")
+    with np.load(path) as file:
+        return dict(file)
+
+
+@pytest.mark.parametrize("num_devices", [2, 4])
+def test_the_number_of_devices_changes_no_bit(
+    reference_run: Run,
+    dataset_dir: pathlib.Path,
+    tmp_path: pathlib.Path,
+    num_devices: int,
+) -> None:
+    run = train(dataset_dir, tmp_path / "run", f"--virtual_devices={num_devices}")
+    assert run.returncode == 0, run.output
+    assert len(run.metrics()) == 50
+    # Loss, gradient norm and the ledger of consumed records, at every step.
+    assert run.metrics() == reference_run.metrics()
+    assert run.metrics("validation") == reference_run.metrics("validation")
+    arrays, expected = load_arrays(run), load_arrays(reference_run)
+    statistics = [name for name in expected if "moving_" in name]
+    assert len(statistics) == 2 * 2 * 6, "mean and variance, vae and EMA, six norms"
+    assert not np.allclose(expected[statistics[0]], 0)
+    assert arrays.keys() == expected.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+
+
+def test_a_killed_run_resumes_with_the_same_losses(
+    reference_run: Run, dataset_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    flags = ("--virtual_devices=1", "--config.checkpoint_every_secs=0")
+    process = start_training(dataset_dir, tmp_path / "run", *flags)
+    killed = stop_at_step(process, tmp_path / "run", 20, signal.SIGKILL)
+    assert killed.returncode == -signal.SIGKILL
+    assert 20 <= max(killed.metrics()) < 50
+    resumed = train(dataset_dir, tmp_path / "run", *flags)
+    assert resumed.returncode == 0, resumed.output
+    assert "resuming at step" in resumed.output
+    assert resumed.metrics() == reference_run.metrics()
+    assert resumed.metrics("validation") == reference_run.metrics("validation")
+    arrays, expected = load_arrays(resumed), load_arrays(reference_run)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_checkpoints_and_the_rerun_goes_on_elsewhere(
+    reference_run: Run,
+    dataset_dir: pathlib.Path,
+    tmp_path: pathlib.Path,
+    number: signal.Signals,
+) -> None:
+    process = start_training(dataset_dir, tmp_path / "run", "--virtual_devices=2")
+    stopped = stop_at_step(process, tmp_path / "run", 10, number)
+    assert stopped.returncode == 128 + number
+    last = max(stopped.metrics())
+    assert f"stopped at step {last} by {number.name}" in stopped.output
+    assert (tmp_path / "run/checkpoints" / f"step-{last:09d}").is_dir()
+    resumed = train(dataset_dir, tmp_path / "run", "--virtual_devices=1")
+    assert resumed.returncode == 0, resumed.output
+    assert f"resuming at step {last}" in resumed.output
+    assert resumed.metrics() == reference_run.metrics()
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    reference_run: Run, dataset_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    flags = ("--virtual_devices=1", "--config.checkpoint_every_secs=0")
+    first = train(dataset_dir, tmp_path / "run", *flags, "--config.num_train_steps=20")
+    assert first.returncode == 0, first.output
+    path = tmp_path / "run/checkpoints/step-000000020/state.npz"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    resumed = train(dataset_dir, tmp_path / "run", *flags)
+    assert resumed.returncode == 0, resumed.output
+    assert "step-000000020 is damaged: state.npz is not what was written" in (
+        resumed.output
+    )
+    assert "resuming at step 19" in resumed.output
+    assert resumed.metrics() == reference_run.metrics()
+
+
+def test_a_rerun_of_a_finished_run_changes_nothing(
+    reference_run: Run, dataset_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    workdir = tmp_path / "run"
+    shutil.copytree(reference_run.workdir, workdir)
+    before = {
+        path: path.read_bytes()
+        for path in workdir.rglob("*")
+        if path.is_file() and "tfevents" not in path.name
+    }
+    run = train(dataset_dir, workdir, "--virtual_devices=1")
+    assert run.returncode == 0, run.output
+    for path, data in before.items():
+        assert path.read_bytes() == data, path
+
+
+def test_other_settings_are_refused_by_name(
+    reference_run: Run, dataset_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    workdir = tmp_path / "run"
+    shutil.copytree(reference_run.workdir, workdir)
+    run = train(dataset_dir, workdir, "--config.latent_dim=9")
+    assert run.returncode == 1
+    (line,) = [line for line in run.output.splitlines() if "error: " in line]
+    assert "--config.latent_dim was 8 and is now 9" in line
+    assert "another --workdir" in line
+    assert "Traceback" not in run.output
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_weights(
+    dataset_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    flags = ("--virtual_devices=2", "--config.learning_rate=1e30")
+    run = train(dataset_dir, tmp_path / "run", *flags)
+    assert run.returncode == 4
+    assert "step 2 is not finite (" in run.output
+    assert "the state of step 1 is in" in run.output
+    assert "Traceback" not in run.output
+    with np.load(tmp_path / "run/checkpoints/step-000000001/state.npz") as file:
+        assert file["step"] == 1
+        for name in file:
+            assert np.isfinite(file[name]).all(), name
+
+
+def test_the_output_is_quiet_and_names_what_was_written(reference_run: Run) -> None:
+    lines = reference_run.output.splitlines()
+    for line in lines[:-1]:
+        assert line[2] == line[5] == ":", f"not one of the trainer's lines: {line}"
+    assert "unit-variance beta-VAE with beta = 7.68" in reference_run.output
+    assert "step 50  loss 0." in reference_run.output
+    assert f"{reference_run.workdir}/images" in reference_run.output
+    assert lines[-1].strip() == f"tensorboard --logdir={reference_run.workdir}"
+
+
+def test_tensorboard_and_png_files_show_the_same_grids(reference_run: Run) -> None:
+    events = EventAccumulator(
+        str(reference_run.workdir / "eval"), size_guidance={"tensors": 0}
+    ).Reload()
+    sizes = {
+        "reconstruction": (320, 96),  # 12 pairs, ten images a row.
+        "samples/sampled": (160, 160),
+        "samples/interpolated": (160, 160),
+    }
+    for name, size in sizes.items():
+        steps = [event.step for event in events.Tensors(name)]
+        assert steps == [0, 25, 50], name
+        files = sorted((reference_run.workdir / "images" / name).glob("*.png"))
+        assert [int(path.stem) for path in files] == steps
+        assert Image.open(files[-1]).size == size
+    scalars = EventAccumulator(str(reference_run.workdir / "train")).Reload()
+    tags = set(scalars.Tags()["tensors"])
+    assert {
+        "loss",
+        "elbo",
+        "pixel_loss",
+        "latent_loss",
+        "latents/mean",
+        "latents/variance",
+        "config",
+    } <= tags
+
+
+def test_the_workdir_says_what_the_run_is(
+    reference_run: Run, dataset_dir: pathlib.Path
+) -> None:
+    config = json.loads((reference_run.workdir / "config.json").read_text())
+    assert config["global_batch_size"] == 16
+    manifest = json.loads((dataset_dir / "manifest.json").read_text())
+    dataset = json.loads((reference_run.workdir / "dataset.json").read_text())
+    assert dataset["digest"] == manifest["digest"]
+    checkpoint = reference_run.workdir / "checkpoints/step-000000050/checkpoint.json"
+    assert json.loads(checkpoint.read_text())["dataset_digest"] == manifest["digest"]
+
+
+def test_wrong_flags_are_one_clear_line(
+    dataset_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    for flags, message in (
+        (["--num_gpus=8"], "--num_gpus=8, and TensorFlow finds 0 here"),
+        (["--config.num_batch_groups=5"], "--config.num_batch_groups=5 equal groups"),
+        ([f"--dataset={tmp_path}"], "is not finished (no manifest.json)"),
+        (["--config.encoder_filters=(8, 16)"], "4 * 2^n, that is 8, 16, 32"),
+    ):
+        run = train(dataset_dir, tmp_path / "run", *flags)
+        assert run.returncode == 1, run.output
+        assert message in run.output.splitlines()[-1]
+        assert "Traceback" not in run.output
