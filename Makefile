@@ -44,8 +44,8 @@ bench: venv
 
 lock:
 	$(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/pip install --quiet pip-tools
-	.venv-lock/bin/pip-compile --quiet --upgrade --extra dev --strip-extras \
-	  --generate-hashes --no-emit-index-url --no-emit-find-links \
+	.venv-lock/bin/pip install --quiet uv
+	.venv-lock/bin/uv pip compile --quiet --upgrade --extra dev --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-header \
 	  --output-file requirements.lock setup.py
 	rm -rf .venv-lock

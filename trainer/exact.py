@@ -24,6 +24,17 @@ import keras
 import tensorflow as tf
 
 
+def configure() -> None:
+    """Makes TensorFlow itself reproducible; to be called before any graph is built.
+
+    Besides deterministic kernels this needs the graph optimizer to leave arithmetic
+    alone: with one group to a replica there is less to concatenate, it then rewrites
+    a gradient in another way, and the last bit differs.
+    """
+    tf.config.experimental.enable_op_determinism()
+    tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
+
+
 @dataclasses.dataclass(frozen=True)
 class _Scope:
     num_local_groups: int = 1

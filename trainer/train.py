@@ -10,11 +10,10 @@ import logging as std_logging
 import pathlib
 import sys
 
-import tensorflow as tf
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from trainer import distribution, loop
+from trainer import distribution, exact, loop
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Experiment settings; --config.NAME=VALUE changes one."
@@ -42,7 +41,7 @@ def main(argv: list[str]) -> None:
         std_logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S")
     )
     config = _CONFIG.value
-    tf.config.experimental.enable_op_determinism()
+    exact.configure()
     try:
         strategy = distribution.make_strategy(
             _NUM_GPUS.value, _VIRTUAL_DEVICES.value, config.gpu_memory_fraction

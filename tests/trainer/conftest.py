@@ -11,7 +11,7 @@ NUM_IMAGES = 120
 
 @pytest.fixture(scope="session")
 def faces_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """Returns 120 synthetic faces in CelebA's layout: 96 train, 12, 12."""
+    """Returns 120 synthetic faces in CelebA's layout: 96 train, 11, 13."""
     path = tmp_path_factory.mktemp("faces")
     done = run_module(
         "pipeline.synthesize", f"--output={path}", f"--num_images={NUM_IMAGES}"

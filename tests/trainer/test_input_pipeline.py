@@ -117,7 +117,8 @@ def test_tfds_yields_the_same_arrays(
     dataset = prepare(faces_dir, tmp_path / "dataset", f"--image_dtype={dtype}")
     manifest = contract.load_manifest(dataset)
     builder = tfds.builder_from_directory(dataset)
-    assert builder.info.splits["train"].num_examples == 96
+    num_examples = manifest.splits["validation"].num_examples
+    assert builder.info.splits["validation"].num_examples == num_examples
     theirs = list(builder.as_dataset(split="validation", shuffle_files=False))
     paths = [
         path for path, _ in input_pipeline.shard_paths(manifest, dataset, "validation")
@@ -125,7 +126,7 @@ def test_tfds_yields_the_same_arrays(
     serialized = list(tf.data.TFRecordDataset(paths))
     ours = input_pipeline.parse_records(tf.stack(serialized), manifest)
     scale, offset = contract.IMAGE_DTYPES[dtype]
-    assert len(theirs) == len(serialized) == 12
+    assert len(theirs) == len(serialized) == num_examples
     for index, example in enumerate(theirs):
         image = example["image"].numpy().astype(np.float32) * scale + offset
         np.testing.assert_allclose(image, ours["image"][index], atol=1e-6)
@@ -153,7 +154,15 @@ def test_evaluation_sees_every_record_once_and_fills_up(
     dataset_dir: pathlib.Path,
 ) -> None:
     manifest = contract.load_manifest(dataset_dir)
-    for batch_size, num_replicas in ((5, 1), (12, 2), (64, 4)):
+    num_examples = manifest.splits["validation"].num_examples
+    # One less, as many, and one more than the split has; and far more.
+    for batch_size, num_replicas in (
+        (num_examples - 1, 1),
+        (num_examples, 1),
+        (num_examples + 1, 1),
+        (4, 2),
+        (64, 4),
+    ):
         found = list(
             input_pipeline.evaluation_batches(
                 manifest,
@@ -162,22 +171,21 @@ def test_evaluation_sees_every_record_once_and_fills_up(
                 global_batch_size=batch_size,
                 context=tf.distribute.InputContext(1, 0, num_replicas),
             )
-            if batch_size % num_replicas == 0
-            else []
         )
         sizes = {batch["image"].shape[0] for batch in found}
         assert sizes == {batch_size // num_replicas}
         weights = np.concatenate([batch["weight"] for batch in found])
         ids = np.concatenate([batch["record_id"] for batch in found])
         assert len(weights) % batch_size == 0
-        assert len(weights) - 12 < batch_size
-        assert weights.sum() == 12
-        assert len(set(ids[weights == 1])) == 12
+        assert len(weights) - num_examples < batch_size
+        assert weights.sum() == num_examples
+        assert len(set(ids[weights == 1])) == num_examples
 
 
 def test_first_images_are_as_many_as_there_are(dataset_dir: pathlib.Path) -> None:
     manifest = contract.load_manifest(dataset_dir)
-    for num, expected in ((5, 5), (12, 12), (13, 12)):
+    total = manifest.splits["validation"].num_examples
+    for num, expected in ((5, 5), (total, total), (total + 1, total)):
         images = input_pipeline.first_images(manifest, dataset_dir, "validation", num)
         assert images.shape == (expected, 32, 32, 3)
 

@@ -156,7 +156,7 @@ def test_tensorboard_and_png_files_show_the_same_grids(reference_run: Run) -> No
         str(reference_run.workdir / "eval"), size_guidance={"tensors": 0}
     ).Reload()
     sizes = {
-        "reconstruction": (320, 96),  # 12 pairs, ten images a row.
+        "reconstruction": (320, 96),  # 11 pairs, ten images a row.
         "samples/sampled": (160, 160),
         "samples/interpolated": (160, 160),
     }

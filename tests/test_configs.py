@@ -1,0 +1,56 @@
+"""Every key of a config is read somewhere, and every config makes a model."""
+
+import importlib
+import pathlib
+import re
+
+import pytest
+
+from trainer import settings
+from trainer.models.vae import make_vae
+
+ROOT = pathlib.Path(__file__).parents[1]
+NAMES = sorted(
+    path.stem for path in (ROOT / "configs").glob("*.py") if path.stem != "__init__"
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_key_is_read(name: str) -> None:
+    source = "".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "trainer").rglob("*.py")
+    )
+    config = importlib.import_module(f"configs.{name}").get_config()
+    for key in config:
+        assert re.search(rf"config\.{key}\b", source), f"nothing reads {key}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_locked_and_makes_a_model(name: str) -> None:
+    config = importlib.import_module(f"configs.{name}").get_config()
+    assert config.is_locked
+    settings.resolve(config, num_replicas=2)
+    size = 4 * 2 ** len(config.encoder_filters)
+    vae = make_vae(config, (size, size, 3))
+    assert vae.decoder.output_shape == (None, size, size, 3)
+
+
+def test_the_flagship_has_the_published_settings() -> None:
+    config = importlib.import_module("configs.celeba").get_config()
+    published = {
+        "per_replica_batch_size": 64,
+        "latent_dim": 100,
+        "encoder_filters": (32, 64, 64, 128, 256),
+        "decoder_filters": (256, 128, 64, 64, 32),
+        "learning_rate": 1e-3,
+        "latent_weight": 0.005,
+        "pixel_weight": 1.0,
+        "adam_beta_1": 0.95,
+        "batch_norm_momentum": 0.99,
+        "ema_decay": 0.9995,
+        "log_every_steps": 100,
+        "checkpoint_every_secs": 600,
+        "gpu_memory_fraction": 1.0,
+    }
+    for key, value in published.items():
+        assert config[key] == value, key

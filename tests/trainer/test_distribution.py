@@ -1,0 +1,51 @@
+import pathlib
+
+import pytest
+
+from trainer import distribution
+
+
+@pytest.mark.parametrize(
+    ("num_gpus", "virtual_devices", "message"),
+    [
+        (8, None, "--num_gpus=8, and TensorFlow finds 0 here.*vaeline.gpu"),
+        (-1, None, "--num_gpus=-1, and TensorFlow finds 0 here"),
+        (1, 2, "--virtual_devices=2 splits the CPU and --num_gpus=1 asks for GPUs"),
+        (None, 0, "--virtual_devices=0 must be at least 1"),
+    ],
+)
+def test_devices_that_cannot_be_had(
+    monkeypatch: pytest.MonkeyPatch,
+    num_gpus: int | None,
+    virtual_devices: int | None,
+    message: str,
+) -> None:
+    monkeypatch.setattr(
+        distribution.tf.config, "list_physical_devices", lambda kind: []
+    )
+    with pytest.raises(ValueError, match=message):
+        distribution.make_strategy(num_gpus, virtual_devices)
+
+
+def test_gpu_memory_is_read_from_nvidia_smi(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\nprintf '40960\\n81920\\n'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert distribution.gpu_memory_mib() == [40960, 81920]
+
+
+def test_without_nvidia_smi_the_flag_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ValueError, match="gpu_memory_fraction below 1 needs nvidia"):
+        distribution.gpu_memory_mib()
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.5])
+def test_a_share_of_memory_is_between_0_and_1(fraction: float) -> None:
+    with pytest.raises(ValueError, match="must be above 0 and at most 1"):
+        distribution._limit_gpu_memory([], fraction)

@@ -1,0 +1,42 @@
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trainer import grids
+
+
+def test_images_stand_in_rows_and_the_rest_is_black() -> None:
+    images = np.stack([np.full([2, 2, 1], v) for v in (-1.0, 0.0, 1.0)])
+    grid = grids.tile(images, num_columns=2)
+    assert grid.dtype == np.uint8
+    assert grid[..., 0].tolist() == [
+        [0, 0, 128, 128],
+        [0, 0, 128, 128],
+        [255, 255, 0, 0],
+        [255, 255, 0, 0],
+    ]
+
+
+def test_values_outside_the_range_are_clipped() -> None:
+    images = np.array([-3.0, 3.0]).reshape(2, 1, 1, 1)
+    assert grids.tile(images, 2).ravel().tolist() == [0, 255]
+
+
+def test_pairs_stand_side_by_side() -> None:
+    first, second = np.arange(3)[:, None], np.arange(3)[:, None] + 10
+    assert grids.interleave(first, second).ravel().tolist() == [0, 10, 1, 11, 2, 12]
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
+def test_png_files_hold_the_grid(
+    tmp_path: pathlib.Path, channels: int, mode: str
+) -> None:
+    grid = np.random.default_rng(0).integers(0, 256, (4, 6, channels), np.uint8)
+    path = tmp_path / "a/b.png"
+    grids.save_png(path, grid)
+    with Image.open(path) as image:
+        assert image.mode == mode
+        np.testing.assert_array_equal(np.asarray(image).reshape(grid.shape), grid)
+    assert [p.name for p in path.parent.iterdir()] == ["b.png"]

@@ -1,0 +1,53 @@
+import pytest
+
+from trainer import pace
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(pace.time, "monotonic", clock)
+    return clock
+
+
+def test_the_first_call_compiles_and_does_not_count(clock: Clock) -> None:
+    speed = pace.Pace()
+    clock.now += 60
+    speed.note(1)
+    assert speed.steps_per_call == 1
+    assert speed.take_steps_per_second() is None
+    clock.now += 1
+    speed.note(10)
+    assert speed.take_steps_per_second() == pytest.approx(10)
+    assert speed.take_steps_per_second() is None
+
+
+def test_a_call_aims_at_half_a_second(clock: Clock) -> None:
+    speed = pace.Pace()
+    speed.note(1)
+    clock.now += 1
+    speed.note(40)
+    assert speed.steps_per_call == 20
+    clock.now += 30
+    speed.note(1)
+    assert speed.steps_per_call == 1
+
+
+def test_time_in_other_work_is_left_out(clock: Clock) -> None:
+    speed = pace.Pace()
+    speed.note(1)
+    clock.now += 1
+    speed.note(5)
+    clock.now += 100
+    speed.skip()
+    clock.now += 1
+    speed.note(5)
+    assert speed.take_steps_per_second() == pytest.approx(5)
