@@ -13,7 +13,7 @@ from pipeline.synthetic.canvas import (
     unit,
 )
 from pipeline.synthetic.factors import Factors
-from pipeline.synthetic.frame import EYE_X, EYE_Y, Frame, per_side, take_pair
+from pipeline.synthetic.frame import EYE_X, EYE_Y, Frame, Pair, per_side, take_pair
 from pipeline.synthetic.light import Light
 
 _IRIS_COLORS: dict[str, Color] = {
@@ -36,52 +36,29 @@ def paint_eyes(
 ) -> None:
     """Paints both eyes, and the brows."""
     size = 0.9 + 0.28 * factors.eye_size
-    bottom, top = 10.5 * size, _BROW_Y - 7.5
+    bottom, top = 7.0 * size, _BROW_Y - 7.5
     middle = (bottom + top) / 2
     eyes = frame.project(-EYE_X, EYE_Y), frame.project(EYE_X, EYE_Y)
     centers = (eyes[0][0], middle), (eyes[1][0], middle)
-    pair = take_pair(canvas, frame, centers, max(15.0 * size, 17.0), bottom - middle)
-    y = pair.y
-    y += middle
-    rows_per_unit = frame.scale * pair.x.shape[1] / (pair.x.shape[1] - 3)
-    first = int((-10.5 * size - top) * rows_per_unit) - 1
-    last = int(15.0 * rows_per_unit) + 5
-    _paint_eyes(
-        pair.region[:, :, first:], pair.x[:, first:], y[:, first:], factors, frame, light
-    )
-    _paint_brows(
-        pair.region[:, :, :last], pair.x[:, :last], y[:, :last], factors, frame, light
-    )
+    pair = take_pair(canvas, frame, centers, 17.0, bottom - middle)
+    np.add(pair.y, middle, out=pair.y)
+    _paint_eyes(pair, factors, frame, light)
+    _paint_brows(pair, factors, frame, light)
     pair.restore(canvas)
 
 
-def _paint_eyes(
-    region: np.ndarray,
-    pixel_x: np.ndarray,
-    pixel_y: np.ndarray,
-    factors: Factors,
-    frame: Frame,
-    light: Light,
-) -> None:
-    """Paints both eyes.
-
-    Args:
-        region: `[3, 2, h, w]`, copy of the canvas.
-        pixel_x: `[2, h, w]`, distance to the right of the middle of the eye.
-        pixel_y: The same, down.
-        factors: Of the face.
-        frame: Of the face.
-        light: On the face.
-    """
+def _paint_eyes(pair: Pair, factors: Factors, frame: Frame, light: Light) -> None:
+    """Paints both eyes, from whose middles the places in `pair` are measured."""
+    region = pair.region
     size = 0.9 + 0.28 * factors.eye_size
     width = per_side(
         frame.foreshortening(-EYE_X, EYE_Y), frame.foreshortening(EYE_X, EYE_Y)
     )
     # Outwards from the middle of the eye; 1 is the outer corner.
-    x = pixel_x * (_SIDE / (10.8 * size * width))
+    x = pair.x * (_SIDE / (10.8 * size * width))
     # The outer corner lies a little higher than the inner one.
     y = x * 0.8
-    y += pixel_y
+    y += pair.y
     arch = x * x
     np.subtract(_ONE, arch, out=arch)
     openness = (0.34 + 0.66 * factors.eye_openness) * size
@@ -115,9 +92,8 @@ def _paint_eyes(
     unit(inside)
     lids *= inside
     positive(lids)
-    skin, shadow = light.skin, light.skin_shadow
-    blend(region, lids, mix(skin, shadow, 0.72))
-    eyeball = _eyeball(factors, light, (pixel_x, y), below_lid, arch, size)
+    blend(region, lids, mix(light.skin, light.skin_shadow, 0.72))
+    eyeball = _eyeball(factors, light, (pair.x, y), below_lid, arch, size)
     blend(region, opening, eyeball)
 
     # Lashes: a dark line along the upper lid, thick in the middle and outside.
@@ -127,11 +103,10 @@ def _paint_eyes(
     arch += x
     arch += 0.75
     below_lid += 0.5
-    arch -= np.abs(below_lid, out=below_lid)
-    lash = coverage(arch)
+    lash = coverage(arch - np.abs(below_lid, out=below_lid))
     inside *= 0.92
     lash *= inside
-    blend(region, lash, mix(_LASH, shadow, 0.15))
+    blend(region, lash, mix(_LASH, light.skin_shadow, 0.15))
 
 
 def _eyeball(
@@ -185,15 +160,8 @@ def _eyeball(
     return paint
 
 
-def _paint_brows(
-    region: np.ndarray,
-    pixel_x: np.ndarray,
-    pixel_y: np.ndarray,
-    factors: Factors,
-    frame: Frame,
-    light: Light,
-) -> None:
-    """Paints both brows; the arguments are those of `_paint_eyes`."""
+def _paint_brows(pair: Pair, factors: Factors, frame: Frame, light: Light) -> None:
+    """Paints both brows; their places too are measured from the eyes."""
     thickness = 1.1 + 2.1 * factors.brow_thickness
     left, right = -_BROW_X, _BROW_X
     # From the middle of the eye to the middle of the brow.
@@ -204,14 +172,14 @@ def _paint_brows(
     width = per_side(
         frame.foreshortening(left, _BROW_Y), frame.foreshortening(right, _BROW_Y)
     )
-    x = pixel_x - shift
+    x = pair.x - shift
     x *= _SIDE / (14.0 * width)
     # Up from the nose (x = -1) to two thirds, then down to the temple.
     rise = 0.6 * (1.0 + 3.4 * factors.brow_arch)
     bend = x - 0.25
     bend *= bend
     bend *= -1.2 * rise
-    bend += pixel_y
+    bend += pair.y
     bend += rise - _BROW_Y
     half = x * (-0.6 * thickness)
     half += 0.8 * thickness
@@ -224,4 +192,4 @@ def _paint_brows(
     x += 5.0
     brow *= unit(x)
     brow *= 0.86
-    blend(region, brow, mix(scaled(light.hair, 0.62), (40, 30, 26), 0.25))
+    blend(pair.region, brow, mix(scaled(light.hair, 0.62), (40, 30, 26), 0.25))

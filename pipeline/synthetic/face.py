@@ -23,7 +23,6 @@ from pipeline.synthetic.hair import (
     grow_hair,
     paint_hair_before,
     paint_hair_behind,
-    paint_hair_shadow,
 )
 from pipeline.synthetic.head import paint_ears, paint_head
 from pipeline.synthetic.light import aim_light
@@ -47,7 +46,7 @@ LANDMARK_NAMES = (
 
 def draw_face(factors: Factors) -> np.ndarray:
     """Returns the face, `[218, 178, 3]` uint8."""
-    return _paint_face(factors)[..., :3]
+    return np.ascontiguousarray(_paint_face(factors)[..., :3])
 
 
 def _paint_face(factors: Factors) -> np.ndarray:
@@ -61,8 +60,6 @@ def _paint_face(factors: Factors) -> np.ndarray:
     paint_body(canvas, factors, frame, light)
     paint_ears(canvas, factors, frame, light)
     paint_head(canvas, factors, frame, light)
-    if hair:
-        paint_hair_shadow(canvas, hair)
     paint_eyes(canvas, factors, frame, light)
     paint_beard(canvas, factors, frame, light)
     paint_mouth(canvas, factors, frame, light)
@@ -92,19 +89,16 @@ def list_landmarks(factors: Factors) -> tuple[int, ...]:
     return tuple(round(value) for point in points for value in frame.to_pixel(*point))
 
 
-def encode(pixels: np.ndarray) -> bytes:
-    """Returns a JPEG file of `[218, 178, 3]` uint8 pixels."""
-    return _save(Image.fromarray(pixels))
+def draw_jpeg(factors: Factors) -> bytes:
+    """Returns the face as a JPEG file."""
+    # Four bytes a pixel are how Pillow holds an image: nothing is copied.
+    size, pixels = (WIDTH, HEIGHT), _paint_face(factors)
+    image = Image.frombuffer("RGBX", size, pixels, "raw", "RGBX", 0, 1)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()
 
 
 def draw(seed: int, index: int) -> bytes:
     """Returns the JPEG file of one image, a pure function of (seed, index)."""
-    pixels = _paint_face(sample_factors(seed, index))
-    # Four bytes a pixel are how Pillow holds an image: nothing is copied.
-    return _save(Image.frombuffer("RGBX", (WIDTH, HEIGHT), pixels, "raw", "RGBX", 0, 1))
-
-
-def _save(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return buffer.getvalue()
+    return draw_jpeg(sample_factors(seed, index))

@@ -80,7 +80,7 @@ class Frame:
 
     @functools.cached_property
     def _upright(self) -> tuple[np.ndarray, np.ndarray]:
-        """x of every column and y of every row, as if there were no roll."""
+        """X of every column and y of every row, as if there were no roll."""
         inverse = 1 / self.scale
         return (_X - self.center_x) * inverse, (_Y - self.center_y) * inverse
 

@@ -6,7 +6,6 @@ import numpy as np
 
 from pipeline.synthetic.canvas import (
     blend_tone,
-    column,
     coverage,
     positive,
     smooth_noise,
@@ -46,7 +45,7 @@ class Hair:
             face, where the hair behind is seen.
         back: How much of a pixel of that box the hair behind the head covers.
         back_tone: Its brightness.
-        shadow: Strength of the shadow that the front casts in that box.
+        light: Share of the light that the front lets fall on that box.
     """
 
     box: Box
@@ -55,7 +54,7 @@ class Hair:
     window_box: Box
     back: np.ndarray
     back_tone: np.ndarray
-    shadow: np.ndarray
+    light: np.ndarray
 
 
 def strands(across: np.ndarray, along: np.ndarray) -> np.ndarray:
@@ -117,21 +116,24 @@ def grow_hair(factors: Factors, frame: Frame, light: Light) -> Hair | None:
     window *= 0.1
     window += 1.0
     shadow = unit(window)
-    shadow *= 0.36 * unit((end + 8 - rows[place[0]]) * 0.07)
+    shadow *= -0.38 * unit((end + 8 - rows[place[0]]) * 0.07)
     back = coverage(stretch(behind, window_height))
     shadow *= coverage(behind)
+    shadow += 1.0
 
     tone = _shine(light, frame, box, radius)
     texture *= 0.28
     tone += texture
+    tone = stretch(tone, height)
+    columns = place[1]
     return Hair(
         box=box,
         front=coverage(stretch(inside, height)),
-        tone=stretch(tone, height),
+        tone=tone,
         window_box=window_box,
         back=back,
-        back_tone=stretch(tone[place] * 0.6, window_height),
-        shadow=stretch(shadow, window_height),
+        back_tone=tone[height - window_height :, columns] * 0.6,
+        light=stretch(shadow, window_height),
     )
 
 
@@ -287,14 +289,11 @@ def paint_hair_behind(canvas: np.ndarray, hair: Hair, light: Light) -> None:
     blend_tone(canvas, hair.window_box, hair.back, hair.back_tone, light.hair)
 
 
-def paint_hair_shadow(canvas: np.ndarray, hair: Hair) -> None:
-    """Darkens the face and the neck where the hair shades them."""
-    region = canvas[:, *hair.window_box].copy()
-    # Shaded skin is redder.
-    region *= 1.0 - hair.shadow * column((0.8, 1.05, 1.1))
-    canvas[:, *hair.window_box] = region
-
-
 def paint_hair_before(canvas: np.ndarray, hair: Hair, light: Light) -> None:
-    """Paints the hair before the head."""
-    blend_tone(canvas, hair.box, hair.front, hair.tone, light.hair)
+    """Paints the hair before the head, and its shadow on the face and the neck."""
+    kept = 1.0 - hair.front
+    top, left = hair.box[0].start, hair.box[1].start
+    rows, columns = hair.window_box
+    window = kept[rows.start - top :, columns.start - left : columns.stop - left]
+    window *= hair.light
+    blend_tone(canvas, hair.box, hair.front, hair.tone, light.hair, kept)

@@ -28,9 +28,10 @@ from pipeline.synthetic.frame import (
 from pipeline.synthetic.light import Light
 from pipeline.synthetic.scene import soft_blobs
 
-# The relief of a face, as (x, y, radius_x, radius_y, height) in head units.
-_RELIEF = np.array(
+# What makes a face out of an egg, as (x, y, radius_x, radius_y, height) in head units.
+_BLOBS = np.array(
     [
+        # The relief.
         (0.0, -34.0, 36.0, 24.0, 2.0),  # forehead
         (-20.0, -13.0, 17.0, 10.0, 1.7),  # brow ridge
         (20.0, -13.0, 17.0, 10.0, 1.7),
@@ -47,16 +48,28 @@ _RELIEF = np.array(
         (0.0, 19.5, 8.5, 8.5, 3.8),  # its tip
         (-7.0, 21.5, 5.5, 5.5, 2.4),  # its wings
         (7.0, 21.5, 5.5, 5.5, 2.4),
+        # The dark below the nose and in the nostrils.
+        (0.0, NOSE_Y + 6.0, 12.0, 6.0, 0.3),
+        (0.0, NOSE_Y + 3.0, 3.8, 3.0, 0.75),
+        (0.0, NOSE_Y + 3.0, 3.8, 3.0, 0.75),
+        # The red of the cheeks and of the tip of the nose.
+        (-EYE_X - 6.0, 21.0, 17.0, 14.0, 0.1),
+        (EYE_X + 6.0, 21.0, 17.0, 14.0, 0.1),
+        (0.0, 19.0, 9.0, 8.0, 0.12),
     ],
     np.float32,
 )
-_CHEEKS, _NOSE = slice(8, 12), slice(12, 16)
+_LAYERS = slice(0, 16), slice(16, 19), slice(19, 22)
+_CHEEKS, _NOSE, _UNTURNED = slice(8, 12), slice(12, 19), slice(12, 22)
 _TIP_AND_WINGS, _WINGS = slice(13, 16), slice(14, 16)
+_UNDER_NOSE, _FLUSH = slice(16, 19), slice(19, 21)
 # The nose stands out from the head, its tip most.
-_LIFT = np.zeros(len(_RELIEF), np.float32)
-_LIFT[_NOSE] = 2.0 + 0.35 * _RELIEF[_NOSE, 1]
+_LIFT = np.zeros(len(_BLOBS), np.float32)
+_LIFT[12:16] = 2.0 + 0.35 * _BLOBS[12:16, 1]
+_LIFT[16:19] = _LIFT[21] = NOSE_LIFT
 _GOLD: Color = (226, 182, 84)
 _PALE_GOLD: Color = (255, 240, 190)
+_LEAN = per_side(-0.16, 0.16)
 
 
 def paint_ears(
@@ -68,14 +81,17 @@ def paint_ears(
     turn = 9.0 * frame.sin_yaw
     centers = ((-offset - turn, 9.0), (offset - turn, 9.0))
     pair = take_pair(canvas, frame, centers, 8.0, 15.0)
-    side = per_side(-1, 1)
     # The lobe is narrower than the top, and the whole leans outwards.
-    across = pair.y * (side * 0.16)
+    across = pair.y * _LEAN
     across += pair.x
-    across *= pair.y * (0.018 / 6.5) + 1 / 6.5
+    narrow = pair.y * (0.018 / 6.5)
+    narrow += 1 / 6.5
+    across *= narrow
+    across *= across
     down = pair.y * (1 / 14.0)
-    squared = across * across
-    squared += down * down
+    down *= down
+    across += down
+    squared = across
     distance = np.sqrt(squared)
     distance *= -7.5
     distance += 7.5
@@ -148,16 +164,9 @@ def paint_head(
 def _lit_skin(
     factors: Factors, frame: Frame, light: Light, box: Box
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the skin and the distance inside the head on every other row.
+    """Returns the skin, `[3, h, w]`, and the distance inside the head, `[h, w]`.
 
-    Args:
-        factors: Of the face.
-        frame: Of the face.
-        light: On the face.
-        box: Rows and columns of the image.
-
-    Returns:
-        `[3, h, w]` colours, and `[h, w]` pixels.
+    Both are for every other row of the box.
     """
     u, v = frame.grid(box, step=2)
     normal_x, normal_y, squared = head_radius(u, v, frame)
@@ -165,12 +174,8 @@ def _lit_skin(
     distance = np.sqrt(squared, out=squared)
     distance *= -frame.half_width * 1.1 * frame.scale
     distance += frame.half_width * 1.1 * frame.scale
-    layers = (
-        _relief(factors, frame),
-        _hollows(factors, frame, light),
-        _blush(factors, frame),
-    )
-    relief, hollow, blush = soft_blobs(frame, box, layers, step=2)
+    blobs = _place_blobs(factors, frame, light)
+    relief, hollow, blush = soft_blobs(frame, box, blobs, _LAYERS, step=2)
     # Slopes by central differences, over four rows and two columns: a bump leans
     # away from its top.
     relief *= 0.27
@@ -205,57 +210,32 @@ def _lit_skin(
     paint = (skin - shadow) * lit
     paint += shadow
     paint += gloss
-    r, g, b = light.skin
-    blend(paint, blush, (min(255.0, r), g * 0.62, b * 0.62))
+    # Flushed skin reflects less of all but red.
+    blush *= -0.42
+    blush += 1.0
+    paint[1:] *= blush
     return paint, distance
 
 
-def _relief(factors: Factors, frame: Frame) -> np.ndarray:
-    """Returns the bumps of a face as `[n, 5]`, where they are seen."""
+def _place_blobs(factors: Factors, frame: Frame, light: Light) -> np.ndarray:
+    """Returns `_BLOBS` of one face, where they are seen."""
     nose = 0.8 + 0.45 * factors.nose_size
     smile = max(0.0, factors.smile - 0.25)
-    bumps = _RELIEF.copy()
-    bumps[_CHEEKS, 4] += (2.2 * smile, 2.2 * smile, -1.4 * smile, -1.4 * smile)
-    bumps[_NOSE, 2] *= nose
-    bumps[_WINGS, 0] *= nose
-    bumps[_TIP_AND_WINGS, 4] *= nose
+    blobs = _BLOBS.copy()
+    blobs[_CHEEKS, 4] += (2.2 * smile, 2.2 * smile, -1.4 * smile, -1.4 * smile)
+    blobs[_NOSE, 2] *= nose
+    blobs[_WINGS, 0] *= nose
+    blobs[_TIP_AND_WINGS, 4] *= nose
+    if factors.rosy_cheeks:
+        blobs[_FLUSH, 4] *= 4.2
     # What `Frame.project` does, for all of them at once.
-    x, y = bumps[:, 0] * (1 / frame.half_width), bumps[:, 1] * (1 / HEAD_HEIGHT)
+    x, y = blobs[:, 0] * (1 / frame.half_width), blobs[:, 1] * (1 / HEAD_HEIGHT)
     front = np.sqrt((1.0 - x * x - y * y).clip(0.05, 1.0))
     narrow = frame.cos_yaw - (HEAD_DEPTH / frame.half_width) * frame.sin_yaw * x / front
-    bumps[:, 0] *= frame.cos_yaw
-    bumps[:, 0] += (HEAD_DEPTH * front + _LIFT) * frame.sin_yaw
-    narrow[_NOSE] = 1.0
-    bumps[:, 2] *= narrow.clip(0.45, 2.0)
-    return bumps
-
-
-def _hollows(factors: Factors, frame: Frame, light: Light) -> np.ndarray:
-    """Returns the dark of the nostrils and below the nose as `[n, 5]`."""
-    size = 0.8 + 0.45 * factors.nose_size
-    x, y = frame.project(0, NOSE_Y, lift=NOSE_LIFT)
-    spread = 4.4 * size
-    return np.array(
-        [
-            (x - 3 * light.x, y + 6, 12 * size, 6.0, 0.3),
-            (x - spread, y + 3.0, 3.8 * size, 3.0, 0.75),
-            (x + spread, y + 3.0, 3.8 * size, 3.0, 0.75),
-        ],
-        np.float32,
-    )
-
-
-def _blush(factors: Factors, frame: Frame) -> np.ndarray:
-    """Returns the redness of the cheeks and the tip of the nose as `[n, 5]`."""
-    strength = 0.42 if factors.rosy_cheeks else 0.1
-    left, _ = frame.project(-EYE_X - 6, 21)
-    right, _ = frame.project(EYE_X + 6, 21)
-    nose, _ = frame.project(0, 19, lift=NOSE_LIFT)
-    return np.array(
-        [
-            (left, 21, 17, 14, strength),
-            (right, 21, 17, 14, strength),
-            (nose, 19, 9, 8, 0.12),
-        ],
-        np.float32,
-    )
+    blobs[:, 0] *= frame.cos_yaw
+    blobs[:, 0] += (HEAD_DEPTH * front + _LIFT) * frame.sin_yaw
+    narrow[_UNTURNED] = 1.0
+    blobs[:, 2] *= narrow.clip(0.45, 2.0)
+    # The nose casts its shadow away from the light.
+    blobs[_UNDER_NOSE, 0] += (-3.0 * light.x, -4.4 * nose, 4.4 * nose)
+    return blobs

@@ -26,7 +26,7 @@ import tqdm
 
 from pipeline.contract import DatasetError
 from pipeline.synthetic.attributes import ATTRIBUTE_NAMES, list_attributes
-from pipeline.synthetic.face import LANDMARK_NAMES, draw_face, encode, list_landmarks
+from pipeline.synthetic.face import LANDMARK_NAMES, draw_jpeg, list_landmarks
 from pipeline.synthetic.factors import FACTOR_NAMES, sample_factors
 
 ZIP_NAME = "img_align_celeba.zip"
@@ -146,7 +146,7 @@ def draw_example(index: int, seed: int) -> Drawing:
     factors = sample_factors(seed, index)
     return Drawing(
         name=image_name(index),
-        jpeg=encode(draw_face(factors)),
+        jpeg=draw_jpeg(factors),
         attributes=list_attributes(factors),
         landmarks=list_landmarks(factors),
         factors=tuple(getattr(factors, name) for name in FACTOR_NAMES),

@@ -128,7 +128,7 @@ def _paint_neck(
 
 
 def soft_blobs(
-    frame: Frame, box: Box, layers: Sequence[np.ndarray], step: int = 1
+    frame: Frame, box: Box, blobs: np.ndarray, layers: Sequence[slice], step: int = 1
 ) -> list[np.ndarray]:
     """Returns sums of soft blobs over a box.
 
@@ -138,19 +138,19 @@ def soft_blobs(
     Args:
         frame: Of the face.
         box: Rows and columns.
-        layers: Each `[n, 5]`: x, y, radius across, radius down, height.
+        blobs: `[n, 5]`: x, y, radius across, radius down, height.
+        layers: Which blobs are in each sum.
         step: 2 for every other row.
 
     Returns:
         The sum of each layer, `[h, w]`.
     """
-    x, y, radius_x, radius_y, height = np.concatenate(layers).T[:, :, None]
+    x, y, radius_x, radius_y, height = blobs.T[:, :, None]
     columns, rows = frame.axes(box, step)
     across = columns - (frame.cos_roll * x - frame.sin_roll * y)
     across /= radius_x
     bump(across)
-    height *= _GRAIN
-    across *= height
+    across *= height * _GRAIN
     down = rows.T - (frame.sin_roll * x + frame.cos_roll * y)
     down /= radius_y
     bump(down)
@@ -159,11 +159,7 @@ def soft_blobs(
     # numbers below 2**24 have the same sum in every order.
     np.rint(across, out=across)
     np.rint(down, out=down)
-    sums, start = [], 0
-    for layer in layers:
-        part = slice(start, start + len(layer))
-        total = np.dot(down[part].T, across[part])
+    sums = [np.dot(down[layer].T, across[layer]) for layer in layers]
+    for total in sums:
         total *= 1 / _GRAIN**2
-        sums.append(total)
-        start += len(layer)
     return sums
