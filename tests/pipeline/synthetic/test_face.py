@@ -209,7 +209,11 @@ def test_jpeg_holds_the_drawn_pixels():
     for factors in faces:
         expected = io.BytesIO()
         Image.fromarray(draw_face(factors)).save(expected, "JPEG", quality=JPEG_QUALITY)
-        assert draw_jpeg(factors) == expected.getvalue()
+        # Another encoder rounds differently, by less than the compression loses.
+        found = np.asarray(Image.open(io.BytesIO(draw_jpeg(factors))), np.int16)
+        difference = np.abs(found - np.asarray(Image.open(expected)))
+        assert difference.max() <= 24
+        assert difference.mean() < 1
 
 
 @pytest.mark.parametrize("height", [9, 10])
