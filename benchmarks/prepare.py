@@ -16,6 +16,7 @@ import multiprocessing
 import os
 import pathlib
 import platform
+import random
 import subprocess
 import sys
 import tempfile
@@ -50,7 +51,10 @@ _LIMIT_CHUNK = 100
 
 
 def tile(source_dir: str, output_dir: str, num_images: int) -> None:
-    """Makes a CelebA directory of `num_images` by repeating those of another one."""
+    """Makes a CelebA directory of `num_images` by repeating those of another one.
+
+    Its attributes and landmarks are of CelebA's number and form, and mean nothing.
+    """
     listing = sources.list_images("celeba", source_dir)
     data = [
         listing.reader.read(key, location)
@@ -59,13 +63,23 @@ def tile(source_dir: str, output_dir: str, num_images: int) -> None:
     ]
     root = pathlib.Path(output_dir)
     root.mkdir(parents=True)
-    partition = ""
+    keys = [f"{number + 1:06d}.jpg" for number in range(num_images)]
     with zipfile.ZipFile(root / "img_align_celeba.zip", "w") as archive:
-        for number in range(num_images):
-            key = f"{number + 1:06d}.jpg"
+        for number, key in enumerate(keys):
             archive.writestr(f"img_align_celeba/{key}", data[number % len(data)])
-            partition += f"{key} {max(0, 10 * number // num_images - 7)}\n"
-    (root / "list_eval_partition.txt").write_text(partition)
+    partition = [
+        f"{key} {max(0, 10 * number // num_images - 7)}\n"
+        for number, key in enumerate(keys)
+    ]
+    (root / "list_eval_partition.txt").write_text("".join(partition))
+    rng = random.Random(0)
+    for name, columns, values in (
+        ("list_attr_celeba.txt", 40, ("-1", " 1")),
+        ("list_landmarks_align_celeba.txt", 10, [str(at) for at in range(60, 160)]),
+    ):
+        rows = [f"{key}  {' '.join(rng.choices(values, k=columns))}\n" for key in keys]
+        names = " ".join(f"label_{column}" for column in range(columns))
+        (root / name).write_text(f"{num_images}\n{names}\n{''.join(rows)}")
 
 
 def bare_images_per_second(

@@ -16,6 +16,8 @@ import pathlib
 import uuid
 from collections.abc import Iterator
 
+import numpy as np
+
 from pipeline import contract, images, records
 from pipeline.plan import Settings, ShardPlan
 from pipeline.sources import Reader
@@ -23,6 +25,8 @@ from pipeline.sources import Reader
 PROGRESS_DIR = ".progress"
 
 _HASH_CHUNK_BYTES = 1 << 20
+# Of a file while it is written: a call of the system for some ten records.
+_WRITE_BUFFER_BYTES = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +114,7 @@ def make_shard(
 
 def encode_records(
     plan: ShardPlan, settings: Settings, reader: Reader, rejects: list[Reject]
-) -> Iterator[list[bytes]]:
+) -> Iterator[bytes]:
     """Yields the record of each image of a plan, and collects the refused ones.
 
     Args:
@@ -120,14 +124,18 @@ def encode_records(
         rejects: Receives the images that yield no record.
     """
     features = {name: values.tolist() for name, values in plan.features.items()}
+    side = settings.image_size
+    # Of one image at a time: its record has a copy.
+    out = np.empty((side, side, 3), settings.image_dtype)
     for position, key in enumerate(plan.keys):
         try:
             image = images.preprocess(
                 reader.read(key, plan.locations[position]),
-                image_size=settings.image_size,
+                image_size=side,
                 image_dtype=settings.image_dtype,
                 resize=settings.resize,
                 crop_size=settings.crop_size,
+                out=out,
             )
         except images.RejectedImageError as error:
             rejects.append(Reject(key=key, reason=error.reason, detail=error.detail))
@@ -137,18 +145,18 @@ def encode_records(
 
 
 def write_records(
-    name: str, encoded: Iterator[list[bytes]], path: pathlib.Path
+    name: str, encoded: Iterator[bytes], path: pathlib.Path
 ) -> contract.ShardInfo:
     """Writes records as a TFRecord file, and returns what was written.
 
     Args:
         name: What the shard will be called.
-        encoded: Records, in parts.
+        encoded: The records.
         path: Where to write them.
     """
     sha256 = hashlib.sha256()
     num_examples = num_bytes = 0
-    with path.open("wb") as file:
+    with path.open("wb", _WRITE_BUFFER_BYTES) as file:
         for record in encoded:
             for part in records.frame(record):
                 file.write(part)

@@ -41,7 +41,7 @@ class ImageIndex:
     path: pathlib.Path
     locations: Mapping[str, tuple[int, ...]]
     sizes: Mapping[str, int]
-    missing: np.ndarray
+    missing: tuple[int, ...]
     reader: Reader
 
 
@@ -155,7 +155,7 @@ def index_zip(path: pathlib.Path, official_bytes: int) -> ImageIndex:
         path=path,
         locations=locations,
         sizes={key: location[2] for key, location in locations.items()},
-        missing=np.array([-1, 0, 0, 0, 0], np.int64),
+        missing=(-1, 0, 0, 0, 0),
         reader=ZipReader(str(path.resolve())),
     )
 
@@ -183,7 +183,7 @@ def index_folder(path: pathlib.Path) -> ImageIndex:
         path=path,
         locations=locations,
         sizes={key: location[0] for key, location in locations.items()},
-        missing=np.array([-1, 0], np.int64),
+        missing=(-1, 0),
         reader=FolderReader(str(path.resolve())),
     )
 
@@ -213,7 +213,7 @@ def _member_key(path: pathlib.Path, member: zipfile.ZipInfo) -> str | None:
     """Returns the key of a member, or None if it is no image."""
     name = member.orig_filename.replace("\\", "/")
     parts = name.split("/")
-    if name.startswith("/") or ".." in parts or re.match("[A-Za-z]:", name):
+    if not parts[0] or name[1:2] == ":" or ".." in parts:
         raise contract.DatasetError(
             f"{path} has a member named {member.orig_filename!r:.80}, which leads out "
             "of the archive: it is not the official file; download it again"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline import contract, images, sources
-from pipeline.sources import celeba as celeba_source
+from pipeline.sources import labels
 
 
 def list_celeba(root) -> sources.Listing:
@@ -250,7 +250,7 @@ def test_malformed_attributes(celeba, tmp_path, lines, match):
     fails(root, match)
 
 
-@pytest.mark.parametrize("value", ["1.5", "99999", "x"])
+@pytest.mark.parametrize("value", ["1.5", "99999", "65536", "1e3", "x"])
 def test_malformed_landmarks(celeba, tmp_path, value):
     root = pathlib.Path(celeba.write(tmp_path))
     path = root / "list_landmarks_align_celeba.txt"
@@ -258,6 +258,34 @@ def test_malformed_landmarks(celeba, tmp_path, value):
     lines[4] = f"000003.jpg 1 {value}"
     path.write_text("\n".join(lines))
     fails(root, f"line 5 has '{value}', which is not a whole number of pixels")
+
+
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [
+        # Two lines that have the right number of values between them.
+        ("a.jpg 1\nb.jpg 1 1 1\n", 3),
+        ("a.jpg 1 1 1\nb.jpg 1\n", 3),
+        # NumPy alone would read two values here.
+        ("a.jpg 1-1\nb.jpg 1 1\n", 3),
+        ("a.jpg 1 1\nb.jpg\n", 4),
+        ("a.jpg 1 1\nb.jpg 1 65536\n", 4),
+    ],
+)
+def test_a_line_with_a_wrong_number_of_labels_is_named(tmp_path, rows, line):
+    path = tmp_path / "list_attr_celeba.txt"
+    path.write_text(f"2\nBald Male\n{rows}")
+    for is_binary in (True, False):
+        with pytest.raises(contract.DatasetError, match=f"line {line} has"):
+            labels.read_labels(path, is_binary=is_binary)
+
+
+def test_labels_may_be_apart_by_any_space(tmp_path):
+    path = tmp_path / "list_attr_celeba.txt"
+    path.write_text("3\nBald Male\n\na.jpg\t-1\t 1\n b.jpg  1 -1 \n\nc.jpg +1 1")
+    table = labels.read_labels(path, is_binary=True)
+    assert table.row_of == {"a.jpg": 0, "b.jpg": 1, "c.jpg": 2}
+    assert table.values.tolist() == [[0, 1], [1, 0], [1, 1]]
 
 
 def test_official_files_of_windows_and_with_a_mark_are_read(celeba, tmp_path):
@@ -275,10 +303,13 @@ def test_labels_of_celebas_size_are_read_in_seconds(tmp_path):
     path = tmp_path / "list_attr_celeba.txt"
     names = " ".join(f"name{index}" for index in range(40))
     path.write_text(f"20000\n{names}\n{rows}")
-    feature, by_key = celeba_source.read_labels(path, is_binary=True)
-    assert feature.shape == (40,)
-    assert len(by_key) == 20_000
-    assert by_key["000007.jpg"].tolist() == [int(v == " 1") for v in values[7]]
+    table = labels.read_labels(path, is_binary=True)
+    assert table.feature.shape == (40,)
+    assert table.values.tolist() == (values == " 1").astype(int).tolist()
+    assert table.rows(["000007.jpg", "absent"]).tolist() == [
+        [int(v == " 1") for v in values[7]],
+        [0] * 40,
+    ]
 
 
 def test_an_unknown_source():

@@ -52,6 +52,19 @@ def test_it_is_pillows_crop_and_resize_scaled(make_face, encode, dtype):
     )
 
 
+@pytest.mark.parametrize("dtype", contract.IMAGE_DTYPES)
+@pytest.mark.parametrize("side", [1, 15, 16])
+@pytest.mark.parametrize("resize", ["area", "legacy_bilinear"])
+def test_memory_that_is_used_again_changes_no_image(encode, dtype, side, resize):
+    out = np.empty((side, side, 3), dtype)
+    for seed in range(3):
+        pixels = np.random.default_rng(seed).integers(0, 256, (20, 20, 3), np.uint8)
+        settings = {"image_size": side, "image_dtype": dtype, "resize": resize}
+        fresh = preprocess(encode(pixels, "PNG"), **settings)
+        again = preprocess(encode(pixels, "PNG"), **settings, out=out)
+        np.testing.assert_array_equal(again, fresh)
+
+
 def test_every_pixel_survives_float16():
     stored = images._SCALED["float16"].astype(np.float64)
     np.testing.assert_array_equal(np.rint((stored + 1) * 127.5), np.arange(256))

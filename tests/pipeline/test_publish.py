@@ -3,6 +3,7 @@ import json
 import pathlib
 
 import pytest
+from google.protobuf import json_format
 
 from pipeline import contract, plan, publish, shards
 
@@ -157,3 +158,18 @@ def test_tfds_reads_the_features(tmp_path: pathlib.Path):
     assert info.splits["train"].shard_lengths == [20, 20]
     assert info.features["image"].shape == (4, 4, 3)
     assert info.features["attributes"].shape == (2,)
+
+
+def test_the_files_of_tfds_are_its_own_json(tmp_path: pathlib.Path):
+    pytest.importorskip("tensorflow_datasets")
+    from tensorflow_datasets.core.proto import dataset_info_pb2, feature_pb2
+
+    publication = make_publication(tmp_path)
+    publish.publish(publication, make_results(publication))
+    for name, message in (
+        (publish.FEATURES_NAME, feature_pb2.Feature()),
+        (publish.DATASET_INFO_NAME, dataset_info_pb2.DatasetInfo()),
+    ):
+        text = (tmp_path / name).read_text()
+        body = json_format.MessageToDict(json_format.Parse(text, message))
+        assert json.dumps(body, indent=1, sort_keys=True) + "\n" == text
