@@ -222,6 +222,9 @@ def main(argv: list[str]) -> None:
     """Prepares the dataset that the flags describe."""
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.INFO)
+    logging.get_absl_handler().setFormatter(
+        python_logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S")
+    )
     beam_args = argv[1:]
     if flags.FLAGS["num_workers"].present:
         # Dataflow has a flag of this name.

@@ -26,7 +26,6 @@ class Evaluator:
             DatasetError: If the split is empty, or a shard is missing or cut.
         """
         self._steps = steps
-        self._num_examples = manifest.splits[split].num_examples
         self._batches = strategy.distribute_datasets_from_function(
             lambda context: input_pipeline.evaluation_batches(
                 manifest,
@@ -36,6 +35,7 @@ class Evaluator:
                 context=context,
             )
         )
+        self._num_examples = manifest.splits[split].num_examples
 
     def evaluate(self) -> dict[str, float]:
         """Returns each term's mean over the examples of the split, by name."""

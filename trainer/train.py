@@ -6,7 +6,7 @@ Exit codes: 0 done; 1 a setting, file or flag is wrong; 4 a loss was not finite;
 128 + signal when a signal stopped the run, which first wrote a checkpoint.
 """
 
-import logging as std_logging
+import logging as python_logging
 import pathlib
 import sys
 
@@ -38,7 +38,7 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     logging.get_absl_handler().setFormatter(
-        std_logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S")
+        python_logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S")
     )
     config = _CONFIG.value
     exact.configure()
