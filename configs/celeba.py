@@ -38,8 +38,9 @@ def get_config() -> ConfigDict:
     config.global_batch_size = 0
     config.per_replica_batch_size = 64
     # Runs with equal groups have equal losses on every number of devices that
-    # divides the number of groups.
-    config.num_batch_groups = 4
+    # divides the number of groups. 0 stands for 4, or with more than 4 replicas for
+    # the next number that they share.
+    config.num_batch_groups = 0
     # Records that are shuffled together, in each of up to 64 lanes.
     config.shuffle_block_size = 32
 

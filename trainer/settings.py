@@ -1,5 +1,7 @@
 """Checks an experiment's settings, and settles those that depend on the devices."""
 
+import math
+
 from ml_collections import ConfigDict
 
 # May differ when a run is resumed: they say when to look and stop, not what to learn.
@@ -17,7 +19,6 @@ CADENCE = frozenset(
 
 _AT_LEAST_ONE = (
     "latent_dim",
-    "num_batch_groups",
     "shuffle_block_size",
     "log_every_steps",
     "image_every_steps",
@@ -29,11 +30,12 @@ _POSITIVE = ("learning_rate", "adam_epsilon")
 
 
 def resolve(config: ConfigDict, num_replicas: int) -> ConfigDict:
-    """Returns a frozen copy of `config` with its global batch size filled in.
+    """Returns a copy of `config` with its batch size and groups filled in.
 
     Args:
         config: As given by the user. `global_batch_size` 0 stands for
-            `per_replica_batch_size` times the number of replicas.
+            `per_replica_batch_size` times the number of replicas, and
+            `num_batch_groups` 0 for `default_num_groups`.
         num_replicas: Devices that the run computes on.
 
     Raises:
@@ -57,16 +59,47 @@ def resolve(config: ConfigDict, num_replicas: int) -> ConfigDict:
     resolved = config.copy_and_resolve_references()
     if not config.global_batch_size:
         resolved.global_batch_size = config.per_replica_batch_size * num_replicas
-    _check_batch(resolved, num_replicas)
+    if resolved.global_batch_size < 1:
+        raise ValueError(
+            f"a global batch of {resolved.global_batch_size} examples: set --config."
+            "global_batch_size or --config.per_replica_batch_size to at least 1"
+        )
+    if not config.num_batch_groups:
+        resolved.num_batch_groups = default_num_groups(
+            resolved.global_batch_size, num_replicas
+        )
+    _check_groups(resolved, num_replicas)
     return resolved
 
 
-def _check_batch(config: ConfigDict, num_replicas: int) -> None:
-    batch_size, num_groups = config.global_batch_size, config.num_batch_groups
-    if batch_size < 1:
+def default_num_groups(global_batch_size: int, num_replicas: int) -> int:
+    """Returns a number of groups that the replicas share and that cuts the batch.
+
+    4 where that is possible, so that 1, 2 and 4 replicas compute alike.
+
+    Raises:
+        ValueError: If the replicas cannot share the batch equally.
+
+    Example:
+        >>> [default_num_groups(64 * n, n) for n in (1, 2, 3, 4, 8)]
+        [4, 4, 12, 4, 8]
+    """
+    if global_batch_size % num_replicas:
         raise ValueError(
-            f"a global batch of {batch_size} examples: set --config.global_batch_size "
-            "or --config.per_replica_batch_size to at least 1"
+            f"a global batch of {global_batch_size} examples cannot be shared equally "
+            f"by {num_replicas} replicas: set --config.global_batch_size to a multiple "
+            f"of {num_replicas}"
+        )
+    candidates = [math.lcm(base, num_replicas) for base in (4, 2, 1)]
+    return next(groups for groups in candidates if global_batch_size % groups == 0)
+
+
+def _check_groups(config: ConfigDict, num_replicas: int) -> None:
+    batch_size, num_groups = config.global_batch_size, config.num_batch_groups
+    if num_groups < 0:
+        raise ValueError(
+            f"--config.num_batch_groups={num_groups} must be positive, or 0 for a "
+            "number that suits the replicas"
         )
     if num_groups % num_replicas:
         raise ValueError(

@@ -27,7 +27,12 @@ def test_the_batch_grows_with_the_replicas_unless_it_is_given() -> None:
         ({"learning_rate": 0.0}, "--config.learning_rate=0.0 must be positive"),
         ({"num_train_steps": -2}, "-1 for no limit"),
         ({"per_replica_batch_size": 0}, "at least 1"),
-        ({"global_batch_size": 30}, "num_batch_groups=4 equal groups"),
+        (
+            {"global_batch_size": 30, "num_batch_groups": 4},
+            "num_batch_groups=4 equal groups",
+        ),
+        ({"global_batch_size": 31}, "31 examples cannot be shared equally by 2"),
+        ({"num_batch_groups": -1}, "must be positive, or 0"),
     ],
 )
 def test_settings_out_of_range_are_named(
@@ -39,7 +44,25 @@ def test_settings_out_of_range_are_named(
 
 def test_groups_must_be_shared_equally() -> None:
     with pytest.raises(ValueError, match="3 replicas cannot share .*multiple of 3"):
-        settings.resolve(changed(global_batch_size=96), 3)
+        settings.resolve(changed(global_batch_size=96, num_batch_groups=4), 3)
+
+
+@pytest.mark.parametrize(
+    ("num_replicas", "num_groups"), [(1, 4), (2, 4), (3, 12), (4, 4), (5, 20), (8, 8)]
+)
+def test_the_flagship_runs_on_any_number_of_gpus(
+    num_replicas: int, num_groups: int
+) -> None:
+    config = settings.resolve(changed(), num_replicas)
+    assert config.global_batch_size == 64 * num_replicas
+    assert config.num_batch_groups == num_groups
+
+
+def test_an_odd_batch_has_fewer_groups() -> None:
+    config = settings.resolve(changed(global_batch_size=6), 1)
+    assert config.num_batch_groups == 2
+    config = settings.resolve(changed(global_batch_size=9), 3)
+    assert config.num_batch_groups == 3
 
 
 def test_only_what_is_learnt_must_stay() -> None:
