@@ -38,7 +38,7 @@ def configure() -> None:
 @dataclasses.dataclass(frozen=True)
 class _Scope:
     num_local_groups: int = 1
-    masters: Mapping[int, tf.Tensor] = dataclasses.field(default_factory=dict)
+    weights: Mapping[int, tf.Tensor] = dataclasses.field(default_factory=dict)
 
 
 # A strategy traces each replica in a thread of its own.
@@ -60,27 +60,27 @@ def scope(
         variables: Weights to differentiate by.
 
     Yields:
-        A float64 tensor for each variable, which the layers use in its place.
-        Differentiate by these, so that the gradient sums over groups in float64.
+        A tensor for each variable, which the layers use in its place. Gradients by
+        these are float64, and the sums over groups in them too.
     """
-    masters = [tf.cast(variable.value, tf.float64) for variable in variables]
+    weights = [tf.convert_to_tensor(variable.value) for variable in variables]
     previous = _scope()
     _active.scope = _Scope(
         num_local_groups,
         {
-            id(variable): master
-            for variable, master in zip(variables, masters, strict=True)
+            id(variable): weight
+            for variable, weight in zip(variables, weights, strict=True)
         },
     )
     try:
-        yield masters
+        yield weights
     finally:
         _active.scope = previous
 
 
 def weight(variable: keras.Variable) -> tf.Tensor:
     """Returns the tensor that stands for `variable` in the active scope."""
-    return _scope().masters.get(id(variable), variable.value)
+    return _scope().weights.get(id(variable), variable.value)
 
 
 def split_groups(x: tf.Tensor) -> list[tf.Tensor]:
@@ -97,14 +97,29 @@ def by_group(
     Args:
         function: Maps `[group, ...]` and weights to `[group, ...]`.
         x: `[batch, ...]` float.
-        weights: Of any float type; each group gets its own cast to `x`'s type, so
-            that gradients by a float64 weight are summed in float64.
+        weights: Of any float type; each group gets a copy of `x`'s type, whose
+            gradients are summed in float64.
     """
+    groups = split_groups(x)
+    copies = [_fan_out(tf.cast(weight, x.dtype), len(groups)) for weight in weights]
     parts = [
-        function(group, *(tf.cast(w, x.dtype) for w in weights))
-        for group in split_groups(x)
+        function(group, *group_weights)
+        for group, *group_weights in zip(groups, *copies, strict=True)
     ]
     return parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)
+
+
+def _fan_out(weight: tf.Tensor, num: int) -> Sequence[tf.Tensor]:
+    """Returns `num` copies of a weight, whose gradient is their float64 sum."""
+
+    @tf.custom_gradient
+    def fan_out(weight: tf.Tensor):
+        def gradient(*by_copy: tf.Tensor) -> tf.Tensor:
+            return tf.add_n([tf.cast(part, tf.float64) for part in by_copy])
+
+        return [tf.identity(weight) for _ in range(num)], gradient
+
+    return fan_out(weight)
 
 
 def sum_over_replicas(x: tf.Tensor) -> tf.Tensor:

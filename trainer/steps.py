@@ -101,14 +101,11 @@ class Steps:
         fingerprint = strategy.reduce(
             tf.distribute.ReduceOp.SUM, fingerprint, axis=None
         )
-        norm = tf.sqrt(
-            tf.add_n(
-                [
-                    tf.reduce_sum(strategy.experimental_local_results(gradient)[0] ** 2)
-                    for gradient in gradients
-                ]
-            )
-        )
+        half_squares = [
+            tf.nn.l2_loss(strategy.experimental_local_results(gradient)[0])
+            for gradient in gradients
+        ]
+        norm = tf.sqrt(2 * tf.add_n(half_squares))
         is_finite = tf.reduce_all(tf.math.is_finite(means)) & tf.math.is_finite(norm)
 
         def apply() -> tf.Tensor:
@@ -130,13 +127,13 @@ class Steps:
         """In a replica: sums of terms, hash of the records, float64 gradients."""
         vae, step = self._state.vae, self._state.step
         noise = self._noise(_TRAIN_NOISE_STREAM, step)
-        with exact.scope(self._num_local_groups, vae.trainable_variables) as masters:
+        with exact.scope(self._num_local_groups, vae.trainable_variables) as weights:
             with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(masters)
+                tape.watch(weights)
                 terms = self._terms(vae, batch["image"], noise, training=True)
                 sums = _float64_sums(terms)
                 loss = sums[self.term_names.index("loss")] / self._global_batch_size
-            gradients = tape.gradient(loss, masters)
+            gradients = tape.gradient(loss, weights)
         places = 2 * tf.range(*self._share(), dtype=tf.int64) + 1
         return sums, tf.reduce_sum(batch["record_id"] * places), gradients
 

@@ -31,11 +31,11 @@ def test_by_group_sums_gradients_in_float64() -> None:
     # In float32 the sum 2^25 + 1 + 1 + … would lose every 1.
     weight = tf.keras.Variable([1.0])
     x = tf.constant([[2.0**25], [1.0], [1.0], [1.0]])
-    with exact.scope(4, [weight]) as (master,), tf.GradientTape() as tape:
-        tape.watch(master)
+    with exact.scope(4, [weight]) as (read,), tf.GradientTape() as tape:
+        tape.watch(read)
         outputs = exact.by_group(lambda x, w: x * w, x, exact.weight(weight))
     np.testing.assert_array_equal(outputs, x)
-    gradient = tape.gradient(outputs, master)
+    gradient = tape.gradient(outputs, read)
     assert gradient.dtype == tf.float64
     np.testing.assert_array_equal(gradient, [2.0**25 + 3])
 

@@ -67,12 +67,12 @@ def run(layer: keras.Layer, inputs: tf.Tensor, num_groups: int):
     kwargs = (
         {"training": True} if isinstance(layer, keras.layers.BatchNormalization) else {}
     )
-    with exact.scope(num_groups, layer.trainable_variables) as masters:
+    with exact.scope(num_groups, layer.trainable_variables) as weights:
         with tf.GradientTape() as tape:
-            tape.watch([inputs, *masters])
+            tape.watch([inputs, *weights])
             outputs = layer(inputs, **kwargs)
             total = weighted_sum(outputs)
-        return outputs, tape.gradient(total, [inputs, *masters])
+        return outputs, tape.gradient(total, [inputs, *weights])
 
 
 @pytest.mark.parametrize("name", CASES)

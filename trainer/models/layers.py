@@ -107,7 +107,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 slope = -scale * rstd * dyh_mean
                 dx = scale * dy + slope * x - (scale * dy_mean + slope * mean)
                 dbeta, dgamma = tf.unstack(sums)
-                return dx, tf.cast(dgamma, gamma.dtype), tf.cast(dbeta, beta.dtype)
+                return dx, dgamma, dbeta
 
             return (outputs, mean, variance), gradient
 
