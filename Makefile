@@ -40,7 +40,7 @@ lint: venv
 	$(PY) -m pyright
 
 bench: venv
-	$(PY) benchmarks/prepare.py
+	$(PY) -m benchmarks.prepare
 
 lock:
 	$(PYTHON) -m venv .venv-lock
