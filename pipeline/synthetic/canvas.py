@@ -81,11 +81,10 @@ def stretch(field: np.ndarray, height: int) -> np.ndarray:
     *planes, h, w = field.shape
     tall = np.empty((*planes, h, 2, w), np.float32)
     tall[..., 0, :] = field
-    half = field * _HALF
-    between = half.copy()
-    between[..., :-1, :] += half[..., 1:, :]
-    between[..., -1, :] += half[..., -1, :]
-    tall[..., 1, :] = between
+    tall[..., -1, 1, :] = field[..., -1, :]
+    between = field[..., :-1, :] + field[..., 1:, :]
+    between *= _HALF
+    tall[..., :-1, 1, :] = between
     return tall.reshape(*planes, 2 * h, w)[..., :height, :]
 
 
