@@ -10,7 +10,7 @@ REQUIRED = [
     "absl-py>=2.1",
     # The distributed preprocessing job, on any runner.
     "apache-beam>=2.77,<3",
-    # TFRecord framing: 60 times crcmod, and Beam's own sink needs one of the two.
+    # TFRecord framing, by the processor's own CRC instruction.
     "google-crc32c>=1.5",
     # Layers and optimizers of the trainer. Comes with TensorFlow; named because the
     # trainer builds on Keras 3's layer classes.
