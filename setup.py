@@ -17,8 +17,10 @@ REQUIRED = [
     "keras>=3.12,<4",
     # Locked, typed experiment settings with flag overrides.
     "ml-collections>=1.0",
+    # Compiles the resize, which is most of the pipeline's work.
+    "numba>=0.61",
     "numpy>=2.1",
-    # The reference decoder, and the resize.
+    # The reference decoder, and judge of every image that is not a sound JPEG.
     "pillow>=11",
     # Decodes sound RGB JPEGs to Pillow's very pixels in about half its time.
     "simplejpeg>=1.8",

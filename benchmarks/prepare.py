@@ -6,16 +6,14 @@
 
 A limit is what a pool of processes reaches that decode, crop and resize images which
 they hold in memory, and do nothing else: once with Pillow alone, the reference, and
-once with the pipeline's own decoder. Both are measured before and after, in the same
-minutes. A row is added to benchmarks/RESULTS.md.
+once with the pipeline's own decoder before Pillow's resize. Both are measured before
+and after, in the same minutes. A row is added to benchmarks/RESULTS.md.
 """
 
-import datetime
 import io
 import multiprocessing
 import os
 import pathlib
-import platform
 import random
 import subprocess
 import sys
@@ -29,21 +27,16 @@ from multiprocessing.synchronize import Barrier
 from absl import app, flags, logging
 from PIL import Image
 
-from pipeline import contract, images, sources
-
-_NUM_CORES = len(os.sched_getaffinity(0))
+from benchmarks import results
+from pipeline import contract, images, runners, sources
 
 _INPUT = flags.DEFINE_string("input", None, "CelebA directory; else one is drawn.")
 _TILE = flags.DEFINE_string("tile", None, "CelebA directory whose images to repeat.")
 _NUM_IMAGES = flags.DEFINE_integer("num_images", 8000, "Images to draw or tile.")
-_NUM_WORKERS = flags.DEFINE_integer("num_workers", _NUM_CORES, "Workers.")
+_NUM_WORKERS = flags.DEFINE_integer("num_workers", runners.num_cores(), "Workers.")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 128, "Side of the images in pixels.")
 _BEAM_ARGS = flags.DEFINE_multi_string("beam_arg", [], "Passed to pipeline.prepare.")
 _OUTPUT = flags.DEFINE_string("output", None, "Where to work; a temporary directory.")
-_RESULTS = flags.DEFINE_string(
-    "results", str(pathlib.Path(__file__).with_name("RESULTS.md")), "File to add to."
-)
-
 _POLL_SECONDS = 0.25
 _LIMIT_IMAGES = 2000
 _LIMIT_SECONDS = 5.0
@@ -203,39 +196,6 @@ def _read(path: pathlib.Path) -> str:
         return ""
 
 
-def _commit() -> str:
-    found = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-    )
-    return found.stdout.strip() or "?"
-
-
-def _hardware() -> str:
-    cpu = [
-        line.partition(":")[2].strip()
-        for line in _read(pathlib.Path("/proc/cpuinfo")).splitlines()
-        if line.startswith("model name")
-    ]
-    return f"{cpu[0] if cpu else platform.machine()}, {_NUM_CORES} cores"
-
-
-def _add_row(row: str) -> None:
-    path = pathlib.Path(_RESULTS.value)
-    header = (
-        "\n## benchmarks/prepare.py\n\n"
-        "| date | commit | hardware | what | Pillow limit img/s | own limit img/s "
-        "| prepare img/s | of Pillow | of own | peak PSS MB | GB written |\n"
-        "|---|---|---|---|---|---|---|---|---|---|---|\n"
-    )
-    text = path.read_text() if path.exists() else "# Results\n"
-    if header not in text:
-        text += header
-    before, _, after = text.partition(header)
-    rows, separator, rest = after.partition("\n\n")
-    rows = rows.rstrip("\n") + "\n" if rows.strip() else ""
-    path.write_text(f"{before}{header}{rows}{row}\n{separator[1:]}{rest}")
-
-
 def main(argv: list[str]) -> None:
     """Measures, prints and records."""
     del argv
@@ -259,15 +219,19 @@ def main(argv: list[str]) -> None:
     what = " ".join(
         [f"{num_images} images", f"{_NUM_WORKERS.value} workers", *_BEAM_ARGS.value]
     )
-    row = (
-        f"| {datetime.date.today()} | {_commit()} | {_hardware()} | {what} "
-        f"| {reference:.0f} ({before[0]:.0f}, {after[0]:.0f}) "
-        f"| {own:.0f} ({before[1]:.0f}, {after[1]:.0f}) | {rate:.0f} "
-        f"| {rate / reference:.2f} | {rate / own:.2f} | {peak_bytes / 1e6:.0f} "
-        f"| {num_bytes / 1e9:.2f} |"
+    results.add_row(
+        "prepare",
+        {
+            "what": what,
+            "Pillow limit img/s": f"{reference:.0f} ({before[0]:.0f}, {after[0]:.0f})",
+            "own limit img/s": f"{own:.0f} ({before[1]:.0f}, {after[1]:.0f})",
+            "prepare img/s": f"{rate:.0f}",
+            "of Pillow": f"{rate / reference:.2f}",
+            "of own": f"{rate / own:.2f}",
+            "peak PSS MB": f"{peak_bytes / 1e6:.0f}",
+            "GB written": f"{num_bytes / 1e9:.2f}",
+        },
     )
-    print(row)
-    _add_row(row)
 
 
 def _limits(input_dir: str) -> tuple[float, float]:

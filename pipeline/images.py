@@ -1,9 +1,9 @@
 """From the bytes of an image file to a square image in [-1, 1].
 
-The order is scale, centre crop, resize. The Pillow filters work on 8-bit pixels,
-which commutes with the scaling up to the rounding of a pixel, so the scaling comes
-last there, through a table of 256 values. `legacy_bilinear` follows the order in
-floating point, as TensorFlow 1 did.
+The order is scale, centre crop, resize. Pillow's filters work on 8-bit pixels, which
+commutes with the scaling up to the rounding of a pixel, so the scaling comes last
+there, through a table of 256 values. `legacy_bilinear` follows the order in floating
+point, as TensorFlow 1 did.
 """
 
 import io
@@ -15,7 +15,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
-from pipeline import contract
+from pipeline import contract, resizing
 
 # Every reason for which an image is refused. The image alone decides.
 REASONS = (
@@ -32,17 +32,6 @@ REASONS = (
 MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
-
-LEGACY_BILINEAR = "legacy_bilinear"
-
-PILLOW_FILTERS = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-    "area": Image.Resampling.BOX,
-}
-
-RESIZES = (*PILLOW_FILTERS, LEGACY_BILINEAR)
 
 # What Pillow raises on damaged input. The input is in memory, so that an OSError is
 # never the disk's.
@@ -81,7 +70,6 @@ def preprocess(
     image_dtype: str,
     resize: str,
     crop_size: int,
-    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Returns the image of a file as it is stored in a record.
 
@@ -89,11 +77,9 @@ def preprocess(
         data: The content of an image file.
         image_size: Height and width of the result in pixels.
         image_dtype: Storage type, one of `contract.IMAGE_DTYPES`.
-        resize: One of `RESIZES`.
+        resize: One of `resizing.RESIZES`.
         crop_size: Side in pixels of the square cut from the centre before the
             resize; 0 for the short side of the image.
-        out: An array like the result, which may be put there: memory that is used
-            again stays in the processor's cache.
 
     Returns:
         `[image_size, image_size, 3]`: in [-1, 1], or for uint8 in 0..255 with the
@@ -103,17 +89,12 @@ def preprocess(
         RejectedImageError: If the image cannot be used.
     """
     square = centre_crop(decode(data), crop_size)
-    if resize == LEGACY_BILINEAR:
-        scaled = resize_legacy_bilinear(_SCALED_FLOAT32[square], image_size)
+    if resize == resizing.LEGACY_BILINEAR:
+        scaled = resizing.resize_legacy_bilinear(_SCALED["float32"][square], image_size)
         if image_dtype != "uint8":
             return scaled.astype(image_dtype)
         return np.rint((scaled + 1.0) * 127.5).clip(0, 255).astype(np.uint8)
-    resized = Image.fromarray(square).resize(
-        (image_size, image_size), resample=PILLOW_FILTERS[resize]
-    )
-    # `np.asarray` would come to the same, by way of an interface made for the purpose.
-    pixels = np.frombuffer(resized.tobytes(), np.uint8).reshape(resized.height, -1, 3)
-    return pixels if image_dtype == "uint8" else _scale(pixels, image_dtype, out)
+    return resizing.resize_and_map(square, image_size, resize, _SCALED[image_dtype])
 
 
 def decode(data: bytes) -> np.ndarray:
@@ -189,64 +170,12 @@ def centre_crop(image: np.ndarray, crop_size: int) -> np.ndarray:
     return image[top : top + side, left : left + side]
 
 
-def resize_legacy_bilinear(image: np.ndarray, size: int) -> np.ndarray:
-    """Returns an image resized as TensorFlow 1's `tf.image.resize_images` did it.
-
-    Output pixel i lies at i * (side / size) of the input: no half-pixel centres, no
-    aligned corners, no antialiasing. Each axis interpolates its two neighbours.
-
-    Args:
-        image: `[side, side, channels]` float32.
-        size: Side of the result in pixels.
-
-    Returns:
-        `[size, size, channels]` float32.
-
-    Source:
-        tensorflow/core/kernels/image/resize_bilinear_op.cc with `LegacyScaler`.
-
-    Example:
-        >>> ramp = np.arange(3, dtype=np.float32) * np.ones((3, 1), np.float32)
-        >>> resize_legacy_bilinear(ramp[..., None], 2)[0, :, 0].tolist()
-        [0.0, 1.5]
-    """
-    side = image.shape[0]
-    position = np.arange(size, dtype=np.float32) * np.float32(side / size)
-    lower = np.minimum(position.astype(np.int64), side - 1)
-    upper = np.minimum(lower + 1, side - 1)
-    weight = (position - lower).astype(np.float32)
-    columns = weight[None, :, None]
-    rows = weight[:, None, None]
-    left, right = image[:, lower], image[:, upper]
-    across = left + (right - left) * columns
-    return across[lower] + (across[upper] - across[lower]) * rows
-
-
-def _scale(pixels: np.ndarray, dtype: str, out: np.ndarray | None) -> np.ndarray:
-    """Returns 8-bit pixels in [-1, 1], looked up two at a time where they pair up."""
-    flat = pixels.reshape(-1)
-    if flat.size % 2:
-        return _SCALED[dtype][pixels]
-    scaled = np.empty(pixels.shape, dtype) if out is None else out
-    table = _SCALED_PAIRS[dtype]
-    # Clipping spares the check of indices, none of which is out of range.
-    table.take(flat.view("<u2"), out=scaled.reshape(-1).view(table.dtype), mode="clip")
-    return scaled
-
-
 def _scaled_table(dtype: str) -> np.ndarray:
-    """Returns `[256]`: what each 8-bit pixel becomes in [-1, 1]."""
+    """Returns `[256]`: how each 8-bit pixel is stored."""
+    if dtype == "uint8":
+        return np.arange(256, dtype=np.uint8)
     scale, offset = contract.IMAGE_DTYPES["uint8"]
     return (np.arange(256) * scale + offset).astype(dtype)
 
 
-def _pair_table(scaled: np.ndarray) -> np.ndarray:
-    """Returns `[65536]`: two table values as one, by two pixels read as one."""
-    low, high = np.arange(65536) % 256, np.arange(65536) // 256
-    pairs = np.stack([scaled[low], scaled[high]], axis=1)
-    return pairs.view(f"u{2 * scaled.itemsize}")[:, 0]
-
-
-_SCALED_FLOAT32 = _scaled_table("float32")
-_SCALED = {"float16": _scaled_table("float16"), "float32": _SCALED_FLOAT32}
-_SCALED_PAIRS = {dtype: _pair_table(table) for dtype, table in _SCALED.items()}
+_SCALED = {dtype: _scaled_table(dtype) for dtype in contract.IMAGE_DTYPES}

@@ -1,7 +1,8 @@
-"""The Beam graph: one linear chain, with a shard's plan or result as its element.
+"""The Beam graph: one linear chain, with a shard's name or result as its element.
 
-No image is ever an element. The last step publishes, so that the job completes on a
-runner whose launcher does not stay.
+No image is ever an element, nor is a plan: the graph is small for any number of images,
+and Beam would compress the plans of CelebA, 24 MB, for seconds in every process. The
+last step publishes, so that the job completes on a runner whose launcher does not stay.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,14 +10,14 @@ from collections.abc import Iterable, Iterator, Sequence
 import apache_beam as beam
 
 from pipeline import shards
-from pipeline.plan import Settings, ShardPlan
+from pipeline.plan import Settings
 from pipeline.publish import Publication, publish
 from pipeline.sources import Reader
 
 
 def build_graph(
     pipeline: beam.Pipeline,
-    plans: Sequence[ShardPlan],
+    shard_names: Sequence[str],
     reader: Reader,
     publication: Publication,
     run_id: str,
@@ -25,7 +26,7 @@ def build_graph(
 
     Args:
         pipeline: An empty Beam pipeline.
-        plans: Of every shard.
+        shard_names: Of every shard. Its plan is saved in the output directory.
         reader: Of the source.
         publication: Of the dataset that the shards make.
         run_id: Marks the shards that this run writes.
@@ -33,8 +34,8 @@ def build_graph(
     make_shard = MakeShard(publication.settings, reader, publication.output, run_id)
     _ = (
         pipeline
-        | "CreatePlans" >> beam.Create(plans)  # ShardPlan
-        | "SpreadPlans" >> beam.Reshuffle()  # ShardPlan, over the workers
+        | "CreateNames" >> beam.Create(shard_names)  # str, of a shard
+        | "SpreadNames" >> beam.Reshuffle()  # str, over the workers
         | "MakeShards" >> beam.ParDo(make_shard)  # ShardResult
         | "KeyByDataset" >> beam.WithKeys(publication.name)  # (str, ShardResult)
         | "GatherResults" >> beam.GroupByKey()  # (str, Iterable[ShardResult])
@@ -43,7 +44,7 @@ def build_graph(
 
 
 class MakeShard(beam.DoFn):
-    """Turns the plan of a shard into a file and its result."""
+    """Turns a planned shard into a file and its result."""
 
     def __init__(
         self, settings: Settings, reader: Reader, output: str, run_id: str
@@ -54,10 +55,11 @@ class MakeShard(beam.DoFn):
         self._output = output
         self._run_id = run_id
 
-    def process(self, element: ShardPlan) -> Iterator[shards.ShardResult]:
-        """Yields the result of one shard, kept or written."""
+    def process(self, element: str) -> Iterator[shards.ShardResult]:
+        """Yields the result of the shard of a name, kept or written."""
+        plan = shards.load_plan(self._output, element)
         yield shards.make_shard(
-            element, self._settings, self._reader, self._output, self._run_id
+            plan, self._settings, self._reader, self._output, self._run_id
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import contract, images
+from pipeline import contract, resizing
 from pipeline.sources import Listing, SplitListing
 
 # Five digits in a shard's file name.
@@ -49,7 +49,7 @@ class Settings:
         _check_range("seed", self.seed, 0, 2**63 - 1)
         _check_range("crop_size", self.crop_size, 0, 65_535)
         _check_choice("image_dtype", self.image_dtype, contract.IMAGE_DTYPES)
-        _check_choice("resize", self.resize, images.RESIZES)
+        _check_choice("resize", self.resize, resizing.RESIZES)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the settings as the manifest holds them."""

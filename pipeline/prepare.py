@@ -21,11 +21,11 @@ python_logging.getLogger().addFilter(lambda record: "apitools" not in str(record
 
 from pipeline import (  # noqa: E402
     contract,
-    images,
     job,
     plan,
     progress,
     publish,
+    resizing,
     runners,
     shards,
     sources,
@@ -55,7 +55,7 @@ _SEED = flags.DEFINE_integer("seed", _DEFAULTS.seed, "Seed of the images' order.
 _RESIZE = flags.DEFINE_string(
     "resize",
     _DEFAULTS.resize,
-    f"Filter: {', '.join(images.RESIZES)} (TensorFlow 1's, without antialiasing).",
+    f"Filter: {', '.join(resizing.RESIZES)} (TensorFlow 1's, without antialiasing).",
 )
 _CROP_SIZE = flags.DEFINE_integer(
     "crop_size",
@@ -136,12 +136,15 @@ def _run(
             runner,
             publication.output,
         )
+    names = [shard_plan.name for shard_plan in plans]
+    for shard_plan in plans:
+        shards.save_plan(shard_plan, publication.output)
     run_id = uuid.uuid4().hex
     start_seconds = time.monotonic()
     with progress.ProgressBar(publication.output, plans, run_id):
         runners.run_graph(
             lambda pipeline: job.build_graph(
-                pipeline, plans, listing.reader, publication, run_id
+                pipeline, names, listing.reader, publication, run_id
             ),
             beam_args,
             num_workers=num_workers,

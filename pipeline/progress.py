@@ -90,7 +90,7 @@ def claimed(
 
 
 def remove_leftovers(output: str, plans: Sequence[ShardPlan]) -> None:
-    """Removes unfinished files, and shards and sidecars of another plan."""
+    """Removes unfinished files, saved plans, and what is left of another plan."""
     names = {plan.name for plan in plans}
     root = pathlib.Path(output)
     for path in root.iterdir():
@@ -98,7 +98,7 @@ def remove_leftovers(output: str, plans: Sequence[ShardPlan]) -> None:
             path.unlink()
     for path in [*(root / shards.PROGRESS_DIR).iterdir(), *root.glob("*.json*.tmp")]:
         is_sidecar = path.suffix == ".json" and path.name != SETTINGS_NAME
-        if path.suffix == ".tmp" or (is_sidecar and path.stem not in names):
+        if path.suffix in (".tmp", ".npz") or (is_sidecar and path.stem not in names):
             path.unlink()
 
 

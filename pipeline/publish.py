@@ -17,7 +17,7 @@ from PIL import features as pillow_features
 
 from pipeline import contract
 from pipeline.plan import Settings, ShardPlan
-from pipeline.shards import ShardResult, write_text
+from pipeline.shards import ShardResult, plan_path, write_text
 from pipeline.sources import Listing
 
 FEATURES_NAME = "features.json"
@@ -106,6 +106,8 @@ def publish(publication: Publication, results: Iterable[ShardResult]) -> str:
     write_text(output / FEATURES_NAME, features_json(manifest.features))
     write_text(output / DATASET_INFO_NAME, dataset_info_json(manifest))
     write_text(output / contract.MANIFEST_NAME, manifest.to_json())
+    for name in by_name:
+        plan_path(publication.output, name).unlink(missing_ok=True)
     return manifest.digest
 
 

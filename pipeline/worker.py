@@ -6,6 +6,7 @@ The runner starts it; it is no command of the user's.
 """
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -27,6 +28,8 @@ def main(argv: list[str]) -> None:
     # Its import logs too.
     from apache_beam.runners.worker import sdk_worker_main
 
+    # What is imported stays: no collection needs to look at it again.
+    gc.freeze()
     # A failed step prints its traceback, which the launcher has from Beam. What ends
     # this process is still shown.
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):

@@ -21,6 +21,14 @@ SOURCES: Mapping[str, str] = {"celeba": "pipeline.sources.celeba"}
 class Reader(Protocol):
     """Reads the bytes of one image; pickled to the workers, opened there."""
 
+    def prefetch(self, locations: np.ndarray) -> None:
+        """Announces which images are read next, so that no read waits for the disk.
+
+        Args:
+            locations: `[num_images, k]` int64, rows of `SplitListing.locations`.
+        """
+        ...
+
     def read(self, key: str, location: np.ndarray) -> bytes:
         """Returns the content of an image's file.
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import contract, images, sources
+from pipeline import contract, images, resizing, sources
 
 
 def preprocess(data, **changes):
@@ -52,19 +52,6 @@ def test_it_is_pillows_crop_and_resize_scaled(make_face, encode, dtype):
     )
 
 
-@pytest.mark.parametrize("dtype", contract.IMAGE_DTYPES)
-@pytest.mark.parametrize("side", [1, 15, 16])
-@pytest.mark.parametrize("resize", ["area", "legacy_bilinear"])
-def test_memory_that_is_used_again_changes_no_image(encode, dtype, side, resize):
-    out = np.empty((side, side, 3), dtype)
-    for seed in range(3):
-        pixels = np.random.default_rng(seed).integers(0, 256, (20, 20, 3), np.uint8)
-        settings = {"image_size": side, "image_dtype": dtype, "resize": resize}
-        fresh = preprocess(encode(pixels, "PNG"), **settings)
-        again = preprocess(encode(pixels, "PNG"), **settings, out=out)
-        np.testing.assert_array_equal(again, fresh)
-
-
 def test_every_pixel_survives_float16():
     stored = images._SCALED["float16"].astype(np.float64)
     np.testing.assert_array_equal(np.rint((stored + 1) * 127.5), np.arange(256))
@@ -72,7 +59,7 @@ def test_every_pixel_survives_float16():
     assert stored[255] == 1
 
 
-@pytest.mark.parametrize("resize", images.RESIZES)
+@pytest.mark.parametrize("resize", resizing.RESIZES)
 def test_every_filter_stays_in_range_and_keeps_a_constant(encode, resize):
     pixels = np.full((30, 30, 3), 200, np.uint8)
     for dtype, expected in (("uint8", 200), ("float32", 200 / 127.5 - 1)):
@@ -104,33 +91,10 @@ def test_centre_crop(shape, crop_size, corner, side):
     assert tuple(square[0, 0]) == corner
 
 
-def test_legacy_bilinear_by_hand():
-    # Two thirds of a step: 0, 1.5 of the columns 0, 10, 20 and the rows 0, 100, 200.
-    image = (np.arange(3) * 10 + np.arange(3)[:, None] * 100).astype(np.float32)
-    resized = images.resize_legacy_bilinear(image[..., None], 2)[..., 0]
-    np.testing.assert_array_equal(resized, [[0, 15], [150, 165]])
-    # Growing repeats the last pixel instead of centring.
-    image = np.array([[0, 1], [2, 3]], np.float32)[..., None]
-    resized = images.resize_legacy_bilinear(image, 4)[..., 0]
-    np.testing.assert_array_equal(resized[0], [0, 0.5, 1, 1])
-    np.testing.assert_array_equal(resized[:, 0], [0, 1, 2, 2])
-
-
-@pytest.mark.parametrize(("side", "size"), [(178, 128), (178, 64), (108, 64), (50, 77)])
-def test_legacy_bilinear_is_tensorflow_1s(side, size):
-    tf = pytest.importorskip("tensorflow")
-    image = np.random.default_rng(0).uniform(-1, 1, (side, side, 3)).astype(np.float32)
-    expected = tf.compat.v1.image.resize_bilinear(
-        image[None], (size, size), align_corners=False, half_pixel_centers=False
-    )[0].numpy()
-    resized = images.resize_legacy_bilinear(image, size)
-    np.testing.assert_allclose(resized, expected, atol=1e-6)
-
-
 def test_legacy_bilinear_scales_crops_and_resizes_in_that_order(encode):
     pixels = np.random.default_rng(0).integers(0, 256, (21, 30, 3), dtype=np.uint8)
     scaled = (pixels / 127.5 - 1).astype(np.float32)
-    expected = images.resize_legacy_bilinear(scaled[:, 4:25], 16)
+    expected = resizing.resize_legacy_bilinear(scaled[:, 4:25], 16)
     data = encode(pixels, "PNG")
     stored = preprocess(data, resize="legacy_bilinear")
     np.testing.assert_allclose(stored, expected, atol=1e-6)

@@ -86,6 +86,35 @@ def test_a_big_endian_image_is_written_little_endian():
     assert records.encode_record("k", big, {}) == records.encode_record("k", little, {})
 
 
+def test_a_plan_is_loaded_as_it_was_saved(job):
+    shards.save_plan(job.plan, job.output)
+    loaded = shards.load_plan(job.output, job.plan.name)
+    np.testing.assert_array_equal(loaded.locations, job.plan.locations)
+    assert loaded.features.keys() == job.plan.features.keys()
+    for name, values in job.plan.features.items():
+        np.testing.assert_array_equal(loaded.features[name], values)
+    for name in ("name", "split", "index", "keys", "fingerprint"):
+        assert getattr(loaded, name) == getattr(job.plan, name)
+
+
+def test_a_worker_that_does_not_see_the_output_says_so(job, tmp_path):
+    with pytest.raises(contract.DatasetError, match="every worker must see --output"):
+        shards.load_plan(str(tmp_path / "elsewhere"), job.plan.name)
+
+
+def test_a_long_shard_leaves_the_page_cache_as_it_is_written(
+    input_dir, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(shards, "_RELEASE_BYTES", 400)
+    released = []
+    monkeypatch.setattr(shards, "release_pages", released.append)
+    job = make_job(input_dir, tmp_path / "out")
+    result = job.make()
+    assert result.info.num_bytes > 1500
+    assert len(released) >= 3
+    assert shards.hash_file(job.path) == result.info.sha256
+
+
 def test_an_intact_shard_is_kept(job):
     first = job.make("first")
     modified_ns = job.path.stat().st_mtime_ns
