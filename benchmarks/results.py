@@ -50,7 +50,7 @@ def with_row(text: str, benchmark: str, columns: tuple[str, ...], row: str) -> s
 
 def _commit() -> str:
     found = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
     )
     return found.stdout.strip() or "?"
 
