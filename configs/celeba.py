@@ -16,22 +16,68 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
 
-    # Model.
+    # Data. More splits are joined by a plus: "train+validation".
+    config.train_split = "train"
+    config.eval_split = "validation"
+    # What is to be reconstructed: the image ("none"), or black and white by
+    # "threshold" or drawn anew in each step ("dynamic").
+    config.binarize = "none"
+    # A denoising VAE sees the image with noise, and a part of its values black.
+    config.input_noise_stddev = 0.0
+    config.input_drop_fraction = 0.0
+
+    # Model: convolutional blocks that halve the image down to base_size, then dense
+    # layers of so many units, and back. Without filters it is all dense.
     config.latent_dim = 100
     config.encoder_filters = (32, 64, 64, 128, 256)
+    config.encoder_units = ()
+    config.decoder_units = ()
     config.decoder_filters = (256, 128, 64, 64, 32)
+    config.base_size = 4
     config.downsample = "stride"  # or "max_pool"
+    config.last_stride = 2  # Of the decoder: 1 if its other blocks reach the size.
     config.batch_norm_momentum = 0.99
+    config.unit_inputs = False  # Whether the encoder sees [0, 1] and not [-1, 1].
+    config.posterior_scale = "log_var"  # or "softplus", plus a floor.
+    config.posterior_scale_floor = 0.0
+    config.output_activation = "tanh"  # or "linear"
+    # Of every layer, and what single layers change.
+    config.layer_defaults = ConfigDict(
+        {
+            "activation": "relu",
+            "batch_norm": True,
+            "kernel_initializer": "glorot_uniform",
+            "kernel_size": 5,
+        }
+    )
+    config.layer_overrides = ConfigDict({"decoder/image": {"kernel_size": 3}})
 
-    # Objective: pixel_weight * mean squared error + latent_weight * KL.
+    # Likelihood: "gaussian", whose scale is fixed, learned or optimal; "bernoulli";
+    # or "logistic_mixture".
+    config.likelihood = "gaussian"
+    config.likelihood_scale = "fixed"
+    config.likelihood_stddev = 1.0
+    config.num_mixtures = 5
+
+    # Objective: pixel_weight * mean squared error + latent_weight * KL; or the "elbo"
+    # of the likelihood, with what comes after.
+    config.objective = "weighted_mse"
     config.pixel_weight = 1.0
     config.latent_weight = 0.005
+    config.beta = 1.0
+    config.kl_warmup_steps = 0
+    config.free_bits = 0.0
+    config.num_importance_samples = 1
+    config.loss_reduction = "mean"  # or "sum" over the batch
 
-    # Optimizer: Adam, and a moving average of the weights for what is shown.
+    # Optimizer, and a moving average of the weights for what is shown.
+    config.optimizer = "adam"  # or "rmsprop"
     config.learning_rate = 1e-3
     config.adam_beta_1 = 0.95
     config.adam_beta_2 = 0.999
     config.adam_epsilon = 1e-8
+    config.rmsprop_decay = 0.9
+    config.rmsprop_epsilon = 1e-7
     config.ema_decay = 0.9995
 
     # Batch. A global size of 0 stands for the per-replica size times the replicas.
@@ -51,6 +97,15 @@ def get_config() -> ConfigDict:
     config.eval_every_steps = 1000
     config.checkpoint_every_secs = 600
     config.keep_checkpoints = 3
+    # What an evaluation prints: step, epoch, and every metric by its name.
+    config.eval_line = "step {step}  {split} loss {loss:.5f}  elbo {elbo:.1f}"
+
+    # Pictures.
+    config.num_picture_pairs = 25
+    config.reconstruction_draw = "mean"  # or a "sample" of p(x|z)
+    config.num_picture_samples = 25
+    config.show_latents = False  # The evaluated split's, as a scatter by label.
+    config.show_strip = False  # Scatter and samples of all steps, in one picture.
 
     # Share of each GPU's memory that TensorFlow may take.
     config.gpu_memory_fraction = 1.0

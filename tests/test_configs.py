@@ -1,13 +1,16 @@
 """Every key of a config is read somewhere, and every config makes a model."""
 
 import importlib
+import math
 import pathlib
 import re
 
 import pytest
+import tensorflow as tf
 
 from trainer import settings
 from trainer.models.vae import make_vae
+from trainer.objectives import make_objective
 
 ROOT = pathlib.Path(__file__).parents[1]
 NAMES = sorted(
@@ -30,9 +33,11 @@ def test_it_is_locked_and_makes_a_model(name: str) -> None:
     config = importlib.import_module(f"configs.{name}").get_config()
     assert config.is_locked
     settings.resolve(config, num_replicas=2)
-    size = 4 * 2 ** len(config.encoder_filters)
-    vae = make_vae(config, (size, size, 3))
-    assert vae.decoder.output_shape == (None, size, size, 3)
+    size = config.base_size * 2 ** len(config.encoder_filters)
+    shape = (size, size, 3) if config.encoder_filters else (28, 28, 1)
+    vae = make_vae(config, shape)
+    assert vae.mean_image(tf.zeros([2, config.latent_dim])).shape == (2, *shape)
+    assert make_objective(config, math.prod(shape)).describe()
 
 
 def test_the_flagship_has_the_published_settings() -> None:

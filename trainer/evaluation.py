@@ -18,7 +18,7 @@ class Evaluator:
         manifest: contract.Manifest,
         dataset_dir: str,
         config: ConfigDict,
-        split: str = "validation",
+        split: str,
     ) -> None:
         """Opens the split.
 
@@ -35,7 +35,7 @@ class Evaluator:
                 context=context,
             )
         )
-        self._num_examples = manifest.splits[split].num_examples
+        self._num_examples = input_pipeline.num_examples(manifest, split)
 
     def evaluate(self) -> dict[str, float]:
         """Returns each term's mean over the examples of the split, by name."""

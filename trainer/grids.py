@@ -1,9 +1,14 @@
 """Arranges images in grids."""
 
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
+
+from trainer import workdir
+
+_FRAME_MILLISECONDS = 80
 
 
 def tile(images: np.ndarray, num_columns: int) -> np.ndarray:
@@ -37,8 +42,38 @@ def interleave(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def save_png(path: pathlib.Path, grid: np.ndarray) -> None:
     """Writes `[height, width, 1 or 3]` uint8 as a PNG file, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    Image.fromarray(grid.squeeze(-1) if grid.shape[-1] == 1 else grid).save(
-        temporary, format="PNG"
+    temporary = workdir.temporary_path(path)
+    _image(grid).save(temporary, format="PNG")
+    temporary.replace(path)
+
+
+def save_gif(path: pathlib.Path, frames: Sequence[np.ndarray]) -> None:
+    """Writes grids as an endless GIF that goes forth and back, atomically.
+
+    Args:
+        path: Where.
+        frames: `[height, width, 1 or 3]` uint8 each.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    first, *others = [_image(frame) for frame in [*frames, *frames[-2:0:-1]]]
+    temporary = workdir.temporary_path(path)
+    first.save(
+        temporary,
+        format="GIF",
+        save_all=True,
+        append_images=others,
+        duration=_FRAME_MILLISECONDS,
+        loop=0,
     )
     temporary.replace(path)
+
+
+def load_png(path: pathlib.Path) -> np.ndarray:
+    """Returns a picture that `save_png` wrote, `[height, width, 1 or 3]` uint8."""
+    with Image.open(path) as image:
+        pixels = np.asarray(image)
+    return pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
+
+
+def _image(grid: np.ndarray) -> Image.Image:
+    return Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid)

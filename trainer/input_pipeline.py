@@ -24,8 +24,9 @@ def parse_records(serialized: tf.Tensor, manifest: contract.Manifest) -> Batch:
 
     Returns:
         `image` `[batch, height, width, channels]` float32 in [-1, 1], whatever the
-        storage type; `record_id` `[batch]` int64, a hash of the key; and the other
-        features (attributes, landmarks, …) `[batch, ...]` as stored.
+        storage type; `key` `[batch]` string; `record_id` `[batch]` int64, a hash of
+        the key; and the other features (attributes, landmarks, …) `[batch, ...]` as
+        stored.
     """
     spec = {
         name: tf.io.FixedLenFeature([], tf.string)
@@ -34,13 +35,12 @@ def parse_records(serialized: tf.Tensor, manifest: contract.Manifest) -> Batch:
         for name, feature in manifest.features.items()
     }
     batch = tf.io.parse_example(serialized, spec)
-    keys = batch.pop("key")
     scale, offset = contract.IMAGE_DTYPES[manifest.image_dtype]
     stored = tf.io.decode_raw(batch.pop("image"), tf.as_dtype(manifest.image_dtype))
     image = tf.cast(tf.reshape(stored, [-1, *manifest.image_shape]), tf.float32)
     if (scale, offset) != (1.0, 0.0):
         image = image * scale + offset
-    record_id = tf.bitcast(tf.fingerprint(keys), tf.int64)
+    record_id = tf.bitcast(tf.fingerprint(batch["key"]), tf.int64)
     return {"image": image, "record_id": record_id, **batch}
 
 
@@ -49,24 +49,38 @@ def shard_paths(
 ) -> list[tuple[str, int]]:
     """Returns path and number of examples of every shard that has any.
 
+    Args:
+        manifest: Of the dataset.
+        dataset_dir: Where its shards are.
+        split: Name of a split, or of several, joined by a plus.
+
     Raises:
-        contract.DatasetError: If a shard is missing or has another size, or if the
+        contract.DatasetError: If a shard is missing or has another size, or if a
             split is unknown or empty.
     """
-    contract.check_shard_sizes(manifest, dataset_dir, split)
-    shards = [
-        (str(pathlib.Path(dataset_dir) / shard.name), shard.num_examples)
-        for shard in manifest.splits[split].shards
-        if shard.num_examples
-    ]
-    if not shards:
-        raise contract.DatasetError(f"split {split!r} of {dataset_dir} is empty")
+    shards = []
+    for name in split.split("+"):
+        contract.check_shard_sizes(manifest, dataset_dir, name)
+        found = [
+            (str(pathlib.Path(dataset_dir) / shard.name), shard.num_examples)
+            for shard in manifest.splits[name].shards
+            if shard.num_examples
+        ]
+        if not found:
+            raise contract.DatasetError(f"split {name!r} of {dataset_dir} is empty")
+        shards += found
     return shards
+
+
+def num_examples(manifest: contract.Manifest, split: str) -> int:
+    """Returns the examples of a split, or of several that are joined by a plus."""
+    return sum(manifest.splits[name].num_examples for name in split.split("+"))
 
 
 def training_batches(
     manifest: contract.Manifest,
     dataset_dir: str | pathlib.Path,
+    split: str,
     *,
     seed: int,
     global_batch_size: int,
@@ -74,13 +88,14 @@ def training_batches(
     start_step: int,
     context: tf.distribute.InputContext,
 ) -> tf.data.Dataset:
-    """Returns this host's endless per-replica batches of the `train` split.
+    """Returns this host's endless per-replica batches of a split.
 
     Replica r of the host takes elements r, r + R, r + 2R, … of the result.
 
     Args:
         manifest: Of the dataset.
         dataset_dir: Where its shards are.
+        split: Name of a split, or of several, joined by a plus.
         seed: Of the run.
         global_batch_size: Examples per step over all replicas.
         block_size: Records that are permuted together.
@@ -92,8 +107,10 @@ def training_batches(
         contract.DatasetError: If the split cannot be read.
         ValueError: If the hosts cannot share the lanes equally.
     """
-    shards = shard_paths(manifest, dataset_dir, "train")
-    lanes = order.num_lanes(global_batch_size, len(shards))
+    shards = shard_paths(manifest, dataset_dir, split)
+    # As many as divide the shards of every split, so that each lane gets its share.
+    fewest = min(len(manifest.splits[name].shards) for name in split.split("+"))
+    lanes = order.num_lanes(global_batch_size, fewest)
     if lanes % context.num_input_pipelines:
         raise ValueError(
             f"{lanes} lanes (from {len(shards)} shards and --config.global_batch_size="
@@ -121,7 +138,7 @@ def training_batches(
         )
         .batch(global_batch_size // context.num_replicas_in_sync, drop_remainder=True)
         .map(
-            lambda records: parse_records(records, manifest),
+            lambda records: _without_keys(parse_records(records, manifest)),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
@@ -227,7 +244,7 @@ def evaluation_batches(
         )
         .map(
             lambda serialized, weight: {
-                **parse_records(serialized, manifest),
+                **_without_keys(parse_records(serialized, manifest)),
                 "weight": weight,
             },
             num_parallel_calls=tf.data.AUTOTUNE,
@@ -237,10 +254,37 @@ def evaluation_batches(
     )
 
 
-def first_images(
-    manifest: contract.Manifest, dataset_dir: str | pathlib.Path, split: str, num: int
-) -> np.ndarray:
-    """Returns the first `num` images of a split, or all, `[n, h, w, c]` in [-1, 1]."""
+def examples(
+    manifest: contract.Manifest,
+    dataset_dir: str | pathlib.Path,
+    split: str,
+    batch_size: int,
+) -> tf.data.Dataset:
+    """Returns batches of a whole split, once, in the order on disk; the last is short.
+
+    Raises:
+        contract.DatasetError: If the split cannot be read.
+    """
     paths = [path for path, _ in shard_paths(manifest, dataset_dir, split)]
-    serialized = next(iter(tf.data.TFRecordDataset(paths).take(num).batch(num)))
-    return parse_records(serialized, manifest)["image"].numpy()
+    return (
+        tf.data.TFRecordDataset(paths)
+        .batch(batch_size)
+        .map(
+            lambda records: parse_records(records, manifest),
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def first_examples(
+    manifest: contract.Manifest, dataset_dir: str | pathlib.Path, split: str, num: int
+) -> Batch:
+    """Returns the first `num` examples of a split, or all, as `parse_records` does."""
+    return next(iter(examples(manifest, dataset_dir, split, num)))
+
+
+def _without_keys(batch: Batch) -> Batch:
+    """A device has no strings."""
+    return {name: tensor for name, tensor in batch.items() if name != "key"}

@@ -8,18 +8,22 @@ import signal
 import time
 from collections.abc import Iterator
 
+import numpy as np
 import tensorflow as tf
 from absl import logging
 from ml_collections import ConfigDict
 
 from pipeline import contract
-from trainer import input_pipeline, pace, pictures, settings, workdir
+from trainer import corruption, input_pipeline, pace, pictures, settings, workdir
 from trainer import state as states
 from trainer.evaluation import Evaluator
-from trainer.losses import MeanSquaredErrorObjective
+from trainer.objectives import Objective, make_objective
 from trainer.run_writer import RunWriter
 from trainer.signals import StopRequest
 from trainer.steps import Steps
+
+# Side by side in a row of the strip.
+STRIP_GRIDS = ("latents/scatter", "samples/sampled")
 
 
 class NonFiniteError(ArithmeticError):
@@ -63,23 +67,21 @@ def train(
     """
     manifest = contract.load_manifest(dataset_dir)
     config = settings.resolve(config, strategy.num_replicas_in_sync)
-    objective = MeanSquaredErrorObjective(
-        config.pixel_weight, config.latent_weight, math.prod(manifest.image_shape)
-    )
+    objective = make_objective(config, math.prod(manifest.image_shape))
     with strategy.scope():
         state = states.make_state(config, manifest.image_shape)
-    workdir.claim(run_dir, config, manifest)
+    workdir.claim(run_dir, config, manifest, dataset_dir)
     checkpoint_dir = run_dir / "checkpoints"
     is_resumed = states.restore(state, checkpoint_dir)
     step = int(state.step.numpy())
     _log_start(config, dataset_dir, manifest, objective, step)
 
     steps = Steps(strategy, state, objective, config)
-    evaluator = Evaluator(strategy, steps, manifest, dataset_dir, config)
-    batches = _training_batches(strategy, manifest, dataset_dir, config, step)
-    shown = input_pipeline.first_images(
-        manifest, dataset_dir, "validation", pictures.NUM_PAIRS
+    evaluator = Evaluator(
+        strategy, steps, manifest, dataset_dir, config, config.eval_split
     )
+    batches = _training_batches(strategy, manifest, dataset_dir, config, step)
+    shown = _shown(manifest, dataset_dir, config)
 
     def save() -> None:
         states.save(state, checkpoint_dir, manifest.digest, config.keep_checkpoints)
@@ -87,17 +89,14 @@ def train(
     def evaluate_and_draw() -> None:
         if _is_due(step, config.eval_every_steps, config):
             scalars = evaluator.evaluate()
-            writer.write_scalars(step, "validation", scalars)
-            logging.info(
-                "step %d  validation loss %.5f  elbo %.1f",
-                step,
-                scalars["loss"],
-                scalars["elbo"],
-            )
+            writer.write_scalars(step, config.eval_split, scalars)
+            logging.info("%s", _eval_text(step, scalars, manifest, config))
         if _is_due(step, config.image_every_steps, config):
-            writer.write_grids(
-                step, pictures.draw_grids(state.ema_vae, shown, config.seed)
-            )
+            drawn = pictures.draw_grids(state.ema_vae, shown, config)
+            writer.write_grids(step, drawn)
+            if config.show_strip:
+                writer.write_strip(STRIP_GRIDS)
+            writer.write_curves()
 
     writer = RunWriter(run_dir, last_step=step if is_resumed else -1)
     with contextlib.closing(writer), StopRequest() as stop:
@@ -137,6 +136,33 @@ def train(
     return Outcome(step, stop.received)
 
 
+def _shown(
+    manifest: contract.Manifest, dataset_dir: str, config: ConfigDict
+) -> pictures.Shown:
+    """Returns the examples of the evaluated split that the pictures show."""
+
+    def targets(images: tf.Tensor) -> np.ndarray:
+        uniform = tf.random.stateless_uniform(
+            tf.shape(images), [config.seed, 0], alg="philox"
+        )
+        return corruption.binarize(images, config.binarize, uniform).numpy()
+
+    first = input_pipeline.first_examples(
+        manifest, dataset_dir, config.eval_split, config.num_picture_pairs
+    )
+    pairs = targets(first["image"])
+    if not config.show_latents:
+        return pictures.Shown(pairs, scattered=pairs[:0])
+    all_of_it = input_pipeline.first_examples(
+        manifest,
+        dataset_dir,
+        config.eval_split,
+        input_pipeline.num_examples(manifest, config.eval_split),
+    )
+    labels = all_of_it["label"].numpy() if "label" in all_of_it else None
+    return pictures.Shown(pairs, targets(all_of_it["image"]), labels)
+
+
 def _training_batches(
     strategy: tf.distribute.Strategy,
     manifest: contract.Manifest,
@@ -149,6 +175,7 @@ def _training_batches(
             lambda context: input_pipeline.training_batches(
                 manifest,
                 dataset_dir,
+                config.train_split,
                 seed=config.seed,
                 global_batch_size=config.global_batch_size,
                 block_size=config.shuffle_block_size,
@@ -182,7 +209,7 @@ def _log_start(
     config: ConfigDict,
     dataset_dir: str,
     manifest: contract.Manifest,
-    objective: MeanSquaredErrorObjective,
+    objective: Objective,
     step: int,
 ) -> None:
     logging.info(
@@ -217,6 +244,25 @@ def _log_progress(
     if rate and config.num_train_steps != -1:
         text += f"  {pace.time_left(config.num_train_steps - step, rate)} left"
     logging.info("%s", text)
+
+
+def _eval_text(
+    step: int,
+    scalars: dict[str, float],
+    manifest: contract.Manifest,
+    config: ConfigDict,
+) -> str:
+    num_examples = input_pipeline.num_examples(manifest, config.train_split)
+    epoch = step * config.global_batch_size / num_examples
+    try:
+        return config.eval_line.format(
+            step=step, epoch=epoch, split=config.eval_split, **scalars
+        )
+    except (KeyError, ValueError, IndexError) as error:
+        raise ValueError(
+            f"--config.eval_line={config.eval_line!r} cannot be filled in ({error!r}): "
+            f"it may name step, epoch, split, {', '.join(scalars)}"
+        ) from error
 
 
 def _non_finite_text(

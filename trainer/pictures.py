@@ -3,18 +3,41 @@
 All are made in inference mode, with the batch-norm statistics of training.
 """
 
+import dataclasses
+import math
+
 import numpy as np
 import tensorflow as tf
+from ml_collections import ConfigDict
+from PIL import Image
 
-from trainer import grids, order
-from trainer.models.vae import VAE
+from trainer import figures, grids, order
+from trainer.models.vae import VAE, draw_posterior
 
-NUM_PAIRS = 25
-_NUM_SAMPLES = 25
-_PRIOR_STREAM = 4
+DRAWS = ("mean", "sample")
+
+_NUM_INTERPOLATED = 25
+_PAIRS_IN_A_ROW = 5
+_PRIOR_STREAM, _POSTERIOR_STREAM, _PIXEL_STREAM = 4, 15, 16
+_STRIP_CELL_SIDE = 96
 
 
-def draw_grids(vae: VAE, images: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """The examples that a run's pictures show, the same at every step.
+
+    Attributes:
+        pairs: `[n, h, w, c]` in [-1, 1], shown beside their reconstructions.
+        scattered: `[n, h, w, c]`, whose latents are shown as points; empty for none.
+        labels: `[n]` of those, or None.
+    """
+
+    pairs: np.ndarray
+    scattered: np.ndarray
+    labels: np.ndarray | None = None
+
+
+def draw_grids(vae: VAE, shown: Shown, config: ConfigDict) -> dict[str, np.ndarray]:
     """Returns every grid by its TensorBoard tag, each `[height, width, c]` uint8.
 
     The latents drawn depend on the seed alone, so that grids of different steps show
@@ -22,31 +45,75 @@ def draw_grids(vae: VAE, images: np.ndarray, seed: int) -> dict[str, np.ndarray]
 
     Args:
         vae: In inference mode.
-        images: `[n, h, w, c]` in [-1, 1], at most `NUM_PAIRS` are shown.
-        seed: Of the prior draws.
+        shown: The examples.
+        config: `seed`; `num_picture_samples`; and by `reconstruction_draw` whether
+            reconstructions are decoded posterior means or drawn from p(x|z).
 
     Returns:
-        `reconstruction`: originals, each followed by its reconstruction, ten a row;
-        `samples/sampled`: 25 decoded prior draws, 5 x 5;
-        `samples/interpolated`: 25 linear steps between two prior draws, 5 x 5.
+        `reconstruction`: originals, each followed by its reconstruction, five pairs a
+        row; `samples/sampled`: decoded prior draws, in a square or a row;
+        `samples/interpolated`: 25 linear steps between two prior draws, 5 x 5; and
+        `latents/scatter` where there are examples for it.
     """
-    originals = images[:NUM_PAIRS]
-    mean, _ = vae.encoder(originals, training=False)
-    latent_dim = mean.shape[1]
-    prior = tf.random.stateless_normal(
-        [_NUM_SAMPLES + 2, latent_dim], order.fold(seed, _PRIOR_STREAM), alg="philox"
-    )
-
-    def decode(z: tf.Tensor) -> np.ndarray:
-        return vae.decoder(z, training=False).numpy()
-
-    return {
-        "reconstruction": grids.tile(grids.interleave(originals, decode(mean)), 10),
-        "samples/sampled": grids.tile(decode(prior[:_NUM_SAMPLES]), 5),
+    mean, log_var = vae.encoder(shown.pairs, training=False)
+    if config.reconstruction_draw == "sample":
+        noise = _normal(mean.shape, config.seed, _POSTERIOR_STREAM)
+        outputs = vae.decoder(draw_posterior(mean, log_var, noise), training=False)
+        seed = order.fold(config.seed, _PIXEL_STREAM)
+        reconstructions = vae.likelihood.draw(outputs, seed).numpy()
+    else:
+        reconstructions = vae.mean_image(mean).numpy()
+    num_samples = config.num_picture_samples
+    prior = _normal([num_samples + 2, mean.shape[1]], config.seed, _PRIOR_STREAM)
+    interpolated = interpolate(prior[-2], prior[-1], _NUM_INTERPOLATED)
+    pairs = grids.interleave(shown.pairs, reconstructions)
+    drawn = {
+        "reconstruction": grids.tile(pairs, 2 * _PAIRS_IN_A_ROW),
+        "samples/sampled": grids.tile(
+            vae.mean_image(prior[:num_samples]).numpy(), num_columns(num_samples)
+        ),
         "samples/interpolated": grids.tile(
-            decode(interpolate(prior[-2], prior[-1], _NUM_SAMPLES)), 5
+            vae.mean_image(interpolated).numpy(), num_columns(_NUM_INTERPOLATED)
         ),
     }
+    if len(shown.scattered):
+        means = [
+            vae.encoder(part, training=False)[0].numpy()
+            for part in np.array_split(shown.scattered, -(-len(shown.scattered) // 500))
+        ]
+        drawn["latents/scatter"] = figures.latent_scatter(
+            np.concatenate(means), shown.labels
+        )
+    return drawn
+
+
+def num_columns(num_images: int) -> int:
+    """Returns the side of a square of images, or the length of a row of them.
+
+    Example:
+        >>> num_columns(25), num_columns(10)
+        (5, 10)
+    """
+    side = math.isqrt(num_images)
+    return side if side**2 == num_images else num_images
+
+
+def strip(rows: list[list[np.ndarray]]) -> np.ndarray:
+    """Returns pictures of several steps in one, a step to a row.
+
+    Args:
+        rows: Of each step, its pictures `[height, width, 1 or 3]` uint8, which are
+            brought to one height.
+
+    Returns:
+        `[height, width, 3]` uint8.
+    """
+    lines = [np.concatenate([_cell(part) for part in row], axis=1) for row in rows]
+    width = max(line.shape[1] for line in lines)
+    padded = [
+        np.pad(line, [(0, 0), (0, width - line.shape[1]), (0, 0)]) for line in lines
+    ]
+    return np.concatenate(padded, axis=0)
 
 
 def interpolate(start: tf.Tensor, end: tf.Tensor, num: int) -> tf.Tensor:
@@ -58,3 +125,17 @@ def interpolate(start: tf.Tensor, end: tf.Tensor, num: int) -> tf.Tensor:
     """
     weights = tf.linspace(0.0, 1.0, num)[:, tf.newaxis]
     return (1 - weights) * start + weights * end
+
+
+def _cell(picture: np.ndarray) -> np.ndarray:
+    height, width, channels = picture.shape
+    image = Image.fromarray(picture[..., 0] if channels == 1 else picture)
+    size = (round(width * _STRIP_CELL_SIDE / height), _STRIP_CELL_SIDE)
+    # Pixels that grow stay sharp; a scatter that shrinks is averaged.
+    is_growing = height < _STRIP_CELL_SIDE
+    resample = Image.Resampling.NEAREST if is_growing else Image.Resampling.LANCZOS
+    return np.asarray(image.convert("RGB").resize(size, resample))
+
+
+def _normal(shape: tf.TensorShape | list[int], seed: int, stream: int) -> tf.Tensor:
+    return tf.random.stateless_normal(shape, order.fold(seed, stream), alg="philox")

@@ -6,16 +6,16 @@ off, since the resumed run writes it again.
 
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 from tensorboard.compat.proto import event_pb2
 
-from trainer import grids, workdir
+from trainer import figures, grids, pictures, workdir
 
-# Event directory of each split, as TensorBoard names the runs.
-_RUNS = {"train": "train", "validation": "eval"}
+# Event directories, as TensorBoard names the runs.
+_TRAIN, _EVAL = "train", "eval"
 
 
 class RunWriter:
@@ -27,30 +27,62 @@ class RunWriter:
         self._metrics_path = directory / "metrics.jsonl"
         truncate_metrics(self._metrics_path, last_step)
         self._writers = {}
-        for split, run in _RUNS.items():
+        for run in (_TRAIN, _EVAL):
             for path in sorted((directory / run).glob("*tfevents*")):
                 truncate_events(path, last_step)
-            self._writers[split] = tf.summary.create_file_writer(str(directory / run))
+            self._writers[run] = tf.summary.create_file_writer(str(directory / run))
 
     def write_scalars(
         self, step: int, split: str, scalars: Mapping[str, float], **texts: str
     ) -> None:
-        """Writes events, and one line of metrics.jsonl that has `texts` as well."""
-        with self._writers[split].as_default(step=step):
+        """Writes events, and one line of metrics.jsonl that has `texts` as well.
+
+        Args:
+            step: Updates made.
+            split: `train` for what training sees, else the split that was evaluated.
+            scalars: By name.
+            **texts: For metrics.jsonl alone.
+        """
+        writer = self._writers[_TRAIN if split == "train" else _EVAL]
+        with writer.as_default(step=step):
             for name, value in scalars.items():
                 tf.summary.scalar(name, value)
-        self._writers[split].flush()
+        writer.flush()
         with open(self._metrics_path, "a", encoding="utf-8") as file:
             json.dump({"step": step, "split": split, **scalars, **texts}, file)
             file.write("\n")
 
     def write_grids(self, step: int, named_grids: Mapping[str, np.ndarray]) -> None:
         """Writes `[height, width, c]` uint8 grids as events and under `images/`."""
-        with self._writers["validation"].as_default(step=step):
+        with self._writers[_EVAL].as_default(step=step):
             for name, grid in named_grids.items():
                 tf.summary.image(name, grid[np.newaxis])
                 grids.save_png(self.grid_path(name, step), grid)
-        self._writers["validation"].flush()
+        self._writers[_EVAL].flush()
+
+    def write_strip(self, names: Sequence[str]) -> None:
+        """Writes the grids of all steps so far in one picture, a step to a row.
+
+        Args:
+            names: Of the grids in a row; steps that lack one are left out.
+        """
+        steps = sorted(
+            path.name for path in (self._directory / "images" / names[0]).glob("*.png")
+        )
+        folders = [self._directory / "images" / name for name in names]
+        rows = [
+            [grids.load_png(folder / step) for folder in folders]
+            for step in steps
+            if all((folder / step).exists() for folder in folders)
+        ]
+        grids.save_png(self._directory / "images/strip.png", pictures.strip(rows))
+
+    def write_curves(self) -> None:
+        """Plots the loss and its terms so far."""
+        if self._metrics_path.exists():
+            figures.save_curves(
+                self._metrics_path, self._directory / "images/curves.png"
+            )
 
     def grid_path(self, name: str, step: int) -> pathlib.Path:
         """Returns where the PNG file of a grid is."""
@@ -58,9 +90,9 @@ class RunWriter:
 
     def write_text(self, step: int, name: str, text: str) -> None:
         """Writes a text, which TensorBoard shows as Markdown."""
-        with self._writers["train"].as_default(step=step):
+        with self._writers[_TRAIN].as_default(step=step):
             tf.summary.text(name, text)
-        self._writers["train"].flush()
+        self._writers[_TRAIN].flush()
 
     def close(self) -> None:
         """Flushes and closes the event files."""

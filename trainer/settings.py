@@ -4,6 +4,8 @@ import math
 
 from ml_collections import ConfigDict
 
+from trainer import corruption, pictures
+
 # May differ when a run is resumed: they say when to look and stop, not what to learn.
 CADENCE = frozenset(
     {
@@ -11,6 +13,12 @@ CADENCE = frozenset(
         "log_every_steps",
         "image_every_steps",
         "eval_every_steps",
+        "eval_line",
+        "num_picture_pairs",
+        "reconstruction_draw",
+        "num_picture_samples",
+        "show_latents",
+        "show_strip",
         "checkpoint_every_secs",
         "keep_checkpoints",
         "gpu_memory_fraction",
@@ -24,9 +32,18 @@ _AT_LEAST_ONE = (
     "image_every_steps",
     "eval_every_steps",
     "keep_checkpoints",
+    "num_picture_pairs",
+    "num_picture_samples",
 )
-_FRACTIONS = ("batch_norm_momentum", "ema_decay", "adam_beta_1", "adam_beta_2")
-_POSITIVE = ("learning_rate", "adam_epsilon")
+_FRACTIONS = (
+    "batch_norm_momentum",
+    "ema_decay",
+    "adam_beta_1",
+    "adam_beta_2",
+    "rmsprop_decay",
+)
+_POSITIVE = ("learning_rate", "adam_epsilon", "rmsprop_epsilon", "likelihood_stddev")
+LOSS_REDUCTIONS = ("mean", "sum")
 
 
 def resolve(config: ConfigDict, num_replicas: int) -> ConfigDict:
@@ -56,6 +73,21 @@ def resolve(config: ConfigDict, num_replicas: int) -> ConfigDict:
             f"--config.num_train_steps={config.num_train_steps} must be a number of "
             "steps, or -1 for no limit"
         )
+    if config.loss_reduction not in LOSS_REDUCTIONS:
+        raise ValueError(
+            f"--config.loss_reduction={config.loss_reduction!r} must be one of "
+            f"{', '.join(LOSS_REDUCTIONS)}"
+        )
+    if config.reconstruction_draw not in pictures.DRAWS:
+        raise ValueError(
+            f"--config.reconstruction_draw={config.reconstruction_draw!r} must be one "
+            f"of {', '.join(pictures.DRAWS)}"
+        )
+    if config.show_strip and not config.show_latents:
+        raise ValueError(
+            "--config.show_strip=True shows latents too: set --config.show_latents=True"
+        )
+    corruption.check(config)
     resolved = config.copy_and_resolve_references()
     if not config.global_batch_size:
         resolved.global_batch_size = config.per_replica_batch_size * num_replicas

@@ -20,7 +20,7 @@ class State:
     Attributes:
         vae: The weights that the optimizer moves.
         ema_vae: Their exponential moving average, which is evaluated and pictured.
-        optimizer: Adam, with its moments.
+        optimizer: With its moments.
         step: Updates made, int64 scalar.
         ledger: Running hash of the record ids consumed, in order, int64 scalar.
     """
@@ -61,12 +61,7 @@ def make_state(config: ConfigDict, image_shape: tuple[int, ...]) -> State:
     vae, ema_vae = make_vae(config, image_shape), make_vae(config, image_shape)
     for average, variable in zip(ema_vae.variables, vae.variables, strict=True):
         average.assign(variable)
-    optimizer = keras.optimizers.Adam(
-        config.learning_rate,
-        beta_1=config.adam_beta_1,
-        beta_2=config.adam_beta_2,
-        epsilon=config.adam_epsilon,
-    )
+    optimizer = make_optimizer(config)
     optimizer.build(vae.trainable_variables)
     return State(
         vae,
@@ -75,6 +70,28 @@ def make_state(config: ConfigDict, image_shape: tuple[int, ...]) -> State:
         step=tf.Variable(0, dtype=tf.int64),
         ledger=tf.Variable(0, dtype=tf.int64),
     )
+
+
+def make_optimizer(config: ConfigDict) -> keras.optimizers.Optimizer:
+    """Returns the optimizer that `config` names.
+
+    Raises:
+        ValueError: If there is none of this name.
+    """
+    if config.optimizer == "adam":
+        return keras.optimizers.Adam(
+            config.learning_rate,
+            beta_1=config.adam_beta_1,
+            beta_2=config.adam_beta_2,
+            epsilon=config.adam_epsilon,
+        )
+    if config.optimizer == "rmsprop":
+        return keras.optimizers.RMSprop(
+            config.learning_rate,
+            rho=config.rmsprop_decay,
+            epsilon=config.rmsprop_epsilon,
+        )
+    raise ValueError(f"--config.optimizer={config.optimizer!r} must be adam or rmsprop")
 
 
 def save(state: State, directory: pathlib.Path, dataset_digest: str, keep: int) -> None:
@@ -115,3 +132,30 @@ def restore(state: State, directory: pathlib.Path) -> bool:
     for name, variable in variables.items():
         variable.assign(arrays[name])
     return True
+
+
+def load_averaged_vae(
+    config: ConfigDict, image_shape: tuple[int, ...], directory: pathlib.Path
+) -> tuple[VAE, int]:
+    """Returns the EMA model of the newest whole checkpoint, and its step.
+
+    Raises:
+        CheckpointError: If there is none, all are damaged, or it is of another model.
+    """
+    loaded = checkpoints.load_newest(directory)
+    if loaded is None:
+        raise checkpoints.CheckpointError(
+            f"{directory} has no checkpoint: train first, or give another --workdir"
+        )
+    arrays, _ = loaded
+    vae = make_vae(config, image_shape)
+    variables = vae.named_variables()
+    try:
+        for name, variable in variables.items():
+            variable.assign(arrays[f"ema_vae/{name}"])
+    except (KeyError, ValueError) as error:
+        raise checkpoints.CheckpointError(
+            f"the checkpoint in {directory} is of another model: its arrays do not "
+            f"have the names and shapes of config.json's ({error})"
+        ) from error
+    return vae, int(arrays["step"])

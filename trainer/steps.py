@@ -1,6 +1,6 @@
 """The compiled steps: what one update and one evaluation compute.
 
-batch -> posterior -> z -> reconstructions -> terms [b] -> float64 sums
+batch -> targets, inputs -> posterior -> z -> outputs -> terms [b] -> float64 sums
       -> gradients, summed over groups and replicas in float64 -> Adam -> EMA
 """
 
@@ -11,13 +11,15 @@ import keras
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from trainer import exact, order
+from trainer import corruption, exact, order
 from trainer.input_pipeline import Batch
-from trainer.losses import MeanSquaredErrorObjective
 from trainer.models.vae import VAE, draw_posterior
+from trainer.objectives import Objective, Posterior
 from trainer.state import State
 
-_TRAIN_NOISE_STREAM, _EVAL_NOISE_STREAM = 3, 5
+# First word of every random seed, so that no two uses share a stream: a step's own,
+# then that of binarisation and two of corruption.
+_TRAIN_STREAMS, _EVAL_STREAMS = (3, 6, 7, 8), (5, 9, 10, 11)
 # Odd, from the linear congruential generator of Knuth's MMIX.
 _LEDGER_FACTOR = 6364136223846793005
 
@@ -34,7 +36,7 @@ class Steps:
         self,
         strategy: tf.distribute.Strategy,
         state: State,
-        objective: MeanSquaredErrorObjective,
+        objective: Objective,
         config: ConfigDict,
     ) -> None:
         """Binds the steps to their run; nothing is traced yet.
@@ -55,10 +57,23 @@ class Steps:
             config.num_batch_groups // strategy.num_replicas_in_sync
         )
         self._ema_decay = config.ema_decay
+        self._binarize = config.binarize
+        self._input_noise_stddev = config.input_noise_stddev
+        self._input_drop_fraction = config.input_drop_fraction
+        # The gradient of a sum over the batch, or of a mean.
+        self._loss_divisor = {"mean": config.global_batch_size, "sum": 1}[
+            config.loss_reduction
+        ]
         shape = list(state.vae.encoder.input_shape[1:])
         latents = tf.zeros([1, config.latent_dim])
+        draws = tf.zeros([objective.num_samples, config.latent_dim])
         self.term_names = sorted(
-            objective.terms(*[tf.zeros([1, *shape])] * 2, *[latents] * 2)
+            objective.terms(
+                tf.zeros([1, *shape]),
+                tf.zeros([objective.num_samples, *state.vae.decoder.output_shape[1:]]),
+                Posterior(latents, latents, draws),
+                tf.constant(0, tf.int64),
+            )
         )
         self.metric_names = [*self.term_names, "gradient_norm"]
 
@@ -126,13 +141,14 @@ class Steps:
     ) -> tuple[tf.Tensor, tf.Tensor, Sequence[tf.Tensor]]:
         """In a replica: sums of terms, hash of the records, float64 gradients."""
         vae, step = self._state.vae, self._state.step
-        noise = self._noise(_TRAIN_NOISE_STREAM, step)
         with exact.scope(self._num_local_groups, vae.trainable_variables) as weights:
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(weights)
-                terms = self._terms(vae, batch["image"], noise, training=True)
+                terms = self._terms(
+                    vae, batch["image"], _TRAIN_STREAMS, step, training=True
+                )
                 sums = _float64_sums(terms)
-                loss = sums[self.term_names.index("loss")] / self._global_batch_size
+                loss = sums[self.term_names.index("loss")] / self._loss_divisor
             gradients = tape.gradient(loss, weights)
         places = 2 * tf.range(*self._share(), dtype=tf.int64) + 1
         return sums, tf.reduce_sum(batch["record_id"] * places), gradients
@@ -150,10 +166,13 @@ class Steps:
         """
 
         def sums(batch: Batch, index: tf.Tensor) -> tf.Tensor:
-            noise = self._noise(_EVAL_NOISE_STREAM, index)
             with exact.scope(self._num_local_groups):
                 terms = self._terms(
-                    self._state.ema_vae, batch["image"], noise, training=False
+                    self._state.ema_vae,
+                    batch["image"],
+                    _EVAL_STREAMS,
+                    index,
+                    training=False,
                 )
             return _float64_sums([term * batch["weight"] for term in terms])
 
@@ -164,13 +183,54 @@ class Steps:
         )
 
     def _terms(
-        self, vae: VAE, images: tf.Tensor, noise: tf.Tensor, *, training: bool
+        self,
+        vae: VAE,
+        images: tf.Tensor,
+        streams: Sequence[int],
+        index: tf.Tensor,
+        *,
+        training: bool,
     ) -> list[tf.Tensor]:
-        mean, log_var = vae.encoder(images, training=training)
-        z = draw_posterior(mean, log_var, noise)
-        reconstructions = vae.decoder(z, training=training)
-        terms = self._objective.terms(images, reconstructions, mean, log_var)
+        """Returns the objective's terms, `[b]` each, in the order of `term_names`."""
+        draw_stream, *image_streams = streams
+        targets, inputs = self._targets_and_inputs(images, image_streams, index)
+        mean, log_var = vae.encoder(inputs, training=training)
+        k = self._objective.num_samples
+        noise = self._draw(
+            tf.random.stateless_normal, [k, self._latent_dim], draw_stream, index
+        )
+        noise = tf.reshape(noise, [-1, self._latent_dim])
+        repeated = [mean, log_var]
+        if k > 1:
+            repeated = [tf.repeat(tensor, k, axis=0) for tensor in repeated]
+        z = draw_posterior(*repeated, noise)
+        outputs = vae.decoder(z, training=training)
+        if training:
+            many = targets if k == 1 else tf.repeat(targets, k, axis=0)
+            outputs = vae.likelihood.fit(many, outputs, vae.decoder)
+        posterior = Posterior(mean, log_var, z)
+        terms = self._objective.terms(targets, outputs, posterior, self._state.step)
         return [terms[name] for name in self.term_names]
+
+    def _targets_and_inputs(
+        self, images: tf.Tensor, streams: Sequence[int], index: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns what is to be reconstructed, and what the encoder sees of it."""
+        shape = images.shape[1:].as_list()
+        normal, uniform = tf.random.stateless_normal, tf.random.stateless_uniform
+        binarize_stream, noise_stream, drop_stream = streams
+        if self._binarize != "none":
+            threshold = self._draw(uniform, shape, binarize_stream, index)
+            images = corruption.binarize(images, self._binarize, threshold)
+        if not self._input_noise_stddev and not self._input_drop_fraction:
+            return images, images
+        return images, corruption.corrupt(
+            images,
+            self._input_noise_stddev,
+            self._input_drop_fraction,
+            self._draw(normal, shape, noise_stream, index),
+            self._draw(uniform, shape, drop_stream, index),
+        )
 
     def _share(self) -> tuple[int, int]:
         """First and last (exclusive) place of this replica in the global batch."""
@@ -179,15 +239,21 @@ class Steps:
         first = context.replica_id_in_sync_group * size
         return first, first + size
 
-    def _noise(self, stream: int, index: tf.Tensor) -> tf.Tensor:
-        """This replica's slice of one draw over the global batch."""
-        noise = tf.random.stateless_normal(
-            [self._global_batch_size, self._latent_dim],
+    def _draw(
+        self,
+        distribution: Callable[..., tf.Tensor],
+        shape: Sequence[int],
+        stream: int,
+        index: tf.Tensor,
+    ) -> tf.Tensor:
+        """Returns this replica's slice of one draw over the global batch."""
+        draw = distribution(
+            [self._global_batch_size, *shape],
             order.fold(self._seed, stream, index),
             alg="philox",
         )
         first, end = self._share()
-        return noise[first:end]
+        return draw[first:end]
 
     def _average_weights(self) -> None:
         """Moves the EMA: decay min(ema_decay, (1 + n) / (10 + n)) at step n.
@@ -199,7 +265,7 @@ class Steps:
         decay = tf.minimum(self._ema_decay, (1 + num_updates) / (10 + num_updates))
 
         def move(average: tf.Variable, value: tf.Tensor) -> None:
-            average.assign_sub((1 - decay) * (average - value))
+            average.assign(decay * average + (1 - decay) * value)
 
         self._update_each(
             move,

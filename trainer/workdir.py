@@ -10,15 +10,23 @@ from pipeline import contract
 from trainer import settings
 
 
+def temporary_path(path: pathlib.Path) -> pathlib.Path:
+    """Returns the name under which a file is written before it is renamed."""
+    return path.with_name(f".{path.name}.tmp")
+
+
 def write_atomically(path: pathlib.Path, data: bytes) -> None:
     """Writes a file under a temporary name, then renames it."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = temporary_path(path)
     temporary.write_bytes(data)
     os.replace(temporary, path)
 
 
 def claim(
-    workdir: pathlib.Path, config: ConfigDict, manifest: contract.Manifest
+    workdir: pathlib.Path,
+    config: ConfigDict,
+    manifest: contract.Manifest,
+    dataset_dir: str | os.PathLike[str],
 ) -> None:
     """Makes `workdir` the place of this run, or checks that it already is.
 
@@ -26,6 +34,7 @@ def claim(
         workdir: Created if it is not there.
         config: Resolved settings.
         manifest: Of the dataset to train on.
+        dataset_dir: Where it is, for those who use the run; it may move.
 
     Raises:
         ValueError: If the directory holds a run with other settings or another
@@ -34,7 +43,11 @@ def claim(
     """
     workdir.mkdir(parents=True, exist_ok=True)
     current = json.loads(config.to_json())
-    dataset = {"digest": manifest.digest, "settings": dict(manifest.settings)}
+    dataset = {
+        "digest": manifest.digest,
+        "settings": dict(manifest.settings),
+        "path": os.path.abspath(dataset_dir),
+    }
     config_path, dataset_path = workdir / "config.json", workdir / "dataset.json"
     if config_path.exists() and dataset_path.exists():
         lines = settings.differences(json.loads(config_path.read_text()), current)

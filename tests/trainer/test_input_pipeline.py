@@ -23,10 +23,12 @@ def batches(
     host: int = 0,
     seed: int = 0,
     block_size: int = 4,
+    split: str = "train",
 ) -> tf.data.Dataset:
     return input_pipeline.training_batches(
         contract.load_manifest(dataset),
         dataset,
+        split,
         seed=seed,
         global_batch_size=BATCH,
         block_size=block_size,
@@ -184,12 +186,32 @@ def test_evaluation_sees_every_record_once_and_fills_up(
         assert len(set(ids[weights == 1])) == num_examples
 
 
-def test_first_images_are_as_many_as_there_are(dataset_dir: pathlib.Path) -> None:
+def test_first_examples_are_as_many_as_there_are(dataset_dir: pathlib.Path) -> None:
     manifest = contract.load_manifest(dataset_dir)
     total = manifest.splits["validation"].num_examples
     for num, expected in ((5, 5), (total, total), (total + 1, total)):
-        images = input_pipeline.first_images(manifest, dataset_dir, "validation", num)
-        assert images.shape == (expected, 32, 32, 3)
+        first = input_pipeline.first_examples(manifest, dataset_dir, "validation", num)
+        assert first["image"].shape == (expected, 32, 32, 3)
+        assert len(set(first["key"].numpy())) == expected
+
+
+def test_joined_splits_are_seen_in_equal_parts_of_a_lane(
+    dataset_dir: pathlib.Path,
+) -> None:
+    """16 shards of train and 2 of each other split: two lanes, so 6 of 12 each."""
+    manifest = contract.load_manifest(dataset_dir)
+    joined = "train+validation+test"
+    num_shards = {name: len(info.shards) for name, info in manifest.splits.items()}
+    assert num_shards == {"train": 16, "validation": 2, "test": 2}
+    total = input_pipeline.num_examples(manifest, joined)
+    assert total == 120
+    seen = record_ids(batches(dataset_dir, split=joined), num_batches=total // BATCH)
+    counts = np.unique(seen, return_counts=True)[1]
+    # A lane of 61 records and one of 59 are seen 60 times each.
+    assert len(counts) == 119
+    assert sorted(set(counts)) == [1, 2]
+    with pytest.raises(contract.DatasetError, match="no split 'val' in"):
+        batches(dataset_dir, split="train+val")
 
 
 def test_a_split_that_is_not_there_is_named(dataset_dir: pathlib.Path) -> None:

@@ -3,14 +3,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs import celeba, celeba_debug
-from trainer.models import conv, vae
+from configs import celeba, celeba_debug, mnist_dense, mnist_hafner, mnist_mlss
+from trainer.models import networks, vae
 
 
 def test_the_flagship_has_the_published_shapes() -> None:
     model = vae.make_vae(celeba.get_config(), (128, 128, 3))
     shapes = [
-        model.encoder.get_layer(f"relu_{block}").output.shape[1:] for block in range(5)
+        model.encoder.get_layer(f"conv_{block}_relu").output.shape[1:]
+        for block in range(5)
     ]
     assert shapes == [
         (64, 64, 32),
@@ -20,7 +21,8 @@ def test_the_flagship_has_the_published_shapes() -> None:
         (4, 4, 256),
     ]
     shapes = [
-        model.decoder.get_layer(f"relu_{block}").output.shape[1:] for block in range(5)
+        model.decoder.get_layer(f"deconv_{block}_relu").output.shape[1:]
+        for block in range(5)
     ]
     assert shapes == [
         (4, 4, 256),
@@ -50,10 +52,7 @@ def test_batch_norm_has_the_published_decay_and_none_follows_the_image() -> None
         if isinstance(layer, keras.layers.BatchNormalization)
     ]
     assert [layer.momentum for layer in norms] == [0.99] * 10
-    assert [layer.name for layer in model.decoder.layers[-2:]] == [
-        "deconv_image",
-        "tanh",
-    ]
+    assert [layer.name for layer in model.decoder.layers[-2:]] == ["image", "tanh"]
 
 
 def test_max_pool_halves_as_the_stride_does() -> None:
@@ -61,19 +60,23 @@ def test_max_pool_halves_as_the_stride_does() -> None:
     config.downsample = "max_pool"
     model = vae.make_vae(config, (32, 32, 3))
     assert model.encoder.get_layer("conv_0").strides == (1, 1)
-    assert model.encoder.get_layer("pool_2").output.shape == (None, 4, 4, 32)
+    assert model.encoder.get_layer("conv_2_pool").output.shape == (None, 4, 4, 32)
     config.downsample = "bilinear"
-    with pytest.raises(ValueError, match="'bilinear' is not one of stride, max_pool"):
+    with pytest.raises(ValueError, match="'bilinear' must be one of stride, max_pool"):
         vae.make_vae(config, (32, 32, 3))
 
 
 def test_a_size_that_does_not_reach_4_names_those_that_do() -> None:
     with pytest.raises(
-        ValueError, match="images of 100 x 100 do not fit the 5 blocks .* 64, 128, 256"
+        ValueError, match="images of 100 x 100 do not fit .* 5 blocks .* 64, 128, 256"
     ):
         vae.make_vae(celeba.get_config(), (100, 100, 3))
+    config = celeba_debug.get_config()
+    config.decoder_filters = (8, 8)
     with pytest.raises(ValueError, match="--config.decoder_filters"):
-        conv.make_decoder((32, 32, 3), 4, (8, 8), 0.9)
+        networks.make_decoder(config, (32, 32, 3), 3)
+    with pytest.raises(ValueError, match="images of 64 x 32 do not fit"):
+        vae.make_vae(celeba_debug.get_config(), (64, 32, 3))
 
 
 def test_weights_have_stable_and_distinct_names() -> None:
@@ -100,3 +103,113 @@ def test_a_draw_is_the_mean_plus_scaled_noise() -> None:
         tf.constant([[2.0]]),
     )
     np.testing.assert_allclose(z, [[7.0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("module", "encoder", "decoder"),
+    [
+        (mnist_hafner, [(784, 200), (200, 200), (200, 2), (200, 2)], [2, 200, 200]),
+        (mnist_dense, [(784, 200), (200, 100), (200, 100)], [100, 200]),
+        (mnist_mlss, [(784, 128), (128, 64), (128, 64)], [64, 128]),
+    ],
+)
+def test_the_dense_systems_have_the_published_shapes(module, encoder, decoder) -> None:
+    model = vae.make_vae(module.get_config(), (28, 28, 1))
+    kernels = [v for v in model.encoder.trainable_variables if v.name == "kernel"]
+    assert [tuple(v.shape) for v in kernels] == encoder
+    kernels = [v for v in model.decoder.trainable_variables if v.name == "kernel"]
+    assert [tuple(v.shape) for v in kernels] == list(
+        zip(decoder, [*decoder[1:], 784], strict=True)
+    )
+    for part in (model.encoder, model.decoder):
+        biases = [v.numpy() for v in part.trainable_variables if v.name == "bias"]
+        assert len(biases) == len(part.trainable_variables) // 2
+        assert not any(bias.any() for bias in biases)
+    assert model.decoder(tf.zeros([5, decoder[0]])).shape == (5, 28, 28, 1)
+
+
+@pytest.mark.parametrize(
+    ("module", "layer", "stddev", "bound"),
+    [
+        (mnist_dense, "dense_0", 2 / 28, np.inf),
+        # A normal cut off at two deviations has 0.88 of its deviation.
+        (mnist_mlss, "dense_0", 0.0880, 0.2),
+    ],
+)
+def test_kernels_are_drawn_as_published(module, layer, stddev, bound) -> None:
+    keras.utils.set_random_seed(0)
+    model = vae.make_vae(module.get_config(), (28, 28, 1))
+    kernel = model.encoder.get_layer(layer).kernel.numpy()
+    assert kernel.std() == pytest.approx(stddev, rel=0.02)
+    assert np.abs(kernel).max() <= bound
+
+
+def test_a_softplus_scale_is_the_log_variance_of_its_deviation() -> None:
+    config = mnist_dense.get_config()
+    model = vae.make_vae(config, (28, 28, 1))
+    head = model.encoder.get_layer("posterior_log_var")
+    head.kernel.assign(tf.zeros_like(head.kernel))
+    head.bias.assign(tf.fill(head.bias.shape, -50.0))
+    _, log_var = model.encoder(tf.zeros([1, 28, 28, 1]))
+    np.testing.assert_allclose(np.exp(log_var / 2), 1e-6, rtol=1e-3)
+    head.bias.assign(tf.zeros(head.bias.shape))
+    _, log_var = model.encoder(tf.zeros([1, 28, 28, 1]))
+    np.testing.assert_allclose(np.exp(log_var / 2), np.log(2) + 1e-6, rtol=1e-5)
+
+
+def test_convolutions_take_any_size_that_their_blocks_divide() -> None:
+    config = mnist_hafner.get_config()
+    config.encoder_filters, config.encoder_units = (32, 64), (16,)
+    config.decoder_filters, config.decoder_units = (64, 64, 32), ()
+    config.base_size, config.last_stride = 7, 1
+    config.layer_defaults.kernel_size = 3
+    model = vae.make_vae(config, (28, 28, 1))
+    assert model.encoder.get_layer("conv_1").output.shape == (None, 7, 7, 64)
+    assert model.encoder.get_layer("conv_1").use_bias
+    assert model.decoder.get_layer("deconv_0").kernel_size == (7, 7)
+    assert model.decoder.output_shape == (None, 28, 28, 1)
+
+
+def test_single_layers_may_differ() -> None:
+    config = mnist_mlss.get_config()
+    config.layer_overrides = {
+        "encoder/dense_0": {"activation": "tanh", "batch_norm": True}
+    }
+    model = vae.make_vae(config, (28, 28, 1))
+    assert not model.encoder.get_layer("dense_0").use_bias
+    assert model.encoder.get_layer("dense_0_norm").momentum == 0.99
+    assert model.encoder.get_layer("dense_0_tanh")
+    assert model.decoder.get_layer("dense_0").use_bias
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"encoder/dense_7": {}}, "the layers of the encoder are dense_0, posterior"),
+        ({"head/dense_0": {}}, "a name begins with encoder/ or decoder/"),
+        ({"decoder/image": {"stride": 2}}, "'stride': a layer has activation, batch"),
+        ({"decoder/dense_0": {"activation": "swish"}}, "must be one of relu, tanh"),
+        ({"decoder/dense_0": {"kernel_initializer": "ones"}}, "one of glorot_uniform"),
+        ({"decoder/dense_0": {"kernel_size": 0}}, "kernel_size is 0"),
+    ],
+)
+def test_overrides_that_fit_no_layer_are_named(overrides: dict, message: str) -> None:
+    config = mnist_mlss.get_config()
+    config.layer_overrides = overrides
+    with pytest.raises(ValueError, match=message):
+        vae.make_vae(config, (28, 28, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("posterior_scale", "variance"),
+        ("output_activation", "relu"),
+        ("last_stride", 3),
+    ],
+)
+def test_settings_of_the_model_are_checked(name: str, value: object) -> None:
+    config = celeba_debug.get_config()
+    config[name] = value
+    with pytest.raises(ValueError, match=f"--config.{name}={value!r} must be"):
+        vae.make_vae(config, (32, 32, 3))

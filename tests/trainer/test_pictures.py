@@ -1,16 +1,24 @@
 import numpy as np
+import pytest
 import tensorflow as tf
 
-from configs import celeba_debug
+from configs import celeba_debug, mnist_mlss
 from trainer import grids, pictures
 from trainer.models.vae import make_vae
 
-VAE = make_vae(celeba_debug.get_config(), (32, 32, 3))
+CONFIG = celeba_debug.get_config()
+VAE = make_vae(CONFIG, (32, 32, 3))
 IMAGES = np.random.default_rng(0).uniform(-1, 1, (30, 32, 32, 3)).astype(np.float32)
 
 
+def draw(pairs: np.ndarray, **changes: object) -> dict[str, np.ndarray]:
+    config = celeba_debug.get_config()
+    config.update(changes)
+    return pictures.draw_grids(VAE, pictures.Shown(pairs, pairs[:0]), config)
+
+
 def test_the_grids_have_the_published_layout() -> None:
-    found = pictures.draw_grids(VAE, IMAGES, seed=0)
+    found = draw(IMAGES[:25])
     assert {name: grid.shape for name, grid in found.items()} == {
         "reconstruction": (5 * 32, 10 * 32, 3),
         "samples/sampled": (5 * 32, 5 * 32, 3),
@@ -19,7 +27,7 @@ def test_the_grids_have_the_published_layout() -> None:
 
 
 def test_originals_stand_before_their_reconstructions() -> None:
-    grid = pictures.draw_grids(VAE, IMAGES, seed=0)["reconstruction"]
+    grid = draw(IMAGES[:25])["reconstruction"]
     np.testing.assert_array_equal(grid[:32, :32], grids.tile(IMAGES[:1], 1))
     mean, _ = VAE.encoder(IMAGES[:25])
     np.testing.assert_array_equal(
@@ -29,14 +37,14 @@ def test_originals_stand_before_their_reconstructions() -> None:
 
 
 def test_few_images_make_a_small_grid() -> None:
-    found = pictures.draw_grids(VAE, IMAGES[:2], seed=0)
+    found = draw(IMAGES[:2])
     assert found["reconstruction"].shape == (32, 320, 3)
 
 
 def test_samples_depend_on_the_seed_alone() -> None:
-    first = pictures.draw_grids(VAE, IMAGES, seed=0)
-    again = pictures.draw_grids(VAE, IMAGES[:3], seed=0)
-    other = pictures.draw_grids(VAE, IMAGES, seed=1)
+    first = draw(IMAGES[:25])
+    again = draw(IMAGES[:3])
+    other = draw(IMAGES[:25], seed=1)
     for name in ("samples/sampled", "samples/interpolated"):
         np.testing.assert_array_equal(first[name], again[name])
         assert (first[name] != other[name]).any()
@@ -46,3 +54,32 @@ def test_interpolation_is_linear_and_reaches_both_ends() -> None:
     start, end = tf.constant([0.0, 4.0]), tf.constant([2.0, 0.0])
     found = pictures.interpolate(start, end, 5).numpy().tolist()
     assert found == [[0, 4], [0.5, 3], [1, 2], [1.5, 1], [2, 0]]
+
+
+def test_reconstructions_may_be_drawn_and_samples_may_be_few() -> None:
+    config = mnist_mlss.get_config()
+    config.num_picture_samples = 10
+    vae = make_vae(config, (28, 28, 1))
+    digits = np.where(IMAGES[:5, :28, :28, :1] > 0, 1, -1).astype(np.float32)
+    found = pictures.draw_grids(vae, pictures.Shown(digits, digits, None), config)
+    assert found["reconstruction"].shape == (28, 10 * 28, 1)
+    assert set(np.unique(found["reconstruction"])) == {0, 255}
+    assert found["samples/sampled"].shape == (28, 10 * 28, 1)
+    # Before any training every probability is about a half.
+    assert np.abs(found["samples/sampled"].astype(int) - 127).max() < 100
+    assert found["latents/scatter"].shape[-1] == 3
+
+
+@pytest.mark.parametrize(("num", "columns"), [(1, 1), (10, 10), (16, 4), (25, 5)])
+def test_samples_make_a_square_or_a_row(num: int, columns: int) -> None:
+    assert pictures.num_columns(num) == columns
+
+
+def test_a_strip_has_a_row_for_each_step() -> None:
+    scatter = np.full([400, 400, 3], 200, np.uint8)
+    digits = np.full([28, 280, 1], 50, np.uint8)
+    found = pictures.strip([[scatter, digits], [scatter, digits], [scatter]])
+    assert found.shape == (3 * 96, 96 + 960, 3)
+    assert (found[:192, :96] == 200).all()
+    assert (found[:192, 96:] == 50).all()
+    assert (found[192:, 96:] == 0).all()

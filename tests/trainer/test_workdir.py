@@ -22,17 +22,21 @@ MANIFEST = contract.Manifest(
 
 def test_it_holds_the_settings_and_the_dataset(tmp_path: pathlib.Path) -> None:
     config = celeba_debug.get_config()
-    workdir.claim(tmp_path / "a/b", config, MANIFEST)
+    workdir.claim(tmp_path / "a/b", config, MANIFEST, "data")
     saved = json.loads((tmp_path / "a/b/config.json").read_text())
     assert saved["latent_dim"] == 8
     dataset = json.loads((tmp_path / "a/b/dataset.json").read_text())
-    assert dataset == {"digest": MANIFEST.digest, "settings": {"seed": 0}}
-    workdir.claim(tmp_path / "a/b", config, MANIFEST)
+    assert dataset == {
+        "digest": MANIFEST.digest,
+        "settings": {"seed": 0},
+        "path": str(pathlib.Path("data").absolute()),
+    }
+    workdir.claim(tmp_path / "a/b", config, MANIFEST, "data")
 
 
 def test_every_difference_is_named(tmp_path: pathlib.Path) -> None:
     config = celeba_debug.get_config()
-    workdir.claim(tmp_path, config, MANIFEST)
+    workdir.claim(tmp_path, config, MANIFEST, "data")
     config.seed = 9
     other = dataclasses.replace(MANIFEST, name="other")
     with pytest.raises(
@@ -40,14 +44,14 @@ def test_every_difference_is_named(tmp_path: pathlib.Path) -> None:
         match="--config.seed was 0 and is now 9; the dataset's digest was "
         f"{MANIFEST.digest} and is now {other.digest}",
     ):
-        workdir.claim(tmp_path, config, other)
+        workdir.claim(tmp_path, config, other, "data")
 
 
 def test_a_longer_run_is_no_difference(tmp_path: pathlib.Path) -> None:
     config = celeba_debug.get_config()
-    workdir.claim(tmp_path, config, MANIFEST)
+    workdir.claim(tmp_path, config, MANIFEST, "data")
     config.num_train_steps = 10_000
-    workdir.claim(tmp_path, config, MANIFEST)
+    workdir.claim(tmp_path, config, MANIFEST, "data")
     saved = json.loads((tmp_path / "config.json").read_text())
     assert saved["num_train_steps"] == 10_000
 
@@ -55,7 +59,7 @@ def test_a_longer_run_is_no_difference(tmp_path: pathlib.Path) -> None:
 def test_checkpoints_of_unknown_settings_are_refused(tmp_path: pathlib.Path) -> None:
     (tmp_path / "checkpoints/step-000000001").mkdir(parents=True)
     with pytest.raises(ValueError, match="has checkpoints but no config.json"):
-        workdir.claim(tmp_path, celeba_debug.get_config(), MANIFEST)
+        workdir.claim(tmp_path, celeba_debug.get_config(), MANIFEST, "data")
 
 
 def test_half_a_file_is_never_seen(tmp_path: pathlib.Path) -> None:

@@ -16,10 +16,13 @@ class Conv2D(keras.layers.Conv2D):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns `[batch, height / stride, width / stride, filters]`."""
 
-        def convolve(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-            return tf.nn.conv2d(x, kernel, self.strides, self.padding.upper())
+        def convolve(
+            x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None
+        ) -> tf.Tensor:
+            y = tf.nn.conv2d(x, kernel, self.strides, self.padding.upper())
+            return y if bias is None else tf.nn.bias_add(y, bias)
 
-        return exact.by_group(convolve, inputs, exact.weight(self.kernel))
+        return exact.by_group(convolve, inputs, *_weights(self))
 
 
 class Conv2DTranspose(keras.layers.Conv2DTranspose):
@@ -38,8 +41,7 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
             )
             return y if bias is None else tf.nn.bias_add(y, bias)
 
-        weights = [self.kernel] + ([self.bias] if self.use_bias else [])
-        return exact.by_group(deconvolve, inputs, *map(exact.weight, weights))
+        return exact.by_group(deconvolve, inputs, *_weights(self))
 
 
 class Dense(keras.layers.Dense):
@@ -48,12 +50,61 @@ class Dense(keras.layers.Dense):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns `[batch, units]`."""
 
-        def multiply(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-            return tf.matmul(x, kernel) + bias
+        def multiply(
+            x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None
+        ) -> tf.Tensor:
+            y = tf.matmul(x, kernel)
+            return y if bias is None else y + bias
 
-        return exact.by_group(
-            multiply, inputs, exact.weight(self.kernel), exact.weight(self.bias)
+        return exact.by_group(multiply, inputs, *_weights(self))
+
+
+class AppendLogScale(keras.layers.Layer):
+    """Puts one log standard deviation, the same for all values, beside each mean.
+
+    Attributes:
+        log_scale: The scalar; a weight if it is trained, else set from outside.
+    """
+
+    def __init__(self, initial: float, is_trained: bool, name: str) -> None:
+        """Makes the scalar."""
+        super().__init__(name=name)
+        self.log_scale = self.add_weight(
+            name="log_scale",
+            shape=(),
+            initializer=keras.initializers.Constant(initial),
+            trainable=is_trained,
         )
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, height, width, 2 * channels]`."""
+
+        def append(x: tf.Tensor, log_scale: tf.Tensor) -> tf.Tensor:
+            return tf.concat([x, tf.zeros_like(x) + log_scale], axis=-1)
+
+        return exact.by_group(append, inputs, exact.weight(self.log_scale))
+
+
+class LogVarFromSoftplus(keras.layers.Layer):
+    """Turns the raw scale s of a posterior to its log variance.
+
+    The standard deviation is softplus(s) + floor.
+    """
+
+    def __init__(self, floor: float, name: str) -> None:
+        """Keeps the smallest deviation."""
+        super().__init__(name=name)
+        self._floor = floor
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch, latent_dim]`."""
+        return 2 * tf.math.log(tf.nn.softplus(inputs) + self._floor)
+
+
+def _weights(layer: keras.layers.Layer) -> list[tf.Tensor]:
+    """Returns the tensors that stand for a layer's kernel, and its bias if any."""
+    variables = [layer.kernel, *([layer.bias] if layer.use_bias else [])]
+    return [exact.weight(variable) for variable in variables]
 
 
 class BatchNormalization(keras.layers.BatchNormalization):

@@ -1,12 +1,15 @@
 """The VAE: an encoder, a decoder, and the draw between them."""
 
 import dataclasses
+import math
 
 import keras
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from trainer.models import conv
+from trainer import likelihoods
+from trainer.likelihoods import Likelihood
+from trainer.models import layers, networks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,11 +18,17 @@ class VAE:
 
     Attributes:
         encoder: `[b, size, size, c] -> (posterior mean, posterior log variance)`.
-        decoder: `[b, latent_dim] -> [b, size, size, c]`.
+        decoder: `[b, latent_dim] -> [b, size, size, outputs]`.
+        likelihood: What the outputs say about an image.
     """
 
     encoder: keras.Model
     decoder: keras.Model
+    likelihood: Likelihood
+
+    def mean_image(self, z: tf.Tensor) -> tf.Tensor:
+        """Returns the mean of p(x|z), `[b, size, size, c]` in [-1, 1]."""
+        return self.likelihood.mean(self.decoder(z, training=False))
 
     @property
     def trainable_variables(self) -> list[keras.Variable]:
@@ -51,22 +60,23 @@ def make_vae(config: ConfigDict, image_shape: tuple[int, ...]) -> VAE:
     """Returns the VAE that `config` describes, for images of `image_shape`.
 
     Raises:
-        ValueError: If the filters do not fit the image size.
+        ValueError: If the filters do not fit the image size, or a setting is unknown.
     """
-    encoder = conv.make_encoder(
-        image_shape,
-        config.latent_dim,
-        config.encoder_filters,
-        config.downsample,
-        config.batch_norm_momentum,
-    )
-    decoder = conv.make_decoder(
-        image_shape,
-        config.latent_dim,
-        config.decoder_filters,
-        config.batch_norm_momentum,
-    )
-    return VAE(encoder, decoder)
+    likelihood = likelihoods.make_likelihood(config, math.prod(image_shape))
+    encoder = networks.make_encoder(config, image_shape)
+    channels = image_shape[2]
+    if not isinstance(likelihood, likelihoods.ScaledGaussian):
+        num_outputs = likelihood.num_outputs(channels)
+        decoder = networks.make_decoder(config, image_shape, num_outputs)
+        return VAE(encoder, decoder, likelihood)
+    means = networks.make_decoder(config, image_shape, channels)
+    outputs = layers.AppendLogScale(
+        math.log(config.likelihood_stddev),
+        is_trained=not likelihood.is_optimal,
+        name=likelihoods.LOG_SCALE_LAYER,
+    )(means.output)
+    decoder = keras.Model(means.input, outputs, name="decoder")
+    return VAE(encoder, decoder, likelihood)
 
 
 def draw_posterior(

@@ -1,0 +1,42 @@
+"""The dense VAE 784-200-(2 x 100), 100-200-784 of "Variational Auto Encoder", on MNIST.
+
+python -m pipeline.prepare --source=mnist --input=DIR --output=DIR
+python -m trainer.train --config=configs/mnist_dense.py --dataset=DIR --workdir=DIR
+
+Pixels are black or white; RMSProp minimises the sum over a batch of 64 of minus the
+ELBO; 30 epochs, and the cost per image every 100 steps.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import mnist_hafner
+
+
+def get_config() -> ConfigDict:
+    """Returns the settings of the original."""
+    config = mnist_hafner.get_config()
+    config.binarize = "threshold"
+
+    config.latent_dim = 100
+    config.encoder_units = (200,)
+    config.decoder_units = (200,)
+    config.posterior_scale_floor = 1e-6
+    kernel_initializer = "normal_2_over_sqrt_fan_in"
+    config.update_from_flattened_dict(
+        {"layer_defaults.kernel_initializer": kernel_initializer}
+    )
+
+    config.loss_reduction = "sum"
+
+    config.optimizer = "rmsprop"
+    config.learning_rate = 1e-3
+
+    config.global_batch_size = 64
+    # 60,000 images are 937.5 batches.
+    config.num_train_steps = 30 * 60_000 // 64
+    config.log_every_steps = 100
+    config.image_every_steps = 1875
+    config.eval_every_steps = 1875
+    config.show_strip = False
+    config.eval_line = "Epoch {epoch:.0f} cost per image {loss:.2f}"
+    return config

@@ -1,0 +1,48 @@
+"""D. Hafner, "Building Variational Auto-Encoders in TensorFlow" (2018), on MNIST.
+
+python -m pipeline.prepare --source=mnist --input=DIR --output=DIR
+python -m trainer.train --config=configs/mnist_hafner.py --dataset=DIR --workdir=DIR
+
+Two hidden layers of 200, two latents, Bernoulli likelihood of the grey values, Adam;
+20 epochs of 600 steps of 100, and the ELBO of the whole test set after each.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import celeba
+
+
+def get_config() -> ConfigDict:
+    """Returns the settings of the original."""
+    config = celeba.get_config()
+    config.eval_split = "test"
+
+    config.latent_dim = 2
+    config.encoder_filters = ()
+    config.encoder_units = (200, 200)
+    config.decoder_units = (200, 200)
+    config.decoder_filters = ()
+    config.unit_inputs = True
+    config.posterior_scale = "softplus"
+    config.output_activation = "linear"
+    config.update_from_flattened_dict({"layer_defaults.batch_norm": False})
+    config.layer_overrides = ConfigDict()
+
+    config.likelihood = "bernoulli"
+    config.objective = "elbo"
+
+    config.adam_beta_1 = 0.9
+    config.ema_decay = 0.0
+
+    config.global_batch_size = 100
+    config.shuffle_block_size = 256
+
+    config.num_train_steps = 20 * 600
+    config.log_every_steps = 100
+    config.image_every_steps = 600
+    config.eval_every_steps = 600
+    config.num_picture_samples = 10
+    config.show_latents = True
+    config.show_strip = True
+    config.eval_line = "Epoch {epoch:.0f} elbo {elbo:.2f}"
+    return config

@@ -1,0 +1,190 @@
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from configs import celeba
+from trainer import likelihoods
+from trainer.models.vae import make_vae
+
+RNG = np.random.default_rng(0)
+IMAGES = tf.constant(RNG.uniform(-1, 1, (3, 2, 4, 3)), tf.float32)
+MEANS = tf.constant(RNG.uniform(-1, 1, (3, 2, 4, 3)), tf.float32)
+SEED = tf.constant([1, 2])
+
+
+def test_bernoulli_is_minus_kerass_binary_cross_entropy() -> None:
+    """Summed over values, it is what is published as `binary_crossentropy`."""
+    unit, logits = (IMAGES.numpy() + 1) / 2, 3 * MEANS.numpy()
+    p = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    log_prob = unit * np.log(p) + (1 - unit) * np.log1p(-p)
+    found = likelihoods.Bernoulli().log_likelihood(IMAGES, tf.constant(logits))
+    np.testing.assert_allclose(found, log_prob.reshape(3, -1).sum(1), rtol=1e-5)
+    keras_mean = tf.keras.losses.binary_crossentropy(
+        unit.reshape(3, -1), logits.reshape(3, -1), from_logits=True
+    )
+    np.testing.assert_allclose(found, -24 * keras_mean, rtol=1e-5)
+    assert found.shape == (3,)
+
+
+def test_a_gaussian_of_any_scale_is_the_normal_density() -> None:
+    for stddev in (0.1, 1.0, 3.0):
+        z = (IMAGES.numpy().astype(np.float64) - MEANS.numpy()) / stddev
+        each = -0.5 * z**2 - math.log(stddev) - 0.5 * math.log(2 * math.pi)
+        expected = each.reshape(3, -1).sum(1)
+        fixed = likelihoods.Gaussian(stddev).log_likelihood(IMAGES, MEANS)
+        np.testing.assert_allclose(fixed, expected, rtol=1e-5)
+        outputs = tf.concat([MEANS, tf.fill(MEANS.shape, math.log(stddev))], axis=-1)
+        scaled = likelihoods.ScaledGaussian(is_optimal=False)
+        np.testing.assert_allclose(
+            scaled.log_likelihood(IMAGES, outputs), expected, rtol=1e-5
+        )
+        np.testing.assert_array_equal(scaled.mean(outputs), MEANS)
+
+
+def make_model(scale: str):
+    config = celeba.get_config()
+    config.encoder_filters = config.decoder_filters = (4, 4)
+    config.objective, config.likelihood_scale = "elbo", scale
+    config.likelihood_stddev = 0.5
+    return make_vae(config, (16, 16, 3))
+
+
+def test_a_learnt_scale_is_one_weight_with_a_gradient() -> None:
+    vae = make_model("learned")
+    scale = vae.decoder.get_layer(likelihoods.LOG_SCALE_LAYER).log_scale
+    assert any(scale is variable for variable in vae.trainable_variables)
+    assert float(scale) == pytest.approx(math.log(0.5))
+    images = tf.constant(RNG.uniform(-1, 1, (2, 16, 16, 3)), tf.float32)
+    with tf.GradientTape() as tape:
+        outputs = vae.decoder(tf.zeros([2, 100]))
+        loss = -tf.reduce_sum(vae.likelihood.log_likelihood(images, outputs))
+    squared = np.sum((images - vae.likelihood.mean(outputs)) ** 2)
+    # d/ds of squared / (2 e^2s) + n s
+    expected = 2 * 768 - squared / 0.25
+    assert float(tape.gradient(loss, scale.value)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_optimal_scale_is_the_root_of_the_mean_squared_error() -> None:
+    vae = make_model("optimal")
+    scale = vae.decoder.get_layer(likelihoods.LOG_SCALE_LAYER).log_scale
+    assert not any(scale is variable for variable in vae.trainable_variables)
+    images = tf.constant(RNG.uniform(-1, 1, (2, 16, 16, 3)), tf.float32)
+    outputs = vae.decoder(tf.zeros([2, 100]))
+    fitted = vae.likelihood.fit(images, outputs, vae.decoder)
+    mean, log_stddev = np.split(fitted.numpy(), 2, axis=-1)
+    np.testing.assert_array_equal(mean, vae.likelihood.mean(outputs))
+    best = math.log(math.sqrt(np.mean((images - mean) ** 2)))
+    np.testing.assert_allclose(log_stddev, np.full(mean.shape, best), rtol=1e-5)
+    assert float(scale) == pytest.approx(0.99 * math.log(0.5) + 0.01 * best)
+    # No other scale is more likely.
+    likely = tf.reduce_sum(vae.likelihood.log_likelihood(images, fitted))
+    for other in (best - 0.05, best + 0.05):
+        outputs = tf.concat([mean, np.full(mean.shape, other, np.float32)], axis=-1)
+        assert tf.reduce_sum(vae.likelihood.log_likelihood(images, outputs)) < likely
+
+
+def mixture_outputs(num: int, channels: int) -> tf.Tensor:
+    shape = (1, 1, num, 2 * (1 + 2 * channels))
+    return tf.constant(np.random.default_rng(3).normal(size=shape), tf.float32)
+
+
+def test_probabilities_of_all_levels_add_up_to_one() -> None:
+    mixture = likelihoods.LogisticMixture(2)
+    levels = tf.constant(np.arange(256) / 127.5 - 1, tf.float32)
+    outputs = mixture_outputs(1, channels=1)
+    outputs = tf.repeat(outputs, 256, axis=0)
+    log_p = mixture.log_likelihood(tf.reshape(levels, [256, 1, 1, 1]), outputs)
+    assert np.exp(log_p.numpy().astype(np.float64)).sum() == pytest.approx(1, abs=1e-4)
+
+
+def test_a_narrow_mixture_has_its_level_for_certain() -> None:
+    mixture = likelihoods.LogisticMixture(1)
+    for level in (0, 100, 255):
+        value = level / 127.5 - 1
+        outputs = tf.constant([0.0, value, -9.0], shape=[1, 1, 1, 3])
+        image = tf.constant(value, shape=[1, 1, 1, 1])
+        assert float(mixture.log_likelihood(image, outputs)[0]) == pytest.approx(
+            0, abs=1e-4
+        )
+        far = tf.constant(-1.0 if level else 1.0, shape=[1, 1, 1, 1])
+        assert np.isfinite(mixture.log_likelihood(far, outputs)[0])
+
+
+def test_channels_share_the_component_of_a_pixel() -> None:
+    mixture = likelihoods.LogisticMixture(2)
+    # One component is black and one is white, in both channels.
+    outputs = tf.constant([0, 0, -1, -1, 1, 1, -9, -9, -9, -9.0], shape=[1, 1, 1, 10])
+    for pixel, expected in (((1, 1), 0.5), ((-1, -1), 0.5), ((1, -1), 0.0)):
+        image = tf.constant(pixel, tf.float32, shape=[1, 1, 1, 2])
+        found = math.exp(float(mixture.log_likelihood(image, outputs)[0]))
+        assert found == pytest.approx(expected, abs=1e-4)
+    np.testing.assert_allclose(mixture.mean(outputs).numpy().ravel(), [0, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "outputs", "tolerance"),
+    [
+        (likelihoods.Bernoulli(), tf.fill([1, 100, 100, 1], 0.8), 0.04),
+        (likelihoods.Gaussian(0.3), tf.fill([1, 100, 100, 1], 0.8), 0.02),
+        (
+            likelihoods.ScaledGaussian(is_optimal=False),
+            tf.tile(tf.constant([0.2, -1.0], shape=[1, 1, 1, 2]), [1, 100, 100, 1]),
+            0.02,
+        ),
+        (
+            likelihoods.LogisticMixture(2),
+            tf.tile(
+                tf.constant([0.5, 0, -0.3, 0.4, -4, -3], shape=[1, 1, 1, 6]),
+                [1, 100, 100, 1],
+            ),
+            0.02,
+        ),
+    ],
+)
+def test_draws_have_the_mean_that_is_given(likelihood, outputs, tolerance) -> None:
+    drawn = likelihood.draw(outputs, SEED).numpy()
+    assert drawn.shape == (1, 100, 100, 1)
+    expected = float(likelihood.mean(outputs)[0, 0, 0, 0])
+    assert drawn.mean() == pytest.approx(expected, abs=tolerance)
+    assert drawn.std() > 0.01
+    np.testing.assert_array_equal(drawn, likelihood.draw(outputs, SEED))
+
+
+def test_draws_of_levels_are_levels() -> None:
+    drawn = likelihoods.LogisticMixture(2).draw(mixture_outputs(50, 3), SEED).numpy()
+    levels = (drawn + 1) * 127.5
+    np.testing.assert_allclose(levels, np.rint(levels), atol=1e-3)
+    assert drawn.shape == (1, 1, 50, 3)
+    ones = likelihoods.Bernoulli().draw(MEANS, SEED).numpy()
+    assert set(np.unique(ones)) == {-1, 1}
+
+
+def test_shapes_that_differ_are_refused() -> None:
+    for likelihood in (likelihoods.Bernoulli(), likelihoods.Gaussian(1.0)):
+        with pytest.raises(ValueError, match="differ"):
+            likelihood.log_likelihood(IMAGES, MEANS[:, :1])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("likelihood", "poisson", "must be one of bernoulli, gaussian, logistic"),
+        ("likelihood_scale", "free", "must be one of fixed, learned, optimal"),
+        ("likelihood_stddev", 0.0, "likelihood_stddev=0.0 must be positive"),
+    ],
+)
+def test_settings_are_checked(name: str, value: object, message: str) -> None:
+    config = celeba.get_config()
+    config.objective = "elbo"
+    config[name] = value
+    with pytest.raises(ValueError, match=message):
+        likelihoods.make_likelihood(config, 48)
+    with pytest.raises(ValueError, match="num_mixtures=0 must be at least 1"):
+        likelihoods.LogisticMixture(0)
+
+
+def test_weights_of_the_squared_error_stand_for_a_deviation() -> None:
+    made = likelihoods.make_likelihood(celeba.get_config(), 49152)
+    assert made == likelihoods.Gaussian(math.sqrt(0.005 * 49152 / 2))

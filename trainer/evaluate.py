@@ -1,0 +1,120 @@
+"""Scores a trained run on a whole split, as a table and as JSON.
+
+    python -m trainer.evaluate --workdir=DIR --split=test
+
+Likelihoods are of the averaged model. With --num_importance_samples=5000 the negative
+log-likelihood is estimated by so many draws for each example. Of a synthetic dataset
+--factors=DIR/factors.csv gives the true factors, by which the latents are judged.
+
+Exit codes: 0 done; 1 a flag, file or setting is wrong.
+"""
+
+import json
+import pathlib
+import sys
+from typing import Any
+
+from absl import app, flags, logging
+
+from trainer import exact, scores, trained, workdir
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
+_SPLIT = flags.DEFINE_string(
+    "split", None, "What to score on; by default what training evaluated."
+)
+_DATASET = flags.DEFINE_string(
+    "dataset", None, "Where the run's dataset is, if it has moved."
+)
+_NUM_IMPORTANCE_SAMPLES = flags.DEFINE_integer(
+    "num_importance_samples", 0, "Draws for each example's log-likelihood; 0: none."
+)
+_FACTORS = flags.DEFINE_string(
+    "factors", None, "factors.csv of a synthetic dataset, for MIG, DCI and SAP."
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "JSON file; by default WORKDIR/evaluation/SPLIT.json."
+)
+
+
+def evaluate(
+    run: trained.TrainedRun,
+    split: str,
+    num_importance_samples: int = 0,
+    factors_path: str | None = None,
+) -> dict[str, Any]:
+    """Returns all scores of a run on a split, by name.
+
+    Args:
+        run: From `trained.load`.
+        split: Of its dataset.
+        num_importance_samples: See `scores.score_images`.
+        factors_path: `factors.csv` of the synthetic dataset, or None.
+
+    Raises:
+        ValueError: If the split or the factors cannot be read.
+    """
+    encoded = trained.encode_split(run, split)
+    found: dict[str, Any] = {
+        "step": run.step,
+        "split": split,
+        "num_examples": len(encoded.keys),
+        **scores.score_images(run, split, num_importance_samples),
+        **scores.score_latents(encoded),
+    }
+    train_split = run.config.train_split
+    if scores.probed_features(encoded) and train_split != split:
+        found["probe"] = scores.score_probes(
+            trained.encode_split(run, train_split), encoded, run.manifest
+        )
+    if factors_path is not None:
+        found["disentanglement"] = scores.score_factors(encoded, factors_path)
+    return found
+
+
+def table(found: dict[str, Any]) -> str:
+    """Returns the scores as lines of name and value; of lists the range."""
+    lines = []
+    for name, value in _flat(found, ""):
+        if isinstance(value, list):
+            text = f"{len(value)} values from {min(value):.4g} to {max(value):.4g}"
+        else:
+            text = f"{value:.4f}" if isinstance(value, float) else str(value)
+        lines.append(f"{name:<36}{text}")
+    return "\n".join(lines)
+
+
+def _flat(found: dict[str, Any], prefix: str) -> list[tuple[str, Any]]:
+    pairs = []
+    for name, value in found.items():
+        if isinstance(value, dict):
+            pairs += _flat(value, f"{prefix}{name}/")
+        else:
+            pairs.append((f"{prefix}{name}", value))
+    return pairs
+
+
+def main(argv: list[str]) -> None:
+    """Runs the command."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    exact.configure()
+    run_dir = pathlib.Path(_WORKDIR.value)
+    try:
+        run = trained.load(run_dir, _DATASET.value)
+        split = _SPLIT.value or run.config.eval_split
+        found = evaluate(run, split, _NUM_IMPORTANCE_SAMPLES.value, _FACTORS.value)
+        path = pathlib.Path(
+            _OUTPUT.value or run_dir / "evaluation" / f"{split.replace('+', '-')}.json"
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        workdir.write_atomically(path, json.dumps(found, indent=1).encode() + b"\n")
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    print(table(found))
+    logging.info("written to %s", path)
+
+
+if __name__ == "__main__":
+    logging.set_verbosity(logging.INFO)
+    app.run(main)

@@ -1,0 +1,241 @@
+"""Makes images and latents with a trained run, as PNG, GIF and npz files.
+
+    python -m trainer.generate --workdir=DIR --mode=sample
+
+Modes:
+    reconstruct   examples of --split beside their reconstructions
+    posterior     draws of p(x|z) for draws of q(z|x) of examples, and probabilities
+    sample        draws of p(x|z) for draws of the prior, and probabilities
+    decode        the same for --latents=FILE, a .npy or a JSON list of lists
+    transform     an npz of the posterior means of a whole split
+    interpolate   between two examples, --path=linear or spherical
+    traverse      one latent at a time, also as a GIF
+    neighbours    the nearest training image of each sample, over the whole split
+    browse        pairs and samples one after another, until the answer is n
+
+--where=label=7, or --where=Smiling=1, chooses among examples. Exit codes: 0 done; 1 a
+flag, file or setting is wrong.
+"""
+
+import pathlib
+import sys
+
+import numpy as np
+from absl import app, flags, logging
+
+from trainer import browser, exact, generation, grids, pictures, trained
+from trainer.latents import neighbours
+
+_MODES = (
+    "reconstruct",
+    "posterior",
+    "sample",
+    "decode",
+    "transform",
+    "interpolate",
+    "traverse",
+    "neighbours",
+    "browse",
+)
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
+_MODE = flags.DEFINE_enum("mode", "sample", _MODES, "What to make.")
+_DATASET = flags.DEFINE_string(
+    "dataset", None, "Where the run's dataset is, if it has moved."
+)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Directory to write to; by default WORKDIR/generated."
+)
+_SPLIT = flags.DEFINE_string(
+    "split", None, "Of the examples; by default what training evaluated."
+)
+_WHERE = flags.DEFINE_string(
+    "where", None, "NAME=VALUE that a feature of the examples must have."
+)
+_NUM = flags.DEFINE_integer("num", 25, "Images, examples, or steps.", lower_bound=1)
+_SEED = flags.DEFINE_integer("seed", 0, "Of everything that is drawn.", lower_bound=0)
+_LATENTS = flags.DEFINE_string("latents", None, "File of latents to decode.")
+_PATH = flags.DEFINE_enum("path", "linear", ["linear", "spherical"], "Interpolation.")
+_DIMENSIONS = flags.DEFINE_list("dimensions", None, "Latents to traverse; all of them.")
+_LIMIT = flags.DEFINE_float("limit", 3.0, "Traversals go from -limit to limit.")
+
+
+def main(argv: list[str]) -> None:
+    """Runs the command."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    exact.configure()
+    try:
+        run = trained.load(pathlib.Path(_WORKDIR.value), _DATASET.value)
+        output = pathlib.Path(_OUTPUT.value or f"{_WORKDIR.value}/generated")
+        output.mkdir(parents=True, exist_ok=True)
+        _MAKERS[_MODE.value](run, output)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _reconstruct(run: trained.TrainedRun, output: pathlib.Path) -> None:
+    found = _examples(run)
+    mean, _ = generation.encode(run, found.images)
+    made = generation.decode(run, mean, _SEED.value)
+    pairs = grids.interleave(found.images, made.mean)
+    _save_png(output / "reconstruct.png", grids.tile(pairs, 10))
+    _save_npz(output / "reconstruct.npz", keys=found.keys, **_arrays(made))
+
+
+def _posterior(run: trained.TrainedRun, output: pathlib.Path) -> None:
+    found = _examples(run)
+    z = generation.draw_posteriors(run, found.images, _SEED.value)
+    _save_predictive(run, z, output / "posterior", keys=found.keys)
+
+
+def _sample(run: trained.TrainedRun, output: pathlib.Path) -> None:
+    z = generation.draw_prior(run, _NUM.value, _SEED.value)
+    _save_predictive(run, z, output / "sample")
+
+
+def _decode(run: trained.TrainedRun, output: pathlib.Path) -> None:
+    if _LATENTS.value is None:
+        raise ValueError("--mode=decode needs --latents=FILE, a .npy or a JSON file")
+    z = generation.load_latents(pathlib.Path(_LATENTS.value))
+    _save_predictive(run, z, output / "decode")
+
+
+def _transform(run: trained.TrainedRun, output: pathlib.Path) -> None:
+    encoded = trained.encode_split(run, _split(run))
+    _save_npz(
+        output / f"transform-{_split(run)}.npz",
+        keys=encoded.keys,
+        posterior_mean=encoded.posterior_mean,
+        posterior_log_var=encoded.posterior_log_var,
+        **encoded.features,
+    )
+
+
+def _interpolate(run: trained.TrainedRun, output: pathlib.Path) -> None:
+    found = generation.find_examples(run, _split(run), 2, _WHERE.value)
+    if len(found.keys) < 2:
+        raise ValueError(f"--where={_WHERE.value} leaves one example: two are needed")
+    (start, end), _ = generation.encode(run, found.images)
+    z = generation.interpolate(
+        start, end, _NUM.value, spherical=_PATH.value == "spherical"
+    )
+    made = generation.decode(run, z, _SEED.value)
+    columns = pictures.num_columns(_NUM.value)
+    _save_png(output / "interpolate.png", grids.tile(made.mean, columns))
+    _save_gif(output / "interpolate.gif", made.mean[:, np.newaxis])
+    _save_npz(output / "interpolate.npz", keys=found.keys, **_arrays(made))
+
+
+def _traverse(run: trained.TrainedRun, output: pathlib.Path) -> None:
+    found = generation.find_examples(run, _split(run), 1, _WHERE.value)
+    (start, *_), _ = generation.encode(run, found.images)
+    try:
+        dimensions = [
+            int(text) for text in _DIMENSIONS.value or range(run.config.latent_dim)
+        ]
+    except ValueError as error:
+        raise ValueError(
+            f"--dimensions={','.join(_DIMENSIONS.value)} must be whole numbers"
+        ) from error
+    rows = generation.traverse(start, dimensions, _LIMIT.value, _NUM.value)
+    made = generation.decode(run, rows.reshape(-1, rows.shape[-1]), _SEED.value)
+    _save_png(output / "traverse.png", grids.tile(made.mean, _NUM.value))
+    by_row = made.mean.reshape(*rows.shape[:2], *made.mean.shape[1:])
+    _save_gif(output / "traverse.gif", by_row.swapaxes(0, 1))
+
+
+def _neighbours(run: trained.TrainedRun, output: pathlib.Path) -> None:
+    z = generation.draw_prior(run, _NUM.value, _SEED.value)
+    samples = generation.decode(run, z, _SEED.value).mean
+    unseen = generation.find_examples(run, _split(run), _NUM.value, _WHERE.value)
+    queries = np.concatenate([samples, unseen.images])
+    found = neighbours.nearest(
+        queries,
+        (
+            (np.char.decode(batch["key"].astype(bytes)).tolist(), batch["image"])
+            for batch in run.batches(run.config.train_split, 200)
+        ),
+    )
+    num = len(samples)
+    ratio = neighbours.memorisation_ratio(found.distances[:num], found.distances[num:])
+    pairs = grids.interleave(samples, found.images[:num])
+    _save_png(output / "neighbours.png", grids.tile(pairs, 10))
+    _save_npz(
+        output / "neighbours.npz",
+        z=z,
+        keys=np.array(found.keys[:num]),
+        distances=found.distances[:num],
+        unseen_keys=unseen.keys,
+        unseen_distances=found.distances[num:],
+    )
+    print(f"memorisation ratio: {ratio:.3f}")
+
+
+def _browse(run: trained.TrainedRun, output: pathlib.Path) -> None:
+    browser.browse(run, output, _split(run), _WHERE.value, _SEED.value)
+
+
+_MAKERS = dict(
+    zip(
+        _MODES,
+        (
+            _reconstruct,
+            _posterior,
+            _sample,
+            _decode,
+            _transform,
+            _interpolate,
+            _traverse,
+            _neighbours,
+            _browse,
+        ),
+        strict=True,
+    )
+)
+
+
+def _split(run: trained.TrainedRun) -> str:
+    return _SPLIT.value or run.config.eval_split
+
+
+def _examples(run: trained.TrainedRun) -> generation.Examples:
+    return generation.find_examples(run, _split(run), _NUM.value, _WHERE.value)
+
+
+def _save_predictive(
+    run: trained.TrainedRun, z: np.ndarray, path: pathlib.Path, **arrays: np.ndarray
+) -> None:
+    made = generation.decode(run, z, _SEED.value)
+    columns = pictures.num_columns(len(z))
+    means, samples = grids.tile(made.mean, columns), grids.tile(made.sample, columns)
+    _save_png(path.with_name(f"{path.name}-probability.png"), means)
+    _save_png(path.with_name(f"{path.name}-draw.png"), samples)
+    _save_npz(path.with_name(f"{path.name}.npz"), **arrays, **_arrays(made))
+
+
+def _arrays(made: generation.Predictive) -> dict[str, np.ndarray]:
+    return {"z": made.z, "probability": made.probability, "sample": made.sample}
+
+
+def _save_png(path: pathlib.Path, grid: np.ndarray) -> None:
+    grids.save_png(path, grid)
+    logging.info("%s", path)
+
+
+def _save_gif(path: pathlib.Path, frames: np.ndarray) -> None:
+    """Writes `[frames, n, h, w, c]` in [-1, 1] as a GIF that goes back and forth."""
+    columns = pictures.num_columns(frames.shape[1])
+    grids.save_gif(path, [grids.tile(frame, columns) for frame in frames])
+    logging.info("%s", path)
+
+
+def _save_npz(path: pathlib.Path, **arrays: np.ndarray) -> None:
+    trained.save_npz(path, arrays)
+    logging.info("%s", path)
+
+
+if __name__ == "__main__":
+    logging.set_verbosity(logging.INFO)
+    app.run(main)

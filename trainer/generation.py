@@ -1,0 +1,256 @@
+"""What a trained VAE makes: images from latents, and latents from images.
+
+Every function takes a `TrainedRun`. Images are `[n, h, w, c]` in [-1, 1], latents
+`[n, latent_dim]`. Randomness is a function of the seed that is given.
+"""
+
+import dataclasses
+import json
+import math
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from trainer import order
+from trainer.models.vae import draw_posterior
+from trainer.trained import TrainedRun
+
+_PRIOR_STREAM, _POSTERIOR_STREAM, _PIXEL_STREAM = 1, 2, 3
+_BATCH_SIZE = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictive:
+    """Images that p(x|z) predicts for some latents.
+
+    Attributes:
+        z: `[n, latent_dim]`, the latents.
+        mean: `[n, h, w, c]`, the mean of p(x|z): for a Bernoulli likelihood 2 p - 1 of
+            the probability p.
+        sample: `[n, h, w, c]`, one draw of p(x|z) each.
+    """
+
+    z: np.ndarray
+    mean: np.ndarray
+    sample: np.ndarray
+
+    @property
+    def probability(self) -> np.ndarray:
+        """The mean as a share of white, in [0, 1]."""
+        return (self.mean + 1) / 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """Some examples of a split.
+
+    Attributes:
+        keys: `[n]` strings.
+        images: As the model is to reconstruct them.
+    """
+
+    keys: np.ndarray
+    images: np.ndarray
+
+
+def find_examples(
+    run: TrainedRun, split: str, num: int, where: str | None = None
+) -> Examples:
+    """Returns the first examples of a split that satisfy a condition.
+
+    Args:
+        run: Whose dataset is read.
+        split: Of it.
+        num: How many; all that there are, if they are fewer.
+        where: `NAME=VALUE`, a feature and the integer it must have: `label=7`, or an
+            attribute by its name, `Smiling=1`. None for any.
+
+    Raises:
+        ValueError: If the condition is malformed, its name is unknown, or no example
+            satisfies it.
+    """
+    keys: list[np.ndarray] = []
+    images: list[np.ndarray] = []
+    for batch in run.batches(split, _BATCH_SIZE):
+        chosen = _satisfying(run, batch, where)
+        keys.append(batch["key"][chosen])
+        images.append(batch["image"][chosen])
+        if sum(map(len, keys)) >= num:
+            break
+    found = Examples(np.concatenate(keys)[:num], np.concatenate(images)[:num])
+    if not len(found.keys):
+        raise ValueError(f"no example of split {split!r} has --where={where}")
+    return found
+
+
+def encode(run: TrainedRun, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the posterior's mean and log variance, `[n, latent_dim]` each."""
+    parts = [
+        run.vae.encoder(images[start : start + _BATCH_SIZE], training=False)
+        for start in range(0, len(images), _BATCH_SIZE)
+    ]
+    mean, log_var = zip(*parts, strict=True)
+    return np.concatenate(mean), np.concatenate(log_var)
+
+
+def decode(run: TrainedRun, z: np.ndarray, seed: int) -> Predictive:
+    """Returns what the decoder predicts for latents.
+
+    Args:
+        run: Whose decoder.
+        z: `[n, latent_dim]`.
+        seed: Of the sample.
+
+    Raises:
+        ValueError: If the latents are not `[n, latent_dim]`, or not finite.
+    """
+    z = np.asarray(z, np.float32)
+    latent_dim = run.config.latent_dim
+    if z.ndim != 2 or z.shape[1] != latent_dim or not len(z):
+        raise ValueError(
+            f"latents of shape {list(z.shape)}: this run needs [n, {latent_dim}]"
+        )
+    if not np.isfinite(z).all():
+        raise ValueError("latents must be finite numbers")
+    means, samples = [], []
+    for start in range(0, len(z), _BATCH_SIZE):
+        outputs = run.vae.decoder(z[start : start + _BATCH_SIZE], training=False)
+        means.append(run.vae.likelihood.mean(outputs).numpy())
+        pixel_seed = order.fold(seed, _PIXEL_STREAM, start)
+        samples.append(run.vae.likelihood.draw(outputs, pixel_seed).numpy())
+    return Predictive(z, np.concatenate(means), np.concatenate(samples))
+
+
+def draw_prior(run: TrainedRun, num: int, seed: int) -> np.ndarray:
+    """Returns draws of N(0, I), `[num, latent_dim]`."""
+    return _normal((num, run.config.latent_dim), seed, _PRIOR_STREAM)
+
+
+def draw_posteriors(run: TrainedRun, images: np.ndarray, seed: int) -> np.ndarray:
+    """Returns a draw of q(z|x) for each image, `[n, latent_dim]`."""
+    mean, log_var = encode(run, images)
+    noise = _normal(mean.shape, seed, _POSTERIOR_STREAM)
+    return draw_posterior(mean, log_var, noise).numpy()
+
+
+def load_latents(path: pathlib.Path) -> np.ndarray:
+    """Returns latents of the user's, `[n, latent_dim]`.
+
+    Args:
+        path: A `.npy` file, or a JSON list of lists of numbers (or one list).
+
+    Raises:
+        ValueError: If the file is neither.
+    """
+    try:
+        if path.suffix == ".npy":
+            values = np.load(path, allow_pickle=False)
+        else:
+            values = np.array(json.loads(path.read_text(encoding="utf-8")))
+        return np.atleast_2d(values.astype(np.float32))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"--latents={path} is neither a .npy file of numbers nor a JSON list of "
+            f"lists of numbers: {error}"
+        ) from error
+
+
+def interpolate(
+    start: np.ndarray, end: np.ndarray, num: int, *, spherical: bool
+) -> np.ndarray:
+    """Returns `num` steps from one latent to another, both of them included.
+
+    Args:
+        start: `[latent_dim]`.
+        end: `[latent_dim]`.
+        num: At least 2.
+        spherical: Whether the steps go along the arc about the origin, by equal
+            angles, and not along the chord. Most of the prior's mass lies at a
+            distance of sqrt(latent_dim) from the origin, and a chord leaves it.
+
+    Raises:
+        ValueError: If `num` is below 2.
+
+    Source:
+        White, "Sampling Generative Networks", section 2.1 (spherical).
+
+    Example:
+        >>> x, y = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+        >>> interpolate(x, y, 3, spherical=True).round(3).tolist()
+        [[1.0, 0.0], [0.707, 0.707], [0.0, 1.0]]
+    """
+    if num < 2:
+        raise ValueError(f"{num} steps: an interpolation has at least 2")
+    share = np.linspace(0.0, 1.0, num)[:, np.newaxis]
+    lengths = np.linalg.norm(start), np.linalg.norm(end)
+    if spherical and all(lengths):
+        cosine = np.clip(start @ end / (lengths[0] * lengths[1]), -1, 1)
+        angle = math.acos(cosine)
+        # Along one line there is no arc.
+        if 1e-6 < angle < math.pi - 1e-6:
+            weights = np.sin((1 - share) * angle), np.sin(share * angle)
+            return (weights[0] * start + weights[1] * end) / math.sin(angle)
+    return (1 - share) * start + share * end
+
+
+def traverse(
+    z: np.ndarray, dimensions: list[int], limit: float, num: int
+) -> np.ndarray:
+    """Returns a latent with one of its values replaced, by row.
+
+    Args:
+        z: `[latent_dim]`, where the traversals start.
+        dimensions: Which values to replace.
+        limit: They go from -limit to limit.
+        num: Steps of each.
+
+    Returns:
+        `[len(dimensions), num, latent_dim]`.
+
+    Raises:
+        ValueError: If a dimension is not one of the latent's.
+    """
+    wrong = [dim for dim in dimensions if not 0 <= dim < len(z)]
+    if wrong:
+        raise ValueError(
+            f"--dimensions has {wrong[0]}: the latents are 0 to {len(z) - 1}"
+        )
+    rows = np.tile(z, (len(dimensions), num, 1))
+    for row, dim in enumerate(dimensions):
+        rows[row, :, dim] = np.linspace(-limit, limit, num)
+    return rows
+
+
+def _satisfying(
+    run: TrainedRun, batch: dict[str, np.ndarray], where: str | None
+) -> np.ndarray:
+    """Returns which examples of a batch satisfy the condition, `[b]` bool."""
+    if where is None:
+        return np.ones(len(batch["key"]), bool)
+    name, _, text = where.partition("=")
+    if not text.lstrip("-").isdecimal():
+        raise ValueError(
+            f"--where={where} must be NAME=VALUE with an integer, as in label=7"
+        )
+    columns = {
+        label: batch[feature][:, column]
+        for feature, info in run.manifest.features.items()
+        for column, label in enumerate(info.names)
+    }
+    columns |= {
+        feature: values
+        for feature, values in batch.items()
+        if values.ndim == 1 and feature not in ("key", "record_id")
+    }
+    if name not in columns:
+        raise ValueError(
+            f"--where={where}: the dataset has {', '.join(sorted(columns)) or 'none'}"
+        )
+    return columns[name] == int(text)
+
+
+def _normal(shape: tuple[int, ...], seed: int, stream: int) -> np.ndarray:
+    return tf.random.stateless_normal(
+        shape, order.fold(seed, stream), alg="philox"
+    ).numpy()

@@ -1,0 +1,246 @@
+"""Encoder and decoder: convolutions, dense layers, or both.
+
+Shapes, with images of size = base * 2^n, filters f1..fn, units u1..um and d latents:
+
+    encoder  [b, size, size, c] -> [b, size/2, size/2, f1] -> ... -> [b, base, base, fn]
+             -> [b, u1] -> ... -> [b, um] -> posterior mean and log variance, [b, d]
+    decoder  [b, d] -> [b, u1] -> ... -> [b, um] -> [b, base, base, f1]
+             -> [b, 2 base, 2 base, f2] -> ... -> [b, size, size, outputs]
+
+Without filters they are multilayer perceptrons, without units purely convolutional.
+What a layer is made with is in `options.py`.
+
+Source: with batch norm and base 4, the CelebA model of A. Royer, "Variational
+Auto-encoders" (2017).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from ml_collections import ConfigDict
+
+from trainer.models import layers
+from trainer.models.options import LayerOptions, LayerTable
+
+DOWNSAMPLE = ("stride", "max_pool")
+POSTERIOR_SCALES = ("log_var", "softplus")
+OUTPUT_ACTIVATIONS = ("tanh", "linear")
+
+
+def make_encoder(
+    config: ConfigDict, image_shape: Sequence[int], num_conditions: int = 0
+) -> keras.Model:
+    """Returns the model from images to the posterior's mean and log variance.
+
+    Args:
+        config: Settings.
+        image_shape: `[size, size, channels]`.
+        num_conditions: Length of the vector that the posterior depends on too; it is
+            joined to what the dense layers get.
+
+    Returns:
+        `[b, size, size, c] -> ([b, d], [b, d])`, or with conditions
+        `([b, size, size, c], [b, num_conditions]) -> ([b, d], [b, d])`.
+
+    Raises:
+        ValueError: If the filters do not fit the size, or a setting is unknown.
+    """
+    _check_choice("downsample", config.downsample, DOWNSAMPLE)
+    _check_choice("posterior_scale", config.posterior_scale, POSTERIOR_SCALES)
+    table = LayerTable(config, "encoder")
+    images = x = keras.Input(image_shape, name="image")
+    if config.unit_inputs:
+        x = keras.layers.Rescaling(0.5, 0.5, name="unit")(x)
+    if config.encoder_filters:
+        check_image_size(
+            image_shape, config.base_size, len(config.encoder_filters), "encoder"
+        )
+    stride = 2 if config.downsample == "stride" else 1
+    for block, channels in enumerate(config.encoder_filters):
+        name = f"conv_{block}"
+        options = table.options(name)
+        x = layers.Conv2D(
+            channels,
+            options.kernel_size,
+            stride,
+            "same",
+            use_bias=not options.batch_norm,
+            kernel_initializer=options.make_initializer(),
+            name=name,
+        )(x)
+        x = _activate(x, options, config.batch_norm_momentum, name)
+        if config.downsample == "max_pool":
+            x = keras.layers.MaxPooling2D(name=f"{name}_pool")(x)
+    x = keras.layers.Flatten(name="flatten")(x)
+    inputs: Any = images
+    if num_conditions:
+        conditions = keras.Input((num_conditions,), name="conditions")
+        inputs = (images, conditions)
+        x = keras.layers.Concatenate(name="with_conditions")([x, conditions])
+    x = _dense_layers(x, config.encoder_units, table, config.batch_norm_momentum)
+    heads = []
+    for name in ("posterior_mean", "posterior_log_var"):
+        options = table.options(name, activation="linear", batch_norm=False)
+        heads.append(
+            layers.Dense(
+                config.latent_dim,
+                kernel_initializer=options.make_initializer(),
+                name=name,
+            )(x)
+        )
+    table.check_all_used()
+    mean, log_var = heads
+    if config.posterior_scale == "softplus":
+        log_var = layers.LogVarFromSoftplus(
+            config.posterior_scale_floor, name="softplus_scale"
+        )(log_var)
+    return keras.Model(inputs, (mean, log_var), name="encoder")
+
+
+def make_decoder(
+    config: ConfigDict,
+    image_shape: Sequence[int],
+    num_outputs: int,
+    num_conditions: int = 0,
+) -> keras.Model:
+    """Returns the model from latents to the outputs that a likelihood reads.
+
+    Args:
+        config: Settings.
+        image_shape: `[size, size, channels]`.
+        num_outputs: Outputs of a pixel.
+        num_conditions: Length of the vector that the image depends on too; it is
+            joined to the latents.
+
+    Returns:
+        `[b, d] -> [b, size, size, num_outputs]`, or with conditions
+        `([b, d], [b, num_conditions]) -> [b, size, size, num_outputs]`.
+
+    Raises:
+        ValueError: If the filters do not fit the size, or a setting is unknown.
+    """
+    _check_choice("output_activation", config.output_activation, OUTPUT_ACTIVATIONS)
+    table = LayerTable(config, "decoder")
+    z = x = keras.Input((config.latent_dim,), name="z")
+    inputs: Any = z
+    if num_conditions:
+        conditions = keras.Input((num_conditions,), name="conditions")
+        inputs = (z, conditions)
+        x = keras.layers.Concatenate(name="with_conditions")([z, conditions])
+    x = _dense_layers(x, config.decoder_units, table, config.batch_norm_momentum)
+    if config.decoder_filters:
+        x = _deconvolve(x, config, image_shape, num_outputs, table)
+    else:
+        options = table.options("image", activation="linear", batch_norm=False)
+        height, width, _ = image_shape
+        x = layers.Dense(
+            height * width * num_outputs,
+            kernel_initializer=options.make_initializer(),
+            name="image",
+        )(x)
+        x = keras.layers.Reshape((height, width, num_outputs), name="reshape")(x)
+    table.check_all_used()
+    if config.output_activation != "linear":
+        x = keras.layers.Activation(
+            config.output_activation, name=config.output_activation
+        )(x)
+    return keras.Model(inputs, x, name="decoder")
+
+
+def check_image_size(
+    image_shape: Sequence[int], base_size: int, num_halvings: int, part: str
+) -> None:
+    """Checks that halving an image so many times ends at the base size.
+
+    Raises:
+        ValueError: If it does not; the text says which sizes and blocks do.
+    """
+    height, width, _ = image_shape
+    if height == width == base_size * 2**num_halvings:
+        return
+    sizes = ", ".join(str(base_size * 2**blocks) for blocks in range(1, 8))
+    fitting = base_size * 2**num_halvings
+    raise ValueError(
+        f"images of {height} x {width} do not fit --config.{part}_filters, whose "
+        f"{num_halvings} blocks take {fitting} x {fitting}: n blocks take "
+        f"{base_size} * 2^n, that is {sizes} for 1 to 7; prepare the dataset with "
+        f"another --image_size, or change --config.{part}_filters or "
+        f"--config.base_size={base_size}"
+    )
+
+
+def _dense_layers(
+    x: keras.KerasTensor, units: Sequence[int], table: LayerTable, momentum: float
+) -> keras.KerasTensor:
+    for layer, num_units in enumerate(units):
+        name = f"dense_{layer}"
+        options = table.options(name)
+        x = layers.Dense(
+            num_units,
+            use_bias=not options.batch_norm,
+            kernel_initializer=options.make_initializer(),
+            name=name,
+        )(x)
+        x = _activate(x, options, momentum, name)
+    return x
+
+
+def _deconvolve(
+    x: keras.KerasTensor,
+    config: ConfigDict,
+    image_shape: Sequence[int],
+    num_outputs: int,
+    table: LayerTable,
+) -> keras.KerasTensor:
+    """Grows `[b, features]` to the image, by a factor of 2 from each block on."""
+    if config.last_stride not in (1, 2):
+        raise ValueError(f"--config.last_stride={config.last_stride} must be 1 or 2")
+    first, *others = tuple(config.decoder_filters)
+    num_doublings = len(others) + config.last_stride - 1
+    check_image_size(image_shape, config.base_size, num_doublings, "decoder")
+    x = keras.layers.Reshape((1, 1, x.shape[-1]), name="pixel")(x)
+    blocks = [(first, 1, "valid"), *((channels, 2, "same") for channels in others)]
+    for block, (channels, stride, padding) in enumerate(blocks):
+        name = f"deconv_{block}"
+        options = table.options(
+            name, **({} if block else {"kernel_size": config.base_size})
+        )
+        x = layers.Conv2DTranspose(
+            channels,
+            options.kernel_size,
+            stride,
+            padding,
+            use_bias=not options.batch_norm,
+            kernel_initializer=options.make_initializer(),
+            name=name,
+        )(x)
+        x = _activate(x, options, config.batch_norm_momentum, name)
+    options = table.options("image", activation="linear", batch_norm=False)
+    return layers.Conv2DTranspose(
+        num_outputs,
+        options.kernel_size,
+        config.last_stride,
+        "same",
+        kernel_initializer=options.make_initializer(),
+        name="image",
+    )(x)
+
+
+def _activate(
+    x: keras.KerasTensor, options: LayerOptions, momentum: float, name: str
+) -> keras.KerasTensor:
+    if options.batch_norm:
+        x = layers.BatchNormalization(momentum=momentum, name=f"{name}_norm")(x)
+    if options.activation == "linear":
+        return x
+    return keras.layers.Activation(
+        options.activation, name=f"{name}_{options.activation}"
+    )(x)
+
+
+def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(
+            f"--config.{name}={value!r} must be one of {', '.join(allowed)}"
+        )

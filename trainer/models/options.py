@@ -1,0 +1,130 @@
+"""What a layer is made with: defaults for all, and what single layers change."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from ml_collections import ConfigDict
+
+ACTIVATIONS = ("relu", "tanh", "linear", "leaky_relu", "elu", "softplus", "sigmoid")
+
+# By name, as `kernel_initializer`.
+INITIALIZERS: Mapping[str, Mapping[str, Any]] = {
+    "glorot_uniform": {"class_name": "GlorotUniform", "config": {}},
+    "he_normal": {"class_name": "HeNormal", "config": {}},
+    # A normal of standard deviation 2 / sqrt(fan_in).
+    "normal_2_over_sqrt_fan_in": {
+        "class_name": "VarianceScaling",
+        "config": {"scale": 4.0, "distribution": "untruncated_normal"},
+    },
+    "truncated_normal_0.1": {
+        "class_name": "TruncatedNormal",
+        "config": {"stddev": 0.1},
+    },
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerOptions:
+    """How one hidden layer is made.
+
+    Attributes:
+        activation: One of `ACTIVATIONS`.
+        batch_norm: Whether batch norm comes before the activation; it takes the place
+            of a bias.
+        kernel_initializer: One of `INITIALIZERS`.
+        kernel_size: Side in pixels of a convolution's kernel.
+    """
+
+    activation: str
+    batch_norm: bool
+    kernel_initializer: str
+    kernel_size: int
+
+    def __post_init__(self) -> None:
+        """Checks each value against what is allowed."""
+        for field, allowed in (
+            ("activation", ACTIVATIONS),
+            ("kernel_initializer", tuple(INITIALIZERS)),
+        ):
+            if getattr(self, field) not in allowed:
+                raise ValueError(
+                    f"a layer's {field} is {getattr(self, field)!r}, and must be one "
+                    f"of {', '.join(allowed)}: change --config.layer_defaults.{field} "
+                    "or --config.layer_overrides"
+                )
+        if self.kernel_size < 1:
+            raise ValueError(
+                f"a layer's kernel_size is {self.kernel_size}, and must be at least 1: "
+                "change --config.layer_defaults.kernel_size or --config.layer_overrides"
+            )
+
+    def make_initializer(self) -> keras.initializers.Initializer:
+        """Returns a new initializer, which draws from Keras's global seed."""
+        return keras.initializers.get(dict(INITIALIZERS[self.kernel_initializer]))
+
+
+class LayerTable:
+    """The options of every layer of a model part, by the layer's name."""
+
+    def __init__(self, config: ConfigDict, part: str) -> None:
+        """Reads `layer_defaults`, and the `layer_overrides` whose name begins so.
+
+        Args:
+            config: Settings. An override is named `part/layer`, as in
+                `{"encoder/dense_0": {"activation": "tanh"}}`.
+            part: `encoder` or `decoder`.
+        """
+        self._part = part
+        self._defaults = config.layer_defaults.to_dict()
+        overrides = config.layer_overrides.to_dict()
+        self._overrides = {
+            name.removeprefix(f"{part}/"): changes
+            for name, changes in overrides.items()
+            if name.startswith(f"{part}/")
+        }
+        strays = [name for name in overrides if not name.startswith(PARTS)]
+        if strays:
+            raise ValueError(
+                f"--config.layer_overrides names {strays[0]!r}: a name begins with "
+                f"{' or '.join(PARTS)}"
+            )
+        self._known: list[str] = []
+
+    def options(self, layer: str, **own_defaults: Any) -> LayerOptions:
+        """Returns the options of a layer.
+
+        Args:
+            layer: Its name.
+            **own_defaults: Where this layer's defaults are not those of all.
+
+        Raises:
+            ValueError: If an override has an unknown option, or a value is wrong.
+        """
+        self._known.append(layer)
+        changes = self._overrides.get(layer, {})
+        names = {field.name for field in dataclasses.fields(LayerOptions)}
+        unknown = sorted({*changes, *self._defaults} - names)
+        if unknown:
+            raise ValueError(
+                f"--config.layer_overrides or layer_defaults has the option "
+                f"{unknown[0]!r}: a layer has {', '.join(sorted(names))}"
+            )
+        return LayerOptions(**{**self._defaults, **own_defaults, **changes})
+
+    def check_all_used(self) -> None:
+        """Checks that every override names a layer that was made.
+
+        Raises:
+            ValueError: If one does not; the text names the layers there are.
+        """
+        strays = sorted(self._overrides.keys() - set(self._known))
+        if strays:
+            raise ValueError(
+                f"--config.layer_overrides names {self._part}/{strays[0]}: the layers "
+                f"of the {self._part} are {', '.join(self._known)}"
+            )
+
+
+PARTS = ("encoder/", "decoder/")

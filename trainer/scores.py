@@ -1,0 +1,152 @@
+"""What a model is worth on a whole split: likelihoods, pictures, latents.
+
+Means are over the examples of the split. Nats are of a whole image, and `elbo` is at
+beta = 1 whatever was minimised.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from trainer import losses, metrics, order
+from trainer.likelihoods import Bernoulli, LogisticMixture
+from trainer.models.vae import VAE, draw_posterior
+from trainer.trained import EncodedSplit, TrainedRun
+
+_DRAW_STREAM, _IMPORTANCE_STREAM = 13, 14
+_BATCH_SIZE = 100
+# Images that the decoder makes at once for the importance weights.
+_MAX_DECODED = 5_000
+
+
+def score_images(
+    run: TrainedRun, split: str, num_importance_samples: int = 0
+) -> dict[str, float]:
+    """Returns means over a split of what the likelihood and the pictures are worth.
+
+    Args:
+        run: Whose model is scored.
+        split: Of its dataset.
+        num_importance_samples: Draws for each example of the estimate of -log p(x);
+            0 for none. It is a lower bound of log p(x) on average, and tends to it.
+
+    Returns:
+        By name: `elbo`, `recon_nll`, `kl`; `nll_importance`, if asked for;
+        `bits_per_dim` of minus the ELBO, for a likelihood of which it is meaningful;
+        `mse_levels` (0-255 units), `psnr_db` and `ssim` of the decoded posterior mean.
+
+    Raises:
+        contract.DatasetError: If the split cannot be read.
+        ValueError: If the number of samples is negative.
+
+    Source:
+        Burda et al., "Importance Weighted Autoencoders", section 5 (the estimate).
+    """
+    if num_importance_samples < 0:
+        raise ValueError(
+            f"--num_importance_samples={num_importance_samples} must not be negative"
+        )
+    forward = tf.function(lambda images, seed: _forward(run.vae, images, seed))
+    weights = tf.function(
+        lambda images, seed, num: _log_weights(run.vae, images, seed, num),
+        reduce_retracing=True,
+    )
+    sums: dict[str, float] = {}
+    num_examples = 0
+    for index, batch in enumerate(run.batches(split, _BATCH_SIZE)):
+        images = batch["image"]
+        seed = order.fold(run.config.seed, _DRAW_STREAM, index)
+        values = {name: x.numpy() for name, x in forward(images, seed).items()}
+        reconstructions = values.pop("reconstruction")
+        values["mse_levels"] = metrics.mean_squared_error_levels(
+            images, reconstructions
+        )
+        values["psnr_db"] = metrics.psnr_db(images, reconstructions)
+        if min(images.shape[1:3]) >= metrics.SSIM_WINDOW_SIZE:
+            values["ssim"] = metrics.ssim(images, reconstructions)
+        if num_importance_samples:
+            values["nll_importance"] = -_log_marginal(
+                weights, images, num_importance_samples, (run.config.seed, index)
+            )
+        for name, per_example in values.items():
+            total = float(np.sum(per_example, dtype=np.float64))
+            sums[name] = sums.get(name, 0.0) + total
+        num_examples += len(images)
+    scores = {name: total / num_examples for name, total in sums.items()}
+    if not isinstance(run.vae.likelihood, Bernoulli):
+        scores["bits_per_dim"] = float(
+            metrics.bits_per_dim(
+                np.float64(-scores["elbo"]),
+                math.prod(run.manifest.image_shape),
+                is_discrete=isinstance(run.vae.likelihood, LogisticMixture),
+            )
+        )
+    return scores
+
+
+def score_latents(encoded: EncodedSplit) -> dict[str, Any]:
+    """Returns how the latents are used.
+
+    Returns:
+        `active_units`; `aggregate_kl` in nats; `kl_per_latent`, `[latent_dim]` nats.
+    """
+    mean, log_var = encoded.posterior_mean, encoded.posterior_log_var
+    kl_per_latent = losses.gaussian_kl_per_latent(mean, log_var).numpy().mean(axis=0)
+    return {
+        "active_units": metrics.active_units(mean),
+        "aggregate_kl": metrics.aggregate_kl(mean, log_var),
+        "kl_per_latent": kl_per_latent.tolist(),
+    }
+
+
+def _forward(vae: VAE, images: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+    mean, log_var = vae.encoder(images, training=False)
+    noise = tf.random.stateless_normal(tf.shape(mean), seed, alg="philox")
+    z = draw_posterior(mean, log_var, noise)
+    log_likelihood = vae.likelihood.log_likelihood(
+        images, vae.decoder(z, training=False)
+    )
+    kl = losses.gaussian_kl(mean, log_var)
+    return {
+        "elbo": log_likelihood - kl,
+        "recon_nll": -log_likelihood,
+        "kl": kl,
+        "reconstruction": vae.mean_image(mean),
+    }
+
+
+def _log_weights(
+    vae: VAE, images: tf.Tensor, seed: tf.Tensor, num: tf.Tensor
+) -> tf.Tensor:
+    """Returns log p(x, z) - log q(z|x) of `num` draws of each example, `[b, num]`."""
+    mean, log_var = vae.encoder(images, training=False)
+    repeated = [tf.repeat(tensor, num, axis=0) for tensor in (mean, log_var)]
+    noise = tf.random.stateless_normal(tf.shape(repeated[0]), seed, alg="philox")
+    z = draw_posterior(*repeated, noise)
+    log_likelihood = vae.likelihood.log_likelihood(
+        tf.repeat(images, num, axis=0), vae.decoder(z, training=False)
+    )
+    log_weights = (
+        log_likelihood
+        + losses.normal_log_density(z, 0.0, 0.0)
+        - losses.normal_log_density(z, *repeated)
+    )
+    return tf.reshape(log_weights, [-1, num])
+
+
+def _log_marginal(
+    log_weights: Any, images: np.ndarray, num_samples: int, seed: tuple[int, int]
+) -> np.ndarray:
+    """Returns the estimate of log p(x), `[b]`, from draws made in chunks."""
+    chunk = max(1, _MAX_DECODED // len(images))
+    parts = [
+        log_weights(
+            images,
+            order.fold(*seed, _IMPORTANCE_STREAM, start),
+            tf.constant(min(chunk, num_samples - start)),
+        ).numpy()
+        for start in range(0, num_samples, chunk)
+    ]
+    return metrics.log_mean_exp(np.concatenate(parts, axis=1), axis=1)

@@ -1,0 +1,149 @@
+"""A trained run, loaded to be used: its model, its settings and its data."""
+
+import dataclasses
+import io
+import json
+import pathlib
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import tensorflow as tf
+from ml_collections import ConfigDict
+
+from pipeline import contract
+from trainer import corruption, input_pipeline, order, state, workdir
+from trainer.models.vae import VAE
+
+_BINARIZE_STREAM = 12
+_BATCH_SIZE = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedRun:
+    """A run's newest checkpoint and what it was trained on.
+
+    Attributes:
+        config: Resolved settings.
+        manifest: Of the dataset.
+        dataset_dir: Where it is.
+        vae: The averaged model, which is evaluated and pictured.
+        step: Updates made.
+    """
+
+    config: ConfigDict
+    manifest: contract.Manifest
+    dataset_dir: str
+    vae: VAE
+    step: int
+
+    def batches(self, split: str, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+        """Yields a whole split, once, in the order on disk.
+
+        Args:
+            split: Name of a split, or of several, joined by a plus.
+            batch_size: Of all batches but the last.
+
+        Yields:
+            `image` `[b, h, w, c]`, as the model is to reconstruct it (binarised where
+            the settings say so, the same in each call); `key` `[b]`; other features.
+
+        Raises:
+            contract.DatasetError: If the split cannot be read.
+        """
+        batches = input_pipeline.examples(
+            self.manifest, self.dataset_dir, split, batch_size
+        )
+        for index, batch in enumerate(batches):
+            arrays = {name: tensor.numpy() for name, tensor in batch.items()}
+            yield {**arrays, "image": self.targets(batch["image"], index)}
+
+    def targets(self, images: tf.Tensor, index: int = 0) -> np.ndarray:
+        """Returns what is to be reconstructed of a batch, `[b, h, w, c]`."""
+        uniform = tf.random.stateless_uniform(
+            tf.shape(images),
+            order.fold(self.config.seed, _BINARIZE_STREAM, index),
+            alg="philox",
+        )
+        return corruption.binarize(images, self.config.binarize, uniform).numpy()
+
+
+def load(run_dir: pathlib.Path, dataset_dir: str | None = None) -> TrainedRun:
+    """Returns the run in a workdir.
+
+    Args:
+        run_dir: The workdir.
+        dataset_dir: Where the dataset is now; by default where it was in training.
+
+    Raises:
+        ValueError: If there is no run, the dataset is another one or cannot be read
+            (`contract.DatasetError`), or no checkpoint can be used
+            (`checkpoints.CheckpointError`).
+    """
+    try:
+        config = ConfigDict(json.loads((run_dir / "config.json").read_text()))
+        dataset = json.loads((run_dir / "dataset.json").read_text())
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"--workdir={run_dir} holds no run ({pathlib.Path(error.filename).name} is "
+            "missing): give the --workdir of a trainer.train"
+        ) from error
+    dataset_dir = dataset_dir or dataset["path"]
+    manifest = contract.load_manifest(dataset_dir)
+    if manifest.digest != dataset["digest"]:
+        raise ValueError(
+            f"{run_dir} was trained on the dataset of digest {dataset['digest']}, and "
+            f"{dataset_dir} has {manifest.digest}: give its --dataset"
+        )
+    vae, step = state.load_averaged_vae(
+        config, manifest.image_shape, run_dir / "checkpoints"
+    )
+    return TrainedRun(config, manifest, dataset_dir, vae, step)
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedSplit:
+    """The posteriors of a split.
+
+    Attributes:
+        keys: `[n]` strings.
+        posterior_mean: `[n, latent_dim]`.
+        posterior_log_var: `[n, latent_dim]`.
+        features: Labels, attributes and the like, `[n, ...]` by name.
+    """
+
+    keys: np.ndarray
+    posterior_mean: np.ndarray
+    posterior_log_var: np.ndarray
+    features: dict[str, np.ndarray]
+
+
+def encode_split(run: TrainedRun, split: str) -> EncodedSplit:
+    """Returns the posteriors of a split, in the order on disk.
+
+    Raises:
+        contract.DatasetError: If the split cannot be read.
+    """
+    encode = tf.function(lambda images: run.vae.encoder(images, training=False))
+    means, log_vars, others = [], [], []
+    for batch in run.batches(split, _BATCH_SIZE):
+        mean, log_var = encode(batch.pop("image"))
+        means.append(mean.numpy())
+        log_vars.append(log_var.numpy())
+        others.append(batch)
+    features = {
+        name: np.concatenate([batch[name] for batch in others]) for name in others[0]
+    }
+    features.pop("record_id")
+    return EncodedSplit(
+        keys=np.char.decode(features.pop("key").astype(bytes)),
+        posterior_mean=np.concatenate(means),
+        posterior_log_var=np.concatenate(log_vars),
+        features=features,
+    )
+
+
+def save_npz(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays by name, whole or not at all, and without pickles."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    workdir.write_atomically(path, buffer.getvalue())
