@@ -117,7 +117,7 @@ def prepare(
             return manifest
         # A dataset without its manifest is seen as unfinished, and it is from here.
         _unlink(os.path.join(output, contract.MANIFEST_NAME))
-        progress.check_disk(output, plans, settings)
+        progress.check_disk(output, plans, publication.features["image"])
         _run(publication, plans, listing, num_workers, beam_args)
         return contract.load_manifest(output)
 

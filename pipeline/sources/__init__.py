@@ -19,7 +19,7 @@ SOURCES: Mapping[str, str] = {"celeba": "pipeline.sources.celeba"}
 
 
 class Reader(Protocol):
-    """Reads the bytes of one image; pickled to the workers, opened there."""
+    """Reads one image, a file or its pixels; pickled to the workers, opened there."""
 
     def prefetch(self, locations: np.ndarray) -> None:
         """Announces which images are read next, so that no read waits for the disk.
@@ -29,12 +29,15 @@ class Reader(Protocol):
         """
         ...
 
-    def read(self, key: str, location: np.ndarray) -> bytes:
-        """Returns the content of an image's file.
+    def read(self, key: str, location: np.ndarray) -> bytes | np.ndarray:
+        """Returns the content of an image's file, or its pixels if there is no file.
 
         Args:
             key: The image.
             location: `[k]` int64, its row of `SplitListing.locations`.
+
+        Returns:
+            The bytes of the file, or `[height, width, channels]` uint8.
 
         Raises:
             RejectedImageError: If the image is missing or damaged.
@@ -70,6 +73,7 @@ class Listing:
         fingerprint: Hex sha256 of the content that was listed: keys, sizes, labels;
             no path and no time.
         reader: Reads one image.
+        num_channels: Of every image.
     """
 
     name: str
@@ -77,6 +81,7 @@ class Listing:
     features: Mapping[str, contract.Feature]
     fingerprint: str
     reader: Reader
+    num_channels: int = 3
 
 
 def list_images(source: str, input_dir: str) -> Listing:

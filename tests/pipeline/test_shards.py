@@ -73,6 +73,16 @@ def test_a_record_is_the_librarys_own_serialization():
         assert records.encode_record("ключ", image, labels) == expected
 
 
+def test_a_scalar_label_is_one_value(job):
+    proto = pytest.importorskip("tensorflow_datasets.proto").tf_example_pb2
+    labels = np.arange(len(job.plan.keys)) + 250
+    job.plan = dataclasses.replace(job.plan, features={"label": labels})
+    job.make()
+    for label, framed in zip(labels, records.read_frames(job.path), strict=True):
+        feature = proto.Example.FromString(framed[12:-4]).features.feature
+        assert feature["label"].int64_list.value[:] == [label]
+
+
 def test_tensorflow_reads_the_frames(job):
     tf = pytest.importorskip("tensorflow")
     job.make()
