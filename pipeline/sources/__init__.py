@@ -14,8 +14,24 @@ import numpy as np
 
 from pipeline import contract
 
-# By the value of --source; imported when asked for.
-SOURCES: Mapping[str, str] = {"celeba": "pipeline.sources.celeba"}
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What --source names.
+
+    Attributes:
+        module: Imported when it is asked for.
+        image_size: What --image_size is unless it is given, in pixels.
+    """
+
+    module: str
+    image_size: int
+
+
+# By the value of --source.
+SOURCES: Mapping[str, Source] = {
+    "celeba": Source("pipeline.sources.celeba", image_size=128),
+}
 
 
 class Reader(Protocol):
@@ -91,8 +107,17 @@ def list_images(source: str, input_dir: str) -> Listing:
         DatasetError: If there is no such source, or its files are not as they should
             be.
     """
+    return importlib.import_module(find(source).module).list_images(input_dir)
+
+
+def find(source: str) -> Source:
+    """Returns the source of a name.
+
+    Raises:
+        DatasetError: If there is none.
+    """
     if source not in SOURCES:
         raise contract.DatasetError(
             f"--source={source} must be one of {', '.join(SOURCES)}"
         )
-    return importlib.import_module(SOURCES[source]).list_images(input_dir)
+    return SOURCES[source]
