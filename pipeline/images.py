@@ -123,10 +123,18 @@ def decode(data: bytes) -> np.ndarray:
     return decode_with_pillow(data)
 
 
-def decode_with_pillow(data: bytes) -> np.ndarray:
-    """Returns the pixels of an RGB image as Pillow decodes them; see `decode`.
+def decode_with_pillow(data: bytes, mode: str = "RGB") -> np.ndarray:
+    """Returns the pixels of an image as Pillow decodes them; see `decode`.
 
     Size and mode are checked from the header, before any pixel is decoded.
+
+    Args:
+        data: The content of an image file.
+        mode: Pillow's name of the mode that the image must have.
+
+    Returns:
+        `[height, width, 3]` uint8, or for the mode `L`, of one channel,
+        `[height, width]`.
 
     Raises:
         RejectedImageError: As `decode`.
@@ -135,8 +143,8 @@ def decode_with_pillow(data: bytes) -> np.ndarray:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         if image.width * image.height > MAX_PIXELS:
             raise RejectedImageError("oversized", f"{image.width}x{image.height}")
-        if image.mode != "RGB":
-            raise RejectedImageError("mode", f"{image.mode} instead of RGB")
+        if image.mode != mode:
+            raise RejectedImageError("mode", f"{image.mode} instead of {mode}")
         return np.asarray(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise RejectedImageError("oversized", str(error)) from error

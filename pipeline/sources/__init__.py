@@ -31,6 +31,7 @@ class Source:
 # By the value of --source.
 SOURCES: Mapping[str, Source] = {
     "celeba": Source("pipeline.sources.celeba", image_size=128),
+    "mnist": Source("pipeline.sources.mnist", image_size=28),
 }
 
 
@@ -86,8 +87,8 @@ class Listing:
         name: Dataset name.
         splits: By split name.
         features: What each of `SplitListing.features` is.
-        fingerprint: Hex sha256 of the content that was listed: keys, sizes, labels;
-            no path and no time.
+        fingerprint: Hex sha256 of the content that was listed: keys, sizes, labels,
+            or pixels; no path and no time.
         reader: Reads one image.
         num_channels: Of every image.
     """
