@@ -50,9 +50,9 @@ def tile(source_dir: str, output_dir: str, num_images: int) -> None:
     """
     listing = sources.list_images("celeba", source_dir)
     data = [
-        listing.reader.read(key, location)
+        content
         for split in listing.splits.values()
-        for key, location in zip(split.keys, split.locations, strict=True)
+        for content in _files(listing, split)
     ]
     root = pathlib.Path(output_dir)
     root.mkdir(parents=True)
@@ -148,13 +148,7 @@ def _decode_alone(
     decode: Callable[[bytes], Image.Image], input_dir: str, image_size: int
 ) -> float:
     listing = sources.list_images("celeba", input_dir)
-    train = listing.splits["train"]
-    data = [
-        listing.reader.read(key, location)
-        for key, location in zip(
-            train.keys[:_LIMIT_IMAGES], train.locations, strict=False
-        )
-    ]
+    data = _files(listing, listing.splits["train"], _LIMIT_IMAGES)
     assert _barrier is not None
     _barrier.wait()
     start_seconds = time.monotonic()
@@ -169,6 +163,20 @@ def _decode_alone(
     rate = num_images / seconds
     _barrier.wait()
     return rate
+
+
+def _files(
+    listing: sources.Listing, split: sources.SplitListing, num_images: int | None = None
+) -> list[bytes]:
+    """Returns the contents of the first image files of a split."""
+    files = []
+    for key, location in zip(
+        split.keys[:num_images], split.locations[:num_images], strict=True
+    ):
+        content = listing.reader.read(key, location)
+        assert isinstance(content, bytes)
+        files.append(content)
+    return files
 
 
 def _tree_bytes(root: int) -> int:

@@ -94,7 +94,7 @@ class Manifest:
     Attributes:
         name: Dataset name, the first part of every shard's file name.
         settings: Every preprocessing setting, by flag name.
-        source_fingerprint: Hex sha256 of the keys, sizes and label files read.
+        source_fingerprint: Hex sha256 of what the source listed, by its content.
         features: By name; `key` (string scalar) and `image` always.
         splits: By split name, in the order of `SPLITS`.
         versions: Of the libraries that wrote it. Not part of the digest.

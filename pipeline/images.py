@@ -1,4 +1,4 @@
-"""From the bytes of an image file to a square image in [-1, 1].
+"""From an image file, or its pixels, to a square image in [-1, 1].
 
 The order is scale, centre crop, resize. Pillow's filters work on 8-bit pixels, which
 commutes with the scaling up to the rounding of a pixel, so the scaling comes last
@@ -64,17 +64,17 @@ class RejectedImageError(Exception):
 
 
 def preprocess(
-    data: bytes,
+    image: bytes | np.ndarray,
     *,
     image_size: int,
     image_dtype: str,
     resize: str,
     crop_size: int,
 ) -> np.ndarray:
-    """Returns the image of a file as it is stored in a record.
+    """Returns an image as it is stored in a record.
 
     Args:
-        data: The content of an image file.
+        image: The content of an RGB image file, or `[height, width, channels]` uint8.
         image_size: Height and width of the result in pixels.
         image_dtype: Storage type, one of `contract.IMAGE_DTYPES`.
         resize: One of `resizing.RESIZES`.
@@ -82,13 +82,14 @@ def preprocess(
             resize; 0 for the short side of the image.
 
     Returns:
-        `[image_size, image_size, 3]`: in [-1, 1], or for uint8 in 0..255 with the
-        scale and offset of `contract.IMAGE_DTYPES`.
+        `[image_size, image_size, channels]`: in [-1, 1], or for uint8 in 0..255 with
+        the scale and offset of `contract.IMAGE_DTYPES`.
 
     Raises:
         RejectedImageError: If the image cannot be used.
     """
-    square = centre_crop(decode(data), crop_size)
+    pixels = decode(image) if isinstance(image, bytes) else image
+    square = centre_crop(pixels, crop_size)
     if resize == resizing.LEGACY_BILINEAR:
         scaled = resizing.resize_legacy_bilinear(_SCALED["float32"][square], image_size)
         if image_dtype != "uint8":
@@ -122,10 +123,18 @@ def decode(data: bytes) -> np.ndarray:
     return decode_with_pillow(data)
 
 
-def decode_with_pillow(data: bytes) -> np.ndarray:
-    """Returns the pixels of an RGB image as Pillow decodes them; see `decode`.
+def decode_with_pillow(data: bytes, mode: str = "RGB") -> np.ndarray:
+    """Returns the pixels of an image as Pillow decodes them; see `decode`.
 
     Size and mode are checked from the header, before any pixel is decoded.
+
+    Args:
+        data: The content of an image file.
+        mode: Pillow's name of the mode that the image must have.
+
+    Returns:
+        `[height, width, 3]` uint8, or for the mode `L`, of one channel,
+        `[height, width]`.
 
     Raises:
         RejectedImageError: As `decode`.
@@ -134,8 +143,8 @@ def decode_with_pillow(data: bytes) -> np.ndarray:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         if image.width * image.height > MAX_PIXELS:
             raise RejectedImageError("oversized", f"{image.width}x{image.height}")
-        if image.mode != "RGB":
-            raise RejectedImageError("mode", f"{image.mode} instead of RGB")
+        if image.mode != mode:
+            raise RejectedImageError("mode", f"{image.mode} instead of {mode}")
         return np.asarray(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise RejectedImageError("oversized", str(error)) from error

@@ -35,13 +35,17 @@ EXIT_INTERRUPTED = 130
 
 _DEFAULTS = plan.Settings()
 
-_INPUT = flags.DEFINE_string("input", None, "Directory of the source's files.")
+_INPUT = flags.DEFINE_string("input", None, "The source's directory or file.")
 _OUTPUT = flags.DEFINE_string("output", None, "Dataset directory to make.")
 _SOURCE = flags.DEFINE_string(
     "source", _DEFAULTS.source, f"What --input is: {', '.join(sources.SOURCES)}."
 )
 _IMAGE_SIZE = flags.DEFINE_integer(
-    "image_size", _DEFAULTS.image_size, "Side of the square images in pixels."
+    "image_size",
+    None,
+    "Side of the square images in pixels; unless given, "
+    + ", ".join(f"{found.image_size} for {n}" for n, found in sources.SOURCES.items())
+    + ".",
 )
 _IMAGE_DTYPE = flags.DEFINE_string(
     "image_dtype",
@@ -117,7 +121,7 @@ def prepare(
             return manifest
         # A dataset without its manifest is seen as unfinished, and it is from here.
         _unlink(os.path.join(output, contract.MANIFEST_NAME))
-        progress.check_disk(output, plans, settings)
+        progress.check_disk(output, plans, publication.features["image"])
         _run(publication, plans, listing, num_workers, beam_args)
         return contract.load_manifest(output)
 
@@ -233,10 +237,13 @@ def main(argv: list[str]) -> None:
         # Dataflow has a flag of this name.
         beam_args.append(f"--num_workers={_NUM_WORKERS.value}")
     try:
+        image_size = _IMAGE_SIZE.value
+        if image_size is None:
+            image_size = sources.find(_SOURCE.value).image_size
         manifest = prepare(
             plan.Settings(
                 source=_SOURCE.value,
-                image_size=_IMAGE_SIZE.value,
+                image_size=image_size,
                 image_dtype=_IMAGE_DTYPE.value,
                 shard_size=_SHARD_SIZE.value,
                 seed=_SEED.value,

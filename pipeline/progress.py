@@ -8,6 +8,7 @@ OUT/.progress/<shard>.json     a finished shard
 import contextlib
 import fcntl
 import json
+import math
 import pathlib
 import re
 import shutil
@@ -17,6 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import tqdm
 from absl import logging
 
@@ -32,7 +34,6 @@ _SHARD_NAME = re.compile(
 )
 # Of a record beside its image: the key, names, labels, framing.
 _RECORD_OVERHEAD_BYTES = 512
-_BYTES_PER_PIXEL = {"uint8": 3, "float16": 6, "float32": 12}
 _LOG_SECONDS = 10.0
 _BAR_SECONDS = 0.5
 
@@ -102,8 +103,15 @@ def remove_leftovers(output: str, plans: Sequence[ShardPlan]) -> None:
             path.unlink()
 
 
-def check_disk(output: str, plans: Sequence[ShardPlan], settings: Settings) -> None:
+def check_disk(
+    output: str, plans: Sequence[ShardPlan], image: contract.Feature
+) -> None:
     """Checks that the shards that are yet to be written fit on the disk.
+
+    Args:
+        output: Dataset directory.
+        plans: Of every shard.
+        image: The feature of that name.
 
     Raises:
         DatasetError: If not.
@@ -111,7 +119,7 @@ def check_disk(output: str, plans: Sequence[ShardPlan], settings: Settings) -> N
     num_images = sum(
         len(plan.keys) for plan in plans if shards.find_kept(plan, output) is None
     )
-    image_bytes = settings.image_size**2 * _BYTES_PER_PIXEL[settings.image_dtype]
+    image_bytes = math.prod(image.shape) * np.dtype(image.dtype).itemsize
     needed = num_images * (image_bytes + _RECORD_OVERHEAD_BYTES)
     free = shutil.disk_usage(output).free
     if needed > free:

@@ -79,7 +79,9 @@ def plan_publication(
         source_fingerprint=listing.fingerprint,
         features={
             "key": contract.Feature(dtype="string"),
-            "image": contract.Feature(settings.image_dtype, (side, side, 3)),
+            "image": contract.Feature(
+                settings.image_dtype, (side, side, listing.num_channels)
+            ),
             **listing.features,
         },
         shard_names=names,

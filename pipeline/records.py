@@ -6,14 +6,18 @@ wire format is written here. A test holds it to the library's own bytes.
 """
 
 import functools
+import pathlib
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import google_crc32c
 import numpy as np
 
+from pipeline import contract
+
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
+_HEAD = struct.Struct("<QI")
 # Tags of the length-delimited fields number 1 and 2.
 _FIELD_1, _FIELD_2 = b"\x0a", b"\x12"
 # Tags of a feature's two kinds of value.
@@ -60,6 +64,32 @@ def frame(record: bytes) -> tuple[bytes, bytes, bytes]:
     length = _LENGTH.pack(len(record))
     head = length + _CRC.pack(masked(google_crc32c.value(length)))
     return head, record, _CRC.pack(masked(google_crc32c.value(record)))
+
+
+def read_frames(path: pathlib.Path) -> Iterator[bytes]:
+    """Yields each record of a TFRecord file, with its header and footer.
+
+    Raises:
+        DatasetError: If a length or a checksum is wrong, or the file ends early.
+    """
+    remaining = path.stat().st_size
+    with path.open("rb") as file:
+        number = 0
+        while head := file.read(_HEAD.size):
+            if len(head) < _HEAD.size:
+                raise contract.DatasetError(f"record {number} is cut off")
+            length, length_crc = _HEAD.unpack(head)
+            if masked(google_crc32c.value(head[:8])) != length_crc:
+                raise contract.DatasetError(f"record {number} has a damaged header")
+            if length + _HEAD.size + _CRC.size > remaining:
+                raise contract.DatasetError(f"record {number} is cut off")
+            body = file.read(length + _CRC.size)
+            data, crc = body[:length], _CRC.unpack(body[length:])[0]
+            if masked(google_crc32c.value(data)) != crc:
+                raise contract.DatasetError(f"record {number} has a wrong checksum")
+            remaining -= _HEAD.size + len(body)
+            number += 1
+            yield head + body
 
 
 def masked(crc: int) -> int:

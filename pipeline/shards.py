@@ -129,7 +129,11 @@ def encode_records(
         rejects: Receives the images that yield no record.
     """
     reader.prefetch(plan.locations)
-    features = {name: values.tolist() for name, values in plan.features.items()}
+    # A scalar is a list of one value.
+    features = {
+        name: values.reshape(len(plan.keys), -1).tolist()
+        for name, values in plan.features.items()
+    }
     for position, key in enumerate(plan.keys):
         try:
             image = images.preprocess(

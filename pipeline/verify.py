@@ -9,11 +9,8 @@ import concurrent.futures
 import hashlib
 import os
 import pathlib
-import struct
 import sys
-from collections.abc import Iterator
 
-import google_crc32c
 from absl import app, flags
 
 from pipeline import contract, records
@@ -21,9 +18,6 @@ from pipeline import contract, records
 EXIT_FAULTY = 3
 
 _DATASET = flags.DEFINE_string("dataset", None, "Dataset directory.")
-
-_HEAD = struct.Struct("<QI")
-_CRC = struct.Struct("<I")
 
 
 def find_faults(dataset_dir: str, manifest: contract.Manifest) -> list[str]:
@@ -52,7 +46,7 @@ def shard_fault(dataset_dir: str, info: contract.ShardInfo) -> str | None:
             return f"{info.name}: has {num_bytes} bytes instead of {info.num_bytes}"
         sha256 = hashlib.sha256()
         num_examples = 0
-        for framed in read_frames(path):
+        for framed in records.read_frames(path):
             sha256.update(framed)
             num_examples += 1
     except FileNotFoundError:
@@ -64,32 +58,6 @@ def shard_fault(dataset_dir: str, info: contract.ShardInfo) -> str | None:
     if sha256.hexdigest() != info.sha256:
         return f"{info.name}: sha256 {sha256.hexdigest()} instead of {info.sha256}"
     return None
-
-
-def read_frames(path: pathlib.Path) -> Iterator[bytes]:
-    """Yields each record of a TFRecord file, with its header and footer.
-
-    Raises:
-        DatasetError: If a length or a checksum is wrong, or the file ends early.
-    """
-    remaining = path.stat().st_size
-    with path.open("rb") as file:
-        number = 0
-        while head := file.read(_HEAD.size):
-            if len(head) < _HEAD.size:
-                raise contract.DatasetError(f"record {number} is cut off")
-            length, length_crc = _HEAD.unpack(head)
-            if records.masked(google_crc32c.value(head[:8])) != length_crc:
-                raise contract.DatasetError(f"record {number} has a damaged header")
-            if length + _HEAD.size + _CRC.size > remaining:
-                raise contract.DatasetError(f"record {number} is cut off")
-            body = file.read(length + _CRC.size)
-            data, crc = body[:length], _CRC.unpack(body[length:])[0]
-            if records.masked(google_crc32c.value(data)) != crc:
-                raise contract.DatasetError(f"record {number} has a wrong checksum")
-            remaining -= _HEAD.size + len(body)
-            number += 1
-            yield head + body
 
 
 def _stray_shards(dataset_dir: str, known: set[str]) -> list[str]:

@@ -14,12 +14,29 @@ import numpy as np
 
 from pipeline import contract
 
-# By the value of --source; imported when asked for.
-SOURCES: Mapping[str, str] = {"celeba": "pipeline.sources.celeba"}
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What --source names.
+
+    Attributes:
+        module: Imported when it is asked for.
+        image_size: What --image_size is unless it is given, in pixels.
+    """
+
+    module: str
+    image_size: int
+
+
+# By the value of --source.
+SOURCES: Mapping[str, Source] = {
+    "celeba": Source("pipeline.sources.celeba", image_size=128),
+    "mnist": Source("pipeline.sources.mnist", image_size=28),
+}
 
 
 class Reader(Protocol):
-    """Reads the bytes of one image; pickled to the workers, opened there."""
+    """Reads one image, a file or its pixels; pickled to the workers, opened there."""
 
     def prefetch(self, locations: np.ndarray) -> None:
         """Announces which images are read next, so that no read waits for the disk.
@@ -29,12 +46,15 @@ class Reader(Protocol):
         """
         ...
 
-    def read(self, key: str, location: np.ndarray) -> bytes:
-        """Returns the content of an image's file.
+    def read(self, key: str, location: np.ndarray) -> bytes | np.ndarray:
+        """Returns the content of an image's file, or its pixels if there is no file.
 
         Args:
             key: The image.
             location: `[k]` int64, its row of `SplitListing.locations`.
+
+        Returns:
+            The bytes of the file, or `[height, width, channels]` uint8.
 
         Raises:
             RejectedImageError: If the image is missing or damaged.
@@ -67,9 +87,10 @@ class Listing:
         name: Dataset name.
         splits: By split name.
         features: What each of `SplitListing.features` is.
-        fingerprint: Hex sha256 of the content that was listed: keys, sizes, labels;
-            no path and no time.
+        fingerprint: Hex sha256 of the content that was listed: keys, sizes, labels,
+            or pixels; no path and no time.
         reader: Reads one image.
+        num_channels: Of every image.
     """
 
     name: str
@@ -77,6 +98,7 @@ class Listing:
     features: Mapping[str, contract.Feature]
     fingerprint: str
     reader: Reader
+    num_channels: int = 3
 
 
 def list_images(source: str, input_dir: str) -> Listing:
@@ -86,8 +108,17 @@ def list_images(source: str, input_dir: str) -> Listing:
         DatasetError: If there is no such source, or its files are not as they should
             be.
     """
+    return importlib.import_module(find(source).module).list_images(input_dir)
+
+
+def find(source: str) -> Source:
+    """Returns the source of a name.
+
+    Raises:
+        DatasetError: If there is none.
+    """
     if source not in SOURCES:
         raise contract.DatasetError(
             f"--source={source} must be one of {', '.join(SOURCES)}"
         )
-    return importlib.import_module(SOURCES[source]).list_images(input_dir)
+    return SOURCES[source]

@@ -214,6 +214,16 @@ def index_folder(path: pathlib.Path) -> ImageIndex:
     )
 
 
+def is_html(head: bytes) -> bool:
+    """Returns whether a file that begins with `head` is a web page.
+
+    Example:
+        >>> is_html(b"<!DOCTYPE html><title>Quota exceeded</title>"), is_html(b"PK")
+        (True, False)
+    """
+    return re.search(rb"<!doctype html|<html", head, re.IGNORECASE) is not None
+
+
 def _check_is_zip(path: pathlib.Path, official_bytes: int) -> None:
     try:
         with path.open("rb") as file:
@@ -221,7 +231,7 @@ def _check_is_zip(path: pathlib.Path, official_bytes: int) -> None:
         num_bytes = path.stat().st_size
     except OSError as error:
         raise contract.DatasetError(f"cannot read {path}: {error}") from error
-    if re.search(rb"<!doctype html|<html", head, re.IGNORECASE):
+    if is_html(head):
         raise contract.DatasetError(
             f"{path} is an HTML page of {num_bytes:,} B, not a zip: Google Drive sends "
             "one when its download quota is spent; download the file by hand in a "

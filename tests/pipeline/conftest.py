@@ -118,3 +118,12 @@ def real_celeba_dir() -> str:
     if not data or not os.path.isdir(os.path.join(data, "celeba_layout")):
         pytest.skip("needs VAELINE_TEST_DATA, a directory with celeba_layout/")
     return os.path.join(data, "celeba_layout")
+
+
+@pytest.fixture(scope="session")
+def real_mnist_dir() -> str:
+    """The four files of MNIST, gzipped."""
+    data = os.environ.get("VAELINE_TEST_DATA")
+    if not data or not os.path.isdir(os.path.join(data, "mnist")):
+        pytest.skip("needs VAELINE_TEST_DATA, a directory with mnist/")
+    return os.path.join(data, "mnist")

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from pipeline import contract, images, sources
+from pipeline import contract, images, plan, sources
 from pipeline.sources import labels
 
 
@@ -310,6 +310,10 @@ def test_labels_of_celebas_size_are_read_in_seconds(tmp_path):
         [int(v == " 1") for v in values[7]],
         [0] * 40,
     ]
+
+
+def test_the_images_have_128_pixels_unless_it_is_said_otherwise():
+    assert sources.find("celeba").image_size == plan.Settings().image_size == 128
 
 
 def test_an_unknown_source():

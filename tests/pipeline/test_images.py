@@ -52,6 +52,28 @@ def test_it_is_pillows_crop_and_resize_scaled(make_face, encode, dtype):
     )
 
 
+@pytest.mark.parametrize("resize", resizing.RESIZES)
+def test_pixels_are_taken_as_they_are(resize):
+    for num_channels in (1, 2, 3):
+        pixels = np.random.default_rng(0).integers(
+            0, 256, (16, 20, num_channels), dtype=np.uint8
+        )
+        stored = preprocess(pixels, resize=resize, image_dtype="uint8")
+        np.testing.assert_array_equal(stored, pixels[:, 2:18])
+        stored = preprocess(pixels, resize=resize)
+        np.testing.assert_allclose(stored, pixels[:, 2:18] / 127.5 - 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("resize", resizing.RESIZES)
+def test_each_channel_is_resized_alone(encode, resize):
+    pixels = np.random.default_rng(0).integers(0, 256, (21, 30, 3), dtype=np.uint8)
+    colour = preprocess(encode(pixels, "PNG"), resize=resize)
+    for channel in range(3):
+        grey = preprocess(pixels[..., channel : channel + 1], resize=resize)
+        assert grey.shape == (16, 16, 1)
+        np.testing.assert_array_equal(grey[..., 0], colour[..., channel])
+
+
 def test_every_pixel_survives_float16():
     stored = images._SCALED["float16"].astype(np.float64)
     np.testing.assert_array_equal(np.rint((stored + 1) * 127.5), np.arange(256))

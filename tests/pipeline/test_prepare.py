@@ -276,6 +276,17 @@ def test_a_disk_that_is_too_small_is_seen_before(input_dir, tmp_path, monkeypatc
         run(input_dir, tmp_path / "out")
 
 
+def test_the_disk_holds_the_bytes_of_every_channel(input_dir, tmp_path, monkeypatch):
+    usage = type("Usage", (), {"free": 30 * (8 * 8 * 2 + 512)})()
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+    plans = plan.shard_plans(sources.list_images("celeba", input_dir), SMALL)
+    grey = contract.Feature("float16", (8, 8, 1))
+    progress.check_disk(str(tmp_path), plans, grey)
+    colour = contract.Feature("float16", (8, 8, 3))
+    with pytest.raises(contract.DatasetError, match="GB free: free some space"):
+        progress.check_disk(str(tmp_path), plans, colour)
+
+
 def test_a_disk_that_fills_says_what_to_do(input_dir, tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(errno.ENOSPC, "No space left on device")

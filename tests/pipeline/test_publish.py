@@ -5,7 +5,7 @@ import pathlib
 import pytest
 from google.protobuf import json_format
 
-from pipeline import contract, plan, publish, shards
+from pipeline import contract, plan, publish, shards, sources
 
 
 def make_publication(output, **changes) -> publish.Publication:
@@ -77,6 +77,16 @@ def test_the_manifest_says_what_was_planned_and_found(tmp_path):
     assert manifest.splits["train"].rejected == {"mode": 4}
     assert [shard.sha256[0] for shard in manifest.splits["train"].shards] == ["0", "1"]
     assert {"pillow", "numpy", "apache-beam", "libjpeg"} <= set(manifest.versions)
+
+
+@pytest.mark.parametrize("num_channels", [1, 3])
+def test_the_image_has_the_listings_channels(tmp_path, num_channels):
+    listing = sources.Listing("d", {}, {}, "ab", None, num_channels)
+    publication = publish.plan_publication(
+        listing, [], plan.Settings(image_size=4), str(tmp_path), 0.0
+    )
+    image = contract.Feature("float16", (4, 4, num_channels))
+    assert publication.features["image"] == image
 
 
 def test_rejects_are_sorted_by_split_and_key(tmp_path):

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline import contract, plan, records, shards, sources, verify
+from pipeline import contract, plan, records, shards, sources
 
 
 @dataclasses.dataclass
@@ -45,7 +45,7 @@ def job(input_dir, tmp_path) -> Job:
 def test_a_shard_holds_what_was_planned(job, celeba):
     proto = pytest.importorskip("tensorflow_datasets.proto").tf_example_pb2
     result = job.make()
-    framed = list(verify.read_frames(job.path))
+    framed = list(records.read_frames(job.path))
     assert len(framed) == result.info.num_examples == len(job.plan.keys)
     assert job.path.stat().st_size == result.info.num_bytes
     assert shards.hash_file(job.path) == result.info.sha256
@@ -73,11 +73,21 @@ def test_a_record_is_the_librarys_own_serialization():
         assert records.encode_record("ключ", image, labels) == expected
 
 
+def test_a_scalar_label_is_one_value(job):
+    proto = pytest.importorskip("tensorflow_datasets.proto").tf_example_pb2
+    labels = np.arange(len(job.plan.keys)) + 250
+    job.plan = dataclasses.replace(job.plan, features={"label": labels})
+    job.make()
+    for label, framed in zip(labels, records.read_frames(job.path), strict=True):
+        feature = proto.Example.FromString(framed[12:-4]).features.feature
+        assert feature["label"].int64_list.value[:] == [label]
+
+
 def test_tensorflow_reads_the_frames(job):
     tf = pytest.importorskip("tensorflow")
     job.make()
     read = [record.numpy() for record in tf.data.TFRecordDataset(str(job.path))]
-    assert read == [framed[12:-4] for framed in verify.read_frames(job.path)]
+    assert read == [framed[12:-4] for framed in records.read_frames(job.path)]
 
 
 def test_a_big_endian_image_is_written_little_endian():

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from pipeline import contract, plan, prepare, verify
+from pipeline import contract, plan, prepare, records, verify
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_shard_in_the_place_of_another(dataset):
 
 def test_records_that_are_well_framed_and_too_few(dataset):
     path = first_shard(dataset)
-    frames = list(verify.read_frames(path))
+    frames = list(records.read_frames(path))
     path.write_bytes(b"".join(frames[:-1]))
     info = contract.load_manifest(dataset).splits["train"].shards[0]
     size = len(b"".join(frames[:-1]))

@@ -1,0 +1,102 @@
+"""Images that come as arrays: what every form of MNIST becomes."""
+
+import dataclasses
+
+import numpy as np
+
+from pipeline import contract
+
+IMAGE_SIDE = 28
+
+_SHAPES = ((IMAGE_SIDE, IMAGE_SIDE), (IMAGE_SIDE, IMAGE_SIDE, 1), (IMAGE_SIDE**2,))
+_MAX_LABEL = 255
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledImages:
+    """The images of a split, in the order of the source.
+
+    Attributes:
+        pixels: `[num_images, 28, 28, 1]` uint8.
+        labels: `[num_images]` int64, from 0 to 255.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray
+
+
+def labelled_images(
+    pixels: np.ndarray, labels: np.ndarray, pixels_name: str, labels_name: str
+) -> LabelledImages:
+    """Returns images and labels in one form, whatever they were read from.
+
+    Args:
+        pixels: `[num_images, 28, 28]`, `[num_images, 28, 28, 1]` or
+            `[num_images, 784]`: uint8, or floats in [0, 1].
+        labels: `[num_images]` integers from 0 to 255.
+        pixels_name: Where the pixels were read, for error messages.
+        labels_name: Where the labels were read, for error messages.
+
+    Raises:
+        DatasetError: If a shape, a type or a value is none of these, the numbers of
+            images and labels differ, or there are none.
+
+    Example:
+        >>> ones = labelled_images(np.ones([2, 784]), np.array([7, 9]), "x", "y")
+        >>> ones.pixels.shape, ones.pixels.max().item(), ones.labels.tolist()
+        ((2, 28, 28, 1), 255, [7, 9])
+    """
+    if pixels.shape[1:] not in _SHAPES:
+        raise contract.DatasetError(
+            f"{pixels_name} has the shape {list(pixels.shape)}: images must be "
+            "[n, 28, 28], [n, 28, 28, 1] or [n, 784]; give another --input"
+        )
+    if labels.ndim != 1:
+        raise contract.DatasetError(
+            f"{labels_name} has the shape {list(labels.shape)}: labels must be [n]; "
+            "give another --input"
+        )
+    if len(pixels) != len(labels):
+        raise contract.DatasetError(
+            f"{pixels_name} has {len(pixels)} images, and {labels_name} has "
+            f"{len(labels)} labels: they belong to different data sets; give another "
+            "--input"
+        )
+    if not len(pixels):
+        raise contract.DatasetError(f"{pixels_name} has no image: give another --input")
+    square = (len(pixels), IMAGE_SIDE, IMAGE_SIDE, 1)
+    return LabelledImages(
+        pixels=_as_uint8(pixels, pixels_name).reshape(square),
+        labels=_as_int64(labels, labels_name),
+    )
+
+
+def _as_uint8(pixels: np.ndarray, name: str) -> np.ndarray:
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype.kind != "f":
+        raise contract.DatasetError(
+            f"{name} is of type {pixels.dtype}: pixels must be uint8, or floats in "
+            "[0, 1]; give another --input"
+        )
+    # Not a number is not in the range either.
+    if not ((pixels >= 0) & (pixels <= 1)).all():
+        raise contract.DatasetError(
+            f"{name} has values from {pixels.min():g} to {pixels.max():g}: pixels must "
+            "be uint8, or floats in [0, 1]; give another --input"
+        )
+    return np.rint(pixels * 255).astype(np.uint8)
+
+
+def _as_int64(labels: np.ndarray, name: str) -> np.ndarray:
+    if labels.dtype.kind not in "iu":
+        raise contract.DatasetError(
+            f"{name} is of type {labels.dtype}: labels must be integers; give another "
+            "--input"
+        )
+    if labels.min() < 0 or labels.max() > _MAX_LABEL:
+        raise contract.DatasetError(
+            f"{name} has values from {labels.min()} to {labels.max()}: labels must be "
+            f"from 0 to {_MAX_LABEL}; give another --input"
+        )
+    return labels.astype(np.int64)

@@ -1,0 +1,89 @@
+"""MNIST as Keras distributes it: one npz of four arrays."""
+
+import io
+import pathlib
+import struct
+import zipfile
+import zlib
+
+import numpy as np
+
+from pipeline import contract
+from pipeline.sources import archives, arrays
+
+FILE_NAME = "mnist.npz"
+
+# What zipfile and NumPy raise on damaged or encrypted input.
+_READ_ERRORS = (
+    OSError,
+    EOFError,
+    KeyError,
+    ValueError,
+    RuntimeError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+_ARRAY_NAMES = {"train": ("x_train", "y_train"), "test": ("x_test", "y_test")}
+
+
+def load(path: pathlib.Path) -> dict[str, arrays.LabelledImages]:
+    """Returns the images of each split.
+
+    Args:
+        path: The npz.
+
+    Raises:
+        DatasetError: If it cannot be read, is no npz, or lacks an array, or one is not
+            what it should be.
+    """
+    _check_is_zip(path)
+    names = [name for pair in _ARRAY_NAMES.values() for name in pair]
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = [name.removesuffix(".npy") for name in archive.namelist()]
+            values = {
+                name: _parsed(archive.read(f"{name}.npy"))
+                for name in names
+                if name in found
+            }
+    except _READ_ERRORS as error:
+        raise contract.DatasetError(
+            f"cannot read {path}: {error}; download it again"
+        ) from error
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise contract.DatasetError(
+            f"{path} has the arrays {', '.join(found) or 'none'}, and lacks "
+            f"{', '.join(missing)}: give another --input"
+        )
+    return {
+        split: arrays.labelled_images(
+            values[images], values[labels], f"{images} of {path}", f"{labels} of {path}"
+        )
+        for split, (images, labels) in _ARRAY_NAMES.items()
+    }
+
+
+def _parsed(content: bytes) -> np.ndarray:
+    # Only when a member is read to its end is its checksum compared, and NumPy makes
+    # no sense of a damaged one.
+    return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+
+
+def _check_is_zip(path: pathlib.Path) -> None:
+    try:
+        with path.open("rb") as file:
+            head = file.read(1024)
+    except OSError as error:
+        raise contract.DatasetError(f"cannot read {path}: {error}") from error
+    if archives.is_html(head):
+        raise contract.DatasetError(
+            f"{path} is an HTML page, not an npz: download it again, by hand in a "
+            "browser"
+        )
+    if not head.startswith(b"PK"):
+        raise contract.DatasetError(
+            f"{path} begins with {head[:4]!r}, and is neither an npz nor named like an "
+            "idx file: give another --input"
+        )
