@@ -63,8 +63,11 @@ def evaluate(
     }
     train_split = run.config.train_split
     if scores.probed_features(encoded) and train_split != split:
+        attributes = run.manifest.features.get("attributes")
         found["probe"] = scores.score_probes(
-            trained.encode_split(run, train_split), encoded, run.manifest
+            trained.encode_split(run, train_split),
+            encoded,
+            attributes.names if attributes else (),
         )
     if factors_path is not None:
         found["disentanglement"] = scores.score_factors(encoded, factors_path)

@@ -5,7 +5,8 @@
 Modes:
     reconstruct   examples of --split beside their reconstructions
     posterior     draws of p(x|z) for draws of q(z|x) of examples, and probabilities
-    sample        draws of p(x|z) for draws of the prior, and probabilities
+    sample        draws of p(x|z) for draws of the prior, and probabilities; with
+                  --prior=mixture of a Gaussian mixture fitted to training latents
     decode        the same for --latents=FILE, a .npy or a JSON list of lists
     transform     an npz of the posterior means of a whole split
     interpolate   between two examples, --path=linear or spherical
@@ -24,7 +25,7 @@ import numpy as np
 from absl import app, flags, logging
 
 from trainer import browser, exact, generation, grids, pictures, trained
-from trainer.latents import neighbours
+from trainer.latents import mixture, neighbours
 
 _MODES = (
     "reconstruct",
@@ -54,6 +55,12 @@ _WHERE = flags.DEFINE_string(
 )
 _NUM = flags.DEFINE_integer("num", 25, "Images, examples, or steps.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "Of everything that is drawn.", lower_bound=0)
+_PRIOR = flags.DEFINE_enum(
+    "prior", "normal", ["normal", "mixture"], "What samples are drawn from."
+)
+_NUM_COMPONENTS = flags.DEFINE_integer(
+    "num_components", 10, "Of the mixture.", lower_bound=1
+)
 _LATENTS = flags.DEFINE_string("latents", None, "File of latents to decode.")
 _PATH = flags.DEFINE_enum("path", "linear", ["linear", "spherical"], "Interpolation.")
 _DIMENSIONS = flags.DEFINE_list("dimensions", None, "Latents to traverse; all of them.")
@@ -91,7 +98,14 @@ def _posterior(run: trained.TrainedRun, output: pathlib.Path) -> None:
 
 
 def _sample(run: trained.TrainedRun, output: pathlib.Path) -> None:
-    z = generation.draw_prior(run, _NUM.value, _SEED.value)
+    if _PRIOR.value == "normal":
+        z = generation.draw_prior(run, _NUM.value, _SEED.value)
+    else:
+        encoded = trained.encode_split(run, run.config.train_split)
+        posterior = generation.draw_posterior_of(encoded, _SEED.value)
+        fitted = mixture.fit(posterior, _NUM_COMPONENTS.value, _SEED.value)
+        fitted.save(output / "mixture.npz")
+        z = fitted.sample(_NUM.value, _SEED.value)
     _save_predictive(run, z, output / "sample")
 
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from trainer import order
 from trainer.models.vae import draw_posterior
-from trainer.trained import TrainedRun
+from trainer.trained import EncodedSplit, TrainedRun
 
 _PRIOR_STREAM, _POSTERIOR_STREAM, _PIXEL_STREAM = 1, 2, 3
 _BATCH_SIZE = 200
@@ -132,6 +132,14 @@ def draw_posteriors(run: TrainedRun, images: np.ndarray, seed: int) -> np.ndarra
     mean, log_var = encode(run, images)
     noise = _normal(mean.shape, seed, _POSTERIOR_STREAM)
     return draw_posterior(mean, log_var, noise).numpy()
+
+
+def draw_posterior_of(encoded: EncodedSplit, seed: int) -> np.ndarray:
+    """Returns a draw of q(z|x) for each example: of the aggregate posterior."""
+    noise = _normal(encoded.posterior_mean.shape, seed, _POSTERIOR_STREAM)
+    return draw_posterior(
+        encoded.posterior_mean, encoded.posterior_log_var, noise
+    ).numpy()
 
 
 def load_latents(path: pathlib.Path) -> np.ndarray:

@@ -4,13 +4,17 @@ Means are over the examples of the split. Nats are of a whole image, and `elbo` 
 beta = 1 whatever was minimised.
 """
 
+import csv
+import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from trainer import losses, metrics, order
+from trainer.latents import disentanglement, probe
 from trainer.likelihoods import Bernoulli, LogisticMixture
 from trainer.models.vae import VAE, draw_posterior
 from trainer.trained import EncodedSplit, TrainedRun
@@ -19,6 +23,7 @@ _DRAW_STREAM, _IMPORTANCE_STREAM = 13, 14
 _BATCH_SIZE = 100
 # Images that the decoder makes at once for the importance weights.
 _MAX_DECODED = 5_000
+_MAX_PROBED = 20_000
 
 
 def score_images(
@@ -64,7 +69,7 @@ def score_images(
             images, reconstructions
         )
         values["psnr_db"] = metrics.psnr_db(images, reconstructions)
-        if min(images.shape[1:3]) >= metrics.SSIM_WINDOW_SIZE:
+        if min(images.shape[1:3]) >= metrics.WINDOW_SIZE:
             values["ssim"] = metrics.ssim(images, reconstructions)
         if num_importance_samples:
             values["nll_importance"] = -_log_marginal(
@@ -99,6 +104,105 @@ def score_latents(encoded: EncodedSplit) -> dict[str, Any]:
         "aggregate_kl": metrics.aggregate_kl(mean, log_var),
         "kl_per_latent": kl_per_latent.tolist(),
     }
+
+
+def probed_features(encoded: EncodedSplit) -> list[str]:
+    """Returns the features that linear probes can read: labels and attributes."""
+    return [name for name in ("label", "attributes") if name in encoded.features]
+
+
+def score_probes(
+    train: EncodedSplit, test: EncodedSplit, attribute_names: Sequence[str]
+) -> dict[str, Any]:
+    """Returns how well a linear classifier reads labels and attributes from latents.
+
+    Args:
+        train: What the classifiers are fitted on; of more than 20,000 examples the
+            first 20,000.
+        test: What their accuracy is of.
+        attribute_names: Of the feature `attributes`, if there is one.
+
+    Returns:
+        By feature its accuracy, its balanced accuracy and the majority's accuracy;
+        of attributes the means, and each of them by its name.
+    """
+    num = min(len(train.keys), _MAX_PROBED)
+    train_latents = train.posterior_mean[:num]
+    found: dict[str, Any] = {}
+    for feature in probed_features(test):
+        arguments = (
+            train_latents,
+            train.features[feature][:num],
+            test.posterior_mean,
+            test.features[feature],
+        )
+        if feature == "label":
+            found[feature] = dataclasses.asdict(probe.probe_labels(*arguments))
+            continue
+        scored = [
+            dataclasses.asdict(each) for each in probe.probe_attributes(*arguments)
+        ]
+        means = {
+            name: float(np.mean([each[name] for each in scored])) for name in scored[0]
+        }
+        found[feature] = {**means, **dict(zip(attribute_names, scored, strict=True))}
+    return found
+
+
+def score_factors(encoded: EncodedSplit, path: str) -> dict[str, Any]:
+    """Returns how well single latents stand for the true factors of synthetic faces.
+
+    Args:
+        encoded: A split of a synthetic dataset.
+        path: Its `factors.csv`: a row for each image, its key in the column `image`.
+
+    Returns:
+        `mig`, `sap`, and the three of `dci`.
+
+    Raises:
+        ValueError: If the file cannot be read as that, or lacks an image.
+    """
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = {row.pop("image"): row for row in csv.DictReader(file)}
+        chosen = [rows[key] for key in encoded.keys.tolist()]
+    except KeyError as error:
+        raise ValueError(
+            f"--factors={path} has no row or column for {error}: give the factors.csv "
+            "of the faces that the dataset was prepared from"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot read --factors={path}: {error}") from error
+    columns, are_categorical = [], []
+    for name in chosen[0]:
+        values, is_categorical = _factor([row[name] for row in chosen])
+        # A factor that does not vary in this split cannot be told from another.
+        if len(np.unique(values)) > 1:
+            columns.append(values)
+            are_categorical.append(is_categorical)
+    factors, categorical = np.stack(columns, axis=1), np.array(are_categorical)
+    latents = encoded.posterior_mean.astype(np.float64)
+    parts = disentanglement.dci(latents, factors, categorical)
+    return {
+        "mig": disentanglement.mutual_information_gap(
+            latents, factors, categorical
+        ).score,
+        "sap": disentanglement.separated_attribute_predictability(
+            latents, factors, categorical
+        ).score,
+        "dci_disentanglement": parts.disentanglement,
+        "dci_completeness": parts.completeness,
+        "dci_informativeness": parts.informativeness,
+    }
+
+
+def _factor(texts: Sequence[str]) -> tuple[np.ndarray, bool]:
+    """Returns a factor as numbers, and whether they only name categories."""
+    try:
+        values = np.array(texts, np.float64)
+    except ValueError:
+        return np.unique(texts, return_inverse=True)[1].astype(np.float64), True
+    return values, set(texts) <= {"0", "1"}
 
 
 def _forward(vae: VAE, images: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -1,0 +1,91 @@
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+from runs import Run
+from trainer import checkpoints, trained
+
+
+@pytest.fixture(scope="module")
+def run(reference_run: Run) -> trained.TrainedRun:
+    return trained.load(reference_run.workdir)
+
+
+def test_the_averaged_weights_and_the_step_are_loaded(
+    run: trained.TrainedRun, reference_run: Run
+) -> None:
+    assert run.step == 50
+    loaded = checkpoints.load_newest(reference_run.workdir / "checkpoints")
+    assert loaded is not None
+    for name, variable in run.vae.named_variables().items():
+        np.testing.assert_array_equal(variable, loaded[0][f"ema_vae/{name}"])
+
+
+def test_a_split_is_read_whole_and_once(run: trained.TrainedRun) -> None:
+    total = run.manifest.splits["train"].num_examples
+    for batch_size in (7, total):
+        batches = list(run.batches("train", batch_size))
+        keys = np.concatenate([batch["key"] for batch in batches])
+        assert len(set(keys.tolist())) == len(keys) == total
+        assert batches[0]["image"].shape == (batch_size, 32, 32, 3)
+
+
+def test_targets_are_binarised_as_in_training(run: trained.TrainedRun) -> None:
+    images = next(run.batches("validation", 5))["image"]
+    run.config.binarize = "threshold"
+    try:
+        cut = next(run.batches("validation", 5))["image"]
+    finally:
+        run.config.binarize = "none"
+    np.testing.assert_array_equal(cut, np.where(images > 0, 1, -1))
+
+
+def test_posteriors_come_with_their_keys_and_features(run: trained.TrainedRun) -> None:
+    encoded = trained.encode_split(run, "validation")
+    batch = next(run.batches("validation", 11))
+    mean, log_var = run.vae.encoder(batch["image"])
+    np.testing.assert_allclose(encoded.posterior_mean, mean, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(encoded.posterior_log_var, log_var, rtol=1e-4, atol=1e-5)
+    assert encoded.keys.tolist() == [key.decode() for key in batch["key"]]
+    np.testing.assert_array_equal(encoded.features["attributes"], batch["attributes"])
+    assert set(encoded.features) == {"attributes", "landmarks"}
+
+
+def test_no_run_is_named(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ValueError, match=r"holds no run \(config.json is missing\)"):
+        trained.load(tmp_path)
+
+
+def test_a_run_without_its_checkpoints_says_so(
+    tmp_path: pathlib.Path, reference_run: Run
+) -> None:
+    for name in ("config.json", "dataset.json"):
+        shutil.copy(reference_run.workdir / name, tmp_path)
+    with pytest.raises(checkpoints.CheckpointError, match="has no checkpoint: train"):
+        trained.load(tmp_path)
+
+
+def test_another_model_or_dataset_is_refused(
+    tmp_path: pathlib.Path, reference_run: Run
+) -> None:
+    copied = tmp_path / "run"
+    shutil.copytree(reference_run.workdir, copied)
+    config = json.loads((copied / "config.json").read_text())
+    (copied / "config.json").write_text(json.dumps({**config, "latent_dim": 5}))
+    with pytest.raises(checkpoints.CheckpointError, match="is of another model"):
+        trained.load(copied)
+    dataset = json.loads((copied / "dataset.json").read_text())
+    (copied / "dataset.json").write_text(json.dumps({**dataset, "digest": "ab"}))
+    with pytest.raises(ValueError, match="trained on the dataset of digest ab, and"):
+        trained.load(copied)
+
+
+def test_arrays_are_saved_without_pickles(tmp_path: pathlib.Path) -> None:
+    trained.save_npz(tmp_path / "a.npz", {"x": np.arange(3), "y": np.array(["k"])})
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert arrays["x"].tolist() == [0, 1, 2]
+        assert arrays["y"].tolist() == ["k"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
