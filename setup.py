@@ -22,6 +22,8 @@ REQUIRED = [
     "numpy>=2.1",
     # The reference decoder, and judge of every image that is not a sound JPEG.
     "pillow>=11",
+    # Forests, linear classifiers and mixtures, by which latents are judged.
+    "scikit-learn>=1.7",
     # Decodes sound RGB JPEGs to Pillow's very pixels in about half its time.
     "simplejpeg>=1.8",
     # Curves and pictures of a run.
