@@ -17,11 +17,15 @@ REQUIRED = [
     "keras>=3.12,<4",
     # Locked, typed experiment settings with flag overrides.
     "ml-collections>=1.0",
+    # Scatters of latents, and curves of a run without TensorBoard.
+    "matplotlib>=3.9",
     # Compiles the resize, which is most of the pipeline's work.
     "numba>=0.61",
     "numpy>=2.1",
     # The reference decoder, and judge of every image that is not a sound JPEG.
     "pillow>=11",
+    # Forests, linear classifiers and mixtures, by which latents are judged.
+    "scikit-learn>=1.7",
     # Decodes sound RGB JPEGs to Pillow's very pixels in about half its time.
     "simplejpeg>=1.8",
     # Curves and pictures of a run.

@@ -69,7 +69,7 @@ def score_images(
             images, reconstructions
         )
         values["psnr_db"] = metrics.psnr_db(images, reconstructions)
-        if min(images.shape[1:3]) >= metrics.WINDOW_SIZE:
+        if min(images.shape[1:3]) >= metrics.SSIM_WINDOW_SIDE:
             values["ssim"] = metrics.ssim(images, reconstructions)
         if num_importance_samples:
             values["nll_importance"] = -_log_marginal(

@@ -97,7 +97,8 @@ def test_paths_reach_both_ends() -> None:
         assert path.shape == (9, 50)
         np.testing.assert_allclose(path[[0, -1]], [start, end], atol=1e-12)
     chord = generation.interpolate(start, end, 9, spherical=False)
-    np.testing.assert_allclose(np.diff(chord, axis=0), (end - start)[None] / 8)
+    steps = np.tile((end - start) / 8, (8, 1))
+    np.testing.assert_allclose(np.diff(chord, axis=0), steps, atol=1e-12)
     # On the sphere nothing comes nearer to the origin than the nearer end.
     lengths = np.linalg.norm(path, axis=1)
     ends = np.linalg.norm([start, end], axis=1)

@@ -1,0 +1,1 @@
+"""Measures and models of what the latents hold."""

@@ -1,0 +1,160 @@
+"""How much of labels and attributes a linear classifier reads from the latents.
+
+n, m  training and held-out examples        d  latents        a  attributes
+"""
+
+import dataclasses
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbeScore:
+    """What a probe predicts of held-out examples, beside what needs no latents.
+
+    Attributes:
+        accuracy: Share of the examples that are predicted rightly.
+        balanced_accuracy: Mean over the classes that occur of the share of a class that
+            is predicted rightly; chance is one over their number.
+        majority_accuracy: Accuracy of always saying the class that is most frequent in
+            training.
+    """
+
+    accuracy: float
+    balanced_accuracy: float
+    majority_accuracy: float
+
+
+def probe_labels(
+    train_latents: np.ndarray,
+    train_labels: np.ndarray,
+    test_latents: np.ndarray,
+    test_labels: np.ndarray,
+) -> ProbeScore:
+    """Returns how well multinomial logistic regression reads a label from latents.
+
+    Latents are scaled to mean 0 and variance 1 in training. The weights carry
+    scikit-learn's default L2 penalty (C = 1), which is small beside many examples.
+
+    Args:
+        train_latents: `[n, d]`, posterior means.
+        train_labels: `[n]`, of at least two classes.
+        test_latents: `[m, d]`, of examples that the probe was not fitted on.
+        test_labels: `[m]`.
+
+    Raises:
+        ValueError: If shapes do not match, there is no example, or training has one
+            class only.
+
+    Source:
+        Alain and Bengio, "Understanding intermediate layers using linear classifier
+        probes" (2017).
+
+    Example:
+        >>> latents = np.array([[-2.0], [-1.0], [1.0], [2.0]])
+        >>> labels = np.array([3, 3, 7, 7])
+        >>> probe_labels(latents, labels, np.array([[-5.0], [5.0]]), np.array([3, 7]))
+        ProbeScore(accuracy=1.0, balanced_accuracy=1.0, majority_accuracy=0.5)
+    """
+    _check(train_latents, train_labels, test_latents, test_labels, label_rank=1)
+    if np.unique(train_labels).size < 2:
+        raise ValueError(
+            f"all {train_labels.size} training labels are {train_labels[0]}: a probe "
+            "needs at least two classes"
+        )
+    return _probe(train_latents, train_labels, test_latents, test_labels)
+
+
+def probe_attributes(
+    train_latents: np.ndarray,
+    train_attributes: np.ndarray,
+    test_latents: np.ndarray,
+    test_attributes: np.ndarray,
+) -> tuple[ProbeScore, ...]:
+    """Returns the score of a logistic regression for each attribute.
+
+    Most attributes of faces are rare, so an accuracy says little without the majority's
+    beside it. An attribute that training only has in one way is predicted that way.
+
+    Args:
+        train_latents: `[n, d]`, posterior means.
+        train_attributes: `[n, a]`, two values in each column, such as 0 and 1.
+        test_latents: `[m, d]`.
+        test_attributes: `[m, a]`.
+
+    Returns:
+        a scores, in the order of the columns.
+
+    Raises:
+        ValueError: If shapes do not match, there is no example, or an attribute has
+            more than two values.
+
+    Example:
+        >>> latents = np.array([[-2.0], [-1.0], [1.0], [2.0]])
+        >>> attributes = np.array([[0, 1], [0, 1], [1, 1], [1, 1]])
+        >>> scores = probe_attributes(latents, attributes, latents, attributes)
+        >>> [(score.accuracy, score.majority_accuracy) for score in scores]
+        [(1.0, 0.5), (1.0, 1.0)]
+    """
+    _check(train_latents, train_attributes, test_latents, test_attributes, label_rank=2)
+    scores = []
+    for column, (train, test) in enumerate(
+        zip(train_attributes.T, test_attributes.T, strict=True)
+    ):
+        values = np.unique(np.concatenate([train, test]))
+        if values.size > 2:
+            raise ValueError(
+                f"column {column} of the attributes has {values.size} values: an "
+                "attribute has two"
+            )
+        scores.append(_probe(train_latents, train, test_latents, test))
+    return tuple(scores)
+
+
+def _probe(
+    train_latents: np.ndarray,
+    train_labels: np.ndarray,
+    test_latents: np.ndarray,
+    test_labels: np.ndarray,
+) -> ProbeScore:
+    classes, counts = np.unique(train_labels, return_counts=True)
+    majority = classes[counts.argmax()]
+    predicted = np.full(test_labels.shape, majority)
+    if classes.size > 1:
+        probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1_000))
+        predicted = probe.fit(train_latents, train_labels).predict(test_latents)
+    is_right = predicted == test_labels
+    recalls = [
+        is_right[test_labels == label].mean() for label in np.unique(test_labels)
+    ]
+    return ProbeScore(
+        accuracy=float(is_right.mean()),
+        balanced_accuracy=float(np.mean(recalls)),
+        majority_accuracy=float(np.mean(test_labels == majority)),
+    )
+
+
+def _check(
+    train_latents: np.ndarray,
+    train_labels: np.ndarray,
+    test_latents: np.ndarray,
+    test_labels: np.ndarray,
+    label_rank: int,
+) -> None:
+    for latents, labels in (train_latents, train_labels), (test_latents, test_labels):
+        if (
+            latents.ndim != 2
+            or labels.ndim != label_rank
+            or len(latents) != len(labels)
+            or not len(latents)
+            or latents.shape[1] != train_latents.shape[1]
+            or labels.shape[1:] != train_labels.shape[1:]
+        ):
+            raise ValueError(
+                f"latents {train_latents.shape} and labels {train_labels.shape} of "
+                f"training, or {test_latents.shape} and {test_labels.shape} of the "
+                "test, are empty or do not match"
+            )

@@ -1,0 +1,327 @@
+"""Figures of image quality and of information, from arrays.
+
+    n  examples        h, w, c  height, width, channels        d  latents
+
+Images lie in [-1, 1] as everywhere; "levels" are the 0-255 units of 8-bit pixels, and
+one of them is 1 / 127.5 of [-1, 1].
+"""
+
+import math
+
+import numpy as np
+
+LEVELS_PER_UNIT = 127.5
+_PEAK_LEVELS = 255.0
+
+SSIM_WINDOW_SIDE = 11
+_WINDOW_SIGMA = 1.5
+_K1, _K2 = 0.01, 0.03
+
+# 64 MB of float64: how many (draw, posterior) pairs are in memory at once.
+_PAIRS_PER_CHUNK = 8_000_000
+
+
+def mean_squared_error_levels(
+    images: np.ndarray, reconstructions: np.ndarray
+) -> np.ndarray:
+    """Returns the mean squared error of each image in squared 8-bit levels.
+
+    Args:
+        images: `[n, h, w, c]` in [-1, 1]; nothing is clipped or rounded.
+        reconstructions: The same shape.
+
+    Returns:
+        `[n]` float64: the mean over the image's values.
+
+    Raises:
+        ValueError: If the shapes are not rank 4 or differ.
+
+    Example:
+        >>> mean_squared_error_levels(np.ones([1, 2, 2, 3]), np.zeros([1, 2, 2, 3]))
+        array([16256.25])
+    """
+    _check_pair(images, reconstructions)
+    differences = np.subtract(images, reconstructions, dtype=np.float64)
+    return np.mean(differences**2, axis=(1, 2, 3)) * LEVELS_PER_UNIT**2
+
+
+def psnr_db(images: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
+    """Returns the peak signal-to-noise ratio of each image in decibels.
+
+        PSNR = 10 * log10(255^2 / MSE),  MSE in squared levels
+
+    Args:
+        images: `[n, h, w, c]` in [-1, 1].
+        reconstructions: The same shape.
+
+    Returns:
+        `[n]` float64; infinite where the two are equal.
+
+    Raises:
+        ValueError: If the shapes are not rank 4 or differ.
+
+    Example:
+        >>> psnr_db(np.ones([1, 2, 2, 3]), -np.ones([1, 2, 2, 3]))
+        array([0.])
+    """
+    errors = mean_squared_error_levels(images, reconstructions)
+    with np.errstate(divide="ignore"):
+        return 10 * np.log10(_PEAK_LEVELS**2 / errors)
+
+
+def ssim(images: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
+    """Returns the structural similarity of each image with its reconstruction.
+
+        SSIM = (2 m_x m_y + C1) (2 s_xy + C2)
+               / ((m_x^2 + m_y^2 + C1) (s_x^2 + s_y^2 + C2)),  C = (K * 255)^2
+
+    with means m and (co)variances s under an 11 x 11 Gaussian window of sigma 1.5 at
+    every place where it fits, K1 = 0.01 and K2 = 0.03; then the mean over places and
+    channels. Its x and y are 0-255 levels: the term of the means depends on where zero
+    is.
+
+    Args:
+        images: `[n, h, w, c]` in [-1, 1].
+        reconstructions: The same shape.
+
+    Returns:
+        `[n]` float64, at most 1, which only equal images reach.
+
+    Raises:
+        ValueError: If the shapes are not rank 4 or differ, or a side is below 11.
+
+    Source:
+        Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error
+        visibility to structural similarity" (2004), equation 13.
+
+    Example:
+        >>> ssim(np.zeros([1, 16, 16, 3]), np.zeros([1, 16, 16, 3]))
+        array([1.])
+    """
+    _check_pair(images, reconstructions)
+    height, width = images.shape[1:3]
+    if min(height, width) < SSIM_WINDOW_SIDE:
+        raise ValueError(
+            f"images of {height} x {width} are smaller than the window of SSIM, "
+            f"{SSIM_WINDOW_SIDE} x {SSIM_WINDOW_SIDE}"
+        )
+    down, across = _window_matrix(height), _window_matrix(width)
+
+    def smooth(planes: np.ndarray) -> np.ndarray:
+        return down @ planes @ across.T
+
+    x, y = (_levels_by_channel(values) for values in (images, reconstructions))
+    mean_x, mean_y = smooth(x), smooth(y)
+    mean_product = mean_x * mean_y
+    mean_squares = mean_x**2 + mean_y**2
+    covariance = smooth(x * y) - mean_product
+    variances = smooth(x**2 + y**2) - mean_squares
+    c1, c2 = (_K1 * _PEAK_LEVELS) ** 2, (_K2 * _PEAK_LEVELS) ** 2
+    similarity = (2 * mean_product + c1) / (mean_squares + c1)
+    similarity *= (2 * covariance + c2) / (variances + c2)
+    return similarity.mean(axis=(1, 2, 3))
+
+
+def bits_per_dim(
+    nll_nats: np.ndarray, num_values: int, *, is_discrete: bool
+) -> np.ndarray:
+    """Returns negative log-likelihoods in bits per value of an 8-bit image.
+
+    A discrete likelihood gives the probability of one of the 256 levels of a value:
+
+        bits = nll / (D ln 2)
+
+    A density over [-1, 1] becomes one over 0-255 levels by the Jacobian of the scaling,
+    D ln 127.5, so that its unit is one level:
+
+        bits = (nll + D ln 127.5) / (D ln 2)
+
+    On images with uniform noise of one level's width (dequantised) that bounds the
+    discrete figure from above. Without the noise it may be compared only with densities
+    that were taken at the same values: it has no lower bound.
+
+    Args:
+        nll_nats: Any shape, minus the log-likelihood (or its bound, minus the ELBO) of
+            a whole image, in nats.
+        num_values: D, values per image: height * width * channels.
+        is_discrete: Whether the likelihood is a probability of levels rather than a
+            density over [-1, 1].
+
+    Returns:
+        The same shape, float64.
+
+    Raises:
+        ValueError: If `num_values` is not positive.
+
+    Source:
+        Theis, van den Oord and Bethge, "A note on the evaluation of generative models"
+        (2016), section 3.1.
+
+    Example:
+        The uniform distribution, as a probability of levels:
+
+        >>> float(bits_per_dim(np.float64(12 * np.log(256)), 12, is_discrete=True))
+        8.0
+    """
+    if num_values <= 0:
+        raise ValueError(f"num_values={num_values} must be positive")
+    jacobian = 0.0 if is_discrete else math.log(LEVELS_PER_UNIT)
+    nats = np.asarray(nll_nats, np.float64) / num_values + jacobian
+    return nats / math.log(2)
+
+
+def log_mean_exp(log_weights: np.ndarray, axis: int) -> np.ndarray:
+    """Returns log(mean(exp(log_weights))) along an axis without overflow.
+
+    Args:
+        log_weights: Any shape, in nats; -inf is a weight of zero.
+        axis: The axis that is averaged over, as for the draws of an
+            importance-weighted bound.
+
+    Returns:
+        The shape without that axis, float64.
+
+    Raises:
+        ValueError: If the axis is empty.
+
+    Source:
+        Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders" (2016),
+        equation 8, for its use.
+
+    Example:
+        >>> log_mean_exp(np.array([1000.0, 1000.0]), axis=0)
+        np.float64(1000.0)
+    """
+    log_weights = np.asarray(log_weights, np.float64)
+    if log_weights.shape[axis] == 0:
+        raise ValueError(f"axis {axis} of {log_weights.shape} is empty")
+    peak = np.max(log_weights, axis=axis, keepdims=True)
+    # A peak that is infinite would make inf - inf of the terms that equal it.
+    shift = np.where(np.isfinite(peak), peak, 0.0)
+    with np.errstate(divide="ignore", over="ignore"):
+        logs = np.log(np.mean(np.exp(log_weights - shift), axis=axis))
+    return logs + np.squeeze(shift, axis=axis)
+
+
+def active_units(posterior_means: np.ndarray, threshold: float = 0.01) -> int:
+    """Returns how many latents carry information about the examples.
+
+    A latent is active where the variance over examples of its posterior mean is above
+    the threshold.
+
+    Args:
+        posterior_means: `[n, d]`.
+        threshold: Squared latent units, of which the prior's variance is 1.
+
+    Raises:
+        ValueError: If the means are not `[n, d]` with at least two examples.
+
+    Source:
+        Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders" (2016),
+        section 5.2.
+
+    Example:
+        >>> active_units(np.array([[0.0, 3.0], [0.01, -3.0]]))
+        1
+    """
+    if posterior_means.ndim != 2 or len(posterior_means) < 2:
+        raise ValueError(
+            f"posterior_means {posterior_means.shape} must be [n, d] with n >= 2"
+        )
+    variances = np.var(posterior_means, axis=0, dtype=np.float64)
+    return int(np.count_nonzero(variances > threshold))
+
+
+def aggregate_kl(
+    posterior_means: np.ndarray,
+    posterior_log_vars: np.ndarray,
+    num_draws: int = 10_000,
+    seed: int = 0,
+) -> float:
+    """Returns KL(q(z) || N(0, I)), in nats, of the aggregate posterior.
+
+        q(z) = 1/n sum_i N(z; mean_i, diag(exp(log_var_i)))
+
+    It says how far the latents that the decoder sees in training are from those that
+    it is given for samples. The estimate averages log q(z) - log N(z; 0, I) over draws
+    z from q(z), with q(z) summed over all n posteriors: it has no bias from a
+    minibatch. It lies between the mean KL of the posteriors minus ln n and that mean.
+
+    Args:
+        posterior_means: `[n, d]`.
+        posterior_log_vars: `[n, d]`, natural log of the variance.
+        num_draws: Of z. The error falls with its square root.
+        seed: Of the draws.
+
+    Raises:
+        ValueError: If the shapes are not rank 2, differ or have no example, or no draw
+            is asked for.
+
+    Source:
+        Hoffman and Johnson, "ELBO surgery" (2016), for the term.
+
+    Example:
+        >>> aggregate_kl(np.zeros([3, 2]), np.zeros([3, 2]))
+        0.0
+    """
+    if (
+        posterior_means.ndim != 2
+        or posterior_means.shape != posterior_log_vars.shape
+        or not len(posterior_means)
+    ):
+        raise ValueError(
+            f"posterior_means {posterior_means.shape} and posterior_log_vars "
+            f"{posterior_log_vars.shape} must both be [n, d] with n >= 1"
+        )
+    if num_draws < 1:
+        raise ValueError(f"num_draws={num_draws} must be positive")
+    means = posterior_means.astype(np.float64)
+    log_vars = posterior_log_vars.astype(np.float64)
+    rng = np.random.default_rng(seed)
+    chosen = rng.integers(len(means), size=num_draws)
+    noise = rng.standard_normal((num_draws, means.shape[1]))
+    draws = means[chosen] + np.exp(0.5 * log_vars[chosen]) * noise
+    return float(np.mean(_log_aggregate_over_prior(draws, means, log_vars)))
+
+
+def _check_pair(images: np.ndarray, reconstructions: np.ndarray) -> None:
+    if images.ndim != 4 or images.shape != reconstructions.shape:
+        raise ValueError(
+            f"images {images.shape} and reconstructions {reconstructions.shape} must "
+            "both be [n, h, w, c]"
+        )
+
+
+def _log_aggregate_over_prior(
+    draws: np.ndarray, means: np.ndarray, log_vars: np.ndarray
+) -> np.ndarray:
+    """Returns log q(z) - log N(z; 0, I) of each draw, `[num_draws]`."""
+    # Twice minus the log-density of z under posterior i, without the 2 pi that the
+    # prior has too: (z^2, z) . (1/v, -2m/v) + sum(m^2/v + log v), one product of
+    # matrices for all pairs.
+    precisions = np.exp(-log_vars)
+    coefficients = np.concatenate([precisions, -2 * means * precisions], axis=1)
+    constants = np.sum(means**2 * precisions + log_vars, axis=1)
+    ratios = []
+    chunk = max(1, _PAIRS_PER_CHUNK // len(means))
+    for z in (draws[i : i + chunk] for i in range(0, len(draws), chunk)):
+        energies = np.concatenate([z**2, z], axis=1) @ coefficients.T + constants
+        log_q = log_mean_exp(-0.5 * energies, axis=1)
+        ratios.append(log_q + 0.5 * np.sum(z**2, axis=1))
+    return np.concatenate(ratios)
+
+
+def _levels_by_channel(images: np.ndarray) -> np.ndarray:
+    """Returns `[n, c, h, w]` float64 in 0-255 levels."""
+    return (images.transpose(0, 3, 1, 2).astype(np.float64) + 1) * LEVELS_PER_UNIT
+
+
+def _window_matrix(size: int) -> np.ndarray:
+    """Returns `[size - 10, size]`: row i is the Gaussian window that starts at i."""
+    offsets = np.arange(SSIM_WINDOW_SIDE) - (SSIM_WINDOW_SIDE - 1) / 2
+    window = np.exp(-(offsets**2) / (2 * _WINDOW_SIGMA**2))
+    num_places = size - SSIM_WINDOW_SIDE + 1
+    matrix = np.zeros([num_places, size])
+    for place in range(num_places):
+        matrix[place, place : place + SSIM_WINDOW_SIDE] = window / window.sum()
+    return matrix
