@@ -168,7 +168,7 @@ def _neighbours(run: trained.TrainedRun, output: pathlib.Path) -> None:
     found = neighbours.nearest(
         queries,
         (
-            (np.char.decode(batch["key"].astype(bytes)).tolist(), batch["image"])
+            (batch["key"].tolist(), batch["image"])
             for batch in run.batches(run.config.train_split, 200)
         ),
     )

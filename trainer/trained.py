@@ -45,7 +45,8 @@ class TrainedRun:
 
         Yields:
             `image` `[b, h, w, c]`, as the model is to reconstruct it (binarised where
-            the settings say so, the same in each call); `key` `[b]`; other features.
+            the settings say so, the same in each call); `key` `[b]` strings; other
+            features.
 
         Raises:
             contract.DatasetError: If the split cannot be read.
@@ -55,7 +56,9 @@ class TrainedRun:
         )
         for index, batch in enumerate(batches):
             arrays = {name: tensor.numpy() for name, tensor in batch.items()}
-            yield {**arrays, "image": self.targets(batch["image"], index)}
+            keys = np.char.decode(arrays["key"].astype(bytes))
+            images = self.targets(batch["image"], index)
+            yield {**arrays, "key": keys, "image": images}
 
     def targets(self, images: tf.Tensor, index: int = 0) -> np.ndarray:
         """Returns what is to be reconstructed of a batch, `[b, h, w, c]`."""
@@ -135,7 +138,7 @@ def encode_split(run: TrainedRun, split: str) -> EncodedSplit:
     }
     features.pop("record_id")
     return EncodedSplit(
-        keys=np.char.decode(features.pop("key").astype(bytes)),
+        keys=features.pop("key"),
         posterior_mean=np.concatenate(means),
         posterior_log_var=np.concatenate(log_vars),
         features=features,

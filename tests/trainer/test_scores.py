@@ -70,7 +70,7 @@ class Planted(trained.TrainedRun):
         object.__setattr__(self, "images", images)
 
     def batches(self, split: str, batch_size: int):
-        yield {"image": self.images, "key": np.arange(50).astype("S")}
+        yield {"image": self.images, "key": np.arange(50).astype(str)}
 
 
 @pytest.mark.parametrize("bias", [0.0, 0.3])
