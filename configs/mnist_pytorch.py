@@ -4,7 +4,8 @@ python -m pipeline.prepare --source=mnist --input=DIR --output=DIR
 python -m trainer.train --config=configs/mnist_pytorch.py --dataset=DIR --workdir=DIR
 
 10 epochs of batches of 128, Adam, summed binary cross-entropy + KL. Published: 105.59
-for the mean loss of the test set, with one draw of the posterior.
+for the mean loss of the test set, with one draw of the posterior. Expect 105.7 (1.5
+minutes on two CPU cores).
 """
 
 from ml_collections import ConfigDict
