@@ -26,6 +26,10 @@ def get_config() -> ConfigDict:
     config.input_noise_stddev = 0.0
     config.input_drop_fraction = 0.0
 
+    # What a conditional VAE is told too: "label", one of num_classes, or "attributes".
+    config.condition = "none"
+    config.num_classes = 10
+
     # Model: convolutional blocks that halve the image down to base_size, then dense
     # layers of so many units, and back. Without filters it is all dense.
     config.latent_dim = 100

@@ -4,8 +4,8 @@ python -m pipeline.prepare --source=mnist --input=DIR --output=DIR
 python -m trainer.train --config=configs/mnist_mlss.py --dataset=DIR --workdir=DIR
 
 One hidden layer of 128, 64 latents, black or white pixels, Adam; 20,000 steps of 100,
-and pictures of drawn reconstructions every 1,000. Expect a loss of 88.4 for the test set
-(5 minutes on two CPU cores that another run shared).
+and pictures of drawn reconstructions every 1,000. Expect a loss of 88.4 for the test
+set (5 minutes on two CPU cores that another run shared).
 """
 
 from ml_collections import ConfigDict

@@ -36,7 +36,8 @@ def test_it_is_locked_and_makes_a_model(name: str) -> None:
     size = config.base_size * 2 ** len(config.encoder_filters)
     shape = (size, size, 3) if config.encoder_filters else (28, 28, 1)
     vae = make_vae(config, shape)
-    assert vae.mean_image(tf.zeros([2, config.latent_dim])).shape == (2, *shape)
+    z, nothing = tf.zeros([2, config.latent_dim]), tf.zeros([2, 0])
+    assert vae.mean_image(z, nothing).shape == (2, *shape)
     assert make_objective(config, math.prod(shape)).describe()
 
 

@@ -45,11 +45,16 @@ def browse(
     found = generation.find_examples(run, split, _NUM_EXAMPLES, where)
     num_shown = 0
     while True:
-        original = found.images[num_shown % len(found.images)][np.newaxis]
-        mean, _ = generation.encode(run, original)
+        place = [num_shown % len(found.images)]
+        one = generation.Examples(
+            found.keys[place], found.images[place], found.conditions[place]
+        )
+        mean, _ = generation.encode(run, one)
         prior = generation.draw_prior(run, num_shown + 1, seed)[-1:]
-        made = generation.decode(run, np.concatenate([mean, prior]), seed)
-        row = grids.tile(np.concatenate([original, made.mean]), 3)
+        made = generation.decode(
+            run, np.concatenate([mean, prior]), one.conditions, seed
+        )
+        row = grids.tile(np.concatenate([one.images, made.mean]), 3)
         path = output / f"browse-{num_shown:04d}.png"
         grids.save_png(path, row)
         num_shown += 1

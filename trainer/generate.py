@@ -14,7 +14,8 @@ Modes:
     neighbours    the nearest training image of each sample, over the whole split
     browse        pairs and samples one after another, until the answer is n
 
---where=label=7, or --where=Smiling=1, chooses among examples. Exit codes: 0 done; 1 a
+--where=label=7, or --where=Smiling=1, chooses among examples, and so what a conditional
+model is told when it makes samples. Exit codes: 0 done; 1 a
 flag, file or setting is wrong.
 """
 
@@ -84,8 +85,8 @@ def main(argv: list[str]) -> None:
 
 def _reconstruct(run: trained.TrainedRun, output: pathlib.Path) -> None:
     found = _examples(run)
-    mean, _ = generation.encode(run, found.images)
-    made = generation.decode(run, mean, _SEED.value)
+    mean, _ = generation.encode(run, found)
+    made = generation.decode(run, mean, found.conditions, _SEED.value)
     pairs = grids.interleave(found.images, made.mean)
     _save_png(output / "reconstruct.png", grids.tile(pairs, 10))
     _save_npz(output / "reconstruct.npz", keys=found.keys, **_arrays(made))
@@ -93,8 +94,9 @@ def _reconstruct(run: trained.TrainedRun, output: pathlib.Path) -> None:
 
 def _posterior(run: trained.TrainedRun, output: pathlib.Path) -> None:
     found = _examples(run)
-    z = generation.draw_posteriors(run, found.images, _SEED.value)
-    _save_predictive(run, z, output / "posterior", keys=found.keys)
+    z = generation.draw_posteriors(run, found, _SEED.value)
+    path = output / "posterior"
+    _save_predictive(run, z, found.conditions, path, keys=found.keys)
 
 
 def _sample(run: trained.TrainedRun, output: pathlib.Path) -> None:
@@ -106,14 +108,14 @@ def _sample(run: trained.TrainedRun, output: pathlib.Path) -> None:
         fitted = mixture.fit(posterior, _NUM_COMPONENTS.value, _SEED.value)
         fitted.save(output / "mixture.npz")
         z = fitted.sample(_NUM.value, _SEED.value)
-    _save_predictive(run, z, output / "sample")
+    _save_predictive(run, z, _conditions(run), output / "sample")
 
 
 def _decode(run: trained.TrainedRun, output: pathlib.Path) -> None:
     if _LATENTS.value is None:
         raise ValueError("--mode=decode needs --latents=FILE, a .npy or a JSON file")
     z = generation.load_latents(pathlib.Path(_LATENTS.value))
-    _save_predictive(run, z, output / "decode")
+    _save_predictive(run, z, _conditions(run), output / "decode")
 
 
 def _transform(run: trained.TrainedRun, output: pathlib.Path) -> None:
@@ -131,11 +133,11 @@ def _interpolate(run: trained.TrainedRun, output: pathlib.Path) -> None:
     found = generation.find_examples(run, _split(run), 2, _WHERE.value)
     if len(found.keys) < 2:
         raise ValueError(f"--where={_WHERE.value} leaves one example: two are needed")
-    (start, end), _ = generation.encode(run, found.images)
+    (start, end), _ = generation.encode(run, found)
     z = generation.interpolate(
         start, end, _NUM.value, spherical=_PATH.value == "spherical"
     )
-    made = generation.decode(run, z, _SEED.value)
+    made = generation.decode(run, z, found.conditions[:1], _SEED.value)
     columns = pictures.num_columns(_NUM.value)
     _save_png(output / "interpolate.png", grids.tile(made.mean, columns))
     _save_gif(output / "interpolate.gif", made.mean[:, np.newaxis])
@@ -144,7 +146,7 @@ def _interpolate(run: trained.TrainedRun, output: pathlib.Path) -> None:
 
 def _traverse(run: trained.TrainedRun, output: pathlib.Path) -> None:
     found = generation.find_examples(run, _split(run), 1, _WHERE.value)
-    (start, *_), _ = generation.encode(run, found.images)
+    (start, *_), _ = generation.encode(run, found)
     try:
         dimensions = [
             int(text) for text in _DIMENSIONS.value or range(run.config.latent_dim)
@@ -154,7 +156,8 @@ def _traverse(run: trained.TrainedRun, output: pathlib.Path) -> None:
             f"--dimensions={','.join(_DIMENSIONS.value)} must be whole numbers"
         ) from error
     rows = generation.traverse(start, dimensions, _LIMIT.value, _NUM.value)
-    made = generation.decode(run, rows.reshape(-1, rows.shape[-1]), _SEED.value)
+    z = rows.reshape(-1, rows.shape[-1])
+    made = generation.decode(run, z, found.conditions, _SEED.value)
     _save_png(output / "traverse.png", grids.tile(made.mean, _NUM.value))
     by_row = made.mean.reshape(*rows.shape[:2], *made.mean.shape[1:])
     _save_gif(output / "traverse.gif", by_row.swapaxes(0, 1))
@@ -162,7 +165,7 @@ def _traverse(run: trained.TrainedRun, output: pathlib.Path) -> None:
 
 def _neighbours(run: trained.TrainedRun, output: pathlib.Path) -> None:
     z = generation.draw_prior(run, _NUM.value, _SEED.value)
-    samples = generation.decode(run, z, _SEED.value).mean
+    samples = generation.decode(run, z, _conditions(run), _SEED.value).mean
     unseen = generation.find_examples(run, _split(run), _NUM.value, _WHERE.value)
     queries = np.concatenate([samples, unseen.images])
     found = neighbours.nearest(
@@ -218,10 +221,18 @@ def _examples(run: trained.TrainedRun) -> generation.Examples:
     return generation.find_examples(run, _split(run), _NUM.value, _WHERE.value)
 
 
+def _conditions(run: trained.TrainedRun) -> np.ndarray:
+    return generation.find_conditions(run, _split(run), _NUM.value, _WHERE.value)
+
+
 def _save_predictive(
-    run: trained.TrainedRun, z: np.ndarray, path: pathlib.Path, **arrays: np.ndarray
+    run: trained.TrainedRun,
+    z: np.ndarray,
+    told: np.ndarray,
+    path: pathlib.Path,
+    **arrays: np.ndarray,
 ) -> None:
-    made = generation.decode(run, z, _SEED.value)
+    made = generation.decode(run, z, told, _SEED.value)
     columns = pictures.num_columns(len(z))
     means, samples = grids.tile(made.mean, columns), grids.tile(made.sample, columns)
     _save_png(path.with_name(f"{path.name}-probability.png"), means)

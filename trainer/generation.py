@@ -48,10 +48,12 @@ class Examples:
     Attributes:
         keys: `[n]` strings.
         images: As the model is to reconstruct them.
+        conditions: `[n, num_conditions]`.
     """
 
     keys: np.ndarray
     images: np.ndarray
+    conditions: np.ndarray
 
 
 def find_examples(
@@ -70,36 +72,42 @@ def find_examples(
         ValueError: If the condition is malformed, its name is unknown, or no example
             satisfies it.
     """
-    keys: list[np.ndarray] = []
-    images: list[np.ndarray] = []
+    parts: list[tuple[np.ndarray, ...]] = []
     for batch in run.batches(split, _BATCH_SIZE):
         chosen = _satisfying(run, batch, where)
-        keys.append(batch["key"][chosen])
-        images.append(batch["image"][chosen])
-        if sum(map(len, keys)) >= num:
+        names = ("key", "image", "conditions")
+        parts.append(tuple(batch[name][chosen] for name in names))
+        if sum(len(keys) for keys, *_ in parts) >= num:
             break
-    found = Examples(np.concatenate(keys)[:num], np.concatenate(images)[:num])
+    found = Examples(
+        *(np.concatenate(column)[:num] for column in zip(*parts, strict=True))
+    )
     if not len(found.keys):
         raise ValueError(f"no example of split {split!r} has --where={where}")
     return found
 
 
-def encode(run: TrainedRun, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def encode(run: TrainedRun, examples: Examples) -> tuple[np.ndarray, np.ndarray]:
     """Returns the posterior's mean and log variance, `[n, latent_dim]` each."""
     parts = [
-        run.vae.encoder(images[start : start + _BATCH_SIZE], training=False)
-        for start in range(0, len(images), _BATCH_SIZE)
+        run.vae.encode(
+            examples.images[start : start + _BATCH_SIZE],
+            examples.conditions[start : start + _BATCH_SIZE],
+        )
+        for start in range(0, len(examples.images), _BATCH_SIZE)
     ]
     mean, log_var = zip(*parts, strict=True)
     return np.concatenate(mean), np.concatenate(log_var)
 
 
-def decode(run: TrainedRun, z: np.ndarray, seed: int) -> Predictive:
+def decode(run: TrainedRun, z: np.ndarray, told: np.ndarray, seed: int) -> Predictive:
     """Returns what the decoder predicts for latents.
 
     Args:
         run: Whose decoder.
         z: `[n, latent_dim]`.
+        told: `[m, num_conditions]`, what a conditional decoder is told too, repeated
+            as often as needed; see `find_conditions`.
         seed: Of the sample.
 
     Raises:
@@ -113,13 +121,33 @@ def decode(run: TrainedRun, z: np.ndarray, seed: int) -> Predictive:
         )
     if not np.isfinite(z).all():
         raise ValueError("latents must be finite numbers")
+    told = told[np.arange(len(z)) % len(told)]
     means, samples = [], []
     for start in range(0, len(z), _BATCH_SIZE):
-        outputs = run.vae.decoder(z[start : start + _BATCH_SIZE], training=False)
+        part = slice(start, start + _BATCH_SIZE)
+        outputs = run.vae.decode(z[part], told[part])
         means.append(run.vae.likelihood.mean(outputs).numpy())
         pixel_seed = order.fold(seed, _PIXEL_STREAM, start)
         samples.append(run.vae.likelihood.draw(outputs, pixel_seed).numpy())
     return Predictive(z, np.concatenate(means), np.concatenate(samples))
+
+
+def find_conditions(
+    run: TrainedRun, split: str, num: int, where: str | None
+) -> np.ndarray:
+    """Returns what a conditional decoder is told, `[up to num, num_conditions]`.
+
+    Without a condition on examples it is each class in turn, else what the examples
+    that satisfy it have. An unconditional decoder is told nothing.
+
+    Raises:
+        ValueError: As `find_examples`.
+    """
+    if not run.vae.num_conditions:
+        return np.zeros([1, 0], np.float32)
+    if where is None and run.config.condition == "label":
+        return np.eye(run.config.num_classes, dtype=np.float32)
+    return find_examples(run, split, num, where).conditions
 
 
 def draw_prior(run: TrainedRun, num: int, seed: int) -> np.ndarray:
@@ -127,9 +155,9 @@ def draw_prior(run: TrainedRun, num: int, seed: int) -> np.ndarray:
     return _normal((num, run.config.latent_dim), seed, _PRIOR_STREAM)
 
 
-def draw_posteriors(run: TrainedRun, images: np.ndarray, seed: int) -> np.ndarray:
-    """Returns a draw of q(z|x) for each image, `[n, latent_dim]`."""
-    mean, log_var = encode(run, images)
+def draw_posteriors(run: TrainedRun, examples: Examples, seed: int) -> np.ndarray:
+    """Returns a draw of q(z|x) for each example, `[n, latent_dim]`."""
+    mean, log_var = encode(run, examples)
     noise = _normal(mean.shape, seed, _POSTERIOR_STREAM)
     return draw_posterior(mean, log_var, noise).numpy()
 

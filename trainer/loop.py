@@ -14,7 +14,15 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from pipeline import contract
-from trainer import corruption, input_pipeline, pace, pictures, settings, workdir
+from trainer import (
+    conditions,
+    corruption,
+    input_pipeline,
+    pace,
+    pictures,
+    settings,
+    workdir,
+)
 from trainer import state as states
 from trainer.evaluation import Evaluator
 from trainer.objectives import Objective, make_objective
@@ -69,14 +77,14 @@ def train(
     config = settings.resolve(config, strategy.num_replicas_in_sync)
     objective = make_objective(config, math.prod(manifest.image_shape))
     with strategy.scope():
-        state = states.make_state(config, manifest.image_shape)
+        state = states.make_state(config, manifest)
     workdir.claim(run_dir, config, manifest, dataset_dir)
     checkpoint_dir = run_dir / "checkpoints"
     is_resumed = states.restore(state, checkpoint_dir)
     step = int(state.step.numpy())
     _log_start(config, dataset_dir, manifest, objective, step)
 
-    steps = Steps(strategy, state, objective, config)
+    steps = Steps(strategy, state, objective, config, manifest.image_shape)
     evaluator = Evaluator(
         strategy, steps, manifest, dataset_dir, config, config.eval_split
     )
@@ -151,8 +159,9 @@ def _shown(
         manifest, dataset_dir, config.eval_split, config.num_picture_pairs
     )
     pairs = targets(first["image"])
+    told = conditions.of_batch(first, config).numpy()
     if not config.show_latents:
-        return pictures.Shown(pairs, scattered=pairs[:0])
+        return pictures.Shown(pairs, told, pairs[:0], told[:0])
     all_of_it = input_pipeline.first_examples(
         manifest,
         dataset_dir,
@@ -160,7 +169,13 @@ def _shown(
         input_pipeline.num_examples(manifest, config.eval_split),
     )
     labels = all_of_it["label"].numpy() if "label" in all_of_it else None
-    return pictures.Shown(pairs, targets(all_of_it["image"]), labels)
+    return pictures.Shown(
+        pairs,
+        told,
+        targets(all_of_it["image"]),
+        conditions.of_batch(all_of_it, config).numpy(),
+        labels,
+    )
 
 
 def _training_batches(

@@ -11,7 +11,7 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 from PIL import Image
 
-from trainer import figures, grids, order
+from trainer import conditions, figures, grids, order
 from trainer.models.vae import VAE, draw_posterior
 
 DRAWS = ("mean", "sample")
@@ -28,12 +28,16 @@ class Shown:
 
     Attributes:
         pairs: `[n, h, w, c]` in [-1, 1], shown beside their reconstructions.
-        scattered: `[n, h, w, c]`, whose latents are shown as points; empty for none.
-        labels: `[n]` of those, or None.
+        pair_conditions: `[n, num_conditions]`.
+        scattered: `[m, h, w, c]`, whose latents are shown as points; empty for none.
+        scattered_conditions: `[m, num_conditions]`.
+        labels: `[m]` of those, or None.
     """
 
     pairs: np.ndarray
+    pair_conditions: np.ndarray
     scattered: np.ndarray
+    scattered_conditions: np.ndarray
     labels: np.ndarray | None = None
 
 
@@ -55,31 +59,41 @@ def draw_grids(vae: VAE, shown: Shown, config: ConfigDict) -> dict[str, np.ndarr
         `samples/interpolated`: 25 linear steps between two prior draws, 5 x 5; and
         `latents/scatter` where there are examples for it.
     """
-    mean, log_var = vae.encoder(shown.pairs, training=False)
+    told = shown.pair_conditions
+    mean, log_var = vae.encode(shown.pairs, told)
     if config.reconstruction_draw == "sample":
         noise = _normal(mean.shape, config.seed, _POSTERIOR_STREAM)
-        outputs = vae.decoder(draw_posterior(mean, log_var, noise), training=False)
+        outputs = vae.decode(draw_posterior(mean, log_var, noise), told)
         seed = order.fold(config.seed, _PIXEL_STREAM)
         reconstructions = vae.likelihood.draw(outputs, seed).numpy()
     else:
-        reconstructions = vae.mean_image(mean).numpy()
+        reconstructions = vae.mean_image(mean, told).numpy()
     num_samples = config.num_picture_samples
     prior = _normal([num_samples + 2, mean.shape[1]], config.seed, _PRIOR_STREAM)
     interpolated = interpolate(prior[-2], prior[-1], _NUM_INTERPOLATED)
+    for_samples = conditions.of_samples(config, num_samples, told)
+    for_path = np.repeat(for_samples[:1], _NUM_INTERPOLATED, axis=0)
     pairs = grids.interleave(shown.pairs, reconstructions)
     drawn = {
         "reconstruction": grids.tile(pairs, 2 * _PAIRS_IN_A_ROW),
         "samples/sampled": grids.tile(
-            vae.mean_image(prior[:num_samples]).numpy(), num_columns(num_samples)
+            vae.mean_image(prior[:num_samples], for_samples).numpy(),
+            num_columns(num_samples),
         ),
         "samples/interpolated": grids.tile(
-            vae.mean_image(interpolated).numpy(), num_columns(_NUM_INTERPOLATED)
+            vae.mean_image(interpolated, for_path).numpy(),
+            num_columns(_NUM_INTERPOLATED),
         ),
     }
     if len(shown.scattered):
+        num_parts = -(-len(shown.scattered) // 500)
         means = [
-            vae.encoder(part, training=False)[0].numpy()
-            for part in np.array_split(shown.scattered, -(-len(shown.scattered) // 500))
+            vae.encode(images, their_conditions)[0].numpy()
+            for images, their_conditions in zip(
+                np.array_split(shown.scattered, num_parts),
+                np.array_split(shown.scattered_conditions, num_parts),
+                strict=True,
+            )
         ]
         drawn["latents/scatter"] = figures.latent_scatter(
             np.concatenate(means), shown.labels

@@ -53,17 +53,17 @@ def score_images(
         raise ValueError(
             f"--num_importance_samples={num_importance_samples} must not be negative"
         )
-    forward = tf.function(lambda images, seed: _forward(run.vae, images, seed))
+    forward = tf.function(lambda *inputs: _forward(run.vae, *inputs))
     weights = tf.function(
-        lambda images, seed, num: _log_weights(run.vae, images, seed, num),
+        lambda *inputs: _log_weights(run.vae, *inputs),
         reduce_retracing=True,
     )
     sums: dict[str, float] = {}
     num_examples = 0
     for index, batch in enumerate(run.batches(split, _BATCH_SIZE)):
-        images = batch["image"]
+        images, told = batch["image"], batch["conditions"]
         seed = order.fold(run.config.seed, _DRAW_STREAM, index)
-        values = {name: x.numpy() for name, x in forward(images, seed).items()}
+        values = {name: x.numpy() for name, x in forward(images, told, seed).items()}
         reconstructions = values.pop("reconstruction")
         values["mse_levels"] = metrics.mean_squared_error_levels(
             images, reconstructions
@@ -73,7 +73,10 @@ def score_images(
             values["ssim"] = metrics.ssim(images, reconstructions)
         if num_importance_samples:
             values["nll_importance"] = -_log_marginal(
-                weights, images, num_importance_samples, (run.config.seed, index)
+                weights,
+                (images, told),
+                num_importance_samples,
+                (run.config.seed, index),
             )
         for name, per_example in values.items():
             total = float(np.sum(per_example, dtype=np.float64))
@@ -205,32 +208,32 @@ def _factor(texts: Sequence[str]) -> tuple[np.ndarray, bool]:
     return values, set(texts) <= {"0", "1"}
 
 
-def _forward(vae: VAE, images: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
-    mean, log_var = vae.encoder(images, training=False)
+def _forward(
+    vae: VAE, images: tf.Tensor, told: tf.Tensor, seed: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    mean, log_var = vae.encode(images, told)
     noise = tf.random.stateless_normal(tf.shape(mean), seed, alg="philox")
     z = draw_posterior(mean, log_var, noise)
-    log_likelihood = vae.likelihood.log_likelihood(
-        images, vae.decoder(z, training=False)
-    )
+    log_likelihood = vae.likelihood.log_likelihood(images, vae.decode(z, told))
     kl = losses.gaussian_kl(mean, log_var)
     return {
         "elbo": log_likelihood - kl,
         "recon_nll": -log_likelihood,
         "kl": kl,
-        "reconstruction": vae.mean_image(mean),
+        "reconstruction": vae.mean_image(mean, told),
     }
 
 
 def _log_weights(
-    vae: VAE, images: tf.Tensor, seed: tf.Tensor, num: tf.Tensor
+    vae: VAE, images: tf.Tensor, told: tf.Tensor, seed: tf.Tensor, num: tf.Tensor
 ) -> tf.Tensor:
     """Returns log p(x, z) - log q(z|x) of `num` draws of each example, `[b, num]`."""
-    mean, log_var = vae.encoder(images, training=False)
+    mean, log_var = vae.encode(images, told)
     repeated = [tf.repeat(tensor, num, axis=0) for tensor in (mean, log_var)]
     noise = tf.random.stateless_normal(tf.shape(repeated[0]), seed, alg="philox")
     z = draw_posterior(*repeated, noise)
     log_likelihood = vae.likelihood.log_likelihood(
-        tf.repeat(images, num, axis=0), vae.decoder(z, training=False)
+        tf.repeat(images, num, axis=0), vae.decode(z, tf.repeat(told, num, axis=0))
     )
     log_weights = (
         log_likelihood
@@ -241,13 +244,16 @@ def _log_weights(
 
 
 def _log_marginal(
-    log_weights: Any, images: np.ndarray, num_samples: int, seed: tuple[int, int]
+    log_weights: Any,
+    inputs: tuple[np.ndarray, np.ndarray],
+    num_samples: int,
+    seed: tuple[int, int],
 ) -> np.ndarray:
     """Returns the estimate of log p(x), `[b]`, from draws made in chunks."""
-    chunk = max(1, _MAX_DECODED // len(images))
+    chunk = max(1, _MAX_DECODED // len(inputs[0]))
     parts = [
         log_weights(
-            images,
+            *inputs,
             order.fold(*seed, _IMPORTANCE_STREAM, start),
             tf.constant(min(chunk, num_samples - start)),
         ).numpy()

@@ -9,7 +9,8 @@ import tensorflow as tf
 from absl import logging
 from ml_collections import ConfigDict
 
-from trainer import checkpoints
+from pipeline import contract
+from trainer import checkpoints, conditions
 from trainer.models.vae import VAE, make_vae
 
 
@@ -49,16 +50,16 @@ class State:
         }
 
 
-def make_state(config: ConfigDict, image_shape: tuple[int, ...]) -> State:
+def make_state(config: ConfigDict, manifest: contract.Manifest) -> State:
     """Returns the state at step 0, a function of the settings alone.
 
     To be called in the scope of the run's strategy.
 
     Raises:
-        ValueError: If the model cannot take images of `image_shape`.
+        ValueError: If the model cannot take the images of the dataset.
     """
     keras.utils.set_random_seed(config.seed)
-    vae, ema_vae = make_vae(config, image_shape), make_vae(config, image_shape)
+    vae, ema_vae = _make_vae(config, manifest), _make_vae(config, manifest)
     for average, variable in zip(ema_vae.variables, vae.variables, strict=True):
         average.assign(variable)
     optimizer = make_optimizer(config)
@@ -135,7 +136,7 @@ def restore(state: State, directory: pathlib.Path) -> bool:
 
 
 def load_averaged_vae(
-    config: ConfigDict, image_shape: tuple[int, ...], directory: pathlib.Path
+    config: ConfigDict, manifest: contract.Manifest, directory: pathlib.Path
 ) -> tuple[VAE, int]:
     """Returns the EMA model of the newest whole checkpoint, and its step.
 
@@ -148,7 +149,7 @@ def load_averaged_vae(
             f"{directory} has no checkpoint: train first, or give another --workdir"
         )
     arrays, _ = loaded
-    vae = make_vae(config, image_shape)
+    vae = _make_vae(config, manifest)
     variables = vae.named_variables()
     try:
         for name, variable in variables.items():
@@ -159,3 +160,8 @@ def load_averaged_vae(
             f"have the names and shapes of config.json's ({error})"
         ) from error
     return vae, int(arrays["step"])
+
+
+def _make_vae(config: ConfigDict, manifest: contract.Manifest) -> VAE:
+    num_conditions = conditions.num_conditions(config, manifest)
+    return make_vae(config, manifest.image_shape, num_conditions)

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from trainer import corruption, exact, order
+from trainer import conditions, corruption, exact, order
 from trainer.input_pipeline import Batch
 from trainer.models.vae import VAE, draw_posterior
 from trainer.objectives import Objective, Posterior
@@ -38,6 +38,7 @@ class Steps:
         state: State,
         objective: Objective,
         config: ConfigDict,
+        image_shape: Sequence[int],
     ) -> None:
         """Binds the steps to their run; nothing is traced yet.
 
@@ -46,6 +47,7 @@ class Steps:
             state: Changed by `train`.
             objective: What to minimise.
             config: Resolved settings.
+            image_shape: `[height, width, channels]`.
         """
         self._strategy = strategy
         self._state = state
@@ -64,7 +66,8 @@ class Steps:
         self._loss_divisor = {"mean": config.global_batch_size, "sum": 1}[
             config.loss_reduction
         ]
-        shape = list(state.vae.encoder.input_shape[1:])
+        self._config = config
+        shape = list(image_shape)
         latents = tf.zeros([1, config.latent_dim])
         draws = tf.zeros([objective.num_samples, config.latent_dim])
         self.term_names = sorted(
@@ -144,9 +147,7 @@ class Steps:
         with exact.scope(self._num_local_groups, vae.trainable_variables) as weights:
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(weights)
-                terms = self._terms(
-                    vae, batch["image"], _TRAIN_STREAMS, step, training=True
-                )
+                terms = self._terms(vae, batch, _TRAIN_STREAMS, step, training=True)
                 sums = _float64_sums(terms)
                 loss = sums[self.term_names.index("loss")] / self._loss_divisor
             gradients = tape.gradient(loss, weights)
@@ -169,7 +170,7 @@ class Steps:
             with exact.scope(self._num_local_groups):
                 terms = self._terms(
                     self._state.ema_vae,
-                    batch["image"],
+                    batch,
                     _EVAL_STREAMS,
                     index,
                     training=False,
@@ -185,7 +186,7 @@ class Steps:
     def _terms(
         self,
         vae: VAE,
-        images: tf.Tensor,
+        batch: Batch,
         streams: Sequence[int],
         index: tf.Tensor,
         *,
@@ -193,8 +194,9 @@ class Steps:
     ) -> list[tf.Tensor]:
         """Returns the objective's terms, `[b]` each, in the order of `term_names`."""
         draw_stream, *image_streams = streams
-        targets, inputs = self._targets_and_inputs(images, image_streams, index)
-        mean, log_var = vae.encoder(inputs, training=training)
+        targets, inputs = self._targets_and_inputs(batch["image"], image_streams, index)
+        told = conditions.of_batch(batch, self._config)
+        mean, log_var = vae.encode(inputs, told, training=training)
         k = self._objective.num_samples
         noise = self._draw(
             tf.random.stateless_normal, [k, self._latent_dim], draw_stream, index
@@ -204,7 +206,8 @@ class Steps:
         if k > 1:
             repeated = [tf.repeat(tensor, k, axis=0) for tensor in repeated]
         z = draw_posterior(*repeated, noise)
-        outputs = vae.decoder(z, training=training)
+        many_told = told if k == 1 else tf.repeat(told, k, axis=0)
+        outputs = vae.decode(z, many_told, training=training)
         if training:
             many = targets if k == 1 else tf.repeat(targets, k, axis=0)
             outputs = vae.likelihood.fit(many, outputs, vae.decoder)

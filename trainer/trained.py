@@ -11,7 +11,7 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from pipeline import contract
-from trainer import corruption, input_pipeline, order, state, workdir
+from trainer import conditions, corruption, input_pipeline, order, state, workdir
 from trainer.models.vae import VAE
 
 _BINARIZE_STREAM = 12
@@ -45,8 +45,8 @@ class TrainedRun:
 
         Yields:
             `image` `[b, h, w, c]`, as the model is to reconstruct it (binarised where
-            the settings say so, the same in each call); `key` `[b]` strings; other
-            features.
+            the settings say so, the same in each call); `key` `[b]` strings;
+            `conditions` `[b, num_conditions]`; other features.
 
         Raises:
             contract.DatasetError: If the split cannot be read.
@@ -58,7 +58,8 @@ class TrainedRun:
             arrays = {name: tensor.numpy() for name, tensor in batch.items()}
             keys = np.char.decode(arrays["key"].astype(bytes))
             images = self.targets(batch["image"], index)
-            yield {**arrays, "key": keys, "image": images}
+            told = conditions.of_batch(batch, self.config).numpy()
+            yield {**arrays, "key": keys, "image": images, "conditions": told}
 
     def targets(self, images: tf.Tensor, index: int = 0) -> np.ndarray:
         """Returns what is to be reconstructed of a batch, `[b, h, w, c]`."""
@@ -97,9 +98,7 @@ def load(run_dir: pathlib.Path, dataset_dir: str | None = None) -> TrainedRun:
             f"{run_dir} was trained on the dataset of digest {dataset['digest']}, and "
             f"{dataset_dir} has {manifest.digest}: give its --dataset"
         )
-    vae, step = state.load_averaged_vae(
-        config, manifest.image_shape, run_dir / "checkpoints"
-    )
+    vae, step = state.load_averaged_vae(config, manifest, run_dir / "checkpoints")
     return TrainedRun(config, manifest, dataset_dir, vae, step)
 
 
@@ -126,10 +125,10 @@ def encode_split(run: TrainedRun, split: str) -> EncodedSplit:
     Raises:
         contract.DatasetError: If the split cannot be read.
     """
-    encode = tf.function(lambda images: run.vae.encoder(images, training=False))
+    encode = tf.function(run.vae.encode)
     means, log_vars, others = [], [], []
     for batch in run.batches(split, _BATCH_SIZE):
-        mean, log_var = encode(batch.pop("image"))
+        mean, log_var = encode(batch.pop("image"), batch.pop("conditions"))
         means.append(mean.numpy())
         log_vars.append(log_var.numpy())
         others.append(batch)

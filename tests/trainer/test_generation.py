@@ -7,6 +7,8 @@ import pytest
 from runs import Run
 from trainer import browser, generation, grids, trained
 
+NOTHING = np.zeros([1, 0], np.float32)
+
 
 @pytest.fixture(scope="module")
 def run(reference_run: Run) -> trained.TrainedRun:
@@ -48,18 +50,21 @@ def test_latents_are_decoded_alike_in_any_number(run: trained.TrainedRun) -> Non
     np.testing.assert_array_equal(z[:3], generation.draw_prior(run, 230, seed=0)[:3])
     assert abs(z.mean()) < 0.1
     assert z.std() == pytest.approx(1, abs=0.05)
-    made = generation.decode(run, z, seed=0)
+    made = generation.decode(run, z, NOTHING, seed=0)
     assert made.mean.shape == made.sample.shape == (230, 32, 32, 3)
     np.testing.assert_allclose(
-        made.mean[205:207], run.vae.mean_image(z[205:207]), rtol=1e-4, atol=1e-5
+        made.mean[205:207],
+        run.vae.mean_image(z[205:207], NOTHING),
+        rtol=1e-4,
+        atol=1e-5,
     )
     np.testing.assert_allclose(made.probability, (made.mean + 1) / 2)
 
 
 def test_posterior_draws_scatter_about_their_mean(run: trained.TrainedRun) -> None:
-    images = generation.find_examples(run, "train", 90).images
-    mean, log_var = generation.encode(run, images)
-    z = generation.draw_posteriors(run, images, seed=3)
+    found = generation.find_examples(run, "train", 90)
+    mean, log_var = generation.encode(run, found)
+    z = generation.draw_posteriors(run, found, seed=3)
     noise = (z - mean) / np.exp(log_var / 2)
     assert abs(noise.mean()) < 0.15
     assert noise.std() == pytest.approx(1, abs=0.1)
@@ -70,9 +75,9 @@ def test_latents_of_another_shape_are_refused(
     run: trained.TrainedRun, shape: tuple[int, ...]
 ) -> None:
     with pytest.raises(ValueError, match=r"this run needs \[n, 8\]"):
-        generation.decode(run, np.zeros(shape), seed=0)
+        generation.decode(run, np.zeros(shape), NOTHING, seed=0)
     with pytest.raises(ValueError, match="must be finite"):
-        generation.decode(run, np.full((1, 8), np.nan), seed=0)
+        generation.decode(run, np.full((1, 8), np.nan), NOTHING, seed=0)
 
 
 def test_latents_of_the_user_are_read(tmp_path: pathlib.Path) -> None:

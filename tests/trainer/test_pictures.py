@@ -7,6 +7,7 @@ from trainer import grids, pictures
 from trainer.models.vae import make_vae
 
 CONFIG = celeba_debug.get_config()
+NOTHING = np.zeros([30, 0], np.float32)
 VAE = make_vae(CONFIG, (32, 32, 3))
 IMAGES = np.random.default_rng(0).uniform(-1, 1, (30, 32, 32, 3)).astype(np.float32)
 
@@ -14,7 +15,9 @@ IMAGES = np.random.default_rng(0).uniform(-1, 1, (30, 32, 32, 3)).astype(np.floa
 def draw(pairs: np.ndarray, **changes: object) -> dict[str, np.ndarray]:
     config = celeba_debug.get_config()
     config.update(changes)
-    return pictures.draw_grids(VAE, pictures.Shown(pairs, pairs[:0]), config)
+    return pictures.draw_grids(
+        VAE, pictures.Shown(pairs, NOTHING, pairs[:0], NOTHING), config
+    )
 
 
 def test_the_grids_have_the_published_layout() -> None:
@@ -61,7 +64,9 @@ def test_reconstructions_may_be_drawn_and_samples_may_be_few() -> None:
     config.num_picture_samples = 10
     vae = make_vae(config, (28, 28, 1))
     digits = np.where(IMAGES[:5, :28, :28, :1] > 0, 1, -1).astype(np.float32)
-    found = pictures.draw_grids(vae, pictures.Shown(digits, digits, None), config)
+    found = pictures.draw_grids(
+        vae, pictures.Shown(digits, NOTHING, digits, NOTHING), config
+    )
     assert found["reconstruction"].shape == (28, 10 * 28, 1)
     assert set(np.unique(found["reconstruction"])) == {0, 255}
     assert found["samples/sampled"].shape == (28, 10 * 28, 1)

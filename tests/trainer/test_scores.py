@@ -70,7 +70,11 @@ class Planted(trained.TrainedRun):
         object.__setattr__(self, "images", images)
 
     def batches(self, split: str, batch_size: int):
-        yield {"image": self.images, "key": np.arange(50).astype(str)}
+        yield {
+            "image": self.images,
+            "key": np.arange(50).astype(str),
+            "conditions": np.zeros([50, 0], np.float32),
+        }
 
 
 @pytest.mark.parametrize("bias", [0.0, 0.3])

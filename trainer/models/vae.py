@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -20,15 +21,46 @@ class VAE:
         encoder: `[b, size, size, c] -> (posterior mean, posterior log variance)`.
         decoder: `[b, latent_dim] -> [b, size, size, outputs]`.
         likelihood: What the outputs say about an image.
+        num_conditions: Length of the vector that both are given too; 0 for none.
     """
 
     encoder: keras.Model
     decoder: keras.Model
     likelihood: Likelihood
+    num_conditions: int = 0
 
-    def mean_image(self, z: tf.Tensor) -> tf.Tensor:
+    def encode(
+        self, images: tf.Tensor, conditions: tf.Tensor, *, training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns mean and log variance of q(z|x), `[b, latent_dim]` each.
+
+        Args:
+            images: `[b, size, size, c]`.
+            conditions: `[b, num_conditions]`.
+            training: Whether batch norm takes the batch's statistics.
+        """
+        return self.encoder(self._joined(images, conditions), training=training)
+
+    def decode(
+        self, z: tf.Tensor, conditions: tf.Tensor, *, training: bool = False
+    ) -> tf.Tensor:
+        """Returns what the likelihood reads, `[b, size, size, outputs]`.
+
+        Args:
+            z: `[b, latent_dim]`.
+            conditions: `[b, num_conditions]`.
+            training: Whether batch norm takes the batch's statistics.
+        """
+        return self.decoder(self._joined(z, conditions), training=training)
+
+    def mean_image(self, z: tf.Tensor, conditions: tf.Tensor) -> tf.Tensor:
         """Returns the mean of p(x|z), `[b, size, size, c]` in [-1, 1]."""
-        return self.likelihood.mean(self.decoder(z, training=False))
+        return self.likelihood.mean(self.decode(z, conditions))
+
+    def _joined(self, x: tf.Tensor, conditions: tf.Tensor) -> Any:
+        # Keras does not mix tensors and arrays.
+        x = tf.convert_to_tensor(x)
+        return (x, tf.convert_to_tensor(conditions)) if self.num_conditions else x
 
     @property
     def trainable_variables(self) -> list[keras.Variable]:
@@ -56,27 +88,36 @@ class VAE:
         }
 
 
-def make_vae(config: ConfigDict, image_shape: tuple[int, ...]) -> VAE:
+def make_vae(
+    config: ConfigDict, image_shape: tuple[int, ...], num_conditions: int = 0
+) -> VAE:
     """Returns the VAE that `config` describes, for images of `image_shape`.
+
+    Args:
+        config: Settings.
+        image_shape: `[size, size, channels]`.
+        num_conditions: Length of the vector that it is conditioned on; 0 for none.
 
     Raises:
         ValueError: If the filters do not fit the image size, or a setting is unknown.
     """
     likelihood = likelihoods.make_likelihood(config, math.prod(image_shape))
-    encoder = networks.make_encoder(config, image_shape)
+    encoder = networks.make_encoder(config, image_shape, num_conditions)
     channels = image_shape[2]
     if not isinstance(likelihood, likelihoods.ScaledGaussian):
         num_outputs = likelihood.num_outputs(channels)
-        decoder = networks.make_decoder(config, image_shape, num_outputs)
-        return VAE(encoder, decoder, likelihood)
-    means = networks.make_decoder(config, image_shape, channels)
+        decoder = networks.make_decoder(
+            config, image_shape, num_outputs, num_conditions
+        )
+        return VAE(encoder, decoder, likelihood, num_conditions)
+    means = networks.make_decoder(config, image_shape, channels, num_conditions)
     outputs = layers.AppendLogScale(
         math.log(config.likelihood_stddev),
         is_trained=not likelihood.is_optimal,
         name=likelihoods.LOG_SCALE_LAYER,
     )(means.output)
     decoder = keras.Model(means.input, outputs, name="decoder")
-    return VAE(encoder, decoder, likelihood)
+    return VAE(encoder, decoder, likelihood, num_conditions)
 
 
 def draw_posterior(

@@ -1,0 +1,73 @@
+"""What a conditional VAE is told besides the image or the latents.
+
+An unconditional one has a vector of length 0, so that both run through the same code.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+from ml_collections import ConfigDict
+
+from pipeline import contract
+
+CONDITIONS = ("none", "label", "attributes")
+
+
+def num_conditions(config: ConfigDict, manifest: contract.Manifest) -> int:
+    """Returns the length of the condition vector.
+
+    Raises:
+        ValueError: If the setting is unknown, or the dataset lacks the feature.
+    """
+    if config.condition not in CONDITIONS:
+        raise ValueError(
+            f"--config.condition={config.condition!r} must be one of "
+            f"{', '.join(CONDITIONS)}"
+        )
+    if config.condition == "none":
+        return 0
+    feature = manifest.features.get(config.condition)
+    if feature is None:
+        raise ValueError(
+            f"--config.condition={config.condition} needs a dataset with the feature "
+            f"{config.condition!r}, and this one has {', '.join(manifest.features)}"
+        )
+    if config.condition == "label":
+        if config.num_classes < 1:
+            raise ValueError(
+                f"--config.num_classes={config.num_classes} must be at least 1"
+            )
+        return config.num_classes
+    return feature.shape[0]
+
+
+def of_batch(batch: Mapping[str, tf.Tensor], config: ConfigDict) -> tf.Tensor:
+    """Returns the condition vector of each example.
+
+    Args:
+        batch: With `image`, and the feature that is the condition.
+        config: `condition`: a `label` is one of `num_classes` in a vector of zeros (one
+            beyond them is all zeros); `attributes` are -1 or 1.
+
+    Returns:
+        `[batch, num_conditions]` float32.
+    """
+    if config.condition == "label":
+        return tf.one_hot(batch["label"], config.num_classes)
+    if config.condition == "attributes":
+        return 2 * tf.cast(batch["attributes"], tf.float32) - 1
+    return tf.zeros([tf.shape(batch["image"])[0], 0])
+
+
+def of_samples(config: ConfigDict, num: int, examples: np.ndarray) -> np.ndarray:
+    """Returns conditions for samples: every class in turn, or those of examples.
+
+    Args:
+        config: `condition`.
+        num: Of the samples.
+        examples: `[n, num_conditions]`, repeated as often as needed.
+    """
+    if config.condition == "label":
+        examples = np.eye(config.num_classes, dtype=np.float32)
+    return examples[np.arange(num) % len(examples)]
