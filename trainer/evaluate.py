@@ -4,7 +4,9 @@
 
 Likelihoods are of the averaged model. With --num_importance_samples=5000 the negative
 log-likelihood is estimated by so many draws for each example. Of a synthetic dataset
---factors=DIR/factors.csv gives the true factors, by which the latents are judged.
+--factors=DIR/factors.csv gives the true factors, by which the latents are judged. With
+--pca the reconstruction error stands beside that of as many principal components of the
+training split: the least that a linear model can have.
 
 Exit codes: 0 done; 1 a flag, file or setting is wrong.
 """
@@ -31,6 +33,9 @@ _NUM_IMPORTANCE_SAMPLES = flags.DEFINE_integer(
 _FACTORS = flags.DEFINE_string(
     "factors", None, "factors.csv of a synthetic dataset, for MIG, DCI and SAP."
 )
+_PCA = flags.DEFINE_bool(
+    "pca", False, "Whether to fit principal components, as many as there are latents."
+)
 _OUTPUT = flags.DEFINE_string(
     "output", None, "JSON file; by default WORKDIR/evaluation/SPLIT.json."
 )
@@ -41,6 +46,8 @@ def evaluate(
     split: str,
     num_importance_samples: int = 0,
     factors_path: str | None = None,
+    *,
+    with_pca: bool = False,
 ) -> dict[str, Any]:
     """Returns all scores of a run on a split, by name.
 
@@ -49,6 +56,7 @@ def evaluate(
         split: Of its dataset.
         num_importance_samples: See `scores.score_images`.
         factors_path: `factors.csv` of the synthetic dataset, or None.
+        with_pca: Whether to score principal components too.
 
     Raises:
         ValueError: If the split or the factors cannot be read.
@@ -71,6 +79,8 @@ def evaluate(
         )
     if factors_path is not None:
         found["disentanglement"] = scores.score_factors(encoded, factors_path)
+    if with_pca:
+        found["pca"] = scores.score_pca(run, split)
     return found
 
 
@@ -105,7 +115,13 @@ def main(argv: list[str]) -> None:
     try:
         run = trained.load(run_dir, _DATASET.value)
         split = _SPLIT.value or run.config.eval_split
-        found = evaluate(run, split, _NUM_IMPORTANCE_SAMPLES.value, _FACTORS.value)
+        found = evaluate(
+            run,
+            split,
+            _NUM_IMPORTANCE_SAMPLES.value,
+            _FACTORS.value,
+            with_pca=_PCA.value,
+        )
         path = pathlib.Path(
             _OUTPUT.value or run_dir / "evaluation" / f"{split.replace('+', '-')}.json"
         )

@@ -7,14 +7,14 @@ beta = 1 whatever was minimised.
 import csv
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from trainer import losses, metrics, order
-from trainer.latents import disentanglement, probe
+from trainer.latents import disentanglement, pca, probe
 from trainer.likelihoods import Bernoulli, LogisticMixture
 from trainer.models.vae import VAE, draw_posterior
 from trainer.trained import EncodedSplit, TrainedRun
@@ -197,6 +197,32 @@ def score_factors(encoded: EncodedSplit, path: str) -> dict[str, Any]:
         "dci_completeness": parts.completeness,
         "dci_informativeness": parts.informativeness,
     }
+
+
+def score_pca(run: TrainedRun, split: str) -> dict[str, float]:
+    """Returns the reconstruction error of as many principal components as latents.
+
+    Args:
+        run: Whose training split the components are fitted on.
+        split: What the error is of.
+
+    Returns:
+        `num_components`, and `mse_levels` (0-255 units).
+
+    Raises:
+        ValueError: If the training split has fewer images than the model has latents.
+    """
+    fitted = pca.fit_pca(_images(run, run.config.train_split), run.config.latent_dim)
+    error = pca.reconstruction_error(fitted, _images(run, split))
+    return {
+        "num_components": run.config.latent_dim,
+        "mse_levels": error.per_value_levels,
+    }
+
+
+def _images(run: TrainedRun, split: str) -> Iterator[np.ndarray]:
+    for batch in run.batches(split, _BATCH_SIZE):
+        yield batch["image"]
 
 
 def _factor(texts: Sequence[str]) -> tuple[np.ndarray, bool]:

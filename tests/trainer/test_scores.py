@@ -187,27 +187,44 @@ def test_factors_of_other_faces_are_refused(tmp_path: pathlib.Path) -> None:
         scores.score_factors(planted_split(3, 0), str(tmp_path / "none.csv"))
 
 
+def test_components_of_the_training_split_are_the_linear_yardstick(
+    run: trained.TrainedRun,
+) -> None:
+    found = scores.score_pca(run, "train")
+    images = next(run.batches("train", 96))["image"].reshape(96, -1)
+    centred = images.astype(np.float64) - images.mean(axis=0)
+    strengths = np.linalg.svd(centred, compute_uv=False) ** 2
+    expected = strengths[8:].sum() / images.size * 127.5**2
+    assert found["num_components"] == 8
+    assert found["mse_levels"] == pytest.approx(expected, rel=1e-3)
+    assert scores.score_pca(run, "validation")["mse_levels"] > found["mse_levels"]
+
+
 def test_the_command_prints_a_table_and_writes_json(
     reference_run: Run, faces_dir: pathlib.Path
 ) -> None:
     done = run_module(
         "trainer.evaluate",
         f"--workdir={reference_run.workdir}",
-        "--split=validation",
+        "--split=train+validation+test",
         "--num_importance_samples=2",
+        "--pca",
+        f"--factors={faces_dir / 'factors.csv'}",
     )
     assert done.returncode == 0, done.stderr
-    path = reference_run.workdir / "evaluation/validation.json"
+    path = reference_run.workdir / "evaluation/train-validation-test.json"
     found = json.loads(path.read_text())
     assert found["step"] == 50
-    assert found["num_examples"] == 11
+    assert found["num_examples"] == 120
     assert (
         f"elbo{found['elbo']:>42.4f}".split()
         == [line for line in done.stdout.splitlines() if line.startswith("elbo ")][
             0
         ].split()
     )
-    assert "probe/attributes/Smiling/accuracy" in done.stdout
+    for name in ("probe/attributes/Smiling/accuracy", "pca/mse_levels"):
+        assert name in done.stdout
+    assert 0 <= found["disentanglement"]["dci_completeness"] <= 1
     wrong = run_module(
         "trainer.evaluate", f"--workdir={reference_run.workdir}", "--split=val"
     )
