@@ -77,6 +77,9 @@ def get_config() -> ConfigDict:
     # Optimizer, and a moving average of the weights for what is shown.
     config.optimizer = "adam"  # or "rmsprop"
     config.learning_rate = 1e-3
+    # From each of these steps on, the rate is so many times learning_rate.
+    config.learning_rate_steps = ()
+    config.learning_rate_factors = ()
     config.adam_beta_1 = 0.95
     config.adam_beta_2 = 0.999
     config.adam_epsilon = 1e-8

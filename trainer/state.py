@@ -79,20 +79,54 @@ def make_optimizer(config: ConfigDict) -> keras.optimizers.Optimizer:
     Raises:
         ValueError: If there is none of this name.
     """
+    learning_rate = make_learning_rate(config)
     if config.optimizer == "adam":
         return keras.optimizers.Adam(
-            config.learning_rate,
+            learning_rate,
             beta_1=config.adam_beta_1,
             beta_2=config.adam_beta_2,
             epsilon=config.adam_epsilon,
         )
     if config.optimizer == "rmsprop":
         return keras.optimizers.RMSprop(
-            config.learning_rate,
+            learning_rate,
             rho=config.rmsprop_decay,
             epsilon=config.rmsprop_epsilon,
         )
     raise ValueError(f"--config.optimizer={config.optimizer!r} must be adam or rmsprop")
+
+
+def make_learning_rate(
+    config: ConfigDict,
+) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """Returns the learning rate, or how it goes down in steps.
+
+    Raises:
+        ValueError: If the steps do not grow, or have no factor each.
+
+    Example:
+        >>> config = ConfigDict({"learning_rate": 1.0})
+        >>> config.learning_rate_steps = (10,)
+        >>> config.learning_rate_factors = (0.1,)
+        >>> rate = make_learning_rate(config)
+        >>> [round(float(rate(step)), 6) for step in (0, 9, 10, 99)]
+        [1.0, 1.0, 0.1, 0.1]
+    """
+    steps = tuple(config.learning_rate_steps)
+    factors = tuple(config.learning_rate_factors)
+    are_growing = list(steps) == sorted(set(steps)) and all(step > 0 for step in steps)
+    if len(steps) != len(factors) or not are_growing:
+        raise ValueError(
+            f"--config.learning_rate_steps={steps} must be growing steps above 0, and "
+            f"--config.learning_rate_factors={factors} as many factors"
+        )
+    if not steps:
+        return config.learning_rate
+    return keras.optimizers.schedules.PiecewiseConstantDecay(
+        # Keras changes after its boundary.
+        [step - 1 for step in steps],
+        [config.learning_rate * factor for factor in (1.0, *factors)],
+    )
 
 
 def save(state: State, directory: pathlib.Path, dataset_digest: str, keep: int) -> None:

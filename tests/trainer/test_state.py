@@ -1,0 +1,80 @@
+import pathlib
+
+import keras
+import pytest
+
+from configs import celeba_debug, mnist_dense, mnist_iwae
+from pipeline import contract
+from trainer import checkpoints, state
+
+MANIFEST = contract.Manifest(
+    name="d",
+    settings={},
+    source_fingerprint="ab",
+    features={
+        "key": contract.Feature("string"),
+        "image": contract.Feature("float32", (32, 32, 3)),
+    },
+    splits={},
+)
+
+
+def test_the_state_is_a_function_of_the_settings() -> None:
+    first, again = (
+        state.make_state(celeba_debug.get_config(), MANIFEST) for _ in range(2)
+    )
+    for name, variable in first.variables().items():
+        assert (variable.numpy() == again.variables()[name].numpy()).all(), name
+
+
+def test_the_averaged_model_alone_is_loaded(tmp_path: pathlib.Path) -> None:
+    config = celeba_debug.get_config()
+    made = state.make_state(config, MANIFEST)
+    kernel = made.ema_vae.encoder.get_layer("conv_0").kernel
+    kernel.assign(kernel + 1)
+    made.step.assign(7)
+    state.save(made, tmp_path, "ab", keep=1)
+    vae, step = state.load_averaged_vae(config, MANIFEST, tmp_path)
+    assert step == 7
+    loaded = vae.encoder.get_layer("conv_0").kernel
+    assert (loaded.numpy() == kernel.numpy()).all()
+    config.latent_dim = 3
+    with pytest.raises(checkpoints.CheckpointError, match="is of another model"):
+        state.load_averaged_vae(config, MANIFEST, tmp_path)
+    with pytest.raises(checkpoints.CheckpointError, match="has no checkpoint"):
+        state.load_averaged_vae(config, MANIFEST, tmp_path / "none")
+
+
+def test_the_optimizer_is_the_one_that_is_named() -> None:
+    adam = state.make_optimizer(celeba_debug.get_config())
+    assert isinstance(adam, keras.optimizers.Adam)
+    assert (adam.beta_1, adam.epsilon) == (0.95, 1e-8)
+    rmsprop = state.make_optimizer(mnist_dense.get_config())
+    assert isinstance(rmsprop, keras.optimizers.RMSprop)
+    assert rmsprop.rho == 0.9
+    config = celeba_debug.get_config()
+    config.optimizer = "sgd"
+    with pytest.raises(ValueError, match="optimizer='sgd' must be adam or rmsprop"):
+        state.make_optimizer(config)
+
+
+def test_the_rate_goes_down_as_published() -> None:
+    config = mnist_iwae.get_config()
+    rate = state.make_learning_rate(config)
+    # Stages of 1, 3, 9, ... epochs of 3,000 steps; 3,280 epochs in all.
+    assert config.num_train_steps == 3280 * 3000
+    for stage, first_epoch in enumerate([0, 1, 4, 13, 40, 121, 364, 1093]):
+        expected = pytest.approx(1e-3 * 10 ** (-stage / 7), rel=1e-5)
+        assert float(rate(3000 * first_epoch)) == expected
+    assert float(rate(3000 * 3280 - 1)) == expected
+
+
+@pytest.mark.parametrize(
+    ("steps", "factors"),
+    [((10,), ()), ((10, 5), (0.1, 0.2)), ((5, 5), (0.1, 0.2)), ((0,), (0.1,))],
+)
+def test_rates_that_have_no_order_are_refused(steps, factors) -> None:
+    config = celeba_debug.get_config()
+    config.learning_rate_steps, config.learning_rate_factors = steps, factors
+    with pytest.raises(ValueError, match="must be growing steps above 0, and"):
+        state.make_learning_rate(config)
