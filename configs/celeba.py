@@ -38,6 +38,7 @@ def get_config() -> ConfigDict:
     config.decoder_units = ()
     config.decoder_filters = (256, 128, 64, 64, 32)
     config.base_size = 4
+    config.decoder_start = "deconv"  # From one pixel to base_size; or a "dense" layer.
     config.downsample = "stride"  # or "max_pool"
     config.last_stride = 2  # Of the decoder: 1 if its other blocks reach the size.
     config.batch_norm_momentum = 0.99

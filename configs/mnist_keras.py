@@ -21,8 +21,8 @@ def get_config() -> ConfigDict:
     config.encoder_filters = (32, 64)
     config.encoder_units = (16,)
     config.decoder_units = ()
-    # The dense layer to 7 x 7 x 64 is a transposed convolution from one pixel.
     config.decoder_filters = (64, 64, 32)
+    config.decoder_start = "dense"
     config.base_size = 7
     config.last_stride = 1
     config.posterior_scale = "log_var"

@@ -3,7 +3,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs import celeba, celeba_debug, mnist_dense, mnist_hafner, mnist_mlss
+from configs import (
+    celeba,
+    celeba_debug,
+    mnist_dense,
+    mnist_hafner,
+    mnist_keras,
+    mnist_mlss,
+)
 from trainer.models import networks, vae
 
 
@@ -170,6 +177,19 @@ def test_convolutions_take_any_size_that_their_blocks_divide() -> None:
     assert model.decoder.output_shape == (None, 28, 28, 1)
 
 
+def test_a_dense_start_has_a_bias_for_every_place() -> None:
+    model = vae.make_vae(mnist_keras.get_config(), (28, 28, 1))
+    assert model.decoder.get_layer("base").bias.shape == (7 * 7 * 64,)
+    assert model.decoder.get_layer("base_relu").output.shape == (None, 3136)
+    shapes = [
+        tuple(v.shape) for v in model.decoder.trainable_variables if v.name == "kernel"
+    ]
+    assert shapes == [(2, 3136), (3, 3, 64, 64), (3, 3, 32, 64), (3, 3, 1, 32)]
+    count = sum(np.prod(v.shape) for v in model.trainable_variables)
+    # As keras.io prints them: 69,076 of the encoder and 65,089 of the decoder.
+    assert count == 69_076 + 65_089
+
+
 def test_single_layers_may_differ() -> None:
     config = mnist_mlss.get_config()
     config.layer_overrides = {
@@ -206,6 +226,7 @@ def test_overrides_that_fit_no_layer_are_named(overrides: dict, message: str) ->
         ("posterior_scale", "variance"),
         ("output_activation", "relu"),
         ("last_stride", 3),
+        ("decoder_start", "pixel"),
     ],
 )
 def test_settings_of_the_model_are_checked(name: str, value: object) -> None:

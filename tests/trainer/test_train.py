@@ -204,3 +204,56 @@ def test_wrong_flags_are_one_clear_line(
         assert run.returncode == 1, run.output
         assert message in run.output.splitlines()[-1]
         assert "Traceback" not in run.output
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("objective=elbo", "likelihood_scale=optimal", "free_bits=0.05"),
+        (
+            "objective=elbo",
+            "likelihood_scale=learned",
+            "beta=4.0",
+            "kl_warmup_steps=3",
+            "input_noise_stddev=0.3",
+            "input_drop_fraction=0.2",
+            "posterior_scale=softplus",
+            "optimizer=rmsprop",
+            "loss_reduction=sum",
+        ),
+        (
+            "objective=elbo",
+            "likelihood=bernoulli",
+            "output_activation=linear",
+            "binarize=dynamic",
+            "num_importance_samples=3",
+            "encoder_filters=()",
+            "encoder_units=(16,)",
+            "decoder_filters=()",
+            "decoder_units=(16,)",
+            "layer_overrides={}",
+        ),
+        (
+            "objective=elbo",
+            "likelihood=logistic_mixture",
+            "output_activation=linear",
+            "downsample=max_pool",
+            "reconstruction_draw=sample",
+        ),
+    ],
+    ids=["optimal scale", "learned scale", "importance samples", "logistic mixture"],
+)
+def test_every_objective_is_the_same_on_two_devices(
+    dataset_dir: pathlib.Path, tmp_path: pathlib.Path, options: tuple[str, ...]
+) -> None:
+    flags = [f"--config.{option}" for option in options]
+    flags += ["--config.num_train_steps=5"]
+    runs = [
+        train(dataset_dir, tmp_path / str(num), *flags, f"--virtual_devices={num}")
+        for num in (1, 2)
+    ]
+    for run in runs:
+        assert run.returncode == 0, run.output
+    assert len(runs[0].metrics()) == 5
+    assert runs[0].metrics() == runs[1].metrics()
+    assert runs[0].metrics("validation") == runs[1].metrics("validation")

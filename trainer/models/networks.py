@@ -14,6 +14,7 @@ Source: with batch norm and base 4, the CelebA model of A. Royer, "Variational
 Auto-encoders" (2017).
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ from trainer.models.options import LayerOptions, LayerTable
 DOWNSAMPLE = ("stride", "max_pool")
 POSTERIOR_SCALES = ("log_var", "softplus")
 OUTPUT_ACTIVATIONS = ("tanh", "linear")
+DECODER_STARTS = ("deconv", "dense")
 
 
 def make_encoder(
@@ -174,16 +176,21 @@ def _dense_layers(
     x: keras.KerasTensor, units: Sequence[int], table: LayerTable, momentum: float
 ) -> keras.KerasTensor:
     for layer, num_units in enumerate(units):
-        name = f"dense_{layer}"
-        options = table.options(name)
-        x = layers.Dense(
-            num_units,
-            use_bias=not options.batch_norm,
-            kernel_initializer=options.make_initializer(),
-            name=name,
-        )(x)
-        x = _activate(x, options, momentum, name)
+        x = _dense_layer(x, num_units, f"dense_{layer}", table, momentum)
     return x
+
+
+def _dense_layer(
+    x: keras.KerasTensor, num_units: int, name: str, table: LayerTable, momentum: float
+) -> keras.KerasTensor:
+    options = table.options(name)
+    x = layers.Dense(
+        num_units,
+        use_bias=not options.batch_norm,
+        kernel_initializer=options.make_initializer(),
+        name=name,
+    )(x)
+    return _activate(x, options, momentum, name)
 
 
 def _deconvolve(
@@ -194,17 +201,27 @@ def _deconvolve(
     table: LayerTable,
 ) -> keras.KerasTensor:
     """Grows `[b, features]` to the image, by a factor of 2 from each block on."""
+    _check_choice("decoder_start", config.decoder_start, DECODER_STARTS)
     if config.last_stride not in (1, 2):
         raise ValueError(f"--config.last_stride={config.last_stride} must be 1 or 2")
     first, *others = tuple(config.decoder_filters)
     num_doublings = len(others) + config.last_stride - 1
     check_image_size(image_shape, config.base_size, num_doublings, "decoder")
-    x = keras.layers.Reshape((1, 1, x.shape[-1]), name="pixel")(x)
-    blocks = [(first, 1, "valid"), *((channels, 2, "same") for channels in others)]
+    blocks = [(channels, 2, "same") for channels in others]
+    if config.decoder_start == "dense":
+        # A bias of its own for every place, which a transposed convolution lacks.
+        base_shape = (config.base_size, config.base_size, first)
+        x = _dense_layer(
+            x, math.prod(base_shape), "base", table, config.batch_norm_momentum
+        )
+        x = keras.layers.Reshape(base_shape, name="base_map")(x)
+    else:
+        x = keras.layers.Reshape((1, 1, x.shape[-1]), name="pixel")(x)
+        blocks = [(first, 1, "valid"), *blocks]
     for block, (channels, stride, padding) in enumerate(blocks):
         name = f"deconv_{block}"
         options = table.options(
-            name, **({} if block else {"kernel_size": config.base_size})
+            name, **({"kernel_size": config.base_size} if padding == "valid" else {})
         )
         x = layers.Conv2DTranspose(
             channels,
