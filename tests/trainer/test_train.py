@@ -4,13 +4,15 @@ import json
 import pathlib
 import shutil
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from runs import Run, start_training, stop_at_step, train
+from runs import ROOT, Run, start_training, stop_at_step, train
 
 
 def load_arrays(run: Run) -> dict[str, np.ndarray]:
@@ -257,3 +259,30 @@ def test_every_objective_is_the_same_on_two_devices(
     assert len(runs[0].metrics()) == 5
     assert runs[0].metrics() == runs[1].metrics()
     assert runs[0].metrics("validation") == runs[1].metrics("validation")
+
+
+def test_two_runs_in_one_process_are_alike(
+    dataset_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    program = """
+import pathlib, sys
+from configs import celeba_debug
+from trainer import distribution, exact, loop
+exact.configure()
+config = celeba_debug.get_config()
+config.num_train_steps = config.log_every_steps = 3
+strategy = distribution.make_strategy(virtual_devices=2)
+for name in ("first", "second"):
+    loop.train(config, sys.argv[1], pathlib.Path(sys.argv[2], name), strategy)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(dataset_dir), str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = (Run(tmp_path / name, 0, "") for name in ("first", "second"))
+    assert list(first.metrics()) == [3]
+    assert first.metrics() == second.metrics()
+    assert first.metrics("validation") == second.metrics("validation")
