@@ -52,27 +52,19 @@ class Steps:
         self._strategy = strategy
         self._state = state
         self._objective = objective
-        self._seed = config.seed
-        self._latent_dim = config.latent_dim
-        self._global_batch_size = config.global_batch_size
+        self._config = config
         self._num_local_groups = (
             config.num_batch_groups // strategy.num_replicas_in_sync
         )
-        self._ema_decay = config.ema_decay
-        self._binarize = config.binarize
-        self._input_noise_stddev = config.input_noise_stddev
-        self._input_drop_fraction = config.input_drop_fraction
         # The gradient of a sum over the batch, or of a mean.
         self._loss_divisor = {"mean": config.global_batch_size, "sum": 1}[
             config.loss_reduction
         ]
-        self._config = config
-        shape = list(image_shape)
         latents = tf.zeros([1, config.latent_dim])
         draws = tf.zeros([objective.num_samples, config.latent_dim])
         self.term_names = sorted(
             objective.terms(
-                tf.zeros([1, *shape]),
+                tf.zeros([1, *image_shape]),
                 tf.zeros([objective.num_samples, *state.vae.decoder.output_shape[1:]]),
                 Posterior(latents, latents, draws),
                 tf.constant(0, tf.int64),
@@ -114,7 +106,7 @@ class Steps:
         )
         means = (
             strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
-            / self._global_batch_size
+            / self._config.global_batch_size
         )
         fingerprint = strategy.reduce(
             tf.distribute.ReduceOp.SUM, fingerprint, axis=None
@@ -199,9 +191,9 @@ class Steps:
         mean, log_var = vae.encode(inputs, told, training=training)
         k = self._objective.num_samples
         noise = self._draw(
-            tf.random.stateless_normal, [k, self._latent_dim], draw_stream, index
+            tf.random.stateless_normal, [k, self._config.latent_dim], draw_stream, index
         )
-        noise = tf.reshape(noise, [-1, self._latent_dim])
+        noise = tf.reshape(noise, [-1, self._config.latent_dim])
         repeated = [mean, log_var]
         if k > 1:
             repeated = [tf.repeat(tensor, k, axis=0) for tensor in repeated]
@@ -222,15 +214,15 @@ class Steps:
         shape = images.shape[1:].as_list()
         normal, uniform = tf.random.stateless_normal, tf.random.stateless_uniform
         binarize_stream, noise_stream, drop_stream = streams
-        if self._binarize != "none":
+        if self._config.binarize != "none":
             threshold = self._draw(uniform, shape, binarize_stream, index)
-            images = corruption.binarize(images, self._binarize, threshold)
-        if not self._input_noise_stddev and not self._input_drop_fraction:
+            images = corruption.binarize(images, self._config.binarize, threshold)
+        if not self._config.input_noise_stddev and not self._config.input_drop_fraction:
             return images, images
         return images, corruption.corrupt(
             images,
-            self._input_noise_stddev,
-            self._input_drop_fraction,
+            self._config.input_noise_stddev,
+            self._config.input_drop_fraction,
             self._draw(normal, shape, noise_stream, index),
             self._draw(uniform, shape, drop_stream, index),
         )
@@ -238,7 +230,7 @@ class Steps:
     def _share(self) -> tuple[int, int]:
         """First and last (exclusive) place of this replica in the global batch."""
         context = tf.distribute.get_replica_context()
-        size = self._global_batch_size // context.num_replicas_in_sync
+        size = self._config.global_batch_size // context.num_replicas_in_sync
         first = context.replica_id_in_sync_group * size
         return first, first + size
 
@@ -251,8 +243,8 @@ class Steps:
     ) -> tf.Tensor:
         """Returns this replica's slice of one draw over the global batch."""
         draw = distribution(
-            [self._global_batch_size, *shape],
-            order.fold(self._seed, stream, index),
+            [self._config.global_batch_size, *shape],
+            order.fold(self._config.seed, stream, index),
             alg="philox",
         )
         first, end = self._share()
@@ -265,7 +257,9 @@ class Steps:
         statistics are averaged alike, so that they fit the weights.
         """
         num_updates = tf.cast(self._state.step, tf.float32)
-        decay = tf.minimum(self._ema_decay, (1 + num_updates) / (10 + num_updates))
+        decay = tf.minimum(
+            self._config.ema_decay, (1 + num_updates) / (10 + num_updates)
+        )
 
         def move(average: tf.Variable, value: tf.Tensor) -> None:
             average.assign(decay * average + (1 - decay) * value)
