@@ -8,6 +8,7 @@
 Neither TensorFlow nor Beam is imported: a worker starts in a second without them.
 """
 
+import contextlib
 import dataclasses
 import errno
 import hashlib
@@ -89,10 +90,13 @@ def make_shard(
     sidecar_path(output, plan.name).unlink(missing_ok=True)
     temporary = temporary_path(output, plan.name)
     rejects: list[Reject] = []
-    try:
-        encoded = encode_records(plan, settings, reader, rejects)
-        info = write_records(plan.name, encoded, temporary)
-        os.replace(temporary, os.path.join(output, plan.name))
+    with _full_disk_explained(output, plan.name):
+        try:
+            encoded = encode_records(plan, settings, reader, rejects)
+            info = write_records(plan.name, encoded, temporary)
+            os.replace(temporary, os.path.join(output, plan.name))
+        finally:
+            temporary.unlink(missing_ok=True)
         result = ShardResult(
             split=plan.split,
             index=plan.index,
@@ -105,16 +109,21 @@ def make_shard(
             sidecar_path(output, plan.name),
             json.dumps(dataclasses.asdict(result), indent=1) + "\n",
         )
+    return result
+
+
+@contextlib.contextmanager
+def _full_disk_explained(output: str, name: str) -> Iterator[None]:
+    """Turns the error of a full disk to one that says what to do."""
+    try:
+        yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise contract.DatasetError(
-            f"no space left in {output} while writing {plan.name}: free some space and "
+            f"no space left in {output} while writing {name}: free some space and "
             "run the same command again; it keeps the finished shards"
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return result
 
 
 def encode_records(
@@ -227,7 +236,11 @@ def read_sidecar(path: pathlib.Path) -> ShardResult | None:
 
 
 def save_plan(plan: ShardPlan, output: str) -> None:
-    """Writes the plan of a shard where a worker finds it by the shard's name."""
+    """Writes the plan of a shard where a worker finds it by the shard's name.
+
+    Raises:
+        DatasetError: If the disk is full.
+    """
     path = plan_path(output, plan.name)
     temporary = temporary_path(output, plan.name)
     arrays = {
@@ -235,18 +248,19 @@ def save_plan(plan: ShardPlan, output: str) -> None:
         for feature, values in plan.features.items()
     }
     header = json.dumps([plan.split, plan.index, plan.keys, plan.fingerprint])
-    try:
-        with temporary.open("wb") as file:
-            np.savez(
-                file,
-                allow_pickle=False,
-                header=np.array(header),
-                locations=plan.locations,
-                **arrays,
-            )
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _full_disk_explained(output, path.name):
+        try:
+            with temporary.open("wb") as file:
+                np.savez(
+                    file,
+                    allow_pickle=False,
+                    header=np.array(header),
+                    locations=plan.locations,
+                    **arrays,
+                )
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def load_plan(output: str, name: str) -> ShardPlan:

@@ -178,12 +178,15 @@ def test_rejects_are_named_and_leave_no_record(celeba, make_face, tmp_path):
 
 
 def test_a_full_disk_says_what_to_do(job, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(shards, "write_records", fail)
     with pytest.raises(contract.DatasetError, match="no space left .* free some space"):
         job.make()
+    monkeypatch.setattr(np, "savez", fail)
+    with pytest.raises(contract.DatasetError, match="no space left .* free some space"):
+        shards.save_plan(job.plan, job.output)
     assert list(pathlib.Path(job.output, shards.PROGRESS_DIR).iterdir()) == []
 
 
@@ -200,7 +203,7 @@ def test_a_text_is_written_in_full_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "a.json"
     shards.write_text(path, "old")
 
-    def fail(*_):
+    def fail(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.fsync", fail)
