@@ -5,7 +5,7 @@ python -m trainer.train --config=configs/mnist_keras.py --dataset=DIR --workdir=
 
 Two latents; 30 epochs over the train and test splits in batches of 128, Adam, summed
 binary cross-entropy + KL. Published: 146.95 for the mean training loss of epoch 30
-(reconstruction 140.15, KL 6.80).
+(reconstruction 140.15, KL 6.80). Seed 0 gives 148.52 (16 minutes on two CPU cores).
 """
 
 from ml_collections import ConfigDict
