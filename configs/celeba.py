@@ -29,6 +29,10 @@ def get_config() -> ConfigDict:
     # What a conditional VAE is told too: "label", one of num_classes, or "attributes".
     config.condition = "none"
     config.num_classes = 10
+    # Below 1, the label is known of this share of the examples alone, and a classifier
+    # is learnt; its mean cross-entropy on them has this weight.
+    config.labelled_fraction = 1.0
+    config.classifier_weight = 0.1
 
     # Model: convolutional blocks that halve the image down to base_size, then dense
     # layers of so many units, and back. Without filters it is all dense.

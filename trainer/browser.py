@@ -47,7 +47,10 @@ def browse(
     while True:
         place = [num_shown % len(found.images)]
         one = generation.Examples(
-            found.keys[place], found.images[place], found.conditions[place]
+            found.keys[place],
+            found.images[place],
+            found.inputs[place],
+            found.conditions[place],
         )
         mean, _ = generation.encode(run, one)
         prior = generation.draw_prior(run, num_shown + 1, seed)[-1:]

@@ -3,10 +3,20 @@
 All randomness is given, so that a step's is a function of (seed, step, example).
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 from ml_collections import ConfigDict
 
+from trainer import order
+
 BINARIZE = ("none", "threshold", "dynamic")
+# How many streams of randomness `targets_and_inputs` draws from.
+NUM_STREAMS = 3
+_FIXED_STREAMS = (12, 17, 18)
+
+# Values of the images' shape from a distribution, by the number of the stream.
+Draw = Callable[[Callable[..., tf.Tensor], int], tf.Tensor]
 
 
 def check(config: ConfigDict) -> None:
@@ -30,6 +40,52 @@ def check(config: ConfigDict) -> None:
             f"--config.input_drop_fraction={config.input_drop_fraction} must be in "
             "[0, 1)"
         )
+
+
+def targets_and_inputs(
+    images: tf.Tensor, config: ConfigDict, draw: Draw
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns what is to be reconstructed of images, and what the encoder sees.
+
+    Args:
+        images: `[batch, height, width, channels]` in [-1, 1], as stored.
+        config: `binarize`, `input_noise_stddev`, `input_drop_fraction`.
+        draw: Given `tf.random.stateless_normal` or `stateless_uniform` and a number
+            below `NUM_STREAMS`, returns its values for these images.
+
+    Returns:
+        Two tensors of the shape of `images`; without noise they are the same one.
+    """
+    normal, uniform = tf.random.stateless_normal, tf.random.stateless_uniform
+    if config.binarize != "none":
+        images = binarize(images, config.binarize, draw(uniform, 0))
+    if not config.input_noise_stddev and not config.input_drop_fraction:
+        return images, images
+    return images, corrupt(
+        images,
+        config.input_noise_stddev,
+        config.input_drop_fraction,
+        draw(normal, 1),
+        draw(uniform, 2),
+    )
+
+
+def fixed_targets_and_inputs(
+    images: tf.Tensor, config: ConfigDict, index: int = 0
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the same for a batch of a split that is read again and again.
+
+    Args:
+        images: As `targets_and_inputs`.
+        config: The same, and `seed`.
+        index: Of the batch.
+    """
+
+    def draw(distribution: Callable[..., tf.Tensor], stream: int) -> tf.Tensor:
+        seed = order.fold(config.seed, _FIXED_STREAMS[stream], index)
+        return distribution(tf.shape(images), seed, alg="philox")
+
+    return targets_and_inputs(images, config, draw)
 
 
 def binarize(images: tf.Tensor, mode: str, uniform: tf.Tensor) -> tf.Tensor:

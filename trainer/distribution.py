@@ -2,9 +2,15 @@
 
 import shutil
 import subprocess
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 from absl import logging
+
+
+# TensorFlow frees a distributed iterator when the tuner behind it next wakes, which
+# takes up to a minute and holds up the program. So none is freed: see `iterate`.
+_iterators: list[Iterator] = []
 
 
 def make_strategy(
@@ -62,6 +68,23 @@ def make_strategy(
     strategy = tf.distribute.MirroredStrategy(devices)
     logging.info("replicas: %d on %s", len(devices), ", ".join(devices))
     return strategy
+
+
+def iterate(
+    strategy: tf.distribute.Strategy,
+    make_batches: Callable[[tf.distribute.InputContext], tf.data.Dataset],
+) -> Iterator:
+    """Returns an iterator over distributed batches, which this process never frees.
+
+    A program that has opened one ends by `os._exit`.
+
+    Args:
+        strategy: From `make_strategy`.
+        make_batches: Returns a host's per-replica batches.
+    """
+    iterator = iter(strategy.distribute_datasets_from_function(make_batches))
+    _iterators.append(iterator)
+    return iterator
 
 
 def _limit_gpu_memory(

@@ -69,6 +69,8 @@ def evaluate(
         **scores.score_images(run, split, num_importance_samples),
         **scores.score_latents(encoded),
     }
+    if run.vae.classifier is not None:
+        found["classifier_accuracy"] = scores.score_classifier(run, split)
     train_split = run.config.train_split
     if scores.probed_features(encoded) and train_split != split:
         attributes = run.manifest.features.get("attributes")

@@ -4,7 +4,7 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from pipeline import contract
-from trainer import input_pipeline
+from trainer import distribution, input_pipeline
 from trainer.steps import Steps
 
 
@@ -26,23 +26,27 @@ class Evaluator:
             DatasetError: If the split is empty, or a shard is missing or cut.
         """
         self._steps = steps
-        self._batches = strategy.distribute_datasets_from_function(
+        self._batches = distribution.iterate(
+            strategy,
             lambda context: input_pipeline.evaluation_batches(
                 manifest,
                 dataset_dir,
                 split,
                 global_batch_size=config.global_batch_size,
                 context=context,
-            )
+            ).repeat(),
         )
         self._num_examples = input_pipeline.num_examples(manifest, split)
+        self._num_batches = -(-self._num_examples // config.global_batch_size)
 
     def evaluate(self) -> dict[str, float]:
         """Returns each term's mean over the examples of the split, by name."""
         sums = tf.add_n(
             [
-                self._steps.evaluate_batch(batch, tf.constant(index, tf.int64))
-                for index, batch in enumerate(self._batches)
+                self._steps.evaluate_batch(
+                    next(self._batches), tf.constant(index, tf.int64)
+                )
+                for index in range(self._num_batches)
             ]
         )
         means = (sums / self._num_examples).numpy().tolist()

@@ -87,8 +87,8 @@ def _reconstruct(run: trained.TrainedRun, output: pathlib.Path) -> None:
     found = _examples(run)
     mean, _ = generation.encode(run, found)
     made = generation.decode(run, mean, found.conditions, _SEED.value)
-    pairs = grids.interleave(found.images, made.mean)
-    _save_png(output / "reconstruct.png", grids.tile(pairs, 10))
+    grid = grids.compare(found.images, found.inputs, made.mean)
+    _save_png(output / "reconstruct.png", grid)
     _save_npz(output / "reconstruct.npz", keys=found.keys, **_arrays(made))
 
 
@@ -177,8 +177,8 @@ def _neighbours(run: trained.TrainedRun, output: pathlib.Path) -> None:
     )
     num = len(samples)
     ratio = neighbours.memorisation_ratio(found.distances[:num], found.distances[num:])
-    pairs = grids.interleave(samples, found.images[:num])
-    _save_png(output / "neighbours.png", grids.tile(pairs, 10))
+    grid = grids.compare(samples, samples, found.images[:num])
+    _save_png(output / "neighbours.png", grid)
     _save_npz(
         output / "neighbours.npz",
         z=z,

@@ -48,11 +48,13 @@ class Examples:
     Attributes:
         keys: `[n]` strings.
         images: As the model is to reconstruct them.
+        inputs: As its encoder sees them.
         conditions: `[n, num_conditions]`.
     """
 
     keys: np.ndarray
     images: np.ndarray
+    inputs: np.ndarray
     conditions: np.ndarray
 
 
@@ -75,7 +77,7 @@ def find_examples(
     parts: list[tuple[np.ndarray, ...]] = []
     for batch in run.batches(split, _BATCH_SIZE):
         chosen = _satisfying(run, batch, where)
-        names = ("key", "image", "conditions")
+        names = ("key", "image", "input", "conditions")
         parts.append(tuple(batch[name][chosen] for name in names))
         if sum(len(keys) for keys, *_ in parts) >= num:
             break
@@ -91,10 +93,10 @@ def encode(run: TrainedRun, examples: Examples) -> tuple[np.ndarray, np.ndarray]
     """Returns the posterior's mean and log variance, `[n, latent_dim]` each."""
     parts = [
         run.vae.encode(
-            examples.images[start : start + _BATCH_SIZE],
+            examples.inputs[start : start + _BATCH_SIZE],
             examples.conditions[start : start + _BATCH_SIZE],
         )
-        for start in range(0, len(examples.images), _BATCH_SIZE)
+        for start in range(0, len(examples.inputs), _BATCH_SIZE)
     ]
     mean, log_var = zip(*parts, strict=True)
     return np.concatenate(mean), np.concatenate(log_var)

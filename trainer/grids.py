@@ -9,6 +9,7 @@ from PIL import Image
 from trainer import workdir
 
 _FRAME_MILLISECONDS = 80
+_COMPARED_IN_A_ROW = 5
 
 
 def tile(images: np.ndarray, num_columns: int) -> np.ndarray:
@@ -34,9 +35,25 @@ def tile(images: np.ndarray, num_columns: int) -> np.ndarray:
     return rows.swapaxes(1, 2).reshape(num_rows * height, num_columns * width, channels)
 
 
-def interleave(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Returns first[0], second[0], first[1], second[1], … `[2 * n, ...]`."""
-    return np.stack([first, second], axis=1).reshape(-1, *first.shape[1:])
+def compare(
+    images: np.ndarray, inputs: np.ndarray, reconstructions: np.ndarray
+) -> np.ndarray:
+    """Lays out images, each followed by its reconstruction, five of them in a row.
+
+    Args:
+        images: `[n, height, width, channels]` in [-1, 1].
+        inputs: What the reconstructions are made from; if it is not the images, it
+            stands between the two.
+        reconstructions: Of the same shape.
+
+    Returns:
+        As `tile`.
+    """
+    shown = [images, reconstructions]
+    if not np.array_equal(images, inputs):
+        shown.insert(1, inputs)
+    in_turn = np.stack(shown, axis=1).reshape(-1, *images.shape[1:])
+    return tile(in_turn, len(shown) * _COMPARED_IN_A_ROW)
 
 
 def save_png(path: pathlib.Path, grid: np.ndarray) -> None:

@@ -7,6 +7,7 @@ import pathlib
 import signal
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +18,7 @@ from pipeline import contract
 from trainer import (
     conditions,
     corruption,
+    distribution,
     input_pipeline,
     pace,
     pictures,
@@ -149,32 +151,22 @@ def _shown(
 ) -> pictures.Shown:
     """Returns the examples of the evaluated split that the pictures show."""
 
-    def targets(images: tf.Tensor) -> np.ndarray:
-        uniform = tf.random.stateless_uniform(
-            tf.shape(images), [config.seed, 0], alg="philox"
+    def read(num: int) -> tuple[Any, ...]:
+        batch = input_pipeline.first_examples(
+            manifest, dataset_dir, config.eval_split, num
         )
-        return corruption.binarize(images, config.binarize, uniform).numpy()
+        targets, inputs = corruption.fixed_targets_and_inputs(batch["image"], config)
+        told = conditions.of_batch(batch, config)
+        labels = batch["label"].numpy() if "label" in batch else None
+        return targets.numpy(), inputs.numpy(), told.numpy(), labels
 
-    first = input_pipeline.first_examples(
-        manifest, dataset_dir, config.eval_split, config.num_picture_pairs
-    )
-    pairs = targets(first["image"])
-    told = conditions.of_batch(first, config).numpy()
+    *compared, _ = read(config.num_picture_pairs)
+    shown = pictures.Shown(*compared)
     if not config.show_latents:
-        return pictures.Shown(pairs, told, pairs[:0], told[:0])
-    all_of_it = input_pipeline.first_examples(
-        manifest,
-        dataset_dir,
-        config.eval_split,
-        input_pipeline.num_examples(manifest, config.eval_split),
-    )
-    labels = all_of_it["label"].numpy() if "label" in all_of_it else None
-    return pictures.Shown(
-        pairs,
-        told,
-        targets(all_of_it["image"]),
-        conditions.of_batch(all_of_it, config).numpy(),
-        labels,
+        return shown
+    _, scattered, told, labels = read(pictures.MAX_SCATTERED)
+    return dataclasses.replace(
+        shown, scattered=scattered, scattered_conditions=told, labels=labels
     )
 
 
@@ -185,19 +177,18 @@ def _training_batches(
     config: ConfigDict,
     start_step: int,
 ) -> Iterator:
-    return iter(
-        strategy.distribute_datasets_from_function(
-            lambda context: input_pipeline.training_batches(
-                manifest,
-                dataset_dir,
-                config.train_split,
-                seed=config.seed,
-                global_batch_size=config.global_batch_size,
-                block_size=config.shuffle_block_size,
-                start_step=start_step,
-                context=context,
-            )
-        )
+    return distribution.iterate(
+        strategy,
+        lambda context: input_pipeline.training_batches(
+            manifest,
+            dataset_dir,
+            config.train_split,
+            seed=config.seed,
+            global_batch_size=config.global_batch_size,
+            block_size=config.shuffle_block_size,
+            start_step=start_step,
+            context=context,
+        ),
     )
 
 

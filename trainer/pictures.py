@@ -16,8 +16,11 @@ from trainer.models.vae import VAE, draw_posterior
 
 DRAWS = ("mean", "sample")
 
+# Points of a scatter; with more it shows no more, and they are held in memory.
+MAX_SCATTERED = 10_000
+
 _NUM_INTERPOLATED = 25
-_PAIRS_IN_A_ROW = 5
+_BATCH_SIZE = 500
 _PRIOR_STREAM, _POSTERIOR_STREAM, _PIXEL_STREAM = 4, 15, 16
 _STRIP_CELL_SIDE = 96
 
@@ -27,17 +30,19 @@ class Shown:
     """The examples that a run's pictures show, the same at every step.
 
     Attributes:
-        pairs: `[n, h, w, c]` in [-1, 1], shown beside their reconstructions.
-        pair_conditions: `[n, num_conditions]`.
-        scattered: `[m, h, w, c]`, whose latents are shown as points; empty for none.
+        images: `[n, h, w, c]` in [-1, 1], shown beside their reconstructions.
+        inputs: `[n, h, w, c]`, what these are made from.
+        conditions: `[n, num_conditions]`.
+        scattered: `[m, h, w, c]` inputs, whose latents are shown as points, or None.
         scattered_conditions: `[m, num_conditions]`.
         labels: `[m]` of those, or None.
     """
 
-    pairs: np.ndarray
-    pair_conditions: np.ndarray
-    scattered: np.ndarray
-    scattered_conditions: np.ndarray
+    images: np.ndarray
+    inputs: np.ndarray
+    conditions: np.ndarray
+    scattered: np.ndarray | None = None
+    scattered_conditions: np.ndarray | None = None
     labels: np.ndarray | None = None
 
 
@@ -54,13 +59,12 @@ def draw_grids(vae: VAE, shown: Shown, config: ConfigDict) -> dict[str, np.ndarr
             reconstructions are decoded posterior means or drawn from p(x|z).
 
     Returns:
-        `reconstruction`: originals, each followed by its reconstruction, five pairs a
-        row; `samples/sampled`: decoded prior draws, in a square or a row;
+        `reconstruction`: see `grids.compare`; `samples/sampled`: decoded prior draws, in a square or a row;
         `samples/interpolated`: 25 linear steps between two prior draws, 5 x 5; and
         `latents/scatter` where there are examples for it.
     """
-    told = shown.pair_conditions
-    mean, log_var = vae.encode(shown.pairs, told)
+    told = shown.conditions
+    mean, log_var = vae.encode(shown.inputs, told)
     if config.reconstruction_draw == "sample":
         noise = _normal(mean.shape, config.seed, _POSTERIOR_STREAM)
         outputs = vae.decode(draw_posterior(mean, log_var, noise), told)
@@ -73,9 +77,8 @@ def draw_grids(vae: VAE, shown: Shown, config: ConfigDict) -> dict[str, np.ndarr
     interpolated = interpolate(prior[-2], prior[-1], _NUM_INTERPOLATED)
     for_samples = conditions.of_samples(config, num_samples, told)
     for_path = np.repeat(for_samples[:1], _NUM_INTERPOLATED, axis=0)
-    pairs = grids.interleave(shown.pairs, reconstructions)
     drawn = {
-        "reconstruction": grids.tile(pairs, 2 * _PAIRS_IN_A_ROW),
+        "reconstruction": grids.compare(shown.images, shown.inputs, reconstructions),
         "samples/sampled": grids.tile(
             vae.mean_image(prior[:num_samples], for_samples).numpy(),
             num_columns(num_samples),
@@ -85,15 +88,13 @@ def draw_grids(vae: VAE, shown: Shown, config: ConfigDict) -> dict[str, np.ndarr
             num_columns(_NUM_INTERPOLATED),
         ),
     }
-    if len(shown.scattered):
-        num_parts = -(-len(shown.scattered) // 500)
+    if shown.scattered is not None:
         means = [
-            vae.encode(images, their_conditions)[0].numpy()
-            for images, their_conditions in zip(
-                np.array_split(shown.scattered, num_parts),
-                np.array_split(shown.scattered_conditions, num_parts),
-                strict=True,
-            )
+            vae.encode(
+                shown.scattered[start : start + _BATCH_SIZE],
+                shown.scattered_conditions[start : start + _BATCH_SIZE],
+            )[0].numpy()
+            for start in range(0, len(shown.scattered), _BATCH_SIZE)
         ]
         drawn["latents/scatter"] = figures.latent_scatter(
             np.concatenate(means), shown.labels

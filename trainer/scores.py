@@ -61,9 +61,10 @@ def score_images(
     sums: dict[str, float] = {}
     num_examples = 0
     for index, batch in enumerate(run.batches(split, _BATCH_SIZE)):
-        images, told = batch["image"], batch["conditions"]
+        images = batch["image"]
+        inputs = (images, batch["input"], batch["conditions"])
         seed = order.fold(run.config.seed, _DRAW_STREAM, index)
-        values = {name: x.numpy() for name, x in forward(images, told, seed).items()}
+        values = {name: x.numpy() for name, x in forward(*inputs, seed).items()}
         reconstructions = values.pop("reconstruction")
         values["mse_levels"] = metrics.mean_squared_error_levels(
             images, reconstructions
@@ -74,7 +75,7 @@ def score_images(
         if num_importance_samples:
             values["nll_importance"] = -_log_marginal(
                 weights,
-                (images, told),
+                inputs,
                 num_importance_samples,
                 (run.config.seed, index),
             )
@@ -92,6 +93,23 @@ def score_images(
             )
         )
     return scores
+
+
+def score_classifier(run: TrainedRun, split: str) -> float:
+    """Returns the share of a split whose label the model's classifier finds.
+
+    Raises:
+        contract.DatasetError: If the split cannot be read.
+        ValueError: If the model has no classifier.
+    """
+    if run.vae.classifier is None:
+        raise ValueError("only a run with --config.labelled_fraction < 1 classifies")
+    classify = tf.function(run.vae.classifier)
+    are_right = [
+        classify(batch["input"]).numpy().argmax(axis=1) == batch["label"]
+        for batch in run.batches(split, _BATCH_SIZE)
+    ]
+    return float(np.concatenate(are_right).mean())
 
 
 def score_latents(encoded: EncodedSplit) -> dict[str, Any]:
@@ -235,9 +253,9 @@ def _factor(texts: Sequence[str]) -> tuple[np.ndarray, bool]:
 
 
 def _forward(
-    vae: VAE, images: tf.Tensor, told: tf.Tensor, seed: tf.Tensor
+    vae: VAE, images: tf.Tensor, inputs: tf.Tensor, told: tf.Tensor, seed: tf.Tensor
 ) -> dict[str, tf.Tensor]:
-    mean, log_var = vae.encode(images, told)
+    mean, log_var = vae.encode(inputs, told)
     noise = tf.random.stateless_normal(tf.shape(mean), seed, alg="philox")
     z = draw_posterior(mean, log_var, noise)
     log_likelihood = vae.likelihood.log_likelihood(images, vae.decode(z, told))
@@ -251,10 +269,15 @@ def _forward(
 
 
 def _log_weights(
-    vae: VAE, images: tf.Tensor, told: tf.Tensor, seed: tf.Tensor, num: tf.Tensor
+    vae: VAE,
+    images: tf.Tensor,
+    inputs: tf.Tensor,
+    told: tf.Tensor,
+    seed: tf.Tensor,
+    num: tf.Tensor,
 ) -> tf.Tensor:
     """Returns log p(x, z) - log q(z|x) of `num` draws of each example, `[b, num]`."""
-    mean, log_var = vae.encode(images, told)
+    mean, log_var = vae.encode(inputs, told)
     repeated = [tf.repeat(tensor, num, axis=0) for tensor in (mean, log_var)]
     noise = tf.random.stateless_normal(tf.shape(repeated[0]), seed, alg="philox")
     z = draw_posterior(*repeated, noise)
@@ -271,7 +294,7 @@ def _log_weights(
 
 def _log_marginal(
     log_weights: Any,
-    inputs: tuple[np.ndarray, np.ndarray],
+    inputs: tuple[np.ndarray, ...],
     num_samples: int,
     seed: tuple[int, int],
 ) -> np.ndarray:

@@ -4,7 +4,7 @@ import math
 
 from ml_collections import ConfigDict
 
-from trainer import corruption, pictures
+from trainer import corruption, pictures, semi_supervised
 
 # May differ when a run is resumed: they say when to look and stop, not what to learn.
 CADENCE = frozenset(
@@ -88,6 +88,7 @@ def resolve(config: ConfigDict, num_replicas: int) -> ConfigDict:
             "--config.show_strip=True shows latents too: set --config.show_latents=True"
         )
     corruption.check(config)
+    semi_supervised.check(config)
     resolved = config.copy_and_resolve_references()
     if not config.global_batch_size:
         resolved.global_batch_size = config.per_replica_batch_size * num_replicas

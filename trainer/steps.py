@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from trainer import conditions, corruption, exact, order
+from trainer import conditions, corruption, exact, order, semi_supervised
 from trainer.input_pipeline import Batch
 from trainer.models.vae import VAE, draw_posterior
 from trainer.objectives import Objective, Posterior
@@ -62,14 +62,15 @@ class Steps:
         ]
         latents = tf.zeros([1, config.latent_dim])
         draws = tf.zeros([objective.num_samples, config.latent_dim])
-        self.term_names = sorted(
-            objective.terms(
-                tf.zeros([1, *image_shape]),
-                tf.zeros([objective.num_samples, *state.vae.decoder.output_shape[1:]]),
-                Posterior(latents, latents, draws),
-                tf.constant(0, tf.int64),
-            )
+        terms = objective.terms(
+            tf.zeros([1, *image_shape]),
+            tf.zeros([objective.num_samples, *state.vae.decoder.output_shape[1:]]),
+            Posterior(latents, latents, draws),
+            tf.constant(0, tf.int64),
         )
+        if state.vae.classifier is not None:
+            terms |= dict.fromkeys(semi_supervised.TERMS)
+        self.term_names = sorted(terms)
         self.metric_names = [*self.term_names, "gradient_norm"]
 
     @tf.function
@@ -186,14 +187,61 @@ class Steps:
     ) -> list[tf.Tensor]:
         """Returns the objective's terms, `[b]` each, in the order of `term_names`."""
         draw_stream, *image_streams = streams
-        targets, inputs = self._targets_and_inputs(batch["image"], image_streams, index)
-        told = conditions.of_batch(batch, self._config)
-        mean, log_var = vae.encode(inputs, told, training=training)
-        k = self._objective.num_samples
+        shape = batch["image"].shape[1:].as_list()
+        targets, inputs = corruption.targets_and_inputs(
+            batch["image"],
+            self._config,
+            lambda distribution, stream: self._draw(
+                distribution, shape, image_streams[stream], index
+            ),
+        )
+        num_classes = 1 if vae.classifier is None else self._config.num_classes
         noise = self._draw(
-            tf.random.stateless_normal, [k, self._config.latent_dim], draw_stream, index
+            tf.random.stateless_normal,
+            [num_classes * self._objective.num_samples, self._config.latent_dim],
+            draw_stream,
+            index,
         )
         noise = tf.reshape(noise, [-1, self._config.latent_dim])
+        if vae.classifier is None:
+            told = conditions.of_batch(batch, self._config)
+            terms = self._terms_given(vae, targets, inputs, told, noise, training)
+        else:
+            many_targets, told = semi_supervised.with_every_class(targets, num_classes)
+            many_inputs, _ = semi_supervised.with_every_class(inputs, num_classes)
+            terms = semi_supervised.marginalise(
+                self._terms_given(
+                    vae, many_targets, many_inputs, told, noise, training
+                ),
+                vae.classifier(inputs, training=training),
+                batch["label"],
+                # What is evaluated is how well the class is found.
+                training & semi_supervised.is_labelled(batch, self._config),
+                self._config.classifier_weight / self._config.labelled_fraction,
+            )
+        return [terms[name] for name in self.term_names]
+
+    def _terms_given(
+        self,
+        vae: VAE,
+        targets: tf.Tensor,
+        inputs: tf.Tensor,
+        told: tf.Tensor,
+        noise: tf.Tensor,
+        training: bool,
+    ) -> dict[str, tf.Tensor]:
+        """Returns the objective's terms of images with their conditions, `[n]` each.
+
+        Args:
+            vae: The model.
+            targets: `[n, h, w, c]`, as many for each example of the batch.
+            inputs: `[n, h, w, c]`.
+            told: `[n, num_conditions]`.
+            noise: `[n * num_samples, latent_dim]` standard normal.
+            training: Whether batch norm takes the batch's statistics.
+        """
+        mean, log_var = vae.encode(inputs, told, training=training)
+        k = self._objective.num_samples
         repeated = [mean, log_var]
         if k > 1:
             repeated = [tf.repeat(tensor, k, axis=0) for tensor in repeated]
@@ -204,28 +252,7 @@ class Steps:
             many = targets if k == 1 else tf.repeat(targets, k, axis=0)
             outputs = vae.likelihood.fit(many, outputs, vae.decoder)
         posterior = Posterior(mean, log_var, z)
-        terms = self._objective.terms(targets, outputs, posterior, self._state.step)
-        return [terms[name] for name in self.term_names]
-
-    def _targets_and_inputs(
-        self, images: tf.Tensor, streams: Sequence[int], index: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns what is to be reconstructed, and what the encoder sees of it."""
-        shape = images.shape[1:].as_list()
-        normal, uniform = tf.random.stateless_normal, tf.random.stateless_uniform
-        binarize_stream, noise_stream, drop_stream = streams
-        if self._config.binarize != "none":
-            threshold = self._draw(uniform, shape, binarize_stream, index)
-            images = corruption.binarize(images, self._config.binarize, threshold)
-        if not self._config.input_noise_stddev and not self._config.input_drop_fraction:
-            return images, images
-        return images, corruption.corrupt(
-            images,
-            self._config.input_noise_stddev,
-            self._config.input_drop_fraction,
-            self._draw(normal, shape, noise_stream, index),
-            self._draw(uniform, shape, drop_stream, index),
-        )
+        return self._objective.terms(targets, outputs, posterior, self._state.step)
 
     def _share(self) -> tuple[int, int]:
         """First and last (exclusive) place of this replica in the global batch."""

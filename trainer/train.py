@@ -7,8 +7,10 @@ Exit codes: 0 done; 1 a setting, file or flag is wrong; 4 a loss was not finite;
 """
 
 import logging as python_logging
+import os
 import pathlib
 import sys
+from typing import NoReturn
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -60,7 +62,7 @@ def main(argv: list[str]) -> None:
             outcome.step,
             outcome.stopped_by.name,
         )
-        sys.exit(128 + outcome.stopped_by)
+        _leave(128 + outcome.stopped_by)
     logging.info(
         "done at step %d; pictures in %s/images; see the run with\n"
         "  tensorboard --logdir=%s",
@@ -68,11 +70,17 @@ def main(argv: list[str]) -> None:
         _WORKDIR.value,
         _WORKDIR.value,
     )
+    _leave(0)
 
 
-def _leave(code: int, error: Exception) -> None:
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(code)
+def _leave(code: int, error: Exception | None = None) -> NoReturn:
+    """Ends the process at once; see `distribution.iterate`."""
+    if error:
+        print(f"error: {error}", file=sys.stderr)
+    logging.flush()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,9 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from pipeline import contract
-from trainer import conditions, corruption, input_pipeline, order, state, workdir
+from trainer import conditions, corruption, input_pipeline, state, workdir
 from trainer.models.vae import VAE
 
-_BINARIZE_STREAM = 12
 _BATCH_SIZE = 200
 
 
@@ -44,9 +43,10 @@ class TrainedRun:
             batch_size: Of all batches but the last.
 
         Yields:
-            `image` `[b, h, w, c]`, as the model is to reconstruct it (binarised where
-            the settings say so, the same in each call); `key` `[b]` strings;
-            `conditions` `[b, num_conditions]`; other features.
+            `image` `[b, h, w, c]`, as the model is to reconstruct it, and `input`, as
+            its encoder sees it (black and white, or with noise, where the settings say
+            so; the same in each call); `key` `[b]` strings; `conditions`
+            `[b, num_conditions]`; other features.
 
         Raises:
             contract.DatasetError: If the split cannot be read.
@@ -57,18 +57,16 @@ class TrainedRun:
         for index, batch in enumerate(batches):
             arrays = {name: tensor.numpy() for name, tensor in batch.items()}
             keys = np.char.decode(arrays["key"].astype(bytes))
-            images = self.targets(batch["image"], index)
-            told = conditions.of_batch(batch, self.config).numpy()
-            yield {**arrays, "key": keys, "image": images, "conditions": told}
-
-    def targets(self, images: tf.Tensor, index: int = 0) -> np.ndarray:
-        """Returns what is to be reconstructed of a batch, `[b, h, w, c]`."""
-        uniform = tf.random.stateless_uniform(
-            tf.shape(images),
-            order.fold(self.config.seed, _BINARIZE_STREAM, index),
-            alg="philox",
-        )
-        return corruption.binarize(images, self.config.binarize, uniform).numpy()
+            targets, inputs = corruption.fixed_targets_and_inputs(
+                batch["image"], self.config, index
+            )
+            yield {
+                **arrays,
+                "key": keys,
+                "image": targets.numpy(),
+                "input": inputs.numpy(),
+                "conditions": conditions.of_batch(batch, self.config).numpy(),
+            }
 
 
 def load(run_dir: pathlib.Path, dataset_dir: str | None = None) -> TrainedRun:
@@ -128,7 +126,8 @@ def encode_split(run: TrainedRun, split: str) -> EncodedSplit:
     encode = tf.function(run.vae.encode)
     means, log_vars, others = [], [], []
     for batch in run.batches(split, _BATCH_SIZE):
-        mean, log_var = encode(batch.pop("image"), batch.pop("conditions"))
+        del batch["image"]
+        mean, log_var = encode(batch.pop("input"), batch.pop("conditions"))
         means.append(mean.numpy())
         log_vars.append(log_var.numpy())
         others.append(batch)

@@ -52,13 +52,16 @@ class Run:
 
 
 def start_training(
-    dataset: pathlib.Path, workdir: pathlib.Path, *flags: str
+    dataset: pathlib.Path,
+    workdir: pathlib.Path,
+    *flags: str,
+    config: str = "celeba_debug",
 ) -> subprocess.Popen[str]:
     command = [
         sys.executable,
         "-m",
         "trainer.train",
-        "--config=configs/celeba_debug.py",
+        f"--config=configs/{config}.py",
         f"--dataset={dataset}",
         f"--workdir={workdir}",
         "--config.num_train_steps=50",
@@ -78,8 +81,13 @@ def start_training(
     )
 
 
-def train(dataset: pathlib.Path, workdir: pathlib.Path, *flags: str) -> Run:
-    process = start_training(dataset, workdir, *flags)
+def train(
+    dataset: pathlib.Path,
+    workdir: pathlib.Path,
+    *flags: str,
+    config: str = "celeba_debug",
+) -> Run:
+    process = start_training(dataset, workdir, *flags, config=config)
     output, _ = process.communicate()
     return Run(workdir, process.returncode, output)
 

@@ -24,9 +24,16 @@ def test_values_outside_the_range_are_clipped() -> None:
     assert grids.tile(images, 2).ravel().tolist() == [0, 255]
 
 
-def test_pairs_stand_side_by_side() -> None:
-    first, second = np.arange(3)[:, None], np.arange(3)[:, None] + 10
-    assert grids.interleave(first, second).ravel().tolist() == [0, 10, 1, 11, 2, 12]
+def test_images_are_compared_with_what_is_made_of_them() -> None:
+    images = np.linspace(-1, 0, 6, dtype=np.float32).reshape(6, 1, 1, 1)
+    made = images + 1
+    pairs = grids.compare(images, images, made)
+    in_turn = np.stack([images, made], axis=1).reshape(12, 1, 1, 1)
+    np.testing.assert_array_equal(pairs, grids.tile(in_turn, 10))
+    inputs = -images
+    triples = grids.compare(images, inputs, made)
+    in_turn = np.stack([images, inputs, made], axis=1).reshape(18, 1, 1, 1)
+    np.testing.assert_array_equal(triples, grids.tile(in_turn, 15))
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])

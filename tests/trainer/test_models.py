@@ -206,7 +206,7 @@ def test_single_layers_may_differ() -> None:
     ("overrides", "message"),
     [
         ({"encoder/dense_7": {}}, "the layers of the encoder are dense_0, posterior"),
-        ({"head/dense_0": {}}, "a name begins with encoder/ or decoder/"),
+        ({"head/dense_0": {}}, "a name begins with one of encoder/, decoder/"),
         ({"decoder/image": {"stride": 2}}, "'stride': a layer has activation, batch"),
         ({"decoder/dense_0": {"activation": "swish"}}, "must be one of relu, tanh"),
         ({"decoder/dense_0": {"kernel_initializer": "ones"}}, "one of glorot_uniform"),

@@ -15,9 +15,7 @@ IMAGES = np.random.default_rng(0).uniform(-1, 1, (30, 32, 32, 3)).astype(np.floa
 def draw(pairs: np.ndarray, **changes: object) -> dict[str, np.ndarray]:
     config = celeba_debug.get_config()
     config.update(changes)
-    return pictures.draw_grids(
-        VAE, pictures.Shown(pairs, NOTHING, pairs[:0], NOTHING), config
-    )
+    return pictures.draw_grids(VAE, pictures.Shown(pairs, pairs, NOTHING), config)
 
 
 def test_the_grids_have_the_published_layout() -> None:
@@ -37,6 +35,17 @@ def test_originals_stand_before_their_reconstructions() -> None:
         grid[:32, 32:64], grids.tile(VAE.decoder(mean).numpy()[:1], 1)
     )
     np.testing.assert_array_equal(grid[-32:, -64:-32], grids.tile(IMAGES[24:25], 1))
+
+
+def test_a_denoised_image_stands_beside_what_it_was_made_from() -> None:
+    inputs = np.clip(IMAGES[:25] + 0.5, -1, 1)
+    shown = pictures.Shown(IMAGES[:25], inputs, NOTHING)
+    grid = pictures.draw_grids(VAE, shown, CONFIG)["reconstruction"]
+    assert grid.shape == (5 * 32, 15 * 32, 3)
+    mean, _ = VAE.encoder(inputs)
+    for column, images in enumerate((IMAGES, inputs, VAE.decoder(mean).numpy())):
+        cell = grid[:32, 32 * column : 32 * (column + 1)]
+        np.testing.assert_array_equal(cell, grids.tile(images[:1], 1))
 
 
 def test_few_images_make_a_small_grid() -> None:
@@ -65,7 +74,7 @@ def test_reconstructions_may_be_drawn_and_samples_may_be_few() -> None:
     vae = make_vae(config, (28, 28, 1))
     digits = np.where(IMAGES[:5, :28, :28, :1] > 0, 1, -1).astype(np.float32)
     found = pictures.draw_grids(
-        vae, pictures.Shown(digits, NOTHING, digits, NOTHING), config
+        vae, pictures.Shown(digits, digits, NOTHING, digits, NOTHING), config
     )
     assert found["reconstruction"].shape == (28, 10 * 28, 1)
     assert set(np.unique(found["reconstruction"])) == {0, 255}

@@ -72,6 +72,7 @@ class Planted(trained.TrainedRun):
     def batches(self, split: str, batch_size: int):
         yield {
             "image": self.images,
+            "input": self.images,
             "key": np.arange(50).astype(str),
             "conditions": np.zeros([50, 0], np.float32),
         }

@@ -43,6 +43,25 @@ def test_targets_are_binarised_as_in_training(run: trained.TrainedRun) -> None:
     np.testing.assert_array_equal(cut, np.where(images > 0, 1, -1))
 
 
+def test_a_denoising_model_sees_the_noise_of_its_training(
+    run: trained.TrainedRun,
+) -> None:
+    clean = next(run.batches("validation", 5))
+    np.testing.assert_array_equal(clean["input"], clean["image"])
+    run.config.input_noise_stddev = 0.5
+    try:
+        first, again = (next(run.batches("validation", 5)) for _ in range(2))
+        encoded = trained.encode_split(run, "validation")
+    finally:
+        run.config.input_noise_stddev = 0.0
+    np.testing.assert_array_equal(first["image"], clean["image"])
+    np.testing.assert_array_equal(first["input"], again["input"])
+    assert np.std(first["input"] - first["image"]) == pytest.approx(0.5, rel=0.02)
+    total = run.manifest.splits["validation"].num_examples
+    seen = next(run.batches("validation", total))["input"]
+    assert np.abs(encoded.posterior_mean - run.vae.encoder(seen)[0]).max() > 1e-3
+
+
 def test_posteriors_come_with_their_keys_and_features(run: trained.TrainedRun) -> None:
     encoded = trained.encode_split(run, "validation")
     batch = next(run.batches("validation", 11))

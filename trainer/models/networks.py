@@ -48,34 +48,11 @@ def make_encoder(
     Raises:
         ValueError: If the filters do not fit the size, or a setting is unknown.
     """
-    _check_choice("downsample", config.downsample, DOWNSAMPLE)
     _check_choice("posterior_scale", config.posterior_scale, POSTERIOR_SCALES)
     table = LayerTable(config, "encoder")
-    images = x = keras.Input(image_shape, name="image")
-    if config.unit_inputs:
-        x = keras.layers.Rescaling(0.5, 0.5, name="unit")(x)
-    if config.encoder_filters:
-        check_image_size(
-            image_shape, config.base_size, len(config.encoder_filters), "encoder"
-        )
-    stride = 2 if config.downsample == "stride" else 1
-    for block, channels in enumerate(config.encoder_filters):
-        name = f"conv_{block}"
-        options = table.options(name)
-        x = layers.Conv2D(
-            channels,
-            options.kernel_size,
-            stride,
-            "same",
-            use_bias=not options.batch_norm,
-            kernel_initializer=options.make_initializer(),
-            name=name,
-        )(x)
-        x = _activate(x, options, config.batch_norm_momentum, name)
-        if config.downsample == "max_pool":
-            x = keras.layers.MaxPooling2D(name=f"{name}_pool")(x)
-    x = keras.layers.Flatten(name="flatten")(x)
+    images = keras.Input(image_shape, name="image")
     inputs: Any = images
+    x = _convolve(images, config, table)
     if num_conditions:
         conditions = keras.Input((num_conditions,), name="conditions")
         inputs = (images, conditions)
@@ -98,6 +75,31 @@ def make_encoder(
             config.posterior_scale_floor, name="softplus_scale"
         )(log_var)
     return keras.Model(inputs, (mean, log_var), name="encoder")
+
+
+def make_classifier(config: ConfigDict, image_shape: Sequence[int]) -> keras.Model:
+    """Returns the model from images to the logits of their classes.
+
+    Its layers are those of the encoder, with weights of their own.
+
+    Returns:
+        `[b, size, size, c] -> [b, num_classes]`.
+
+    Raises:
+        ValueError: As `make_encoder`.
+    """
+    table = LayerTable(config, "classifier")
+    images = keras.Input(image_shape, name="image")
+    x = _convolve(images, config, table)
+    x = _dense_layers(x, config.encoder_units, table, config.batch_norm_momentum)
+    options = table.options("logits", activation="linear", batch_norm=False)
+    logits = layers.Dense(
+        config.num_classes,
+        kernel_initializer=options.make_initializer(),
+        name="logits",
+    )(x)
+    table.check_all_used()
+    return keras.Model(images, logits, name="classifier")
 
 
 def make_decoder(
@@ -170,6 +172,37 @@ def check_image_size(
         f"another --image_size, or change --config.{part}_filters or "
         f"--config.base_size={base_size}"
     )
+
+
+def _convolve(
+    images: keras.KerasTensor, config: ConfigDict, table: LayerTable
+) -> keras.KerasTensor:
+    """Shrinks images to base_size by a factor of 2 a block, and flattens them."""
+    _check_choice("downsample", config.downsample, DOWNSAMPLE)
+    x = images
+    if config.unit_inputs:
+        x = keras.layers.Rescaling(0.5, 0.5, name="unit")(x)
+    if config.encoder_filters:
+        check_image_size(
+            images.shape[1:], config.base_size, len(config.encoder_filters), "encoder"
+        )
+    stride = 2 if config.downsample == "stride" else 1
+    for block, channels in enumerate(config.encoder_filters):
+        name = f"conv_{block}"
+        options = table.options(name)
+        x = layers.Conv2D(
+            channels,
+            options.kernel_size,
+            stride,
+            "same",
+            use_bias=not options.batch_norm,
+            kernel_initializer=options.make_initializer(),
+            name=name,
+        )(x)
+        x = _activate(x, options, config.batch_norm_momentum, name)
+        if config.downsample == "max_pool":
+            x = keras.layers.MaxPooling2D(name=f"{name}_pool")(x)
+    return keras.layers.Flatten(name="flatten")(x)
 
 
 def _dense_layers(

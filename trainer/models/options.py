@@ -74,7 +74,7 @@ class LayerTable:
         Args:
             config: Settings. An override is named `part/layer`, as in
                 `{"encoder/dense_0": {"activation": "tanh"}}`.
-            part: `encoder` or `decoder`.
+            part: `encoder`, `decoder` or `classifier`.
         """
         self._part = part
         self._defaults = config.layer_defaults.to_dict()
@@ -87,8 +87,8 @@ class LayerTable:
         strays = [name for name in overrides if not name.startswith(PARTS)]
         if strays:
             raise ValueError(
-                f"--config.layer_overrides names {strays[0]!r}: a name begins with "
-                f"{' or '.join(PARTS)}"
+                f"--config.layer_overrides names {strays[0]!r}: a name begins with one of "
+                f"{', '.join(PARTS)}"
             )
         self._known: list[str] = []
 
@@ -127,4 +127,4 @@ class LayerTable:
             )
 
 
-PARTS = ("encoder/", "decoder/")
+PARTS = ("encoder/", "decoder/", "classifier/")

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from trainer import likelihoods
+from trainer import likelihoods, semi_supervised
 from trainer.likelihoods import Likelihood
 from trainer.models import layers, networks
 
@@ -22,12 +22,15 @@ class VAE:
         decoder: `[b, latent_dim] -> [b, size, size, outputs]`.
         likelihood: What the outputs say about an image.
         num_conditions: Length of the vector that both are given too; 0 for none.
+        classifier: `[b, size, size, c] -> [b, num_classes]` logits, if the class is
+            learnt from few labels.
     """
 
     encoder: keras.Model
     decoder: keras.Model
     likelihood: Likelihood
     num_conditions: int = 0
+    classifier: keras.Model | None = None
 
     def encode(
         self, images: tf.Tensor, conditions: tf.Tensor, *, training: bool = False
@@ -63,27 +66,30 @@ class VAE:
         return (x, tf.convert_to_tensor(conditions)) if self.num_conditions else x
 
     @property
+    def _parts(self) -> list[keras.Model]:
+        parts = [self.encoder, self.decoder, self.classifier]
+        return [part for part in parts if part is not None]
+
+    @property
     def trainable_variables(self) -> list[keras.Variable]:
         """Weights that the optimizer moves."""
-        return self.encoder.trainable_variables + self.decoder.trainable_variables
+        return [var for part in self._parts for var in part.trainable_variables]
 
     @property
     def variables(self) -> list[keras.Variable]:
         """All weights, the batch-norm statistics among them."""
-        return self.encoder.variables + self.decoder.variables
+        return [variable for part in self._parts for variable in part.variables]
 
     @property
     def batch_norm_statistics(self) -> list[keras.Variable]:
         """Moving means and variances, which a training pass assigns."""
-        return (
-            self.encoder.non_trainable_variables + self.decoder.non_trainable_variables
-        )
+        return [var for part in self._parts for var in part.non_trainable_variables]
 
     def named_variables(self) -> dict[str, keras.Variable]:
         """Returns all weights by a name that is the same in every process."""
         return {
             f"{part.name}/{variable.path}": variable
-            for part in (self.encoder, self.decoder)
+            for part in self._parts
             for variable in part.variables
         }
 
@@ -103,21 +109,30 @@ def make_vae(
     """
     likelihood = likelihoods.make_likelihood(config, math.prod(image_shape))
     encoder = networks.make_encoder(config, image_shape, num_conditions)
+    decoder = _make_decoder(config, image_shape, num_conditions, likelihood)
+    classifier = None
+    if semi_supervised.is_used(config):
+        classifier = networks.make_classifier(config, image_shape)
+    return VAE(encoder, decoder, likelihood, num_conditions, classifier)
+
+
+def _make_decoder(
+    config: ConfigDict,
+    image_shape: tuple[int, ...],
+    num_conditions: int,
+    likelihood: Likelihood,
+) -> keras.Model:
     channels = image_shape[2]
     if not isinstance(likelihood, likelihoods.ScaledGaussian):
         num_outputs = likelihood.num_outputs(channels)
-        decoder = networks.make_decoder(
-            config, image_shape, num_outputs, num_conditions
-        )
-        return VAE(encoder, decoder, likelihood, num_conditions)
+        return networks.make_decoder(config, image_shape, num_outputs, num_conditions)
     means = networks.make_decoder(config, image_shape, channels, num_conditions)
     outputs = layers.AppendLogScale(
         math.log(config.likelihood_stddev),
         is_trained=not likelihood.is_optimal,
         name=likelihoods.LOG_SCALE_LAYER,
     )(means.output)
-    decoder = keras.Model(means.input, outputs, name="decoder")
-    return VAE(encoder, decoder, likelihood, num_conditions)
+    return keras.Model(means.input, outputs, name="decoder")
 
 
 def draw_posterior(
