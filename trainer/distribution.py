@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 from absl import logging
 
-
 # TensorFlow frees a distributed iterator when the tuner behind it next wakes, which
 # takes up to a minute and holds up the program. So none is freed: see `iterate`.
 _iterators: list[Iterator] = []

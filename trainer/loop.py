@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from absl import logging
 from ml_collections import ConfigDict
@@ -164,10 +163,8 @@ def _shown(
     shown = pictures.Shown(*compared)
     if not config.show_latents:
         return shown
-    _, scattered, told, labels = read(pictures.MAX_SCATTERED)
-    return dataclasses.replace(
-        shown, scattered=scattered, scattered_conditions=told, labels=labels
-    )
+    _, inputs, told, labels = read(pictures.MAX_SCATTERED)
+    return dataclasses.replace(shown, scattered=(inputs, told), labels=labels)
 
 
 def _training_batches(

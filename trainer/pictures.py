@@ -33,16 +33,15 @@ class Shown:
         images: `[n, h, w, c]` in [-1, 1], shown beside their reconstructions.
         inputs: `[n, h, w, c]`, what these are made from.
         conditions: `[n, num_conditions]`.
-        scattered: `[m, h, w, c]` inputs, whose latents are shown as points, or None.
-        scattered_conditions: `[m, num_conditions]`.
+        scattered: Inputs `[m, h, w, c]` whose latents are shown as points, and their
+            conditions `[m, num_conditions]`; or None.
         labels: `[m]` of those, or None.
     """
 
     images: np.ndarray
     inputs: np.ndarray
     conditions: np.ndarray
-    scattered: np.ndarray | None = None
-    scattered_conditions: np.ndarray | None = None
+    scattered: tuple[np.ndarray, np.ndarray] | None = None
     labels: np.ndarray | None = None
 
 
@@ -59,9 +58,9 @@ def draw_grids(vae: VAE, shown: Shown, config: ConfigDict) -> dict[str, np.ndarr
             reconstructions are decoded posterior means or drawn from p(x|z).
 
     Returns:
-        `reconstruction`: see `grids.compare`; `samples/sampled`: decoded prior draws, in a square or a row;
-        `samples/interpolated`: 25 linear steps between two prior draws, 5 x 5; and
-        `latents/scatter` where there are examples for it.
+        `reconstruction`: see `grids.compare`; `samples/sampled`: decoded prior draws,
+        in a square or a row; `samples/interpolated`: 25 linear steps between two prior
+        draws, 5 x 5; and `latents/scatter` where there are examples for it.
     """
     told = shown.conditions
     mean, log_var = vae.encode(shown.inputs, told)
@@ -89,12 +88,12 @@ def draw_grids(vae: VAE, shown: Shown, config: ConfigDict) -> dict[str, np.ndarr
         ),
     }
     if shown.scattered is not None:
+        inputs, told = shown.scattered
         means = [
             vae.encode(
-                shown.scattered[start : start + _BATCH_SIZE],
-                shown.scattered_conditions[start : start + _BATCH_SIZE],
+                inputs[start : start + _BATCH_SIZE], told[start : start + _BATCH_SIZE]
             )[0].numpy()
-            for start in range(0, len(shown.scattered), _BATCH_SIZE)
+            for start in range(0, len(inputs), _BATCH_SIZE)
         ]
         drawn["latents/scatter"] = figures.latent_scatter(
             np.concatenate(means), shown.labels

@@ -100,8 +100,8 @@ def marginalise(
 ) -> dict[str, tf.Tensor]:
     """Returns the terms of images whose class is known or is not.
 
-    With q(y|x) all on the label of a labelled image, every term is its mean over q(y|x),
-    and `loss` and `elbo` also pay KL(q(y|x) || p(y)) for a uniform p(y).
+    With q(y|x) all on the label of a labelled image, every term is its mean over
+    q(y|x), and `loss` and `elbo` also pay KL(q(y|x) || p(y)) for a uniform p(y).
 
     Args:
         terms: Of each image with each class, `[b * k]`; see `Objective.terms`.

@@ -74,7 +74,7 @@ def test_reconstructions_may_be_drawn_and_samples_may_be_few() -> None:
     vae = make_vae(config, (28, 28, 1))
     digits = np.where(IMAGES[:5, :28, :28, :1] > 0, 1, -1).astype(np.float32)
     found = pictures.draw_grids(
-        vae, pictures.Shown(digits, digits, NOTHING, digits, NOTHING), config
+        vae, pictures.Shown(digits, digits, NOTHING, (digits, NOTHING)), config
     )
     assert found["reconstruction"].shape == (28, 10 * 28, 1)
     assert set(np.unique(found["reconstruction"])) == {0, 255}

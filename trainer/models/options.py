@@ -87,8 +87,8 @@ class LayerTable:
         strays = [name for name in overrides if not name.startswith(PARTS)]
         if strays:
             raise ValueError(
-                f"--config.layer_overrides names {strays[0]!r}: a name begins with one of "
-                f"{', '.join(PARTS)}"
+                f"--config.layer_overrides names {strays[0]!r}: a name begins with "
+                f"one of {', '.join(PARTS)}"
             )
         self._known: list[str] = []
 
