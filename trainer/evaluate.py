@@ -30,6 +30,11 @@ _DATASET = flags.DEFINE_string(
 _NUM_IMPORTANCE_SAMPLES = flags.DEFINE_integer(
     "num_importance_samples", 0, "Draws for each example's log-likelihood; 0: none."
 )
+_NUM_IMPORTANCE_EXAMPLES = flags.DEFINE_integer(
+    "num_importance_examples",
+    None,
+    "Of the split's first, that the log-likelihood is of; by default all.",
+)
 _FACTORS = flags.DEFINE_string(
     "factors", None, "factors.csv of a synthetic dataset, for MIG, DCI and SAP."
 )
@@ -45,6 +50,7 @@ def evaluate(
     run: trained.TrainedRun,
     split: str,
     num_importance_samples: int = 0,
+    num_importance_examples: int | None = None,
     factors_path: str | None = None,
     *,
     with_pca: bool = False,
@@ -55,6 +61,7 @@ def evaluate(
         run: From `trained.load`.
         split: Of its dataset.
         num_importance_samples: See `scores.score_images`.
+        num_importance_examples: The same.
         factors_path: `factors.csv` of the synthetic dataset, or None.
         with_pca: Whether to score principal components too.
 
@@ -66,7 +73,9 @@ def evaluate(
         "step": run.step,
         "split": split,
         "num_examples": len(encoded.keys),
-        **scores.score_images(run, split, num_importance_samples),
+        **scores.score_images(
+            run, split, num_importance_samples, num_importance_examples
+        ),
         **scores.score_latents(encoded),
     }
     if run.vae.classifier is not None:
@@ -121,6 +130,7 @@ def main(argv: list[str]) -> None:
             run,
             split,
             _NUM_IMPORTANCE_SAMPLES.value,
+            _NUM_IMPORTANCE_EXAMPLES.value,
             _FACTORS.value,
             with_pca=_PCA.value,
         )

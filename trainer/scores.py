@@ -7,6 +7,7 @@ beta = 1 whatever was minimised.
 import csv
 import dataclasses
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -27,7 +28,10 @@ _MAX_PROBED = 20_000
 
 
 def score_images(
-    run: TrainedRun, split: str, num_importance_samples: int = 0
+    run: TrainedRun,
+    split: str,
+    num_importance_samples: int = 0,
+    num_importance_examples: int | None = None,
 ) -> dict[str, float]:
     """Returns means over a split of what the likelihood and the pictures are worth.
 
@@ -36,6 +40,8 @@ def score_images(
         split: Of its dataset.
         num_importance_samples: Draws for each example of the estimate of -log p(x);
             0 for none. It is a lower bound of log p(x) on average, and tends to it.
+        num_importance_examples: How many of the split's first examples the estimate
+            is of; None for all.
 
     Returns:
         By name: `elbo`, `recon_nll`, `kl`; `nll_importance`, if asked for;
@@ -44,7 +50,7 @@ def score_images(
 
     Raises:
         contract.DatasetError: If the split cannot be read.
-        ValueError: If the number of samples is negative.
+        ValueError: If a number makes no sense.
 
     Source:
         Burda et al., "Importance Weighted Autoencoders", section 5 (the estimate).
@@ -53,13 +59,19 @@ def score_images(
         raise ValueError(
             f"--num_importance_samples={num_importance_samples} must not be negative"
         )
+    if num_importance_examples is None:
+        num_importance_examples = sys.maxsize
+    if num_importance_examples < 1:
+        raise ValueError(
+            f"--num_importance_examples={num_importance_examples} must be at least 1"
+        )
     forward = tf.function(lambda *inputs: _forward(run.vae, *inputs))
     weights = tf.function(
         lambda *inputs: _log_weights(run.vae, *inputs),
         reduce_retracing=True,
     )
     sums: dict[str, float] = {}
-    num_examples = 0
+    counts: dict[str, int] = {}
     for index, batch in enumerate(run.batches(split, _BATCH_SIZE)):
         images = batch["image"]
         inputs = (images, batch["input"], batch["conditions"])
@@ -72,18 +84,19 @@ def score_images(
         values["psnr_db"] = metrics.psnr_db(images, reconstructions)
         if min(images.shape[1:3]) >= metrics.SSIM_WINDOW_SIDE:
             values["ssim"] = metrics.ssim(images, reconstructions)
-        if num_importance_samples:
+        num_left = num_importance_examples - counts.get("elbo", 0)
+        if num_importance_samples and num_left > 0:
             values["nll_importance"] = -_log_marginal(
                 weights,
-                inputs,
+                tuple(array[:num_left] for array in inputs),
                 num_importance_samples,
                 (run.config.seed, index),
             )
         for name, per_example in values.items():
             total = float(np.sum(per_example, dtype=np.float64))
             sums[name] = sums.get(name, 0.0) + total
-        num_examples += len(images)
-    scores = {name: total / num_examples for name, total in sums.items()}
+            counts[name] = counts.get(name, 0) + len(per_example)
+    scores = {name: total / counts[name] for name, total in sums.items()}
     if not isinstance(run.vae.likelihood, Bernoulli):
         scores["bits_per_dim"] = float(
             metrics.bits_per_dim(

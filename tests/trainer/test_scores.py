@@ -103,6 +103,17 @@ def test_scores_do_not_depend_on_the_batch(
     for name in ("kl", "mse_levels", "psnr_db", "ssim"):
         assert first[name] == pytest.approx(second[name], rel=1e-4), name
     assert first["nll_importance"] < -first["elbo"]
+    few = scores.score_images(
+        run, "validation", num_importance_samples=3, num_importance_examples=2
+    )
+    assert few["kl"] == pytest.approx(first["kl"])
+    monkeypatch.setattr(scores, "_BATCH_SIZE", 1)
+    one = scores.score_images(
+        run, "validation", num_importance_samples=3, num_importance_examples=1
+    )
+    assert one["nll_importance"] != few["nll_importance"] != first["nll_importance"]
+    with pytest.raises(ValueError, match="num_importance_examples=0 must be at least"):
+        scores.score_images(run, "validation", 3, 0)
     with pytest.raises(ValueError, match="num_importance_samples=-1 must not be"):
         scores.score_images(run, "validation", -1)
 
