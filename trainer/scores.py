@@ -4,7 +4,6 @@ Means are over the examples of the split. Nats are of a whole image, and `elbo` 
 beta = 1 whatever was minimised.
 """
 
-import csv
 import dataclasses
 import math
 import sys
@@ -15,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import losses, metrics, order
-from trainer.latents import disentanglement, pca, probe
+from trainer.latents import disentanglement, factors, pca, probe, usage
 from trainer.likelihoods import Bernoulli, LogisticMixture
 from trainer.models.vae import VAE, draw_posterior
 from trainer.trained import EncodedSplit, TrainedRun
@@ -134,8 +133,8 @@ def score_latents(encoded: EncodedSplit) -> dict[str, Any]:
     mean, log_var = encoded.posterior_mean, encoded.posterior_log_var
     kl_per_latent = losses.gaussian_kl_per_latent(mean, log_var).numpy().mean(axis=0)
     return {
-        "active_units": metrics.active_units(mean),
-        "aggregate_kl": metrics.aggregate_kl(mean, log_var),
+        "active_units": usage.active_units(mean),
+        "aggregate_kl": usage.aggregate_kl(mean, log_var),
         "kl_per_latent": kl_per_latent.tolist(),
     }
 
@@ -188,42 +187,21 @@ def score_factors(encoded: EncodedSplit, path: str) -> dict[str, Any]:
 
     Args:
         encoded: A split of a synthetic dataset.
-        path: Its `factors.csv`: a row for each image, its key in the column `image`.
+        path: Its `factors.csv`.
 
     Returns:
         `mig`, `sap`, and the three of `dci`.
 
     Raises:
-        ValueError: If the file cannot be read as that, or lacks an image.
+        ValueError: As `factors.load`.
     """
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = {row.pop("image"): row for row in csv.DictReader(file)}
-        chosen = [rows[key] for key in encoded.keys.tolist()]
-    except KeyError as error:
-        raise ValueError(
-            f"--factors={path} has no row or column for {error}: give the factors.csv "
-            "of the faces that the dataset was prepared from"
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot read --factors={path}: {error}") from error
-    columns, are_categorical = [], []
-    for name in chosen[0]:
-        values, is_categorical = _factor([row[name] for row in chosen])
-        # A factor that does not vary in this split cannot be told from another.
-        if len(np.unique(values)) > 1:
-            columns.append(values)
-            are_categorical.append(is_categorical)
-    factors, categorical = np.stack(columns, axis=1), np.array(are_categorical)
     latents = encoded.posterior_mean.astype(np.float64)
-    parts = disentanglement.dci(latents, factors, categorical)
+    varied = factors.load(path, encoded.keys.tolist())
+    arguments = (latents, varied.values, varied.are_categorical)
+    parts = disentanglement.dci(*arguments)
     return {
-        "mig": disentanglement.mutual_information_gap(
-            latents, factors, categorical
-        ).score,
-        "sap": disentanglement.separated_attribute_predictability(
-            latents, factors, categorical
-        ).score,
+        "mig": disentanglement.mutual_information_gap(*arguments).score,
+        "sap": disentanglement.separated_attribute_predictability(*arguments).score,
         "dci_disentanglement": parts.disentanglement,
         "dci_completeness": parts.completeness,
         "dci_informativeness": parts.informativeness,
@@ -254,15 +232,6 @@ def score_pca(run: TrainedRun, split: str) -> dict[str, float]:
 def _images(run: TrainedRun, split: str) -> Iterator[np.ndarray]:
     for batch in run.batches(split, _BATCH_SIZE):
         yield batch["image"]
-
-
-def _factor(texts: Sequence[str]) -> tuple[np.ndarray, bool]:
-    """Returns a factor as numbers, and whether they only name categories."""
-    try:
-        values = np.array(texts, np.float64)
-    except ValueError:
-        return np.unique(texts, return_inverse=True)[1].astype(np.float64), True
-    return values, set(texts) <= {"0", "1"}
 
 
 def _forward(

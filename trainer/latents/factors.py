@@ -1,0 +1,57 @@
+"""The true factors of synthetic faces, from the file that was drawn with them."""
+
+import csv
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Factors:
+    """The factors that vary among some images.
+
+    Attributes:
+        values: `[n, f]` float64; of a categorical factor the index of its value.
+        are_categorical: `[f]` bool.
+    """
+
+    values: np.ndarray
+    are_categorical: np.ndarray
+
+
+def load(path: str, keys: Sequence[str]) -> Factors:
+    """Returns the factors of the images of some keys, in their order.
+
+    Args:
+        path: `factors.csv`: a row for each image, its key in the column `image`.
+        keys: Of n images.
+
+    Raises:
+        ValueError: If the file cannot be read as that, or lacks an image.
+    """
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = {row.pop("image"): row for row in csv.DictReader(file)}
+        chosen = [rows[key] for key in keys]
+    except KeyError as error:
+        raise ValueError(
+            f"--factors={path} has no row or column for {error}: give the factors.csv "
+            "of the faces that the dataset was prepared from"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot read --factors={path}: {error}") from error
+    parsed = [_parse([row[name] for row in chosen]) for name in chosen[0]]
+    # A factor that does not vary among them cannot be told from another.
+    varied = [column for column in parsed if len(np.unique(column[0])) > 1]
+    values, are_categorical = zip(*varied, strict=True)
+    return Factors(np.stack(values, axis=1), np.array(are_categorical))
+
+
+def _parse(texts: Sequence[str]) -> tuple[np.ndarray, bool]:
+    """Returns a factor as numbers, and whether they only name categories."""
+    try:
+        values = np.array(texts, np.float64)
+    except ValueError:
+        return np.unique(texts, return_inverse=True)[1].astype(np.float64), True
+    return values, set(texts) <= {"0", "1"}
