@@ -1,10 +1,11 @@
 """Trains one config with several numbers of latents, and compares what they carry.
 
     python -m benchmarks.latent_sizes --config=configs/mnist_hafner.py --dataset=DIR
+    python -m benchmarks.latent_sizes --dataset=DIR --change=num_train_steps=6000
 
-Prints a row for each size: the ELBO of the evaluated split, the KL divergence, and how
-many latents are active. A row each is added to benchmarks/RESULTS.md. Flags of
-`trainer.train` can be passed on with --train_flag.
+Prints a row for each size: the ELBO of the evaluated split, the KL divergence, the
+reconstructions' mean squared error in 0-255 levels, and how many latents are active. A
+row each is added to benchmarks/RESULTS.md. Other settings change with --change.
 """
 
 import json
@@ -20,7 +21,7 @@ from benchmarks import results
 _CONFIG = flags.DEFINE_string("config", "configs/mnist_hafner.py", "Experiment.")
 _DATASET = flags.DEFINE_string("dataset", None, "Dataset directory.", required=True)
 _SIZES = flags.DEFINE_list("sizes", ["2", "4", "8", "16", "32"], "Numbers of latents.")
-_TRAIN_FLAGS = flags.DEFINE_multi_string("train_flag", [], "Passed to trainer.train.")
+_CHANGES = flags.DEFINE_multi_string("change", [], "NAME=VALUE of the config.")
 
 
 def run(module: str, *args: str) -> None:
@@ -40,7 +41,7 @@ def main(argv: list[str]) -> None:
                 f"--config.latent_dim={size}",
                 f"--dataset={_DATASET.value}",
                 f"--workdir={workdir}",
-                *_TRAIN_FLAGS.value,
+                *(f"--config.{change}" for change in _CHANGES.value),
             )
             scores = workdir / "scores.json"
             run("trainer.evaluate", f"--workdir={workdir}", f"--output={scores}")
@@ -51,9 +52,11 @@ def main(argv: list[str]) -> None:
                     "config": pathlib.Path(_CONFIG.value).stem,
                     "split": found["split"],
                     "steps": str(found["step"]),
+                    "changes": ", ".join(_CHANGES.value) or "-",
                     "latents": size,
                     "ELBO": f"{found['elbo']:.2f}",
                     "KL": f"{found['kl']:.2f}",
+                    "MSE": f"{found['mse_levels']:.0f}",
                     "active": str(found["active_units"]),
                 },
             )
