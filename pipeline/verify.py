@@ -10,6 +10,7 @@ import hashlib
 import os
 import pathlib
 import sys
+from collections.abc import Mapping
 
 from absl import app, flags
 
@@ -28,24 +29,29 @@ def find_faults(dataset_dir: str, manifest: contract.Manifest) -> list[str]:
         manifest: What they should be.
     """
     infos = [shard for split in manifest.splits.values() for shard in split.shards]
+    names = {info.sha256: info.name for info in infos}
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(lambda info: shard_fault(dataset_dir, info), infos)
+        found = pool.map(lambda info: shard_fault(dataset_dir, info, names), infos)
         faults = [fault for fault in found if fault is not None]
     return faults + _stray_shards(dataset_dir, {info.name for info in infos})
 
 
-def shard_fault(dataset_dir: str, info: contract.ShardInfo) -> str | None:
+def shard_fault(
+    dataset_dir: str, info: contract.ShardInfo, names: Mapping[str, str]
+) -> str | None:
     """Returns what is wrong with one shard, or None.
 
-    Size, framing, number of records and sha256 are checked, in one pass.
+    Framing, checksums, number of records and sha256 are checked, in one pass.
+
+    Args:
+        dataset_dir: Directory of the shards.
+        info: Of this one.
+        names: Of all shards of the dataset, by sha256.
     """
     path = pathlib.Path(dataset_dir, info.name)
+    sha256 = hashlib.sha256()
+    num_examples = 0
     try:
-        num_bytes = path.stat().st_size
-        if num_bytes != info.num_bytes:
-            return f"{info.name}: has {num_bytes} bytes instead of {info.num_bytes}"
-        sha256 = hashlib.sha256()
-        num_examples = 0
         for framed in records.read_frames(path):
             sha256.update(framed)
             num_examples += 1
@@ -53,11 +59,24 @@ def shard_fault(dataset_dir: str, info: contract.ShardInfo) -> str | None:
         return f"{info.name}: missing"
     except (OSError, contract.DatasetError) as error:
         return f"{info.name}: {error}"
-    if num_examples != info.num_examples:
-        return f"{info.name}: has {num_examples} records instead of {info.num_examples}"
-    if sha256.hexdigest() != info.sha256:
-        return f"{info.name}: sha256 {sha256.hexdigest()} instead of {info.sha256}"
-    return None
+    digest = sha256.hexdigest()
+    if digest == info.sha256:
+        if num_examples == info.num_examples:
+            return None
+        return (
+            f"{info.name}: is as it was written, with {num_examples} records, and "
+            f"{contract.MANIFEST_NAME} says {info.num_examples}"
+        )
+    if not num_examples:
+        return f"{info.name}: is empty"
+    if digest in names:
+        return f"{info.name}: holds the records of {names[digest]}"
+    if num_examples < info.num_examples:
+        return f"{info.name}: ends after {num_examples} of {info.num_examples} records"
+    return (
+        f"{info.name}: {num_examples} sound records, but other ones than were written "
+        f"(sha256 {digest} instead of {info.sha256})"
+    )
 
 
 def _stray_shards(dataset_dir: str, known: set[str]) -> list[str]:
