@@ -1,11 +1,17 @@
 """The devices that a run computes on."""
 
+import ctypes
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 from absl import logging
+
+_IS_LINUX = sys.platform == "linux"
+# By the numbers of malloc.h: M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_MAX.
+_MALLOC_OPTIONS = {-1: 2**31 - 1, -2: 64 << 20, -4: 0}
 
 # TensorFlow frees a distributed iterator when the tuner behind it next wakes, which
 # takes up to a minute and holds up the program. So none is freed: see `iterate`.
@@ -59,6 +65,7 @@ def make_strategy(
         _limit_gpu_memory(gpus[:num_gpus], gpu_memory_fraction)
         devices = [f"GPU:{index}" for index in range(num_gpus)]
     else:
+        _keep_freed_memory()
         devices = [f"CPU:{index}" for index in range(virtual_devices or 1)]
         tf.config.set_logical_device_configuration(
             tf.config.list_physical_devices("CPU")[0],
@@ -84,6 +91,14 @@ def iterate(
     iterator = iter(strategy.distribute_datasets_from_function(make_batches))
     _iterators.append(iterator)
     return iterator
+
+
+def _keep_freed_memory() -> None:
+    """Has glibc keep what a step frees, which the next would have to fault in again."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if _IS_LINUX else None
+    if mallopt is not None:
+        for option, value in _MALLOC_OPTIONS.items():
+            mallopt(option, value)
 
 
 def _limit_gpu_memory(
