@@ -10,6 +10,7 @@ import concurrent.futures
 import logging as python_logging
 import os
 import sys
+import pathlib
 import time
 import uuid
 from collections.abc import Sequence
@@ -120,7 +121,7 @@ def prepare(
             logging.info("kept %d of %d shards: complete", len(plans), len(plans))
             return manifest
         # A dataset without its manifest is seen as unfinished, and it is from here.
-        _unlink(os.path.join(output, contract.MANIFEST_NAME))
+        pathlib.Path(output, contract.MANIFEST_NAME).unlink(missing_ok=True)
         progress.check_disk(output, plans, publication.features["image"])
         _run(publication, plans, listing, num_workers, beam_args)
         return contract.load_manifest(output)
@@ -176,7 +177,9 @@ def _complete_manifest(
         return None
     results = progress.finished_results(publication.output, plans)
     names = set(os.listdir(publication.output))
-    if len(results) < len(plans) or not names.issuperset(publish.PUBLISHED_NAMES):
+    if len(results) < len(plans) or not names.issuperset(
+        publish.published_names(publication.features)
+    ):
         return None
     by_name = publish.results_by_name(publication, results)
     publish.check_rejects(publication, results)
@@ -203,11 +206,6 @@ def _check_flags(
         raise contract.DatasetError(
             f"--max_rejected_fraction={max_rejected_fraction} must be from 0 to 1"
         )
-
-
-def _unlink(path: str) -> None:
-    if os.path.exists(path):
-        os.unlink(path)
 
 
 def _log_summary(manifest: contract.Manifest) -> None:
