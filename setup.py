@@ -22,8 +22,9 @@ REQUIRED = [
     # Compiles the resize, which is most of the pipeline's work.
     "numba>=0.61",
     "numpy>=2.1",
-    # The reference decoder, and judge of every image that is not a sound JPEG.
-    "pillow>=11",
+    # The reference decoder, and judge of every image that is not a sound JPEG; AVIF
+    # from 11.3 on.
+    "pillow>=11.3",
     # Forests, linear classifiers and mixtures, by which latents are judged.
     "scikit-learn>=1.7",
     # Decodes sound RGB JPEGs to Pillow's very pixels in about half its time.

@@ -1,7 +1,7 @@
 """The contract between the pipeline and the trainer: what a dataset directory is.
 
-A dataset directory holds TFRecord shards, the two JSON files by which TensorFlow
-Datasets loads them, `rejected.jsonl`, and `manifest.json`, which is written last:
+A dataset directory holds TFRecord shards, the files by which TensorFlow Datasets
+loads them, `rejected.jsonl`, and `manifest.json`, which is written last:
 its presence means that the dataset is complete. The manifest lists every shard
 with its size and hash, and is itself sealed by the dataset digest.
 
@@ -42,8 +42,8 @@ class Feature:
     Attributes:
         dtype: `string`, `int64`, or for the image its storage type.
         shape: Static shape; `()` for a scalar.
-        names: What each element of the last axis is called, in order, where the
-            elements have names (the attributes of a face); else empty.
+        names: What each element is called, in order (the attributes of a face), or of
+            a scalar each value, from 0 (the classes of a label); may be empty.
     """
 
     dtype: str
@@ -51,8 +51,8 @@ class Feature:
     names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Checks that there are as many names as elements."""
-        if self.names and self.shape != (len(self.names),):
+        """Checks that there are as many names as elements, if it is no scalar."""
+        if self.names and self.shape not in ((), (len(self.names),)):
             raise DatasetError(
                 f"a feature of shape {list(self.shape)} cannot have "
                 f"{len(self.names)} names"

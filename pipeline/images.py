@@ -6,25 +6,28 @@ there, through a table of 256 values. `legacy_bilinear` follows the order in flo
 point, as TensorFlow 1 did.
 """
 
+import contextlib
 import io
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
-from pipeline import contract, resizing
+from pipeline import contract, resizing, user_function
 
 # Every reason for which an image is refused. The image alone decides.
 REASONS = (
     "missing",  # Listed in the source, but its file is not there.
+    "name",  # Its file's name is not UTF-8, or has control characters.
     "checksum",  # Its bytes are not those that the archive recorded.
     "unreadable",  # Not an image, or a damaged one.
     "truncated",  # The file ends before the image does.
     "oversized",  # More than MAX_PIXELS: a decompression bomb.
-    "mode",  # Not 8-bit RGB.
+    "mode",  # Not 8-bit RGB; of an image that is converted, not convertible.
     "too_small",  # Smaller than the crop.
 )
 
@@ -35,7 +38,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 
 # What Pillow raises on damaged input. The input is in memory, so that an OSError is
 # never the disk's.
-_DECODE_ERRORS = (
+DECODE_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
@@ -70,6 +73,7 @@ def preprocess(
     image_dtype: str,
     resize: str,
     crop_size: int,
+    function: str | None = None,
 ) -> np.ndarray:
     """Returns an image as it is stored in a record.
 
@@ -80,6 +84,8 @@ def preprocess(
         resize: One of `resizing.RESIZES`.
         crop_size: Side in pixels of the square cut from the centre before the
             resize; 0 for the short side of the image.
+        function: Name of the user's function, called on the pixels before the crop;
+            see `user_function`.
 
     Returns:
         `[image_size, image_size, channels]`: in [-1, 1], or for uint8 in 0..255 with
@@ -87,8 +93,11 @@ def preprocess(
 
     Raises:
         RejectedImageError: If the image cannot be used.
+        DatasetError: If the user's function cannot.
     """
     pixels = decode(image) if isinstance(image, bytes) else image
+    if function is not None:
+        pixels = user_function.call(function, pixels)
     square = centre_crop(pixels, crop_size)
     if resize == resizing.LEGACY_BILINEAR:
         scaled = resizing.resize_legacy_bilinear(_SCALED["float32"][square], image_size)
@@ -101,8 +110,7 @@ def preprocess(
 def decode(data: bytes) -> np.ndarray:
     """Returns the pixels of an RGB image.
 
-    A sound JPEG is decoded by simplejpeg, which calls the same library as Pillow and
-    gives the same pixels in half the time. Of anything else Pillow is the judge.
+    A sound JPEG is decoded by simplejpeg. Of anything else Pillow is the judge.
 
     Args:
         data: The content of an image file.
@@ -114,13 +122,29 @@ def decode(data: bytes) -> np.ndarray:
         RejectedImageError: If the file is damaged, or is not an RGB image of at most
             `MAX_PIXELS`.
     """
+    pixels = decode_sound_jpeg(data)
+    return decode_with_pillow(data) if pixels is None else pixels
+
+
+def decode_sound_jpeg(data: bytes) -> np.ndarray | None:
+    """Returns the pixels of a sound colour JPEG, or None if it is anything else.
+
+    simplejpeg calls the same library as Pillow, and gives the same pixels in half the
+    time.
+
+    Args:
+        data: The content of a file.
+
+    Returns:
+        `[height, width, 3]` uint8.
+    """
     try:
         height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
         if colorspace == "YCbCr" and int(height) * int(width) <= MAX_PIXELS:
             return simplejpeg.decode_jpeg(data, "RGB", strict=True)
     except ValueError:
         pass  # Not a JPEG, or a damaged one.
-    return decode_with_pillow(data)
+    return None
 
 
 def decode_with_pillow(data: bytes, mode: str = "RGB") -> np.ndarray:
@@ -139,19 +163,40 @@ def decode_with_pillow(data: bytes, mode: str = "RGB") -> np.ndarray:
     Raises:
         RejectedImageError: As `decode`.
     """
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        if image.width * image.height > MAX_PIXELS:
-            raise RejectedImageError("oversized", f"{image.width}x{image.height}")
+    with damage_rejected(data, FORMATS):
+        image = open_sized(data, FORMATS)
         if image.mode != mode:
             raise RejectedImageError("mode", f"{image.mode} instead of {mode}")
         return np.asarray(image)
+
+
+def open_sized(data: bytes, formats: tuple[str, ...]) -> Image.Image:
+    """Returns an image of at most `MAX_PIXELS`, none of which is decoded yet.
+
+    Args:
+        data: The content of an image file.
+        formats: Pillow's names of those that it may be in.
+
+    Raises:
+        RejectedImageError: If it is larger.
+    """
+    image = Image.open(io.BytesIO(data), formats=formats)
+    if image.width * image.height > MAX_PIXELS:
+        raise RejectedImageError("oversized", f"{image.width}x{image.height}")
+    return image
+
+
+@contextlib.contextmanager
+def damage_rejected(data: bytes, formats: Sequence[str]) -> Iterator[None]:
+    """Turns what Pillow raises on a damaged image to a `RejectedImageError`."""
+    try:
+        yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise RejectedImageError("oversized", str(error)) from error
     except UnidentifiedImageError as error:
-        detail = f"no {', '.join(FORMATS)} image in {len(data)} bytes"
+        detail = f"no {', '.join(formats)} image in {len(data)} bytes"
         raise RejectedImageError("unreadable", detail) from error
-    except _DECODE_ERRORS as error:
+    except DECODE_ERRORS as error:
         detail = str(error) or type(error).__name__
         reason = "truncated" if "truncated" in detail.lower() else "unreadable"
         raise RejectedImageError(reason, detail) from error

@@ -1,4 +1,4 @@
-"""The plan: which image goes to which shard, decided by hashes of the keys.
+"""The plan: which image goes to which split and shard, decided by hashes of the keys.
 
 The plan is a pure function of (sorted keys, seed, shard size), so that every run
 with the same input writes the same shards, on any runner and with any number of
@@ -8,13 +8,14 @@ workers. Keys are shuffled here; pixels never are.
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from pipeline import contract, resizing
-from pipeline.sources import Listing, SplitListing
+from pipeline.sources import Listing, SplitListing, check_taken
 
 # Five digits in a shard's file name.
 MAX_SHARDS = 99_999
@@ -32,6 +33,10 @@ class Settings:
         seed: Of the order of the keys.
         resize: Name of the resize filter.
         crop_size: Side of the centre crop in pixels; 0 for the short side.
+        split_fractions: Of the images, for train, validation and test; None where the
+            source has splits.
+        deduplicate: Whether of the files of one content only the first is used.
+        preprocess: Name of the user's function on the pixels; None for none.
     """
 
     source: str = "celeba"
@@ -41,6 +46,9 @@ class Settings:
     seed: int = 0
     resize: str = "bilinear"
     crop_size: int = 0
+    split_fractions: tuple[float, ...] | None = None
+    deduplicate: bool = False
+    preprocess: str | None = None
 
     def __post_init__(self) -> None:
         """Checks every value against what is allowed."""
@@ -50,10 +58,37 @@ class Settings:
         _check_range("crop_size", self.crop_size, 0, 65_535)
         _check_choice("image_dtype", self.image_dtype, contract.IMAGE_DTYPES)
         _check_choice("resize", self.resize, resizing.RESIZES)
+        if self.split_fractions is not None:
+            _check_fractions(self.split_fractions)
+            check_taken(self.source, "split_fractions")
+        if self.deduplicate:
+            check_taken(self.source, "deduplicate")
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the settings as the manifest holds them."""
-        return dataclasses.asdict(self)
+        """Returns the settings as the manifest holds them, without those not made."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in dataclasses.asdict(self).items()
+            if value is not None and value is not False
+        }
+
+
+def parse_fractions(text: str | None) -> tuple[float, ...] | None:
+    """Returns the numbers that --split_fractions gives, if it is given.
+
+    Raises:
+        DatasetError: If it has anything else; `Settings` checks the numbers.
+
+    Example:
+        >>> parse_fractions("0.9,0,0.1")
+        (0.9, 0.0, 0.1)
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(float(field) for field in text.split(","))
+    except ValueError as error:
+        raise _wrong_fractions(text) from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,13 +136,38 @@ def shuffled_order(keys: Sequence[str], seed: int) -> list[int]:
         >>> shuffled_order(["a", "b", "c"], seed=0)
         [2, 1, 0]
     """
-    secret = seed.to_bytes(8, "little")
-    hashes = [
-        hashlib.blake2b(key.encode(), digest_size=8, key=secret).digest()
-        for key in keys
-    ]
+    hashes = _hashes(keys, seed)
     # The key itself decides between equal hashes.
     return sorted(range(len(keys)), key=lambda index: (hashes[index], keys[index]))
+
+
+def hashed_splits(
+    keys: Sequence[str], fractions: Sequence[float], seed: int
+) -> list[str]:
+    """Returns the split of each key, which does not depend on the other keys.
+
+    Args:
+        keys: Of images.
+        fractions: That each of `contract.SPLITS` should have; together 1.
+        seed: Of the hashes.
+
+    Example:
+        >>> hashed_splits(["a", "b", "c"], [0.5, 0.0, 0.5], seed=0)
+        ['train', 'test', 'test']
+    """
+    # By rounding they may sum to less than 1: the last one gets the rest.
+    asked = [
+        (split, fraction)
+        for split, fraction in zip(contract.SPLITS, fractions, strict=True)
+        if fraction
+    ]
+    edges = np.cumsum([fraction for _, fraction in asked])[:-1]
+    # The last byte weighs most here, and the first in the order of a split.
+    places = [
+        int.from_bytes(hashed, "little") / 2**64 for hashed in _hashes(keys, seed)
+    ]
+    chosen = np.searchsorted(edges, places, side="right")
+    return [asked[position][0] for position in chosen]
 
 
 def num_shards(num_images: int, shard_size: int) -> int:
@@ -179,6 +239,31 @@ def _fingerprinted(plan: ShardPlan, settings: Settings) -> ShardPlan:
     for array in arrays.values():
         sha256.update(np.ascontiguousarray(array).tobytes())
     return dataclasses.replace(plan, fingerprint=sha256.hexdigest())
+
+
+def _hashes(keys: Sequence[str], seed: int) -> list[bytes]:
+    secret = seed.to_bytes(8, "little")
+    return [
+        hashlib.blake2b(key.encode(), digest_size=8, key=secret).digest()
+        for key in keys
+    ]
+
+
+def _check_fractions(fractions: Sequence[float]) -> None:
+    is_sound = (
+        len(fractions) == len(contract.SPLITS)
+        and all(0 <= fraction <= 1 for fraction in fractions)
+        and math.isclose(sum(fractions), 1, abs_tol=1e-6)
+    )
+    if not is_sound:
+        raise _wrong_fractions(",".join(f"{fraction:g}" for fraction in fractions))
+
+
+def _wrong_fractions(text: str) -> contract.DatasetError:
+    return contract.DatasetError(
+        f"--split_fractions={text} must be the parts of {', '.join(contract.SPLITS)}, "
+        "from 0 to 1 and together 1, as in 0.8,0.1,0.1"
+    )
 
 
 def _check_range(flag: str, value: int, low: int, high: int) -> None:

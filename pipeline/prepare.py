@@ -7,8 +7,10 @@ killed is continued by the same command.
 """
 
 import concurrent.futures
+import dataclasses
 import logging as python_logging
 import os
+import pathlib
 import sys
 import time
 import uuid
@@ -29,13 +31,16 @@ from pipeline import (  # noqa: E402
     runners,
     shards,
     sources,
+    user_function,
 )
 
 EXIT_INTERRUPTED = 130
 
 _DEFAULTS = plan.Settings()
 
-_INPUT = flags.DEFINE_string("input", None, "The source's directory or file.")
+_INPUT = flags.DEFINE_string(
+    "input", None, "The source's directory or file; for a folder also a pattern."
+)
 _OUTPUT = flags.DEFINE_string("output", None, "Dataset directory to make.")
 _SOURCE = flags.DEFINE_string(
     "source", _DEFAULTS.source, f"What --input is: {', '.join(sources.SOURCES)}."
@@ -55,7 +60,9 @@ _IMAGE_DTYPE = flags.DEFINE_string(
 _SHARD_SIZE = flags.DEFINE_integer(
     "shard_size", _DEFAULTS.shard_size, "Most images in a shard."
 )
-_SEED = flags.DEFINE_integer("seed", _DEFAULTS.seed, "Seed of the images' order.")
+_SEED = flags.DEFINE_integer(
+    "seed", _DEFAULTS.seed, "Seed of the images' order, and of splits by fractions."
+)
 _RESIZE = flags.DEFINE_string(
     "resize",
     _DEFAULTS.resize,
@@ -65,6 +72,21 @@ _CROP_SIZE = flags.DEFINE_integer(
     "crop_size",
     _DEFAULTS.crop_size,
     "Side in pixels of the square cut from the centre; 0 for the short side.",
+)
+_SPLIT_FRACTIONS = flags.DEFINE_string(
+    "split_fractions",
+    None,
+    f"Of a folder's images, for {', '.join(contract.SPLITS)}; unless given, "
+    "0.8,0.1,0.1, or what the folder is divided into.",
+)
+_DEDUPLICATE = flags.DEFINE_bool(
+    "deduplicate", False, "Use only the first of a folder's files of one content."
+)
+_PREPROCESS = flags.DEFINE_string(
+    "preprocess",
+    None,
+    "Your own function, PACKAGE.MODULE:FUNCTION, on the pixels of every image before "
+    "the crop: [height, width, channels] uint8 to the same.",
 )
 _NUM_WORKERS = flags.DEFINE_integer(
     "num_workers",
@@ -108,7 +130,11 @@ def prepare(
     """
     _check_flags(input_dir, num_workers, max_rejected_fraction)
     output = os.path.abspath(output) if "://" not in output else output
-    listing = sources.list_images(settings.source, input_dir)
+    if settings.preprocess is not None:
+        user_function.load(settings.preprocess)
+    listing = sources.list_images(settings.source, input_dir, settings.to_dict())
+    # The source may have chosen them.
+    settings = dataclasses.replace(settings, split_fractions=listing.split_fractions)
     plans = plan.shard_plans(listing, settings)
     publication = publish.plan_publication(
         listing, plans, settings, output, max_rejected_fraction
@@ -120,7 +146,7 @@ def prepare(
             logging.info("kept %d of %d shards: complete", len(plans), len(plans))
             return manifest
         # A dataset without its manifest is seen as unfinished, and it is from here.
-        _unlink(os.path.join(output, contract.MANIFEST_NAME))
+        pathlib.Path(output, contract.MANIFEST_NAME).unlink(missing_ok=True)
         progress.check_disk(output, plans, publication.features["image"])
         _run(publication, plans, listing, num_workers, beam_args)
         return contract.load_manifest(output)
@@ -176,7 +202,9 @@ def _complete_manifest(
         return None
     results = progress.finished_results(publication.output, plans)
     names = set(os.listdir(publication.output))
-    if len(results) < len(plans) or not names.issuperset(publish.PUBLISHED_NAMES):
+    if len(results) < len(plans) or not names.issuperset(
+        publish.published_names(publication.features)
+    ):
         return None
     by_name = publish.results_by_name(publication, results)
     publish.check_rejects(publication, results)
@@ -203,11 +231,6 @@ def _check_flags(
         raise contract.DatasetError(
             f"--max_rejected_fraction={max_rejected_fraction} must be from 0 to 1"
         )
-
-
-def _unlink(path: str) -> None:
-    if os.path.exists(path):
-        os.unlink(path)
 
 
 def _log_summary(manifest: contract.Manifest) -> None:
@@ -249,6 +272,9 @@ def main(argv: list[str]) -> None:
                 seed=_SEED.value,
                 resize=_RESIZE.value,
                 crop_size=_CROP_SIZE.value,
+                split_fractions=plan.parse_fractions(_SPLIT_FRACTIONS.value),
+                deduplicate=_DEDUPLICATE.value,
+                preprocess=_PREPROCESS.value,
             ),
             input_dir=str(_INPUT.value),
             output=str(_OUTPUT.value),

@@ -22,7 +22,7 @@ import numpy as np
 import tqdm
 from absl import logging
 
-from pipeline import contract, shards
+from pipeline import contract, shards, tfds_files
 from pipeline.plan import Settings, ShardPlan
 
 SETTINGS_NAME = "settings.json"
@@ -82,8 +82,11 @@ def claimed(
         }
         if overwrite:
             (root / contract.MANIFEST_NAME).unlink(missing_ok=True)
-            for sidecar in progress_dir.glob("*.json"):
-                sidecar.unlink()
+            for stale in (
+                *progress_dir.glob("*.json"),
+                *root.glob(f"*{tfds_files.LABELS_SUFFIX}"),
+            ):
+                stale.unlink()
         else:
             _check_settings(root, body)
         shards.write_text(progress_dir / SETTINGS_NAME, json.dumps(body, indent=1))

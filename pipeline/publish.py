@@ -11,27 +11,14 @@ import pathlib
 import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from PIL import features as pillow_features
 
-from pipeline import contract
+from pipeline import contract, tfds_files
 from pipeline.plan import Settings, ShardPlan
 from pipeline.shards import ShardResult, plan_path, write_text
 from pipeline.sources import Listing
 
-FEATURES_NAME = "features.json"
-DATASET_INFO_NAME = "dataset_info.json"
-PUBLISHED_NAMES = (
-    contract.REJECTED_NAME,
-    FEATURES_NAME,
-    DATASET_INFO_NAME,
-    contract.MANIFEST_NAME,
-)
-
-# Of the dataset, for TensorFlow Datasets, which needs one.
-_TFDS_VERSION = "1.0.0"
-_TFDS_FEATURES = "tensorflow_datasets.core.features"
 _NUM_REJECTS_NAMED = 10
 
 
@@ -105,12 +92,18 @@ def publish(publication: Publication, results: Iterable[ShardResult]) -> str:
     manifest = build_manifest(publication, by_name)
     output = pathlib.Path(publication.output)
     write_text(output / contract.REJECTED_NAME, rejected_lines(by_name.values()))
-    write_text(output / FEATURES_NAME, features_json(manifest.features))
-    write_text(output / DATASET_INFO_NAME, dataset_info_json(manifest))
+    for name, text in tfds_files.file_texts(manifest).items():
+        write_text(output / name, text)
     write_text(output / contract.MANIFEST_NAME, manifest.to_json())
     for name in by_name:
         plan_path(publication.output, name).unlink(missing_ok=True)
     return manifest.digest
+
+
+def published_names(features: Mapping[str, contract.Feature]) -> list[str]:
+    """Returns the names of the files that `publish` writes."""
+    names = tfds_files.file_names(features)
+    return [contract.REJECTED_NAME, *names, contract.MANIFEST_NAME]
 
 
 def results_by_name(
@@ -218,64 +211,3 @@ def library_versions() -> dict[str, str]:
         versions[name] = importlib.metadata.version(name)
     versions["libjpeg"] = str(pillow_features.version("jpg"))
     return versions
-
-
-def features_json(features: Mapping[str, contract.Feature]) -> str:
-    """Returns the text of `features.json`, by which TensorFlow Datasets parses.
-
-    Source:
-        tensorflow_datasets/core/proto/feature.proto, in the JSON form of protocol
-        buffers, which writes a 64-bit integer as a string. Its package is not
-        imported: that takes a third of a second in every worker.
-    """
-    by_name: dict[str, Any] = {}
-    for name, feature in features.items():
-        if feature.dtype == "string":
-            by_name[name] = {
-                "pythonClassName": f"{_TFDS_FEATURES}.text_feature.Text",
-                "text": {},
-            }
-            continue
-        sizes = [str(size) for size in feature.shape]
-        by_name[name] = {
-            "pythonClassName": f"{_TFDS_FEATURES}.tensor_feature.Tensor",
-            "tensor": {
-                "shape": {"dimensions": sizes} if sizes else {},
-                "dtype": feature.dtype,
-                "encoding": "bytes" if name == "image" else "none",
-            },
-        }
-    return _json(
-        {
-            "pythonClassName": f"{_TFDS_FEATURES}.features_dict.FeaturesDict",
-            "featuresDict": {"features": by_name},
-        }
-    )
-
-
-def dataset_info_json(manifest: contract.Manifest) -> str:
-    """Returns the text of `dataset_info.json`, which names splits and shards.
-
-    Source:
-        tensorflow_datasets/core/proto/dataset_info.proto; see `features_json`.
-    """
-    return _json(
-        {
-            "name": manifest.name,
-            "version": _TFDS_VERSION,
-            "fileFormat": "tfrecord",
-            "splits": [
-                {
-                    "name": name,
-                    "shardLengths": [str(shard.num_examples) for shard in split.shards],
-                    "numBytes": str(split.num_bytes),
-                    "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
-                }
-                for name, split in manifest.splits.items()
-            ],
-        }
-    )
-
-
-def _json(body: Mapping[str, Any]) -> str:
-    return json.dumps(body, indent=1, sort_keys=True) + "\n"

@@ -151,6 +151,7 @@ def encode_records(
                 image_dtype=settings.image_dtype,
                 resize=settings.resize,
                 crop_size=settings.crop_size,
+                function=settings.preprocess,
             )
         except images.RejectedImageError as error:
             rejects.append(Reject(key=key, reason=error.reason, detail=error.detail))

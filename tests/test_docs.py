@@ -9,7 +9,13 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-PAGES = ("README.md", "WORKSPACE.md", "deploy/README.md", "docs/results.md")
+PAGES = (
+    "README.md",
+    "WORKSPACE.md",
+    "deploy/README.md",
+    "docs/data.md",
+    "docs/results.md",
+)
 
 
 def read(page: str) -> str:

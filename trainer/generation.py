@@ -274,6 +274,7 @@ def _satisfying(
     columns = {
         label: batch[feature][:, column]
         for feature, info in run.manifest.features.items()
+        if info.shape
         for column, label in enumerate(info.names)
     }
     columns |= {

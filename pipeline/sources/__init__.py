@@ -1,14 +1,14 @@
 """Sources of images: each module lists its images and knows how to read one.
 
 A source module has one function, `list_images(input_dir) -> Listing`, and a line in
-`SOURCES`. The listing is made once, where the job is launched; workers get the
-reader and the locations of their own images.
+`SOURCES`, which also says which settings the function takes. The listing is made once,
+where the job is launched; workers get the reader and the locations of their own images.
 """
 
 import dataclasses
 import importlib
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,16 +22,23 @@ class Source:
     Attributes:
         module: Imported when it is asked for.
         image_size: What --image_size is unless it is given, in pixels.
+        settings: Those that its `list_images` takes, by flag name.
     """
 
     module: str
     image_size: int
+    settings: tuple[str, ...] = ()
 
 
 # By the value of --source.
 SOURCES: Mapping[str, Source] = {
     "celeba": Source("pipeline.sources.celeba", image_size=128),
     "mnist": Source("pipeline.sources.mnist", image_size=28),
+    "folder": Source(
+        "pipeline.sources.folder",
+        image_size=128,
+        settings=("seed", "split_fractions", "deduplicate"),
+    ),
 }
 
 
@@ -91,6 +98,7 @@ class Listing:
             or pixels; no path and no time.
         reader: Reads one image.
         num_channels: Of every image.
+        split_fractions: By which the splits were made; None if they were there.
     """
 
     name: str
@@ -99,16 +107,41 @@ class Listing:
     fingerprint: str
     reader: Reader
     num_channels: int = 3
+    split_fractions: tuple[float, ...] | None = None
 
 
-def list_images(source: str, input_dir: str) -> Listing:
+def list_images(
+    source: str, input_dir: str, settings: Mapping[str, Any] | None = None
+) -> Listing:
     """Returns the listing of the named source.
+
+    Args:
+        source: One of `SOURCES`.
+        input_dir: Its files.
+        settings: By flag name; the source gets those that it takes.
 
     Raises:
         DatasetError: If there is no such source, or its files are not as they should
             be.
     """
-    return importlib.import_module(find(source).module).list_images(input_dir)
+    found = find(source)
+    settings = settings or {}
+    taken = {name: settings[name] for name in found.settings if name in settings}
+    return importlib.import_module(found.module).list_images(input_dir, **taken)
+
+
+def check_taken(source: str, flag: str) -> None:
+    """Checks that a source takes a setting.
+
+    Raises:
+        DatasetError: If it does not, or there is no such source.
+    """
+    if flag not in find(source).settings:
+        takers = [name for name, found in SOURCES.items() if flag in found.settings]
+        raise contract.DatasetError(
+            f"--{flag} is not for --source={source}, but for {', '.join(takers)}: "
+            "leave it out, or give another --source"
+        )
 
 
 def find(source: str) -> Source:

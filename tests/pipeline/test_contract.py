@@ -176,3 +176,16 @@ def test_shard_name():
 def test_a_feature_has_as_many_names_as_elements():
     with pytest.raises(contract.DatasetError, match=r"shape \[3\] cannot have 2 names"):
         contract.Feature("int64", (3,), ("a", "b"))
+
+
+def test_the_values_of_a_scalar_may_have_names():
+    label = contract.Feature("int64", (), ("cat", "dog"))
+    manifest = make_manifest()
+    features = {**manifest.features, "label": label}
+    manifest = dataclasses.replace(manifest, features=features)
+    assert contract.parse_manifest(manifest.to_json()) == manifest
+    assert json.loads(manifest.to_json())["features"]["label"] == {
+        "dtype": "int64",
+        "shape": [],
+        "names": ["cat", "dog"],
+    }

@@ -134,8 +134,91 @@ def test_plans_are_small_and_quick_for_the_whole_of_celeba():
         ({"crop_size": -1}, "--crop_size=-1 must be from 0"),
         ({"image_dtype": "int8"}, "--image_dtype=int8 must be one of float16, float32"),
         ({"resize": "cubic"}, "--resize=cubic must be one of bilinear, bicubic"),
+        *(
+            (
+                {"source": "folder", "split_fractions": fractions},
+                f"--split_fractions={text} must be the parts of train, validation, t",
+            )
+            for fractions, text in (
+                ((0.8, 0.1), "0.8,0.1"),
+                ((0.8, 0.1, 0.1, 0.0), "0.8,0.1,0.1,0"),
+                ((0.8, 0.1, 0.2), "0.8,0.1,0.2"),
+                ((1.2, -0.1, -0.1), "1.2,-0.1,-0.1"),
+                ((float("nan"), 0.5, 0.5), "nan,0.5,0.5"),
+                ((), ""),
+            )
+        ),
+        (
+            {"split_fractions": (0.8, 0.1, 0.1)},
+            "--split_fractions is not for --source=celeba, but for folder: leave it",
+        ),
+        (
+            {"source": "mnist", "deduplicate": True},
+            "--deduplicate is not for --source=mnist, but for folder: leave it out",
+        ),
+        (
+            {"source": "x", "deduplicate": True},
+            "--source=x must be one of celeba, mnist, folder",
+        ),
     ],
 )
 def test_settings_name_the_flag_and_what_is_allowed(values, message):
     with pytest.raises(contract.DatasetError, match=message):
         plan.Settings(**values)
+
+
+def test_settings_that_are_not_made_are_not_in_the_manifest():
+    # What is there decides the digests of the datasets that were made before.
+    assert plan.Settings(source="mnist", image_size=28).to_dict() == {
+        "source": "mnist",
+        "image_size": 28,
+        "image_dtype": "float16",
+        "shard_size": 1024,
+        "seed": 0,
+        "resize": "bilinear",
+        "crop_size": 0,
+    }
+    made = plan.Settings(
+        source="folder",
+        split_fractions=(0.5, 0.5, 0.0),
+        deduplicate=True,
+        preprocess="a.b:c",
+    ).to_dict()
+    assert made["split_fractions"] == [0.5, 0.5, 0.0]
+    assert made["deduplicate"] is True
+    assert made["preprocess"] == "a.b:c"
+
+
+def test_fractions_are_parsed():
+    assert plan.parse_fractions(None) is None
+    assert plan.parse_fractions("0.8, .1,1e-1") == (0.8, 0.1, 0.1)
+    for text in ("", "0.8,0.1,x", "0.8;0.1;0.1"):
+        match = f"--split_fractions={text} must be the parts of train, validation, test"
+        with pytest.raises(contract.DatasetError, match=match):
+            plan.parse_fractions(text)
+
+
+def test_the_split_of_a_key_depends_on_nothing_else():
+    keys = [f"{number}.jpg" for number in range(5000)]
+    fractions = (0.6, 0.3, 0.1)
+    splits = plan.hashed_splits(keys, fractions, seed=0)
+    for split, fraction in zip(contract.SPLITS, fractions, strict=True):
+        assert abs(splits.count(split) / 5000 - fraction) < 0.02
+    assert plan.hashed_splits(keys[::-7], fractions, seed=0) == splits[::-7]
+    assert plan.hashed_splits(keys, fractions, seed=1) != splits
+    # It says nothing of the order in the split.
+    order = plan.shuffled_order(keys, seed=0)
+    first = [splits[position] for position in order[:2500]]
+    assert abs(first.count("train") / 2500 - 0.6) < 0.03
+
+
+def test_a_hash_at_the_edge_has_a_split_that_was_asked_for(monkeypatch):
+    edges = [b"\0" * 8, b"\xff" * 8]
+    monkeypatch.setattr(plan, "_hashes", lambda keys, seed: edges)
+    for fractions, expected in (
+        ((0.0, 1.0, 0.0), ["validation", "validation"]),
+        ((0.5, 0.4999999, 0.0), ["train", "validation"]),
+        ((0.3333333, 0.3333333, 0.3333333), ["train", "test"]),
+        ((0.0, 0.0, 1.0), ["test", "test"]),
+    ):
+        assert plan.hashed_splits(["a", "b"], fractions, seed=0) == expected

@@ -99,6 +99,55 @@ def test_a_folder_makes_the_zips_digest(celeba, input_dir, tmp_path):
     assert run(folder, tmp_path / "b").digest == stored.digest
 
 
+# Of the photographs at the default flags, and of MNIST: who has such a dataset, and
+# checkpoints of it, must get the same again.
+@pytest.mark.parametrize(
+    ("source", "digest"),
+    [
+        ("celeba", "952fdf66e69f9edabddc0d31ae7681dd3ecdc746356aea274c1f2324fb62d00a"),
+        ("mnist", "c945f013f4baee6c0f5bfc996debc4776cea116e856c37e171c6727d0cd341d6"),
+    ],
+)
+def test_the_digests_of_real_data_stay(
+    real_celeba_dir, real_mnist_dir, tmp_path, source, digest
+):
+    root = {"celeba": real_celeba_dir, "mnist": real_mnist_dir}[source]
+    size = sources.find(source).image_size
+    settings = plan.Settings(source=source, image_size=size)
+    assert run(root, tmp_path / "out", settings).digest == digest
+
+
+def test_a_folder_is_prepared_by_the_command(make_face, tmp_path):
+    for number in range(9):
+        path = tmp_path / "my photos" / "a b" / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(make_face(number))
+    arguments = ("--source=folder", "--deduplicate", "--image_size=8")
+    found = run_command(
+        f"{tmp_path}/my photos/**/*.jpg",
+        tmp_path / "out",
+        *arguments,
+        "--split_fractions=1,0,0",
+    )
+    assert found.returncode == 0, found.stderr
+    manifest = contract.load_manifest(tmp_path / "out")
+    assert manifest.splits["train"].num_examples == 9
+    assert manifest.settings["split_fractions"] == [1.0, 0.0, 0.0]
+    assert manifest.settings["deduplicate"] is True
+    for fractions, line in (
+        ("1", "must be the parts of train, validation, test, from 0 to 1 and together"),
+        (
+            "a,b,c",
+            "must be the parts of train, validation, test, from 0 to 1 and toget",
+        ),
+    ):
+        arguments = ("--source=folder", f"--split_fractions={fractions}")
+        found = run_command(tmp_path, tmp_path / "no", *arguments)
+        assert found.returncode == 1
+        assert f"error: --split_fractions={fractions} {line}" in found.stderr
+        assert "Traceback" not in found.stderr
+
+
 def test_settings_decide_the_digest(input_dir, tmp_path):
     digests = {run(input_dir, tmp_path / "base").digest}
     for changes in ({"seed": 1}, {"image_dtype": "uint8"}, {"resize": "area"}):

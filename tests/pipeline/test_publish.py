@@ -5,7 +5,7 @@ import pathlib
 import pytest
 from google.protobuf import json_format
 
-from pipeline import contract, plan, publish, shards, sources
+from pipeline import contract, plan, publish, shards, sources, tfds_files
 
 
 def make_publication(output, **changes) -> publish.Publication:
@@ -52,7 +52,7 @@ def test_the_order_of_the_results_does_not_matter(tmp_path):
     files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert publish.publish(publication, results[::-1]) == digest
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
-    assert set(files) == set(publish.PUBLISHED_NAMES)
+    assert set(files) == set(publish.published_names(publication.features))
 
 
 def test_the_manifest_says_what_was_planned_and_found(tmp_path):
@@ -156,7 +156,7 @@ def test_the_manifest_is_written_last(tmp_path, monkeypatch):
     publication = make_publication(tmp_path)
     publish.publish(publication, make_results(publication))
     assert written[-1] == contract.MANIFEST_NAME
-    assert sorted(written) == sorted(publish.PUBLISHED_NAMES)
+    assert sorted(written) == sorted(publish.published_names(publication.features))
 
 
 def test_tfds_reads_the_features(tmp_path: pathlib.Path):
@@ -177,8 +177,8 @@ def test_the_files_of_tfds_are_its_own_json(tmp_path: pathlib.Path):
     publication = make_publication(tmp_path)
     publish.publish(publication, make_results(publication))
     for name, message in (
-        (publish.FEATURES_NAME, feature_pb2.Feature()),
-        (publish.DATASET_INFO_NAME, dataset_info_pb2.DatasetInfo()),
+        (tfds_files.FEATURES_NAME, feature_pb2.Feature()),
+        (tfds_files.DATASET_INFO_NAME, dataset_info_pb2.DatasetInfo()),
     ):
         text = (tmp_path / name).read_text()
         body = json_format.MessageToDict(json_format.Parse(text, message))

@@ -1,9 +1,11 @@
 import json
 import pathlib
+import types
 
 import numpy as np
 import pytest
 
+from pipeline import contract
 from runs import Run
 from trainer import browser, generation, grids, trained
 
@@ -43,6 +45,22 @@ def test_conditions_that_find_nothing_are_named(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         generation.find_examples(run, "validation", 5, where)
+
+
+def test_a_label_whose_classes_have_names_is_a_condition() -> None:
+    features = {
+        "label": contract.Feature("int64", (), ("cat", "dog")),
+        "attributes": contract.Feature("int64", (1,), ("Bald",)),
+    }
+    run = types.SimpleNamespace(manifest=types.SimpleNamespace(features=features))
+    batch = {
+        "key": np.array([b"a", b"b", b"c"]),
+        "label": np.array([0, 1, 1]),
+        "attributes": np.array([[1], [1], [0]]),
+    }
+    for where, expected in (("label=1", [0, 1, 1]), ("Bald=1", [1, 1, 0])):
+        found = generation._satisfying(run, batch, where)
+        assert found.tolist() == [bool(value) for value in expected]
 
 
 def test_latents_are_decoded_alike_in_any_number(run: trained.TrainedRun) -> None:

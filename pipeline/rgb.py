@@ -1,0 +1,108 @@
+"""Any image file as upright RGB pixels, as a viewer shows it on white paper.
+
+EXIF orientation        applied
+several frames, pages   the first
+transparency            laid over white
+palette, grey, 1 bit    as its colours
+16-bit grey             the upper 8 bits, rounded
+CMYK                    Pillow's conversion; colour profiles are not applied
+32-bit, floats, Lab     rejected: nothing says which values are black and white
+"""
+
+import threading
+import warnings
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps
+
+from pipeline import images
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
+
+_CONVERTIBLE_MODES = ("RGB", "RGBX", "L", "1", "P", "CMYK", "YCbCr")
+# One of these is in every JPEG whose metadata say how to turn it.
+_ORIENTATION_MARKS = (b"Exif", b"tiff:Orientation")
+_QUIETLY = threading.Lock()
+
+
+def decode_as_rgb(data: bytes) -> np.ndarray:
+    """Returns the pixels of an image in any of `FORMATS`.
+
+    A sound and upright colour JPEG is decoded as by `images.decode`.
+
+    Args:
+        data: The content of an image file. Its name does not matter.
+
+    Returns:
+        `[height, width, 3]` uint8.
+
+    Raises:
+        RejectedImageError: If the file is damaged, is no such image, has more than
+            `images.MAX_PIXELS`, or cannot be converted.
+    """
+    with images.damage_rejected(data, FORMATS):
+        try:
+            return _decode(data)
+        except Warning:
+            # Of odd metadata in a sound image, or a size that `open_sized` refuses.
+            # Filters are of the whole process, and elsewhere a warning is an error.
+            with _QUIETLY, warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return _decode(data)
+
+
+def _decode(data: bytes) -> np.ndarray:
+    if not _is_turned(data):
+        pixels = images.decode_sound_jpeg(data)
+        if pixels is not None:
+            return pixels
+    image = images.open_sized(data, FORMATS)
+    image.load()
+    return _as_rgb(_upright(image))
+
+
+def _is_turned(data: bytes) -> bool:
+    """Returns whether the metadata say that an image lies on its side, or the like."""
+    if not any(mark in data for mark in _ORIENTATION_MARKS):
+        return False
+    try:
+        image = images.open_sized(data, FORMATS)
+        return image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+    except Warning:
+        raise
+    except images.DECODE_ERRORS:
+        # Damaged metadata say nothing.
+        return False
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Warning:
+        raise
+    except images.DECODE_ERRORS:
+        return image
+
+
+def _as_rgb(image: Image.Image) -> np.ndarray:
+    """Returns `[height, width, 3]` uint8."""
+    if image.mode.startswith("I"):
+        return _grey_of_16_bits(image)
+    if image.has_transparency_data:
+        transparent = image.convert("RGBA")
+        paper = Image.new("RGB", image.size, "white")
+        paper.paste(transparent, mask=transparent)
+        return np.asarray(paper)
+    if image.mode not in _CONVERTIBLE_MODES:
+        detail = f"{image.mode} cannot be converted to RGB"
+        raise images.RejectedImageError("mode", detail)
+    return np.asarray(image.convert("RGB"))
+
+
+def _grey_of_16_bits(image: Image.Image) -> np.ndarray:
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 65_535:
+        detail = f"{image.mode} with values from {values.min()} to {values.max()}"
+        raise images.RejectedImageError("mode", detail)
+    grey = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)

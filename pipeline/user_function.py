@@ -1,0 +1,93 @@
+"""The user's own function on the pixels of every image: --preprocess=MODULE:FUNCTION.
+
+It is known by its name, which is a setting, and imported where it is called: a worker
+finds it as the launcher does, on Python's path or in the directory of the command.
+"""
+
+import importlib
+import traceback
+from collections.abc import Callable
+
+import numpy as np
+
+from pipeline import contract
+
+
+def load(name: str) -> Callable[[np.ndarray], object]:
+    """Returns the function of a name.
+
+    Args:
+        name: `PACKAGE.MODULE:FUNCTION`.
+
+    Raises:
+        DatasetError: If it is no such name, the module cannot be imported, or it has
+            no such function.
+
+    Example:
+        >>> load("numpy:flipud").__name__
+        'flipud'
+    """
+    module_name, _, function_name = name.partition(":")
+    if not module_name or not function_name:
+        raise contract.DatasetError(
+            f"--preprocess={name} must be PACKAGE.MODULE:FUNCTION"
+        )
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        # The user's code runs, and may raise anything.
+        raise contract.DatasetError(
+            f"--preprocess={name}: cannot import {module_name} ({_described(error)}): "
+            "it must be on PYTHONPATH, or in the directory that the command is run in"
+        ) from error
+    function = getattr(module, function_name, None)
+    if callable(function):
+        return function
+    found = "is no function" if hasattr(module, function_name) else "is not there"
+    raise contract.DatasetError(
+        f"--preprocess={name}: {function_name} {found} in {module.__file__}"
+    )
+
+
+def call(name: str, pixels: np.ndarray) -> np.ndarray:
+    """Returns what the user's function makes of an image.
+
+    Args:
+        name: `PACKAGE.MODULE:FUNCTION`.
+        pixels: `[height, width, channels]` uint8. The function gets a copy, which it
+            may write to.
+
+    Returns:
+        `[new_height, new_width, channels]` uint8.
+
+    Raises:
+        DatasetError: If the function cannot be loaded, raises anything, or returns
+            anything else.
+    """
+    function = load(name)
+    try:
+        result = function(np.array(pixels))
+    except Exception as error:
+        # As above.
+        raise contract.DatasetError(
+            f"--preprocess={name} failed on an image of {list(pixels.shape)} "
+            f"({_described(error)}): repair it, or leave the flag out"
+        ) from error
+    found = f"a {type(result).__name__}"
+    if isinstance(result, np.ndarray):
+        found = f"{list(result.shape)} {result.dtype}"
+        is_image = result.dtype == np.uint8 and result.ndim == 3 and result.size > 0
+        if is_image and result.shape[2] == pixels.shape[2]:
+            return result
+    raise contract.DatasetError(
+        f"--preprocess={name} returned {found} for an image of {list(pixels.shape)}: "
+        f"it must return [height, width, {pixels.shape[2]}] uint8"
+    )
+
+
+def _described(error: Exception) -> str:
+    """Returns an error in one line, with the place that raised it if it is a file."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    is_file = not frame.filename.startswith("<")
+    return f"{text}, {frame.filename} line {frame.lineno}" if is_file else text
