@@ -18,7 +18,8 @@ def num_conditions(config: ConfigDict, manifest: contract.Manifest) -> int:
     """Returns the length of the condition vector.
 
     Raises:
-        ValueError: If the setting is unknown, or the dataset lacks the feature.
+        ValueError: If the setting is unknown, the dataset lacks the feature, or has
+            more classes.
     """
     if config.condition not in CONDITIONS:
         raise ValueError(
@@ -37,6 +38,11 @@ def num_conditions(config: ConfigDict, manifest: contract.Manifest) -> int:
         if config.num_classes < 1:
             raise ValueError(
                 f"--config.num_classes={config.num_classes} must be at least 1"
+            )
+        if config.num_classes < len(feature.names):
+            raise ValueError(
+                f"--config.num_classes={config.num_classes}, and the labels of the "
+                f"dataset are of {len(feature.names)} classes: set it to that"
             )
         return config.num_classes
     return feature.shape[0]

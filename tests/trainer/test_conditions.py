@@ -1,3 +1,4 @@
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -75,6 +76,11 @@ def test_conditions_that_cannot_be_had_are_named(
         conditions.num_conditions(config(condition, num_classes), manifest())
     with pytest.raises(ValueError, match="num_classes=0 must be at least 1"):
         conditions.num_conditions(config("label", 0), manifest("label"))
+    named = dataclasses.replace(FEATURES["label"], names=("cat", "dog", "owl"))
+    three = contract.Manifest("d", {}, "ab", {**FEATURES, "label": named}, {})
+    assert conditions.num_conditions(config("label", 3), three) == 3
+    with pytest.raises(ValueError, match="num_classes=2, and .* are of 3 classes"):
+        conditions.num_conditions(config("label", 2), three)
 
 
 def test_both_halves_of_the_model_depend_on_the_condition() -> None:
