@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 import apache_beam as beam
 
 from pipeline import shards
-from pipeline.plan import Settings
 from pipeline.publish import Publication, publish
 from pipeline.sources import Reader
 
@@ -31,7 +30,7 @@ def build_graph(
         publication: Of the dataset that the shards make.
         run_id: Marks the shards that this run writes.
     """
-    make_shard = MakeShard(publication.settings, reader, publication.output, run_id)
+    make_shard = MakeShard(publication, reader, run_id)
     _ = (
         pipeline
         | "CreateNames" >> beam.Create(shard_names)  # str, of a shard
@@ -46,20 +45,24 @@ def build_graph(
 class MakeShard(beam.DoFn):
     """Turns a planned shard into a file and its result."""
 
-    def __init__(
-        self, settings: Settings, reader: Reader, output: str, run_id: str
-    ) -> None:
+    def __init__(self, publication: Publication, reader: Reader, run_id: str) -> None:
         """Keeps what all shards have in common."""
-        self._settings = settings
+        self._settings = publication.settings
         self._reader = reader
-        self._output = output
+        self._output = publication.output
         self._run_id = run_id
+        self._counted = publication.features if publication.with_stats else None
 
     def process(self, element: str) -> Iterator[shards.ShardResult]:
         """Yields the result of the shard of a name, kept or written."""
         plan = shards.load_plan(self._output, element)
         yield shards.make_shard(
-            plan, self._settings, self._reader, self._output, self._run_id
+            plan,
+            self._settings,
+            self._reader,
+            self._output,
+            self._run_id,
+            self._counted,
         )
 
 

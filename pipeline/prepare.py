@@ -99,6 +99,9 @@ _MAX_REJECTED_FRACTION = flags.DEFINE_float(
     0.001,
     "More than this part of the images rejected is an error.",
 )
+_STATS = flags.DEFINE_bool(
+    "stats", False, "Write stats.json (brightness, labels) and overview.png, too."
+)
 _OVERWRITE = flags.DEFINE_bool(
     "overwrite", False, "Discard a dataset that is in --output."
 )
@@ -112,6 +115,7 @@ def prepare(
     num_workers: int = 1,
     max_rejected_fraction: float = 0.001,
     overwrite: bool = False,
+    with_stats: bool = False,
     beam_args: Sequence[str] = (),
 ) -> contract.Manifest:
     """Makes a dataset, or what is missing of it, and returns its manifest.
@@ -123,6 +127,7 @@ def prepare(
         num_workers: Of the local runner.
         max_rejected_fraction: More of the images rejected is an error.
         overwrite: Whether to discard a dataset that is in `output`.
+        with_stats: Whether to write `stats.json` and `overview.png` too.
         beam_args: Beam's own flags.
 
     Raises:
@@ -137,7 +142,7 @@ def prepare(
     settings = dataclasses.replace(settings, split_fractions=listing.split_fractions)
     plans = plan.shard_plans(listing, settings)
     publication = publish.plan_publication(
-        listing, plans, settings, output, max_rejected_fraction
+        listing, plans, settings, output, max_rejected_fraction, with_stats=with_stats
     )
     with progress.claimed(output, settings, listing.fingerprint, overwrite=overwrite):
         progress.remove_leftovers(output, plans)
@@ -203,7 +208,7 @@ def _complete_manifest(
     results = progress.finished_results(publication.output, plans)
     names = set(os.listdir(publication.output))
     if len(results) < len(plans) or not names.issuperset(
-        publish.published_names(publication.features)
+        publish.published_names(publication)
     ):
         return None
     by_name = publish.results_by_name(publication, results)
@@ -281,6 +286,7 @@ def main(argv: list[str]) -> None:
             num_workers=_NUM_WORKERS.value,
             max_rejected_fraction=_MAX_REJECTED_FRACTION.value,
             overwrite=_OVERWRITE.value,
+            with_stats=_STATS.value,
             beam_args=beam_args,
         )
     except contract.DatasetError as error:

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from PIL import features as pillow_features
 
-from pipeline import contract, tfds_files
+from pipeline import contract, stats, tfds_files
 from pipeline.plan import Settings, ShardPlan
-from pipeline.shards import ShardResult, plan_path, write_text
+from pipeline.shards import ShardResult, plan_path, write_bytes, write_text
 from pipeline.sources import Listing
 
 _NUM_REJECTS_NAMED = 10
@@ -35,6 +35,7 @@ class Publication:
         shard_names: By split, in order: what was planned.
         num_images: How many were planned.
         max_rejected_fraction: More than this part of them refused is an error.
+        with_stats: Whether `stats.json` and `overview.png` are written too.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Publication:
     shard_names: Mapping[str, tuple[str, ...]]
     num_images: int
     max_rejected_fraction: float
+    with_stats: bool = False
 
 
 def plan_publication(
@@ -53,6 +55,8 @@ def plan_publication(
     settings: Settings,
     output: str,
     max_rejected_fraction: float,
+    *,
+    with_stats: bool = False,
 ) -> Publication:
     """Returns the publication of the planned shards."""
     side = settings.image_size
@@ -74,6 +78,7 @@ def plan_publication(
         shard_names=names,
         num_images=sum(len(plan.keys) for plan in plans),
         max_rejected_fraction=max_rejected_fraction,
+        with_stats=with_stats,
     )
 
 
@@ -94,16 +99,39 @@ def publish(publication: Publication, results: Iterable[ShardResult]) -> str:
     write_text(output / contract.REJECTED_NAME, rejected_lines(by_name.values()))
     for name, text in tfds_files.file_texts(manifest).items():
         write_text(output / name, text)
+    if publication.with_stats:
+        _write_stats(publication, by_name)
     write_text(output / contract.MANIFEST_NAME, manifest.to_json())
     for name in by_name:
         plan_path(publication.output, name).unlink(missing_ok=True)
     return manifest.digest
 
 
-def published_names(features: Mapping[str, contract.Feature]) -> list[str]:
+def published_names(publication: Publication) -> list[str]:
     """Returns the names of the files that `publish` writes."""
-    names = tfds_files.file_names(features)
+    names = tfds_files.file_names(publication.features)
+    if publication.with_stats:
+        names = [*names, stats.STATS_NAME, stats.OVERVIEW_NAME]
     return [contract.REJECTED_NAME, *names, contract.MANIFEST_NAME]
+
+
+def _write_stats(publication: Publication, by_name: Mapping[str, ShardResult]) -> None:
+    output = pathlib.Path(publication.output)
+    by_split: dict[str, stats.Stats] = {}
+    for split, names in publication.shard_names.items():
+        merged = stats.Stats(publication.features["image"].shape[2])
+        for name in names:
+            found = by_name[name].stats
+            assert found is not None, f"{name} was made without its statistics"
+            merged.merge(stats.Stats.from_dict(found))
+        by_split[split] = merged
+    write_text(
+        output / stats.STATS_NAME, stats.stats_json(by_split, publication.features)
+    )
+    first_split, *_ = publication.shard_names.values()
+    paths = [output / name for name in first_split]
+    picture = stats.overview_png(paths, publication.features)
+    write_bytes(output / stats.OVERVIEW_NAME, picture)
 
 
 def results_by_name(

@@ -66,6 +66,11 @@ def frame(record: bytes) -> tuple[bytes, bytes, bytes]:
     return head, record, _CRC.pack(masked(google_crc32c.value(record)))
 
 
+def unframed(framed: bytes) -> bytes:
+    """Returns the record that `read_frames` gave with its header and footer."""
+    return framed[_HEAD.size : -_CRC.size]
+
+
 def read_frames(path: pathlib.Path) -> Iterator[bytes]:
     """Yields each record of a TFRecord file, with its header and footer.
 

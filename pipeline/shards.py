@@ -16,11 +16,12 @@ import json
 import os
 import pathlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
-from pipeline import contract, images, records
+from pipeline import contract, images, records, stats
 from pipeline.plan import Settings, ShardPlan
 from pipeline.sources import Reader
 
@@ -55,6 +56,7 @@ class ShardResult:
         rejects: In the order of the plan.
         plan_fingerprint: Of the plan that it was written from.
         run_id: Of the run that wrote it.
+        stats: What it looks like, as `Stats.to_dict` gives it, if that was asked for.
     """
 
     split: str
@@ -63,10 +65,16 @@ class ShardResult:
     rejects: tuple[Reject, ...]
     plan_fingerprint: str
     run_id: str
+    stats: Mapping[str, Any] | None = None
 
 
 def make_shard(
-    plan: ShardPlan, settings: Settings, reader: Reader, output: str, run_id: str
+    plan: ShardPlan,
+    settings: Settings,
+    reader: Reader,
+    output: str,
+    run_id: str,
+    counted: Mapping[str, contract.Feature] | None = None,
 ) -> ShardResult:
     """Returns the shard of a plan: kept if it is whole, else written.
 
@@ -76,6 +84,7 @@ def make_shard(
         reader: Of the source.
         output: Dataset directory.
         run_id: Marks the shards that this run writes.
+        counted: Features of a record, if its statistics are asked for.
 
     Raises:
         DatasetError: If the source cannot be read, or the disk is full.
@@ -85,14 +94,15 @@ def make_shard(
         kept is not None
         and hash_file(os.path.join(output, plan.name)) == kept.info.sha256
     ):
-        return kept
+        return kept if counted is None else _with_stats(kept, output, counted)
     # A sidecar without its shard would be counted as progress.
     sidecar_path(output, plan.name).unlink(missing_ok=True)
     temporary = temporary_path(output, plan.name)
     rejects: list[Reject] = []
+    counts = None if counted is None else stats.Stats(counted["image"].shape[2])
     with _full_disk_explained(output, plan.name):
         try:
-            encoded = encode_records(plan, settings, reader, rejects)
+            encoded = encode_records(plan, settings, reader, rejects, counts)
             info = write_records(plan.name, encoded, temporary)
             os.replace(temporary, os.path.join(output, plan.name))
         finally:
@@ -104,12 +114,29 @@ def make_shard(
             rejects=tuple(rejects),
             plan_fingerprint=plan.fingerprint,
             run_id=run_id,
+            stats=None if counts is None else counts.to_dict(),
         )
-        write_text(
-            sidecar_path(output, plan.name),
-            json.dumps(dataclasses.asdict(result), indent=1) + "\n",
-        )
+        _write_sidecar(result, output)
     return result
+
+
+def _with_stats(
+    kept: ShardResult, output: str, features: Mapping[str, contract.Feature]
+) -> ShardResult:
+    """Returns a kept shard with its statistics, which an earlier run may lack."""
+    if kept.stats is not None:
+        return kept
+    counts = stats.of_shard(pathlib.Path(output, kept.info.name), features)
+    result = dataclasses.replace(kept, stats=counts.to_dict())
+    _write_sidecar(result, output)
+    return result
+
+
+def _write_sidecar(result: ShardResult, output: str) -> None:
+    write_text(
+        sidecar_path(output, result.info.name),
+        json.dumps(dataclasses.asdict(result)) + "\n",
+    )
 
 
 @contextlib.contextmanager
@@ -127,7 +154,11 @@ def _full_disk_explained(output: str, name: str) -> Iterator[None]:
 
 
 def encode_records(
-    plan: ShardPlan, settings: Settings, reader: Reader, rejects: list[Reject]
+    plan: ShardPlan,
+    settings: Settings,
+    reader: Reader,
+    rejects: list[Reject],
+    counts: stats.Stats | None = None,
 ) -> Iterator[bytes]:
     """Yields the record of each image of a plan, and collects the refused ones.
 
@@ -136,6 +167,7 @@ def encode_records(
         settings: How to preprocess them.
         reader: Of the source.
         rejects: Receives the images that yield no record.
+        counts: Counts those that do, if it is given.
     """
     reader.prefetch(plan.locations)
     # A scalar is a list of one value.
@@ -157,6 +189,8 @@ def encode_records(
             rejects.append(Reject(key=key, reason=error.reason, detail=error.detail))
             continue
         labels = {name: values[position] for name, values in features.items()}
+        if counts is not None:
+            counts.add(image, labels)
         yield records.encode_record(key, image, labels)
 
 
@@ -231,6 +265,7 @@ def read_sidecar(path: pathlib.Path) -> ShardResult | None:
             rejects=tuple(Reject(**reject) for reject in body["rejects"]),
             plan_fingerprint=body["plan_fingerprint"],
             run_id=body["run_id"],
+            stats=body.get("stats"),
         )
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
@@ -319,11 +354,16 @@ def hash_file(path: str | os.PathLike[str]) -> str:
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
+    """Writes a small file in UTF-8; see `write_bytes`."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: pathlib.Path, data: bytes) -> None:
     """Writes a small file so that it is there in full or not at all."""
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 from absl import flags
+from PIL import Image
 
 from pipeline import (
     contract,
@@ -22,6 +23,7 @@ from pipeline import (
     runners,
     shards,
     sources,
+    stats,
     verify,
 )
 
@@ -570,3 +572,28 @@ def test_memory_is_flat(real_celeba_dir, tmp_path):
         cells = results.read_text().splitlines()[-1].split("|")
         peaks.append(float(cells[-3]))
     assert peaks[1] < 1.2 * peaks[0], peaks
+
+
+def test_statistics_are_written_in_the_same_pass_or_made_up_for(
+    input_dir, tmp_path, monkeypatch
+):
+    output = tmp_path / "dataset"
+    without = prepare.prepare(SMALL, input_dir=input_dir, output=str(output))
+    assert not (output / stats.STATS_NAME).exists()
+    others = tmp_path / "others"
+    monkeypatch.setattr(stats, "of_shard", None)
+    made = prepare.prepare(
+        SMALL, input_dir=input_dir, output=str(others), with_stats=True
+    )
+    assert made.digest == without.digest
+    monkeypatch.undo()
+    # Of the shards that are there.
+    prepare.prepare(SMALL, input_dir=input_dir, output=str(output), with_stats=True)
+    for name in (stats.STATS_NAME, stats.OVERVIEW_NAME):
+        assert (output / name).read_bytes() == (others / name).read_bytes()
+    found = json.loads((output / stats.STATS_NAME).read_text())
+    assert {split: found[split]["num_examples"] for split in found} == {
+        name: split.num_examples for name, split in made.splits.items()
+    }
+    with Image.open(output / stats.OVERVIEW_NAME) as picture:
+        assert picture.width == 4 * SMALL.image_size

@@ -52,7 +52,7 @@ def test_the_order_of_the_results_does_not_matter(tmp_path):
     files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert publish.publish(publication, results[::-1]) == digest
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
-    assert set(files) == set(publish.published_names(publication.features))
+    assert set(files) == set(publish.published_names(publication))
 
 
 def test_the_manifest_says_what_was_planned_and_found(tmp_path):
@@ -156,7 +156,7 @@ def test_the_manifest_is_written_last(tmp_path, monkeypatch):
     publication = make_publication(tmp_path)
     publish.publish(publication, make_results(publication))
     assert written[-1] == contract.MANIFEST_NAME
-    assert sorted(written) == sorted(publish.published_names(publication.features))
+    assert sorted(written) == sorted(publish.published_names(publication))
 
 
 def test_tfds_reads_the_features(tmp_path: pathlib.Path):
