@@ -2,12 +2,14 @@
 
 PYTHON ?= python3
 PY := .venv/bin/python
+# Which tests: MARKS=flink are those on a Flink cluster, which need Java.
+MARKS ?= not perf and not flink and not browser
 
 .PHONY: help venv demo test lint bench lock
 
 help:
 	@echo "make demo   synthetic faces -> dataset -> a few hundred training steps"
-	@echo "make test   all tests that need no extra installs"
+	@echo "make test   all tests that need no extra installs; MARKS=flink needs Java"
 	@echo "make lint   format, style and type checks"
 	@echo "make bench  measures the pipeline; see benchmarks/RESULTS.md"
 	@echo "make lock   pins the newest versions that setup.py allows"
@@ -33,7 +35,7 @@ demo: venv
 	@echo; echo "See the run:  .venv/bin/tensorboard --logdir=demo/run"
 
 test: venv
-	$(PY) -m pytest -m "not perf and not flink and not browser" $(ARGS)
+	$(PY) -m pytest -m "$(MARKS)" $(ARGS)
 
 lint: venv
 	$(PY) -m ruff format --check .

@@ -28,7 +28,7 @@ def build_graph(
         shard_names: Of every shard. Its plan is saved in the output directory.
         reader: Of the source.
         publication: Of the dataset that the shards make.
-        run_id: Marks the shards that this run writes.
+        run_id: Of the plans, and of the shards that this run writes.
     """
     make_shard = MakeShard(publication, reader, run_id)
     _ = (
@@ -55,7 +55,7 @@ class MakeShard(beam.DoFn):
 
     def process(self, element: str) -> Iterator[shards.ShardResult]:
         """Yields the result of the shard of a name, kept or written."""
-        plan = shards.load_plan(self._output, element)
+        plan = shards.load_plan(self._output, element, self._run_id)
         yield shards.make_shard(
             plan,
             self._settings,

@@ -18,8 +18,11 @@ from collections.abc import Sequence
 
 from absl import app, flags, logging
 
-# Beam warns when it is imported that it lacks a client of BigQuery.
-python_logging.getLogger().addFilter(lambda record: "apitools" not in str(record.msg))
+# Beam logs without a name that it lacks a client of BigQuery, and each error of a job,
+# which the exception has.
+python_logging.getLogger().addFilter(
+    lambda record: "apache_beam" not in record.pathname
+)
 
 from pipeline import (  # noqa: E402
     contract,
@@ -134,6 +137,8 @@ def prepare(
         DatasetError: If the source, the directory or a flag is not as it should be.
     """
     _check_flags(input_dir, num_workers, max_rejected_fraction)
+    # A worker's directory may be another than ours.
+    input_dir = os.path.abspath(input_dir)
     output = os.path.abspath(output) if "://" not in output else output
     if settings.preprocess is not None:
         user_function.load(settings.preprocess)
@@ -153,7 +158,11 @@ def prepare(
         # A dataset without its manifest is seen as unfinished, and it is from here.
         pathlib.Path(output, contract.MANIFEST_NAME).unlink(missing_ok=True)
         progress.check_disk(output, plans, publication.features["image"])
-        _run(publication, plans, listing, num_workers, beam_args)
+        try:
+            _run(publication, plans, listing, num_workers, beam_args)
+        finally:
+            # Without its plans, a job that outlives this launcher ends, too.
+            progress.remove_leftovers(output, plans)
         return contract.load_manifest(output)
 
 
@@ -172,9 +181,9 @@ def _run(
             publication.output,
         )
     names = [shard_plan.name for shard_plan in plans]
-    for shard_plan in plans:
-        shards.save_plan(shard_plan, publication.output)
     run_id = uuid.uuid4().hex
+    for shard_plan in plans:
+        shards.save_plan(shard_plan, publication.output, run_id)
     start_seconds = time.monotonic()
     with progress.ProgressBar(publication.output, plans, run_id):
         runners.run_graph(

@@ -103,7 +103,8 @@ def remove_leftovers(output: str, plans: Sequence[ShardPlan]) -> None:
     for path in [*(root / shards.PROGRESS_DIR).iterdir(), *root.glob("*.json*.tmp")]:
         is_sidecar = path.suffix == ".json" and path.name != SETTINGS_NAME
         if path.suffix in (".tmp", ".npz") or (is_sidecar and path.stem not in names):
-            path.unlink()
+            # A worker that was lost may just be at its end.
+            path.unlink(missing_ok=True)
 
 
 def check_disk(

@@ -16,7 +16,7 @@ from PIL import features as pillow_features
 
 from pipeline import contract, stats, tfds_files
 from pipeline.plan import Settings, ShardPlan
-from pipeline.shards import ShardResult, plan_path, write_bytes, write_text
+from pipeline.shards import ShardResult, write_bytes, write_text
 from pipeline.sources import Listing
 
 _NUM_REJECTS_NAMED = 10
@@ -102,8 +102,6 @@ def publish(publication: Publication, results: Iterable[ShardResult]) -> str:
     if publication.with_stats:
         _write_stats(publication, by_name)
     write_text(output / contract.MANIFEST_NAME, manifest.to_json())
-    for name in by_name:
-        plan_path(publication.output, name).unlink(missing_ok=True)
     return manifest.digest
 
 

@@ -11,8 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import apache_beam as beam
+import grpc
 from absl import flags
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    PipelineOptions,
+    PortableOptions,
+)
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
@@ -23,6 +28,9 @@ LOCAL_RUNNER = "FnApiRunner"
 
 # Below, one process is done before others have started.
 PROCESSES_FROM_IMAGES = 8_000
+
+# Beam ends a job of Prism, which it starts, after --job_server_timeout.
+_LONGEST_JOB_SECONDS = 30 * 24 * 3600
 
 # These run beside the launcher, and so see its disk.
 _LOCAL_RUNNERS = (
@@ -104,23 +112,44 @@ def run_graph(
         num_images: To be read, by which the local runner's mode is chosen.
 
     Raises:
-        DatasetError: If a worker raised it; its text alone, without Beam's.
+        DatasetError: If a worker raised it, with its text alone, or the job server is
+            out of reach.
         RuntimeError: If anything else failed; the text has the worker's traceback.
     """
     options = PipelineOptions(list(beam_args))
+    portable = options.view_as(PortableOptions)
+    name = runner_name(beam_args)
     runner = None
-    if runner_name(beam_args) == LOCAL_RUNNER:
+    if name == LOCAL_RUNNER:
         runner = _local_runner(options, num_workers, num_images)
+    elif not is_distributed(name):
+        portable.job_server_timeout = _LONGEST_JOB_SECONDS
     # The exception has the traceback too.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    pipeline = beam.Pipeline(runner=runner, options=options)
     try:
-        with beam.Pipeline(runner=runner, options=options) as pipeline:
+        with pipeline:
             build(pipeline)
+    except KeyboardInterrupt:
+        if hasattr(pipeline, "result"):
+            # On a cluster the job would go on.
+            pipeline.result.cancel()
+        raise
     except (contract.DatasetError, RuntimeError) as error:
         text = dataset_error_text(error)
         if text is None:
             raise
         raise contract.DatasetError(text) from error
+    except grpc.FutureTimeoutError as error:
+        raise contract.DatasetError(
+            f"no job server answers at {portable.job_endpoint}: start it, or correct "
+            "--job_endpoint"
+        ) from error
+    except grpc.RpcError as error:
+        raise contract.DatasetError(
+            "the job server is gone: see its log, and run the same command again; it "
+            "keeps the finished shards"
+        ) from error
 
 
 def _local_runner(

@@ -2,7 +2,7 @@
 
     OUT/NAME-SPLIT.tfrecord-00003-of-00064               the shard
     OUT/.progress/NAME-SPLIT...-of-00064.json            its sidecar, written last
-    OUT/.progress/NAME-SPLIT...-of-00064.npz             its plan, until published
+    OUT/.progress/NAME-SPLIT...-of-00064.<run_id>.npz    its plan, while a run lasts
     OUT/.progress/NAME-SPLIT...-of-00064.<uuid>.tmp      while it is written
 
 Neither TensorFlow nor Beam is imported: a worker starts in a second without them.
@@ -271,13 +271,16 @@ def read_sidecar(path: pathlib.Path) -> ShardResult | None:
         return None
 
 
-def save_plan(plan: ShardPlan, output: str) -> None:
-    """Writes the plan of a shard where a worker finds it by the shard's name.
+def save_plan(plan: ShardPlan, output: str, run_id: str) -> None:
+    """Writes the plan of a shard where a worker of the run finds it by its name.
+
+    A job that outlives its launcher does not find the plans of the next run, whose
+    settings may be others.
 
     Raises:
         DatasetError: If the disk is full.
     """
-    path = plan_path(output, plan.name)
+    path = plan_path(output, plan.name, run_id)
     temporary = temporary_path(output, plan.name)
     arrays = {
         f"{_FEATURE_PREFIX}{feature}": values
@@ -299,13 +302,13 @@ def save_plan(plan: ShardPlan, output: str) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def load_plan(output: str, name: str) -> ShardPlan:
+def load_plan(output: str, name: str, run_id: str) -> ShardPlan:
     """Returns the plan that `save_plan` wrote.
 
     Raises:
         DatasetError: If it is not there.
     """
-    path = plan_path(output, name)
+    path = plan_path(output, name, run_id)
     try:
         with np.load(path) as arrays:
             split, index, keys, fingerprint = json.loads(str(arrays["header"]))
@@ -325,13 +328,13 @@ def load_plan(output: str, name: str) -> ShardPlan:
     except OSError as error:
         raise contract.DatasetError(
             f"a worker cannot read {path}: every worker must see --output at the same "
-            f"path ({error})"
+            f"path, and no later run may be at work in it ({error})"
         ) from error
 
 
-def plan_path(output: str, name: str) -> pathlib.Path:
-    """Returns where the plan of the shard `name` is, while it is being made."""
-    return pathlib.Path(output, PROGRESS_DIR, f"{name}.npz")
+def plan_path(output: str, name: str, run_id: str) -> pathlib.Path:
+    """Returns where the plan of the shard `name` is, while a run lasts."""
+    return pathlib.Path(output, PROGRESS_DIR, f"{name}.{run_id}.npz")
 
 
 def sidecar_path(output: str, name: str) -> pathlib.Path:

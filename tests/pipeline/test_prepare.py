@@ -2,18 +2,15 @@ import dataclasses
 import errno
 import json
 import os
-import pathlib
-import re
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
-from absl import flags
 from PIL import Image
 
+from jobs import command, kept, num_finished, processes, run_command, wait_until
 from pipeline import (
     contract,
     images,
@@ -33,26 +30,6 @@ WORKER_PROCESSES = ("--direct_running_mode=multi_processing",)
 
 def run(input_dir, output, settings=SMALL, **changes) -> contract.Manifest:
     return prepare.prepare(settings, input_dir=input_dir, output=str(output), **changes)
-
-
-def command(input_dir, output, *arguments) -> list[str]:
-    program = [sys.executable, "-m", "pipeline.prepare", f"--input={input_dir}"]
-    return [*program, f"--output={output}", *arguments]
-
-
-def run_command(input_dir, output, *arguments) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(input_dir, output, *arguments),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
-def kept(caplog_or_text) -> tuple[int, int]:
-    found = re.findall(r"kept (\d+) of (\d+) shards", caplog_or_text)
-    assert len(found) == 1, caplog_or_text
-    return int(found[0][0]), int(found[0][1])
 
 
 # A change here means other bytes for the same input: it needs a new schema version.
@@ -148,6 +125,35 @@ def test_a_folder_is_prepared_by_the_command(make_face, tmp_path):
         assert found.returncode == 1
         assert f"error: --split_fractions={fractions} {line}" in found.stderr
         assert "Traceback" not in found.stderr
+
+
+def test_a_job_that_is_tried_again_after_its_end_succeeds(
+    input_dir, tmp_path, monkeypatch
+):
+    run_graph = runners.run_graph
+
+    def run_twice(*arguments, **changes):
+        run_graph(*arguments, **changes)
+        run_graph(*arguments, **changes)
+
+    first = run(input_dir, tmp_path / "a")
+    monkeypatch.setattr(runners, "run_graph", run_twice)
+    assert run(input_dir, tmp_path / "b").digest == first.digest
+    left = {path.suffix for path in (tmp_path / "b" / shards.PROGRESS_DIR).iterdir()}
+    assert left == {"", ".json"}
+
+
+def test_a_job_of_an_earlier_run_finds_no_plans(input_dir, tmp_path, monkeypatch):
+    jobs = []
+    monkeypatch.setattr(runners, "run_graph", lambda *job, **_: jobs.append(job))
+    other = dataclasses.replace(SMALL, image_size=4)
+    with pytest.raises(contract.DatasetError, match="manifest"):
+        run(input_dir, tmp_path / "out")
+    monkeypatch.undo()
+    second = run(input_dir, tmp_path / "out", other, overwrite=True)
+    with pytest.raises(contract.DatasetError, match="no later run may be at work"):
+        runners.run_graph(*jobs[0], num_workers=1, num_images=1)
+    assert verify.find_faults(str(tmp_path / "out"), second) == []
 
 
 def test_settings_decide_the_digest(input_dir, tmp_path):
@@ -421,52 +427,6 @@ def test_a_bad_input_ends_in_one_line(tmp_path):
     )
 
 
-@pytest.mark.parametrize(
-    ("argument", "match"),
-    [
-        ("--imagesize=8", "unknown flag --imagesize: did you mean --image_size?"),
-        ("--paralelism=8", "unknown flag --paralelism: did you mean --parallelism?"),
-        ("--runner=Foo", "--runner: Unexpected pipeline runner: Foo"),
-        ("--direct_num_workers=x", "invalid int value: 'x'"),
-        ("stray", "unknown flag stray"),
-    ],
-)
-def test_an_unknown_flag_names_the_nearest(argument, match):
-    with pytest.raises(flags.Error, match=re.escape(match)):
-        runners.split_flags(["prepare", argument])
-
-
-def test_beams_flags_pass_through():
-    argv = ["prepare", "--runner", "FlinkRunner", "--seed=3", "--parallelism=8"]
-    rest = runners.split_flags(argv)
-    assert rest == ["prepare", "--runner", "FlinkRunner", "--parallelism=8"]
-    assert flags.FLAGS.seed == 3
-    flags.FLAGS["seed"].value = 0
-    assert runners.runner_name(rest[1:]) == "FlinkRunner"
-    assert runners.is_distributed("FlinkRunner")
-    assert runners.runner_name([]) == runners.LOCAL_RUNNER
-    assert not runners.is_distributed(runners.LOCAL_RUNNER)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "pipeline.contract.DatasetError: full [while running 'Make-3']",
-        "Traceback\n  File\npipeline.contract.DatasetError: full",
-        'java.lang.RuntimeException: "Traceback\\nDatasetError: full\\n\\nDuring ..."',
-        "DatasetError: full\n\nDuring handling\n\nRuntimeError: DatasetError: "
-        "full [while running 'X']\n\n",
-    ],
-)
-def test_a_dataset_error_is_found_in_the_text_of_any_runner(text):
-    assert runners.dataset_error_text(RuntimeError(text)) == "full"
-
-
-def test_no_dataset_error_is_found_where_there_is_none():
-    assert runners.dataset_error_text(RuntimeError("ValueError: x")) is None
-    assert runners.dataset_error_text(contract.DatasetError("x")) == "x"
-
-
 def test_another_error_shows_its_traceback(input_dir, tmp_path, monkeypatch):
     def fail(*_):
         raise ZeroDivisionError("ours")
@@ -474,25 +434,6 @@ def test_another_error_shows_its_traceback(input_dir, tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "write_records", fail)
     with pytest.raises(ZeroDivisionError, match="ours"):
         run(input_dir, tmp_path / "out")
-
-
-def processes_of(group: int) -> list[str]:
-    found = []
-    for entry in pathlib.Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(fields[2]) == group and fields[0] != "Z":
-            found.append(entry.name)
-    return found
-
-
-def wait_until(condition, seconds=60.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "timed out"
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
@@ -514,7 +455,7 @@ def test_a_killed_run_is_continued(real_celeba_dir, tmp_path, mode, signal_numbe
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_until(lambda: len(list(progress_dir.glob("celeba-*.json"))) >= 3)
+    wait_until(lambda: num_finished(tmp_path / "out") >= 3)
     os.kill(process.pid, signal_number)
     _, stderr = process.communicate(timeout=30)
     if signal_number == signal.SIGINT:
@@ -522,13 +463,14 @@ def test_a_killed_run_is_continued(real_celeba_dir, tmp_path, mode, signal_numbe
         assert "interrupted: the same command keeps the finished shards" in stderr
         assert "Traceback" not in stderr
     # The workers go with their launcher.
-    wait_until(lambda: not processes_of(process.pid), seconds=10)
+    group = process.pid
+    wait_until(lambda: all(of != group for _, of in processes().values()), seconds=10)
     assert not (tmp_path / "out" / contract.MANIFEST_NAME).exists()
-    num_finished = len(list(progress_dir.glob("celeba-*.json")))
+    num_left = num_finished(tmp_path / "out")
     found = run_command(real_celeba_dir, tmp_path / "out", *arguments)
     assert found.returncode == 0, found.stderr
     num_kept, number = kept(found.stderr)
-    assert num_kept == num_finished
+    assert num_kept == num_left
     assert 3 <= num_kept < number
     settings = plan.Settings(image_size=96, shard_size=16, image_dtype="float32")
     fresh = run(real_celeba_dir, tmp_path / "fresh", settings)

@@ -97,8 +97,8 @@ def test_a_big_endian_image_is_written_little_endian():
 
 
 def test_a_plan_is_loaded_as_it_was_saved(job):
-    shards.save_plan(job.plan, job.output)
-    loaded = shards.load_plan(job.output, job.plan.name)
+    shards.save_plan(job.plan, job.output, "first")
+    loaded = shards.load_plan(job.output, job.plan.name, "first")
     np.testing.assert_array_equal(loaded.locations, job.plan.locations)
     assert loaded.features.keys() == job.plan.features.keys()
     for name, values in job.plan.features.items():
@@ -109,7 +109,7 @@ def test_a_plan_is_loaded_as_it_was_saved(job):
 
 def test_a_worker_that_does_not_see_the_output_says_so(job, tmp_path):
     with pytest.raises(contract.DatasetError, match="every worker must see --output"):
-        shards.load_plan(str(tmp_path / "elsewhere"), job.plan.name)
+        shards.load_plan(str(tmp_path / "elsewhere"), job.plan.name, "first")
 
 
 def test_a_long_shard_leaves_the_page_cache_as_it_is_written(
@@ -186,7 +186,7 @@ def test_a_full_disk_says_what_to_do(job, monkeypatch):
         job.make()
     monkeypatch.setattr(np, "savez", fail)
     with pytest.raises(contract.DatasetError, match="no space left .* free some space"):
-        shards.save_plan(job.plan, job.output)
+        shards.save_plan(job.plan, job.output, "first")
     assert list(pathlib.Path(job.output, shards.PROGRESS_DIR).iterdir()) == []
 
 

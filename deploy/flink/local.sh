@@ -1,0 +1,216 @@
+#!/usr/bin/env bash
+# A Flink cluster of this machine alone, with Beam's job server and Python workers.
+#
+#   deploy/flink/local.sh up
+#   deploy/flink/local.sh run --input=faces --output=dataset
+#   deploy/flink/local.sh status
+#   deploy/flink/local.sh down
+#
+# `run` is pipeline.prepare on the cluster. The first `up` downloads 110 MB of jars.
+# A task manager or a worker pool that dies is started again, as Kubernetes would.
+# Everything listens on 127.0.0.1, but for two things in Beam's Java code that always
+# listen on every address: the job server, and the task managers while a job runs.
+#
+# Environment, with defaults:
+#   VAELINE_CACHE=~/.cache/vaeline       the jars
+#   VAELINE_FLINK_STATE=$VAELINE_CACHE/flink    logs, process ids and temporary files
+#   VAELINE_FLINK_TASK_MANAGERS=2
+#   VAELINE_FLINK_REST_PORT, _RPC_PORT, _JOB_PORT, _POOL_PORT    any that are free
+#   VAELINE_MAVEN=https://repo1.maven.org/maven2
+#   VAELINE_PYTHON=.venv/bin/python      has pipeline's requirements
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname "$(dirname "$here")")
+cache=${VAELINE_CACHE:-$HOME/.cache/vaeline}
+state=${VAELINE_FLINK_STATE:-$cache/flink}
+python=${VAELINE_PYTHON:-$root/.venv/bin/python}
+maven=${VAELINE_MAVEN:-https://repo1.maven.org/maven2}
+num_task_managers=${VAELINE_FLINK_TASK_MANAGERS:-2}
+ready_seconds=120
+export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
+
+die() {
+  echo "error: $*" >&2
+  exit 1
+}
+
+# What runs, in the order in which it is started.
+services() {
+  printf '%s\n' job-manager
+  seq -f 'task-manager-%g' "$num_task_managers"
+  printf '%s\n' worker-pool job-server
+}
+
+# Whether the process that keeps a service is there. Its id may be another's by now.
+is_up() {
+  local keeper
+  keeper=$(cat "$state/$1.keeper" 2> /dev/null) || return 1
+  tr '\0' ' ' < "/proc/$keeper/cmdline" 2> /dev/null | grep -qF " keep $1 $state "
+}
+
+free_ports() {
+  "$python" - "$1" << 'PYTHON'
+import socket, sys
+sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(int(sys.argv[1]))]
+print(*(one.getsockname()[1] for one in sockets))
+PYTHON
+}
+
+# The jars are whole and as pinned, or not there.
+fetch_jars() {
+  local list=$here/jars.sha256 partial
+  jars=$cache/jars-$(sha256sum < "$list" | cut -c1-16)
+  [[ -d $jars ]] && return
+  mkdir -p "$cache"
+  partial=$(mktemp -d "$jars.XXXXXX")
+  trap 'rm -rf "$partial"' EXIT
+  echo "downloading $(grep -c '\.jar$' "$list") jars from $maven"
+  sed -n "s|^[0-9a-f]\{64\}  \(.*\.jar\)\$|url=\"$maven/\1\"\noutput=\"\1\"|p" "$list" \
+    | (cd "$partial" && curl --config - --parallel --create-dirs --fail --location \
+      --silent --show-error --retry 3 2> curl.log) \
+    || die "download failed: $(grep -m 1 "^curl: " "$partial/curl.log")"
+  (cd "$partial" && sha256sum --check --quiet --strict "$list" > check.log 2>&1) \
+    || die "download is not what was pinned: $(head -n 1 "$partial/check.log")"
+  mv "$partial" "$jars"
+  trap - EXIT
+}
+
+write_configuration() {
+  local free
+  read -ra free <<< "$(free_ports 4)"
+  rest_port=${VAELINE_FLINK_REST_PORT:-${free[0]}}
+  rpc_port=${VAELINE_FLINK_RPC_PORT:-${free[1]}}
+  job_port=${VAELINE_FLINK_JOB_PORT:-${free[2]}}
+  pool_port=${VAELINE_FLINK_POOL_PORT:-${free[3]}}
+  declare -p num_task_managers rest_port job_port pool_port > "$state/cluster"
+  sed -e "s|@REST_PORT@|$rest_port|; s|@RPC_PORT@|$rpc_port|; s|@TMP@|$state/tmp|" \
+    "$here/config.yaml" > "$state/config.yaml"
+  {
+    cat "$here/java.args"
+    echo "-Djava.io.tmpdir=$state/tmp"
+    echo "-cp $(find "$jars" -name '*.jar' | sort | paste -sd:)"
+  } > "$state/java.args"
+}
+
+# Becomes a service.
+serve() {
+  local java=(java "@$state/java.args")
+  case $1 in
+    job-manager)
+      exec "${java[@]}" org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint \
+        --configDir "$state"
+      ;;
+    task-manager-*)
+      exec "${java[@]}" org.apache.flink.runtime.taskexecutor.TaskManagerRunner \
+        --configDir "$state" -Dtaskmanager.resource-id="$1"
+      ;;
+    worker-pool)
+      # Beam starts each worker as `python`.
+      PATH=$(dirname "$python"):$PATH \
+        exec python "$here/worker_pool.py" "$pool_port"
+      ;;
+    job-server)
+      exec "${java[@]}" org.apache.beam.runners.flink.FlinkJobServerDriver \
+        --flink-master="127.0.0.1:$rest_port" --artifacts-dir="$state/tmp" \
+        --job-host=127.0.0.1 --job-port="$job_port" --artifact-port=0 --expansion-port=-1
+      ;;
+  esac
+}
+
+# Starts a service, and again when it ends if the job manager can do without it.
+keep() {
+  local name=$1
+  while :; do
+    serve "$name" >> "$state/$name.log" 2>&1 &
+    echo $! > "$state/$name.pid"
+    wait $! || true
+    [[ $name == task-manager-* || $name == worker-pool ]] || return 1
+    sleep 1
+  done
+}
+
+is_ready() {
+  curl --silent --max-time 5 "http://127.0.0.1:$rest_port/overview" \
+    | grep -q "\"taskmanagers\":$num_task_managers," || return 1
+  (: < "/dev/tcp/127.0.0.1/$pool_port") 2> /dev/null || return 1
+  (: < "/dev/tcp/127.0.0.1/$job_port") 2> /dev/null
+}
+
+up() {
+  local name
+  [[ -x $python ]] || die "no $python: run \`make venv\`, or set VAELINE_PYTHON"
+  command -v java > /dev/null || die "no Java: apt-get install default-jre-headless"
+  command -v curl > /dev/null || die "no curl: apt-get install curl"
+  for name in $(services); do
+    is_up "$name" && die "a cluster is up in $state: $0 down"
+  done
+  fetch_jars
+  mkdir -p "$state/tmp"
+  rm -f "$state"/*.log
+  write_configuration
+  for name in $(services); do
+    setsid "$0" keep "$name" "$state" < /dev/null > /dev/null 2>&1 &
+    echo $! > "$state/$name.keeper"
+  done
+  SECONDS=0
+  until is_ready; do
+    for name in $(services); do
+      ((SECONDS < 5)) || is_up "$name" || fail_up "$name ended"
+    done
+    ((SECONDS < ready_seconds)) || fail_up "not ready after $ready_seconds s"
+    sleep 0.5
+  done
+  echo "up after $SECONDS s: http://127.0.0.1:$rest_port, logs in $state"
+}
+
+fail_up() {
+  down
+  die "$1: see $state/*.log"
+}
+
+down() {
+  local name keepers=()
+  for name in $(services); do
+    is_up "$name" && keepers+=("$(cat "$state/$name.keeper")")
+  done
+  if ((${#keepers[@]})); then
+    # Each keeper leads a group of its own.
+    kill -TERM -- "${keepers[@]/#/-}" 2> /dev/null || true
+    for _ in {1..50}; do
+      kill -0 -- "${keepers[@]/#/-}" 2> /dev/null || break
+      sleep 0.1
+    done
+    kill -KILL -- "${keepers[@]/#/-}" 2> /dev/null || true
+  fi
+  rm -rf "$state/tmp" "$state"/{cluster,config.yaml,java.args} "$state"/*.{keeper,pid}
+}
+
+status() {
+  local name code=0
+  for name in $(services); do
+    if is_up "$name"; then
+      echo "$name up $(cat "$state/$name.pid")"
+    else
+      echo "$name down"
+      code=1
+    fi
+  done
+  return "$code"
+}
+
+run() {
+  [[ -f $state/cluster ]] || die "no cluster is up in $state: $0 up"
+  exec "$python" -m pipeline.prepare --runner=FlinkRunner \
+    --job_endpoint="127.0.0.1:$job_port" --environment_type=EXTERNAL \
+    --environment_config="127.0.0.1:$pool_port" --parallelism="$num_task_managers" "$@"
+}
+
+if [[ -f $state/cluster ]]; then
+  # shellcheck source=/dev/null
+  . "$state/cluster"
+fi
+case ${1:-} in
+  up | down | status | run | keep) "$@" ;;
+  *) die "usage: $0 up|down|status|run ARGS..." ;;
+esac
