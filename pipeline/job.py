@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import apache_beam as beam
 
-from pipeline import shards
+from pipeline import plan_files, shards
 from pipeline.publish import Publication, publish
 from pipeline.sources import Reader
 
@@ -55,7 +55,7 @@ class MakeShard(beam.DoFn):
 
     def process(self, element: str) -> Iterator[shards.ShardResult]:
         """Yields the result of the shard of a name, kept or written."""
-        plan = shards.load_plan(self._output, element, self._run_id)
+        plan = plan_files.load_plan(self._output, element, self._run_id)
         yield shards.make_shard(
             plan,
             self._settings,

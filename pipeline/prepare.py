@@ -26,13 +26,14 @@ python_logging.getLogger().addFilter(
 
 from pipeline import (  # noqa: E402
     contract,
+    files,
     job,
     plan,
+    plan_files,
     progress,
     publish,
     resizing,
     runners,
-    shards,
     sources,
     user_function,
 )
@@ -183,7 +184,7 @@ def _run(
     names = [shard_plan.name for shard_plan in plans]
     run_id = uuid.uuid4().hex
     for shard_plan in plans:
-        shards.save_plan(shard_plan, publication.output, run_id)
+        plan_files.save_plan(shard_plan, publication.output, run_id)
     start_seconds = time.monotonic()
     with progress.ProgressBar(publication.output, plans, run_id):
         runners.run_graph(
@@ -226,7 +227,7 @@ def _complete_manifest(
         return None
     paths = [os.path.join(publication.output, name) for name in by_name]
     with concurrent.futures.ThreadPoolExecutor(runners.num_cores()) as pool:
-        hashes = list(pool.map(shards.hash_file, paths))
+        hashes = list(pool.map(files.hash_file, paths))
     is_intact = hashes == [result.info.sha256 for result in by_name.values()]
     return manifest if is_intact else None
 

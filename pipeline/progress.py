@@ -22,7 +22,7 @@ import numpy as np
 import tqdm
 from absl import logging
 
-from pipeline import contract, shards, tfds_files
+from pipeline import contract, files, shards, tfds_files
 from pipeline.plan import Settings, ShardPlan
 
 SETTINGS_NAME = "settings.json"
@@ -61,7 +61,7 @@ def claimed(
         )
     if root.exists() and not root.is_dir():
         raise contract.DatasetError(f"--output={output} is a file, not a directory")
-    progress_dir = root / shards.PROGRESS_DIR
+    progress_dir = root / files.PROGRESS_DIR
     is_ours = progress_dir.is_dir() or (root / contract.MANIFEST_NAME).exists()
     if not is_ours and root.exists() and any(root.iterdir()):
         raise contract.DatasetError(
@@ -89,7 +89,7 @@ def claimed(
                 stale.unlink()
         else:
             _check_settings(root, body)
-        shards.write_text(progress_dir / SETTINGS_NAME, json.dumps(body, indent=1))
+        files.write_text(progress_dir / SETTINGS_NAME, json.dumps(body, indent=1))
         yield
 
 
@@ -100,7 +100,7 @@ def remove_leftovers(output: str, plans: Sequence[ShardPlan]) -> None:
     for path in root.iterdir():
         if _SHARD_NAME.fullmatch(path.name) and path.name not in names:
             path.unlink()
-    for path in [*(root / shards.PROGRESS_DIR).iterdir(), *root.glob("*.json*.tmp")]:
+    for path in [*(root / files.PROGRESS_DIR).iterdir(), *root.glob("*.json*.tmp")]:
         is_sidecar = path.suffix == ".json" and path.name != SETTINGS_NAME
         if path.suffix in (".tmp", ".npz") or (is_sidecar and path.stem not in names):
             # A worker that was lost may just be at its end.
@@ -245,7 +245,7 @@ def _check_settings(root: pathlib.Path, body: dict[str, Any]) -> None:
 
 
 def _recorded_settings(root: pathlib.Path) -> dict[str, Any] | None:
-    path = root / shards.PROGRESS_DIR / SETTINGS_NAME
+    path = root / files.PROGRESS_DIR / SETTINGS_NAME
     if not path.exists():
         path = root / contract.MANIFEST_NAME
     try:

@@ -15,8 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from PIL import features as pillow_features
 
 from pipeline import contract, stats, tfds_files
+from pipeline.files import write_bytes, write_text
 from pipeline.plan import Settings, ShardPlan
-from pipeline.shards import ShardResult, write_bytes, write_text
+from pipeline.shards import ShardResult
 from pipeline.sources import Listing
 
 _NUM_REJECTS_NAMED = 10

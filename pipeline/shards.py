@@ -8,28 +8,18 @@
 Neither TensorFlow nor Beam is imported: a worker starts in a second without them.
 """
 
-import contextlib
 import dataclasses
-import errno
 import hashlib
 import json
 import os
 import pathlib
-import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
-from pipeline import contract, images, records, stats
+from pipeline import contract, files, images, records, stats
 from pipeline.plan import Settings, ShardPlan
 from pipeline.sources import Reader
 
-PROGRESS_DIR = ".progress"
-
-_FEATURE_PREFIX = "feature/"
-
-_HASH_CHUNK_BYTES = 1 << 20
 # Of a file while it is written: a call of the system for some ten records.
 _WRITE_BUFFER_BYTES = 1 << 20
 # After as much, what is on the disk by then leaves the page cache.
@@ -92,15 +82,15 @@ def make_shard(
     kept = find_kept(plan, output)
     if (
         kept is not None
-        and hash_file(os.path.join(output, plan.name)) == kept.info.sha256
+        and files.hash_file(os.path.join(output, plan.name)) == kept.info.sha256
     ):
         return kept if counted is None else _with_stats(kept, output, counted)
     # A sidecar without its shard would be counted as progress.
     sidecar_path(output, plan.name).unlink(missing_ok=True)
-    temporary = temporary_path(output, plan.name)
+    temporary = files.temporary_path(output, plan.name)
     rejects: list[Reject] = []
     counts = None if counted is None else stats.Stats(counted["image"].shape[2])
-    with _full_disk_explained(output, plan.name):
+    with files.full_disk_explained(output, plan.name):
         try:
             encoded = encode_records(plan, settings, reader, rejects, counts)
             info = write_records(plan.name, encoded, temporary)
@@ -133,24 +123,10 @@ def _with_stats(
 
 
 def _write_sidecar(result: ShardResult, output: str) -> None:
-    write_text(
+    files.write_text(
         sidecar_path(output, result.info.name),
         json.dumps(dataclasses.asdict(result)) + "\n",
     )
-
-
-@contextlib.contextmanager
-def _full_disk_explained(output: str, name: str) -> Iterator[None]:
-    """Turns the error of a full disk to one that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise contract.DatasetError(
-            f"no space left in {output} while writing {name}: free some space and "
-            "run the same command again; it keeps the finished shards"
-        ) from error
 
 
 def encode_records(
@@ -214,7 +190,7 @@ def write_records(
                 num_bytes += len(part)
             num_examples += 1
             if num_bytes - num_released > _RELEASE_BYTES:
-                release_pages(file.fileno())
+                files.release_pages(file.fileno())
                 num_released = num_bytes
     return contract.ShardInfo(
         name=name,
@@ -222,21 +198,6 @@ def write_records(
         num_bytes=num_bytes,
         sha256=sha256.hexdigest(),
     )
-
-
-def release_pages(file: int) -> None:
-    """Starts to write a file's new pages, and frees those that are on the disk.
-
-    A data set may be larger than the memory. Written through a few pages that are
-    used again, it takes a quarter of the kernel's time on a virtual machine that must
-    ask its host for every new page, and leaves the other programs' files in memory.
-
-    Args:
-        file: An open file descriptor.
-    """
-    # Not every system takes the advice.
-    if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def find_kept(plan: ShardPlan, output: str) -> ShardResult | None:
@@ -271,104 +232,6 @@ def read_sidecar(path: pathlib.Path) -> ShardResult | None:
         return None
 
 
-def save_plan(plan: ShardPlan, output: str, run_id: str) -> None:
-    """Writes the plan of a shard where a worker of the run finds it by its name.
-
-    A job that outlives its launcher does not find the plans of the next run, whose
-    settings may be others.
-
-    Raises:
-        DatasetError: If the disk is full.
-    """
-    path = plan_path(output, plan.name, run_id)
-    temporary = temporary_path(output, plan.name)
-    arrays = {
-        f"{_FEATURE_PREFIX}{feature}": values
-        for feature, values in plan.features.items()
-    }
-    header = json.dumps([plan.split, plan.index, plan.keys, plan.fingerprint])
-    with _full_disk_explained(output, path.name):
-        try:
-            with temporary.open("wb") as file:
-                np.savez(
-                    file,
-                    allow_pickle=False,
-                    header=np.array(header),
-                    locations=plan.locations,
-                    **arrays,
-                )
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def load_plan(output: str, name: str, run_id: str) -> ShardPlan:
-    """Returns the plan that `save_plan` wrote.
-
-    Raises:
-        DatasetError: If it is not there.
-    """
-    path = plan_path(output, name, run_id)
-    try:
-        with np.load(path) as arrays:
-            split, index, keys, fingerprint = json.loads(str(arrays["header"]))
-            return ShardPlan(
-                name=name,
-                split=split,
-                index=index,
-                keys=tuple(keys),
-                locations=arrays["locations"],
-                features={
-                    array.removeprefix(_FEATURE_PREFIX): arrays[array]
-                    for array in arrays.files
-                    if array.startswith(_FEATURE_PREFIX)
-                },
-                fingerprint=fingerprint,
-            )
-    except OSError as error:
-        raise contract.DatasetError(
-            f"a worker cannot read {path}: every worker must see --output at the same "
-            f"path, and no later run may be at work in it ({error})"
-        ) from error
-
-
-def plan_path(output: str, name: str, run_id: str) -> pathlib.Path:
-    """Returns where the plan of the shard `name` is, while a run lasts."""
-    return pathlib.Path(output, PROGRESS_DIR, f"{name}.{run_id}.npz")
-
-
 def sidecar_path(output: str, name: str) -> pathlib.Path:
     """Returns where the sidecar of the shard `name` is."""
-    return pathlib.Path(output, PROGRESS_DIR, f"{name}.json")
-
-
-def temporary_path(output: str, name: str) -> pathlib.Path:
-    """Returns a new path for a file that is not finished, on the same disk."""
-    return pathlib.Path(output, PROGRESS_DIR, f"{name}.{uuid.uuid4().hex}.tmp")
-
-
-def hash_file(path: str | os.PathLike[str]) -> str:
-    """Returns the hex sha256 of a file, read in chunks."""
-    sha256 = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(_HASH_CHUNK_BYTES):
-            sha256.update(chunk)
-    return sha256.hexdigest()
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a small file in UTF-8; see `write_bytes`."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: pathlib.Path, data: bytes) -> None:
-    """Writes a small file so that it is there in full or not at all."""
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    return pathlib.Path(output, files.PROGRESS_DIR, f"{name}.json")

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from pipeline import shards
+from pipeline import files
 
 
 def command(input_dir, output, *arguments) -> list[str]:
@@ -33,7 +33,7 @@ def kept(text: str) -> tuple[int, int]:
 
 
 def num_finished(output: pathlib.Path) -> int:
-    return len(list((output / shards.PROGRESS_DIR).glob("celeba-*.json")))
+    return len(list((output / files.PROGRESS_DIR).glob("celeba-*.json")))
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from jobs import children, kept, num_finished, send, wait_until
-from pipeline import contract, plan, prepare, records, shards, sources, verify
+from pipeline import contract, files, plan, prepare, records, sources, verify
 
 pytestmark = pytest.mark.flink
 
@@ -116,7 +116,7 @@ def check(cluster: Cluster, output: pathlib.Path, stdout: str) -> None:
     assert names == sorted(
         key for split in listing.splits.values() for key in split.keys
     )
-    left = {path.suffix for path in (output / shards.PROGRESS_DIR).iterdir()}
+    left = {path.suffix for path in (output / files.PROGRESS_DIR).iterdir()}
     assert left == {"", ".json"}
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from jobs import command, kept, num_finished, processes, run_command, wait_until
 from pipeline import (
     contract,
+    files,
     images,
     plan,
     prepare,
@@ -139,7 +140,7 @@ def test_a_job_that_is_tried_again_after_its_end_succeeds(
     first = run(input_dir, tmp_path / "a")
     monkeypatch.setattr(runners, "run_graph", run_twice)
     assert run(input_dir, tmp_path / "b").digest == first.digest
-    left = {path.suffix for path in (tmp_path / "b" / shards.PROGRESS_DIR).iterdir()}
+    left = {path.suffix for path in (tmp_path / "b" / files.PROGRESS_DIR).iterdir()}
     assert left == {"", ".json"}
 
 
@@ -227,7 +228,7 @@ def test_a_damaged_dataset_is_restored(input_dir, tmp_path, caplog, damage):
     elif damage == "features":
         (output / "features.json").unlink()
     else:
-        for path in (output / shards.PROGRESS_DIR).iterdir():
+        for path in (output / files.PROGRESS_DIR).iterdir():
             path.unlink()
         lost = 12
     with caplog.at_level("INFO", logger="absl"):
@@ -261,7 +262,7 @@ def test_other_settings_are_refused_by_name(input_dir, tmp_path):
     ):
         run(input_dir, tmp_path / "out", other)
     # The manifest alone says so too.
-    for path in (tmp_path / "out" / shards.PROGRESS_DIR).iterdir():
+    for path in (tmp_path / "out" / files.PROGRESS_DIR).iterdir():
         path.unlink()
     with pytest.raises(contract.DatasetError, match="--image_size=8 there, 16 now"):
         run(input_dir, tmp_path / "out", other)
@@ -280,14 +281,14 @@ def test_overwrite_discards_what_is_there(input_dir, tmp_path):
     fresh = run(input_dir, tmp_path / "fresh", other)
     again = run(input_dir, tmp_path / "out", other, overwrite=True)
     assert again.digest == fresh.digest
-    for name in (".", shards.PROGRESS_DIR):
+    for name in (".", files.PROGRESS_DIR):
         names = {path.name for path in (tmp_path / "out" / name).iterdir()}
         assert names == {path.name for path in (tmp_path / "fresh" / name).iterdir()}
 
 
 def test_a_damaged_settings_file_is_refused(input_dir, tmp_path):
     run(input_dir, tmp_path / "out")
-    path = tmp_path / "out" / shards.PROGRESS_DIR / progress.SETTINGS_NAME
+    path = tmp_path / "out" / files.PROGRESS_DIR / progress.SETTINGS_NAME
     path.write_text("[]")
     with pytest.raises(contract.DatasetError, match="is damaged .*--overwrite"):
         run(input_dir, tmp_path / "out")
@@ -447,7 +448,7 @@ def test_another_error_shows_its_traceback(input_dir, tmp_path, monkeypatch):
 def test_a_killed_run_is_continued(real_celeba_dir, tmp_path, mode, signal_number):
     arguments = ("--shard_size=16", "--num_workers=2", "--image_size=96")
     arguments += (f"--direct_running_mode={mode}", "--image_dtype=float32")
-    progress_dir = tmp_path / "out" / shards.PROGRESS_DIR
+    progress_dir = tmp_path / "out" / files.PROGRESS_DIR
     process = subprocess.Popen(
         command(real_celeba_dir, tmp_path / "out", *arguments),
         start_new_session=True,

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline import contract, plan, records, shards, sources
+from pipeline import contract, files, plan, plan_files, records, shards, sources
 
 
 @dataclasses.dataclass
@@ -32,7 +32,7 @@ class Job:
 def make_job(input_dir: str, output: pathlib.Path, **changes) -> Job:
     settings = plan.Settings(image_size=8, shard_size=8, **changes)
     listing = sources.list_images("celeba", input_dir)
-    (output / shards.PROGRESS_DIR).mkdir(parents=True)
+    (output / files.PROGRESS_DIR).mkdir(parents=True)
     first = plan.shard_plans(listing, settings)[0]
     return Job(first, settings, listing.reader, str(output))
 
@@ -48,7 +48,7 @@ def test_a_shard_holds_what_was_planned(job, celeba):
     framed = list(records.read_frames(job.path))
     assert len(framed) == result.info.num_examples == len(job.plan.keys)
     assert job.path.stat().st_size == result.info.num_bytes
-    assert shards.hash_file(job.path) == result.info.sha256
+    assert files.hash_file(job.path) == result.info.sha256
     for key, record in zip(job.plan.keys, framed, strict=True):
         feature = proto.Example.FromString(record[12:-4]).features.feature
         assert feature["key"].bytes_list.value[:] == [key.encode()]
@@ -96,33 +96,17 @@ def test_a_big_endian_image_is_written_little_endian():
     assert records.encode_record("k", big, {}) == records.encode_record("k", little, {})
 
 
-def test_a_plan_is_loaded_as_it_was_saved(job):
-    shards.save_plan(job.plan, job.output, "first")
-    loaded = shards.load_plan(job.output, job.plan.name, "first")
-    np.testing.assert_array_equal(loaded.locations, job.plan.locations)
-    assert loaded.features.keys() == job.plan.features.keys()
-    for name, values in job.plan.features.items():
-        np.testing.assert_array_equal(loaded.features[name], values)
-    for name in ("name", "split", "index", "keys", "fingerprint"):
-        assert getattr(loaded, name) == getattr(job.plan, name)
-
-
-def test_a_worker_that_does_not_see_the_output_says_so(job, tmp_path):
-    with pytest.raises(contract.DatasetError, match="every worker must see --output"):
-        shards.load_plan(str(tmp_path / "elsewhere"), job.plan.name, "first")
-
-
 def test_a_long_shard_leaves_the_page_cache_as_it_is_written(
     input_dir, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(shards, "_RELEASE_BYTES", 400)
     released = []
-    monkeypatch.setattr(shards, "release_pages", released.append)
+    monkeypatch.setattr(files, "release_pages", released.append)
     job = make_job(input_dir, tmp_path / "out")
     result = job.make()
     assert result.info.num_bytes > 1500
     assert len(released) >= 3
-    assert shards.hash_file(job.path) == result.info.sha256
+    assert files.hash_file(job.path) == result.info.sha256
 
 
 def test_an_intact_shard_is_kept(job):
@@ -165,7 +149,7 @@ def test_rejects_are_named_and_leave_no_record(celeba, make_face, tmp_path):
     listing = sources.list_images("celeba", directory)
     settings = plan.Settings(image_size=8, crop_size=10)
     output = tmp_path / "out"
-    (output / shards.PROGRESS_DIR).mkdir(parents=True)
+    (output / files.PROGRESS_DIR).mkdir(parents=True)
     only = plan.shard_plans(listing, settings)[0]
     result = shards.make_shard(only, settings, listing.reader, str(output), "r")
     assert {reject.key: reject.reason for reject in result.rejects} == {
@@ -186,8 +170,8 @@ def test_a_full_disk_says_what_to_do(job, monkeypatch):
         job.make()
     monkeypatch.setattr(np, "savez", fail)
     with pytest.raises(contract.DatasetError, match="no space left .* free some space"):
-        shards.save_plan(job.plan, job.output, "first")
-    assert list(pathlib.Path(job.output, shards.PROGRESS_DIR).iterdir()) == []
+        plan_files.save_plan(job.plan, job.output, "first")
+    assert list(pathlib.Path(job.output, files.PROGRESS_DIR).iterdir()) == []
 
 
 def test_another_failure_of_the_disk_keeps_its_traceback(job, monkeypatch):
@@ -199,22 +183,8 @@ def test_another_failure_of_the_disk_keeps_its_traceback(job, monkeypatch):
         job.make()
 
 
-def test_a_text_is_written_in_full_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "a.json"
-    shards.write_text(path, "old")
-
-    def fail(*_, **__):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(OSError, match="No space"):
-        shards.write_text(path, "new")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
-    assert path.read_text() == "old"
-
-
 def test_a_worker_never_imports_tensorflow(input_dir, tmp_path):
-    (tmp_path / "out" / shards.PROGRESS_DIR).mkdir(parents=True)
+    (tmp_path / "out" / files.PROGRESS_DIR).mkdir(parents=True)
     program = f"""
 import sys
 from pipeline import job, plan, prepare, publish, runners, shards, sources, verify

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import contract, images, plan, prepare, rgb, shards, sources, verify
+from pipeline import contract, images, plan, prepare, rgb, sources, verify
 from pipeline.sources import folder
 
 
@@ -411,5 +411,5 @@ def test_nothing_is_written_outside_of_the_output(make_face, tmp_path):
     new = {path for path in tmp_path.rglob("*") if path.is_file()} - before
     assert all(path.is_relative_to(tmp_path / "out") for path in new)
     assert sum(split.num_examples for split in manifest.splits.values()) == 31
-    progress_dir = tmp_path / "out" / shards.PROGRESS_DIR
+    progress_dir = tmp_path / "out" / files.PROGRESS_DIR
     assert not list(progress_dir.glob("*.npz"))
