@@ -4,6 +4,7 @@ import dataclasses
 import io
 import os
 import pathlib
+import signal
 import zipfile
 from collections.abc import Callable
 
@@ -14,6 +15,9 @@ from PIL import Image
 SPLIT_NUMBERS = {"train": 0, "validation": 1, "test": 2}
 ATTRIBUTE_NAMES = ("Bald", "Eyeglasses", "Male")
 LANDMARK_NAMES = ("lefteye_x", "lefteye_y")
+
+# What a shell starts in the background ignores Ctrl-C, and so would our commands.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def encode_image(
