@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs import mnist_semi_supervised
+from configs import mnist_m2
 from runs import Run, run_module, train
 from trainer import scores, semi_supervised, settings, trained
 
@@ -14,7 +14,7 @@ NUM_CLASSES = 4
 
 
 def config(**changes: object):
-    changed = mnist_semi_supervised.get_config()
+    changed = mnist_m2.get_config()
     changed.update({"num_classes": NUM_CLASSES, **changes})
     return changed
 
@@ -120,7 +120,7 @@ def train_on(dataset: pathlib.Path, workdir: pathlib.Path, *flags: str) -> Run:
         "--config.decoder_units=(32,)",
         "--config.global_batch_size=40",
         *flags,
-        config="mnist_semi_supervised",
+        config="mnist_m2",
     )
     assert run.returncode == 0, run.output
     return run

@@ -1,8 +1,11 @@
 """The M2 model of Kingma et al. (2014) on MNIST, with one label in sixty.
 
 python -m pipeline.prepare --source=mnist --input=DIR --output=DIR
-python -m trainer.train --config=configs/mnist_semi_supervised.py --dataset=DIR \
-    --workdir=DIR
+python -m trainer.train --config=configs/mnist_m2.py --dataset=DIR --workdir=DIR
+
+998 of the 60,000 training images keep their label. Expect an accuracy of 89.8% for the
+test set and an ELBO of -84.6 after 20 epochs (30 minutes on two CPU cores that other
+runs shared); a classifier of the same layer on those labels alone has 88.7 to 89.0%.
 """
 
 from ml_collections import ConfigDict
@@ -16,6 +19,7 @@ def get_config() -> ConfigDict:
     config.binarize = "threshold"
     config.condition = "label"
     config.labelled_fraction = 1 / 60
+    config.classifier_weight = 1.0
 
     config.latent_dim = 50
     config.encoder_units = (256,)
