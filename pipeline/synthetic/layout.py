@@ -18,6 +18,7 @@ import io
 import multiprocessing.pool
 import os
 import pathlib
+import sys
 import zipfile
 from collections.abc import Iterable, Iterator
 from typing import IO
@@ -133,7 +134,12 @@ def write_dataset(
             _drawings(num_images, seed, num_workers) as drawings,
         ):
             bar = tqdm.tqdm(
-                drawings, total=num_images, unit="img", disable=not show_progress
+                drawings,
+                total=num_images,
+                unit="img",
+                # A log gets a line now and then.
+                mininterval=0.1 if sys.stderr.isatty() else 30.0,
+                disable=not show_progress,
             )
             _write_all(bar, files, sizes)
     except OSError as error:
