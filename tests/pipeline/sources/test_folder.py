@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from pipeline import contract, images, plan, prepare, rgb, sources, verify
+from pipeline.files import PROGRESS_DIR
 from pipeline.sources import folder
 
 
@@ -400,16 +401,16 @@ def test_missing_files_of_a_list_are_counted_and_named(classes, tmp_path):
 
 
 def test_nothing_is_written_outside_of_the_output(make_face, tmp_path):
-    files = {f"..{at}/~{at}/$(x) 'q' \"-{at}.jpg": make_face(at) for at in range(30)}
+    photos = {f"..{at}/~{at}/$(x) 'q' \"-{at}.jpg": make_face(at) for at in range(30)}
     write_folder(tmp_path / "in" / "deep" / "down", {"x.jpg": make_face(0)})
-    write_folder(tmp_path / "in" / "photos", {f"p{k}": v for k, v in files.items()})
+    write_folder(tmp_path / "in" / "photos", {f"p{k}": v for k, v in photos.items()})
     (tmp_path / "in" / "photos" / "list.txt").write_text(
-        "\n".join(["../deep/down/x.jpg", *(f"p{key}" for key in files)])
+        "\n".join(["../deep/down/x.jpg", *(f"p{key}" for key in photos)])
     )
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
     manifest = run(tmp_path / "in" / "photos" / "list.txt", tmp_path / "out")
     new = {path for path in tmp_path.rglob("*") if path.is_file()} - before
     assert all(path.is_relative_to(tmp_path / "out") for path in new)
     assert sum(split.num_examples for split in manifest.splits.values()) == 31
-    progress_dir = tmp_path / "out" / files.PROGRESS_DIR
+    progress_dir = tmp_path / "out" / PROGRESS_DIR
     assert not list(progress_dir.glob("*.npz"))
