@@ -28,7 +28,7 @@ from absl import app, flags, logging
 from PIL import Image
 
 from benchmarks import results
-from pipeline import contract, images, runners, sources
+from pipeline import contract, images, rows, runners, sources
 
 _INPUT = flags.DEFINE_string("input", None, "CelebA directory; else one is drawn.")
 _TILE = flags.DEFINE_string("tile", None, "CelebA directory whose images to repeat.")
@@ -51,7 +51,7 @@ def tile(source_dir: str, output_dir: str, num_images: int) -> None:
     listing = sources.list_images("celeba", source_dir)
     data = [
         content
-        for split in listing.splits.values()
+        for split in listing.by_split().values()
         for content in _files(listing, split)
     ]
     root = pathlib.Path(output_dir)
@@ -148,7 +148,7 @@ def _decode_alone(
     decode: Callable[[bytes], Image.Image], input_dir: str, image_size: int
 ) -> float:
     listing = sources.list_images("celeba", input_dir)
-    data = _files(listing, listing.splits["train"], _LIMIT_IMAGES)
+    data = _files(listing, listing.by_split()["train"], _LIMIT_IMAGES)
     assert _barrier is not None
     _barrier.wait()
     start_seconds = time.monotonic()
@@ -166,7 +166,7 @@ def _decode_alone(
 
 
 def _files(
-    listing: sources.Listing, split: sources.SplitListing, num_images: int | None = None
+    listing: sources.Listing, split: rows.Rows, num_images: int | None = None
 ) -> list[bytes]:
     """Returns the contents of the first image files of a split."""
     files = []

@@ -1,6 +1,6 @@
 """The plan: which image goes to which split and shard, decided by hashes of the keys.
 
-The plan is a pure function of (sorted keys, seed, shard size), so that every run
+The plan is a pure function of (set of keys, seed, shard size), so that every run
 with the same input writes the same shards, on any runner and with any number of
 workers. Keys are shuffled here; pixels never are.
 """
@@ -9,13 +9,14 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from pipeline import contract, resizing
-from pipeline.sources import Listing, SplitListing, check_taken
+from pipeline.rows import Partitions, Rows, concatenate
+from pipeline.sources import Listing, check_taken
 
 # Five digits in a shard's file name.
 MAX_SHARDS = 99_999
@@ -92,53 +93,67 @@ def parse_fractions(text: str | None) -> tuple[float, ...] | None:
 
 
 @dataclasses.dataclass(frozen=True)
-class ShardPlan:
-    """What one worker needs to write one shard.
+class PlannedShard:
+    """What is known of a planned shard without its images.
 
     Attributes:
-        name: File name of the shard.
+        name: File name.
         split: Its split.
         index: Its place in the split.
-        keys: Of its images, in the order of the records.
-        locations: `[num_images, k]` int64, where the source's reader finds each one.
-        features: By name, `[num_images, ...]`.
-        fingerprint: Hex sha256 of the settings and of everything above: a finished
+        num_images: To be read.
+        fingerprint: Hex sha256 of the settings, the name and the rows: a finished
             shard with the same fingerprint need not be written again.
     """
 
     name: str
     split: str
     index: int
-    keys: tuple[str, ...]
-    locations: np.ndarray
-    features: Mapping[str, np.ndarray]
+    num_images: int
     fingerprint: str
 
 
-def shard_plans(listing: Listing, settings: Settings) -> list[ShardPlan]:
+@dataclasses.dataclass(frozen=True)
+class ShardPlan:
+    """What one worker needs to write one shard.
+
+    Attributes:
+        shard: What is written.
+        rows: Its images, in the order of the records.
+    """
+
+    shard: PlannedShard
+    rows: Rows
+
+
+def shard_plans(listing: Listing, settings: Settings) -> Iterator[ShardPlan]:
     """Returns the plan of every shard, split by split.
 
+    The images of a split are in the order of the keyed hashes of their keys, and are
+    cut there into shards. They are dealt to partitions by those hashes' highest bits,
+    and one partition after another is sorted: memory holds some hundred thousand
+    images, however many there are.
+
     Raises:
-        DatasetError: If the split needs more shards than a name can count.
+        DatasetError: If a split needs more shards than a name can count, or two of
+            its images have one key.
     """
-    return [
+    partitions: dict[str, Partitions] = {}
+    for split, rows in listing.parts:
+        hashes = _hashes(rows.keys, settings.seed).astype(np.uint64)
+        partitions.setdefault(split, Partitions()).add(hashes, rows)
+    numbers = {
+        split: num_shards(rows.num_rows, settings.shard_size)
+        for split, rows in partitions.items()
+    }
+    # What is wrong is said before the first plan is asked for.
+    return (
         plan
         for split in contract.SPLITS
-        if split in listing.splits
-        for plan in _split_plans(listing.name, split, listing.splits[split], settings)
-    ]
-
-
-def shuffled_order(keys: Sequence[str], seed: int) -> list[int]:
-    """Returns the positions of `keys` in the order of their keyed hashes.
-
-    Example:
-        >>> shuffled_order(["a", "b", "c"], seed=0)
-        [2, 1, 0]
-    """
-    hashes = _hashes(keys, seed)
-    # The key itself decides between equal hashes.
-    return sorted(range(len(keys)), key=lambda index: (hashes[index], keys[index]))
+        if split in partitions
+        for plan in _split_plans(
+            listing.name, split, partitions[split], numbers[split], settings
+        )
+    )
 
 
 def hashed_splits(
@@ -163,9 +178,7 @@ def hashed_splits(
     ]
     edges = np.cumsum([fraction for _, fraction in asked])[:-1]
     # The last byte weighs most here, and the first in the order of a split.
-    places = [
-        int.from_bytes(hashed, "little") / 2**64 for hashed in _hashes(keys, seed)
-    ]
+    places = _hashes(keys, seed).view("<u8") / 2**64
     chosen = np.searchsorted(edges, places, side="right")
     return [asked[position][0] for position in chosen]
 
@@ -194,43 +207,45 @@ def num_shards(num_images: int, shard_size: int) -> int:
 
 
 def _split_plans(
-    name: str, split: str, images_of_split: SplitListing, settings: Settings
-) -> list[ShardPlan]:
-    keys = images_of_split.keys
-    order = shuffled_order(keys, settings.seed)
-    number = num_shards(len(keys), settings.shard_size)
-    plans = []
-    for index in range(number):
-        start, stop = (len(keys) * edge // number for edge in (index, index + 1))
-        chosen = order[start:stop]
-        plans.append(
-            _fingerprinted(
-                ShardPlan(
-                    name=contract.shard_name(name, split, index, number),
-                    split=split,
-                    index=index,
-                    keys=tuple(keys[position] for position in chosen),
-                    locations=images_of_split.locations[chosen],
-                    features={
-                        feature: values[chosen]
-                        for feature, values in images_of_split.features.items()
-                    },
-                    fingerprint="",
-                ),
-                settings,
-            )
-        )
-    return plans
+    name: str, split: str, partitions: Partitions, number: int, settings: Settings
+) -> Iterator[ShardPlan]:
+    """Yields the plans of a split, cut where its rows, in order, are equally many."""
+    index, start, pending = 0, 0, list[Rows]()
+    for rows in _without_equal_keys(partitions):
+        first = 0
+        while first < len(rows):
+            stop = partitions.num_rows * (index + 1) // number
+            part = rows.part(first, first + stop - start)
+            pending.append(part)
+            first, start = first + len(part), start + len(part)
+            if start == stop:
+                shard_name = contract.shard_name(name, split, index, number)
+                yield _plan(shard_name, split, index, concatenate(pending), settings)
+                index, pending = index + 1, []
 
 
-def _fingerprinted(plan: ShardPlan, settings: Settings) -> ShardPlan:
+def _without_equal_keys(partitions: Partitions) -> Iterator[Rows]:
+    """Yields all rows in the order of their hashes, and checks their keys."""
+    for hashes, rows in partitions:
+        for place in np.flatnonzero(hashes[1:] == hashes[:-1]).tolist():
+            if rows.keys[place] == rows.keys[place + 1]:
+                raise contract.DatasetError(
+                    f"two images have the key {rows.keys[place]}: rename or remove "
+                    "one of them"
+                )
+        yield rows
+
+
+def _plan(
+    name: str, split: str, index: int, rows: Rows, settings: Settings
+) -> ShardPlan:
     sha256 = hashlib.sha256()
-    arrays = {"": plan.locations, **plan.features}
+    arrays = {"": rows.locations, **rows.features}
     header = {
         "schema_version": contract.SCHEMA_VERSION,
         "settings": settings.to_dict(),
-        "name": plan.name,
-        "keys": plan.keys,
+        "name": name,
+        "keys": rows.keys,
         "arrays": [
             [name, array.dtype.str, array.shape] for name, array in arrays.items()
         ],
@@ -238,15 +253,18 @@ def _fingerprinted(plan: ShardPlan, settings: Settings) -> ShardPlan:
     sha256.update(json.dumps(header, sort_keys=True).encode())
     for array in arrays.values():
         sha256.update(np.ascontiguousarray(array).tobytes())
-    return dataclasses.replace(plan, fingerprint=sha256.hexdigest())
+    shard = PlannedShard(name, split, index, len(rows), sha256.hexdigest())
+    return ShardPlan(shard, rows)
 
 
-def _hashes(keys: Sequence[str], seed: int) -> list[bytes]:
+def _hashes(keys: Sequence[str], seed: int) -> np.ndarray:
+    """Returns the keyed hashes of keys: `[len(keys)]`, eight bytes each."""
     secret = seed.to_bytes(8, "little")
-    return [
-        hashlib.blake2b(key.encode(), digest_size=8, key=secret).digest()
-        for key in keys
+    blake2b = hashlib.blake2b
+    digests = [
+        blake2b(key.encode(), digest_size=8, key=secret).digest() for key in keys
     ]
+    return np.frombuffer(b"".join(digests), ">u8")
 
 
 def _check_fractions(fractions: Sequence[float]) -> None:

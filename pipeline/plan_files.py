@@ -1,5 +1,6 @@
 """Plans on disk: how a worker gets what it needs to write a shard."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -7,27 +8,32 @@ import pathlib
 import numpy as np
 
 from pipeline import contract, files
-from pipeline.plan import ShardPlan
+from pipeline.plan import PlannedShard, ShardPlan
+from pipeline.rows import Rows
 
 _FEATURE_PREFIX = "feature/"
 
 
-def save_plan(plan: ShardPlan, output: str, run_id: str) -> None:
+def save_plan(plan: ShardPlan, output: str, run_id: str) -> PlannedShard:
     """Writes the plan of a shard where a worker of the run finds it by its name.
 
     A job that outlives its launcher does not find the plans of the next run, whose
     settings may be others.
 
+    Returns:
+        What the launcher keeps of it.
+
     Raises:
         DatasetError: If the disk is full.
     """
-    path = plan_path(output, plan.name, run_id)
-    temporary = files.temporary_path(output, plan.name)
+    shard, rows = plan.shard, plan.rows
+    path = plan_path(output, shard.name, run_id)
+    temporary = files.temporary_path(output, shard.name)
     arrays = {
         f"{_FEATURE_PREFIX}{feature}": values
-        for feature, values in plan.features.items()
+        for feature, values in rows.features.items()
     }
-    header = json.dumps([plan.split, plan.index, plan.keys, plan.fingerprint])
+    header = json.dumps([dataclasses.asdict(shard), rows.keys])
     with files.full_disk_explained(output, path.name):
         try:
             with temporary.open("wb") as file:
@@ -35,12 +41,13 @@ def save_plan(plan: ShardPlan, output: str, run_id: str) -> None:
                     file,
                     allow_pickle=False,
                     header=np.array(header),
-                    locations=plan.locations,
+                    locations=rows.locations,
                     **arrays,
                 )
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+    return shard
 
 
 def load_plan(output: str, name: str, run_id: str) -> ShardPlan:
@@ -52,20 +59,14 @@ def load_plan(output: str, name: str, run_id: str) -> ShardPlan:
     path = plan_path(output, name, run_id)
     try:
         with np.load(path) as arrays:
-            split, index, keys, fingerprint = json.loads(str(arrays["header"]))
-            return ShardPlan(
-                name=name,
-                split=split,
-                index=index,
-                keys=tuple(keys),
-                locations=arrays["locations"],
-                features={
-                    array.removeprefix(_FEATURE_PREFIX): arrays[array]
-                    for array in arrays.files
-                    if array.startswith(_FEATURE_PREFIX)
-                },
-                fingerprint=fingerprint,
-            )
+            shard, keys = json.loads(str(arrays["header"]))
+            features = {
+                array.removeprefix(_FEATURE_PREFIX): arrays[array]
+                for array in arrays.files
+                if array.startswith(_FEATURE_PREFIX)
+            }
+            rows = Rows(keys, arrays["locations"], features)
+            return ShardPlan(PlannedShard(**shard), rows)
     except OSError as error:
         raise contract.DatasetError(
             f"a worker cannot read {path}: every worker must see --output at the same "

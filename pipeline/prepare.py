@@ -6,7 +6,6 @@ Beam's own flags pass through: --runner=FlinkRunner --parallelism=8. A run that 
 killed is continued by the same command.
 """
 
-import concurrent.futures
 import dataclasses
 import logging as python_logging
 import os
@@ -26,7 +25,6 @@ python_logging.getLogger().addFilter(
 
 from pipeline import (  # noqa: E402
     contract,
-    files,
     job,
     plan,
     plan_files,
@@ -147,30 +145,37 @@ def prepare(
     # The source may have chosen them.
     settings = dataclasses.replace(settings, split_fractions=listing.split_fractions)
     plans = plan.shard_plans(listing, settings)
-    publication = publish.plan_publication(
-        listing, plans, settings, output, max_rejected_fraction, with_stats=with_stats
-    )
+    run_id = uuid.uuid4().hex
     with progress.claimed(output, settings, listing.fingerprint, overwrite=overwrite):
-        progress.remove_leftovers(output, plans)
-        manifest = _complete_manifest(publication, plans)
+        planned = [
+            plan_files.save_plan(shard_plan, output, run_id) for shard_plan in plans
+        ]
+        progress.remove_unplanned(output, planned)
+        publication = publish.plan_publication(
+            listing,
+            planned,
+            settings,
+            output,
+            max_rejected_fraction,
+            with_stats=with_stats,
+        )
+        results = progress.finished_results(output, planned)
+        manifest = publish.complete_manifest(publication, results)
         if manifest is not None:
-            logging.info("kept %d of %d shards: complete", len(plans), len(plans))
+            logging.info("kept %d of %d shards: complete", len(planned), len(planned))
             return manifest
         # A dataset without its manifest is seen as unfinished, and it is from here.
         pathlib.Path(output, contract.MANIFEST_NAME).unlink(missing_ok=True)
-        progress.check_disk(output, plans, publication.features["image"])
-        try:
-            _run(publication, plans, listing, num_workers, beam_args)
-        finally:
-            # Without its plans, a job that outlives this launcher ends, too.
-            progress.remove_leftovers(output, plans)
+        progress.check_disk(output, planned, publication.features["image"])
+        _run(publication, planned, listing.reader, run_id, num_workers, beam_args)
         return contract.load_manifest(output)
 
 
 def _run(
     publication: publish.Publication,
-    plans: Sequence[plan.ShardPlan],
-    listing: sources.Listing,
+    planned: Sequence[plan.PlannedShard],
+    reader: sources.Reader,
+    run_id: str,
     num_workers: int,
     beam_args: Sequence[str],
 ) -> None:
@@ -181,55 +186,27 @@ def _run(
             runner,
             publication.output,
         )
-    names = [shard_plan.name for shard_plan in plans]
-    run_id = uuid.uuid4().hex
-    for shard_plan in plans:
-        plan_files.save_plan(shard_plan, publication.output, run_id)
+    names = [shard.name for shard in planned]
     start_seconds = time.monotonic()
-    with progress.ProgressBar(publication.output, plans, run_id):
+    with progress.ProgressBar(publication.output, planned, run_id):
         runners.run_graph(
             lambda pipeline: job.build_graph(
-                pipeline, names, listing.reader, publication, run_id
+                pipeline, names, reader, publication, run_id
             ),
             beam_args,
             num_workers=num_workers,
             num_images=publication.num_images,
         )
     seconds = time.monotonic() - start_seconds
-    results = progress.finished_results(publication.output, plans)
+    results = progress.finished_results(publication.output, planned)
     written = [result for result in results if result.run_id == run_id]
     num_images = sum(
         result.info.num_examples + len(result.rejects) for result in written
     )
-    logging.info("kept %d of %d shards", len(plans) - len(written), len(plans))
+    logging.info("kept %d of %d shards", len(planned) - len(written), len(planned))
     logging.info(
         "%d images in %.1f s, %.0f img/s", num_images, seconds, num_images / seconds
     )
-
-
-def _complete_manifest(
-    publication: publish.Publication, plans: Sequence[plan.ShardPlan]
-) -> contract.Manifest | None:
-    """Returns the manifest of a dataset that is complete and intact, else None."""
-    try:
-        manifest = contract.load_manifest(publication.output)
-    except contract.DatasetError:
-        return None
-    results = progress.finished_results(publication.output, plans)
-    names = set(os.listdir(publication.output))
-    if len(results) < len(plans) or not names.issuperset(
-        publish.published_names(publication)
-    ):
-        return None
-    by_name = publish.results_by_name(publication, results)
-    publish.check_rejects(publication, results)
-    if publish.build_manifest(publication, by_name).digest != manifest.digest:
-        return None
-    paths = [os.path.join(publication.output, name) for name in by_name]
-    with concurrent.futures.ThreadPoolExecutor(runners.num_cores()) as pool:
-        hashes = list(pool.map(files.hash_file, paths))
-    is_intact = hashes == [result.info.sha256 for result in by_name.values()]
-    return manifest if is_intact else None
 
 
 def _check_flags(

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import json
 import math
+import os
 import pathlib
 import re
 import shutil
@@ -22,8 +23,8 @@ import numpy as np
 import tqdm
 from absl import logging
 
-from pipeline import contract, files, shards, tfds_files
-from pipeline.plan import Settings, ShardPlan
+from pipeline import contract, files, shards, stats, tfds_files
+from pipeline.plan import PlannedShard, Settings
 
 SETTINGS_NAME = "settings.json"
 LOCK_NAME = "lock"
@@ -43,6 +44,8 @@ def claimed(
     output: str, settings: Settings, source_fingerprint: str, *, overwrite: bool
 ) -> Iterator[None]:
     """Holds an output directory for this run, and records its settings in it.
+
+    Unfinished files and saved plans are removed, before and after.
 
     Args:
         output: Made if it is not there.
@@ -82,33 +85,39 @@ def claimed(
         }
         if overwrite:
             (root / contract.MANIFEST_NAME).unlink(missing_ok=True)
+            # Not every dataset has these, and they would pass for the new one's.
             for stale in (
                 *progress_dir.glob("*.json"),
                 *root.glob(f"*{tfds_files.LABELS_SUFFIX}"),
+                root / stats.STATS_NAME,
+                root / stats.OVERVIEW_NAME,
             ):
-                stale.unlink()
+                stale.unlink(missing_ok=True)
         else:
             _check_settings(root, body)
         files.write_text(progress_dir / SETTINGS_NAME, json.dumps(body, indent=1))
-        yield
+        _remove_leftovers(root)
+        try:
+            yield
+        finally:
+            # A job that outlives this launcher ends without its plans.
+            _remove_leftovers(root)
 
 
-def remove_leftovers(output: str, plans: Sequence[ShardPlan]) -> None:
-    """Removes unfinished files, saved plans, and what is left of another plan."""
+def remove_unplanned(output: str, plans: Sequence[PlannedShard]) -> None:
+    """Removes the shards and sidecars of another plan."""
     names = {plan.name for plan in plans}
     root = pathlib.Path(output)
     for path in root.iterdir():
         if _SHARD_NAME.fullmatch(path.name) and path.name not in names:
             path.unlink()
-    for path in [*(root / files.PROGRESS_DIR).iterdir(), *root.glob("*.json*.tmp")]:
-        is_sidecar = path.suffix == ".json" and path.name != SETTINGS_NAME
-        if path.suffix in (".tmp", ".npz") or (is_sidecar and path.stem not in names):
-            # A worker that was lost may just be at its end.
-            path.unlink(missing_ok=True)
+    for path in (root / files.PROGRESS_DIR).glob("*.json"):
+        if path.name != SETTINGS_NAME and path.stem not in names:
+            path.unlink()
 
 
 def check_disk(
-    output: str, plans: Sequence[ShardPlan], image: contract.Feature
+    output: str, plans: Sequence[PlannedShard], image: contract.Feature
 ) -> None:
     """Checks that the shards that are yet to be written fit on the disk.
 
@@ -121,7 +130,7 @@ def check_disk(
         DatasetError: If not.
     """
     num_images = sum(
-        len(plan.keys) for plan in plans if shards.find_kept(plan, output) is None
+        plan.num_images for plan in plans if shards.find_kept(plan, output) is None
     )
     image_bytes = math.prod(image.shape) * np.dtype(image.dtype).itemsize
     needed = num_images * (image_bytes + _RECORD_OVERHEAD_BYTES)
@@ -135,7 +144,7 @@ def check_disk(
 
 
 def finished_results(
-    output: str, plans: Sequence[ShardPlan]
+    output: str, plans: Sequence[PlannedShard]
 ) -> list[shards.ShardResult]:
     """Returns what the sidecars say of the planned shards that are there."""
     found = (shards.find_kept(plan, output) for plan in plans)
@@ -148,7 +157,7 @@ class ProgressBar:
     On a terminal it is a bar; else a line in the log every ten seconds.
     """
 
-    def __init__(self, output: str, plans: Sequence[ShardPlan], run_id: str) -> None:
+    def __init__(self, output: str, plans: Sequence[PlannedShard], run_id: str) -> None:
         """Takes what is there already as done."""
         self._output = output
         self._pending = {plan.name: plan for plan in plans}
@@ -171,14 +180,17 @@ class ProgressBar:
         self._thread.join()
 
     def _poll(self) -> None:
-        for plan in list(self._pending.values()):
+        # Of a hundred thousand shards few are new.
+        sidecars = os.listdir(os.path.join(self._output, files.PROGRESS_DIR))
+        names = {name.removesuffix(".json") for name in sidecars}
+        for plan in [plan for name, plan in self._pending.items() if name in names]:
             result = shards.find_kept(plan, self._output)
             if result is None:
                 continue
             del self._pending[plan.name]
             self._num_rejects += len(result.rejects)
             if result.run_id == self._run_id:
-                self._num_images += len(plan.keys)
+                self._num_images += plan.num_images
 
     def _watch(self) -> None:
         is_terminal = sys.stderr.isatty()
@@ -218,6 +230,14 @@ def _locked(path: pathlib.Path, output: str) -> Iterator[None]:
             # Some network file systems have no locks.
             logging.warning("cannot lock %s: %s", path, error)
         yield
+
+
+def _remove_leftovers(root: pathlib.Path) -> None:
+    """Removes unfinished files and saved plans."""
+    for path in [*(root / files.PROGRESS_DIR).iterdir(), *root.glob("*.json*.tmp")]:
+        if path.suffix in (".tmp", ".npz"):
+            # A worker that was lost may just be at its end.
+            path.unlink(missing_ok=True)
 
 
 def _check_settings(root: pathlib.Path, body: dict[str, Any]) -> None:

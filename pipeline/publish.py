@@ -4,9 +4,11 @@
 that publishing twice, as a runner may, writes the same files.
 """
 
+import concurrent.futures
 import dataclasses
 import importlib.metadata
 import json
+import os
 import pathlib
 import platform
 from collections import Counter
@@ -14,9 +16,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from PIL import features as pillow_features
 
-from pipeline import contract, stats, tfds_files
+from pipeline import contract, files, stats, tfds_files
 from pipeline.files import write_bytes, write_text
-from pipeline.plan import Settings, ShardPlan
+from pipeline.plan import PlannedShard, Settings
 from pipeline.shards import ShardResult
 from pipeline.sources import Listing
 
@@ -52,7 +54,7 @@ class Publication:
 
 def plan_publication(
     listing: Listing,
-    plans: Sequence[ShardPlan],
+    plans: Sequence[PlannedShard],
     settings: Settings,
     output: str,
     max_rejected_fraction: float,
@@ -61,9 +63,9 @@ def plan_publication(
 ) -> Publication:
     """Returns the publication of the planned shards."""
     side = settings.image_size
-    names: dict[str, tuple[str, ...]] = {}
+    names: dict[str, list[str]] = {}
     for plan in plans:
-        names[plan.split] = (*names.get(plan.split, ()), plan.name)
+        names.setdefault(plan.split, []).append(plan.name)
     return Publication(
         name=listing.name,
         output=output,
@@ -76,8 +78,8 @@ def plan_publication(
             ),
             **listing.features,
         },
-        shard_names=names,
-        num_images=sum(len(plan.keys) for plan in plans),
+        shard_names={split: tuple(found) for split, found in names.items()},
+        num_images=sum(plan.num_images for plan in plans),
         max_rejected_fraction=max_rejected_fraction,
         with_stats=with_stats,
     )
@@ -104,6 +106,37 @@ def publish(publication: Publication, results: Iterable[ShardResult]) -> str:
         _write_stats(publication, by_name)
     write_text(output / contract.MANIFEST_NAME, manifest.to_json())
     return manifest.digest
+
+
+def complete_manifest(
+    publication: Publication, results: Sequence[ShardResult]
+) -> contract.Manifest | None:
+    """Returns the manifest of a dataset that is complete and intact, else None.
+
+    Args:
+        publication: What was planned.
+        results: Of the shards that are there.
+
+    Raises:
+        DatasetError: If too many images were refused, or a split has none left.
+    """
+    try:
+        manifest = contract.load_manifest(publication.output)
+    except contract.DatasetError:
+        return None
+    num_planned = sum(map(len, publication.shard_names.values()))
+    names = set(os.listdir(publication.output))
+    if len(results) < num_planned or not names.issuperset(published_names(publication)):
+        return None
+    by_name = results_by_name(publication, results)
+    check_rejects(publication, results)
+    if build_manifest(publication, by_name).digest != manifest.digest:
+        return None
+    paths = [os.path.join(publication.output, name) for name in by_name]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        hashes = list(pool.map(files.hash_file, paths))
+    is_intact = hashes == [result.info.sha256 for result in by_name.values()]
+    return manifest if is_intact else None
 
 
 def published_names(publication: Publication) -> list[str]:

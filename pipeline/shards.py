@@ -17,7 +17,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline import contract, files, images, records, stats
-from pipeline.plan import Settings, ShardPlan
+from pipeline.plan import PlannedShard, Settings, ShardPlan
+from pipeline.rows import Rows
 from pipeline.sources import Reader
 
 # Of a file while it is written: a call of the system for some ten records.
@@ -79,30 +80,31 @@ def make_shard(
     Raises:
         DatasetError: If the source cannot be read, or the disk is full.
     """
-    kept = find_kept(plan, output)
+    shard = plan.shard
+    kept = find_kept(shard, output)
     if (
         kept is not None
-        and files.hash_file(os.path.join(output, plan.name)) == kept.info.sha256
+        and files.hash_file(os.path.join(output, shard.name)) == kept.info.sha256
     ):
         return kept if counted is None else _with_stats(kept, output, counted)
     # A sidecar without its shard would be counted as progress.
-    sidecar_path(output, plan.name).unlink(missing_ok=True)
-    temporary = files.temporary_path(output, plan.name)
+    sidecar_path(output, shard.name).unlink(missing_ok=True)
+    temporary = files.temporary_path(output, shard.name)
     rejects: list[Reject] = []
     counts = None if counted is None else stats.Stats(counted["image"].shape[2])
-    with files.full_disk_explained(output, plan.name):
+    with files.full_disk_explained(output, shard.name):
         try:
-            encoded = encode_records(plan, settings, reader, rejects, counts)
-            info = write_records(plan.name, encoded, temporary)
-            os.replace(temporary, os.path.join(output, plan.name))
+            encoded = encode_records(plan.rows, settings, reader, rejects, counts)
+            info = write_records(shard.name, encoded, temporary)
+            os.replace(temporary, os.path.join(output, shard.name))
         finally:
             temporary.unlink(missing_ok=True)
         result = ShardResult(
-            split=plan.split,
-            index=plan.index,
+            split=shard.split,
+            index=shard.index,
             info=info,
             rejects=tuple(rejects),
-            plan_fingerprint=plan.fingerprint,
+            plan_fingerprint=shard.fingerprint,
             run_id=run_id,
             stats=None if counts is None else counts.to_dict(),
         )
@@ -130,31 +132,31 @@ def _write_sidecar(result: ShardResult, output: str) -> None:
 
 
 def encode_records(
-    plan: ShardPlan,
+    rows: Rows,
     settings: Settings,
     reader: Reader,
     rejects: list[Reject],
     counts: stats.Stats | None = None,
 ) -> Iterator[bytes]:
-    """Yields the record of each image of a plan, and collects the refused ones.
+    """Yields the record of each image, and collects the refused ones.
 
     Args:
-        plan: Keys, locations and features of the images.
+        rows: Keys, locations and features of the images.
         settings: How to preprocess them.
         reader: Of the source.
         rejects: Receives the images that yield no record.
         counts: Counts those that do, if it is given.
     """
-    reader.prefetch(plan.locations)
+    reader.prefetch(rows.locations)
     # A scalar is a list of one value.
     features = {
-        name: values.reshape(len(plan.keys), -1).tolist()
-        for name, values in plan.features.items()
+        name: values.reshape(len(rows), -1).tolist()
+        for name, values in rows.features.items()
     }
-    for position, key in enumerate(plan.keys):
+    for position, key in enumerate(rows.keys):
         try:
             image = images.preprocess(
-                reader.read(key, plan.locations[position]),
+                reader.read(key, rows.locations[position]),
                 image_size=settings.image_size,
                 image_dtype=settings.image_dtype,
                 resize=settings.resize,
@@ -200,16 +202,16 @@ def write_records(
     )
 
 
-def find_kept(plan: ShardPlan, output: str) -> ShardResult | None:
+def find_kept(planned: PlannedShard, output: str) -> ShardResult | None:
     """Returns what is left of an earlier run, if it fits the plan and has its size.
 
     The hash is not checked: that reads the whole file.
     """
-    result = read_sidecar(sidecar_path(output, plan.name))
-    if result is None or result.plan_fingerprint != plan.fingerprint:
+    result = read_sidecar(sidecar_path(output, planned.name))
+    if result is None or result.plan_fingerprint != planned.fingerprint:
         return None
     try:
-        num_bytes = os.stat(os.path.join(output, plan.name)).st_size
+        num_bytes = os.stat(os.path.join(output, planned.name)).st_size
     except FileNotFoundError:
         return None
     return result if num_bytes == result.info.num_bytes else None

@@ -11,8 +11,6 @@ from ml_collections import ConfigDict
 from trainer import order
 
 BINARIZE = ("none", "threshold", "dynamic")
-# How many streams of randomness `targets_and_inputs` draws from.
-NUM_STREAMS = 3
 _FIXED_STREAMS = (12, 17, 18)
 
 # Values of the images' shape from a distribution, by the number of the stream.
@@ -51,7 +49,7 @@ def targets_and_inputs(
         images: `[batch, height, width, channels]` in [-1, 1], as stored.
         config: `binarize`, `input_noise_stddev`, `input_drop_fraction`.
         draw: Given `tf.random.stateless_normal` or `stateless_uniform` and a number
-            below `NUM_STREAMS`, returns its values for these images.
+            below 3, returns its values for these images.
 
     Returns:
         Two tensors of the shape of `images`; without noise they are the same one.

@@ -208,7 +208,7 @@ class Steps:
             terms = self._terms_given(vae, targets, inputs, told, noise, training)
         else:
             many_targets, told = semi_supervised.with_every_class(targets, num_classes)
-            many_inputs, _ = semi_supervised.with_every_class(inputs, num_classes)
+            many_inputs = tf.repeat(inputs, num_classes, axis=0)
             terms = semi_supervised.marginalise(
                 self._terms_given(
                     vae, many_targets, many_inputs, told, noise, training

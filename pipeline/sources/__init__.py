@@ -7,12 +7,13 @@ where the job is launched; workers get the reader and the locations of their own
 
 import dataclasses
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 
 from pipeline import contract
+from pipeline.rows import Rows, concatenate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Reader(Protocol):
         """Announces which images are read next, so that no read waits for the disk.
 
         Args:
-            locations: `[num_images, k]` int64, rows of `SplitListing.locations`.
+            locations: `[num_images, k]` int64, rows of `Rows.locations`.
         """
         ...
 
@@ -58,7 +59,7 @@ class Reader(Protocol):
 
         Args:
             key: The image.
-            location: `[k]` int64, its row of `SplitListing.locations`.
+            location: `[k]` int64, its row of `Rows.locations`.
 
         Returns:
             The bytes of the file, or `[height, width, channels]` uint8.
@@ -71,29 +72,14 @@ class Reader(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class SplitListing:
-    """The images of one split.
-
-    Attributes:
-        keys: Sorted.
-        locations: `[num_images, k]` int64, for the reader. Whatever shows that an
-            image changed in place (a checksum, a time) is in here too.
-        features: By name, `[num_images, ...]` integers.
-    """
-
-    keys: Sequence[str]
-    locations: np.ndarray
-    features: Mapping[str, np.ndarray]
-
-
-@dataclasses.dataclass(frozen=True)
 class Listing:
     """All images of a source.
 
     Attributes:
         name: Dataset name.
-        splits: By split name.
-        features: What each of `SplitListing.features` is.
+        parts: Splits with some or all of their images, in any order; may be gone
+            through again.
+        features: What each of `Rows.features` is.
         fingerprint: Hex sha256 of the content that was listed: keys, sizes, labels,
             or pixels; no path and no time.
         reader: Reads one image.
@@ -102,12 +88,27 @@ class Listing:
     """
 
     name: str
-    splits: Mapping[str, SplitListing]
+    parts: Iterable[tuple[str, Rows]]
     features: Mapping[str, contract.Feature]
     fingerprint: str
     reader: Reader
     num_channels: int = 3
     split_fractions: tuple[float, ...] | None = None
+
+    def by_split(self) -> dict[str, Rows]:
+        """Returns all images of each split, sorted by key; for few of them."""
+        parts: dict[str, list[Rows]] = {}
+        for split, rows in self.parts:
+            parts.setdefault(split, []).append(rows)
+        whole = {
+            split: concatenate(parts[split])
+            for split in contract.SPLITS
+            if split in parts
+        }
+        return {
+            split: rows.take(np.argsort(np.array(rows.keys, object)))
+            for split, rows in whole.items()
+        }
 
 
 def list_images(

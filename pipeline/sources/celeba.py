@@ -19,7 +19,8 @@ import numpy as np
 from absl import logging
 
 from pipeline import contract
-from pipeline.sources import Listing, SplitListing, archives, labels
+from pipeline.rows import Rows
+from pipeline.sources import Listing, archives, labels
 
 ZIP_NAME = "img_align_celeba.zip"
 ZIP_BYTES = 1_443_490_838
@@ -73,7 +74,7 @@ def list_images(input_dir: str) -> Listing:
     splits = _splits(split_of, tables, index, partition_path)
     return Listing(
         name="celeba",
-        splits=splits,
+        parts=list(splits.items()),
         features={feature: table.feature for feature, table in tables.items()},
         fingerprint=_fingerprint(splits, index, label_paths),
         reader=index.reader,
@@ -116,7 +117,7 @@ def _splits(
     tables: Mapping[str, labels.Labels],
     index: archives.ImageIndex,
     partition_path: pathlib.Path,
-) -> dict[str, SplitListing]:
+) -> dict[str, Rows]:
     if not split_of.keys() & index.locations.keys():
         raise contract.DatasetError(
             f"none of the {len(split_of)} images in {partition_path} is in "
@@ -133,7 +134,7 @@ def _splits(
     for split in contract.SPLITS:
         keys = sorted(key for key, its_split in split_of.items() if its_split == split)
         locations = [index.locations.get(key, index.missing) for key in keys]
-        splits[split] = SplitListing(
+        splits[split] = Rows(
             keys=keys,
             locations=np.array(locations, np.int64),
             features={feature: table.rows(keys) for feature, table in tables.items()},
@@ -142,7 +143,7 @@ def _splits(
 
 
 def _fingerprint(
-    splits: Mapping[str, SplitListing],
+    splits: Mapping[str, Rows],
     index: archives.ImageIndex,
     label_paths: Mapping[str, pathlib.Path],
 ) -> str:

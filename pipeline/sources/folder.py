@@ -7,17 +7,17 @@ FOLDER/train/a.jpg            the splits, if no image is elsewhere than in train
 FOLDER/train/cat/a.jpg        both
 """
 
-import concurrent.futures
+import dataclasses
 import hashlib
-import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from absl import logging
 
-from pipeline import contract, plan
-from pipeline.sources import Listing, SplitListing, image_files
+from pipeline import contract, plan, rows
+from pipeline.rows import Rows
+from pipeline.sources import Listing, copies, image_files
 
 DEFAULT_FRACTIONS = (0.8, 0.1, 0.1)
 
@@ -52,131 +52,146 @@ def list_images(
             the sub-folders are at odds with a flag or with each other.
     """
     files = image_files.find_images(input_dir)
-    keys = sorted(files.locations)
+    blocks = rows.in_blocks(files.found)
     if deduplicate:
-        keys = _without_copies(keys, files)
-    folders = sorted({key.partition("/")[0] for key in keys if "/" in key})
-    if folders and _SPLIT_OF_FOLDER.keys() >= set(folders):
-        _check_split_folders(input_dir, folders, keys, split_fractions)
-        fractions = None
-        split_of = [_SPLIT_OF_FOLDER[key.partition("/")[0]] for key in keys]
+        blocks = copies.without_copies(blocks, files.root)
+    found, spool = _Found(), rows.Spool()
+    for block in blocks:
+        found.add(block)
+        spool.add(block)
+    if found.folders and _SPLIT_OF_FOLDER.keys() >= found.folders:
+        found.check_split_folders(input_dir, split_fractions)
+        fractions, depth = None, 1
     else:
-        fractions = tuple(split_fractions or DEFAULT_FRACTIONS)
-        split_of = plan.hashed_splits(keys, fractions, seed)
-        _check_none_empty(split_of, fractions)
-    labels, features = _labels(keys, depth=0 if fractions else 1)
-    splits = {}
-    for split in contract.SPLITS:
-        rows = [row for row, its_split in enumerate(split_of) if its_split == split]
-        if rows:
-            chosen = [keys[row] for row in rows]
-            splits[split] = SplitListing(
-                keys=chosen,
-                locations=np.array([files.locations[key] for key in chosen], np.int64),
-                features={name: values[rows] for name, values in labels.items()},
-            )
-    sizes = "".join(f"{key} {files.locations[key][0]}\n" for key in keys)
-    counts = ", ".join(f"{name} {len(split.keys)}" for name, split in splits.items())
-    logging.info("%d images below %s: %s", len(keys), files.root, counts)
+        fractions, depth = tuple(split_fractions or DEFAULT_FRACTIONS), 0
+    names = found.class_names(depth)
+    parts = _Parts(spool, names, depth, fractions, seed)
+    counts = Counter[str]()
+    for split, images in parts:
+        counts[split] += len(images)
+    if fractions is not None:
+        _check_none_empty(counts, fractions)
+    in_splits = ", ".join(f"{split} {counts[split]}" for split in counts)
+    logging.info("%d images below %s: %s", counts.total(), files.root, in_splits)
     return Listing(
         name="images",
-        splits=splits,
-        features=features,
-        fingerprint=hashlib.sha256(sizes.encode()).hexdigest(),
+        parts=parts,
+        features={"label": contract.Feature("int64", (), names)} if names else {},
+        fingerprint=f"{found.hash:064x}",
         reader=image_files.ImageFileReader(files.root),
         split_fractions=fractions,
     )
 
 
-def _without_copies(keys: Sequence[str], files: image_files.ImageFiles) -> list[str]:
-    """Returns the keys without those whose file equals that of an earlier one."""
-    sizes = {key: files.locations[key][0] for key in keys}
-    number_of_size = Counter(sizes.values())
-    # A file of its own size is no copy.
-    suspects = [
-        key for key in keys if sizes[key] >= 0 and number_of_size[sizes[key]] > 1
-    ]
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        hashes = pool.map(lambda key: _hash(os.path.join(files.root, key)), suspects)
-        first_of: dict[str, str] = {}
-        copies = {
-            key: first
-            for key, hashed in zip(suspects, hashes, strict=True)
-            if (first := first_of.setdefault(hashed, key)) != key
-        }
-    named = ", ".join(f"{k} of {first}" for k, first in list(copies.items())[:5])
-    logging.info(
-        "--deduplicate: %d of %d images are copies, and dropped: %s",
-        len(copies),
-        len(keys),
-        named or "none",
-    )
-    return [key for key in keys if key not in copies]
+class _Found:
+    """What must be known of all images before the first has a split and a label."""
 
+    def __init__(self) -> None:
+        # Of keys and sizes, in any order: a sum of their own hashes.
+        self.hash = 0
+        self.folders: set[str] = set()
+        # By depth: the folders there, and the first key that is in none.
+        self._classes: list[set[str]] = [set(), set()]
+        self._bare: list[str | None] = [None, None]
 
-def _hash(path: str) -> str:
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise contract.DatasetError(f"cannot read {path}: {error}") from error
+    def add(self, block: Rows) -> None:
+        sizes = block.locations[:, 0].tolist()
+        for key, size in zip(block.keys, sizes, strict=True):
+            hashed = hashlib.sha256(f"{key} {size}\n".encode()).digest()
+            self.hash += int.from_bytes(hashed)
+            parents = key.split("/")[:-1]
+            self.folders.update(parents[:1])
+            for depth in range(2):
+                if len(parents) > depth:
+                    self._classes[depth].add(parents[depth])
+                else:
+                    self._bare[depth] = min(self._bare[depth] or key, key)
+        self.hash %= 1 << 256
 
-
-def _check_split_folders(
-    input_dir: str,
-    folders: Sequence[str],
-    keys: Sequence[str],
-    split_fractions: Sequence[float] | None,
-) -> None:
-    found = f"--input={input_dir} has its splits as sub-folders ({', '.join(folders)})"
-    if split_fractions is not None:
-        raise contract.DatasetError(
-            f"{found}: leave --split_fractions out, or rename them"
+    def check_split_folders(
+        self, input_dir: str, split_fractions: Sequence[float] | None
+    ) -> None:
+        names = sorted(self.folders)
+        found = (
+            f"--input={input_dir} has its splits as sub-folders ({', '.join(names)})"
         )
-    if len(folders) > len({_SPLIT_OF_FOLDER[folder] for folder in folders}):
-        raise contract.DatasetError(
-            f"{found}, and more than one is the validation split: merge or rename them"
-        )
-    stray = next((key for key in keys if "/" not in key), None)
-    if stray is not None:
-        raise contract.DatasetError(
-            f"{found}, and {stray} is in none of them: move it, or rename them"
-        )
-
-
-def _check_none_empty(split_of: Sequence[str], fractions: Sequence[float]) -> None:
-    for split, fraction in zip(contract.SPLITS, fractions, strict=True):
-        if fraction and split not in split_of:
+        if split_fractions is not None:
             raise contract.DatasetError(
-                f"none of the {len(split_of)} images falls in split {split!r}, which "
+                f"{found}: leave --split_fractions out, or rename them"
+            )
+        if len(names) > len({_SPLIT_OF_FOLDER[name] for name in names}):
+            raise contract.DatasetError(
+                f"{found}, and more than one is the validation split: merge or rename "
+                "them"
+            )
+        if self._bare[0] is not None:
+            raise contract.DatasetError(
+                f"{found}, and {self._bare[0]} is in none of them: move it, or rename "
+                "them"
+            )
+
+    def class_names(self, depth: int) -> tuple[str, ...]:
+        """Returns the folders at a depth, or none if an image is in none of them."""
+        bare = self._bare[depth]
+        if bare is not None:
+            logging.info("no labels: %s is not in the folder of a class", bare)
+            return ()
+        names = tuple(sorted(self._classes[depth]))
+        for name in names:
+            if name != name.strip() or len(name.splitlines()) > 1:
+                raise contract.DatasetError(
+                    f"the folder {name!r} cannot be the name of a class, as it begins "
+                    "or ends with white space or has more than one line: rename it"
+                )
+        more = ", ..." if len(names) > _NUM_NAMED else ""
+        named = ", ".join(names[:_NUM_NAMED])
+        logging.info("%d classes: %s%s", len(names), named, more)
+        return names
+
+
+@dataclasses.dataclass(frozen=True)
+class _Parts:
+    """The images with their splits and labels.
+
+    Attributes:
+        spool: The images.
+        names: Of the classes; empty if there are no labels.
+        depth: Which part of the key is the class.
+        fractions: Of the splits; None if the topmost folder is the split.
+        seed: Of the hashes that decide the splits.
+    """
+
+    spool: rows.Spool
+    names: tuple[str, ...]
+    depth: int
+    fractions: tuple[float, ...] | None
+    seed: int
+
+    def __iter__(self) -> Iterator[tuple[str, Rows]]:
+        number_of = {name: number for number, name in enumerate(self.names)}
+        for block in self.spool:
+            features = {}
+            if self.names:
+                labels = [number_of[key.split("/")[self.depth]] for key in block.keys]
+                features["label"] = np.array(labels, np.int64)
+            block = dataclasses.replace(block, features=features)
+            splits = np.array(self._splits(block.keys))
+            for split in contract.SPLITS:
+                chosen = np.flatnonzero(splits == split)
+                if len(chosen):
+                    yield split, block.take(chosen)
+
+    def _splits(self, keys: Sequence[str]) -> list[str]:
+        if self.fractions is None:
+            return [_SPLIT_OF_FOLDER[key.partition("/")[0]] for key in keys]
+        return plan.hashed_splits(keys, self.fractions, self.seed)
+
+
+def _check_none_empty(counts: Counter[str], fractions: Sequence[float]) -> None:
+    for split, fraction in zip(contract.SPLITS, fractions, strict=True):
+        if fraction and not counts[split]:
+            raise contract.DatasetError(
+                f"none of the {counts.total()} images falls in split {split!r}, which "
                 f"should have {fraction:g} of them: add images, or give other "
                 "--split_fractions (train,validation,test; 1,0,0 for train alone)"
             )
-
-
-def _labels(
-    keys: Sequence[str], depth: int
-) -> tuple[dict[str, np.ndarray], dict[str, contract.Feature]]:
-    """Returns the label of each image and the feature that it is, if there is one.
-
-    Args:
-        keys: Of all images.
-        depth: Which part of the key is the class, if it is a directory in every key.
-    """
-    bare = next((key for key in keys if key.count("/") <= depth), None)
-    if bare is not None:
-        logging.info("no labels: %s is not in the folder of a class", bare)
-        return {}, {}
-    classes = [key.split("/")[depth] for key in keys]
-    names = tuple(sorted(set(classes)))
-    for name in names:
-        if name != name.strip() or len(name.splitlines()) > 1:
-            raise contract.DatasetError(
-                f"the folder {name!r} cannot be the name of a class, as it begins or "
-                "ends with white space or has more than one line: rename it"
-            )
-    number_of = {name: number for number, name in enumerate(names)}
-    more = ", ..." if len(names) > _NUM_NAMED else ""
-    logging.info("%d classes: %s%s", len(names), ", ".join(names[:_NUM_NAMED]), more)
-    labels = np.array([number_of[name] for name in classes], np.int64)
-    return {"label": labels}, {"label": contract.Feature("int64", (), names)}

@@ -17,7 +17,8 @@ import os
 import pathlib
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeGuard
 
 import numpy as np
 from absl import logging
@@ -46,12 +47,13 @@ class ImageFiles:
 
     Attributes:
         root: Absolute path of what their keys are relative to.
-        locations: By key, in no order: (size in bytes, modification time in ns); a
-            negative size if there is nothing to be read.
+        found: Each key, in no order, with its location: (size in bytes, modification
+            time in ns); a negative size if there is nothing to be read. They are
+            looked for while they are asked for, once.
     """
 
     root: str
-    locations: Mapping[str, tuple[int, int]]
+    found: Iterator[tuple[str, tuple[int, int]]]
 
 
 class ImageFileReader:
@@ -81,11 +83,11 @@ def find_images(path: str) -> ImageFiles:
         path: A directory, a pattern, or a list with the suffix .txt.
 
     Raises:
-        DatasetError: If it is none of these, names no image, or something on the way
-            to them cannot be read.
+        DatasetError: If it is none of these; while they are asked for, if there is
+            no image, or something on the way to them cannot be read.
     """
     if os.path.isdir(path):
-        return _in_directory(path, path, ["**"])
+        return ImageFiles(os.path.realpath(path), _in_directory(path, path, ["**"]))
     if os.path.isfile(path):
         if not path.lower().endswith(".txt"):
             raise contract.DatasetError(f"--input={path} is a file: {_allowed()}")
@@ -102,30 +104,40 @@ def find_images(path: str) -> ImageFiles:
             f"--input={path}: there is no directory {root}: {_allowed()}"
         )
     pattern = [part for part in parts[first:] if part not in ("", ".")]
-    return _in_directory(path, root, pattern)
+    return ImageFiles(os.path.realpath(root), _in_directory(path, root, pattern))
 
 
-def _in_directory(path: str, root: str, pattern: Sequence[str]) -> ImageFiles:
-    """Returns the images below `root` that match, and says what else does."""
-    locations: dict[str, tuple[int, int]] = {}
+def _in_directory(
+    path: str, root: str, pattern: Sequence[str]
+) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yields the images below `root` that match, and says what else does."""
     skipped: collections.Counter[str] = collections.Counter()
-    for name, info in _walk(root, pattern, skipped):
-        suffix = os.path.splitext(name)[1].lower()
-        is_file = info is None or stat.S_ISREG(info.st_mode)
-        if suffix not in SUFFIXES or not is_file:
-            skipped[suffix or "without a suffix"] += 1
-        else:
-            _add(locations, name, info)
+    images = _walk_images(root, pattern, skipped)
+    has_images = False
+    for found in _as_keys(images):
+        has_images = True
+        yield found
     counts = [f"{count} {kind}" for kind, count in skipped.most_common(10) if count]
-    found = ", ".join(counts)
-    if not locations:
+    kinds = ", ".join(counts)
+    if not has_images:
         raise contract.DatasetError(
             f"--input={path} has no image ({', '.join(SUFFIXES)})"
-            f"{', only ' if found else ''}{found}: {_allowed()}"
+            f"{', only ' if kinds else ''}{kinds}: {_allowed()}"
         )
     if counts:
-        logging.info("skipped %d, no images: %s", skipped.total(), found)
-    return ImageFiles(os.path.realpath(root), locations)
+        logging.info("skipped %d, no images: %s", skipped.total(), kinds)
+
+
+def _walk_images(
+    root: str, pattern: Sequence[str], skipped: collections.Counter[str]
+) -> Iterator[tuple[str, os.stat_result | None]]:
+    """Yields what `_walk` does, but for files that are no images."""
+    for name, info in _walk(root, pattern, skipped):
+        suffix = os.path.splitext(name)[1].lower()
+        if suffix in SUFFIXES and (info is None or _is_there(info)):
+            yield name, info
+        else:
+            skipped[suffix or "without a suffix"] += 1
 
 
 def _walk(
@@ -205,30 +217,44 @@ def _in_list(path: pathlib.Path) -> ImageFiles:
     if not all(name.startswith(_as_prefix(folder)) for name in paths):
         root = os.path.commonpath([os.path.dirname(name) for name in paths])
         logging.info("%s lists files outside of its directory: root %s", path, root)
-    locations: dict[str, tuple[int, int]] = {}
-    for name in paths:
-        _add(locations, name.removeprefix(_as_prefix(root)), _status(name))
-    if all(size < 0 for size, _ in locations.values()):
+    prefix = _as_prefix(root)
+    statuses = [(name.removeprefix(prefix), _status(name)) for name in paths]
+    if not any(_is_there(info) for _, info in statuses):
         raise contract.DatasetError(
             f"none of the {len(paths)} files that {path} lists is there, the first is "
             f"{os.path.join(folder, lines[0])!r}: a line is the path of an image, from "
             f"{folder} or absolute"
         )
-    return ImageFiles(root, locations)
+    return ImageFiles(root, _as_keys(statuses))
 
 
-def _add(
-    locations: dict[str, tuple[int, int]], name: str, info: os.stat_result | None
-) -> None:
-    """Adds a file by the path from the root, however unfit that is for a key."""
-    if _UNFIT_FOR_KEYS.search(name):
-        key = _UNFIT_FOR_KEYS.sub(lambda found: f"\\x{ord(found[0]) & 255:02x}", name)
-        # A file may really have that name.
-        locations.setdefault(key, (_BAD_NAME, 0))
-    elif info is None or not stat.S_ISREG(info.st_mode):
-        locations[name] = (_MISSING, 0)
-    else:
-        locations[name] = (info.st_size, info.st_mtime_ns)
+def _as_keys(
+    files: Iterable[tuple[str, os.stat_result | None]],
+) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yields a key and a location for each path from the root and its status.
+
+    A path that is unfit for a key is written in another way, and the file rejected.
+    """
+    unfit: set[str] = set()
+    lookalikes: set[str] = set()
+    for name, info in files:
+        if _UNFIT_FOR_KEYS.search(name):
+            as_text = _UNFIT_FOR_KEYS.sub(lambda c: f"\\x{ord(c[0]) & 255:02x}", name)
+            unfit.add(as_text)
+            continue
+        if "\\x" in name:
+            lookalikes.add(name)
+        if _is_there(info):
+            yield name, (info.st_size, info.st_mtime_ns)
+        else:
+            yield name, (_MISSING, 0)
+    # A file may really have the name under which another is rejected.
+    for key in sorted(unfit - lookalikes):
+        yield key, (_BAD_NAME, 0)
+
+
+def _is_there(info: os.stat_result | None) -> TypeGuard[os.stat_result]:
+    return info is not None and stat.S_ISREG(info.st_mode)
 
 
 def _status(path: str) -> os.stat_result | None:

@@ -20,7 +20,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from pipeline import contract
-from pipeline.sources import Listing, SplitListing, arrays, idx, npz
+from pipeline.rows import Rows
+from pipeline.sources import Listing, arrays, idx, npz
 
 _TFDS_INFO_NAME = "dataset_info.json"
 _NUM_NAMED = 5
@@ -64,7 +65,7 @@ def list_images(input_dir: str) -> Listing:
     fingerprint = _fingerprint(splits)
     return Listing(
         name="mnist",
-        splits={split: _listed(split, images) for split, images in splits.items()},
+        parts=[(split, _listed(split, images)) for split, images in splits.items()],
         features={"label": contract.Feature(dtype="int64")},
         fingerprint=fingerprint,
         reader=ArrayReader(str(path.resolve()), fingerprint),
@@ -106,11 +107,11 @@ def _allowed() -> str:
     )
 
 
-def _listed(split: str, images: arrays.LabelledImages) -> SplitListing:
+def _listed(split: str, images: arrays.LabelledImages) -> Rows:
     number, num_images = contract.SPLITS.index(split), len(images.labels)
     # As many digits in each, or they would not be sorted.
     num_digits = max(5, len(str(num_images - 1)))
-    return SplitListing(
+    return Rows(
         keys=[f"{split}-{place:0{num_digits}d}" for place in range(num_images)],
         locations=np.array(
             [

@@ -18,7 +18,7 @@ def read_all(listing):
     reader = pickle.loads(pickle.dumps(listing.reader))
     return {
         key: reader.read(key, location)
-        for split in listing.splits.values()
+        for split in listing.by_split().values()
         for key, location in zip(split.keys, split.locations, strict=True)
     }
 
@@ -27,9 +27,9 @@ def read_all(listing):
 def test_a_zip_is_read(celeba, tmp_path, compression):
     listing = list_celeba(celeba.write(tmp_path, compression=compression))
     assert listing.name == "celeba"
-    assert list(listing.splits) == ["train", "validation", "test"]
+    assert list(listing.by_split()) == ["train", "validation", "test"]
     assert read_all(listing) == celeba.images
-    for split, images_of_split in listing.splits.items():
+    for split, images_of_split in listing.by_split().items():
         assert images_of_split.keys == sorted(
             key for key in celeba.images if celeba.split_of[key] == split
         )
@@ -39,7 +39,7 @@ def test_labels_follow_their_keys(celeba, tmp_path):
     listing = list_celeba(celeba.write(tmp_path))
     assert listing.features["attributes"].names == ("Bald", "Eyeglasses", "Male")
     assert listing.features["landmarks"].shape == (2,)
-    for split in listing.splits.values():
+    for split in listing.by_split().values():
         for row, key in enumerate(split.keys):
             attributes = [int(value > 0) for value in celeba.attributes[key]]
             assert split.features["attributes"][row].tolist() == attributes
@@ -89,7 +89,7 @@ def test_an_image_that_is_not_there_is_a_reject(celeba, tmp_path):
     for name, as_folder in (("zip", False), ("folder", True)):
         celeba.images.pop("000001.jpg", None)
         listing = list_celeba(celeba.write(tmp_path / name, as_folder=as_folder))
-        split = listing.splits["train"]
+        split = listing.by_split()["train"]
         assert split.keys[0] == "000001.jpg"
         with pytest.raises(images.RejectedImageError) as error:
             listing.reader.read("000001.jpg", split.locations[0])
@@ -99,14 +99,14 @@ def test_an_image_that_is_not_there_is_a_reject(celeba, tmp_path):
 def test_an_image_without_a_split_is_not_used(celeba, tmp_path):
     del celeba.split_of["000001.jpg"]
     listing = list_celeba(celeba.write(tmp_path))
-    assert sum(len(split.keys) for split in listing.splits.values()) == 29
+    assert sum(len(split.keys) for split in listing.by_split().values()) == 29
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_damaged_bytes_in_the_zip_are_a_reject(celeba, tmp_path, compression):
     root = pathlib.Path(celeba.write(tmp_path, compression=compression))
     listing = list_celeba(root)
-    split = listing.splits["train"]
+    split = listing.by_split()["train"]
     offset, stored_bytes = split.locations[0][:2].tolist()
     path = root / "img_align_celeba.zip"
     data = bytearray(path.read_bytes())
@@ -131,7 +131,7 @@ def test_a_source_that_disappears_is_an_error(celeba, tmp_path):
         )
         (tmp_path / str(as_folder)).rename(tmp_path / f"{as_folder}.gone")
         with pytest.raises(contract.DatasetError, match="cannot read"):
-            listing.reader.read("000001.jpg", listing.splits["train"].locations[0])
+            listing.reader.read("000001.jpg", listing.by_split()["train"].locations[0])
 
 
 def fails(root, match):

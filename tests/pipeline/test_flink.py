@@ -106,7 +106,7 @@ def check(cluster: Cluster, output: pathlib.Path, stdout: str) -> None:
     assert manifest.digest == cluster.local.digest
     assert verify.find_faults(str(output), manifest) == []
     keys = [
-        proto.Example.FromString(framed[12:-4]).features.feature["key"]
+        proto.Example.FromString(records.unframed(framed)).features.feature["key"]
         for split in manifest.splits.values()
         for shard in split.shards
         for framed in records.read_frames(output / shard.name)
@@ -114,7 +114,7 @@ def check(cluster: Cluster, output: pathlib.Path, stdout: str) -> None:
     names = sorted(key.bytes_list.value[0].decode() for key in keys)
     listing = sources.list_images("celeba", cluster.faces)
     assert names == sorted(
-        key for split in listing.splits.values() for key in split.keys
+        key for split in listing.by_split().values() for key in split.keys
     )
     left = {path.suffix for path in (output / files.PROGRESS_DIR).iterdir()}
     assert left == {"", ".json"}

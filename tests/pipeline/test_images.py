@@ -187,7 +187,7 @@ def test_damaged_images_raise_nothing_else(make_face, encode):
 
 def test_both_decoders_agree_on_photographs(real_celeba_dir):
     listing = sources.list_images("celeba", real_celeba_dir)
-    split = listing.splits["test"]
+    split = listing.by_split()["test"]
     for key, location in zip(split.keys, split.locations, strict=True):
         data = listing.reader.read(key, location)
         np.testing.assert_array_equal(

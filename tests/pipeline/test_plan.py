@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline import contract, plan
-from pipeline.sources import Listing, SplitListing
+from pipeline.rows import Rows
+from pipeline.sources import Listing
 
 
 class NoReader:
@@ -15,14 +16,30 @@ class NoReader:
 
 
 def make_listing(**num_images: int) -> Listing:
-    splits = {}
+    parts = []
     for split, number in num_images.items():
-        splits[split] = SplitListing(
+        rows = Rows(
             keys=[f"{split}{index:06d}" for index in range(number)],
             locations=np.arange(number * 2).reshape(number, 2),
             features={"label": np.arange(number)},
         )
-    return Listing("d", splits, {"label": contract.Feature("int64")}, "ab", NoReader())
+        parts.append((split, rows))
+    return Listing("d", parts, {"label": contract.Feature("int64")}, "ab", NoReader())
+
+
+def plans_of(listing: Listing, **settings) -> list[plan.ShardPlan]:
+    return list(plan.shard_plans(listing, plan.Settings(**settings)))
+
+
+def order_of(keys, seed: int = 0) -> list[str]:
+    rows = Rows(keys, np.zeros([len(keys), 1], np.int64))
+    listing = Listing("d", [("train", rows)], {}, "ab", NoReader())
+    (only,) = plans_of(listing, seed=seed, shard_size=len(keys))
+    return list(only.rows.keys)
+
+
+def fingerprint_of(listing: Listing, **settings) -> str:
+    return plans_of(listing, **settings)[0].shard.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -52,9 +69,10 @@ def test_too_many_shards():
 
 @pytest.mark.parametrize("number", [1, 7, 64, 65, 200])
 def test_every_image_is_in_one_shard_and_sizes_differ_by_at_most_one(number):
-    plans = plan.shard_plans(make_listing(train=number), plan.Settings(shard_size=16))
-    sizes = [len(shard.keys) for shard in plans]
-    assert sorted(key for shard in plans for key in shard.keys) == [
+    plans = plans_of(make_listing(train=number), shard_size=16)
+    sizes = [len(found.rows) for found in plans]
+    assert sizes == [found.shard.num_images for found in plans]
+    assert sorted(key for found in plans for key in found.rows.keys) == [
         f"train{index:06d}" for index in range(number)
     ]
     assert max(sizes) - min(sizes) <= 1
@@ -62,15 +80,16 @@ def test_every_image_is_in_one_shard_and_sizes_differ_by_at_most_one(number):
 
 
 def test_locations_and_features_follow_their_keys():
-    for shard in plan.shard_plans(make_listing(train=50), plan.Settings(shard_size=8)):
-        positions = [int(key[-6:]) for key in shard.keys]
-        assert shard.locations.tolist() == [[2 * at, 2 * at + 1] for at in positions]
-        assert shard.features["label"].tolist() == positions
+    for found in plans_of(make_listing(train=50), shard_size=8):
+        positions = [int(key[-6:]) for key in found.rows.keys]
+        expected = [[2 * at, 2 * at + 1] for at in positions]
+        assert found.rows.locations.tolist() == expected
+        assert found.rows.features["label"].tolist() == positions
 
 
 def test_splits_come_in_order_with_their_names():
-    plans = plan.shard_plans(make_listing(test=1, train=3), plan.Settings(shard_size=2))
-    assert [shard.name for shard in plans] == [
+    plans = plans_of(make_listing(test=1, train=3), shard_size=2)
+    assert [found.shard.name for found in plans] == [
         "d-train.tfrecord-00000-of-00002",
         "d-train.tfrecord-00001-of-00002",
         "d-test.tfrecord-00000-of-00001",
@@ -79,10 +98,9 @@ def test_splits_come_in_order_with_their_names():
 
 def test_the_order_is_golden_and_depends_on_the_seed():
     keys = [f"{index:06d}.jpg" for index in range(1, 9)]
-    assert plan.shuffled_order(keys, 0) == GOLDEN_ORDER
-    assert plan.shuffled_order(keys, 1) != GOLDEN_ORDER
-    assert sorted(plan.shuffled_order(keys, 1)) == list(range(8))
-    assert plan.shuffled_order([], 0) == []
+    assert order_of(keys) == [keys[place] for place in GOLDEN_ORDER]
+    assert order_of(keys, seed=1) != order_of(keys)
+    assert sorted(order_of(keys, seed=1)) == keys
 
 
 GOLDEN_ORDER = [5, 6, 3, 0, 7, 1, 2, 4]
@@ -90,37 +108,35 @@ GOLDEN_ORDER = [5, 6, 3, 0, 7, 1, 2, 4]
 
 def test_the_order_of_a_key_does_not_depend_on_the_others():
     keys = [f"{index:06d}.jpg" for index in range(100)]
-    order = [keys[index] for index in plan.shuffled_order(keys, 0)]
-    fewer = [keys[index] for index in plan.shuffled_order(keys[:50], 0)]
-    assert fewer == [key for key in order if key in keys[:50]]
+    fewer = order_of(keys[:50])
+    assert fewer == [key for key in order_of(keys) if key in keys[:50]]
 
 
 def test_fingerprints_see_every_change():
     listing = make_listing(train=4)
-    base = plan.shard_plans(listing, plan.Settings())[0]
-    split = listing.splits["train"]
-    moved = dataclasses.replace(split, locations=split.locations + 1)
-    relabelled = dataclasses.replace(split, features={"label": np.arange(4) + 1})
+    base = fingerprint_of(listing)
+    rows = listing.by_split()["train"]
+    moved = dataclasses.replace(rows, locations=rows.locations + 1)
+    relabelled = dataclasses.replace(rows, features={"label": np.arange(4) + 1})
     settings = [
-        plan.Settings(image_size=64),
-        plan.Settings(image_dtype="uint8"),
-        plan.Settings(seed=1),
-        plan.Settings(resize="area"),
-        plan.Settings(crop_size=9),
-        plan.Settings(source="folder"),
+        {"image_size": 64},
+        {"image_dtype": "uint8"},
+        {"seed": 1},
+        {"resize": "area"},
+        {"crop_size": 9},
+        {"source": "folder"},
     ]
-    others = [plan.shard_plans(listing, changed)[0] for changed in settings]
+    others = [fingerprint_of(listing, **changed) for changed in settings]
     for changed in (moved, relabelled):
-        other = dataclasses.replace(listing, splits={"train": changed})
-        others.append(plan.shard_plans(other, plan.Settings())[0])
-    fingerprints = {base.fingerprint, *(other.fingerprint for other in others)}
-    assert len(fingerprints) == 1 + len(others)
-    assert base.fingerprint == plan.shard_plans(listing, plan.Settings())[0].fingerprint
+        other = dataclasses.replace(listing, parts=[("train", changed)])
+        others.append(fingerprint_of(other))
+    assert len({base, *others}) == 1 + len(others)
+    assert base == fingerprint_of(listing)
 
 
 def test_plans_are_small_and_quick_for_the_whole_of_celeba():
     start_seconds = time.process_time()
-    plans = plan.shard_plans(make_listing(train=202_599), plan.Settings())
+    plans = plans_of(make_listing(train=202_599))
     assert time.process_time() - start_seconds < 5
     assert max(len(pickle.dumps(shard)) for shard in plans) < 200_000
 
@@ -207,13 +223,13 @@ def test_the_split_of_a_key_depends_on_nothing_else():
     assert plan.hashed_splits(keys[::-7], fractions, seed=0) == splits[::-7]
     assert plan.hashed_splits(keys, fractions, seed=1) != splits
     # It says nothing of the order in the split.
-    order = plan.shuffled_order(keys, seed=0)
-    first = [splits[position] for position in order[:2500]]
+    split_of = dict(zip(keys, splits, strict=True))
+    first = [split_of[key] for key in order_of(keys)[:2500]]
     assert abs(first.count("train") / 2500 - 0.6) < 0.03
 
 
 def test_a_hash_at_the_edge_has_a_split_that_was_asked_for(monkeypatch):
-    edges = [b"\0" * 8, b"\xff" * 8]
+    edges = np.array([0, 2**64 - 1], ">u8")
     monkeypatch.setattr(plan, "_hashes", lambda keys, seed: edges)
     for fractions, expected in (
         ((0.0, 1.0, 0.0), ["validation", "validation"]),

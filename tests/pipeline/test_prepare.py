@@ -337,12 +337,13 @@ def test_a_disk_that_is_too_small_is_seen_before(input_dir, tmp_path, monkeypatc
 def test_the_disk_holds_the_bytes_of_every_channel(input_dir, tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 30 * (8 * 8 * 2 + 512)})()
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
-    plans = plan.shard_plans(sources.list_images("celeba", input_dir), SMALL)
+    listing = sources.list_images("celeba", input_dir)
+    planned = [found.shard for found in plan.shard_plans(listing, SMALL)]
     grey = contract.Feature("float16", (8, 8, 1))
-    progress.check_disk(str(tmp_path), plans, grey)
+    progress.check_disk(str(tmp_path), planned, grey)
     colour = contract.Feature("float16", (8, 8, 3))
     with pytest.raises(contract.DatasetError, match="GB free: free some space"):
-        progress.check_disk(str(tmp_path), plans, colour)
+        progress.check_disk(str(tmp_path), planned, colour)
 
 
 def test_a_disk_that_fills_says_what_to_do(input_dir, tmp_path, monkeypatch):
@@ -491,15 +492,16 @@ def test_the_progress_is_read_from_the_sidecars(input_dir, tmp_path, caplog):
     run(input_dir, tmp_path / "out")
     output = str(tmp_path / "out")
     listing = sources.list_images("celeba", input_dir)
-    plans = plan.shard_plans(listing, SMALL)
-    shards.sidecar_path(output, plans[0].name).unlink()
-    bar = progress.ProgressBar(output, plans, "second")
+    plans = list(plan.shard_plans(listing, SMALL))
+    planned = [found.shard for found in plans]
+    shards.sidecar_path(output, planned[0].name).unlink()
+    bar = progress.ProgressBar(output, planned, "second")
     assert bar._num_done() == len(plans) - 1
     shards.make_shard(plans[0], SMALL, listing.reader, output, "second")
     with bar:
         bar._poll()
     assert bar._num_done() == len(plans)
-    assert bar._num_images == len(plans[0].keys)
+    assert bar._num_images == planned[0].num_images
 
 
 @pytest.mark.perf
@@ -540,3 +542,7 @@ def test_statistics_are_written_in_the_same_pass_or_made_up_for(
     }
     with Image.open(output / stats.OVERVIEW_NAME) as picture:
         assert picture.width == 4 * SMALL.image_size
+    # Those of another dataset would pass for this one's.
+    run(input_dir, output, dataclasses.replace(SMALL, seed=1), overwrite=True)
+    assert not (output / stats.STATS_NAME).exists()
+    assert not (output / stats.OVERVIEW_NAME).exists()

@@ -81,7 +81,7 @@ def test_the_manifest_says_what_was_planned_and_found(tmp_path):
 
 @pytest.mark.parametrize("num_channels", [1, 3])
 def test_the_image_has_the_listings_channels(tmp_path, num_channels):
-    listing = sources.Listing("d", {}, {}, "ab", None, num_channels)
+    listing = sources.Listing("d", [], {}, "ab", None, num_channels)
     publication = publish.plan_publication(
         listing, [], plan.Settings(image_size=4), str(tmp_path), 0.0
     )

@@ -288,7 +288,7 @@ def test_damaged_files_raise_nothing_else(image_format):
 
 def test_photographs_are_as_the_celeba_source_has_them(real_celeba_dir):
     listing = sources.list_images("celeba", real_celeba_dir)
-    split = listing.splits["validation"]
+    split = listing.by_split()["validation"]
     for key, location in zip(split.keys, split.locations, strict=True):
         data = listing.reader.read(key, location)
         np.testing.assert_array_equal(rgb.decode_as_rgb(data), images.decode(data))

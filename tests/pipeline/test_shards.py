@@ -26,14 +26,14 @@ class Job:
 
     @property
     def path(self) -> pathlib.Path:
-        return pathlib.Path(self.output, self.plan.name)
+        return pathlib.Path(self.output, self.plan.shard.name)
 
 
 def make_job(input_dir: str, output: pathlib.Path, **changes) -> Job:
     settings = plan.Settings(image_size=8, shard_size=8, **changes)
     listing = sources.list_images("celeba", input_dir)
     (output / files.PROGRESS_DIR).mkdir(parents=True)
-    first = plan.shard_plans(listing, settings)[0]
+    first = next(plan.shard_plans(listing, settings))
     return Job(first, settings, listing.reader, str(output))
 
 
@@ -46,11 +46,11 @@ def test_a_shard_holds_what_was_planned(job, celeba):
     proto = pytest.importorskip("tensorflow_datasets.proto").tf_example_pb2
     result = job.make()
     framed = list(records.read_frames(job.path))
-    assert len(framed) == result.info.num_examples == len(job.plan.keys)
+    assert len(framed) == result.info.num_examples == len(job.plan.rows)
     assert job.path.stat().st_size == result.info.num_bytes
     assert files.hash_file(job.path) == result.info.sha256
-    for key, record in zip(job.plan.keys, framed, strict=True):
-        feature = proto.Example.FromString(record[12:-4]).features.feature
+    for key, record in zip(job.plan.rows.keys, framed, strict=True):
+        feature = proto.Example.FromString(records.unframed(record)).features.feature
         assert feature["key"].bytes_list.value[:] == [key.encode()]
         assert len(feature["image"].bytes_list.value[0]) == 8 * 8 * 3 * 2
         attributes = [int(value > 0) for value in celeba.attributes[key]]
@@ -75,11 +75,12 @@ def test_a_record_is_the_librarys_own_serialization():
 
 def test_a_scalar_label_is_one_value(job):
     proto = pytest.importorskip("tensorflow_datasets.proto").tf_example_pb2
-    labels = np.arange(len(job.plan.keys)) + 250
-    job.plan = dataclasses.replace(job.plan, features={"label": labels})
+    labels = np.arange(len(job.plan.rows)) + 250
+    rows = dataclasses.replace(job.plan.rows, features={"label": labels})
+    job.plan = dataclasses.replace(job.plan, rows=rows)
     job.make()
     for label, framed in zip(labels, records.read_frames(job.path), strict=True):
-        feature = proto.Example.FromString(framed[12:-4]).features.feature
+        feature = proto.Example.FromString(records.unframed(framed)).features.feature
         assert feature["label"].int64_list.value[:] == [label]
 
 
@@ -87,7 +88,9 @@ def test_tensorflow_reads_the_frames(job):
     tf = pytest.importorskip("tensorflow")
     job.make()
     read = [record.numpy() for record in tf.data.TFRecordDataset(str(job.path))]
-    assert read == [framed[12:-4] for framed in records.read_frames(job.path)]
+    assert read == [
+        records.unframed(framed) for framed in records.read_frames(job.path)
+    ]
 
 
 def test_a_big_endian_image_is_written_little_endian():
@@ -120,7 +123,7 @@ def test_an_intact_shard_is_kept(job):
 def test_a_shard_that_is_not_intact_is_written_again(job, damage):
     first = job.make("first")
     content = job.path.read_bytes()
-    sidecar = shards.sidecar_path(job.output, job.plan.name)
+    sidecar = shards.sidecar_path(job.output, job.plan.shard.name)
     if damage == "bytes":
         job.path.write_bytes(content[:100] + b"!" + content[101:])
     elif damage == "size":
@@ -132,7 +135,8 @@ def test_a_shard_that_is_not_intact_is_written_again(job, damage):
     elif damage == "json":
         sidecar.write_text(sidecar.read_text()[:50])
     else:
-        job.plan = dataclasses.replace(job.plan, fingerprint="another")
+        shard = dataclasses.replace(job.plan.shard, fingerprint="another")
+        job.plan = dataclasses.replace(job.plan, shard=shard)
     second = job.make("second")
     assert second.run_id == "second"
     assert second.info == first.info
@@ -150,7 +154,7 @@ def test_rejects_are_named_and_leave_no_record(celeba, make_face, tmp_path):
     settings = plan.Settings(image_size=8, crop_size=10)
     output = tmp_path / "out"
     (output / files.PROGRESS_DIR).mkdir(parents=True)
-    only = plan.shard_plans(listing, settings)[0]
+    only = next(plan.shard_plans(listing, settings))
     result = shards.make_shard(only, settings, listing.reader, str(output), "r")
     assert {reject.key: reject.reason for reject in result.rejects} == {
         gone: "missing",
@@ -158,7 +162,8 @@ def test_rejects_are_named_and_leave_no_record(celeba, make_face, tmp_path):
         small: "too_small",
     }
     assert result.info.num_examples == len(train) - 3
-    assert shards.read_sidecar(shards.sidecar_path(str(output), only.name)) == result
+    sidecar = shards.sidecar_path(str(output), only.shard.name)
+    assert shards.read_sidecar(sidecar) == result
 
 
 def test_a_full_disk_says_what_to_do(job, monkeypatch):
@@ -192,11 +197,11 @@ import pipeline.worker
 assert "tensorflow" not in sys.modules, "on import"
 settings = plan.Settings(image_size=8)
 listing = sources.list_images("celeba", {input_dir!r})
-first = plan.shard_plans(listing, settings)[0]
+first = next(plan.shard_plans(listing, settings))
 result = shards.make_shard(
     first, settings, listing.reader, {str(tmp_path / "out")!r}, "r"
 )
-assert result.info.num_examples == len(first.keys)
+assert result.info.num_examples == len(first.rows)
 assert "tensorflow" not in sys.modules, "on use"
 assert not any(name.split(".")[0] in ("trainer", "configs") for name in sys.modules)
 """

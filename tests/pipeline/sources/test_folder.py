@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import contract, images, plan, prepare, rgb, sources, verify
+from pipeline import contract, images, plan, prepare, rgb, rows, sources, verify
 from pipeline.files import PROGRESS_DIR
-from pipeline.sources import folder
+from pipeline.sources import copies, folder, image_files
 
 
 def write_folder(root, files):
@@ -32,7 +32,9 @@ def list_folder(root, **settings):
 
 
 def split_of(listing) -> dict[str, str]:
-    return {key: name for name, split in listing.splits.items() for key in split.keys}
+    return {
+        key: name for name, split in listing.by_split().items() for key in split.keys
+    }
 
 
 def run(root, output, *, max_rejected_fraction=0.001, overwrite=False, **settings):
@@ -66,9 +68,9 @@ def test_a_listing_has_sorted_keys_locations_and_labels(classes, tmp_path):
     assert listing.split_fractions == folder.DEFAULT_FRACTIONS
     names = ("cat", "dog", "Ärger & co")
     assert listing.features == {"label": contract.Feature("int64", (), names)}
-    assert list(listing.splits) == ["train", "validation", "test"]
+    assert list(listing.by_split()) == ["train", "validation", "test"]
     assert set(split_of(listing)) == set(classes)
-    for split in listing.splits.values():
+    for split in listing.by_split().values():
         assert list(split.keys) == sorted(split.keys)
         expected = [names.index(key.split("/")[0]) for key in split.keys]
         assert split.features["label"].tolist() == expected
@@ -89,7 +91,7 @@ def test_only_images_that_all_lie_in_folders_have_labels(classes, tmp_path, capl
         listing = list_folder(tmp_path)
     assert "no labels: logo.png is not in the folder of a class" in caplog.text
     assert listing.features == {}
-    assert all(split.features == {} for split in listing.splits.values())
+    assert all(split.features == {} for split in listing.by_split().values())
     flat = write_folder(tmp_path / "flat", {f"{n}.png": b"x" for n in range(40)})
     assert list_folder(flat).features == {}
 
@@ -118,7 +120,7 @@ def test_folders_named_as_splits_are_the_splits(tmp_path, validation):
     }
     assert split_of(listing) == expected
     assert listing.features["label"].names == ("cat", "dog", "emu")
-    labels = listing.splits["validation"].features["label"]
+    labels = listing.by_split()["validation"].features["label"]
     assert labels.tolist() == [0, 0, 0, 2, 2, 2]
     # One image without a class, and none has a label.
     write_folder(tmp_path, {"test/0.png": b"x"})
@@ -164,7 +166,7 @@ def test_fractions_decide_the_splits_image_by_image(tmp_path):
     files = {f"{at}.png": b"x" for at in range(2000)}
     write_folder(tmp_path, files)
     listing = list_folder(tmp_path, split_fractions=[0.5, 0.3, 0.2])
-    sizes = [len(split.keys) for split in listing.splits.values()]
+    sizes = [len(split.keys) for split in listing.by_split().values()]
     np.testing.assert_allclose(np.array(sizes) / 2000, [0.5, 0.3, 0.2], atol=0.03)
     before = split_of(listing)
     write_folder(tmp_path, {"0000.png": b"x", "zzz.png": b"x"})
@@ -184,8 +186,10 @@ def test_fractions_decide_the_splits_image_by_image(tmp_path):
 def test_a_split_of_no_fraction_does_not_exist(classes, tmp_path):
     write_folder(tmp_path, classes)
     listing = list_folder(tmp_path, split_fractions=[0.6, 0.4, 0.0])
-    assert list(listing.splits) == ["train", "validation"]
-    assert list(list_folder(tmp_path, split_fractions=[1, 0, 0]).splits) == ["train"]
+    assert list(listing.by_split()) == ["train", "validation"]
+    assert list(list_folder(tmp_path, split_fractions=[1, 0, 0]).by_split()) == [
+        "train"
+    ]
     manifest = run(tmp_path, tmp_path / "out", split_fractions=(0.0, 0.0, 1.0))
     assert list(manifest.splits) == ["test"]
     assert manifest.settings["split_fractions"] == [0.0, 0.0, 1.0]
@@ -239,12 +243,13 @@ def test_no_file_is_opened_to_list_it(classes, tmp_path, monkeypatch):
     assert opened == []
 
 
-def test_a_file_that_goes_while_it_is_compared_is_an_error(tmp_path, monkeypatch):
+def test_a_file_that_goes_while_it_is_compared_is_an_error(tmp_path):
     write_folder(tmp_path, {"a.png": b"x", "b.png": b"x"})
-    files = folder.image_files.find_images(str(tmp_path))
+    found = image_files.find_images(str(tmp_path)).found
+    blocks = list(rows.in_blocks(found))
     (tmp_path / "b.png").unlink()
     with fails("cannot read .*b.png"):
-        folder._without_copies(["a.png", "b.png"], files)
+        list(copies.without_copies(blocks, str(tmp_path)))
 
 
 def test_the_fingerprint_is_of_keys_and_sizes(tmp_path):

@@ -1,3 +1,4 @@
+import dataclasses
 import logging
 import os
 import pickle
@@ -7,31 +8,6 @@ import pytest
 
 from pipeline import contract, images
 from pipeline.sources import image_files
-
-
-@pytest.fixture
-def photos(tmp_path, make_face):
-    """Returns a directory with eight images, and others files among them."""
-    root = tmp_path / "photos"
-    for key in (
-        "b.JPG",
-        "a.png",
-        "cats/tom.jpeg",
-        "cats/my cat (1).webp",
-        "cats/old/Kätzchen 猫.TIFF",
-        "dogs/rex.gif",
-        "dogs/Screenshot 3.04.05\u202fPM.bmp",
-        "dogs/old/x.ppm",
-    ):
-        path = root / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(make_face(0))
-    for name in ("Thumbs.db", "cats/notes.txt", "cats/README", ".hidden.jpg"):
-        (root / name).write_bytes(b"x")
-    (root / ".git").mkdir()
-    (root / ".git" / "c.jpg").write_bytes(b"x")
-    return root
-
 
 ALL = {
     "b.JPG",
@@ -45,8 +21,39 @@ ALL = {
 }
 
 
+@pytest.fixture
+def photos(tmp_path, make_face):
+    """Returns a directory with eight images, and others files among them."""
+    root = tmp_path / "photos"
+    for key in ALL:
+        path = root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(make_face(0))
+    for name in ("Thumbs.db", "cats/notes.txt", "cats/README", ".hidden.jpg"):
+        (root / name).write_bytes(b"x")
+    (root / ".git").mkdir()
+    (root / ".git" / "c.jpg").write_bytes(b"x")
+    return root
+
+
+@dataclasses.dataclass
+class Files:
+    """What was found, all of it."""
+
+    root: str
+    locations: dict[str, tuple[int, int]]
+
+
+def find(path) -> Files:
+    files = image_files.find_images(str(path))
+    pairs = list(files.found)
+    # No key comes twice.
+    assert len(dict(pairs)) == len(pairs)
+    return Files(files.root, dict(pairs))
+
+
 def found(path) -> set[str]:
-    return set(image_files.find_images(str(path)).locations)
+    return set(find(path).locations)
 
 
 def fails(path, match):
@@ -55,7 +62,7 @@ def fails(path, match):
 
 def test_a_directory_is_searched_in_depth(photos, caplog):
     with caplog.at_level(logging.INFO, logger="absl"):
-        files = image_files.find_images(str(photos))
+        files = find(photos)
     assert set(files.locations) == ALL
     assert files.root == str(photos)
     assert "skipped 5, no images: 2 hidden, 1 " in caplog.text
@@ -92,7 +99,7 @@ def test_every_suffix_is_known_in_any_case(tmp_path):
 )
 def test_a_pattern_chooses_and_its_root_ends_where_it_begins(photos, pattern, expected):
     if pattern == "dogs/o?d/x.ppm":
-        assert image_files.find_images(f"{photos}/{pattern}").root == f"{photos}/dogs"
+        assert find(f"{photos}/{pattern}").root == f"{photos}/dogs"
     assert found(f"{photos}/{pattern}") == expected
 
 
@@ -100,7 +107,7 @@ def test_relative_paths_are_of_the_working_directory(photos, monkeypatch):
     monkeypatch.chdir(photos)
     assert found(".") == found("**/*") == ALL
     assert found("cats/*.jpeg") == {"tom.jpeg"}
-    files = image_files.find_images("cats")
+    files = find("cats")
     assert files.root == str(photos / "cats")
 
 
@@ -133,7 +140,7 @@ def test_links_are_followed_but_not_in_circles(photos, tmp_path, caplog):
     (photos / "gone.jpg").symlink_to("nowhere.jpg")
     (photos / "self.jpg").symlink_to("self.jpg")
     with caplog.at_level(logging.INFO, logger="absl"):
-        files = image_files.find_images(str(photos))
+        files = find(photos)
     assert "1 links to a directory that they are in" in caplog.text
     extra = {"linked/far.jpg", "linked.jpg", "gone.jpg", "self.jpg"}
     assert set(files.locations) == ALL | extra
@@ -157,7 +164,7 @@ def test_a_name_that_is_no_key_is_a_reject(photos):
     # A file may really have the name under which another is rejected.
     (photos / r"caf\xe9.png").write_bytes(b"real")
     os.rename(photos / "b.JPG", os.fsencode(photos) + b"/\xff.JPG")
-    files = image_files.find_images(str(photos))
+    files = find(photos)
     bad = {r"two\x0alines\x1b[31m.png", r"\xff.JPG"}
     assert bad <= set(files.locations)
     assert files.locations[r"caf\xe9.png"][0] == 4
@@ -187,7 +194,7 @@ def test_a_list_names_images_relative_to_itself(photos, caplog):
         "b.JPG/below.jpg",
     )
     with caplog.at_level(logging.INFO, logger="absl"):
-        files = image_files.find_images(str(path))
+        files = find(path)
     assert "1 lines of " in caplog.text
     assert files.root == str(photos)
     sizes = {key: size for key, (size, _) in files.locations.items()}
@@ -223,10 +230,10 @@ def test_a_list_of_files_elsewhere_is_rooted_where_they_all_are(photos, tmp_path
     (tmp_path / "lists").mkdir()
     path = tmp_path / "lists" / "list.txt"
     lines = [f"{photos}/cats/tom.jpeg", "../photos/dogs/rex.gif"]
-    files = image_files.find_images(str(write_list(path, *lines)))
+    files = find(write_list(path, *lines))
     assert files.root == str(photos)
     assert set(files.locations) == {"cats/tom.jpeg", "dogs/rex.gif"}
-    files = image_files.find_images(str(write_list(path, *lines, "/etc/absent.png")))
+    files = find(write_list(path, *lines, "/etc/absent.png"))
     assert files.root == "/"
     key = f"{photos}/cats/tom.jpeg".lstrip("/")
     assert files.locations[key][0] == (photos / "cats/tom.jpeg").stat().st_size
@@ -251,7 +258,7 @@ def test_a_list_of_files_elsewhere_is_rooted_where_they_all_are(photos, tmp_path
 def test_lists_that_cannot_be_used(photos, content, match):
     (photos / "list.txt").write_bytes(content)
     with fails(photos, match):
-        image_files.find_images(str(photos / "list.txt"))
+        find(photos / "list.txt")
 
 
 def test_inputs_that_cannot_be_used(photos, tmp_path):
@@ -290,7 +297,7 @@ def test_an_error_of_the_disk_is_one_line(photos, monkeypatch):
 
 
 def test_the_reader_is_small_and_reads_any_image(photos, make_face):
-    files = image_files.find_images(str(photos))
+    files = find(photos)
     reader = image_files.ImageFileReader(files.root)
     reader = pickle.loads(pickle.dumps(reader))
     for key, location in files.locations.items():

@@ -13,7 +13,7 @@ from pipeline.sources import arrays, mnist
 
 def read_split(listing: sources.Listing, split: str) -> np.ndarray:
     reader = pickle.loads(pickle.dumps(listing.reader))
-    found = listing.splits[split]
+    found = listing.by_split()[split]
     reader.prefetch(found.locations)
     return np.stack(
         [
@@ -36,8 +36,8 @@ def test_every_form_is_read(digits, tmp_path, form):
     assert listing.name == "mnist"
     assert listing.num_channels == 1
     assert listing.features == {"label": contract.Feature("int64")}
-    assert list(listing.splits) == ["train", "test"]
-    for split, images in listing.splits.items():
+    assert list(listing.by_split()) == ["train", "test"]
+    for split, images in listing.by_split().items():
         number = len(digits.labels[split])
         assert images.keys == [f"{split}-{place:05d}" for place in range(number)]
         assert images.features["label"].tolist() == digits.labels[split].tolist()
@@ -73,7 +73,7 @@ def test_the_fingerprint_and_the_locations_see_every_value(digits, tmp_path):
     digits.labels["train"][0] = 255
     label = list_mnist(digits.write(tmp_path / "c"))
     assert len({base.fingerprint, pixel.fingerprint, label.fingerprint}) == 3
-    before, after = (listed.splits["test"].locations for listed in (base, pixel))
+    before, after = (listed.by_split()["test"].locations for listed in (base, pixel))
     assert (before != after).any(axis=1).tolist() == [at == 3 for at in range(9)]
 
 
@@ -100,7 +100,7 @@ def test_the_reader_is_small_and_loads_once(digits, tmp_path, monkeypatch):
 
 def test_a_source_that_changes_or_disappears_is_an_error(digits, tmp_path):
     listing = list_mnist(digits.write(tmp_path))
-    location = listing.splits["train"].locations[0]
+    location = listing.by_split()["train"].locations[0]
     digits.pixels["train"][0] ^= 255
     digits.write(tmp_path)
     with pytest.raises(contract.DatasetError, match="changed while it was read"):
@@ -173,7 +173,7 @@ def test_images_are_resized(digits, tmp_path):
     shard = tmp_path / "out" / manifest.splits["test"].shards[0].name
     proto = pytest.importorskip("tensorflow_datasets.proto").tf_example_pb2
     for framed in records.read_frames(shard):
-        feature = proto.Example.FromString(framed[12:-4]).features.feature
+        feature = proto.Example.FromString(records.unframed(framed)).features.feature
         place = int(feature["key"].bytes_list.value[0].removeprefix(b"test-"))
         image = Image.fromarray(digits.pixels["test"][place])
         expected = image.resize((32, 32), Image.Resampling.BILINEAR)
@@ -242,6 +242,6 @@ def test_the_digits_have_their_official_counts(real_mnist_dir, tmp_path):
     counts = {name: split.num_examples for name, split in manifest.splits.items()}
     assert counts == {"train": 60_000, "test": 10_000}
     assert all(split.rejected == {} for split in manifest.splits.values())
-    labels = list_mnist(real_mnist_dir).splits["train"].features["label"]
+    labels = list_mnist(real_mnist_dir).by_split()["train"].features["label"]
     assert labels[:5].tolist() == [5, 0, 4, 1, 9]
     assert np.bincount(labels)[:2].tolist() == [5923, 6742]

@@ -1,0 +1,203 @@
+"""Images before they are read: rows of keys, of which any number can be held.
+
+A row takes about a hundred bytes. What is more than a few hundred thousand rows lies in
+a temporary file (of TMPDIR) that has no name, and goes with the process.
+"""
+
+import dataclasses
+import os
+import pickle
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import IO, Any
+
+import numpy as np
+
+from pipeline import contract
+
+# Rows in memory at a time: those of CelebA are fewer.
+MAX_IN_MEMORY = 1 << 18
+# Of equal size: a thousand million rows are a million in each.
+_PARTITION_BITS = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Some images of a source.
+
+    Attributes:
+        keys: Of the images.
+        locations: `[num_images, k]` int64, for the reader. Whatever shows that an
+            image changed in place (a checksum, a time) is in here too.
+        features: By name, `[num_images, ...]` integers.
+    """
+
+    keys: Sequence[str]
+    locations: np.ndarray
+    features: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Returns the number of images."""
+        return len(self.keys)
+
+    def take(self, places: np.ndarray) -> "Rows":
+        """Returns the rows at these places, in their order."""
+        chosen: list[int] = places.tolist()
+        return Rows(
+            keys=[self.keys[place] for place in chosen],
+            locations=self.locations[places],
+            features={name: array[places] for name, array in self.features.items()},
+        )
+
+    def part(self, start: int, stop: int) -> "Rows":
+        """Returns the rows from `start` to before `stop`."""
+        return Rows(
+            keys=self.keys[start:stop],
+            locations=self.locations[start:stop],
+            features={name: array[start:stop] for name, array in self.features.items()},
+        )
+
+
+def concatenate(parts: Sequence[Rows]) -> Rows:
+    """Returns the rows of all parts, of which there is at least one."""
+    first, *rest = parts
+    if not rest:
+        return first
+    return Rows(
+        keys=[key for part in parts for key in part.keys],
+        locations=np.concatenate([part.locations for part in parts]),
+        features={
+            name: np.concatenate([part.features[name] for part in parts])
+            for name in first.features
+        },
+    )
+
+
+def in_blocks(
+    images: Iterable[tuple[str, Sequence[int]]], num_rows: int = 1 << 16
+) -> Iterator[Rows]:
+    """Yields keys and their locations as rows, `num_rows` at a time."""
+    keys: list[str] = []
+    locations: list[Sequence[int]] = []
+    for key, location in images:
+        keys.append(key)
+        locations.append(location)
+        if len(keys) == num_rows:
+            yield Rows(keys, np.array(locations, np.int64))
+            keys, locations = [], []
+    if keys:
+        yield Rows(keys, np.array(locations, np.int64))
+
+
+class Spool:
+    """Rows that are read again in the order in which they came."""
+
+    def __init__(self, max_in_memory: int = MAX_IN_MEMORY) -> None:
+        """Holds no rows yet."""
+        self._blocks: list[Rows] = []
+        self._num_free = max_in_memory
+        self._file = _ChunkFile()
+        self._offsets: list[int] = []
+
+    def add(self, rows: Rows) -> None:
+        """Adds rows to the end."""
+        self._num_free -= len(rows)
+        if self._num_free >= 0:
+            self._blocks.append(rows)
+        else:
+            self._offsets.append(self._file.append(rows))
+
+    def __iter__(self) -> Iterator[Rows]:
+        """Yields all rows, block by block."""
+        yield from self._blocks
+        yield from map(self._file.read, self._offsets)
+
+
+class Partitions:
+    """Rows that are read again in the order of their hashes.
+
+    The highest bits of a hash say in which partition its row is. One partition at a
+    time is sorted, so that as many are in memory, and equal hashes are in one.
+    """
+
+    def __init__(self, max_in_memory: int = MAX_IN_MEMORY) -> None:
+        """Holds no rows yet."""
+        self._max_in_memory = max_in_memory
+        self._pending: list[tuple[np.ndarray, Rows]] = []
+        self._num_pending = 0
+        self._file = _ChunkFile()
+        # Of the chunks of each partition that are in the file.
+        self._offsets: list[list[int]] = [[] for _ in range(1 << _PARTITION_BITS)]
+        self.num_rows = 0
+
+    def add(self, hashes: np.ndarray, rows: Rows) -> None:
+        """Adds rows with their hashes, `[len(rows)]` uint64."""
+        self._pending.append((hashes, rows))
+        self._num_pending += len(rows)
+        self.num_rows += len(rows)
+        if self._num_pending > self._max_in_memory:
+            self._spill()
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, Rows]]:
+        """Yields all rows with their hashes, sorted by hash and key."""
+        if not any(self._offsets):
+            if self._pending:
+                yield _in_order(self._pending)
+            return
+        self._spill()
+        for offsets in self._offsets:
+            if offsets:
+                yield _in_order([self._file.read(offset) for offset in offsets])
+
+    def _spill(self) -> None:
+        if not self._pending:
+            return
+        hashes, rows = _in_order(self._pending)
+        self._pending, self._num_pending = [], 0
+        firsts = np.arange(1, len(self._offsets), dtype=np.uint64)
+        stops = np.searchsorted(hashes, firsts << np.uint64(64 - _PARTITION_BITS))
+        stops = stops.tolist()
+        for offsets, start, stop in zip(
+            self._offsets, [0, *stops], [*stops, len(rows)], strict=True
+        ):
+            if start < stop:
+                chunk = hashes[start:stop], rows.part(start, stop)
+                offsets.append(self._file.append(chunk))
+
+
+class _ChunkFile:
+    """Objects of this process in a file that no other one can open."""
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] | None = None
+
+    def append(self, chunk: Any) -> int:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile()
+        try:
+            offset = self._file.seek(0, os.SEEK_END)
+            pickle.dump(chunk, self._file, pickle.HIGHEST_PROTOCOL)
+            self._file.flush()
+        except OSError as error:
+            raise contract.DatasetError(
+                f"cannot write the list of images to {tempfile.gettempdir()}: "
+                f"{error.strerror}: free some space there, or set TMPDIR to a larger "
+                "disk"
+            ) from error
+        return offset
+
+    def read(self, offset: int) -> Any:
+        assert self._file is not None
+        self._file.seek(offset)
+        return pickle.load(self._file)
+
+
+def _in_order(chunks: Sequence[tuple[np.ndarray, Rows]]) -> tuple[np.ndarray, Rows]:
+    """Returns the rows of all chunks with their hashes, sorted by hash and key."""
+    hashes = np.concatenate([its_hashes for its_hashes, _ in chunks])
+    rows = concatenate([its_rows for _, its_rows in chunks])
+    order = np.argsort(hashes)
+    if (hashes[order[1:]] == hashes[order[:-1]]).any():
+        # The key itself decides between equal hashes.
+        order = np.lexsort([np.array(rows.keys, object), hashes])
+    return hashes[order], rows.take(order)
