@@ -40,7 +40,7 @@ def save_plan(plan: ShardPlan, output: str, run_id: str) -> PlannedShard:
                 np.savez(
                     file,
                     allow_pickle=False,
-                    header=np.array(header),
+                    header=np.frombuffer(header.encode(), np.uint8),
                     locations=rows.locations,
                     **arrays,
                 )
@@ -59,7 +59,7 @@ def load_plan(output: str, name: str, run_id: str) -> ShardPlan:
     path = plan_path(output, name, run_id)
     try:
         with np.load(path) as arrays:
-            shard, keys = json.loads(str(arrays["header"]))
+            shard, keys = json.loads(arrays["header"].tobytes())
             features = {
                 array.removeprefix(_FEATURE_PREFIX): arrays[array]
                 for array in arrays.files

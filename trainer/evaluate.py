@@ -18,7 +18,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from trainer import exact, scores, trained, workdir
+from trainer import command_line, exact, scores, trained, workdir
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
 _SPLIT = flags.DEFINE_string(
@@ -148,4 +148,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     logging.set_verbosity(logging.INFO)
-    app.run(main)
+    app.run(main, flags_parser=command_line.parse_flags)

@@ -25,7 +25,7 @@ import sys
 import numpy as np
 from absl import app, flags, logging
 
-from trainer import browser, exact, generation, grids, pictures, trained
+from trainer import browser, command_line, exact, generation, grids, pictures, trained
 from trainer.latents import mixture, neighbours
 
 _MODES = (
@@ -263,4 +263,4 @@ def _save_npz(path: pathlib.Path, **arrays: np.ndarray) -> None:
 
 if __name__ == "__main__":
     logging.set_verbosity(logging.INFO)
-    app.run(main)
+    app.run(main, flags_parser=command_line.parse_flags)

@@ -15,7 +15,7 @@ from typing import NoReturn
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from trainer import distribution, exact, loop
+from trainer import command_line, distribution, exact, loop
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Experiment settings; --config.NAME=VALUE changes one."
@@ -85,4 +85,4 @@ def _leave(code: int, error: Exception | None = None) -> NoReturn:
 
 if __name__ == "__main__":
     logging.set_verbosity(logging.INFO)
-    app.run(main)
+    app.run(main, flags_parser=command_line.parse_flags)

@@ -1,0 +1,28 @@
+import re
+
+import pytest
+
+from runs import run_module
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--config.latnt_dim=3", 'latnt_dim.* Did you mean "latent_dim" instead'),
+        ("--config.seed=x", "--config.seed=x: invalid literal for int"),
+        ("--vrtual_devices=3", "'vrtual_devices'. Did you mean: virtual_devices"),
+        ("--config=nothing.py", "Failed loading config file"),
+    ],
+)
+def test_a_wrong_flag_is_one_line(flag, message, tmp_path):
+    done = run_module(
+        "trainer.train",
+        "--config=configs/celeba_debug.py",
+        f"--dataset={tmp_path}",
+        f"--workdir={tmp_path}",
+        flag,
+    )
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if "error: " in line]
+    assert re.search(message, line)
+    assert "Traceback" not in done.stderr

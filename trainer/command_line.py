@@ -1,0 +1,31 @@
+"""Flags of the trainer's commands: what is wrong with them is one line."""
+
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+
+def parse_flags(argv: Sequence[str]) -> list[str]:
+    """Parses the command line, or ends the program with one line on what is wrong.
+
+    Args:
+        argv: The program name and its flags.
+
+    Returns:
+        The program name and what is no flag.
+    """
+    try:
+        return flags.FLAGS(list(argv))
+    # The second is a setting that a config does not have.
+    except (flags.Error, AttributeError) as error:
+        text = _innermost_text(error)
+        sys.exit(f"error: {' '.join(text.split())} (--help shows all flags)")
+
+
+def _innermost_text(error: BaseException) -> str:
+    """Returns what an error says that others only hand on."""
+    first = error.args[0] if error.args else ""
+    if isinstance(first, BaseException):
+        return _innermost_text(first)
+    return first if isinstance(first, str) else str(error)
