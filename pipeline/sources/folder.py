@@ -21,7 +21,8 @@ from pipeline.sources import Listing, SplitListing, image_files
 
 DEFAULT_FRACTIONS = (0.8, 0.1, 0.1)
 
-_SPLIT_OF_FOLDER = {
+# By the name that a sub-folder has, or TensorFlow Datasets gives.
+SPLIT_OF_NAME = {
     "train": "train",
     "validation": "validation",
     "val": "validation",
@@ -56,14 +57,14 @@ def list_images(
     if deduplicate:
         keys = _without_copies(keys, files)
     folders = sorted({key.partition("/")[0] for key in keys if "/" in key})
-    if folders and _SPLIT_OF_FOLDER.keys() >= set(folders):
+    if folders and SPLIT_OF_NAME.keys() >= set(folders):
         _check_split_folders(input_dir, folders, keys, split_fractions)
         fractions = None
-        split_of = [_SPLIT_OF_FOLDER[key.partition("/")[0]] for key in keys]
+        split_of = [SPLIT_OF_NAME[key.partition("/")[0]] for key in keys]
     else:
         fractions = tuple(split_fractions or DEFAULT_FRACTIONS)
         split_of = plan.hashed_splits(keys, fractions, seed)
-        _check_none_empty(split_of, fractions)
+        check_none_empty(split_of, fractions)
     labels, features = _labels(keys, depth=0 if fractions else 1)
     splits = {}
     for split in contract.SPLITS:
@@ -133,7 +134,7 @@ def _check_split_folders(
         raise contract.DatasetError(
             f"{found}: leave --split_fractions out, or rename them"
         )
-    if len(folders) > len({_SPLIT_OF_FOLDER[folder] for folder in folders}):
+    if len(folders) > len({SPLIT_OF_NAME[folder] for folder in folders}):
         raise contract.DatasetError(
             f"{found}, and more than one is the validation split: merge or rename them"
         )
@@ -144,7 +145,16 @@ def _check_split_folders(
         )
 
 
-def _check_none_empty(split_of: Sequence[str], fractions: Sequence[float]) -> None:
+def check_none_empty(split_of: Sequence[str], fractions: Sequence[float]) -> None:
+    """Checks that every split has an image, unless its fraction is zero.
+
+    Args:
+        split_of: Of each image.
+        fractions: Of the images, for `contract.SPLITS`.
+
+    Raises:
+        DatasetError: If one has none.
+    """
     for split, fraction in zip(contract.SPLITS, fractions, strict=True):
         if fraction and split not in split_of:
             raise contract.DatasetError(
