@@ -78,8 +78,8 @@ _CROP_SIZE = flags.DEFINE_integer(
 _SPLIT_FRACTIONS = flags.DEFINE_string(
     "split_fractions",
     None,
-    f"Of a folder's images, for {', '.join(contract.SPLITS)}; unless given, "
-    "0.8,0.1,0.1, or what the folder is divided into.",
+    f"Of the images, for {', '.join(contract.SPLITS)}; unless given, "
+    "0.8,0.1,0.1, or the splits that the source has.",
 )
 _DEDUPLICATE = flags.DEFINE_bool(
     "deduplicate", False, "Use only the first of a folder's files of one content."

@@ -63,7 +63,7 @@ def frame(record: bytes) -> tuple[bytes, bytes, bytes]:
     """
     length = _LENGTH.pack(len(record))
     head = length + _CRC.pack(masked(google_crc32c.value(length)))
-    return head, record, _CRC.pack(masked(google_crc32c.value(record)))
+    return head, record, _CRC.pack(checksum(record))
 
 
 def unframed(framed: bytes) -> bytes:
@@ -71,11 +71,33 @@ def unframed(framed: bytes) -> bytes:
     return framed[_HEAD.size : -_CRC.size]
 
 
+def checksum(record: bytes) -> int:
+    """Returns the masked CRC-32C of a record, which its footer should have."""
+    return masked(google_crc32c.value(record))
+
+
+def stored_checksum(framed: bytes) -> int:
+    """Returns the masked CRC-32C that the footer of a record has."""
+    return _CRC.unpack(framed[-_CRC.size :])[0]
+
+
 def read_frames(path: pathlib.Path) -> Iterator[bytes]:
     """Yields each record of a TFRecord file, with its header and footer.
 
     Raises:
         DatasetError: If a length or a checksum is wrong, or the file ends early.
+    """
+    for number, framed in enumerate(read_unchecked_frames(path)):
+        if checksum(unframed(framed)) != stored_checksum(framed):
+            raise contract.DatasetError(f"record {number} has a wrong checksum")
+        yield framed
+
+
+def read_unchecked_frames(path: pathlib.Path) -> Iterator[bytes]:
+    """Yields what `read_frames` does, even where the checksum of a record is wrong.
+
+    Raises:
+        DatasetError: If a length or its checksum is wrong, or the file ends early.
     """
     remaining = path.stat().st_size
     with path.open("rb") as file:
@@ -89,9 +111,6 @@ def read_frames(path: pathlib.Path) -> Iterator[bytes]:
             if length + _HEAD.size + _CRC.size > remaining:
                 raise contract.DatasetError(f"record {number} is cut off")
             body = file.read(length + _CRC.size)
-            data, crc = body[:length], _CRC.unpack(body[length:])[0]
-            if masked(google_crc32c.value(data)) != crc:
-                raise contract.DatasetError(f"record {number} has a wrong checksum")
             remaining -= _HEAD.size + len(body)
             number += 1
             yield head + body

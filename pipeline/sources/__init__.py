@@ -40,6 +40,11 @@ SOURCES: Mapping[str, Source] = {
         image_size=128,
         settings=("seed", "split_fractions", "deduplicate"),
     ),
+    "tfds": Source(
+        "pipeline.sources.tfds",
+        image_size=128,
+        settings=("seed", "split_fractions"),
+    ),
 }
 
 

@@ -9,7 +9,6 @@ FOLDER/train/cat/a.jpg        both
 
 import dataclasses
 import hashlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -17,17 +16,8 @@ from absl import logging
 
 from pipeline import contract, plan, rows
 from pipeline.rows import Rows
-from pipeline.sources import Listing, copies, image_files
+from pipeline.sources import Listing, copies, image_files, splits
 
-DEFAULT_FRACTIONS = (0.8, 0.1, 0.1)
-
-_SPLIT_OF_FOLDER = {
-    "train": "train",
-    "validation": "validation",
-    "val": "validation",
-    "valid": "validation",
-    "test": "test",
-}
 _NUM_NAMED = 5
 
 
@@ -44,7 +34,7 @@ def list_images(
         input_dir: See `image_files.find_images`.
         seed: Of the hashes that decide the splits.
         split_fractions: Of the images, for `contract.SPLITS`; None for what the
-            sub-folders say, else `DEFAULT_FRACTIONS`.
+            sub-folders say, else `splits.DEFAULT_FRACTIONS`.
         deduplicate: Whether of the files of one content only the first is used.
 
     Raises:
@@ -59,20 +49,15 @@ def list_images(
     for block in blocks:
         found.add(block)
         spool.add(block)
-    if found.folders and _SPLIT_OF_FOLDER.keys() >= found.folders:
+    if found.folders and splits.SPLIT_OF_NAME.keys() >= found.folders:
         found.check_split_folders(input_dir, split_fractions)
         fractions, depth = None, 1
     else:
-        fractions, depth = tuple(split_fractions or DEFAULT_FRACTIONS), 0
+        fractions, depth = tuple(split_fractions or splits.DEFAULT_FRACTIONS), 0
     names = found.class_names(depth)
     parts = _Parts(spool, names, depth, fractions, seed)
-    counts = Counter[str]()
-    for split, images in parts:
-        counts[split] += len(images)
-    if fractions is not None:
-        _check_none_empty(counts, fractions)
-    in_splits = ", ".join(f"{split} {counts[split]}" for split in counts)
-    logging.info("%d images below %s: %s", counts.total(), files.root, in_splits)
+    counts = splits.count_images(parts, fractions)
+    logging.info("images below %s: %s", files.root, counts)
     return Listing(
         name="images",
         parts=parts,
@@ -119,7 +104,7 @@ class _Found:
             raise contract.DatasetError(
                 f"{found}: leave --split_fractions out, or rename them"
             )
-        if len(names) > len({_SPLIT_OF_FOLDER[name] for name in names}):
+        if len(names) > len({splits.SPLIT_OF_NAME[name] for name in names}):
             raise contract.DatasetError(
                 f"{found}, and more than one is the validation split: merge or rename "
                 "them"
@@ -175,23 +160,9 @@ class _Parts:
                 labels = [number_of[key.split("/")[self.depth]] for key in block.keys]
                 features["label"] = np.array(labels, np.int64)
             block = dataclasses.replace(block, features=features)
-            splits = np.array(self._splits(block.keys))
-            for split in contract.SPLITS:
-                chosen = np.flatnonzero(splits == split)
-                if len(chosen):
-                    yield split, block.take(chosen)
+            yield from splits.divided(block, self._splits(block.keys))
 
     def _splits(self, keys: Sequence[str]) -> list[str]:
         if self.fractions is None:
-            return [_SPLIT_OF_FOLDER[key.partition("/")[0]] for key in keys]
+            return [splits.SPLIT_OF_NAME[key.partition("/")[0]] for key in keys]
         return plan.hashed_splits(keys, self.fractions, self.seed)
-
-
-def _check_none_empty(counts: Counter[str], fractions: Sequence[float]) -> None:
-    for split, fraction in zip(contract.SPLITS, fractions, strict=True):
-        if fraction and not counts[split]:
-            raise contract.DatasetError(
-                f"none of the {counts.total()} images falls in split {split!r}, which "
-                f"should have {fraction:g} of them: add images, or give other "
-                "--split_fractions (train,validation,test; 1,0,0 for train alone)"
-            )

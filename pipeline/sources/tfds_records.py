@@ -9,21 +9,16 @@ here. TensorFlow is not needed to read them.
 """
 
 import pathlib
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from google.protobuf.message import DecodeError
-from tensorflow_datasets.proto import tf_example_pb2
 
 from pipeline import contract, images, records
-from pipeline.sources import arrays
+from pipeline.sources import arrays, tfds_shards
 
 _SPLITS = ("train", "test")
 _IMAGE_NAMES = ("image", "image/encoded")
-# Around the data of a record.
-_HEADER_BYTES, _FOOTER_BYTES = 12, 4
 
 
 def load(root: pathlib.Path) -> dict[str, arrays.LabelledImages]:
@@ -39,7 +34,9 @@ def load(root: pathlib.Path) -> dict[str, arrays.LabelledImages]:
     splits = {}
     for split in _SPLITS:
         examples = [
-            example for path in find_shards(root, split) for example in read_shard(path)
+            example
+            for path in tfds_shards.find_shards(root, "mnist", split)
+            for example in read_shard(path)
         ]
         name = f"split {split!r} of --input={root}"
         splits[split] = arrays.labelled_images(
@@ -53,46 +50,16 @@ def load(root: pathlib.Path) -> dict[str, arrays.LabelledImages]:
     return splits
 
 
-def find_shards(root: pathlib.Path, split: str) -> list[pathlib.Path]:
-    """Returns the shards of a split, in order.
-
-    Raises:
-        DatasetError: If there is none, or one of them is missing.
-    """
-    paths = sorted(root.glob(f"*-{split}.tfrecord-*-of-*"))
-    if not paths:
-        raise contract.DatasetError(
-            f"--input={root} has a dataset_info.json and no mnist-{split}.tfrecord-"
-            "00000-of-00001: give the directory of a version that TensorFlow Datasets "
-            "prepared with TFRecord files"
-        )
-    stem, number = re.sub(r"\d+-of-\d+$", "", paths[0].name), len(paths)
-    expected = [f"{stem}{index:05d}-of-{number:05d}" for index in range(number)]
-    if [path.name for path in paths] != expected:
-        raise contract.DatasetError(
-            f"--input={root} has {number} shards of split {split!r}, from "
-            f"{paths[0].name} to {paths[-1].name}, which is not all of one data set: "
-            "prepare it again with TensorFlow Datasets"
-        )
-    return paths
-
-
 def read_shard(path: pathlib.Path) -> Iterator[tuple[np.ndarray, int]]:
     """Yields the pixels, `[28, 28]` uint8, and the label of each record of a shard.
 
     Raises:
         DatasetError: If a record is damaged, or is not one of MNIST.
     """
-    try:
+    with tfds_shards.shard_named(path):
         for number, framed in enumerate(records.read_frames(path)):
-            try:
-                yield parse_record(framed[_HEADER_BYTES:-_FOOTER_BYTES])
-            except contract.DatasetError as error:
-                raise contract.DatasetError(f"record {number} {error}") from error
-    except (OSError, contract.DatasetError) as error:
-        raise contract.DatasetError(
-            f"cannot read {path}: {error}; give another --input"
-        ) from error
+            with tfds_shards.record_named(number):
+                yield parse_record(records.unframed(framed))
 
 
 def parse_record(record: bytes) -> tuple[np.ndarray, int]:
@@ -101,10 +68,7 @@ def parse_record(record: bytes) -> tuple[np.ndarray, int]:
     Raises:
         DatasetError: If it has no PNG image of one channel and that size, or no label.
     """
-    try:
-        feature = tf_example_pb2.Example.FromString(record).features.feature
-    except DecodeError as error:
-        raise contract.DatasetError(f"is no Example: {error}") from error
+    feature = tfds_shards.parse_example(record)
     encoded = next(
         (feature[n].bytes_list.value for n in _IMAGE_NAMES if n in feature), ()
     )

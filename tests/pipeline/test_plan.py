@@ -166,7 +166,7 @@ def test_plans_are_small_and_quick_for_the_whole_of_celeba():
         ),
         (
             {"split_fractions": (0.8, 0.1, 0.1)},
-            "--split_fractions is not for --source=celeba, but for folder: leave it",
+            "--split_fractions is not for --source=celeba, but for folder, tfds: leave",
         ),
         (
             {"source": "mnist", "deduplicate": True},

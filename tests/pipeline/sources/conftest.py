@@ -1,9 +1,15 @@
-"""Fixtures: a small MNIST."""
+"""Fixtures: a small MNIST, and what TensorFlow Datasets prepared."""
+
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+import tfds_datasets
 
 from mnist_files import Mnist
+from pipeline.synthetic import layout
 
 
 @pytest.fixture
@@ -17,3 +23,21 @@ def digits() -> Mnist:
         },
         labels={split: np.arange(number) % 10 for split, number in sizes.items()},
     )
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory) -> pathlib.Path:
+    """Thirty synthetic faces in CelebA's official layout."""
+    root = tmp_path_factory.mktemp("faces")
+    layout.write_dataset(root, num_images=30, seed=0, num_workers=1)
+    return root
+
+
+@pytest.fixture(scope="session")
+def prepared(faces, tmp_path_factory) -> pathlib.Path:
+    """What `tfds_datasets` writes; not to be changed."""
+    out = tmp_path_factory.mktemp("tfds")
+    program = [sys.executable, tfds_datasets.__file__, str(faces), str(out)]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return out

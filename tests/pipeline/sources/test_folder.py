@@ -9,7 +9,7 @@ from PIL import Image
 
 from pipeline import contract, images, plan, prepare, rgb, rows, sources, verify
 from pipeline.files import PROGRESS_DIR
-from pipeline.sources import copies, folder, image_files
+from pipeline.sources import copies, image_files, splits
 
 
 def write_folder(root, files):
@@ -65,7 +65,7 @@ def test_a_listing_has_sorted_keys_locations_and_labels(classes, tmp_path):
     listing = list_folder(write_folder(tmp_path, classes))
     assert listing.name == "images"
     assert listing.num_channels == 3
-    assert listing.split_fractions == folder.DEFAULT_FRACTIONS
+    assert listing.split_fractions == splits.DEFAULT_FRACTIONS
     names = ("cat", "dog", "Ärger & co")
     assert listing.features == {"label": contract.Feature("int64", (), names)}
     assert list(listing.by_split()) == ["train", "validation", "test"]
@@ -142,7 +142,7 @@ def test_folders_that_only_look_like_splits_are_classes(tmp_path, caplog):
     }
     listing = list_folder(write_folder(tmp_path, files))
     assert listing.features["label"].names == ("plane", "test", "train")
-    assert listing.split_fractions == folder.DEFAULT_FRACTIONS
+    assert listing.split_fractions == splits.DEFAULT_FRACTIONS
 
 
 def test_folders_that_are_splits_but_not_quite_are_an_error(tmp_path):

@@ -1,0 +1,62 @@
+"""How images come to their splits: by the names of parts, or by hashes of the keys."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from pipeline import contract
+from pipeline.rows import Rows
+
+# Of the images, for `contract.SPLITS`, where a source has no splits.
+DEFAULT_FRACTIONS = (0.8, 0.1, 0.1)
+
+SPLIT_OF_NAME: Mapping[str, str] = {
+    "train": "train",
+    "validation": "validation",
+    "val": "validation",
+    "valid": "validation",
+    "test": "test",
+}
+
+
+def divided(rows: Rows, split_of: Sequence[str]) -> Iterator[tuple[str, Rows]]:
+    """Yields the rows of each split that has any.
+
+    Args:
+        rows: Of any splits.
+        split_of: The split of each row.
+    """
+    splits = np.array(split_of)
+    for split in contract.SPLITS:
+        places = np.flatnonzero(splits == split)
+        if len(places):
+            yield split, rows.take(places)
+
+
+def count_images(
+    parts: Iterable[tuple[str, Rows]], fractions: Sequence[float] | None
+) -> str:
+    """Returns how many images each split has, as text.
+
+    Args:
+        parts: Of a listing.
+        fractions: By which hashes divided the images, for `contract.SPLITS`; None if
+            they did not.
+
+    Raises:
+        DatasetError: If a split has no image, and a fraction that is not zero.
+    """
+    counts = Counter[str]()
+    for split, rows in parts:
+        counts[split] += len(rows)
+    for split, fraction in zip(contract.SPLITS, fractions or (), strict=False):
+        if fraction and not counts[split]:
+            raise contract.DatasetError(
+                f"none of the {counts.total()} images falls in split {split!r}, which "
+                f"should have {fraction:g} of them: add images, or give other "
+                "--split_fractions (train,validation,test; 1,0,0 for train alone)"
+            )
+    return ", ".join(
+        f"{split} {counts[split]}" for split in contract.SPLITS if counts[split]
+    )
