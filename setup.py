@@ -43,9 +43,20 @@ REQUIRED = [
 EXTRAS = {
     # TensorFlow's CUDA libraries as wheels.
     "gpu": ["tensorflow[and-cuda]>=2.21,<3"],
+    # s3:// paths: boto3.
+    "aws": ["apache-beam[aws]>=2.77,<3"],
     # Beam's Dataflow runner and gs:// paths.
     "gcp": ["apache-beam[gcp]>=2.77,<3"],
     "dev": [
+        # s3:// paths, and a server on this machine that answers like S3: moto, with
+        # what its extra `server` names and S3 needs, which is a tenth of that.
+        "boto3>=1.40",
+        "flask>=3",
+        "flask-cors>=5",
+        "moto[s3]>=5.1",
+        # gs:// paths, by the client that they use of the extra `gcp`; such a server.
+        "gcp-storage-emulator>=2026.7.19",
+        "google-cloud-storage>=3",
         # Properties of parsers and of the shard plan.
         "hypothesis>=6.100",
         # Static types. The extra brings Node.js as a wheel, so nothing is downloaded.

@@ -67,6 +67,7 @@ def test_the_contract_imports_nothing_of_ours() -> None:
         ("pipeline.prepare", ["tensorflow", "keras"]),
         ("pipeline.verify", ["tensorflow", "apache_beam"]),
         ("pipeline.synthesize", ["tensorflow", "apache_beam"]),
+        ("pipeline.storage", ["tensorflow", "apache_beam", "boto3", "google.cloud"]),
         ("trainer.train", ["apache_beam"]),
     ],
 )

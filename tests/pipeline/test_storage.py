@@ -1,0 +1,427 @@
+"""The same operations on local directories, S3 and Cloud Storage, emulated here."""
+
+import contextlib
+import errno
+import hashlib
+import http.server
+import logging
+import pathlib
+import sys
+import threading
+import uuid
+import zipfile
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from pipeline import buckets, contract, storage
+
+PLACES = ("local", "s3", "gs")
+
+
+@pytest.fixture(autouse=True)
+def _as_before(monkeypatch) -> Iterator[None]:
+    """Leaves neither flags nor clients behind, and finds no credentials but ours."""
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    yield
+    buckets.configure(())
+    buckets._open_bucket.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    server = pytest.importorskip("moto.server", reason="needs moto[s3], flask")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    emulator = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    emulator.start()
+    yield "http://{}:{}".format(*emulator.get_host_and_port())
+    emulator.stop()
+
+
+@pytest.fixture(scope="session")
+def gs_endpoint() -> Iterator[str]:
+    pytest.importorskip("google.cloud.storage", reason="needs google-cloud-storage")
+    server = pytest.importorskip(
+        "gcp_storage_emulator.server", reason="needs gcp-storage-emulator"
+    )
+    emulator = server.create_server("127.0.0.1", 0, in_memory=True)
+    emulator.start()
+    yield f"http://127.0.0.1:{emulator._api._httpd.server_port}"
+    emulator.stop()
+
+
+@pytest.fixture
+def use_s3(s3_endpoint, monkeypatch) -> Callable[[], None]:
+    def use() -> None:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ours")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "ours")
+        buckets.configure(
+            [f"--s3_endpoint_url={s3_endpoint}", "--s3_region_name=us-east-1"]
+        )
+
+    return use
+
+
+@pytest.fixture
+def s3_root(use_s3) -> str:
+    use_s3()
+    bucket, _ = buckets.find_bucket(f"s3://b{uuid.uuid4().hex}/")
+    bucket._client.create_bucket(Bucket=bucket._name)
+    return f"{bucket.url}/root"
+
+
+@pytest.fixture
+def gs_root(gs_endpoint, monkeypatch) -> str:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gs_endpoint)
+    bucket, _ = buckets.find_bucket(f"gs://b{uuid.uuid4().hex}/")
+    bucket._bucket.create()
+    return f"{bucket.url}/root"
+
+
+@pytest.fixture(params=PLACES)
+def root(request, tmp_path) -> str:
+    if request.param == "local":
+        return str(tmp_path / "root")
+    return request.getfixturevalue(f"{request.param}_root")
+
+
+@pytest.fixture(params=PLACES[1:])
+def url_root(request) -> str:
+    return request.getfixturevalue(f"{request.param}_root")
+
+
+@contextlib.contextmanager
+def serving(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Serves with a handler until the end of the block, and gives its URL."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def write(root: str, *names: str, data: bytes = b"x") -> None:
+    for name in names:
+        storage.make_directory(storage.join(root, name).rpartition("/")[0])
+        storage.write_bytes(storage.join(root, name), data)
+
+
+def entries(found: Iterator[storage.Entry]) -> list[tuple[str, int, bool]]:
+    return sorted((e.name, e.num_bytes, e.is_directory) for e in found)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00\xff\r\n", bytes(range(256)) * 99])
+def test_what_is_written_is_read(root, data):
+    write(root, "a.bin", data=b"of before")
+    write(root, "a.bin", data=data)
+    path = storage.join(root, "a.bin")
+    assert storage.read_bytes(path) == data
+    assert storage.hash_file(path) == hashlib.sha256(data).hexdigest()
+    found = storage.find(path)
+    assert found is not None
+    assert found.num_bytes == len(data)
+
+
+def test_a_range_ends_where_the_file_does(root):
+    write(root, "a.txt", data=b"0123456789")
+    path = storage.join(root, "a.txt")
+    ranges = {(0, 3): b"012", (4, 2): b"45", (7, 9): b"789", (3, 0): b""}
+    ranges |= {(10, 5): b"", (99, 1): b""}
+    assert {span: storage.read_range(path, *span) for span in ranges} == ranges
+
+
+def test_what_is_not_there(root):
+    write(root, "a.txt")
+    absent = storage.join(root, "b.txt")
+    for read in (storage.read_bytes, storage.hash_file, storage.open_file):
+        with pytest.raises(FileNotFoundError, match="No such file"):
+            read(absent)
+    with pytest.raises(FileNotFoundError, match="No such file"):
+        storage.read_range(absent, 0, 1)
+    assert storage.find(absent) is None
+    assert storage.find(root) is None
+    storage.remove(absent)
+    assert list(storage.list_directory(absent)) == []
+    assert list(storage.walk(absent)) == []
+
+
+def test_a_removed_file_is_gone(root):
+    write(root, "a.txt", "ab.txt")
+    storage.remove(storage.join(root, "a.txt"))
+    assert [e.name for e in storage.list_directory(root)] == ["ab.txt"]
+
+
+def test_a_directory_lists_its_own_and_no_sibling(root):
+    write(root, "d/a.txt", "d/Ä [1]*?.txt", "d/sub/b.txt", "d/sub/c/d.txt", data=b"12")
+    write(root, "d.txt", "d2/e.txt")
+    here = storage.join(root, "d")
+    expected = [("a.txt", 2, False), ("sub", 0, True), ("Ä [1]*?.txt", 2, False)]
+    for spelling in (here, f"{here}/"):
+        assert entries(storage.list_directory(spelling)) == expected
+        assert entries(storage.walk(spelling)) == [
+            ("a.txt", 2, False),
+            ("sub/b.txt", 2, False),
+            ("sub/c/d.txt", 2, False),
+            ("Ä [1]*?.txt", 2, False),
+        ]
+    assert storage.read_bytes(storage.join(here, "Ä [1]*?.txt")) == b"12"
+
+
+def test_the_times_of_a_listing_are_those_of_the_file(root):
+    write(root, "a.txt")
+    found = storage.find(storage.join(root, "a.txt"))
+    assert found is not None
+    assert found.modified_ns > 1.6e18
+    (listed,) = storage.list_directory(root)
+    (walked,) = storage.walk(root)
+    # S3 says in a listing what part of a second it was, and not with the file.
+    for entry in (listed, walked):
+        assert entry.modified_ns // 10**9 == found.modified_ns // 10**9
+
+
+def test_a_directory_of_several_pages_is_listed_in_full(s3_root, monkeypatch):
+    # Of the emulator, instead of a thousand.
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "3")
+    write(s3_root, *"abcdefgh", "i/j")
+    names = [entry.name for entry in storage.list_directory(s3_root)]
+    assert sorted(names) == list("abcdefghi")
+
+
+def test_an_empty_file_that_marks_a_directory_is_none_in_it(url_root):
+    storage.write_bytes(f"{url_root}/", b"")
+    storage.write_bytes(f"{url_root}/a.txt", b"x")
+    storage.write_bytes(f"{url_root}/sub/", b"")
+    assert [entry.name for entry in storage.walk(url_root)] == ["a.txt"]
+    assert entries(storage.list_directory(url_root)) == [
+        ("a.txt", 1, False),
+        ("sub", 0, True),
+    ]
+
+
+@pytest.mark.parametrize("num_bytes", [0, 7, 17 << 20])
+def test_a_finished_file_is_put_in_place(root, tmp_path, num_bytes):
+    data = bytes(range(251)) * (num_bytes // 251 + 1)
+    finished = tmp_path / "finished"
+    finished.write_bytes(data[:num_bytes])
+    write(root, "shard", data=b"of before")
+    path = storage.join(root, "shard")
+    storage.put_file(str(finished), path)
+    assert not finished.exists()
+    assert storage.hash_file(path) == hashlib.sha256(data[:num_bytes]).hexdigest()
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(url_root, tmp_path, monkeypatch):
+    finished = tmp_path / "finished"
+    finished.write_bytes(bytes(17 << 20))
+    bucket, _ = buckets.find_bucket(url_root)
+    num_sent = []
+
+    def break_off() -> None:
+        num_sent.append(1)
+        if len(num_sent) > 1:
+            raise RuntimeError("the worker is gone")
+
+    if url_root.startswith("s3"):
+        bucket._client.meta.events.register(
+            "before-call.s3.UploadPart", lambda **_: break_off()
+        )
+    else:
+        session = bucket._bucket.client._http
+        request = session.request
+
+        def send(method, *args, **kwargs):
+            if method == "PUT":
+                break_off()
+            return request(method, *args, **kwargs)
+
+        monkeypatch.setattr(session, "request", send)
+    with pytest.raises(RuntimeError, match="the worker is gone"):
+        storage.put_file(str(finished), f"{url_root}/shard")
+    assert len(num_sent) > 1
+    assert list(storage.walk(url_root)) == []
+    assert finished.exists()
+
+
+def test_an_open_file_is_read_here_and_there(root, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for number in range(100):
+            archive.writestr(f"{number}.txt", str(number) * 1000)
+    write(root, "a.zip", data=(tmp_path / "a.zip").read_bytes())
+    with storage.open_file(storage.join(root, "a.zip")) as file:
+        assert file.read(2) == b"PK"
+        with zipfile.ZipFile(file) as archive:
+            assert len(archive.infolist()) == 100
+            assert archive.read("57.txt") == b"57" * 1000
+        file.seek(0, 2)
+        assert file.read(1) == b""
+
+
+def test_an_absent_bucket_is_named(url_root, tmp_path):
+    root = f"{url_root.partition('://')[0]}://absent-bucket"
+    path = f"{root}/d/a.txt"
+    finished = tmp_path / "finished"
+    finished.write_bytes(b"x")
+    for operation in (
+        lambda: storage.read_bytes(path),
+        lambda: storage.read_range(path, 1, 1),
+        lambda: storage.open_file(path),
+        lambda: storage.find(path),
+        lambda: storage.write_bytes(path, b"x"),
+        lambda: storage.put_file(str(finished), path),
+        lambda: list(storage.list_directory(root)),
+        lambda: list(storage.walk(root)),
+        lambda: storage.remove(path),
+    ):
+        buckets._open_bucket.cache_clear()
+        with pytest.raises(contract.DatasetError, match=f"no bucket {root}: make it"):
+            operation()
+
+
+def test_s3_without_credentials(use_s3, tmp_path, monkeypatch):
+    use_s3()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(contract.DatasetError, match="no credentials for s3://bucket: "):
+        storage.read_bytes("s3://bucket/a.txt")
+
+
+class Refusing(http.server.BaseHTTPRequestHandler):
+    """Answers that a login is needed, in the words of both stores."""
+
+    def do_GET(self) -> None:  # noqa: N802
+        body = b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>"
+        self.send_response(403 if "bucket/a.txt" in self.path else 401)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+def test_s3_that_refuses(use_s3):
+    use_s3()
+    with serving(Refusing) as endpoint:
+        buckets.configure([f"--s3_endpoint_url={endpoint}"])
+        with pytest.raises(
+            contract.DatasetError, match=r"no access to s3://bucket/a\.txt: let the"
+        ):
+            storage.read_bytes("s3://bucket/a.txt")
+
+
+@pytest.mark.usefixtures("gs_endpoint")
+def test_cloud_storage_that_refuses(monkeypatch):
+    with serving(Refusing) as endpoint:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", endpoint)
+        with pytest.raises(contract.DatasetError, match="no credentials for gs://bu"):
+            storage.read_bytes("gs://bucket/a.txt")
+        bucket, _ = buckets.find_bucket("gs://bucket/a.txt")
+        bucket._is_anonymous = False
+        with pytest.raises(
+            contract.DatasetError, match=r"no access to gs://bucket/a\.txt: let the"
+        ):
+            storage.read_bytes("gs://bucket/a.txt")
+
+
+def test_s3_out_of_reach(use_s3, monkeypatch):
+    use_s3()
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    buckets.configure(["--s3_endpoint_url=http://127.0.0.1:1"])
+    with pytest.raises(contract.DatasetError, match="cannot use s3://b/a: Could not c"):
+        storage.read_bytes("s3://b/a")
+
+
+class CuttingOff(http.server.BaseHTTPRequestHandler):
+    """Sends the half of a file, and when it is asked again, all of it."""
+
+    num_asked = 0
+
+    def do_GET(self) -> None:  # noqa: N802
+        CuttingOff.num_asked += 1
+        self.send_response(200)
+        self.send_header("Content-Length", "10")
+        self.end_headers()
+        self.wfile.write(b"0123456789"[: 10 if CuttingOff.num_asked > 1 else 5])
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+def test_s3_that_breaks_off_is_asked_again(use_s3):
+    use_s3()
+    with serving(CuttingOff) as endpoint:
+        buckets.configure([f"--s3_endpoint_url={endpoint}"])
+        assert storage.read_bytes("s3://bucket/a.txt") == b"0123456789"
+    assert CuttingOff.num_asked == 2
+
+
+@pytest.mark.parametrize(
+    ("url", "module", "extra"),
+    [("s3://b/a", "botocore", "aws"), ("gs://b/a", "google.auth", "gcp")],
+)
+def test_what_is_not_installed_is_named(url, module, extra, monkeypatch):
+    store = buckets._STORES[url[:2]][0]
+    monkeypatch.delitem(sys.modules, store, raising=False)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(
+        contract.DatasetError, match=rf"pip install 'vaeline\[{extra}\]'"
+    ):
+        storage.read_bytes(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("hdfs://host/a", "begins with none of gs://, s3://"),
+        ("s3:///a", "s3:///a names no bucket: s3://BUCKET"),
+    ],
+)
+def test_a_url_of_no_bucket(url, text):
+    with pytest.raises(contract.DatasetError, match=text):
+        storage.read_bytes(url)
+
+
+def test_a_local_error_is_one_line(tmp_path):
+    with pytest.raises(contract.DatasetError, match=f"cannot use {tmp_path}: Is a dir"):
+        storage.read_bytes(str(tmp_path))
+    with pytest.raises(contract.DatasetError, match="cannot write .*b/c: No such file"):
+        storage.write_bytes(str(tmp_path / "b" / "c"), b"")
+    (tmp_path / "a").write_bytes(b"")
+    with pytest.raises(
+        contract.DatasetError, match="cannot use .*a/b: Not a directory"
+    ):
+        storage.make_directory(str(tmp_path / "a" / "b"))
+
+
+def test_a_full_disk_is_explained(tmp_path, monkeypatch):
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "finished").write_bytes(b"x")
+    monkeypatch.setattr("os.fsync", fail)
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(contract.DatasetError, match=f"no space left in {tmp_path}"):
+        storage.write_bytes(str(tmp_path / "a"), b"x")
+    with pytest.raises(contract.DatasetError, match=f"no space left in {tmp_path}"):
+        storage.put_file(str(tmp_path / "finished"), str(tmp_path / "a"))
+    assert [path.name for path in pathlib.Path(tmp_path).iterdir()] == ["finished"]
+
+
+def test_links_are_listed_as_what_they_lead_to(tmp_path):
+    write(str(tmp_path / "real"), "a.txt")
+    (tmp_path / "real" / "loop").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "nowhere").symlink_to(tmp_path / "absent")
+    (tmp_path / "real" / "b.txt").symlink_to("a.txt")
+    assert entries(storage.list_directory(str(tmp_path / "real"))) == [
+        ("a.txt", 1, False),
+        ("b.txt", 1, False),
+        ("loop", 0, True),
+    ]
+    assert [n for n, *_ in entries(storage.walk(str(tmp_path / "real")))] == [
+        "a.txt",
+        "b.txt",
+    ]
