@@ -226,6 +226,11 @@ def load_manifest(dataset_dir: str | os.PathLike[str]) -> Manifest:
     Raises:
         DatasetError: If there is no complete dataset, or its manifest is damaged.
     """
+    if "://" in str(dataset_dir):
+        raise DatasetError(
+            f"the dataset {dataset_dir} is in a bucket: copy it to a local or mounted "
+            "directory, which training reads many times"
+        )
     path = pathlib.Path(dataset_dir) / MANIFEST_NAME
     try:
         text = path.read_text(encoding="utf-8")

@@ -5,9 +5,9 @@ Neither TensorFlow nor Beam is imported: a worker starts in a second without the
 
 import contextlib
 import errno
-import hashlib
 import os
 import pathlib
+import tempfile
 import uuid
 from collections.abc import Iterator
 
@@ -16,17 +16,17 @@ from pipeline import contract
 # In the output directory: what a rerun needs.
 PROGRESS_DIR = ".progress"
 
-_HASH_CHUNK_BYTES = 1 << 20
-
 
 def temporary_path(output: str, name: str) -> pathlib.Path:
-    """Returns a new path for a file that is not finished, on the same disk."""
-    return pathlib.Path(output, PROGRESS_DIR, f"{name}.{uuid.uuid4().hex}.tmp")
+    """Returns a new local path for a file that is not finished.
 
-
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a small file in UTF-8; see `write_bytes`."""
-    write_bytes(path, text.encode())
+    Args:
+        output: Where it is to go. A local directory has it on the same disk; for a
+            bucket it is in `TMPDIR`.
+        name: Of the finished file.
+    """
+    folder = tempfile.gettempdir() if "://" in output else f"{output}/{PROGRESS_DIR}"
+    return pathlib.Path(folder, f"{name}.{uuid.uuid4().hex}.tmp")
 
 
 def write_bytes(path: pathlib.Path, data: bytes) -> None:
@@ -40,15 +40,6 @@ def write_bytes(path: pathlib.Path, data: bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def hash_file(path: str | os.PathLike[str]) -> str:
-    """Returns the hex sha256 of a file, read in chunks."""
-    sha256 = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(_HASH_CHUNK_BYTES):
-            sha256.update(chunk)
-    return sha256.hexdigest()
 
 
 def release_pages(file: int) -> None:
@@ -67,7 +58,7 @@ def release_pages(file: int) -> None:
 
 
 @contextlib.contextmanager
-def full_disk_explained(output: str, name: str) -> Iterator[None]:
+def full_disk_explained(folder: str, name: str) -> Iterator[None]:
     """Turns the error of a full disk to one that says what to do."""
     try:
         yield
@@ -75,6 +66,6 @@ def full_disk_explained(output: str, name: str) -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise contract.DatasetError(
-            f"no space left in {output} while writing {name}: free some space and "
+            f"no space left in {folder} while writing {name}: free some space and "
             "run the same command again; it keeps the finished shards"
         ) from error

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import apache_beam as beam
 
-from pipeline import plan_files, shards
+from pipeline import buckets, plan_files, shards
 from pipeline.publish import Publication, publish
 from pipeline.sources import Reader
 
@@ -20,6 +20,7 @@ def build_graph(
     reader: Reader,
     publication: Publication,
     run_id: str,
+    beam_args: Sequence[str] = (),
 ) -> None:
     """Adds the whole job to a pipeline.
 
@@ -29,8 +30,9 @@ def build_graph(
         reader: Of the source.
         publication: Of the dataset that the shards make.
         run_id: Of the plans, and of the shards that this run writes.
+        beam_args: Beam's own flags, which say how buckets are reached.
     """
-    make_shard = MakeShard(publication, reader, run_id)
+    make_shard = MakeShard(publication, reader, run_id, beam_args)
     _ = (
         pipeline
         | "CreateNames" >> beam.Create(shard_names)  # str, of a shard
@@ -38,20 +40,32 @@ def build_graph(
         | "MakeShards" >> beam.ParDo(make_shard)  # ShardResult
         | "KeyByDataset" >> beam.WithKeys(publication.name)  # (str, ShardResult)
         | "GatherResults" >> beam.GroupByKey()  # (str, Iterable[ShardResult])
-        | "Publish" >> beam.ParDo(Publish(publication))  # str, the dataset digest
+        | "Publish"
+        >> beam.ParDo(Publish(publication, beam_args))  # str, the dataset digest
     )
 
 
 class MakeShard(beam.DoFn):
     """Turns a planned shard into a file and its result."""
 
-    def __init__(self, publication: Publication, reader: Reader, run_id: str) -> None:
+    def __init__(
+        self,
+        publication: Publication,
+        reader: Reader,
+        run_id: str,
+        beam_args: Sequence[str],
+    ) -> None:
         """Keeps what all shards have in common."""
+        self._beam_args = tuple(beam_args)
         self._settings = publication.settings
         self._reader = reader
         self._output = publication.output
         self._run_id = run_id
         self._counted = publication.features if publication.with_stats else None
+
+    def setup(self) -> None:
+        """Tells this process how buckets are reached: not every runner does."""
+        buckets.configure(self._beam_args)
 
     def process(self, element: str) -> Iterator[shards.ShardResult]:
         """Yields the result of the shard of a name, kept or written."""
@@ -69,9 +83,14 @@ class MakeShard(beam.DoFn):
 class Publish(beam.DoFn):
     """Turns the results of all shards into a published dataset."""
 
-    def __init__(self, publication: Publication) -> None:
+    def __init__(self, publication: Publication, beam_args: Sequence[str]) -> None:
         """Keeps what was planned."""
         self._publication = publication
+        self._beam_args = tuple(beam_args)
+
+    def setup(self) -> None:
+        """See `MakeShard.setup`."""
+        buckets.configure(self._beam_args)
 
     def process(
         self, element: tuple[str, Iterable[shards.ShardResult]]

@@ -1,13 +1,12 @@
 """Plans on disk: how a worker gets what it needs to write a shard."""
 
 import dataclasses
+import io
 import json
-import os
-import pathlib
 
 import numpy as np
 
-from pipeline import contract, files
+from pipeline import contract, files, storage
 from pipeline.plan import PlannedShard, ShardPlan
 from pipeline.rows import Rows
 
@@ -34,7 +33,7 @@ def save_plan(plan: ShardPlan, output: str, run_id: str) -> PlannedShard:
         for feature, values in rows.features.items()
     }
     header = json.dumps([dataclasses.asdict(shard), rows.keys])
-    with files.full_disk_explained(output, path.name):
+    with files.full_disk_explained(str(temporary.parent), shard.name):
         try:
             with temporary.open("wb") as file:
                 np.savez(
@@ -44,7 +43,7 @@ def save_plan(plan: ShardPlan, output: str, run_id: str) -> PlannedShard:
                     locations=rows.locations,
                     **arrays,
                 )
-            os.replace(temporary, path)
+            storage.put_file(str(temporary), path)
         finally:
             temporary.unlink(missing_ok=True)
     return shard
@@ -58,7 +57,7 @@ def load_plan(output: str, name: str, run_id: str) -> ShardPlan:
     """
     path = plan_path(output, name, run_id)
     try:
-        with np.load(path) as arrays:
+        with np.load(io.BytesIO(storage.read_bytes(path))) as arrays:
             shard, keys = json.loads(arrays["header"].tobytes())
             features = {
                 array.removeprefix(_FEATURE_PREFIX): arrays[array]
@@ -67,13 +66,13 @@ def load_plan(output: str, name: str, run_id: str) -> ShardPlan:
             }
             rows = Rows(keys, arrays["locations"], features)
             return ShardPlan(PlannedShard(**shard), rows)
-    except OSError as error:
+    except (FileNotFoundError, contract.DatasetError) as error:
         raise contract.DatasetError(
             f"a worker cannot read {path}: every worker must see --output at the same "
             f"path, and no later run may be at work in it ({error})"
         ) from error
 
 
-def plan_path(output: str, name: str, run_id: str) -> pathlib.Path:
+def plan_path(output: str, name: str, run_id: str) -> str:
     """Returns where the plan of the shard `name` is, while a run lasts."""
-    return pathlib.Path(output, files.PROGRESS_DIR, f"{name}.{run_id}.npz")
+    return storage.join(output, files.PROGRESS_DIR, f"{name}.{run_id}.npz")

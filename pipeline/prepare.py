@@ -9,7 +9,6 @@ killed is continued by the same command.
 import dataclasses
 import logging as python_logging
 import os
-import pathlib
 import sys
 import time
 import uuid
@@ -24,6 +23,8 @@ python_logging.getLogger().addFilter(
 )
 
 from pipeline import (  # noqa: E402
+    buckets,
+    claim,
     contract,
     job,
     plan,
@@ -33,6 +34,7 @@ from pipeline import (  # noqa: E402
     resizing,
     runners,
     sources,
+    storage,
     user_function,
 )
 
@@ -136,9 +138,10 @@ def prepare(
         DatasetError: If the source, the directory or a flag is not as it should be.
     """
     _check_flags(input_dir, num_workers, max_rejected_fraction)
+    buckets.configure(beam_args)
     # A worker's directory may be another than ours.
     input_dir = os.path.abspath(input_dir)
-    output = os.path.abspath(output) if "://" not in output else output
+    output = output.rstrip("/") if storage.is_url(output) else os.path.abspath(output)
     if settings.preprocess is not None:
         user_function.load(settings.preprocess)
     listing = sources.list_images(settings.source, input_dir, settings.to_dict())
@@ -146,11 +149,11 @@ def prepare(
     settings = dataclasses.replace(settings, split_fractions=listing.split_fractions)
     plans = plan.shard_plans(listing, settings)
     run_id = uuid.uuid4().hex
-    with progress.claimed(output, settings, listing.fingerprint, overwrite=overwrite):
+    with claim.claimed(output, settings, listing.fingerprint, overwrite=overwrite):
         planned = [
             plan_files.save_plan(shard_plan, output, run_id) for shard_plan in plans
         ]
-        progress.remove_unplanned(output, planned)
+        claim.remove_unplanned(output, planned)
         publication = publish.plan_publication(
             listing,
             planned,
@@ -165,10 +168,10 @@ def prepare(
             logging.info("kept %d of %d shards: complete", len(planned), len(planned))
             return manifest
         # A dataset without its manifest is seen as unfinished, and it is from here.
-        pathlib.Path(output, contract.MANIFEST_NAME).unlink(missing_ok=True)
+        storage.remove(storage.join(output, contract.MANIFEST_NAME))
         progress.check_disk(output, planned, publication.features["image"])
         _run(publication, planned, listing.reader, run_id, num_workers, beam_args)
-        return contract.load_manifest(output)
+        return storage.load_manifest(output)
 
 
 def _run(
@@ -180,7 +183,7 @@ def _run(
     beam_args: Sequence[str],
 ) -> None:
     runner = runners.runner_name(beam_args)
-    if runners.is_distributed(runner):
+    if runners.is_distributed(runner) and not storage.is_url(publication.output):
         logging.warning(
             "%s: every worker must see --output=%s and --input at the same path",
             runner,
@@ -191,7 +194,7 @@ def _run(
     with progress.ProgressBar(publication.output, planned, run_id):
         runners.run_graph(
             lambda pipeline: job.build_graph(
-                pipeline, names, reader, publication, run_id
+                pipeline, names, reader, publication, run_id, beam_args
             ),
             beam_args,
             num_workers=num_workers,

@@ -9,15 +9,13 @@ import dataclasses
 import importlib.metadata
 import json
 import os
-import pathlib
 import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from PIL import features as pillow_features
 
-from pipeline import contract, files, stats, tfds_files
-from pipeline.files import write_bytes, write_text
+from pipeline import contract, stats, storage, tfds_files
 from pipeline.plan import PlannedShard, Settings
 from pipeline.shards import ShardResult
 from pipeline.sources import Listing
@@ -98,14 +96,18 @@ def publish(publication: Publication, results: Iterable[ShardResult]) -> str:
     by_name = results_by_name(publication, results)
     check_rejects(publication, by_name.values())
     manifest = build_manifest(publication, by_name)
-    output = pathlib.Path(publication.output)
-    write_text(output / contract.REJECTED_NAME, rejected_lines(by_name.values()))
+    output = publication.output
+    _write_text(output, contract.REJECTED_NAME, rejected_lines(by_name.values()))
     for name, text in tfds_files.file_texts(manifest).items():
-        write_text(output / name, text)
+        _write_text(output, name, text)
     if publication.with_stats:
         _write_stats(publication, by_name)
-    write_text(output / contract.MANIFEST_NAME, manifest.to_json())
+    _write_text(output, contract.MANIFEST_NAME, manifest.to_json())
     return manifest.digest
+
+
+def _write_text(output: str, name: str, text: str) -> None:
+    storage.write_bytes(storage.join(output, name), text.encode())
 
 
 def complete_manifest(
@@ -121,20 +123,20 @@ def complete_manifest(
         DatasetError: If too many images were refused, or a split has none left.
     """
     try:
-        manifest = contract.load_manifest(publication.output)
+        manifest = storage.load_manifest(publication.output)
     except contract.DatasetError:
         return None
     num_planned = sum(map(len, publication.shard_names.values()))
-    names = set(os.listdir(publication.output))
+    names = {entry.name for entry in storage.list_directory(publication.output)}
     if len(results) < num_planned or not names.issuperset(published_names(publication)):
         return None
     by_name = results_by_name(publication, results)
     check_rejects(publication, results)
     if build_manifest(publication, by_name).digest != manifest.digest:
         return None
-    paths = [os.path.join(publication.output, name) for name in by_name]
+    paths = [storage.join(publication.output, name) for name in by_name]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        hashes = list(pool.map(files.hash_file, paths))
+        hashes = list(pool.map(storage.hash_file, paths))
     is_intact = hashes == [result.info.sha256 for result in by_name.values()]
     return manifest if is_intact else None
 
@@ -148,7 +150,7 @@ def published_names(publication: Publication) -> list[str]:
 
 
 def _write_stats(publication: Publication, by_name: Mapping[str, ShardResult]) -> None:
-    output = pathlib.Path(publication.output)
+    output = publication.output
     by_split: dict[str, stats.Stats] = {}
     for split, names in publication.shard_names.items():
         merged = stats.Stats(publication.features["image"].shape[2])
@@ -157,13 +159,12 @@ def _write_stats(publication: Publication, by_name: Mapping[str, ShardResult]) -
             assert found is not None, f"{name} was made without its statistics"
             merged.merge(stats.Stats.from_dict(found))
         by_split[split] = merged
-    write_text(
-        output / stats.STATS_NAME, stats.stats_json(by_split, publication.features)
-    )
+    text = stats.stats_json(by_split, publication.features)
+    _write_text(output, stats.STATS_NAME, text)
     first_split, *_ = publication.shard_names.values()
-    paths = [output / name for name in first_split]
+    paths = [storage.join(output, name) for name in first_split]
     picture = stats.overview_png(paths, publication.features)
-    write_bytes(output / stats.OVERVIEW_NAME, picture)
+    storage.write_bytes(storage.join(output, stats.OVERVIEW_NAME), picture)
 
 
 def results_by_name(

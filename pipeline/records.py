@@ -6,6 +6,7 @@ wire format is written here. A test holds it to the library's own bytes.
 """
 
 import functools
+import os
 import pathlib
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import google_crc32c
 import numpy as np
 
-from pipeline import contract
+from pipeline import contract, storage
 
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
@@ -81,8 +82,11 @@ def stored_checksum(framed: bytes) -> int:
     return _CRC.unpack(framed[-_CRC.size :])[0]
 
 
-def read_frames(path: pathlib.Path) -> Iterator[bytes]:
+def read_frames(path: str | pathlib.Path) -> Iterator[bytes]:
     """Yields each record of a TFRecord file, with its header and footer.
+
+    Args:
+        path: Of the file; it may be a URL.
 
     Raises:
         DatasetError: If a length or a checksum is wrong, or the file ends early.
@@ -93,14 +97,15 @@ def read_frames(path: pathlib.Path) -> Iterator[bytes]:
         yield framed
 
 
-def read_unchecked_frames(path: pathlib.Path) -> Iterator[bytes]:
+def read_unchecked_frames(path: str | pathlib.Path) -> Iterator[bytes]:
     """Yields what `read_frames` does, even where the checksum of a record is wrong.
 
     Raises:
         DatasetError: If a length or its checksum is wrong, or the file ends early.
     """
-    remaining = path.stat().st_size
-    with path.open("rb") as file:
+    with storage.open_file(str(path)) as file:
+        remaining = file.seek(0, os.SEEK_END)
+        file.seek(0)
         number = 0
         while head := file.read(_HEAD.size):
             if len(head) < _HEAD.size:

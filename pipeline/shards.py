@@ -11,12 +11,11 @@ Neither TensorFlow nor Beam is imported: a worker starts in a second without the
 import dataclasses
 import hashlib
 import json
-import os
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline import contract, files, images, records, stats
+from pipeline import contract, files, images, records, stats, storage
 from pipeline.plan import PlannedShard, Settings, ShardPlan
 from pipeline.rows import Rows
 from pipeline.sources import Reader
@@ -84,19 +83,19 @@ def make_shard(
     kept = find_kept(shard, output)
     if (
         kept is not None
-        and files.hash_file(os.path.join(output, shard.name)) == kept.info.sha256
+        and storage.hash_file(storage.join(output, shard.name)) == kept.info.sha256
     ):
         return kept if counted is None else _with_stats(kept, output, counted)
     # A sidecar without its shard would be counted as progress.
-    sidecar_path(output, shard.name).unlink(missing_ok=True)
+    storage.remove(sidecar_path(output, shard.name))
     temporary = files.temporary_path(output, shard.name)
     rejects: list[Reject] = []
     counts = None if counted is None else stats.Stats(counted["image"].shape[2])
-    with files.full_disk_explained(output, shard.name):
+    with files.full_disk_explained(str(temporary.parent), shard.name):
         try:
             encoded = encode_records(plan.rows, settings, reader, rejects, counts)
             info = write_records(shard.name, encoded, temporary)
-            os.replace(temporary, os.path.join(output, shard.name))
+            storage.put_file(str(temporary), storage.join(output, shard.name))
         finally:
             temporary.unlink(missing_ok=True)
         result = ShardResult(
@@ -118,17 +117,15 @@ def _with_stats(
     """Returns a kept shard with its statistics, which an earlier run may lack."""
     if kept.stats is not None:
         return kept
-    counts = stats.of_shard(pathlib.Path(output, kept.info.name), features)
+    counts = stats.of_shard(storage.join(output, kept.info.name), features)
     result = dataclasses.replace(kept, stats=counts.to_dict())
     _write_sidecar(result, output)
     return result
 
 
 def _write_sidecar(result: ShardResult, output: str) -> None:
-    files.write_text(
-        sidecar_path(output, result.info.name),
-        json.dumps(dataclasses.asdict(result)) + "\n",
-    )
+    text = json.dumps(dataclasses.asdict(result)) + "\n"
+    storage.write_bytes(sidecar_path(output, result.info.name), text.encode())
 
 
 def encode_records(
@@ -210,17 +207,15 @@ def find_kept(planned: PlannedShard, output: str) -> ShardResult | None:
     result = read_sidecar(sidecar_path(output, planned.name))
     if result is None or result.plan_fingerprint != planned.fingerprint:
         return None
-    try:
-        num_bytes = os.stat(os.path.join(output, planned.name)).st_size
-    except FileNotFoundError:
-        return None
-    return result if num_bytes == result.info.num_bytes else None
+    found = storage.find(storage.join(output, planned.name))
+    is_whole = found is not None and found.num_bytes == result.info.num_bytes
+    return result if is_whole else None
 
 
-def read_sidecar(path: pathlib.Path) -> ShardResult | None:
+def read_sidecar(path: str) -> ShardResult | None:
     """Returns what a sidecar holds, or None if there is none or it is damaged."""
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
+        body = json.loads(storage.read_bytes(path))
         return ShardResult(
             split=body["split"],
             index=body["index"],
@@ -234,6 +229,6 @@ def read_sidecar(path: pathlib.Path) -> ShardResult | None:
         return None
 
 
-def sidecar_path(output: str, name: str) -> pathlib.Path:
+def sidecar_path(output: str, name: str) -> str:
     """Returns where the sidecar of the shard `name` is."""
-    return pathlib.Path(output, files.PROGRESS_DIR, f"{name}.json")
+    return storage.join(output, files.PROGRESS_DIR, f"{name}.json")

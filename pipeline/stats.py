@@ -6,7 +6,6 @@ order and on any runner.
 
 import io
 import json
-import pathlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -109,7 +108,7 @@ def to_levels(image: np.ndarray) -> np.ndarray:
     return np.rint((image.astype(np.float32) + 1) * 127.5).astype(np.int64)
 
 
-def of_shard(path: pathlib.Path, features: Mapping[str, contract.Feature]) -> Stats:
+def of_shard(path: str, features: Mapping[str, contract.Feature]) -> Stats:
     """Returns the counts of a shard that is already written.
 
     Raises:
@@ -142,7 +141,7 @@ def stats_json(
 
 
 def overview_png(
-    paths: Sequence[pathlib.Path], features: Mapping[str, contract.Feature]
+    paths: Sequence[str], features: Mapping[str, contract.Feature]
 ) -> bytes:
     """Returns a PNG of the first sixteen images of some shards, four in a row.
 
@@ -173,7 +172,7 @@ def overview_png(
 
 
 def _read_examples(
-    path: pathlib.Path, features: Mapping[str, contract.Feature]
+    path: str, features: Mapping[str, contract.Feature]
 ) -> Iterator[tuple[np.ndarray, dict[str, list[int]]]]:
     """Yields image and integer features of each record."""
     image = features["image"]

@@ -86,6 +86,28 @@ def open_file(path: str) -> io.BufferedReader:
         return open(path, "rb")
 
 
+def load_manifest(dataset_dir: str) -> contract.Manifest:
+    """Returns the manifest of a dataset.
+
+    Raises:
+        DatasetError: If there is no complete dataset, or its manifest is damaged.
+    """
+    if not is_url(dataset_dir):
+        return contract.load_manifest(dataset_dir)
+    path = join(dataset_dir, contract.MANIFEST_NAME)
+    try:
+        text = read_bytes(path).decode()
+    except FileNotFoundError as error:
+        raise contract.DatasetError(
+            f"the dataset {dataset_dir} is not finished, or not there (no "
+            f"{contract.MANIFEST_NAME}): run python -m pipeline.prepare "
+            f"--output={dataset_dir}; it keeps the shards that are there"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise contract.DatasetError(f"cannot read {path}: {error}") from error
+    return contract.parse_manifest(text, path)
+
+
 def hash_file(path: str) -> str:
     """Returns the hex sha256 of a file, read in chunks.
 

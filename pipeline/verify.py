@@ -8,13 +8,12 @@ Prints one line per fault and exits with 3, or one line with counts and the dige
 import concurrent.futures
 import hashlib
 import os
-import pathlib
 import sys
 from collections.abc import Mapping
 
 from absl import app, flags
 
-from pipeline import contract, records
+from pipeline import contract, records, storage
 
 EXIT_FAULTY = 3
 
@@ -48,7 +47,7 @@ def shard_fault(
         info: Of this one.
         names: Of all shards of the dataset, by sha256.
     """
-    path = pathlib.Path(dataset_dir, info.name)
+    path = storage.join(dataset_dir, info.name)
     sha256 = hashlib.sha256()
     num_examples = 0
     try:
@@ -80,9 +79,10 @@ def shard_fault(
 
 
 def _stray_shards(dataset_dir: str, known: set[str]) -> list[str]:
+    names = sorted(entry.name for entry in storage.list_directory(dataset_dir))
     return [
         f"{name}: not in {contract.MANIFEST_NAME}"
-        for name in sorted(os.listdir(dataset_dir))
+        for name in names
         if ".tfrecord" in name and name not in known
     ]
 
@@ -93,7 +93,7 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected {argv[1]}: give --dataset=DIR")
     dataset_dir = str(_DATASET.value)
     try:
-        manifest = contract.load_manifest(dataset_dir)
+        manifest = storage.load_manifest(dataset_dir)
     except contract.DatasetError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_FAULTY)

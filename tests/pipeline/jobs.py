@@ -26,6 +26,14 @@ def run_command(input_dir, output, *arguments) -> subprocess.CompletedProcess[st
     )
 
 
+def run_verify(dataset) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline.verify", f"--dataset={dataset}"],
+        capture_output=True,
+        text=True,
+    )
+
+
 def kept(text: str) -> tuple[int, int]:
     found = re.findall(r"kept (\d+) of (\d+) shards", text)
     assert len(found) == 1, text

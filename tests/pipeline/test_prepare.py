@@ -12,6 +12,7 @@ from PIL import Image
 
 from jobs import command, kept, num_finished, processes, run_command, wait_until
 from pipeline import (
+    claim,
     contract,
     files,
     images,
@@ -288,7 +289,7 @@ def test_overwrite_discards_what_is_there(input_dir, tmp_path):
 
 def test_a_damaged_settings_file_is_refused(input_dir, tmp_path):
     run(input_dir, tmp_path / "out")
-    path = tmp_path / "out" / files.PROGRESS_DIR / progress.SETTINGS_NAME
+    path = tmp_path / "out" / files.PROGRESS_DIR / claim.SETTINGS_NAME
     path.write_text("[]")
     with pytest.raises(contract.DatasetError, match="is damaged .*--overwrite"):
         run(input_dir, tmp_path / "out")
@@ -310,8 +311,8 @@ def test_outputs_that_cannot_be(input_dir, tmp_path):
         run(input_dir, tmp_path / "file")
     with pytest.raises(contract.DatasetError, match="cannot make --output"):
         run(input_dir, tmp_path / "file" / "below")
-    with pytest.raises(contract.DatasetError, match="must be a local or mounted"):
-        run(input_dir, "gs://bucket/out")
+    with pytest.raises(contract.DatasetError, match="ftp://host/out .* begins with no"):
+        run(input_dir, "ftp://host/out")
     with pytest.raises(contract.DatasetError, match="must be a local or mounted"):
         run("gs://bucket/in", tmp_path / "out")
 
@@ -320,7 +321,7 @@ def test_two_runs_cannot_share_an_output(input_dir, tmp_path):
     output = str(tmp_path / "out")
     listing = sources.list_images("celeba", input_dir)
     with (
-        progress.claimed(output, SMALL, listing.fingerprint, overwrite=False),
+        claim.claimed(output, SMALL, listing.fingerprint, overwrite=False),
         pytest.raises(contract.DatasetError, match="another pipeline.prepare is at"),
     ):
         run(input_dir, output)
@@ -494,7 +495,7 @@ def test_the_progress_is_read_from_the_sidecars(input_dir, tmp_path, caplog):
     listing = sources.list_images("celeba", input_dir)
     plans = list(plan.shard_plans(listing, SMALL))
     planned = [found.shard for found in plans]
-    shards.sidecar_path(output, planned[0].name).unlink()
+    os.unlink(shards.sidecar_path(output, planned[0].name))
     bar = progress.ProgressBar(output, planned, "second")
     assert bar._num_done() == len(plans) - 1
     shards.make_shard(plans[0], SMALL, listing.reader, output, "second")

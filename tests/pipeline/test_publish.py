@@ -1,11 +1,12 @@
 import dataclasses
 import json
+import os
 import pathlib
 
 import pytest
 from google.protobuf import json_format
 
-from pipeline import contract, plan, publish, shards, sources, tfds_files
+from pipeline import contract, plan, publish, shards, sources, storage, tfds_files
 
 
 def make_publication(output, **changes) -> publish.Publication:
@@ -151,7 +152,9 @@ def test_every_planned_shard_must_come_once(tmp_path, change):
 def test_the_manifest_is_written_last(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(
-        publish, "write_text", lambda path, text: written.append(path.name)
+        storage,
+        "write_bytes",
+        lambda path, data: written.append(os.path.basename(path)),
     )
     publication = make_publication(tmp_path)
     publish.publish(publication, make_results(publication))

@@ -7,7 +7,16 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline import contract, files, plan, plan_files, records, shards, sources
+from pipeline import (
+    contract,
+    files,
+    plan,
+    plan_files,
+    records,
+    shards,
+    sources,
+    storage,
+)
 
 
 @dataclasses.dataclass
@@ -48,7 +57,7 @@ def test_a_shard_holds_what_was_planned(job, celeba):
     framed = list(records.read_frames(job.path))
     assert len(framed) == result.info.num_examples == len(job.plan.rows)
     assert job.path.stat().st_size == result.info.num_bytes
-    assert files.hash_file(job.path) == result.info.sha256
+    assert storage.hash_file(str(job.path)) == result.info.sha256
     for key, record in zip(job.plan.rows.keys, framed, strict=True):
         feature = proto.Example.FromString(records.unframed(record)).features.feature
         assert feature["key"].bytes_list.value[:] == [key.encode()]
@@ -109,7 +118,7 @@ def test_a_long_shard_leaves_the_page_cache_as_it_is_written(
     result = job.make()
     assert result.info.num_bytes > 1500
     assert len(released) >= 3
-    assert files.hash_file(job.path) == result.info.sha256
+    assert storage.hash_file(str(job.path)) == result.info.sha256
 
 
 def test_an_intact_shard_is_kept(job):
@@ -123,7 +132,7 @@ def test_an_intact_shard_is_kept(job):
 def test_a_shard_that_is_not_intact_is_written_again(job, damage):
     first = job.make("first")
     content = job.path.read_bytes()
-    sidecar = shards.sidecar_path(job.output, job.plan.shard.name)
+    sidecar = pathlib.Path(shards.sidecar_path(job.output, job.plan.shard.name))
     if damage == "bytes":
         job.path.write_bytes(content[:100] + b"!" + content[101:])
     elif damage == "size":

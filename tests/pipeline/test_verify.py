@@ -1,11 +1,10 @@
 import dataclasses
 import hashlib
 import pathlib
-import subprocess
-import sys
 
 import pytest
 
+from jobs import run_verify
 from pipeline import contract, plan, prepare, records, verify
 
 
@@ -156,14 +155,6 @@ def test_a_changed_byte(dataset, position, fault):
     content[position] ^= 1
     path.write_bytes(content)
     assert faults(dataset) == [f"{path.name}: {fault}"]
-
-
-def run_verify(dataset: pathlib.Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "pipeline.verify", f"--dataset={dataset}"],
-        capture_output=True,
-        text=True,
-    )
 
 
 def test_the_command(dataset):
