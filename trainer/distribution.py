@@ -1,17 +1,27 @@
 """The devices that a run computes on."""
 
 import ctypes
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 from absl import logging
+from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
+from tensorflow.python.distribute import collective_all_reduce_strategy
+from tensorflow.python.eager import context
+
+from trainer import hosts
+from trainer.cluster import Cluster
 
 _IS_LINUX = sys.platform == "linux"
 # By the numbers of malloc.h: M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_MAX.
 _MALLOC_OPTIONS = {-1: 2**31 - 1, -2: 64 << 20, -4: 0}
+
+_PEER_TIMEOUT_SECS = 45
+_HEARTBEAT_TIMEOUT_SECS = 20
 
 # TensorFlow frees a distributed iterator when the tuner behind it next wakes, which
 # takes up to a minute and holds up the program. So none is freed: see `iterate`.
@@ -22,8 +32,9 @@ def make_strategy(
     num_gpus: int | None = None,
     virtual_devices: int | None = None,
     gpu_memory_fraction: float = 1.0,
+    cluster: Cluster | None = None,
 ) -> tf.distribute.Strategy:
-    """Returns a mirrored strategy over this machine's devices, and logs them.
+    """Returns a mirrored strategy over the devices of all hosts, and logs this one's.
 
     To be called once in a process, before TensorFlow touches a device: two mirrored
     strategies in one process can collide on CPU collectives.
@@ -33,9 +44,11 @@ def make_strategy(
             0 means the CPU.
         virtual_devices: Splits the CPU into so many logical devices instead.
         gpu_memory_fraction: Share of each GPU's memory that TensorFlow may take.
+        cluster: The hosts, each with as many devices; None for this one alone.
 
     Raises:
         ValueError: If there are not so many GPUs, or a number makes no sense.
+        LostHostError: If another host does not answer.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if virtual_devices is not None:
@@ -71,9 +84,53 @@ def make_strategy(
             tf.config.list_physical_devices("CPU")[0],
             [tf.config.LogicalDeviceConfiguration() for _ in devices],
         )
-    strategy = tf.distribute.MirroredStrategy(devices)
-    logging.info("replicas: %d on %s", len(devices), ", ".join(devices))
+    # It is in `cluster`, and TensorFlow would read it in another way.
+    os.environ.pop("TF_CONFIG", None)
+    if cluster is None:
+        strategy = tf.distribute.MirroredStrategy(devices)
+    else:
+        hosts.wait_for_peers(cluster, _PEER_TIMEOUT_SECS)
+        strategy = _multi_host_strategy(cluster, devices)
+    logging.info(
+        "replicas: %d, of which here %s",
+        strategy.num_replicas_in_sync,
+        ", ".join(devices),
+    )
     return strategy
+
+
+def _multi_host_strategy(
+    cluster: Cluster, devices: Sequence[str]
+) -> tf.distribute.MultiWorkerMirroredStrategy:
+    extended = collective_all_reduce_strategy.CollectiveAllReduceExtended
+    kind = devices[0].partition(":")[0]
+    # It would take one replica a host on the CPU, however that is split.
+    extended._initialize_local_devices = lambda self, resolver, host: (
+        tuple(f"{host}/device:{device}" for device in devices),
+        kind,
+    )
+    spec = tf.train.ClusterSpec({"worker": list(cluster.addresses)})
+    # Else a host that is gone is noticed after a minute or more.
+    context.context().configure_coordination_service(
+        service_type="standalone",
+        service_leader="/job:worker/replica:0/task:0",
+        coordinated_jobs=[
+            coordination_config_pb2.CoordinatedJob(
+                name="worker", num_tasks=len(cluster.addresses)
+            )
+        ],
+        cluster_register_timeout_in_ms=1000 * _PEER_TIMEOUT_SECS,
+        heartbeat_timeout_in_ms=1000 * _HEARTBEAT_TIMEOUT_SECS,
+    )
+    return tf.distribute.MultiWorkerMirroredStrategy(
+        tf.distribute.cluster_resolver.SimpleClusterResolver(
+            spec,
+            task_type="worker",
+            task_id=cluster.index,
+            num_accelerators={kind: len(devices)} if kind == "GPU" else {},
+            rpc_layer="grpc",
+        )
+    )
 
 
 def iterate(

@@ -223,7 +223,7 @@ def evaluation_batches(
     global_batch_size: int,
     context: tf.distribute.InputContext,
 ) -> tf.data.Dataset:
-    """Returns per-replica batches of a whole split, once, in the order on disk.
+    """Returns this host's per-replica batches of a whole split, in the order on disk.
 
     The last global batch is filled up with records that count for nothing: every
     batch has a float32 `weight` `[batch]`, 1 for an example and 0 for filling.
@@ -238,9 +238,18 @@ def evaluation_batches(
     weighted = records.map(lambda record: (record, np.float32(1))).concatenate(
         filling.map(lambda record: (record, np.float32(0)))
     )
+    num_replicas = context.num_replicas_in_sync
+    per_host = num_replicas // context.num_input_pipelines
     return (
-        weighted.batch(
-            global_batch_size // context.num_replicas_in_sync, drop_remainder=True
+        weighted.batch(global_batch_size // num_replicas, drop_remainder=True)
+        .enumerate()
+        .filter(
+            lambda index, _: (
+                index % num_replicas // per_host == context.input_pipeline_id
+            )
+        )
+        .map(
+            lambda _, batch: batch,
         )
         .map(
             lambda serialized, weight: {

@@ -25,9 +25,11 @@ from trainer import (
     workdir,
 )
 from trainer import state as states
+from trainer.cluster import Cluster
 from trainer.evaluation import Evaluator
+from trainer.hosts import Hosts
 from trainer.objectives import Objective, make_objective
-from trainer.run_writer import RunWriter
+from trainer.run_writer import NoWriter, RunWriter
 from trainer.signals import StopRequest
 from trainer.steps import Steps
 
@@ -57,6 +59,7 @@ def train(
     dataset_dir: str,
     run_dir: pathlib.Path,
     strategy: tf.distribute.Strategy,
+    cluster: Cluster | None = None,
 ) -> Outcome:
     """Trains a VAE, or goes on with the run in `run_dir`.
 
@@ -65,6 +68,8 @@ def train(
         dataset_dir: Written by `pipeline.prepare`.
         run_dir: The workdir, and the only place written to.
         strategy: From `distribution.make_strategy`.
+        cluster: The hosts that train together, which all make this call; only the
+            chief reads and writes `run_dir`. None for this one alone.
 
     Raises:
         ValueError: If a setting is wrong, the dataset is damaged
@@ -79,9 +84,14 @@ def train(
     objective = make_objective(config, math.prod(manifest.image_shape))
     with strategy.scope():
         state = states.make_state(config, manifest)
-    workdir.claim(run_dir, config, manifest, dataset_dir)
+    hosts = Hosts(strategy, cluster)
     checkpoint_dir = run_dir / "checkpoints"
-    is_resumed = states.restore(state, checkpoint_dir)
+    is_resumed = False
+    if hosts.is_chief:
+        workdir.claim(run_dir, config, manifest, dataset_dir)
+        is_resumed = states.restore(state, checkpoint_dir)
+    hosts.check_equal(f"{config.to_json()} {manifest.digest}")
+    states.share(state, hosts)
     step = int(state.step.numpy())
     _log_start(config, dataset_dir, manifest, objective, step)
 
@@ -93,6 +103,8 @@ def train(
     shown = _shown(manifest, dataset_dir, config)
 
     def save() -> None:
+        if not hosts.is_chief:
+            return
         states.save(state, checkpoint_dir, manifest.digest, config.keep_checkpoints)
 
     def evaluate_and_draw() -> None:
@@ -100,22 +112,30 @@ def train(
             scalars = evaluator.evaluate()
             writer.write_scalars(step, config.eval_split, scalars)
             logging.info("%s", _eval_text(step, scalars, manifest, config))
-        if _is_due(step, config.image_every_steps, config):
+        if hosts.is_chief and _is_due(step, config.image_every_steps, config):
             drawn = pictures.draw_grids(state.ema_vae, shown, config)
             writer.write_grids(step, drawn)
             if config.show_strip:
                 writer.write_strip(STRIP_GRIDS)
             writer.write_curves()
 
-    writer = RunWriter(run_dir, last_step=step if is_resumed else -1)
+    writer = NoWriter()
+    if hosts.is_chief:
+        writer = RunWriter(run_dir, last_step=step if is_resumed else -1)
     with contextlib.closing(writer), StopRequest() as stop:
         if not is_resumed:
             writer.write_text(0, "config", f"```\n{config}\n```")
             writer.write_text(0, "loss", objective.describe())
             evaluate_and_draw()
         speed, saved_step, saved_at = pace.Pace(), step, time.monotonic()
-        while step != config.num_train_steps and not stop.received:
-            num_steps = min(speed.steps_per_call, _steps_to_event(step, config))
+        stopped_by = None
+        while step != config.num_train_steps:
+            # All hosts stop, and all make as many steps as the chief.
+            stopped_by = next(filter(None, hosts.gather(stop.received or 0)), None)
+            if stopped_by:
+                break
+            chief_steps, *_ = hosts.gather(speed.steps_per_call)
+            num_steps = min(chief_steps, _steps_to_event(step, config))
             values, is_finite = steps.train(batches, tf.constant(num_steps, tf.int64))
             num_done = int(state.step.numpy()) - step
             step += num_done
@@ -142,7 +162,9 @@ def train(
             speed.skip()
         if step != saved_step:
             save()
-    return Outcome(step, stop.received)
+        # Until the chief has saved, or its checkpoint would end with the cluster.
+        hosts.wait()
+    return Outcome(step, signal.Signals(stopped_by) if stopped_by else None)
 
 
 def _shown(

@@ -100,6 +100,33 @@ class RunWriter:
             writer.close()
 
 
+class NoWriter(RunWriter):
+    """What a host writes that is not the chief: nothing."""
+
+    def __init__(self) -> None:
+        """Opens nothing."""
+
+    def write_scalars(
+        self, step: int, split: str, scalars: Mapping[str, float], **texts: str
+    ) -> None:
+        """Writes nothing."""
+
+    def write_grids(self, step: int, named_grids: Mapping[str, np.ndarray]) -> None:
+        """Writes nothing."""
+
+    def write_strip(self, names: Sequence[str]) -> None:
+        """Writes nothing."""
+
+    def write_curves(self) -> None:
+        """Writes nothing."""
+
+    def write_text(self, step: int, name: str, text: str) -> None:
+        """Writes nothing."""
+
+    def close(self) -> None:
+        """Has nothing to close."""
+
+
 def truncate_metrics(path: pathlib.Path, last_step: int) -> None:
     """Removes lines of later steps than `last_step`, and a line cut short."""
     if not path.exists():

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from pipeline import contract
 from trainer import checkpoints, conditions
+from trainer.hosts import Hosts
 from trainer.models.vae import VAE, make_vae
 
 
@@ -167,6 +168,15 @@ def restore(state: State, directory: pathlib.Path) -> bool:
     for name, variable in variables.items():
         variable.assign(arrays[name])
     return True
+
+
+def share(state: State, hosts: Hosts) -> None:
+    """Gives every host the chief's state, as checkpoints may be on its disk alone."""
+    variables = list(state.variables().values())
+    arrays = hosts.from_chief([variable.numpy() for variable in variables])
+    if not hosts.is_chief:
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)
 
 
 def load_averaged_vae(

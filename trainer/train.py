@@ -3,7 +3,7 @@
     python -m trainer.train --config=configs/celeba.py --dataset=DIR --workdir=DIR
 
 Exit codes: 0 done; 1 a setting, file or flag is wrong; 4 a loss was not finite;
-128 + signal when a signal stopped the run, which first wrote a checkpoint.
+5 another host is gone; 128 + signal when a signal stopped it, after a checkpoint.
 """
 
 import logging as python_logging
@@ -12,10 +12,11 @@ import pathlib
 import sys
 from typing import NoReturn
 
+import tensorflow as tf
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from trainer import command_line, distribution, exact, loop
+from trainer import cluster, command_line, distribution, exact, hosts, loop
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Experiment settings; --config.NAME=VALUE changes one."
@@ -45,12 +46,20 @@ def main(argv: list[str]) -> None:
     config = _CONFIG.value
     exact.configure()
     try:
+        found = cluster.find_cluster(os.environ)
+        logging.info("%s", cluster.describe(found))
         strategy = distribution.make_strategy(
-            _NUM_GPUS.value, _VIRTUAL_DEVICES.value, config.gpu_memory_fraction
+            _NUM_GPUS.value, _VIRTUAL_DEVICES.value, config.gpu_memory_fraction, found
         )
         outcome = loop.train(
-            config, _DATASET.value, pathlib.Path(_WORKDIR.value), strategy
+            config, _DATASET.value, pathlib.Path(_WORKDIR.value), strategy, found
         )
+    except hosts.LostHostError as error:
+        _leave(5, error)
+    except tf.errors.OpError as error:
+        if found is None:
+            raise
+        _leave(5, hosts.lost_host_error(found, error))
     except loop.NonFiniteError as error:
         _leave(4, error)
     except (ValueError, OSError) as error:

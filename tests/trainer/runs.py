@@ -56,11 +56,13 @@ def start_training(
     workdir: pathlib.Path,
     *flags: str,
     config: str = "celeba_debug",
+    module: str = "trainer.train",
+    tf_config: str = "",
 ) -> subprocess.Popen[str]:
     command = [
         sys.executable,
         "-m",
-        "trainer.train",
+        module,
         f"--config=configs/{config}.py",
         f"--dataset={dataset}",
         f"--workdir={workdir}",
@@ -74,7 +76,7 @@ def start_training(
     return subprocess.Popen(
         command,
         cwd=ROOT,
-        env=environment,
+        env={**environment, "TF_CONFIG": tf_config},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -86,8 +88,9 @@ def train(
     workdir: pathlib.Path,
     *flags: str,
     config: str = "celeba_debug",
+    module: str = "trainer.train",
 ) -> Run:
-    process = start_training(dataset, workdir, *flags, config=config)
+    process = start_training(dataset, workdir, *flags, config=config, module=module)
     output, _ = process.communicate()
     return Run(workdir, process.returncode, output)
 

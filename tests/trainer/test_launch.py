@@ -1,0 +1,198 @@
+"""Several processes that train together, and what becomes of them when one dies."""
+
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from runs import Run, start_training, stop_at_step, train
+from trainer import hosts, launch
+from trainer.cluster import Cluster
+
+MODULE = "trainer.launch"
+PAIR = ("--num_processes=2", "--virtual_devices=1")
+
+
+def assert_same(run: Run, expected: Run) -> None:
+    """Checks losses, gradient norms and ledgers of all steps, and the last state."""
+    assert run.metrics() == expected.metrics()
+    assert run.metrics("validation") == expected.metrics("validation")
+    name = "checkpoints/step-000000050/state.npz"
+    assert (run.workdir / name).read_bytes() == (expected.workdir / name).read_bytes()
+
+
+def host_pids(launcher: subprocess.Popen[str]) -> list[int]:
+    """Returns the processes of a launcher, the chief first."""
+    found = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(launcher.pid)],
+        capture_output=True,
+        text=True,
+    )
+    return sorted(map(int, found.stdout.split()))
+
+
+def wait_for_step(workdir: pathlib.Path, step: int, seconds: float = 120) -> None:
+    path, end = workdir / "metrics.jsonl", time.monotonic() + seconds
+    while not path.exists() or f'{{"step": {step}, ' not in path.read_text():
+        assert time.monotonic() < end, "timed out"
+        time.sleep(0.02)
+
+
+def test_two_hosts_compute_the_bits_of_one(
+    reference_run: Run, dataset_dir, tmp_path
+) -> None:
+    run = train(dataset_dir, tmp_path / "run", *PAIR, module=MODULE)
+    assert run.returncode == 0, run.output
+    assert "replicas: 2, of which here CPU:0" in run.output
+    assert_same(run, reference_run)
+    # The chief alone writes; both say what they do.
+    (events,) = (tmp_path / "run/train").glob("*tfevents*")
+    assert "[0] " in run.output
+    assert "[1] " in run.output
+
+
+def test_a_run_grows_and_shrinks(reference_run: Run, dataset_dir, tmp_path) -> None:
+    stages = [
+        (12, "trainer.train", ("--virtual_devices=1",)),
+        (20, "trainer.train", ("--virtual_devices=4",)),
+        (30, MODULE, ("--num_processes=2", "--virtual_devices=2")),
+        (50, "trainer.train", ("--virtual_devices=1",)),
+    ]
+    for step, module, flags in stages:
+        run = train(
+            dataset_dir,
+            tmp_path / "run",
+            *flags,
+            f"--config.num_train_steps={step}",
+            module=module,
+        )
+        assert run.returncode == 0, run.output
+    # Validation at the ends of the stages comes on top of the schedule.
+    assert run.metrics() == reference_run.metrics()
+    name = "checkpoints/step-000000050/state.npz"
+    expected = (reference_run.workdir / name).read_bytes()
+    assert (run.workdir / name).read_bytes() == expected
+
+
+def test_all_start_again_when_one_dies(
+    reference_run: Run, dataset_dir, tmp_path
+) -> None:
+    flags = (*PAIR, "--config.checkpoint_every_secs=0")
+    launcher = start_training(dataset_dir, tmp_path / "run", *flags, module=MODULE)
+    wait_for_step(tmp_path / "run", 10)
+    chief, _ = host_pids(launcher)
+    os.kill(chief, signal.SIGKILL)
+    output, _ = launcher.communicate(timeout=300)
+    assert launcher.returncode == 0, output
+    assert "process 0 ended with SIGKILL" in output
+    assert "restart 1 of 3, from the last checkpoint" in output
+    resumed = re.search(r"resuming at step (\d+)", output)
+    assert resumed is not None
+    # The checkpoint of a step comes after its line.
+    assert int(resumed[1]) >= 9
+    assert_same(Run(tmp_path / "run", 0, output), reference_run)
+
+
+def test_a_host_that_hangs_is_given_up(dataset_dir, tmp_path) -> None:
+    launcher = start_training(
+        dataset_dir,
+        tmp_path / "run",
+        *PAIR,
+        "--max_restarts=0",
+        "--config.num_train_steps=-1",
+        module=MODULE,
+    )
+    wait_for_step(tmp_path / "run", 5)
+    pids = host_pids(launcher)
+    os.kill(pids[1], signal.SIGSTOP)
+    stopped_at = time.monotonic()
+    output, _ = launcher.communicate(timeout=120)
+    assert launcher.returncode == 5, output
+    # TensorFlow's own health check takes two minutes.
+    assert time.monotonic() - stopped_at < 60
+    assert "host 1 (127.0.0.1:" in output
+    assert "gave up after --max_restarts=0" in output
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_a_signal_stops_all_hosts_at_one_step(
+    reference_run: Run, dataset_dir, tmp_path
+) -> None:
+    launcher = start_training(dataset_dir, tmp_path / "run", *PAIR, module=MODULE)
+    stopped = stop_at_step(launcher, tmp_path / "run", 10, signal.SIGTERM)
+    assert stopped.returncode == 128 + signal.SIGTERM, stopped.output
+    last = max(stopped.metrics())
+    said = re.findall(r"\[(\d)\] .*stopped at step (\d+) by SIGTERM", stopped.output)
+    assert sorted(said) == [("0", str(last)), ("1", str(last))]
+    resumed = train(dataset_dir, tmp_path / "run", "--virtual_devices=1")
+    assert resumed.returncode == 0, resumed.output
+    assert_same(resumed, reference_run)
+
+
+def test_hosts_go_when_their_launcher_is_killed(dataset_dir, tmp_path) -> None:
+    launcher = start_training(dataset_dir, tmp_path / "run", *PAIR, module=MODULE)
+    wait_for_step(tmp_path / "run", 5)
+    pids = host_pids(launcher)
+    launcher.kill()
+    launcher.communicate()
+    end = time.monotonic() + 10
+    while any(pathlib.Path(f"/proc/{pid}/status").exists() for pid in pids):
+        assert time.monotonic() < end, "still there"
+        time.sleep(0.05)
+
+
+def test_what_a_restart_would_not_change_ends_at_once(dataset_dir, tmp_path) -> None:
+    run = train(
+        dataset_dir, tmp_path / "run", *PAIR, "--config.optimizer=x", module=MODULE
+    )
+    assert run.returncode == 1
+    assert "error: --config.optimizer='x' must be adam or rmsprop" in run.output
+    assert "restart" not in run.output
+
+
+def test_hosts_of_other_settings_are_told(dataset_dir, tmp_path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        with socket.create_server(("127.0.0.1", 0)) as two:
+            addresses = tuple(
+                f"127.0.0.1:{found.getsockname()[1]}" for found in (one, two)
+            )
+    processes = [
+        start_training(
+            dataset_dir,
+            tmp_path / str(index),
+            "--virtual_devices=1",
+            f"--config.seed={index}",
+            tf_config=Cluster(addresses, index, "").tf_config(),
+        )
+        for index in range(2)
+    ]
+    for process in processes:
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 1, output
+        assert "the settings or the dataset of host 1 are not the chief's" in output
+
+
+def test_a_host_that_never_appears_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        absent = f"127.0.0.1:{found.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        here = f"127.0.0.1:{found.getsockname()[1]}"
+    with pytest.raises(hosts.LostHostError) as error:
+        hosts.wait_for_peers(Cluster((here, absent), 0, "TF_CONFIG"), timeout_secs=1)
+    assert f"no answer from {absent} in 1 s: start the same command" in str(error.value)
+    with socket.create_server(("", 0)) as taken:
+        here = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(ValueError, match="cannot listen at port .* is this host"):
+            hosts.wait_for_peers(Cluster((here, absent), 0, "TF_CONFIG"), 1)
+
+
+def test_a_single_process_has_the_clusters_environment() -> None:
+    assert launch._environments(1) == [{}]
+    assert len({found["TF_CONFIG"] for found in launch._environments(3)}) == 3

@@ -1,0 +1,213 @@
+"""Which hosts train together, and which of them this one is.
+
+The environment decides. The first of these that is set counts:
+
+    TF_CONFIG                     by Kubeflow, by trainer.launch, or by hand
+    CLUSTER_SPEC                  by Vertex AI
+    SLURM_STEP_NODELIST, ...      by srun, one task a host
+    JOB_COMPLETION_INDEX, ...     by Kubernetes, in an indexed Job; JobSet makes those
+
+None of them, or a single host, means this machine alone.
+"""
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+DEFAULT_PORT = 2222
+
+# What a job of Kubernetes has to set beside what Kubernetes does.
+NUM_HOSTS_VARIABLE = "VAELINE_NUM_HOSTS"
+SUBDOMAIN_VARIABLE = "VAELINE_SUBDOMAIN"
+
+# Those that train, the first of them first. Others, as `ps` and `evaluator`, do not.
+_TF_CONFIG_JOBS = ("chief", "master", "worker")
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """Hosts that train together.
+
+    Attributes:
+        addresses: HOST:PORT of each, the chief's first.
+        index: Of this host.
+        source: The variable that said so.
+    """
+
+    addresses: tuple[str, ...]
+    index: int
+    source: str
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this host writes events, pictures and metrics."""
+        return self.index == 0
+
+    @property
+    def address(self) -> str:
+        """Of this host."""
+        return self.addresses[self.index]
+
+    def tf_config(self) -> str:
+        """Returns what TF_CONFIG is for this host, as JSON."""
+        body = {
+            "cluster": {"worker": list(self.addresses)},
+            "task": {"type": "worker", "index": self.index},
+        }
+        return json.dumps(body)
+
+
+def find_cluster(environ: Mapping[str, str]) -> Cluster | None:
+    """Returns the hosts that the environment describes, or None for this one alone.
+
+    Args:
+        environ: As `os.environ`.
+
+    Raises:
+        ValueError: If a variable is there and is not as it should be.
+
+    Example:
+        >>> spec = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"index": 1}}'
+        >>> find_cluster({"TF_CONFIG": spec}).address
+        'b:1'
+    """
+    for variable, find in _FINDERS.items():
+        if environ.get(variable):
+            try:
+                addresses, index = find(environ)
+            except (KeyError, TypeError, AttributeError, ValueError) as error:
+                raise ValueError(_wrong_text(variable, environ, error)) from error
+            if not 0 <= index < len(addresses):
+                reason = f"this is host {index} of {len(addresses)}"
+                raise ValueError(_wrong_text(variable, environ, reason))
+            if len(addresses) == 1:
+                return None
+            if len(set(addresses)) < len(addresses):
+                raise ValueError(_wrong_text(variable, environ, "a host comes twice"))
+            return Cluster(addresses, index, variable)
+    return None
+
+
+def describe(cluster: Cluster | None) -> str:
+    """Returns one line on what was decided, and by what."""
+    if cluster is None:
+        return f"hosts: this one alone ({', '.join(_FINDERS)} name no others)"
+    return (
+        f"hosts: {len(cluster.addresses)} by {cluster.source}, this is number "
+        f"{cluster.index} at {cluster.address}"
+        f"{', the chief' if cluster.is_chief else ''}; all: "
+        f"{', '.join(cluster.addresses)}"
+    )
+
+
+def _from_tf_config(environ: Mapping[str, str]) -> tuple[tuple[str, ...], int]:
+    body = json.loads(environ["TF_CONFIG"])
+    jobs = body.get("cluster", {})
+    # As Kubeflow gives it to a single replica.
+    if not jobs:
+        return ("localhost",), 0
+    task = body.get("task", {})
+    kind = task.get("type", "worker")
+    if kind not in _TF_CONFIG_JOBS or kind not in jobs:
+        raise ValueError(f"the task is of the type {kind!r}, which does not train here")
+    return _numbered(jobs, _TF_CONFIG_JOBS, kind, int(task.get("index", 0)))
+
+
+def _from_vertex(environ: Mapping[str, str]) -> tuple[tuple[str, ...], int]:
+    body = json.loads(environ["CLUSTER_SPEC"])
+    jobs, task = body["cluster"], body["task"]
+    kinds = sorted(name for name in jobs if re.fullmatch(r"workerpool[01]", name))
+    return _numbered(jobs, kinds, task["type"], int(task["index"]))
+
+
+def _numbered(
+    jobs: Mapping[str, Any], kinds: Any, kind: str, index: int
+) -> tuple[tuple[str, ...], int]:
+    """Returns the hosts of all kinds, in order, and the number of one of them."""
+    addresses: list[str] = []
+    number = -1
+    for its_kind in kinds:
+        hosts = jobs.get(its_kind, [])
+        if its_kind == kind and 0 <= index < len(hosts):
+            number = len(addresses) + index
+        addresses += [str(host) for host in hosts]
+    if number < 0:
+        raise ValueError(f"there is no {kind} number {index}")
+    return tuple(addresses), number
+
+
+def _from_slurm(environ: Mapping[str, str]) -> tuple[tuple[str, ...], int]:
+    hosts = expand_nodes(environ["SLURM_STEP_NODELIST"])
+    num_tasks = int(environ["SLURM_STEP_NUM_TASKS"])
+    if num_tasks != len(hosts):
+        raise ValueError(
+            f"srun started {num_tasks} tasks on {len(hosts)} nodes: give it "
+            "--ntasks-per-node=1"
+        )
+    # Two jobs may be on one node.
+    port = DEFAULT_PORT + int(environ.get("SLURM_JOB_ID", 0)) % 20_000
+    return tuple(f"{host}:{port}" for host in hosts), int(environ["SLURM_PROCID"])
+
+
+def _from_kubernetes(environ: Mapping[str, str]) -> tuple[tuple[str, ...], int]:
+    index = int(environ["JOB_COMPLETION_INDEX"])
+    num_hosts = int(environ.get(NUM_HOSTS_VARIABLE, 1))
+    if num_hosts == 1:
+        return ("localhost",), index
+    # A pod of an indexed Job is called by the Job and its index.
+    stem, dash, number = environ["HOSTNAME"].rpartition("-")
+    if not dash or number != str(index):
+        raise ValueError(f"HOSTNAME={environ['HOSTNAME']} does not end in -{index}")
+    domain = environ[SUBDOMAIN_VARIABLE]
+    hosts = [f"{stem}-{host}.{domain}:{DEFAULT_PORT}" for host in range(num_hosts)]
+    return tuple(hosts), index
+
+
+def expand_nodes(text: str) -> list[str]:
+    """Returns the nodes of one of Slurm's lists.
+
+    Raises:
+        ValueError: If it is none.
+
+    Example:
+        >>> expand_nodes("login,gpu[01-03,7],rack[1-2]-n[0-1]")
+        ['login', 'gpu01', 'gpu02', 'gpu03', 'gpu7', 'rack1-n0', 'rack1-n1', \
+'rack2-n0', 'rack2-n1']
+    """
+    parts = re.findall(r"(?:[^,\[\]]|\[[^\[\]]*\])+", text)
+    if ",".join(parts) != text:
+        raise ValueError(f"{text!r} is no list of nodes")
+    return [name for part in parts for name in _expand_part(part)]
+
+
+def _expand_part(part: str) -> list[str]:
+    found = re.search(r"\[([^\]]*)\]", part)
+    if found is None:
+        return [part]
+    head, tail = part[: found.start()], _expand_part(part[found.end() :])
+    numbers: list[str] = []
+    for span in found[1].split(","):
+        first, _, last = span.partition("-")
+        stop = int(last or first) + 1
+        # Leading zeros are kept.
+        numbers += [f"{value:0{len(first)}d}" for value in range(int(first), stop)]
+    return [f"{head}{number}{rest}" for number in numbers for rest in tail]
+
+
+def _wrong_text(variable: str, environ: Mapping[str, str], reason: object) -> str:
+    text = f"{type(reason).__name__}: {reason}"
+    text = str(reason) if isinstance(reason, str) else text
+    return (
+        f"{variable}={environ[variable]:.300} does not say which hosts train ({text}): "
+        "correct it, or unset it to train on this host alone"
+    )
+
+
+_FINDERS = {
+    "TF_CONFIG": _from_tf_config,
+    "CLUSTER_SPEC": _from_vertex,
+    "SLURM_STEP_NODELIST": _from_slurm,
+    "JOB_COMPLETION_INDEX": _from_kubernetes,
+}
