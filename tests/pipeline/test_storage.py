@@ -94,6 +94,13 @@ def test_a_directory_lists_its_own_and_no_sibling(root):
     assert storage.read_bytes(storage.join(here, "Ä [1]*?.txt")) == b"12"
 
 
+def test_a_directory_is_there_if_a_file_is(root):
+    write(root, "d/a.txt")
+    for path, is_there in (("d", True), ("d/", True), ("d/a.txt", False), ("e", False)):
+        assert storage.is_directory(storage.join(root, path)) == is_there
+    assert storage.is_directory(root)
+
+
 def test_the_times_of_a_listing_are_those_of_the_file(root):
     write(root, "a.txt")
     found = storage.find(storage.join(root, "a.txt"))

@@ -49,7 +49,7 @@ def test_a_damaged_idx_file(digits, tmp_path, change, match):
 
 def test_an_idx_file_that_cannot_be_read(digits, tmp_path, monkeypatch):
     def fail(_):
-        raise OSError("Input/output error")
+        raise OSError(5, "Input/output error")
 
     digits.write(tmp_path)
     monkeypatch.setattr(pathlib.Path, "read_bytes", fail)
