@@ -149,7 +149,10 @@ class FolderReader:
             )
         path = storage.join(self._path, key)
         try:
-            return self._ahead.read(Part(path, num_bytes))
+            if storage.is_url(path):
+                return self._ahead.read(Part(path, num_bytes))
+            with open(path, "rb") as file:
+                return file.read()
         except OSError as error:
             raise contract.DatasetError(f"cannot read {path}: {error}") from error
 
