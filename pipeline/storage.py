@@ -42,6 +42,16 @@ def join(path: str, *names: str) -> str:
     return os.path.join(path, *names)
 
 
+def resolve(path: str) -> str:
+    """Returns a path that means the same in any working directory.
+
+    Example:
+        >>> resolve("s3://bucket/faces/"), resolve("/data/faces/../digits")
+        ('s3://bucket/faces', '/data/digits')
+    """
+    return path.rstrip("/") if is_url(path) else os.path.realpath(path)
+
+
 def read_bytes(path: str) -> bytes:
     """Returns the content of a file.
 
@@ -132,6 +142,17 @@ def find(path: str) -> Entry | None:
         if os.path.isfile(path):
             return _entry(path, os.path.basename(path))
     return None
+
+
+def is_directory(path: str) -> bool:
+    """Returns whether a directory is there; in a bucket, whether it has a file.
+
+    Raises:
+        DatasetError: If that cannot be found out, or a URL's bucket does not exist.
+    """
+    if is_url(path):
+        return next(_list_bucket(path), None) is not None
+    return os.path.isdir(path)
 
 
 def list_directory(path: str) -> Iterator[Entry]:

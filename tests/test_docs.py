@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from pipeline import buckets, storage
+
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = (
     "README.md",
@@ -88,3 +90,15 @@ def test_commands_take_the_flags_they_are_shown_with(command: str) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr[-500:]
+    for argument in arguments:
+        flag, _, value = argument.partition("=")
+        if flag in ("--input", "--output", "--dataset") and storage.is_url(value):
+            assert value.partition("://")[0] in buckets._STORES
+
+
+def test_extras_that_are_shown_exist() -> None:
+    texts = [read(page) for page in PAGES]
+    texts += [f"vaeline[{extra}]" for _, extra in buckets._STORES.values()]
+    shown = set(re.findall(r"vaeline\[(\w+)\]", " ".join(texts)))
+    defined = set(re.findall(r'^    "(\w+)": \[', read("setup.py"), re.MULTILINE))
+    assert {"aws", "gcp"} <= shown <= defined

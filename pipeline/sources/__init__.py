@@ -7,7 +7,7 @@ where the job is launched; workers get the reader and the locations of their own
 
 import dataclasses
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -51,11 +51,12 @@ SOURCES: Mapping[str, Source] = {
 class Reader(Protocol):
     """Reads one image, a file or its pixels; pickled to the workers, opened there."""
 
-    def prefetch(self, locations: np.ndarray) -> None:
-        """Announces which images are read next, so that no read waits for the disk.
+    def prefetch(self, keys: Sequence[str], locations: np.ndarray) -> None:
+        """Announces which images are read next, so that no read has to wait.
 
         Args:
-            locations: `[num_images, k]` int64, rows of `Rows.locations`.
+            keys: Of the images, in the order in which they are read.
+            locations: `[num_images, k]` int64, their rows of `Rows.locations`.
         """
         ...
 
@@ -123,7 +124,7 @@ def list_images(
 
     Args:
         source: One of `SOURCES`.
-        input_dir: Its files.
+        input_dir: Its files: a local path, or the URL of a bucket.
         settings: By flag name; the source gets those that it takes.
 
     Raises:

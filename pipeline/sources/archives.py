@@ -6,19 +6,19 @@ each of its images and reads that range, without a look at the archive's directo
 
 import dataclasses
 import os
-import pathlib
 import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from pipeline import contract
+from pipeline import contract, storage
 from pipeline.images import RejectedImageError
 from pipeline.sources import Reader
+from pipeline.sources.read_ahead import Part, ReadAhead
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
@@ -38,7 +38,7 @@ class ImageIndex:
         reader: Reads one of them.
     """
 
-    path: pathlib.Path
+    path: str
     locations: Mapping[str, tuple[int, ...]]
     sizes: Mapping[str, int]
     missing: tuple[int, ...]
@@ -52,24 +52,27 @@ class ZipReader:
         """Opens nothing yet: workers get an unopened copy."""
         self._path = path
         self._file: int | None = None
+        self._ahead = ReadAhead()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves the open file behind."""
-        return {"_path": self._path, "_file": None}
+        return {**self.__dict__, "_file": None}
 
-    def prefetch(self, locations: np.ndarray) -> None:
-        """Has the system read the members ahead; see `Reader.prefetch`."""
+    def prefetch(self, keys: Sequence[str], locations: np.ndarray) -> None:
+        """Has the members read ahead; see `Reader.prefetch`."""
+        spans = (
+            (offset, _LOCAL_HEADER.size + _HEADER_SLACK + stored_bytes)
+            for offset, stored_bytes, *_ in locations.tolist()
+            if offset >= 0
+        )
+        if storage.is_url(self._path):
+            self._ahead.announce(
+                Part(self._path, num_bytes, start) for start, num_bytes in spans
+            )
         # Not every system takes the advice.
-        if not hasattr(os, "posix_fadvise"):
-            return
-        for offset, stored_bytes, *_ in locations.tolist():
-            if offset >= 0:
-                os.posix_fadvise(
-                    self._opened(),
-                    offset,
-                    _LOCAL_HEADER.size + _HEADER_SLACK + stored_bytes,
-                    os.POSIX_FADV_WILLNEED,
-                )
+        elif hasattr(os, "posix_fadvise"):
+            for span in spans:
+                os.posix_fadvise(self._opened(), *span, os.POSIX_FADV_WILLNEED)
 
     def read(self, key: str, location: np.ndarray) -> bytes:
         """Returns the content of a member; see `Reader.read`."""
@@ -104,16 +107,20 @@ class ZipReader:
         return self._file
 
     def _read_member(self, offset: int, stored_bytes: int) -> bytes:
-        file = self._opened()
         size = _LOCAL_HEADER.size + _HEADER_SLACK + stored_bytes
-        block = os.pread(file, size, offset)
+        block = self._read_range(offset, size)
         if len(block) < _LOCAL_HEADER.size or block[:4] != b"PK\x03\x04":
             raise RejectedImageError("checksum", f"no zip member at byte {offset}")
         _, name_bytes, extra_bytes = _LOCAL_HEADER.unpack_from(block)
         start = _LOCAL_HEADER.size + name_bytes + extra_bytes
         if name_bytes + extra_bytes > _HEADER_SLACK:
-            return os.pread(file, stored_bytes, offset + start)
+            return self._read_range(offset + start, stored_bytes)
         return block[start : start + stored_bytes]
+
+    def _read_range(self, start: int, num_bytes: int) -> bytes:
+        if storage.is_url(self._path):
+            return self._ahead.read(Part(self._path, num_bytes, start))
+        return os.pread(self._opened(), num_bytes, start)
 
 
 class FolderReader:
@@ -122,25 +129,35 @@ class FolderReader:
     def __init__(self, path: str) -> None:
         """Keeps the folder's path."""
         self._path = path
+        self._ahead = ReadAhead()
 
-    def prefetch(self, locations: np.ndarray) -> None:
-        """Does nothing: each file would have to be opened for it."""
+    def prefetch(self, keys: Sequence[str], locations: np.ndarray) -> None:
+        """Has the files of a bucket read ahead; a local one would have to be opened."""
+        if storage.is_url(self._path):
+            self._ahead.announce(
+                Part(storage.join(self._path, key), num_bytes)
+                for key, num_bytes in zip(keys, locations[:, 0].tolist(), strict=True)
+                if num_bytes >= 0
+            )
 
     def read(self, key: str, location: np.ndarray) -> bytes:
         """Returns the content of a file; see `Reader.read`."""
-        if location[0] < 0:
+        num_bytes = int(location[0])
+        if num_bytes < 0:
             raise RejectedImageError(
                 "missing", f"not in {os.path.basename(self._path)}"
             )
-        path = os.path.join(self._path, key)
+        path = storage.join(self._path, key)
         try:
+            if storage.is_url(path):
+                return self._ahead.read(Part(path, num_bytes))
             with open(path, "rb") as file:
                 return file.read()
         except OSError as error:
             raise contract.DatasetError(f"cannot read {path}: {error}") from error
 
 
-def index_zip(path: pathlib.Path, official_bytes: int) -> ImageIndex:
+def index_zip(path: str, official_bytes: int) -> ImageIndex:
     """Returns the images in a zip, by file name without folders.
 
     Args:
@@ -151,14 +168,16 @@ def index_zip(path: pathlib.Path, official_bytes: int) -> ImageIndex:
         DatasetError: If it is no zip or a truncated one, or has an unsafe or
             encrypted member, two images of one name, or none.
     """
-    _check_is_zip(path, official_bytes)
+    num_bytes = _check_is_zip(path, official_bytes)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with storage.open_file(path) as file, zipfile.ZipFile(file) as archive:
             members = archive.infolist()
+    except contract.DatasetError:
+        raise
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise contract.DatasetError(
             f"{path} is a truncated or damaged zip ({error}): it has "
-            f"{path.stat().st_size:,} B, the official one {official_bytes:,} B; "
+            f"{num_bytes:,} B, the official one {official_bytes:,} B; "
             "download it again"
         ) from error
     locations: dict[str, tuple[int, ...]] = {}
@@ -182,25 +201,20 @@ def index_zip(path: pathlib.Path, official_bytes: int) -> ImageIndex:
         locations=locations,
         sizes={key: location[2] for key, location in locations.items()},
         missing=(-1, 0, 0, 0, 0),
-        reader=ZipReader(str(path.resolve())),
+        reader=ZipReader(storage.resolve(path)),
     )
 
 
-def index_folder(path: pathlib.Path) -> ImageIndex:
+def index_folder(path: str) -> ImageIndex:
     """Returns the images directly in a folder.
 
     Raises:
         DatasetError: If there is none, or the folder cannot be read.
     """
     locations: dict[str, tuple[int, ...]] = {}
-    try:
-        with os.scandir(path) as entries:
-            for entry in entries:
-                if entry.name.lower().endswith(_SUFFIXES) and entry.is_file():
-                    stat = entry.stat()
-                    locations[entry.name] = (stat.st_size, stat.st_mtime_ns)
-    except OSError as error:
-        raise contract.DatasetError(f"cannot read {path}: {error}") from error
+    for entry in storage.list_directory(path):
+        if entry.name.lower().endswith(_SUFFIXES) and not entry.is_directory:
+            locations[entry.name] = (entry.num_bytes, entry.modified_ns)
     if not locations:
         raise contract.DatasetError(
             f"the folder {path} has no image ({', '.join(_SUFFIXES)})"
@@ -210,7 +224,7 @@ def index_folder(path: pathlib.Path) -> ImageIndex:
         locations=locations,
         sizes={key: location[0] for key, location in locations.items()},
         missing=(-1, 0),
-        reader=FolderReader(str(path.resolve())),
+        reader=FolderReader(storage.resolve(path)),
     )
 
 
@@ -224,11 +238,12 @@ def is_html(head: bytes) -> bool:
     return re.search(rb"<!doctype html|<html", head, re.IGNORECASE) is not None
 
 
-def _check_is_zip(path: pathlib.Path, official_bytes: int) -> None:
+def _check_is_zip(path: str, official_bytes: int) -> int:
+    """Returns its size."""
     try:
-        with path.open("rb") as file:
+        with storage.open_file(path) as file:
             head = file.read(1024)
-        num_bytes = path.stat().st_size
+            num_bytes = file.seek(0, os.SEEK_END)
     except OSError as error:
         raise contract.DatasetError(f"cannot read {path}: {error}") from error
     if is_html(head):
@@ -243,9 +258,10 @@ def _check_is_zip(path: pathlib.Path, official_bytes: int) -> None:
             f"{head[:8]!r}; download it again (the official one has "
             f"{official_bytes:,} B)"
         )
+    return num_bytes
 
 
-def _member_key(path: pathlib.Path, member: zipfile.ZipInfo) -> str | None:
+def _member_key(path: str, member: zipfile.ZipInfo) -> str | None:
     """Returns the key of a member, or None if it is no image."""
     name = member.orig_filename.replace("\\", "/")
     parts = name.split("/")

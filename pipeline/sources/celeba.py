@@ -12,13 +12,12 @@ Source:
 """
 
 import hashlib
-import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from absl import logging
 
-from pipeline import contract
+from pipeline import contract, storage
 from pipeline.rows import Rows
 from pipeline.sources import Listing, archives, labels
 
@@ -37,19 +36,18 @@ def list_images(input_dir: str) -> Listing:
     """Returns the images of a CelebA download, with their labels.
 
     Args:
-        input_dir: A local directory.
+        input_dir: A directory, local or in a bucket.
 
     Raises:
         DatasetError: If a file is missing, malformed or cut off, or a split is empty.
     """
-    root = pathlib.Path(input_dir)
-    if not root.is_dir():
-        found = "is a file" if root.exists() else "does not exist"
+    if not storage.is_directory(input_dir):
+        found = "is a file" if storage.find(input_dir) else "does not exist"
         raise contract.DatasetError(
             f"--input={input_dir} {found}: give the directory that has {ZIP_NAME} "
             f"and {PARTITION_NAME}"
         )
-    partition_path = _find(root, "Eval", PARTITION_NAME)
+    partition_path = _find(input_dir, "Eval", PARTITION_NAME)
     if partition_path is None:
         raise contract.DatasetError(
             f"--input={input_dir} has no {PARTITION_NAME}: put the official file "
@@ -62,12 +60,12 @@ def list_images(input_dir: str) -> Listing:
         ("attributes", ATTRIBUTES_NAME),
         ("landmarks", LANDMARKS_NAME),
     ):
-        path = _find(root, "Anno", name)
+        path = _find(input_dir, "Anno", name)
         if path is not None:
             label_paths[name] = path
             is_binary = feature == "attributes"
             tables[feature] = labels.read_labels(path, is_binary=is_binary)
-    index = _index_images(root)
+    index = _index_images(input_dir)
     unused = len(index.locations.keys() - split_of.keys())
     if unused:
         logging.info("%d images are not in %s: not used", unused, partition_path)
@@ -81,7 +79,7 @@ def list_images(input_dir: str) -> Listing:
     )
 
 
-def read_partition(path: pathlib.Path) -> dict[str, str]:
+def read_partition(path: str) -> dict[str, str]:
     """Returns the split of each key, from `list_eval_partition.txt`.
 
     Raises:
@@ -116,7 +114,7 @@ def _splits(
     split_of: Mapping[str, str],
     tables: Mapping[str, labels.Labels],
     index: archives.ImageIndex,
-    partition_path: pathlib.Path,
+    partition_path: str,
 ) -> dict[str, Rows]:
     if not split_of.keys() & index.locations.keys():
         raise contract.DatasetError(
@@ -145,24 +143,24 @@ def _splits(
 def _fingerprint(
     splits: Mapping[str, Rows],
     index: archives.ImageIndex,
-    label_paths: Mapping[str, pathlib.Path],
+    label_paths: Mapping[str, str],
 ) -> str:
     """Hashes names, sizes and labels, which the zip and the folder share."""
     sha256 = hashlib.sha256()
     for name in sorted(label_paths):
-        digest = hashlib.sha256(label_paths[name].read_bytes()).hexdigest()
+        digest = storage.hash_file(label_paths[name])
         sha256.update(f"{name} {digest}\n".encode())
     for key in sorted(key for split in splits.values() for key in split.keys):
         sha256.update(f"{key} {index.sizes.get(key, 'missing')}\n".encode())
     return sha256.hexdigest()
 
 
-def _index_images(root: pathlib.Path) -> archives.ImageIndex:
+def _index_images(root: str) -> archives.ImageIndex:
     zip_path = _find(root, "Img", ZIP_NAME)
-    if zip_path is not None and zip_path.is_file():
+    if zip_path is not None:
         return archives.index_zip(zip_path, official_bytes=ZIP_BYTES)
-    folder_path = _find(root, "Img", FOLDER_NAME)
-    if folder_path is not None and folder_path.is_dir():
+    folder_path = _find(root, "Img", FOLDER_NAME, storage.is_directory)
+    if folder_path is not None:
         return archives.index_folder(folder_path)
     raise contract.DatasetError(
         f"--input={root} has neither {ZIP_NAME} ({ZIP_BYTES:,} B) nor a folder "
@@ -170,6 +168,11 @@ def _index_images(root: pathlib.Path) -> archives.ImageIndex:
     )
 
 
-def _find(root: pathlib.Path, subdirectory: str, name: str) -> pathlib.Path | None:
-    candidates = (root / name, root / subdirectory / name)
-    return next((path for path in candidates if path.exists()), None)
+def _find(
+    root: str,
+    subdirectory: str,
+    name: str,
+    is_there: Callable[[str], object] = storage.find,
+) -> str | None:
+    candidates = (storage.join(root, name), storage.join(root, subdirectory, name))
+    return next(filter(is_there, candidates), None)

@@ -2,15 +2,13 @@
 
 import concurrent.futures
 import dataclasses
-import hashlib
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 from absl import logging
 
-from pipeline import contract
+from pipeline import contract, storage
 from pipeline.rows import Partitions, Rows, Spool
 
 _NUM_NAMED = 5
@@ -33,7 +31,7 @@ def without_copies(blocks: Iterable[Rows], root: str) -> Iterator[Rows]:
         number_of_size.update(block.locations[:, 0].tolist())
     # Files of one content have one hash, and so are in one partition.
     by_content = Partitions()
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    with concurrent.futures.ThreadPoolExecutor() as pool:
         for block in spool:
             # A file of its own size is no copy, nor is one that is not there.
             is_suspect = np.array(
@@ -44,7 +42,7 @@ def without_copies(blocks: Iterable[Rows], root: str) -> Iterator[Rows]:
             )
             yield block.take(np.flatnonzero(~is_suspect))
             suspects = block.take(np.flatnonzero(is_suspect))
-            paths = [os.path.join(root, key) for key in suspects.keys]
+            paths = [storage.join(root, key) for key in suspects.keys]
             digests = np.array(list(pool.map(_sha256, paths)), np.uint64).reshape(-1, 4)
             marked = dataclasses.replace(suspects, features={_DIGEST: digests})
             by_content.add(digests[:, 0], marked)
@@ -74,8 +72,7 @@ def without_copies(blocks: Iterable[Rows], root: str) -> Iterator[Rows]:
 
 def _sha256(path: str) -> np.ndarray:
     try:
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").digest()
+        digest = bytes.fromhex(storage.hash_file(path))
     except OSError as error:
         raise contract.DatasetError(f"cannot read {path}: {error}") from error
     return np.frombuffer(digest, np.uint64)

@@ -13,13 +13,13 @@ Source:
 
 import gzip
 import math
-import pathlib
+import os
 import struct
 import zlib
 
 import numpy as np
 
-from pipeline import contract
+from pipeline import contract, storage
 from pipeline.sources import archives, arrays
 
 _FILES = {
@@ -33,7 +33,7 @@ _UBYTE = 8
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
-def load(root: pathlib.Path) -> dict[str, arrays.LabelledImages]:
+def load(root: str) -> dict[str, arrays.LabelledImages]:
     """Returns the images of each split.
 
     Args:
@@ -45,7 +45,7 @@ def load(root: pathlib.Path) -> dict[str, arrays.LabelledImages]:
     paths = find_files(root)
     missing = [name for name in FILE_NAMES if name not in paths]
     if missing:
-        found = ", ".join(path.name for path in paths.values()) or "no idx file"
+        found = ", ".join(map(os.path.basename, paths.values())) or "no idx file"
         raise contract.DatasetError(
             f"--input={root} has {found}, and lacks {', '.join(missing)}: put all four "
             "files there, gzipped or not"
@@ -56,27 +56,29 @@ def load(root: pathlib.Path) -> dict[str, arrays.LabelledImages]:
         splits[split] = arrays.labelled_images(
             read_idx(images_path, "images"),
             read_idx(labels_path, "labels"),
-            str(images_path),
-            str(labels_path),
+            images_path,
+            labels_path,
         )
     return splits
 
 
-def find_files(root: pathlib.Path) -> dict[str, pathlib.Path]:
+def find_files(root: str) -> dict[str, str]:
     """Returns those of the four files that a directory has, by their official name."""
     found = {}
     for name in FILE_NAMES:
         spellings = (name, name.replace("-idx", ".idx"))
         candidates = [
-            root / f"{spelling}{end}" for spelling in spellings for end in ("", ".gz")
+            storage.join(root, f"{spelling}{end}")
+            for spelling in spellings
+            for end in ("", ".gz")
         ]
-        existing = next((path for path in candidates if path.is_file()), None)
+        existing = next(filter(storage.find, candidates), None)
         if existing is not None:
             found[name] = existing
     return found
 
 
-def read_idx(path: pathlib.Path, content: str) -> np.ndarray:
+def read_idx(path: str, content: str) -> np.ndarray:
     """Returns the values of an idx file.
 
     Args:
@@ -116,9 +118,9 @@ def read_idx(path: pathlib.Path, content: str) -> np.ndarray:
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 
-def _read(path: pathlib.Path) -> bytes:
+def _read(path: str) -> bytes:
     try:
-        data = path.read_bytes()
+        data = storage.read_bytes(path)
         # A browser may have unpacked it, and left its name.
         return gzip.decompress(data) if data.startswith(_GZIP_MAGIC) else data
     except (OSError, EOFError, zlib.error) as error:

@@ -1,13 +1,12 @@
 """CelebA's files of labels: a count, a line of names, and a line for each image."""
 
 import dataclasses
-import pathlib
 import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pipeline import contract
+from pipeline import contract, storage
 
 _BLOCK_LINES = 8192
 # No label is as large, as 16 bits must hold it.
@@ -35,7 +34,7 @@ class Labels:
         return np.concatenate([self.values, zeros])[rows]
 
 
-def read_labels(path: pathlib.Path, *, is_binary: bool) -> Labels:
+def read_labels(path: str, *, is_binary: bool) -> Labels:
     """Returns the labels of a file.
 
     Args:
@@ -87,14 +86,14 @@ def read_labels(path: pathlib.Path, *, is_binary: bool) -> Labels:
     )
 
 
-def read_lines(path: pathlib.Path) -> list[str]:
+def read_lines(path: str) -> list[str]:
     """Returns the lines of a text file.
 
     Raises:
         DatasetError: If it cannot be read, or is no text.
     """
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        return storage.read_bytes(path).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise contract.DatasetError(f"cannot read {path}: {error}") from error
 
@@ -133,9 +132,7 @@ def _parse_by_field(lines: Sequence[str], num_names: int) -> np.ndarray | None:
         return None
 
 
-def _bad_row(
-    path: pathlib.Path, lines: Sequence[str], num_names: int, is_binary: bool
-) -> str:
+def _bad_row(path: str, lines: Sequence[str], num_names: int, is_binary: bool) -> str:
     allowed = "-1 or 1" if is_binary else "a whole number of pixels"
     for number, line in enumerate(lines[2:], start=3):
         fields = line.split()

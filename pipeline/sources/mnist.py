@@ -12,19 +12,22 @@ make the same dataset, whatever their form.
 
 import functools
 import hashlib
-import pathlib
+import itertools
+import os
 import threading
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pipeline import contract
+from pipeline import contract, storage
 from pipeline.rows import Rows
 from pipeline.sources import Listing, arrays, idx, npz
 
 _TFDS_INFO_NAME = "dataset_info.json"
 _NUM_NAMED = 5
+# Of a directory that has no form of MNIST, to name some of it.
+_NUM_LISTED = 1000
 _LOADING = threading.Lock()
 
 
@@ -39,7 +42,7 @@ class ArrayReader:
         self._path = path
         self._fingerprint = fingerprint
 
-    def prefetch(self, locations: np.ndarray) -> None:
+    def prefetch(self, keys: Sequence[str], locations: np.ndarray) -> None:
         """Does nothing: all images are read at once."""
 
     def read(self, key: str, location: np.ndarray) -> np.ndarray:
@@ -55,45 +58,48 @@ def list_images(input_dir: str) -> Listing:
     """Returns the images of MNIST, with their labels.
 
     Args:
-        input_dir: A local directory, or a file in one.
+        input_dir: A directory, local or in a bucket, or a file in one.
 
     Raises:
         DatasetError: If it has no form of MNIST, or a file is missing or damaged.
     """
-    path = pathlib.Path(input_dir)
-    splits = load(path)
+    splits = load(input_dir)
     fingerprint = _fingerprint(splits)
     return Listing(
         name="mnist",
         parts=[(split, _listed(split, images)) for split, images in splits.items()],
         features={"label": contract.Feature(dtype="int64")},
         fingerprint=fingerprint,
-        reader=ArrayReader(str(path.resolve()), fingerprint),
+        reader=ArrayReader(storage.resolve(input_dir), fingerprint),
         num_channels=1,
     )
 
 
-def load(path: pathlib.Path) -> dict[str, arrays.LabelledImages]:
+def load(path: str) -> dict[str, arrays.LabelledImages]:
     """Returns the images of the splits train and test, from any form.
 
     Raises:
         DatasetError: If there is none, or a file is missing or damaged.
     """
-    if path.is_file():
-        is_idx = path in idx.find_files(path.parent).values()
-        return idx.load(path.parent) if is_idx else npz.load(path)
-    if not path.is_dir():
-        raise contract.DatasetError(f"--input={path} does not exist: {_allowed()}")
+    if not storage.is_directory(path):
+        if storage.find(path) is None:
+            raise contract.DatasetError(f"--input={path} does not exist: {_allowed()}")
+        folder, name = os.path.split(path)
+        idx_paths = idx.find_files(folder or ".").values()
+        is_idx = name in map(os.path.basename, idx_paths)
+        return idx.load(folder or ".") if is_idx else npz.load(path)
     if idx.find_files(path):
         return idx.load(path)
-    if (path / npz.FILE_NAME).exists():
-        return npz.load(path / npz.FILE_NAME)
-    if (path / _TFDS_INFO_NAME).exists():
+    npz_path = storage.join(path, npz.FILE_NAME)
+    if storage.find(npz_path):
+        return npz.load(npz_path)
+    if storage.find(storage.join(path, _TFDS_INFO_NAME)):
         # Its import takes a third of a second.
         from pipeline.sources import tfds_records
 
         return tfds_records.load(path)
-    names = sorted(entry.name for entry in path.iterdir())
+    entries = itertools.islice(storage.list_directory(path), _NUM_LISTED)
+    names = sorted(entry.name for entry in entries)
     found = ", ".join(names[:_NUM_NAMED]) or "nothing"
     more = ", ..." if len(names) > _NUM_NAMED else ""
     raise contract.DatasetError(f"--input={path} has {found}{more}: {_allowed()}")
@@ -136,7 +142,7 @@ def _fingerprint(splits: Mapping[str, arrays.LabelledImages]) -> str:
 
 @functools.lru_cache(maxsize=1)
 def _load_listed(path: str, fingerprint: str) -> Mapping[str, arrays.LabelledImages]:
-    splits = load(pathlib.Path(path))
+    splits = load(path)
     if _fingerprint(splits) != fingerprint:
         raise contract.DatasetError(
             f"--input={path} changed while it was read: run the same command again"

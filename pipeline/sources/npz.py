@@ -1,14 +1,13 @@
 """MNIST as Keras distributes it: one npz of four arrays."""
 
 import io
-import pathlib
 import struct
 import zipfile
 import zlib
 
 import numpy as np
 
-from pipeline import contract
+from pipeline import contract, storage
 from pipeline.sources import archives, arrays
 
 FILE_NAME = "mnist.npz"
@@ -27,7 +26,7 @@ _READ_ERRORS = (
 _ARRAY_NAMES = {"train": ("x_train", "y_train"), "test": ("x_test", "y_test")}
 
 
-def load(path: pathlib.Path) -> dict[str, arrays.LabelledImages]:
+def load(path: str) -> dict[str, arrays.LabelledImages]:
     """Returns the images of each split.
 
     Args:
@@ -40,13 +39,15 @@ def load(path: pathlib.Path) -> dict[str, arrays.LabelledImages]:
     _check_is_zip(path)
     names = [name for pair in _ARRAY_NAMES.values() for name in pair]
     try:
-        with zipfile.ZipFile(path) as archive:
+        with storage.open_file(path) as file, zipfile.ZipFile(file) as archive:
             found = [name.removesuffix(".npy") for name in archive.namelist()]
             values = {
                 name: _parsed(archive.read(f"{name}.npy"))
                 for name in names
                 if name in found
             }
+    except contract.DatasetError:
+        raise
     except _READ_ERRORS as error:
         raise contract.DatasetError(
             f"cannot read {path}: {error}; download it again"
@@ -71,10 +72,9 @@ def _parsed(content: bytes) -> np.ndarray:
     return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
 
 
-def _check_is_zip(path: pathlib.Path) -> None:
+def _check_is_zip(path: str) -> None:
     try:
-        with path.open("rb") as file:
-            head = file.read(1024)
+        head = storage.read_range(path, 0, 1024)
     except OSError as error:
         raise contract.DatasetError(f"cannot read {path}: {error}") from error
     if archives.is_html(head):

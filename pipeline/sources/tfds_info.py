@@ -10,14 +10,13 @@ Of the features are taken the image; a class; and of CelebA `attributes` and
 
 import dataclasses
 import json
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from absl import logging
 
-from pipeline import contract
+from pipeline import contract, storage
 from pipeline.tfds_files import DATASET_INFO_NAME, FEATURES_NAME, LABELS_SUFFIX
 
 # As CelebA's own file orders them; attributes are in order of their names there.
@@ -67,7 +66,7 @@ class Info:
         labels: By the name that the feature gets.
     """
 
-    root: pathlib.Path
+    root: str
     name: str
     shard_lengths: Mapping[str, tuple[int, ...]]
     image: str
@@ -75,52 +74,65 @@ class Info:
     labels: Mapping[str, Label]
 
 
-def find_root(path: pathlib.Path) -> pathlib.Path:
+def find_root(path: str) -> str:
     """Returns the directory of a version: `path`, or the only one in or below that.
 
     Raises:
         DatasetError: If there is none, or more than one.
     """
-    if (path / DATASET_INFO_NAME).is_file():
+    if _is_root(path):
         return path
-    if not path.is_dir():
-        found = "is a file" if path.exists() else "does not exist"
+    if not storage.is_directory(path):
+        found = "is a file" if storage.find(path) else "does not exist"
         raise contract.DatasetError(f"--input={path} {found}: {_allowed()}")
     # The version of a data set, or of one of its configs.
-    found = [
-        info.parent
-        for depth in ("*", "*/*")
-        for info in sorted(path.glob(f"{depth}/{DATASET_INFO_NAME}"))
-        if not info.parent.name.startswith("incomplete.")
+    names = _directories(path)
+    names += [
+        f"{name}/{below}"
+        for name in names
+        for below in _directories(storage.join(path, name))
     ]
+    found = [name for name in names if _is_root(storage.join(path, name))]
     if len(found) == 1:
-        logging.info("reading %s", found[0])
-        return found[0]
+        root = storage.join(path, found[0])
+        logging.info("reading %s", root)
+        return root
     if not found:
         raise contract.DatasetError(
             f"--input={path} has no {DATASET_INFO_NAME}: {_allowed()}"
         )
-    names = _listed([str(root.relative_to(path)) for root in found])
     raise contract.DatasetError(
-        f"--input={path} has {len(found)} prepared data sets, {names}: give the "
-        "directory of one"
+        f"--input={path} has {len(found)} prepared data sets, {_listed(found)}: give "
+        "the directory of one"
     )
 
 
-def read_info(root: pathlib.Path) -> Info:
+def _is_root(path: str) -> bool:
+    return storage.find(storage.join(path, DATASET_INFO_NAME)) is not None
+
+
+def _directories(path: str) -> list[str]:
+    return sorted(
+        entry.name
+        for entry in storage.list_directory(path)
+        if entry.is_directory and not entry.name.startswith("incomplete.")
+    )
+
+
+def read_info(root: str) -> Info:
     """Returns what `find_root`'s directory holds, and logs which features are not used.
 
     Raises:
         DatasetError: If it is not in TFRecord files, has no image of 8 bits, is a
             dataset of our own, or a file is missing or damaged.
     """
-    if (root / contract.MANIFEST_NAME).exists():
+    if storage.find(storage.join(root, contract.MANIFEST_NAME)):
         raise contract.DatasetError(
             f"--input={root} is a dataset that pipeline.prepare made: train on it with "
             "--dataset, or give what it was made from as --input"
         )
-    body = _read_json(root / DATASET_INFO_NAME)
-    features = _read_json(root / FEATURES_NAME)
+    body = _read_json(root, DATASET_INFO_NAME)
+    features = _read_json(root, FEATURES_NAME)
     try:
         file_format = body.get("fileFormat", "tfrecord")
         if file_format != "tfrecord":
@@ -163,7 +175,7 @@ def read_info(root: pathlib.Path) -> Info:
         ) from error
 
 
-def _choose_image(root: pathlib.Path, features: Mapping[str, Any]) -> str:
+def _choose_image(root: str, features: Mapping[str, Any]) -> str:
     """Returns the name of the only image of a record, or of `image`."""
     names = [name for name, feature in features.items() if _kind(feature) == "Image"]
     if not names:
@@ -187,7 +199,7 @@ def _choose_image(root: pathlib.Path, features: Mapping[str, Any]) -> str:
     return chosen
 
 
-def _labels(root: pathlib.Path, features: Mapping[str, Any]) -> dict[str, Label]:
+def _labels(root: str, features: Mapping[str, Any]) -> dict[str, Label]:
     labels = {}
     classes = [n for n, feature in features.items() if _kind(feature) == "ClassLabel"]
     chosen = classes[0] if len(classes) == 1 else "label"
@@ -219,11 +231,11 @@ def _labels(root: pathlib.Path, features: Mapping[str, Any]) -> dict[str, Label]
     return labels
 
 
-def _class_names(root: pathlib.Path, feature: str, number: int) -> tuple[str, ...]:
+def _class_names(root: str, feature: str, number: int) -> tuple[str, ...]:
     """Returns the names of the classes; none if they have only numbers."""
-    path = root / f"{feature}{LABELS_SUFFIX}"
+    path = storage.join(root, f"{feature}{LABELS_SUFFIX}")
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = storage.read_bytes(path).decode().split("\n")
     except FileNotFoundError:
         return ()
     except (OSError, UnicodeDecodeError) as error:
@@ -252,12 +264,15 @@ def _kind(feature: Mapping[str, Any]) -> str:
     return feature["pythonClassName"].rpartition(".")[2]
 
 
-def _read_json(path: pathlib.Path) -> Any:
+def _read_json(root: str, name: str) -> Any:
+    path = storage.join(root, name)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(storage.read_bytes(path).decode())
+    except contract.DatasetError:
+        raise
     except FileNotFoundError as error:
         raise contract.DatasetError(
-            f"--input={path.parent} has no {path.name}: prepare it again with "
+            f"--input={root} has no {name}: prepare it again with "
             "TensorFlow Datasets 4.5 or later"
         ) from error
     except (OSError, ValueError, RecursionError) as error:

@@ -8,7 +8,6 @@ It shuffled the images when it wrote them, and their order in its files is their
 here. TensorFlow is not needed to read them.
 """
 
-import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,7 +20,7 @@ _SPLITS = ("train", "test")
 _IMAGE_NAMES = ("image", "image/encoded")
 
 
-def load(root: pathlib.Path) -> dict[str, arrays.LabelledImages]:
+def load(root: str) -> dict[str, arrays.LabelledImages]:
     """Returns the images of each split.
 
     Args:
@@ -50,7 +49,7 @@ def load(root: pathlib.Path) -> dict[str, arrays.LabelledImages]:
     return splits
 
 
-def read_shard(path: pathlib.Path) -> Iterator[tuple[np.ndarray, int]]:
+def read_shard(path: str) -> Iterator[tuple[np.ndarray, int]]:
     """Yields the pixels, `[28, 28]` uint8, and the label of each record of a shard.
 
     Raises:

@@ -6,7 +6,7 @@ Neither it nor TensorFlow is imported, but for the message.
 """
 
 import contextlib
-import pathlib
+import fnmatch
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,10 +14,10 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from tensorflow_datasets.proto import tf_example_pb2
 
-from pipeline import contract
+from pipeline import contract, storage
 
 
-def find_shards(root: pathlib.Path, name: str, split: str) -> list[pathlib.Path]:
+def find_shards(root: str, name: str, split: str) -> list[str]:
     """Returns the shards of a split, in order.
 
     Args:
@@ -28,22 +28,23 @@ def find_shards(root: pathlib.Path, name: str, split: str) -> list[pathlib.Path]
     Raises:
         DatasetError: If there is none, or one of them is missing.
     """
-    paths = sorted(root.glob(f"*-{split}.tfrecord-*-of-*"))
-    if not paths:
+    names = [entry.name for entry in storage.list_directory(root)]
+    found = sorted(fnmatch.filter(names, f"*-{split}.tfrecord-*-of-*"))
+    if not found:
         raise contract.DatasetError(
             f"--input={root} has a dataset_info.json and no {name}-{split}.tfrecord-"
             "00000-of-00001: give the directory of a version that TensorFlow Datasets "
             "prepared with TFRecord files"
         )
-    stem, number = re.sub(r"\d+-of-\d+$", "", paths[0].name), len(paths)
+    stem, number = re.sub(r"\d+-of-\d+$", "", found[0]), len(found)
     expected = [f"{stem}{index:05d}-of-{number:05d}" for index in range(number)]
-    if [path.name for path in paths] != expected:
+    if found != expected:
         raise contract.DatasetError(
             f"--input={root} has {number} shards of split {split!r}, from "
-            f"{paths[0].name} to {paths[-1].name}, which is not all of one data set: "
+            f"{found[0]} to {found[-1]}, which is not all of one data set: "
             "prepare it again with TensorFlow Datasets"
         )
-    return paths
+    return [storage.join(root, name) for name in found]
 
 
 def parse_example(record: bytes) -> Mapping[str, Any]:
@@ -59,7 +60,7 @@ def parse_example(record: bytes) -> Mapping[str, Any]:
 
 
 @contextlib.contextmanager
-def shard_named(path: pathlib.Path) -> Iterator[None]:
+def shard_named(path: str) -> Iterator[None]:
     """Has an error say in which shard it was met."""
     try:
         yield

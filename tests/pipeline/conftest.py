@@ -1,20 +1,25 @@
-"""Fixtures: small CelebA directories made of drawn JPEGs, and the real layout."""
+"""Fixtures: small CelebA directories, the real layout, and emulated buckets."""
 
 import dataclasses
 import io
+import logging
 import os
 import pathlib
 import signal
+import uuid
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline import buckets, storage
+
 SPLIT_NUMBERS = {"train": 0, "validation": 1, "test": 2}
 ATTRIBUTE_NAMES = ("Bald", "Eyeglasses", "Male")
 LANDMARK_NAMES = ("lefteye_x", "lefteye_y")
+PLACES = ("local", "s3", "gs")
 
 # What a shell starts in the background ignores Ctrl-C, and so would our commands.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -131,3 +136,89 @@ def real_mnist_dir() -> str:
     if not data or not os.path.isdir(os.path.join(data, "mnist")):
         pytest.skip("needs VAELINE_TEST_DATA, a directory with mnist/")
     return os.path.join(data, "mnist")
+
+
+@pytest.fixture(autouse=True)
+def _as_before(monkeypatch) -> Iterator[None]:
+    """Leaves neither flags nor clients behind, and finds no credentials but ours."""
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    yield
+    buckets.configure(())
+    buckets._open_bucket.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    server = pytest.importorskip("moto.server", reason="needs moto[s3], flask")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    emulator = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    emulator.start()
+    yield "http://{}:{}".format(*emulator.get_host_and_port())
+    emulator.stop()
+
+
+@pytest.fixture(scope="session")
+def gs_endpoint() -> Iterator[str]:
+    pytest.importorskip("google.cloud.storage", reason="needs google-cloud-storage")
+    server = pytest.importorskip(
+        "gcp_storage_emulator.server", reason="needs gcp-storage-emulator"
+    )
+    emulator = server.create_server("127.0.0.1", 0, in_memory=True)
+    emulator.start()
+    yield f"http://127.0.0.1:{emulator._api._httpd.server_port}"
+    emulator.stop()
+
+
+@pytest.fixture
+def use_s3(s3_endpoint, monkeypatch) -> Callable[[], None]:
+    def use() -> None:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ours")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "ours")
+        buckets.configure(
+            [f"--s3_endpoint_url={s3_endpoint}", "--s3_region_name=us-east-1"]
+        )
+
+    return use
+
+
+@pytest.fixture
+def s3_root(use_s3) -> str:
+    use_s3()
+    bucket, _ = buckets.find_bucket(f"s3://b{uuid.uuid4().hex}/")
+    bucket._client.create_bucket(Bucket=bucket._name)
+    return f"{bucket.url}/root"
+
+
+@pytest.fixture
+def gs_root(gs_endpoint, monkeypatch) -> str:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gs_endpoint)
+    bucket, _ = buckets.find_bucket(f"gs://b{uuid.uuid4().hex}/")
+    bucket._bucket.create()
+    return f"{bucket.url}/root"
+
+
+@pytest.fixture(params=PLACES)
+def root(request, tmp_path) -> str:
+    if request.param == "local":
+        return str(tmp_path / "root")
+    return request.getfixturevalue(f"{request.param}_root")
+
+
+@pytest.fixture(params=PLACES[1:])
+def url_root(request) -> str:
+    return request.getfixturevalue(f"{request.param}_root")
+
+
+@pytest.fixture
+def upload(url_root) -> Callable[[object], str]:
+    """Returns a function that copies a local directory to a bucket."""
+
+    def copy(local: object) -> str:
+        root = f"{url_root}/{uuid.uuid4().hex}"
+        for entry in storage.walk(str(local)):
+            data = storage.read_bytes(storage.join(str(local), entry.name))
+            storage.write_bytes(storage.join(root, entry.name), data)
+        return root
+
+    return copy

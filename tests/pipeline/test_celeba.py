@@ -277,13 +277,13 @@ def test_a_line_with_a_wrong_number_of_labels_is_named(tmp_path, rows, line):
     path.write_text(f"2\nBald Male\n{rows}")
     for is_binary in (True, False):
         with pytest.raises(contract.DatasetError, match=f"line {line} has"):
-            labels.read_labels(path, is_binary=is_binary)
+            labels.read_labels(str(path), is_binary=is_binary)
 
 
 def test_labels_may_be_apart_by_any_space(tmp_path):
     path = tmp_path / "list_attr_celeba.txt"
     path.write_text("3\nBald Male\n\na.jpg\t-1\t 1\n b.jpg  1 -1 \n\nc.jpg +1 1")
-    table = labels.read_labels(path, is_binary=True)
+    table = labels.read_labels(str(path), is_binary=True)
     assert table.row_of == {"a.jpg": 0, "b.jpg": 1, "c.jpg": 2}
     assert table.values.tolist() == [[0, 1], [1, 0], [1, 1]]
 
@@ -303,7 +303,7 @@ def test_labels_of_celebas_size_are_read_in_seconds(tmp_path):
     path = tmp_path / "list_attr_celeba.txt"
     names = " ".join(f"name{index}" for index in range(40))
     path.write_text(f"20000\n{names}\n{rows}")
-    table = labels.read_labels(path, is_binary=True)
+    table = labels.read_labels(str(path), is_binary=True)
     assert table.feature.shape == (40,)
     assert table.values.tolist() == (values == " 1").astype(int).tolist()
     assert table.rows(["000007.jpg", "absent"]).tolist() == [

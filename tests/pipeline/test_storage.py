@@ -4,91 +4,15 @@ import contextlib
 import errno
 import hashlib
 import http.server
-import logging
 import pathlib
 import sys
 import threading
-import uuid
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from pipeline import buckets, contract, storage
-
-PLACES = ("local", "s3", "gs")
-
-
-@pytest.fixture(autouse=True)
-def _as_before(monkeypatch) -> Iterator[None]:
-    """Leaves neither flags nor clients behind, and finds no credentials but ours."""
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("NO_GCE_CHECK", "true")
-    yield
-    buckets.configure(())
-    buckets._open_bucket.cache_clear()
-
-
-@pytest.fixture(scope="session")
-def s3_endpoint() -> Iterator[str]:
-    server = pytest.importorskip("moto.server", reason="needs moto[s3], flask")
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    emulator = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    emulator.start()
-    yield "http://{}:{}".format(*emulator.get_host_and_port())
-    emulator.stop()
-
-
-@pytest.fixture(scope="session")
-def gs_endpoint() -> Iterator[str]:
-    pytest.importorskip("google.cloud.storage", reason="needs google-cloud-storage")
-    server = pytest.importorskip(
-        "gcp_storage_emulator.server", reason="needs gcp-storage-emulator"
-    )
-    emulator = server.create_server("127.0.0.1", 0, in_memory=True)
-    emulator.start()
-    yield f"http://127.0.0.1:{emulator._api._httpd.server_port}"
-    emulator.stop()
-
-
-@pytest.fixture
-def use_s3(s3_endpoint, monkeypatch) -> Callable[[], None]:
-    def use() -> None:
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ours")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "ours")
-        buckets.configure(
-            [f"--s3_endpoint_url={s3_endpoint}", "--s3_region_name=us-east-1"]
-        )
-
-    return use
-
-
-@pytest.fixture
-def s3_root(use_s3) -> str:
-    use_s3()
-    bucket, _ = buckets.find_bucket(f"s3://b{uuid.uuid4().hex}/")
-    bucket._client.create_bucket(Bucket=bucket._name)
-    return f"{bucket.url}/root"
-
-
-@pytest.fixture
-def gs_root(gs_endpoint, monkeypatch) -> str:
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gs_endpoint)
-    bucket, _ = buckets.find_bucket(f"gs://b{uuid.uuid4().hex}/")
-    bucket._bucket.create()
-    return f"{bucket.url}/root"
-
-
-@pytest.fixture(params=PLACES)
-def root(request, tmp_path) -> str:
-    if request.param == "local":
-        return str(tmp_path / "root")
-    return request.getfixturevalue(f"{request.param}_root")
-
-
-@pytest.fixture(params=PLACES[1:])
-def url_root(request) -> str:
-    return request.getfixturevalue(f"{request.param}_root")
 
 
 @contextlib.contextmanager
@@ -168,6 +92,13 @@ def test_a_directory_lists_its_own_and_no_sibling(root):
             ("Ä [1]*?.txt", 2, False),
         ]
     assert storage.read_bytes(storage.join(here, "Ä [1]*?.txt")) == b"12"
+
+
+def test_a_directory_is_there_if_a_file_is(root):
+    write(root, "d/a.txt")
+    for path, is_there in (("d", True), ("d/", True), ("d/a.txt", False), ("e", False)):
+        assert storage.is_directory(storage.join(root, path)) == is_there
+    assert storage.is_directory(root)
 
 
 def test_the_times_of_a_listing_are_those_of_the_file(root):

@@ -49,11 +49,11 @@ def test_a_damaged_idx_file(digits, tmp_path, change, match):
 
 def test_an_idx_file_that_cannot_be_read(digits, tmp_path, monkeypatch):
     def fail(_):
-        raise OSError("Input/output error")
+        raise OSError(5, "Input/output error")
 
     digits.write(tmp_path)
     monkeypatch.setattr(pathlib.Path, "read_bytes", fail)
-    fails(tmp_path, "cannot read .*train-images-idx3-ubyte: Input/output error")
+    fails(tmp_path, "cannot use .*train-images-idx3-ubyte: Input/output error")
 
 
 def test_idx_files_that_do_not_belong_together(digits, tmp_path):

@@ -14,7 +14,7 @@ from pipeline.sources import arrays, mnist
 def read_split(listing: sources.Listing, split: str) -> np.ndarray:
     reader = pickle.loads(pickle.dumps(listing.reader))
     found = listing.by_split()[split]
-    reader.prefetch(found.locations)
+    reader.prefetch(found.keys, found.locations)
     return np.stack(
         [
             reader.read(key, location)
@@ -95,7 +95,7 @@ def test_the_reader_is_small_and_loads_once(digits, tmp_path, monkeypatch):
     monkeypatch.setattr(mnist, "load", lambda path: loads.append(path) or load(path))
     read_split(listing, "train")
     read_split(listing, "test")
-    assert loads == [tmp_path]
+    assert loads == [str(tmp_path)]
 
 
 def test_a_source_that_changes_or_disappears_is_an_error(digits, tmp_path):

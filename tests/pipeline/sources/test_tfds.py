@@ -29,7 +29,7 @@ def read_all(listing: sources.Listing) -> dict[str, np.ndarray]:
     reader = pickle.loads(pickle.dumps(listing.reader))
     pixels = {}
     for split in listing.by_split().values():
-        reader.prefetch(split.locations)
+        reader.prefetch(split.keys, split.locations)
         for key, location in zip(split.keys, split.locations, strict=True):
             pixels[key] = reader.read(key, location)
     return pixels
@@ -151,7 +151,7 @@ def test_celeb_a_is_what_the_official_files_are(prepared, faces):
 
 def test_what_tfds_loads_as_celeb_a_is_what_is_expected(prepared):
     spec = json.loads((prepared / "mock.json").read_text())
-    info = tfds_info.read_info(prepared / "celeb_a" / "2.1.0")
+    info = tfds_info.read_info(str(prepared / "celeb_a" / "2.1.0"))
     assert spec.pop(info.image) == ["uint8", [218, 178, 3]]
     assert spec.pop("identity/Identity_No") == ["int64", []]
     types = {"attributes": "bool", "landmarks": "int64"}
@@ -230,9 +230,10 @@ def test_the_fingerprint_and_the_locations_see_a_change(pets):
     with pytest.raises(images.RejectedImageError, match="checksum"):
         before.reader.read("train-00013", before.by_split()["train"].locations[13])
     path.unlink()
+    train = before.by_split()["train"]
     for read in (
-        lambda: before.reader.read("k", before.by_split()["train"].locations[13]),
-        lambda: before.reader.prefetch(before.by_split()["train"].locations),
+        lambda: before.reader.read("k", train.locations[13]),
+        lambda: before.reader.prefetch(train.keys, train.locations),
     ):
         with fails("cannot read .*pets-train.tfrecord-00001-of-00002: .*No such file"):
             read()

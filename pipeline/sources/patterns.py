@@ -1,0 +1,144 @@
+"""The files below a directory whose paths match a pattern.
+
+A pattern has a part for every level of directories, the last for the files: *, ? and
+[a-z] stand for parts of a name, ** for any number of directories. What is hidden is no
+match.
+"""
+
+import collections
+import errno
+import fnmatch
+import os
+import stat
+from collections.abc import Iterator, Sequence
+
+from pipeline import contract, storage
+
+# Size in bytes, modification time in ns.
+Location = tuple[int, int]
+
+_LEADS_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+
+
+def walk(
+    root: str, pattern: Sequence[str], skipped: collections.Counter[str]
+) -> Iterator[tuple[str, Location | None]]:
+    """Yields the path from the root of every file that matches, and its location.
+
+    That of a link that leads nowhere is None. Links are followed, but not to a
+    directory that they are in.
+
+    Args:
+        root: Where to begin: a directory, local or in a bucket.
+        pattern: Its parts.
+        skipped: Counts what is not looked at.
+
+    Raises:
+        DatasetError: If something on the way cannot be read.
+    """
+    if storage.is_url(root):
+        return _walk_bucket(root, pattern, skipped)
+    return _walk_local(root, pattern, skipped)
+
+
+def _walk_bucket(
+    root: str, pattern: Sequence[str], skipped: collections.Counter[str]
+) -> Iterator[tuple[str, Location]]:
+    # All that is below: a request lists a thousand files, of any directories.
+    for entry in storage.walk(root):
+        parts = entry.name.split("/")
+        if not _matches(parts, pattern):
+            continue
+        if not all(parts):
+            skipped["with a double slash"] += 1
+        elif any(part.startswith(".") for part in parts):
+            skipped["hidden"] += 1
+        else:
+            yield entry.name, (entry.num_bytes, entry.modified_ns)
+
+
+def _walk_local(
+    root: str, pattern: Sequence[str], skipped: collections.Counter[str]
+) -> Iterator[tuple[str, Location | None]]:
+    # A directory's path, and which directories it and those above it are.
+    pending: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ())]
+    while pending:
+        prefix, above = pending.pop()
+        folder = os.path.join(root, prefix)
+        try:
+            status = os.stat(folder)
+            identity = (status.st_dev, status.st_ino)
+            if identity in above:
+                skipped["links to a directory that they are in"] += 1
+                continue
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    name = prefix + entry.name
+                    parts = name.split("/")
+                    if entry.name.startswith("."):
+                        skipped["hidden"] += _matches(parts, pattern)
+                        continue
+                    info = _status(entry.path)
+                    if info is not None and stat.S_ISDIR(info.st_mode):
+                        if _leads_to_match(parts, pattern):
+                            pending.append((f"{name}/", (*above, identity)))
+                    elif not _matches(parts, pattern):
+                        continue
+                    elif info is None or _location(info):
+                        yield name, _location(info)
+                    else:
+                        skipped["pipes and devices"] += 1
+        except OSError as error:
+            raise contract.DatasetError(
+                f"cannot read {folder}: {error.strerror}: make it readable, or give "
+                "a list of the images, NAME.txt, as --input"
+            ) from error
+
+
+def locate(path: str) -> Location | None:
+    """Returns the location of a file, or None if none is there.
+
+    Raises:
+        DatasetError: If that cannot be found out.
+    """
+    if storage.is_url(path):
+        entry = storage.find(path)
+        return entry and (entry.num_bytes, entry.modified_ns)
+    return _location(_status(path))
+
+
+def _location(info: os.stat_result | None) -> Location | None:
+    if info is None or not stat.S_ISREG(info.st_mode):
+        return None
+    return info.st_size, info.st_mtime_ns
+
+
+def _leads_to_match(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Returns whether a path below this one may match."""
+    for part, its_pattern in zip(parts, pattern, strict=False):
+        if its_pattern == "**":
+            return True
+        if not fnmatch.fnmatchcase(part, its_pattern):
+            return False
+    return len(parts) < len(pattern)
+
+
+def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    if not pattern or not parts:
+        return not parts and set(pattern) <= {"**"}
+    if pattern[0] == "**":
+        return _matches(parts, pattern[1:]) or _matches(parts[1:], pattern)
+    is_first = fnmatch.fnmatchcase(parts[0], pattern[0])
+    return is_first and _matches(parts[1:], pattern[1:])
+
+
+def _status(path: str) -> os.stat_result | None:
+    """Returns the status of a local file, or None if there is none."""
+    try:
+        return os.stat(path)
+    except ValueError:
+        return None  # The name has a null character.
+    except OSError as error:
+        if error.errno in _LEADS_NOWHERE:
+            return None
+        raise contract.DatasetError(f"cannot read {path}: {error.strerror}") from error
