@@ -43,9 +43,14 @@ EXIT_INTERRUPTED = 130
 _DEFAULTS = plan.Settings()
 
 _INPUT = flags.DEFINE_string(
-    "input", None, "The source's directory or file; for a folder also a pattern."
+    "input",
+    None,
+    "The source's directory or file, local or at s3:// or gs://; of a folder also a "
+    "pattern.",
 )
-_OUTPUT = flags.DEFINE_string("output", None, "Dataset directory to make.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Dataset directory to make, local or at s3:// or gs://."
+)
 _SOURCE = flags.DEFINE_string(
     "source", _DEFAULTS.source, f"What --input is: {', '.join(sources.SOURCES)}."
 )
@@ -137,11 +142,9 @@ def prepare(
     Raises:
         DatasetError: If the source, the directory or a flag is not as it should be.
     """
-    _check_flags(input_dir, num_workers, max_rejected_fraction)
+    _check_flags(num_workers, max_rejected_fraction)
     buckets.configure(beam_args)
-    # A worker's directory may be another than ours.
-    input_dir = os.path.abspath(input_dir)
-    output = output.rstrip("/") if storage.is_url(output) else os.path.abspath(output)
+    input_dir, output = _absolute(input_dir), _absolute(output)
     if settings.preprocess is not None:
         user_function.load(settings.preprocess)
     listing = sources.list_images(settings.source, input_dir, settings.to_dict())
@@ -212,14 +215,12 @@ def _run(
     )
 
 
-def _check_flags(
-    input_dir: str, num_workers: int, max_rejected_fraction: float
-) -> None:
-    if "://" in input_dir:
-        raise contract.DatasetError(
-            f"--input={input_dir} must be a local or mounted directory, not a URL: "
-            "copy or mount it first"
-        )
+def _absolute(path: str) -> str:
+    """Returns a path for any worker, whose directory may be another than ours."""
+    return path.rstrip("/") if storage.is_url(path) else os.path.abspath(path)
+
+
+def _check_flags(num_workers: int, max_rejected_fraction: float) -> None:
     if num_workers < 1:
         raise contract.DatasetError(f"--num_workers={num_workers} must be at least 1")
     if not 0 <= max_rejected_fraction <= 1:

@@ -144,7 +144,7 @@ def encode_records(
         rejects: Receives the images that yield no record.
         counts: Counts those that do, if it is given.
     """
-    reader.prefetch(rows.locations)
+    reader.prefetch(rows.keys, rows.locations)
     # A scalar is a list of one value.
     features = {
         name: values.reshape(len(rows), -1).tolist()
