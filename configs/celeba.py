@@ -108,7 +108,11 @@ def get_config() -> ConfigDict:
     config.image_every_steps = 1000
     config.eval_every_steps = 1000
     config.checkpoint_every_secs = 600
+    # Kept are the newest, the best by the evaluated split's ELBO, and those of every so
+    # many steps; 0 for none.
     config.keep_checkpoints = 3
+    config.keep_best_checkpoints = 0
+    config.keep_checkpoint_every_steps = 0
     # What an evaluation prints: step, epoch, and every metric by its name.
     config.eval_line = "step {step}  {split} loss {loss:.5f}  elbo {elbo:.1f}"
 

@@ -18,7 +18,7 @@ import numpy as np
 from absl import logging
 
 _ARRAYS_NAME = "state.npz"
-_META_NAME = "checkpoint.json"
+META_NAME = "checkpoint.json"
 
 
 class CheckpointError(ValueError):
@@ -30,16 +30,14 @@ def save(
     step: int,
     arrays: Mapping[str, np.ndarray],
     meta: Mapping[str, Any],
-    keep: int,
 ) -> pathlib.Path:
-    """Writes a checkpoint, then removes all but the newest `keep`.
+    """Writes a checkpoint.
 
     Args:
         directory: Where checkpoints lie; created if it is not there.
         step: Of the state.
         arrays: The state, by name.
         meta: What else to remember; JSON values.
-        keep: How many checkpoints to keep, at least 1.
 
     Returns:
         The directory of the new checkpoint.
@@ -63,7 +61,7 @@ def save(
             "sha256": _sha256(temporary / _ARRAYS_NAME),
             **meta,
         }
-        (temporary / _META_NAME).write_text(json.dumps(sealed, indent=1) + "\n")
+        (temporary / META_NAME).write_text(json.dumps(sealed, indent=1) + "\n")
         path = directory / f"step-{step:09d}"
         if path.exists():
             shutil.rmtree(path)
@@ -71,8 +69,6 @@ def save(
     except OSError:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    for old in list_newest_first(directory)[keep:]:
-        shutil.rmtree(old)
     return path
 
 
@@ -83,7 +79,12 @@ def list_newest_first(directory: pathlib.Path) -> list[pathlib.Path]:
         for path in directory.glob("step-*")
         if re.fullmatch(r"step-\d+", path.name)
     ]
-    return sorted(found, key=lambda path: int(path.name[5:]), reverse=True)
+    return sorted(found, key=step_of, reverse=True)
+
+
+def step_of(path: pathlib.Path) -> int:
+    """Returns the step of a checkpoint, by its name."""
+    return int(path.name[5:])
 
 
 def load(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -93,7 +94,7 @@ def load(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         CheckpointError: If a file is missing, or is not what was written.
     """
     try:
-        meta = json.loads((path / _META_NAME).read_text())
+        meta = json.loads((path / META_NAME).read_text())
         num_bytes = (path / _ARRAYS_NAME).stat().st_size
         if num_bytes != meta["num_bytes"]:
             raise CheckpointError(

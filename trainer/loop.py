@@ -30,6 +30,7 @@ from trainer.evaluation import Evaluator
 from trainer.hosts import Hosts
 from trainer.objectives import Objective, make_objective
 from trainer.run_writer import NoWriter, RunWriter
+from trainer.saver import Retention, Saver
 from trainer.signals import StopRequest
 from trainer.steps import Steps
 
@@ -102,27 +103,40 @@ def train(
     batches = _training_batches(strategy, manifest, dataset_dir, config, step)
     shown = _shown(manifest, dataset_dir, config)
 
-    def save() -> None:
-        if not hosts.is_chief:
-            return
-        states.save(state, checkpoint_dir, manifest.digest, config.keep_checkpoints)
+    def save(**meta: float) -> None:
+        if hosts.is_chief:
+            saver.save(
+                step, state.arrays(), {"dataset_digest": manifest.digest, **meta}
+            )
 
-    def evaluate_and_draw() -> None:
+    def evaluate_and_draw() -> float | None:
+        """Returns the ELBO, if it was evaluated."""
+        elbo = None
         if _is_due(step, config.eval_every_steps, config):
             scalars = evaluator.evaluate()
             writer.write_scalars(step, config.eval_split, scalars)
             logging.info("%s", _eval_text(step, scalars, manifest, config))
+            elbo = scalars["elbo"]
         if hosts.is_chief and _is_due(step, config.image_every_steps, config):
             drawn = pictures.draw_grids(state.ema_vae, shown, config)
             writer.write_grids(step, drawn)
             if config.show_strip:
                 writer.write_strip(STRIP_GRIDS)
             writer.write_curves()
+        return elbo
 
+    saver = Saver(
+        checkpoint_dir,
+        Retention(
+            config.keep_checkpoints,
+            config.keep_best_checkpoints,
+            config.keep_checkpoint_every_steps,
+        ),
+    )
     writer = NoWriter()
     if hosts.is_chief:
         writer = RunWriter(run_dir, last_step=step if is_resumed else -1)
-    with contextlib.closing(writer), StopRequest() as stop:
+    with contextlib.closing(writer), contextlib.closing(saver), StopRequest() as stop:
         if not is_resumed:
             writer.write_text(0, "config", f"```\n{config}\n```")
             writer.write_text(0, "loss", objective.describe())
@@ -155,14 +169,19 @@ def train(
                     scalars["images_per_second"] = rate * config.global_batch_size
                 writer.write_scalars(step, "train", scalars, ledger=state.ledger_text())
                 _log_progress(step, scalars, rate, config)
-            evaluate_and_draw()
-            if time.monotonic() - saved_at >= config.checkpoint_every_secs:
-                save()
+            elbo = evaluate_and_draw()
+            if (
+                time.monotonic() - saved_at >= config.checkpoint_every_secs
+                or _is_kept(step, config)
+                or saver.is_among_best(elbo)
+            ):
+                save(**({} if elbo is None else {"elbo": elbo}))
                 saved_step, saved_at = step, time.monotonic()
             speed.skip()
         if step != saved_step:
             save()
-        # Until the chief has saved, or its checkpoint would end with the cluster.
+        saver.wait()
+        # The chief's last checkpoint would end with the cluster.
         hosts.wait()
     return Outcome(step, signal.Signals(stopped_by) if stopped_by else None)
 
@@ -215,6 +234,12 @@ def _is_due(step: int, every_steps: int, config: ConfigDict) -> bool:
     return step % every_steps == 0 or step == config.num_train_steps
 
 
+def _is_kept(step: int, config: ConfigDict) -> bool:
+    """Returns whether the checkpoint of a step is to stay."""
+    every_steps = config.keep_checkpoint_every_steps
+    return every_steps > 0 and step % every_steps == 0
+
+
 def _steps_to_event(step: int, config: ConfigDict) -> int:
     """Returns how many steps may be made before something is due."""
     distances = [
@@ -223,7 +248,9 @@ def _steps_to_event(step: int, config: ConfigDict) -> int:
             config.log_every_steps,
             config.eval_every_steps,
             config.image_every_steps,
+            config.keep_checkpoint_every_steps,
         )
+        if every_steps
     ]
     if config.num_train_steps != -1:
         distances.append(config.num_train_steps - step)

@@ -21,6 +21,8 @@ CADENCE = frozenset(
         "show_strip",
         "checkpoint_every_secs",
         "keep_checkpoints",
+        "keep_best_checkpoints",
+        "keep_checkpoint_every_steps",
         "gpu_memory_fraction",
     }
 )
@@ -35,6 +37,7 @@ _AT_LEAST_ONE = (
     "num_picture_pairs",
     "num_picture_samples",
 )
+_AT_LEAST_ZERO = ("keep_best_checkpoints", "keep_checkpoint_every_steps")
 _FRACTIONS = (
     "batch_norm_momentum",
     "ema_decay",
@@ -62,6 +65,9 @@ def resolve(config: ConfigDict, num_replicas: int) -> ConfigDict:
     for name in _AT_LEAST_ONE:
         if config[name] < 1:
             raise ValueError(f"--config.{name}={config[name]} must be at least 1")
+    for name in _AT_LEAST_ZERO:
+        if config[name] < 0:
+            raise ValueError(f"--config.{name}={config[name]} must not be negative")
     for name in _FRACTIONS:
         if not 0 <= config[name] < 1:
             raise ValueError(f"--config.{name}={config[name]} must be in [0, 1)")

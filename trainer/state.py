@@ -5,8 +5,8 @@ import pathlib
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
-from absl import logging
 from ml_collections import ConfigDict
 
 from pipeline import contract
@@ -36,6 +36,10 @@ class State:
     def ledger_text(self) -> str:
         """Returns the ledger as 16 hexadecimal digits."""
         return f"{int(self.ledger.numpy()) % 2**64:016x}"
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Returns a copy of every variable, by its name."""
+        return {name: variable.numpy() for name, variable in self.variables().items()}
 
     def variables(self) -> dict[str, Any]:
         """Returns every variable by a name that is the same in every process."""
@@ -128,20 +132,6 @@ def make_learning_rate(
         [step - 1 for step in steps],
         [config.learning_rate * factor for factor in (1.0, *factors)],
     )
-
-
-def save(state: State, directory: pathlib.Path, dataset_digest: str, keep: int) -> None:
-    """Writes a checkpoint of `state`, and removes all but the newest `keep`.
-
-    Raises:
-        OSError: If it cannot be written; older checkpoints are as they were.
-    """
-    step = int(state.step.numpy())
-    arrays = {name: variable.numpy() for name, variable in state.variables().items()}
-    path = checkpoints.save(
-        directory, step, arrays, {"dataset_digest": dataset_digest}, keep
-    )
-    logging.info("checkpoint of step %d in %s", step, path)
 
 
 def restore(state: State, directory: pathlib.Path) -> bool:

@@ -9,8 +9,8 @@ from trainer import checkpoints
 ARRAYS = {"vae/kernel": np.arange(6.0).reshape(2, 3), "step": np.int64(5)}
 
 
-def save(directory: pathlib.Path, step: int, keep: int = 3) -> pathlib.Path:
-    return checkpoints.save(directory, step, ARRAYS, {"ledger": "ab"}, keep)
+def save(directory: pathlib.Path, step: int) -> pathlib.Path:
+    return checkpoints.save(directory, step, ARRAYS, {"ledger": "ab"})
 
 
 def test_arrays_come_back(tmp_path: pathlib.Path) -> None:
@@ -26,11 +26,11 @@ def test_nothing_saved_is_none(tmp_path: pathlib.Path) -> None:
     assert checkpoints.load_newest(tmp_path / "checkpoints") is None
 
 
-def test_only_the_newest_are_kept(tmp_path: pathlib.Path) -> None:
+def test_the_newest_is_that_of_the_last_step(tmp_path: pathlib.Path) -> None:
     for step in (1, 10, 9, 1_000_000_000):
-        save(tmp_path, step, keep=2)
-    names = [path.name for path in checkpoints.list_newest_first(tmp_path)]
-    assert names == ["step-1000000000", "step-000000010"]
+        save(tmp_path, step)
+    found = [checkpoints.step_of(x) for x in checkpoints.list_newest_first(tmp_path)]
+    assert found == [1_000_000_000, 10, 9, 1]
 
 
 def test_a_leftover_of_a_killed_save_is_ignored_and_removed(
@@ -80,8 +80,6 @@ def test_when_all_are_damaged_nothing_is_guessed(tmp_path: pathlib.Path) -> None
 
 
 def test_pickled_objects_are_not_loaded(tmp_path: pathlib.Path) -> None:
-    path = checkpoints.save(
-        tmp_path, 1, {"evil": np.array([{}], dtype=object)}, {}, keep=1
-    )
+    path = checkpoints.save(tmp_path, 1, {"evil": np.array([{}], dtype=object)}, {})
     with pytest.raises(ValueError, match="allow_pickle=False"):
         checkpoints.load(path)

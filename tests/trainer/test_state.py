@@ -33,7 +33,7 @@ def test_the_averaged_model_alone_is_loaded(tmp_path: pathlib.Path) -> None:
     kernel = made.ema_vae.encoder.get_layer("conv_0").kernel
     kernel.assign(kernel + 1)
     made.step.assign(7)
-    state.save(made, tmp_path, "ab", keep=1)
+    checkpoints.save(tmp_path, 7, made.arrays(), {})
     vae, step = state.load_averaged_vae(config, MANIFEST, tmp_path)
     assert step == 7
     loaded = vae.encoder.get_layer("conv_0").kernel
