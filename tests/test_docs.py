@@ -82,6 +82,9 @@ def test_commands_take_the_flags_they_are_shown_with(command: str) -> None:
     if module == "pipeline.prepare":
         # Beam's own flags pass through.
         parse = "from pipeline import runners; argv = runners.parse_flags(sys.argv)"
+    if module == "trainer.launch":
+        # All but its own flags are those of trainer.train.
+        parse = "import trainer.train; argv = flags.FLAGS(sys.argv)"
     program = f"import sys, {module}; from absl import flags; {parse}; print(argv)"
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
