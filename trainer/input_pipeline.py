@@ -5,6 +5,7 @@ shard files -> [serialized record] -> lanes -> [per-replica batch of records]
 """
 
 import pathlib
+import re
 
 import numpy as np
 import tensorflow as tf
@@ -292,6 +293,18 @@ def first_examples(
 ) -> Batch:
     """Returns the first `num` examples of a split, or all, as `parse_records` does."""
     return next(iter(examples(manifest, dataset_dir, split, num)))
+
+
+def describe_damage(error: tf.errors.OpError) -> str | None:
+    """Returns what an error of a step says of a damaged dataset, if it does."""
+    kinds = (
+        r"corrupted record at \d+",
+        r"truncated record at \d+",
+        r"\S+\.tfrecord-\S+; No such file",
+        r"expected to contain \d+ elements but contained[^.\n]*",
+    )
+    found = re.search("|".join(kinds), error.message)
+    return found[0] if found else None
 
 
 def _without_keys(batch: Batch) -> Batch:

@@ -16,7 +16,15 @@ import tensorflow as tf
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from trainer import cluster, command_line, distribution, exact, hosts, loop
+from trainer import (
+    cluster,
+    command_line,
+    distribution,
+    exact,
+    hosts,
+    input_pipeline,
+    loop,
+)
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Experiment settings; --config.NAME=VALUE changes one."
@@ -57,6 +65,17 @@ def main(argv: list[str]) -> None:
     except hosts.LostHostError as error:
         _leave(5, error)
     except tf.errors.OpError as error:
+        damage = input_pipeline.describe_damage(error)
+        if damage is not None:
+            _leave(
+                1,
+                ValueError(
+                    f"--dataset={_DATASET.value} changed while it was read ({damage}): "
+                    "look for the fault with pipeline.verify, and repair it with "
+                    "pipeline.prepare; the same command then goes on from the last "
+                    "checkpoint"
+                ),
+            )
         if found is None:
             raise
         _leave(5, hosts.lost_host_error(found, error))

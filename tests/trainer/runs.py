@@ -110,3 +110,10 @@ def stop_at_step(
         time.sleep(0.02)
     output, _ = process.communicate()
     return Run(workdir, process.returncode, output)
+
+
+def wait_for_step(workdir: pathlib.Path, step: int, seconds: float = 120) -> None:
+    path, end = workdir / "metrics.jsonl", time.monotonic() + seconds
+    while not path.exists() or f'{{"step": {step}, ' not in path.read_text():
+        assert time.monotonic() < end, "timed out"
+        time.sleep(0.02)

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from runs import Run, start_training, stop_at_step, train
+from runs import Run, start_training, stop_at_step, train, wait_for_step
 from trainer import hosts, launch
 from trainer.cluster import Cluster
 
@@ -34,13 +34,6 @@ def host_pids(launcher: subprocess.Popen[str]) -> list[int]:
         text=True,
     )
     return sorted(map(int, found.stdout.split()))
-
-
-def wait_for_step(workdir: pathlib.Path, step: int, seconds: float = 120) -> None:
-    path, end = workdir / "metrics.jsonl", time.monotonic() + seconds
-    while not path.exists() or f'{{"step": {step}, ' not in path.read_text():
-        assert time.monotonic() < end, "timed out"
-        time.sleep(0.02)
 
 
 def test_two_hosts_compute_the_bits_of_one(

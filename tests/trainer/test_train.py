@@ -1,6 +1,7 @@
 """The command, from start to end, as a user runs it."""
 
 import json
+import os
 import pathlib
 import shutil
 import signal
@@ -12,7 +13,9 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from runs import ROOT, Run, start_training, stop_at_step, train
+from runs import ROOT, Run, start_training, stop_at_step, train, wait_for_step
+
+ENDLESS = "--config.num_train_steps=-1"
 
 
 def load_arrays(run: Run) -> dict[str, np.ndarray]:
@@ -97,6 +100,36 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     )
     assert "resuming at step 19" in resumed.output
     assert resumed.metrics() == reference_run.metrics()
+
+
+@pytest.mark.parametrize(
+    ("damage", "text"),
+    [
+        (lambda path: os.truncate(path, path.stat().st_size // 2), "truncated record"),
+        (lambda path: path.unlink(), "No such file"),
+        (
+            lambda path: path.write_bytes(path.read_bytes()[:-9] + bytes(9)),
+            "corrupted record at",
+        ),
+        # At the edge of a record a file ends without an error of its own.
+        (lambda path: os.truncate(path, path.stat().st_size // 6 * 3), "contained"),
+    ],
+)
+def test_a_dataset_that_changes_under_a_run_is_one_line(
+    dataset_dir: pathlib.Path, tmp_path: pathlib.Path, damage, text: str
+) -> None:
+    dataset = tmp_path / "dataset"
+    shutil.copytree(dataset_dir, dataset)
+    process = start_training(dataset, tmp_path / "run", "--virtual_devices=1", ENDLESS)
+    wait_for_step(tmp_path / "run", 2)
+    for path in dataset.glob("*-train.tfrecord-*"):
+        damage(path)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1, output
+    (line,) = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert f"--dataset={dataset} changed while it was read" in line
+    assert text in line
+    assert "Traceback" not in output
 
 
 def test_a_rerun_of_a_finished_run_changes_nothing(
