@@ -116,10 +116,10 @@ def train(
         speed, saved_step, saved_at = pace.Pace(), step, time.monotonic()
         while step != config.num_train_steps and not stop.received:
             num_steps = min(speed.steps_per_call, _steps_to_event(step, config))
-            values, is_finite = steps.train(batches, tf.constant(num_steps, tf.int64))
+            values, can_go_on = steps.train(batches, tf.constant(num_steps, tf.int64))
             num_done = int(state.step.numpy()) - step
             step += num_done
-            if not is_finite:
+            if not can_go_on:
                 save()
                 raise NonFiniteError(
                     _non_finite_text(step, steps.metric_names, values, checkpoint_dir)
@@ -127,9 +127,7 @@ def train(
             speed.note(num_done)
             if _is_due(step, config.log_every_steps, config):
                 rate = speed.take_steps_per_second()
-                scalars = dict(
-                    zip(steps.metric_names, values.numpy().tolist(), strict=True)
-                )
+                scalars = _finite_scalars(steps.metric_names, values)
                 scalars["learning_rate"] = float(state.optimizer.learning_rate.numpy())
                 if rate:
                     scalars["images_per_second"] = rate * config.global_batch_size
@@ -187,6 +185,12 @@ def _training_batches(
             context=context,
         ),
     )
+
+
+def _finite_scalars(names: list[str], values: tf.Tensor) -> dict[str, float]:
+    """Returns metrics by name; a skipped step has no gradient norm."""
+    pairs = zip(names, values.numpy().tolist(), strict=True)
+    return {name: value for name, value in pairs if math.isfinite(value)}
 
 
 def _is_due(step: int, every_steps: int, config: ConfigDict) -> bool:
