@@ -79,12 +79,27 @@ def get_config() -> ConfigDict:
     config.num_importance_samples = 1
     config.loss_reduction = "mean"  # or "sum" over the batch
 
+    # What layers compute in: "float32", or with weights in float32 "mixed_bfloat16" or
+    # "mixed_float16". The loss of the last is scaled up; the scale doubles after so
+    # many steps, and halves when a gradient overflows, which skips the step.
+    config.precision = "float32"
+    config.loss_scale_growth_steps = 2000
+
     # Optimizer, and a moving average of the weights for what is shown.
     config.optimizer = "adam"  # or "rmsprop"
     config.learning_rate = 1e-3
     # From each of these steps on, the rate is so many times learning_rate.
     config.learning_rate_steps = ()
     config.learning_rate_factors = ()
+    # Its first steps, over which it grows linearly from 0.
+    config.learning_rate_warmup_steps = 0
+    # With "cosine" it goes down to so many times itself, by the step learning_rate_
+    # decay_steps, where 0 stands for num_train_steps.
+    config.learning_rate_schedule = "constant"
+    config.learning_rate_decay_steps = 0
+    config.learning_rate_final_factor = 0.0
+    # Largest norm of all gradients together; longer ones are shortened. 0 for none.
+    config.gradient_clip_norm = 0.0
     config.adam_beta_1 = 0.95
     config.adam_beta_2 = 0.999
     config.adam_epsilon = 1e-8
@@ -99,6 +114,9 @@ def get_config() -> ConfigDict:
     # divides the number of groups. 0 stands for 4, or with more than 4 replicas for
     # the next number that they share.
     config.num_batch_groups = 0
+    # Slices in which a replica computes its share of a batch, one after another, in the
+    # memory of one. Batch norm then takes the statistics of a slice.
+    config.gradient_accumulation_steps = 1
     # Records that are shuffled together, in each of up to 64 lanes.
     config.shuffle_block_size = 32
 

@@ -89,6 +89,26 @@ def split_groups(x: tf.Tensor) -> list[tf.Tensor]:
     return [x] if num_groups == 1 else tf.split(x, num_groups)
 
 
+def take_slice(
+    x: tf.Tensor, index: int | tf.Tensor, num_slices: int, num_local_groups: int
+) -> tf.Tensor:
+    """Returns every `num_slices`-th group of `[batch, ...]`, from `index` on.
+
+    Where each replica holds a multiple of `num_slices` groups, the slices `index` of
+    all replicas are together the same examples on any number of replicas.
+
+    Example:
+        >>> take_slice(tf.range(8), 1, num_slices=2, num_local_groups=4).numpy()
+        array([2, 3, 6, 7], dtype=int32)
+    """
+    if num_slices == 1:
+        return x
+    shape, num_rounds = x.shape[1:], num_local_groups // num_slices
+    group_size = tf.shape(x)[0] // num_local_groups
+    cut = tf.reshape(x, [num_rounds, num_slices, group_size, *shape])
+    return tf.reshape(cut[:, index], [num_rounds * group_size, *shape])
+
+
 def by_group(
     function: Callable[..., tf.Tensor], x: tf.Tensor, *weights: tf.Tensor
 ) -> tf.Tensor:
@@ -101,7 +121,10 @@ def by_group(
             gradients are summed in float64.
     """
     groups = split_groups(x)
-    copies = [_fan_out(tf.cast(weight, x.dtype), len(groups)) for weight in weights]
+    copies = [
+        _fan_out(tf.convert_to_tensor(weight), x.dtype, len(groups))
+        for weight in weights
+    ]
     parts = [
         function(group, *group_weights)
         for group, *group_weights in zip(groups, *copies, strict=True)
@@ -109,15 +132,17 @@ def by_group(
     return parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)
 
 
-def _fan_out(weight: tf.Tensor, num: int) -> Sequence[tf.Tensor]:
-    """Returns `num` copies of a weight, whose gradient is their float64 sum."""
+def _fan_out(weight: tf.Tensor, dtype: tf.DType, num: int) -> Sequence[tf.Tensor]:
+    """Returns `num` copies in `dtype`, whose gradient is their float64 sum."""
 
+    # The cast is in here, since the gradient of one outside would round the sum.
     @tf.custom_gradient
     def fan_out(weight: tf.Tensor):
         def gradient(*by_copy: tf.Tensor) -> tf.Tensor:
             return tf.add_n([tf.cast(part, tf.float64) for part in by_copy])
 
-        return [tf.identity(weight) for _ in range(num)], gradient
+        copy = tf.cast(weight, dtype)
+        return [tf.identity(copy) for _ in range(num)], gradient
 
     return fan_out(weight)
 

@@ -86,12 +86,12 @@ def train(
     with strategy.scope():
         state = states.make_state(config, manifest)
     hosts = Hosts(strategy, cluster)
+    hosts.check_equal(f"{config.to_json()} {manifest.digest}")
     checkpoint_dir = run_dir / "checkpoints"
     is_resumed = False
     if hosts.is_chief:
         workdir.claim(run_dir, config, manifest, dataset_dir)
         is_resumed = states.restore(state, checkpoint_dir)
-    hosts.check_equal(f"{config.to_json()} {manifest.digest}")
     states.share(state, hosts)
     step = int(state.step.numpy())
     _log_start(config, dataset_dir, manifest, objective, step)
@@ -150,10 +150,10 @@ def train(
                 break
             chief_steps, *_ = hosts.gather(speed.steps_per_call)
             num_steps = min(chief_steps, _steps_to_event(step, config))
-            values, is_finite = steps.train(batches, tf.constant(num_steps, tf.int64))
+            values, can_go_on = steps.train(batches, tf.constant(num_steps, tf.int64))
             num_done = int(state.step.numpy()) - step
             step += num_done
-            if not is_finite:
+            if not can_go_on:
                 save()
                 raise NonFiniteError(
                     _non_finite_text(step, steps.metric_names, values, checkpoint_dir)
@@ -161,9 +161,7 @@ def train(
             speed.note(num_done)
             if _is_due(step, config.log_every_steps, config):
                 rate = speed.take_steps_per_second()
-                scalars = dict(
-                    zip(steps.metric_names, values.numpy().tolist(), strict=True)
-                )
+                scalars = _finite_scalars(steps.metric_names, values)
                 scalars["learning_rate"] = float(state.optimizer.learning_rate.numpy())
                 if rate:
                     scalars["images_per_second"] = rate * config.global_batch_size
@@ -228,6 +226,12 @@ def _training_batches(
             context=context,
         ),
     )
+
+
+def _finite_scalars(names: list[str], values: tf.Tensor) -> dict[str, float]:
+    """Returns metrics by name; a skipped step has no gradient norm."""
+    pairs = zip(names, values.numpy().tolist(), strict=True)
+    return {name: value for name, value in pairs if math.isfinite(value)}
 
 
 def _is_due(step: int, every_steps: int, config: ConfigDict) -> bool:

@@ -116,7 +116,7 @@ def score_classifier(run: TrainedRun, split: str) -> float:
     """
     if run.vae.classifier is None:
         raise ValueError("only a run with --config.labelled_fraction < 1 classifies")
-    classify = tf.function(run.vae.classifier)
+    classify = tf.function(run.vae.classify)
     are_right = [
         classify(batch["input"]).numpy().argmax(axis=1) == batch["label"]
         for batch in run.batches(split, _BATCH_SIZE)

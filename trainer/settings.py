@@ -4,7 +4,7 @@ import math
 
 from ml_collections import ConfigDict
 
-from trainer import corruption, pictures, semi_supervised
+from trainer import corruption, pictures, schedules, semi_supervised
 
 # May differ when a run is resumed: they say when to look and stop, not what to learn.
 CADENCE = frozenset(
@@ -36,6 +36,8 @@ _AT_LEAST_ONE = (
     "keep_checkpoints",
     "num_picture_pairs",
     "num_picture_samples",
+    "gradient_accumulation_steps",
+    "loss_scale_growth_steps",
 )
 _AT_LEAST_ZERO = ("keep_best_checkpoints", "keep_checkpoint_every_steps")
 _FRACTIONS = (
@@ -54,8 +56,9 @@ def resolve(config: ConfigDict, num_replicas: int) -> ConfigDict:
 
     Args:
         config: As given by the user. `global_batch_size` 0 stands for
-            `per_replica_batch_size` times the number of replicas, and
-            `num_batch_groups` 0 for `default_num_groups`.
+            `per_replica_batch_size` times the number of replicas,
+            `num_batch_groups` 0 for `default_num_groups`, and
+            `learning_rate_decay_steps` 0 for `schedules.decay_steps`.
         num_replicas: Devices that the run computes on.
 
     Raises:
@@ -93,9 +96,16 @@ def resolve(config: ConfigDict, num_replicas: int) -> ConfigDict:
         raise ValueError(
             "--config.show_strip=True shows latents too: set --config.show_latents=True"
         )
+    if not 0 <= config.gradient_clip_norm < math.inf:
+        raise ValueError(
+            f"--config.gradient_clip_norm={config.gradient_clip_norm} must be a number "
+            "from 0 on, where 0 clips nothing"
+        )
     corruption.check(config)
     semi_supervised.check(config)
     resolved = config.copy_and_resolve_references()
+    resolved.learning_rate_decay_steps = schedules.decay_steps(config)
+    schedules.check(resolved)
     if not config.global_batch_size:
         resolved.global_batch_size = config.per_replica_batch_size * num_replicas
     if resolved.global_batch_size < 1:
@@ -105,31 +115,40 @@ def resolve(config: ConfigDict, num_replicas: int) -> ConfigDict:
         )
     if not config.num_batch_groups:
         resolved.num_batch_groups = default_num_groups(
-            resolved.global_batch_size, num_replicas
+            resolved.global_batch_size, num_replicas, config.gradient_accumulation_steps
         )
     _check_groups(resolved, num_replicas)
     return resolved
 
 
-def default_num_groups(global_batch_size: int, num_replicas: int) -> int:
+def default_num_groups(
+    global_batch_size: int, num_replicas: int, num_slices: int = 1
+) -> int:
     """Returns a number of groups that the replicas share and that cuts the batch.
 
     4 where that is possible, so that 1, 2 and 4 replicas compute alike.
 
+    Args:
+        global_batch_size: Examples of a step.
+        num_replicas: Who share them.
+        num_slices: In which each replica computes its share.
+
     Raises:
-        ValueError: If the replicas cannot share the batch equally.
+        ValueError: If the replicas cannot share the batch equally, in equal slices.
 
     Example:
         >>> [default_num_groups(64 * n, n) for n in (1, 2, 3, 4, 8)]
         [4, 4, 12, 4, 8]
     """
-    if global_batch_size % num_replicas:
+    num_parts = num_replicas * num_slices
+    if global_batch_size % num_parts:
+        slices = f" in {num_slices} slices each (--config.gradient_accumulation_steps)"
         raise ValueError(
             f"a global batch of {global_batch_size} examples cannot be shared equally "
-            f"by {num_replicas} replicas: set --config.global_batch_size to a multiple "
-            f"of {num_replicas}"
+            f"by {num_replicas} replicas{slices if num_slices > 1 else ''}: set "
+            f"--config.global_batch_size to a multiple of {num_parts}"
         )
-    candidates = [math.lcm(base, num_replicas) for base in (4, 2, 1)]
+    candidates = [math.lcm(base, num_parts) for base in (4, 2, 1)]
     return next(groups for groups in candidates if global_batch_size % groups == 0)
 
 
@@ -145,6 +164,14 @@ def _check_groups(config: ConfigDict, num_replicas: int) -> None:
             f"{num_replicas} replicas cannot share --config.num_batch_groups="
             f"{num_groups} equally: set it to a multiple of {num_replicas} (a run has "
             "the same losses on every number of devices that divides it)"
+        )
+    num_slices = config.gradient_accumulation_steps
+    if num_groups // num_replicas % num_slices:
+        raise ValueError(
+            f"the {num_groups // num_replicas} groups of a replica (--config."
+            f"num_batch_groups={num_groups}) cannot be dealt equally to --config."
+            f"gradient_accumulation_steps={num_slices}: choose a multiple of "
+            f"{num_replicas * num_slices} groups"
         )
     if batch_size % num_groups:
         raise ValueError(

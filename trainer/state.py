@@ -10,7 +10,7 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from pipeline import contract
-from trainer import checkpoints, conditions
+from trainer import checkpoints, conditions, precision
 from trainer.hosts import Hosts
 from trainer.models.vae import VAE, make_vae
 
@@ -23,8 +23,9 @@ class State:
         vae: The weights that the optimizer moves.
         ema_vae: Their exponential moving average, which is evaluated and pictured.
         optimizer: With its moments.
-        step: Updates made, int64 scalar.
+        step: Updates made, int64 scalar; those that the loss scale skipped count too.
         ledger: Running hash of the record ids consumed, in order, int64 scalar.
+        loss_scale: For float16, else None.
     """
 
     vae: VAE
@@ -32,6 +33,7 @@ class State:
     optimizer: keras.optimizers.Optimizer
     step: tf.Variable
     ledger: tf.Variable
+    loss_scale: precision.LossScale | None
 
     def ledger_text(self) -> str:
         """Returns the ledger as 16 hexadecimal digits."""
@@ -43,6 +45,11 @@ class State:
 
     def variables(self) -> dict[str, Any]:
         """Returns every variable by a name that is the same in every process."""
+        scale = self.loss_scale
+        scaling = scale and {
+            "loss_scale/scale": scale.scale,
+            "loss_scale/num_good_steps": scale.num_good_steps,
+        }
         return {
             "step": self.step,
             "ledger": self.ledger,
@@ -52,6 +59,7 @@ class State:
                 f"optimizer/{index}": variable
                 for index, variable in enumerate(self.optimizer.variables)
             },
+            **(scaling or {}),
         }
 
 
@@ -75,63 +83,30 @@ def make_state(config: ConfigDict, manifest: contract.Manifest) -> State:
         optimizer,
         step=tf.Variable(0, dtype=tf.int64),
         ledger=tf.Variable(0, dtype=tf.int64),
+        loss_scale=precision.make_loss_scale(config),
     )
 
 
 def make_optimizer(config: ConfigDict) -> keras.optimizers.Optimizer:
-    """Returns the optimizer that `config` names.
+    """Returns the optimizer that `config` names, whose rate `schedules` sets.
 
     Raises:
         ValueError: If there is none of this name.
     """
-    learning_rate = make_learning_rate(config)
     if config.optimizer == "adam":
         return keras.optimizers.Adam(
-            learning_rate,
+            config.learning_rate,
             beta_1=config.adam_beta_1,
             beta_2=config.adam_beta_2,
             epsilon=config.adam_epsilon,
         )
     if config.optimizer == "rmsprop":
         return keras.optimizers.RMSprop(
-            learning_rate,
+            config.learning_rate,
             rho=config.rmsprop_decay,
             epsilon=config.rmsprop_epsilon,
         )
     raise ValueError(f"--config.optimizer={config.optimizer!r} must be adam or rmsprop")
-
-
-def make_learning_rate(
-    config: ConfigDict,
-) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """Returns the learning rate, or how it goes down in steps.
-
-    Raises:
-        ValueError: If the steps do not grow, or have no factor each.
-
-    Example:
-        >>> config = ConfigDict({"learning_rate": 1.0})
-        >>> config.learning_rate_steps = (10,)
-        >>> config.learning_rate_factors = (0.1,)
-        >>> rate = make_learning_rate(config)
-        >>> [round(float(rate(step)), 6) for step in (0, 9, 10, 99)]
-        [1.0, 1.0, 0.1, 0.1]
-    """
-    steps = tuple(config.learning_rate_steps)
-    factors = tuple(config.learning_rate_factors)
-    are_growing = list(steps) == sorted(set(steps)) and all(step > 0 for step in steps)
-    if len(steps) != len(factors) or not are_growing:
-        raise ValueError(
-            f"--config.learning_rate_steps={steps} must be growing steps above 0, and "
-            f"--config.learning_rate_factors={factors} as many factors"
-        )
-    if not steps:
-        return config.learning_rate
-    return keras.optimizers.schedules.PiecewiseConstantDecay(
-        # Keras changes after its boundary.
-        [step - 1 for step in steps],
-        [config.learning_rate * factor for factor in (1.0, *factors)],
-    )
 
 
 def restore(state: State, directory: pathlib.Path) -> bool:

@@ -1,7 +1,11 @@
+import pathlib
+import signal
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from runs import start_training, stop_at_step, train
 from trainer import exact
 
 
@@ -42,3 +46,49 @@ def test_by_group_sums_gradients_in_float64() -> None:
 
 def test_outside_replicas_a_sum_over_replicas_is_the_value() -> None:
     assert float(exact.sum_over_replicas(tf.constant(3.0))) == 3.0
+
+
+# What changes the arithmetic of a step, all at once.
+FLAGS = (
+    "--config.precision=mixed_float16",
+    "--config.loss_scale_growth_steps=1",
+    "--config.gradient_accumulation_steps=2",
+    "--config.num_batch_groups=8",
+    "--config.gradient_clip_norm=0.1",
+    "--config.learning_rate_warmup_steps=3",
+    "--config.learning_rate_schedule=cosine",
+    "--config.num_train_steps=10",
+    "--config.checkpoint_every_secs=0",
+    # Compiles faster.
+    "--config.encoder_filters=(8,)",
+    "--config.decoder_filters=(8,)",
+    "--config.base_size=16",
+)
+
+
+def test_a_run_killed_on_two_devices_goes_on_alike_on_four(
+    dataset_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    expected = train(dataset_dir, tmp_path / "one", *FLAGS, "--virtual_devices=1")
+    assert expected.returncode == 0, expected.output
+    process = start_training(
+        dataset_dir, tmp_path / "run", *FLAGS, "--virtual_devices=2"
+    )
+    killed = stop_at_step(process, tmp_path / "run", 5, signal.SIGKILL)
+    assert killed.returncode == -signal.SIGKILL
+    assert 5 <= max(killed.metrics()) < 10
+    resumed = train(dataset_dir, tmp_path / "run", *FLAGS, "--virtual_devices=4")
+    assert resumed.returncode == 0, resumed.output
+    assert "resuming at step" in resumed.output
+    assert resumed.metrics() == expected.metrics()
+    assert resumed.metrics("validation") == expected.metrics("validation")
+    norms = [line.get("gradient_norm") for line in expected.metrics().values()]
+    assert None in norms, "the growing scale makes a gradient overflow"
+    assert max(filter(None, norms)) > 0.1, "some gradients are clipped"
+    states = [
+        np.load(run.workdir / "checkpoints/step-000000010/state.npz")
+        for run in (expected, resumed)
+    ]
+    assert set(states[0]) == set(states[1])
+    for name in states[0]:
+        np.testing.assert_array_equal(states[0][name], states[1][name], err_msg=name)

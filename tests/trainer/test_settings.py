@@ -33,6 +33,32 @@ def test_the_batch_grows_with_the_replicas_unless_it_is_given() -> None:
         ),
         ({"global_batch_size": 31}, "31 examples cannot be shared equally by 2"),
         ({"num_batch_groups": -1}, "must be positive, or 0"),
+        (
+            {"gradient_accumulation_steps": 0},
+            "--config.gradient_accumulation_steps=0 must be at least 1",
+        ),
+        (
+            {"loss_scale_growth_steps": 0},
+            "--config.loss_scale_growth_steps=0 must be at least 1",
+        ),
+        (
+            {"gradient_clip_norm": -1.0},
+            "--config.gradient_clip_norm=-1.0 must be a number from 0 on",
+        ),
+        (
+            {"gradient_clip_norm": float("nan")},
+            "--config.gradient_clip_norm=nan must be a number from 0 on",
+        ),
+        (
+            {"global_batch_size": 32, "gradient_accumulation_steps": 3},
+            "by 2 replicas in 3 slices each .*global_batch_size to a multiple of 6",
+        ),
+        (
+            {"num_batch_groups": 4, "gradient_accumulation_steps": 4},
+            r"the 2 groups of a replica \(--config.num_batch_groups=4\) cannot be "
+            "dealt equally to --config.gradient_accumulation_steps=4: choose a "
+            "multiple of 8 groups",
+        ),
     ],
 )
 def test_settings_out_of_range_are_named(
@@ -63,6 +89,12 @@ def test_an_odd_batch_has_fewer_groups() -> None:
     assert config.num_batch_groups == 2
     config = settings.resolve(changed(global_batch_size=9), 3)
     assert config.num_batch_groups == 3
+
+
+def test_every_slice_has_whole_groups() -> None:
+    for num_slices, num_groups in ((2, 4), (4, 8), (3, 12)):
+        config = changed(global_batch_size=96, gradient_accumulation_steps=num_slices)
+        assert settings.resolve(config, 2).num_batch_groups == num_groups
 
 
 def test_only_what_is_learnt_must_stay() -> None:

@@ -3,7 +3,7 @@ import pathlib
 import keras
 import pytest
 
-from configs import celeba_debug, mnist_dense, mnist_iwae
+from configs import celeba_debug, mnist_dense
 from pipeline import contract
 from trainer import checkpoints, state
 
@@ -58,23 +58,15 @@ def test_the_optimizer_is_the_one_that_is_named() -> None:
         state.make_optimizer(config)
 
 
-def test_the_rate_goes_down_as_published() -> None:
-    config = mnist_iwae.get_config()
-    rate = state.make_learning_rate(config)
-    # Stages of 1, 3, 9, ... epochs of 3,000 steps; 3,280 epochs in all.
-    assert config.num_train_steps == 3280 * 3000
-    for stage, first_epoch in enumerate([0, 1, 4, 13, 40, 121, 364, 1093]):
-        expected = pytest.approx(1e-3 * 10 ** (-stage / 7), rel=1e-5)
-        assert float(rate(3000 * first_epoch)) == expected
-    assert float(rate(3000 * 3280 - 1)) == expected
-
-
-@pytest.mark.parametrize(
-    ("steps", "factors"),
-    [((10,), ()), ((10, 5), (0.1, 0.2)), ((5, 5), (0.1, 0.2)), ((0,), (0.1,))],
-)
-def test_rates_that_have_no_order_are_refused(steps, factors) -> None:
+def test_the_loss_scale_is_saved_and_restored(tmp_path: pathlib.Path) -> None:
     config = celeba_debug.get_config()
-    config.learning_rate_steps, config.learning_rate_factors = steps, factors
-    with pytest.raises(ValueError, match="must be growing steps above 0, and"):
-        state.make_learning_rate(config)
+    config.precision = "mixed_float16"
+    made, other = (state.make_state(config, MANIFEST) for _ in range(2))
+    assert made.loss_scale is not None
+    assert other.loss_scale is not None
+    made.loss_scale.scale.assign(2.0**9)
+    made.loss_scale.num_good_steps.assign(7)
+    state.save(made, tmp_path, "ab", keep=1)
+    assert state.restore(other, tmp_path)
+    assert float(other.loss_scale.scale) == 2.0**9
+    assert int(other.loss_scale.num_good_steps) == 7

@@ -274,6 +274,7 @@ def test_wrong_flags_are_one_clear_line(
             "output_activation=linear",
             "downsample=max_pool",
             "reconstruction_draw=sample",
+            "precision=mixed_bfloat16",
         ),
     ],
     ids=["optimal scale", "learned scale", "importance samples", "logistic mixture"],

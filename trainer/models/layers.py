@@ -68,7 +68,8 @@ class AppendLogScale(keras.layers.Layer):
 
     def __init__(self, initial: float, is_trained: bool, name: str) -> None:
         """Makes the scalar."""
-        super().__init__(name=name)
+        # In every precision: two digits of bfloat16 would be a coarse likelihood.
+        super().__init__(name=name, dtype="float32")
         self.log_scale = self.add_weight(
             name="log_scale",
             shape=(),
@@ -93,7 +94,7 @@ class LogVarFromSoftplus(keras.layers.Layer):
 
     def __init__(self, floor: float, name: str) -> None:
         """Keeps the smallest deviation."""
-        super().__init__(name=name)
+        super().__init__(name=name, dtype="float32")
         self._floor = floor
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -112,7 +113,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     In training each group gives its mean and variance in float32, and these are
     joined in float64 over groups and replicas; so every replica normalises by, and
-    stores, the statistics of the whole global batch.
+    stores, the statistics of the whole global batch. It computes in float32 whatever
+    the type of its inputs, which is that of its outputs.
 
     Source:
         Ioffe and Szegedy, "Batch Normalization", algorithms 1 and 2. The moving
@@ -125,7 +127,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
             scale = self.gamma.value * tf.math.rsqrt(
                 self.moving_variance.value + self.epsilon
             )
-            return inputs * scale + (self.beta.value - self.moving_mean.value * scale)
+            shift = self.beta.value - self.moving_mean.value * scale
+            outputs = tf.cast(inputs, tf.float32) * scale + shift
+            return tf.cast(outputs, inputs.dtype)
         outputs, mean, variance = self._normalize(
             inputs, exact.weight(self.gamma), exact.weight(self.beta)
         )
@@ -143,26 +147,33 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
         @tf.custom_gradient
         def normalize(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor):
-            mean64, variance64 = _global_moments(x, axes)
-            mean, variance = tf.cast(mean64, x.dtype), tf.cast(variance64, x.dtype)
-            rstd = tf.cast(tf.math.rsqrt(variance64 + self.epsilon), x.dtype)
-            scale = tf.cast(gamma, x.dtype) * rstd
-            outputs = x * scale + (tf.cast(beta, x.dtype) - mean * scale)
+            wide = _float32(x)
+            mean64, variance64 = _global_moments(wide, axes)
+            mean, variance = _float32(mean64), _float32(variance64)
+            rstd = _float32(tf.math.rsqrt(variance64 + self.epsilon))
+            scale = _float32(gamma) * rstd
+            outputs = wide * scale + (_float32(beta) - mean * scale)
 
             def gradient(dy: tf.Tensor, *_: tf.Tensor):
                 # With h = (x - mean) * rstd and means over the global batch,
                 # dx = scale * (dy - mean(dy) - h * mean(dy * h)).
-                sums = _group_sums(dy, (x - mean) * rstd, axes)
+                # Cast anew: kept until here, the wide x would double the memory.
+                dy, wide = _float32(dy), _float32(x)
+                sums = _group_sums(dy, (wide - mean) * rstd, axes)
                 per_value = exact.sum_over_replicas(sums) / _num_values(x)
-                dy_mean, dyh_mean = tf.unstack(tf.cast(per_value, x.dtype))
+                dy_mean, dyh_mean = tf.unstack(_float32(per_value))
                 slope = -scale * rstd * dyh_mean
-                dx = scale * dy + slope * x - (scale * dy_mean + slope * mean)
+                dx = scale * dy + slope * wide - (scale * dy_mean + slope * mean)
                 dbeta, dgamma = tf.unstack(sums)
-                return dx, dgamma, dbeta
+                return tf.cast(dx, x.dtype), dgamma, dbeta
 
-            return (outputs, mean, variance), gradient
+            return (tf.cast(outputs, x.dtype), mean, variance), gradient
 
         return normalize(x, gamma, beta)
+
+
+def _float32(x: tf.Tensor) -> tf.Tensor:
+    return tf.cast(x, tf.float32)
 
 
 def _num_values(x: tf.Tensor) -> tf.Tensor:

@@ -147,7 +147,7 @@ def make_decoder(
     table.check_all_used()
     if config.output_activation != "linear":
         x = keras.layers.Activation(
-            config.output_activation, name=config.output_activation
+            config.output_activation, name=config.output_activation, dtype="float32"
         )(x)
     return keras.Model(inputs, x, name="decoder")
 

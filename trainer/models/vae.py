@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from trainer import likelihoods, semi_supervised
+from trainer import likelihoods, precision, semi_supervised
 from trainer.likelihoods import Likelihood
 from trainer.models import layers, networks
 
@@ -16,6 +16,8 @@ from trainer.models import layers, networks
 @dataclasses.dataclass(frozen=True)
 class VAE:
     """A variational autoencoder.
+
+    Its parts compute in the precision of the settings, and its methods return float32.
 
     Attributes:
         encoder: `[b, size, size, c] -> (posterior mean, posterior log variance)`.
@@ -42,7 +44,10 @@ class VAE:
             conditions: `[b, num_conditions]`.
             training: Whether batch norm takes the batch's statistics.
         """
-        return self.encoder(self._joined(images, conditions), training=training)
+        mean, log_var = self.encoder(
+            self._joined(images, conditions), training=training
+        )
+        return tf.cast(mean, tf.float32), tf.cast(log_var, tf.float32)
 
     def decode(
         self, z: tf.Tensor, conditions: tf.Tensor, *, training: bool = False
@@ -54,7 +59,13 @@ class VAE:
             conditions: `[b, num_conditions]`.
             training: Whether batch norm takes the batch's statistics.
         """
-        return self.decoder(self._joined(z, conditions), training=training)
+        outputs = self.decoder(self._joined(z, conditions), training=training)
+        return tf.cast(outputs, tf.float32)
+
+    def classify(self, images: tf.Tensor, *, training: bool = False) -> tf.Tensor:
+        """Returns the logits of q(y|x), `[b, num_classes]`; there is a classifier."""
+        assert self.classifier is not None
+        return tf.cast(self.classifier(images, training=training), tf.float32)
 
     def mean_image(self, z: tf.Tensor, conditions: tf.Tensor) -> tf.Tensor:
         """Returns the mean of p(x|z), `[b, size, size, c]` in [-1, 1]."""
@@ -108,11 +119,12 @@ def make_vae(
         ValueError: If the filters do not fit the image size, or a setting is unknown.
     """
     likelihood = likelihoods.make_likelihood(config, math.prod(image_shape))
-    encoder = networks.make_encoder(config, image_shape, num_conditions)
-    decoder = _make_decoder(config, image_shape, num_conditions, likelihood)
     classifier = None
-    if semi_supervised.is_used(config):
-        classifier = networks.make_classifier(config, image_shape)
+    with precision.of_layers(config):
+        encoder = networks.make_encoder(config, image_shape, num_conditions)
+        decoder = _make_decoder(config, image_shape, num_conditions, likelihood)
+        if semi_supervised.is_used(config):
+            classifier = networks.make_classifier(config, image_shape)
     return VAE(encoder, decoder, likelihood, num_conditions, classifier)
 
 

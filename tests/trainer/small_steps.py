@@ -1,0 +1,73 @@
+"""Compiled steps of a small model on random images, without files and in this process.
+
+There are 2 groups of 4 images of 8 px.
+"""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from configs import celeba_debug
+from pipeline import contract
+from trainer import settings
+from trainer.objectives import make_objective
+from trainer.state import State, make_state
+from trainer.steps import Steps
+
+SHAPE = (8, 8, 3)
+BATCH_SIZE = 8
+MANIFEST = contract.Manifest(
+    name="d",
+    settings={},
+    source_fingerprint="ab",
+    features={
+        "key": contract.Feature("string"),
+        "image": contract.Feature("float32", SHAPE),
+    },
+    splits={},
+)
+_RNG = np.random.default_rng(0)
+BATCH = {
+    "image": _RNG.uniform(-1, 1, (BATCH_SIZE, *SHAPE)).astype(np.float32),
+    "record_id": np.arange(BATCH_SIZE),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class SmallRun:
+    """A state and the steps that change it."""
+
+    state: State
+    steps: Steps
+
+    def train(self, num_steps: int, factor: float = 1.0) -> tuple[dict, bool]:
+        """Returns the last step's metrics, and whether the run can go on.
+
+        Args:
+            num_steps: All on the same batch.
+            factor: Of its images.
+        """
+        batch = {**BATCH, "image": factor * BATCH["image"]}
+        batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
+        values, can_go_on = self.steps.train(batches, tf.constant(num_steps, tf.int64))
+        metrics = zip(self.steps.metric_names, values.numpy().tolist(), strict=True)
+        return dict(metrics), bool(can_go_on)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Returns a copy of the state."""
+        return {name: np.array(value) for name, value in self.state.variables().items()}
+
+
+def make_small_run(batch_norm: bool = True, **changes) -> SmallRun:
+    """Returns a run of one device at step 0, with other settings as given."""
+    config = celeba_debug.get_config()
+    config.encoder_filters, config.decoder_filters = (8,), (8,)
+    config.layer_defaults.batch_norm = batch_norm
+    config.global_batch_size, config.num_batch_groups = BATCH_SIZE, 2
+    config.update(changes)
+    config = settings.resolve(config, 1)
+    state = make_state(config, MANIFEST)
+    objective = make_objective(config, np.prod(SHAPE))
+    steps = Steps(tf.distribute.get_strategy(), state, objective, config, SHAPE)
+    return SmallRun(state, steps)
