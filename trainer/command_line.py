@@ -1,9 +1,13 @@
 """Flags of the trainer's commands: what is wrong with them is one line."""
 
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import tensorflow as tf
 from absl import flags
+
+from pipeline import contract
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
@@ -21,6 +25,19 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     except (flags.Error, AttributeError) as error:
         text = _innermost_text(error)
         sys.exit(f"error: {' '.join(text.split())} (--help shows all flags)")
+
+
+@contextlib.contextmanager
+def damage_explained() -> Iterator[None]:
+    """Turns TensorFlow's error of a damaged shard to one line."""
+    try:
+        yield
+    except tf.errors.DataLossError as error:
+        first_line = str(error).partition("\n")[0]
+        raise contract.DatasetError(
+            f"a shard is damaged ({first_line:.200}): python -m pipeline.verify "
+            "--dataset=DIR names it, and pipeline.prepare makes it again"
+        ) from error
 
 
 def _innermost_text(error: BaseException) -> str:

@@ -48,9 +48,10 @@ def main(argv: list[str]) -> None:
         strategy = distribution.make_strategy(
             _NUM_GPUS.value, _VIRTUAL_DEVICES.value, config.gpu_memory_fraction
         )
-        outcome = loop.train(
-            config, _DATASET.value, pathlib.Path(_WORKDIR.value), strategy
-        )
+        with command_line.damage_explained():
+            outcome = loop.train(
+                config, _DATASET.value, pathlib.Path(_WORKDIR.value), strategy
+            )
     except loop.NonFiniteError as error:
         _leave(4, error)
     except (ValueError, OSError) as error:

@@ -12,6 +12,7 @@ Source:
 """
 
 import gzip
+import io
 import math
 import pathlib
 import struct
@@ -107,12 +108,14 @@ def read_idx(path: pathlib.Path, content: str) -> np.ndarray:
         raise contract.DatasetError(
             f"{path} ends in its header, after {len(data)} B: download it again"
         )
-    shape = struct.unpack_from(f">{num_dimensions}I", data, len(magic))
+    shape: tuple[int, ...] = struct.unpack_from(f">{num_dimensions}I", data, len(magic))
     if math.prod(shape) != len(data) - start:
         raise contract.DatasetError(
             f"{path} announces {' x '.join(map(str, shape))} values and has "
             f"{len(data) - start}: it was cut off or damaged; download it again"
         )
+    if 0 in shape:
+        raise contract.DatasetError(f"{path} has no {content}: give another --input")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 
@@ -120,8 +123,11 @@ def _read(path: pathlib.Path) -> bytes:
     try:
         data = path.read_bytes()
         # A browser may have unpacked it, and left its name.
-        return gzip.decompress(data) if data.startswith(_GZIP_MAGIC) else data
-    except (OSError, EOFError, zlib.error) as error:
+        if not data.startswith(_GZIP_MAGIC):
+            return data
+        with gzip.open(io.BytesIO(data)) as file:
+            return arrays.read_whole(file)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise contract.DatasetError(
             f"cannot read {path}: {error}; download it again"
         ) from error

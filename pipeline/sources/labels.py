@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 
@@ -48,7 +49,7 @@ def read_labels(path: pathlib.Path, *, is_binary: bool) -> Labels:
     """
     lines = read_lines(path)
     names = tuple(lines[1].split()) if len(lines) > 1 else ()
-    if not names or not lines[0].strip().isdecimal():
+    if not names or not re.fullmatch(r"\s*\d{1,18}\s*", lines[0]):
         raise contract.DatasetError(
             f"{path} must begin with the number of images and a line of names, and "
             f"begins with {' / '.join(lines[:2])!r:.60}"

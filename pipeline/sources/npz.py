@@ -2,28 +2,15 @@
 
 import io
 import pathlib
-import struct
 import zipfile
-import zlib
 
 import numpy as np
 
-from pipeline import contract
+from pipeline import contract, files
 from pipeline.sources import archives, arrays
 
 FILE_NAME = "mnist.npz"
 
-# What zipfile and NumPy raise on damaged or encrypted input.
-_READ_ERRORS = (
-    OSError,
-    EOFError,
-    KeyError,
-    ValueError,
-    RuntimeError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 _ARRAY_NAMES = {"train": ("x_train", "y_train"), "test": ("x_test", "y_test")}
 
 
@@ -43,11 +30,11 @@ def load(path: pathlib.Path) -> dict[str, arrays.LabelledImages]:
         with zipfile.ZipFile(path) as archive:
             found = [name.removesuffix(".npy") for name in archive.namelist()]
             values = {
-                name: _parsed(archive.read(f"{name}.npy"))
+                name: _read_array(archive, f"{name}.npy")
                 for name in names
                 if name in found
             }
-    except _READ_ERRORS as error:
+    except files.ARCHIVE_ERRORS as error:
         raise contract.DatasetError(
             f"cannot read {path}: {error}; download it again"
         ) from error
@@ -65,9 +52,11 @@ def load(path: pathlib.Path) -> dict[str, arrays.LabelledImages]:
     }
 
 
-def _parsed(content: bytes) -> np.ndarray:
+def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     # Only when a member is read to its end is its checksum compared, and NumPy makes
     # no sense of a damaged one.
+    with archive.open(name) as member:
+        content = arrays.read_whole(member)
     return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
 
 

@@ -153,7 +153,14 @@ def read_info(root: pathlib.Path) -> Info:
             num_channels=1 if list(sizes)[-1:] == ["1"] else 3,
             labels=labels,
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (
+        AttributeError,
+        KeyError,
+        OverflowError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         if isinstance(error, contract.DatasetError):
             raise
         raise contract.DatasetError(
@@ -193,6 +200,8 @@ def _labels(root: pathlib.Path, features: Mapping[str, Any]) -> dict[str, Label]
     chosen = classes[0] if len(classes) == 1 else "label"
     if chosen in classes:
         number = int(features[chosen]["classLabel"]["numClasses"])
+        if not 0 < number < 2**31:
+            raise ValueError(f"{chosen} has {number} classes")
         labels["label"] = Label(
             contract.Feature("int64", (), _class_names(root, chosen, number)),
             (chosen,),
@@ -254,7 +263,10 @@ def _kind(feature: Mapping[str, Any]) -> str:
 
 def _read_json(path: pathlib.Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        body = json.loads(path.read_text(encoding="utf-8"))
+        # No record has half a character in a name, for which an escape may stand.
+        json.dumps(body, ensure_ascii=False).encode()
+        return body
     except FileNotFoundError as error:
         raise contract.DatasetError(
             f"--input={path.parent} has no {path.name}: prepare it again with "
