@@ -38,6 +38,10 @@ IMAGE_DTYPES: Mapping[str, tuple[float, float]] = {
 class DatasetError(ValueError):
     """A dataset or its source is not what it should be; the text is for the user."""
 
+    def __str__(self) -> str:
+        """Returns one line, even if it quotes names that a file has over several."""
+        return " ".join(super().__str__().splitlines())
+
 
 @dataclasses.dataclass(frozen=True)
 class Feature:

@@ -82,7 +82,7 @@ def refuses(*errors: type[Exception], call: Callable[[], Any]) -> bool:
         call()
     except errors as error:
         text = str(error)
-    assert text is None or "\n" not in text, text
+    assert text is None or len(text.splitlines()) == 1, text
     return text is not None
 
 

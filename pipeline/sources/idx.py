@@ -16,11 +16,10 @@ import io
 import math
 import pathlib
 import struct
-import zlib
 
 import numpy as np
 
-from pipeline import contract
+from pipeline import contract, files
 from pipeline.sources import archives, arrays
 
 _FILES = {
@@ -127,7 +126,7 @@ def _read(path: pathlib.Path) -> bytes:
             return data
         with gzip.open(io.BytesIO(data)) as file:
             return arrays.read_whole(file)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+    except files.ARCHIVE_ERRORS as error:
         raise contract.DatasetError(
             f"cannot read {path}: {error}; download it again"
         ) from error

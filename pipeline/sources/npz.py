@@ -1,6 +1,7 @@
 """MNIST as Keras distributes it: one npz of four arrays."""
 
 import io
+import math
 import pathlib
 import zipfile
 
@@ -11,6 +12,11 @@ from pipeline.sources import archives, arrays
 
 FILE_NAME = "mnist.npz"
 
+# By the version of the format.
+_READ_HEADER = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 _ARRAY_NAMES = {"train": ("x_train", "y_train"), "test": ("x_test", "y_test")}
 
 
@@ -57,7 +63,15 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     # no sense of a damaged one.
     with archive.open(name) as member:
         content = arrays.read_whole(member)
-    return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    file = io.BytesIO(content)
+    version = np.lib.format.read_magic(file)
+    shape, _, dtype = _READ_HEADER[version](file)
+    num_bytes = math.prod(shape) * dtype.itemsize
+    # NumPy makes room for what is announced.
+    if num_bytes != len(content) - file.tell() and not dtype.hasobject:
+        raise ValueError(f"{name} announces {num_bytes} B, and has {len(content)} B")
+    file.seek(0)
+    return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _check_is_zip(path: pathlib.Path) -> None:
