@@ -46,6 +46,10 @@ NPZ_ERRORS = (
 class CheckpointError(ValueError):
     """A checkpoint that cannot be used; the text is for the user."""
 
+    def __str__(self) -> str:
+        """Returns one line, even if it quotes what a file has over several."""
+        return " ".join(super().__str__().splitlines())
+
 
 def save(
     directory: pathlib.Path,

@@ -30,7 +30,7 @@ def read_json(path: pathlib.Path, *texts: str) -> dict[str, Any]:
 
     Args:
         path: Of the file.
-        texts: Names of values that must be there, and strings.
+        texts: Names of values that must be there, and strings of one line.
 
     Raises:
         FileNotFoundError: If it is not there.
@@ -40,10 +40,11 @@ def read_json(path: pathlib.Path, *texts: str) -> dict[str, Any]:
         body = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}): {_REMEDY}") from error
-    if not isinstance(body, dict):
+    if not isinstance(body, dict) or not "".join(body).isprintable():
         raise ValueError(f"{path} is damaged ({body!r:.40}): {_REMEDY}")
     for name in texts:
-        if not isinstance(body.get(name), str):
+        text = body.get(name)
+        if not isinstance(text, str) or not text.isprintable():
             raise ValueError(f"{path} is damaged (it has no {name}): {_REMEDY}")
     return body
 

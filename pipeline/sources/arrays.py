@@ -1,6 +1,7 @@
 """Images that come as arrays: what every form of MNIST becomes."""
 
 import dataclasses
+import gzip
 from typing import IO
 
 import numpy as np
@@ -29,7 +30,7 @@ class LabelledImages:
     labels: np.ndarray
 
 
-def read_whole(file: IO[bytes]) -> bytes:
+def read_whole(file: IO[bytes] | gzip.GzipFile) -> bytes:
     """Returns what a compressed file holds, which may be any multiple of its size.
 
     Raises:
