@@ -146,7 +146,7 @@ def read_info(root: pathlib.Path) -> Info:
             root=root,
             name=str(body["name"]),
             shard_lengths={
-                split["name"]: tuple(map(int, split["shardLengths"]))
+                str(split["name"]): tuple(map(int, split["shardLengths"]))
                 for split in body["splits"]
             },
             image=image,
