@@ -5,12 +5,13 @@ PY := .venv/bin/python
 # Which tests: MARKS=flink are those on a Flink cluster, which need Java.
 MARKS ?= not perf and not flink and not browser
 
-.PHONY: help venv demo test lint bench lock
+.PHONY: help venv demo test lint audit bench lock
 
 help:
 	@echo "make demo   synthetic faces -> dataset -> a few hundred training steps"
 	@echo "make test   all tests that need no extra installs; MARKS=flink needs Java"
 	@echo "make lint   format, style and type checks"
+	@echo "make audit  known vulnerabilities of what requirements.lock pins"
 	@echo "make bench  measures the pipeline; see benchmarks/RESULTS.md"
 	@echo "make lock   pins the newest versions that setup.py allows"
 
@@ -41,6 +42,16 @@ lint: venv
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m pyright
+
+# Not a part of lint: it asks pypi.org, which is not reached from everywhere, and a
+# mirror of its files knows no vulnerabilities. Strict, since what is not known there
+# would pass.
+audit:
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/pip install --quiet --disable-pip-version-check pip-audit
+	.venv-audit/bin/pip-audit --strict --disable-pip --require-hashes \
+	  --progress-spinner=off -r requirements.lock
+	rm -rf .venv-audit
 
 bench: venv
 	$(PY) -m benchmarks.prepare

@@ -183,12 +183,12 @@ def _recorded_settings(output: str) -> dict[str, Any] | None:
             body = json.loads(storage.read_bytes(path))
             return {
                 "schema_version": body["schema_version"],
-                "settings": dict(body["settings"]),
+                "settings": {**body["settings"]},
                 "source_fingerprint": body["source_fingerprint"],
             }
         except FileNotFoundError:
             continue
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise contract.DatasetError(
                 f"{path} is damaged ({type(error).__name__}: {error}): --overwrite "
                 "discards what is there"

@@ -12,6 +12,7 @@ Beam nor TensorFlow.
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import pathlib
 import re
@@ -23,6 +24,9 @@ MANIFEST_NAME = "manifest.json"
 REJECTED_NAME = "rejected.jsonl"
 SPLITS = ("train", "validation", "test")
 
+# Values in a record: protocol buffers are smaller than 2 GiB.
+_MAX_VALUES = 2**31
+
 # Storage type -> (scale, offset): stored * scale + offset lies in [-1, 1].
 IMAGE_DTYPES: Mapping[str, tuple[float, float]] = {
     "float16": (1.0, 0.0),
@@ -33,6 +37,10 @@ IMAGE_DTYPES: Mapping[str, tuple[float, float]] = {
 
 class DatasetError(ValueError):
     """A dataset or its source is not what it should be; the text is for the user."""
+
+    def __str__(self) -> str:
+        """Returns one line, even if it quotes names that a file has over several."""
+        return " ".join(super().__str__().splitlines())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +182,7 @@ def parse_manifest(text: str, path: str | os.PathLike[str] = MANIFEST_NAME) -> M
     version = body.get("schema_version") if isinstance(body, dict) else None
     if version != SCHEMA_VERSION:
         raise DatasetError(
-            f"{path} has schema version {version!r}, and this release reads "
+            f"{path} has schema version {version!r:.80}, and this release reads "
             f"{SCHEMA_VERSION}: prepare the dataset again with --overwrite"
         )
     try:
@@ -191,16 +199,21 @@ def parse_manifest(text: str, path: str | os.PathLike[str] = MANIFEST_NAME) -> M
                 for name, feature in _typed(body["features"], dict).items()
             },
             splits={
-                name: _parse_split(split)
+                name: _parse_split(split, _typed(body["name"], str), name)
                 for name, split in _typed(body["splits"], dict).items()
             },
             versions=_typed(body["versions"], dict),
         )
-        if len(manifest.image_shape) != 3 or manifest.image_dtype not in IMAGE_DTYPES:
-            raise ValueError(f"an image feature like {manifest.features['image']}")
+        _check_features(manifest.features)
         is_sealed = body["digest"] == manifest.digest
         counts = {name: split["num_examples"] for name, split in body["splits"].items()}
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RecursionError,
+    ) as error:
         raise DatasetError(
             f"{path} is damaged ({type(error).__name__}: {error}): "
             "prepare the dataset again with --overwrite"
@@ -208,7 +221,7 @@ def parse_manifest(text: str, path: str | os.PathLike[str] = MANIFEST_NAME) -> M
     for name, split in manifest.splits.items():
         if counts[name] != split.num_examples:
             raise DatasetError(
-                f"{path} says {counts[name]} examples in split {name!r}, but its "
+                f"{path} says {counts[name]!r:.80} examples in split {name!r}, but its "
                 f"shards add up to {split.num_examples}: the manifest was changed "
                 "after it was written; prepare the dataset again with --overwrite"
             )
@@ -292,25 +305,54 @@ def shard_name(name: str, split: str, index: int, num_shards: int) -> str:
     return f"{name}-{split}.tfrecord-{index:05d}-of-{num_shards:05d}"
 
 
-def _parse_split(split: Mapping[str, Any]) -> SplitInfo:
-    shards = tuple(
-        ShardInfo(
-            name=_typed(shard["name"], str),
-            num_examples=_typed(shard["num_examples"], int),
-            num_bytes=_typed(shard["num_bytes"], int),
-            sha256=_typed(shard["sha256"], str),
-        )
-        for shard in split["shards"]
+def parse_shard_info(body: Any) -> ShardInfo:
+    """Returns what `dataclasses.asdict` made of a `ShardInfo`, after JSON.
+
+    Raises:
+        KeyError: If a field is missing.
+        TypeError: If one is of another type.
+        ValueError: If a number is out of its range.
+    """
+    info = ShardInfo(
+        name=_typed(body["name"], str),
+        num_examples=_typed(body["num_examples"], int),
+        num_bytes=_typed(body["num_bytes"], int),
+        sha256=_typed(body["sha256"], str),
     )
-    for shard in shards:
+    if not (0 <= info.num_examples < 2**63 and 0 <= info.num_bytes < 2**63):
+        raise ValueError(f"{info.num_examples} examples in {info.num_bytes} bytes")
+    return info
+
+
+def _parse_split(split: Mapping[str, Any], name: str, split_name: str) -> SplitInfo:
+    if split_name not in SPLITS:
+        raise ValueError(f"a split named {split_name!r:.80}")
+    shards = tuple(parse_shard_info(shard) for shard in split["shards"])
+    for index, shard in enumerate(shards):
         # A name is joined to the dataset's path, and must not lead out of it.
-        if os.path.basename(shard.name) != shard.name or shard.name in ("", ".", ".."):
-            raise ValueError(f"a shard named {shard.name!r}")
+        if shard.name != shard_name(name, split_name, index, len(shards)):
+            raise ValueError(f"a shard named {shard.name!r:.80}")
     rejected = {
         reason: _typed(count, int)
         for reason, count in _typed(split["rejected"], dict).items()
     }
     return SplitInfo(shards=shards, rejected=rejected)
+
+
+def _check_features(features: Mapping[str, Feature]) -> None:
+    ranks = {"key": 0, "image": 3}
+    dtypes = {"key": ("string",), "image": tuple(IMAGE_DTYPES)}
+    if not ranks.keys() <= features.keys():
+        raise ValueError(f"no key and image, but {list(features)!r:.80}")
+    for name, feature in features.items():
+        is_sound = (
+            feature.dtype in dtypes.get(name, ("int64",))
+            and len(feature.shape) == ranks.get(name, len(feature.shape))
+            and all(size > 0 for size in feature.shape)
+            and math.prod(feature.shape) < _MAX_VALUES
+        )
+        if not is_sound:
+            raise ValueError(f"a feature {name!r:.80} like {feature!r:.80}")
 
 
 def _typed(value: Any, kind: type) -> Any:

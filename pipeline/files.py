@@ -7,14 +7,36 @@ import contextlib
 import errno
 import os
 import pathlib
+import struct
 import tempfile
+import tokenize
 import uuid
+import zipfile
+import zlib
 from collections.abc import Iterator
 
 from pipeline import contract
 
 # In the output directory: what a rerun needs.
 PROGRESS_DIR = ".progress"
+
+# What zipfile and NumPy raise on a zip or an npz that is damaged, is encrypted, has
+# pickles, or asks for more memory than there is.
+ARCHIVE_ERRORS = (
+    OSError,
+    EOFError,
+    LookupError,
+    ArithmeticError,
+    ValueError,
+    TypeError,
+    SyntaxError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def temporary_path(output: str, name: str) -> pathlib.Path:

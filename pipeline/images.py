@@ -26,13 +26,16 @@ REASONS = (
     "checksum",  # Its bytes are not those that the archive recorded.
     "unreadable",  # Not an image, or a damaged one.
     "truncated",  # The file ends before the image does.
-    "oversized",  # More than MAX_PIXELS: a decompression bomb.
+    "oversized",  # More than MAX_PIXELS or MAX_FILE_BYTES: a decompression bomb.
     "mode",  # Not 8-bit RGB; of an image that is converted, not convertible.
     "too_small",  # Smaller than the crop.
 )
 
 # Pillow's own limit, from which it warns: about 9,500 x 9,500 pixels.
 MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
+
+# Of an image file: as many pixels, not compressed, of 16 bits in four channels.
+MAX_FILE_BYTES = 8 * MAX_PIXELS
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 

@@ -53,11 +53,12 @@ def load_plan(output: str, name: str, run_id: str) -> ShardPlan:
     """Returns the plan that `save_plan` wrote.
 
     Raises:
-        DatasetError: If it is not there.
+        DatasetError: If it is not there, or is damaged. Nothing is unpickled.
     """
     path = plan_path(output, name, run_id)
     try:
-        with np.load(io.BytesIO(storage.read_bytes(path))) as arrays:
+        data = io.BytesIO(storage.read_bytes(path))
+        with np.load(data, allow_pickle=False) as arrays:
             shard, keys = json.loads(arrays["header"].tobytes())
             features = {
                 array.removeprefix(_FEATURE_PREFIX): arrays[array]
@@ -65,12 +66,38 @@ def load_plan(output: str, name: str, run_id: str) -> ShardPlan:
                 if array.startswith(_FEATURE_PREFIX)
             }
             rows = Rows(keys, arrays["locations"], features)
-            return ShardPlan(PlannedShard(**shard), rows)
+            plan = ShardPlan(PlannedShard(**shard), rows)
+            _check(plan, name)
+            return plan
     except (FileNotFoundError, contract.DatasetError) as error:
         raise contract.DatasetError(
             f"a worker cannot read {path}: every worker must see --output at the same "
             f"path, and no later run may be at work in it ({error})"
         ) from error
+    except files.ARCHIVE_ERRORS as error:
+        raise contract.DatasetError(
+            f"the plan {path} is damaged ({type(error).__name__}: {error!s:.200}): run "
+            "the same pipeline.prepare again"
+        ) from error
+
+
+def _check(plan: ShardPlan, name: str) -> None:
+    """Checks that a plan is that of the shard `name`, which files are named by."""
+    shard, rows = plan.shard, plan.rows
+    is_sound = (
+        shard.name == name
+        and shard.split in contract.SPLITS
+        and shard.num_images == len(rows.keys)
+        and isinstance(rows.keys, list)
+        and all(isinstance(key, str) for key in rows.keys)
+        and rows.locations.ndim == 2
+        and all(
+            array.dtype.kind in "iu" and array.shape[:1] == (len(rows.keys),)
+            for array in (rows.locations, *rows.features.values())
+        )
+    )
+    if not is_sound:
+        raise ValueError(f"it is no plan of {name}")
 
 
 def plan_path(output: str, name: str, run_id: str) -> str:

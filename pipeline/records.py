@@ -19,6 +19,10 @@ from pipeline import contract, storage
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
 _HEAD = struct.Struct("<QI")
+# Of an empty record with its header and footer.
+MIN_FRAME_BYTES = _HEAD.size + _CRC.size
+# Protocol buffers are smaller: a length beyond it is no `Example`'s.
+_MAX_BYTES = 2**31
 # Tags of the length-delimited fields number 1 and 2.
 _FIELD_1, _FIELD_2 = b"\x0a", b"\x12"
 # Tags of a feature's two kinds of value.
@@ -113,8 +117,13 @@ def read_unchecked_frames(path: str | pathlib.Path) -> Iterator[bytes]:
             length, length_crc = _HEAD.unpack(head)
             if masked(google_crc32c.value(head[:8])) != length_crc:
                 raise contract.DatasetError(f"record {number} has a damaged header")
-            if length + _HEAD.size + _CRC.size > remaining:
+            if length + MIN_FRAME_BYTES > remaining:
                 raise contract.DatasetError(f"record {number} is cut off")
+            if length >= _MAX_BYTES:
+                raise contract.DatasetError(
+                    f"record {number} has {length:,} bytes, and a record has less than "
+                    f"{_MAX_BYTES:,}"
+                )
             body = file.read(length + _CRC.size)
             remaining -= _HEAD.size + len(body)
             number += 1

@@ -166,7 +166,10 @@ class Partitions:
 
 
 class _ChunkFile:
-    """Objects of this process in a file that no other one can open."""
+    """Objects of this process in a file that no other one can open.
+
+    It has no name, so that what is unpickled is what this process wrote.
+    """
 
     def __init__(self) -> None:
         self._file: IO[bytes] | None = None

@@ -34,6 +34,12 @@ class Reject:
     reason: str
     detail: str
 
+    def __post_init__(self) -> None:
+        """Checks what may come from a file."""
+        are_texts = isinstance(self.key, str) and isinstance(self.detail, str)
+        if not are_texts or self.reason not in images.REASONS:
+            raise ValueError(f"no rejected image: {self!r:.80}")
+
 
 @dataclasses.dataclass(frozen=True)
 class ShardResult:
@@ -115,7 +121,7 @@ def _with_stats(
     kept: ShardResult, output: str, features: Mapping[str, contract.Feature]
 ) -> ShardResult:
     """Returns a kept shard with its statistics, which an earlier run may lack."""
-    if kept.stats is not None:
+    if stats.are_sound(kept.stats, features):
         return kept
     counts = stats.of_shard(storage.join(output, kept.info.name), features)
     result = dataclasses.replace(kept, stats=counts.to_dict())
@@ -205,11 +211,22 @@ def find_kept(planned: PlannedShard, output: str) -> ShardResult | None:
     The hash is not checked: that reads the whole file.
     """
     result = read_sidecar(sidecar_path(output, planned.name))
-    if result is None or result.plan_fingerprint != planned.fingerprint:
+    if result is None or not _fits(result, planned):
         return None
     found = storage.find(storage.join(output, planned.name))
     is_whole = found is not None and found.num_bytes == result.info.num_bytes
     return result if is_whole else None
+
+
+def _fits(result: ShardResult, planned: PlannedShard) -> bool:
+    num_images = result.info.num_examples + len(result.rejects)
+    return planned == PlannedShard(
+        name=result.info.name,
+        split=result.split,
+        index=result.index,
+        num_images=num_images,
+        fingerprint=result.plan_fingerprint,
+    )
 
 
 def read_sidecar(path: str) -> ShardResult | None:
@@ -219,13 +236,13 @@ def read_sidecar(path: str) -> ShardResult | None:
         return ShardResult(
             split=body["split"],
             index=body["index"],
-            info=contract.ShardInfo(**body["info"]),
+            info=contract.parse_shard_info(body["info"]),
             rejects=tuple(Reject(**reject) for reject in body["rejects"]),
             plan_fingerprint=body["plan_fingerprint"],
             run_id=body["run_id"],
             stats=body.get("stats"),
         )
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -6,11 +6,13 @@ order and on any runner.
 
 import io
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from google.protobuf.message import DecodeError
 from PIL import Image
 from tensorflow_datasets.proto import tf_example_pb2
 
@@ -90,15 +92,29 @@ class Stats:
     def from_dict(cls, body: Mapping[str, Any]) -> "Stats":
         """Returns what `to_dict` gave, also after JSON, whose names are strings."""
         stats = cls(len(body["levels"]))
-        stats.num_examples = body["num_examples"]
-        stats.levels += np.array(body["levels"])
-        stats.brightness += np.array(body["brightness"])
-        stats.sums = {name: np.array(sums) for name, sums in body["sums"].items()}
+        stats.num_examples = int(body["num_examples"])
+        stats.levels += np.array(body["levels"], np.int64)
+        stats.brightness += np.array(body["brightness"], np.int64)
+        stats.sums = {
+            name: np.array(sums, np.int64) for name, sums in body["sums"].items()
+        }
         stats.values = {
-            name: Counter({int(value): count for value, count in found.items()})
+            name: Counter({int(value): int(count) for value, count in found.items()})
             for name, found in body["values"].items()
         }
         return stats
+
+
+def are_sound(body: Any, features: Mapping[str, contract.Feature]) -> bool:
+    """Returns whether a file's `body` is what `to_dict` gives for these features."""
+    try:
+        stats = Stats.from_dict(body)
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+        return False
+    return len(stats.levels) == features["image"].shape[2] and all(
+        name in features and sums.shape == features[name].shape
+        for name, sums in stats.sums.items()
+    )
 
 
 def to_levels(image: np.ndarray) -> np.ndarray:
@@ -177,13 +193,22 @@ def _read_examples(
     """Yields image and integer features of each record."""
     image = features["image"]
     names = [name for name in features if name not in ("key", "image")]
-    for framed in records.read_frames(path):
-        example = tf_example_pb2.Example.FromString(records.unframed(framed))
-        found = example.features.feature
-        stored = found["image"].bytes_list.value[0]
-        dtype = np.dtype(image.dtype).newbyteorder("<")
-        pixels = np.frombuffer(stored, dtype).reshape(image.shape)
-        yield pixels, {name: list(found[name].int64_list.value) for name in names}
+    dtype = np.dtype(image.dtype).newbyteorder("<")
+    for number, framed in enumerate(records.read_frames(path)):
+        try:
+            example = tf_example_pb2.Example.FromString(records.unframed(framed))
+            found = example.features.feature
+            stored = found["image"].bytes_list.value[0]
+            pixels = np.frombuffer(stored, dtype).reshape(image.shape)
+            labels = {name: list(found[name].int64_list.value) for name in names}
+            for name, values in labels.items():
+                if len(values) != math.prod(features[name].shape):
+                    raise ValueError(f"{len(values)} values of {name}")
+        except (DecodeError, IndexError, ValueError) as error:
+            raise contract.DatasetError(
+                f"record {number} of {path} is not of this dataset: {error}"
+            ) from error
+        yield pixels, labels
 
 
 def _summary(stats: Stats, features: Mapping[str, contract.Feature]) -> dict[str, Any]:

@@ -11,6 +11,10 @@ import os
 import pathlib
 import re
 import shutil
+import struct
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,9 +24,31 @@ from absl import logging
 _ARRAYS_NAME = "state.npz"
 META_NAME = "checkpoint.json"
 
+# What zipfile and NumPy raise on an npz that is damaged, is encrypted, has pickles, or
+# asks for more memory than there is.
+NPZ_ERRORS = (
+    OSError,
+    EOFError,
+    LookupError,
+    ArithmeticError,
+    ValueError,
+    TypeError,
+    SyntaxError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be used; the text is for the user."""
+
+    def __str__(self) -> str:
+        """Returns one line, even if it quotes what a file has over several."""
+        return " ".join(super().__str__().splitlines())
 
 
 def save(
@@ -91,7 +117,8 @@ def load(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Returns the arrays and the metadata of one checkpoint.
 
     Raises:
-        CheckpointError: If a file is missing, or is not what was written.
+        CheckpointError: If a file is missing, or is not what `save` writes; nothing
+            is unpickled.
     """
     try:
         meta = json.loads((path / META_NAME).read_text())
@@ -107,10 +134,16 @@ def load(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
                 "(its sha256 differs)"
             )
         with np.load(path / _ARRAYS_NAME, allow_pickle=False) as file:
+            # What is compressed may unpack to any size.
+            members = file.zip.infolist()
+            if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+                raise CheckpointError(f"{path} is damaged: its arrays are compressed")
             return dict(file), meta
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError) as error:
+    except CheckpointError:
+        raise
+    except NPZ_ERRORS as error:
         raise CheckpointError(
-            f"{path} is damaged: {type(error).__name__}: {error}"
+            f"{path} is damaged: {type(error).__name__}: {error!s:.200}"
         ) from error
 
 

@@ -1,9 +1,14 @@
 """Flags of the trainer's commands: what is wrong with them is one line."""
 
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import tensorflow as tf
 from absl import flags
+
+from pipeline import contract
+from trainer import input_pipeline
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
@@ -21,6 +26,26 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     except (flags.Error, AttributeError) as error:
         text = _innermost_text(error)
         sys.exit(f"error: {' '.join(text.split())} (--help shows all flags)")
+
+
+@contextlib.contextmanager
+def damage_explained() -> Iterator[None]:
+    """Turns TensorFlow's error of a damaged shard to one line.
+
+    Raises:
+        DatasetError: In its place; other errors are as they were.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        damage = input_pipeline.describe_damage(error)
+        if damage is None:
+            raise
+        raise contract.DatasetError(
+            f"a shard is damaged, or changed while it was read ({damage}): python -m "
+            "pipeline.verify --dataset=DIR names it, and pipeline.prepare makes it "
+            "again; the same command then goes on"
+        ) from error
 
 
 def _innermost_text(error: BaseException) -> str:

@@ -126,14 +126,15 @@ def main(argv: list[str]) -> None:
     try:
         run = trained.load(run_dir, _DATASET.value)
         split = _SPLIT.value or run.config.eval_split
-        found = evaluate(
-            run,
-            split,
-            _NUM_IMPORTANCE_SAMPLES.value,
-            _NUM_IMPORTANCE_EXAMPLES.value,
-            _FACTORS.value,
-            with_pca=_PCA.value,
-        )
+        with command_line.damage_explained():
+            found = evaluate(
+                run,
+                split,
+                _NUM_IMPORTANCE_SAMPLES.value,
+                _NUM_IMPORTANCE_EXAMPLES.value,
+                _FACTORS.value,
+                with_pca=_PCA.value,
+            )
         path = pathlib.Path(
             _OUTPUT.value or run_dir / "evaluation" / f"{split.replace('+', '-')}.json"
         )

@@ -77,7 +77,8 @@ def main(argv: list[str]) -> None:
         run = trained.load(pathlib.Path(_WORKDIR.value), _DATASET.value)
         output = pathlib.Path(_OUTPUT.value or f"{_WORKDIR.value}/generated")
         output.mkdir(parents=True, exist_ok=True)
-        _MAKERS[_MODE.value](run, output)
+        with command_line.damage_explained():
+            _MAKERS[_MODE.value](run, output)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

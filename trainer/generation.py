@@ -12,7 +12,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from trainer import order
+from trainer import checkpoints, order
 from trainer.models.vae import draw_posterior
 from trainer.trained import EncodedSplit, TrainedRun
 
@@ -183,11 +183,14 @@ def load_latents(path: pathlib.Path) -> np.ndarray:
     """
     try:
         if path.suffix == ".npy":
-            values = np.load(path, allow_pickle=False)
+            with open(path, "rb") as file:
+                values = np.lib.format.read_array(file, allow_pickle=False)
         else:
             values = np.array(json.loads(path.read_text(encoding="utf-8")))
         return np.atleast_2d(values.astype(np.float32))
-    except (ValueError, TypeError) as error:
+    except OSError:
+        raise
+    except checkpoints.NPZ_ERRORS as error:
         raise ValueError(
             f"--latents={path} is neither a .npy file of numbers nor a JSON list of "
             f"lists of numbers: {error}"

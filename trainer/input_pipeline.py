@@ -4,6 +4,7 @@ shard files -> [serialized record] -> lanes -> [per-replica batch of records]
             -> {"image": [b, h, w, c] float32 in [-1, 1], "record_id": [b] int64}
 """
 
+import math
 import pathlib
 import re
 
@@ -38,6 +39,8 @@ def parse_records(serialized: tf.Tensor, manifest: contract.Manifest) -> Batch:
     batch = tf.io.parse_example(serialized, spec)
     scale, offset = contract.IMAGE_DTYPES[manifest.image_dtype]
     stored = tf.io.decode_raw(batch.pop("image"), tf.as_dtype(manifest.image_dtype))
+    # Twice the values would be taken for two images.
+    stored = tf.ensure_shape(stored, [None, math.prod(manifest.image_shape)])
     image = tf.cast(tf.reshape(stored, [-1, *manifest.image_shape]), tf.float32)
     if (scale, offset) != (1.0, 0.0):
         image = image * scale + offset

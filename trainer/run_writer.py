@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorboard.compat.proto import event_pb2
 
 from trainer import figures, grids, pictures, workdir
@@ -136,7 +137,7 @@ def truncate_metrics(path: pathlib.Path, last_step: int) -> None:
         try:
             if line.endswith(b"\n") and json.loads(line)["step"] <= last_step:
                 kept.append(line)
-        except (UnicodeDecodeError, json.JSONDecodeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             continue
     workdir.write_atomically(path, b"".join(kept))
 
@@ -150,7 +151,7 @@ def truncate_events(path: pathlib.Path, last_step: int) -> None:
                 kept.append(record)
             else:
                 is_cut = True
-    except tf.errors.DataLossError:
+    except (tf.errors.DataLossError, DecodeError):
         is_cut = True
     if not kept:
         path.unlink()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -123,11 +124,10 @@ def restore(state: State, directory: pathlib.Path) -> bool:
         return False
     arrays, _ = loaded
     variables = state.variables()
-    shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
-    if shapes != {name: array.shape for name, array in arrays.items()}:
+    if _kinds(variables) != _kinds(arrays):
         raise checkpoints.CheckpointError(
             f"the checkpoint in {directory} is of another model: its arrays do not "
-            "have the names and shapes of this configuration's; choose another "
+            "have the names, shapes and types of this configuration's; choose another "
             "--workdir"
         )
     for name, variable in variables.items():
@@ -159,16 +159,26 @@ def load_averaged_vae(
         )
     arrays, _ = loaded
     vae = _make_vae(config, manifest)
-    variables = vae.named_variables()
-    try:
-        for name, variable in variables.items():
-            variable.assign(arrays[f"ema_vae/{name}"])
-    except (KeyError, ValueError) as error:
-        raise checkpoints.CheckpointError(
-            f"the checkpoint in {directory} is of another model: its arrays do not "
-            f"have the names and shapes of config.json's ({error})"
-        ) from error
+    variables = {"step": tf.Variable(0, dtype=tf.int64)} | {
+        f"ema_vae/{name}": variable for name, variable in vae.named_variables().items()
+    }
+    found = _kinds(arrays)
+    for name, kind in _kinds(variables).items():
+        if found.get(name) != kind:
+            raise checkpoints.CheckpointError(
+                f"the checkpoint in {directory} is of another model than config.json's:"
+                f" its array {name} is {found.get(name)}, and should be {kind}"
+            )
+        variables[name].assign(arrays[name])
     return vae, int(arrays["step"])
+
+
+def _kinds(arrays: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Returns the shape and type of arrays or variables."""
+    return {
+        name: (tuple(array.shape), tf.as_dtype(array.dtype).name)
+        for name, array in arrays.items()
+    }
 
 
 def _make_vae(config: ConfigDict, manifest: contract.Manifest) -> VAE:

@@ -22,7 +22,6 @@ from trainer import (
     distribution,
     exact,
     hosts,
-    input_pipeline,
     loop,
 )
 
@@ -59,23 +58,13 @@ def main(argv: list[str]) -> None:
         strategy = distribution.make_strategy(
             _NUM_GPUS.value, _VIRTUAL_DEVICES.value, config.gpu_memory_fraction, found
         )
-        outcome = loop.train(
-            config, _DATASET.value, pathlib.Path(_WORKDIR.value), strategy, found
-        )
+        with command_line.damage_explained():
+            outcome = loop.train(
+                config, _DATASET.value, pathlib.Path(_WORKDIR.value), strategy, found
+            )
     except hosts.LostHostError as error:
         _leave(5, error)
     except tf.errors.OpError as error:
-        damage = input_pipeline.describe_damage(error)
-        if damage is not None:
-            _leave(
-                1,
-                ValueError(
-                    f"--dataset={_DATASET.value} changed while it was read ({damage}): "
-                    "look for the fault with pipeline.verify, and repair it with "
-                    "pipeline.prepare; the same command then goes on from the last "
-                    "checkpoint"
-                ),
-            )
         if found is None:
             raise
         _leave(5, hosts.lost_host_error(found, error))

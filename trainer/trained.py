@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import json
 import pathlib
 from collections.abc import Iterator, Mapping
 
@@ -82,8 +81,8 @@ def load(run_dir: pathlib.Path, dataset_dir: str | None = None) -> TrainedRun:
             (`checkpoints.CheckpointError`).
     """
     try:
-        config = ConfigDict(json.loads((run_dir / "config.json").read_text()))
-        dataset = json.loads((run_dir / "dataset.json").read_text())
+        saved = workdir.read_json(run_dir / "config.json")
+        dataset = workdir.read_json(run_dir / "dataset.json", "digest", "path")
     except FileNotFoundError as error:
         raise ValueError(
             f"--workdir={run_dir} holds no run ({pathlib.Path(error.filename).name} is "
@@ -96,7 +95,14 @@ def load(run_dir: pathlib.Path, dataset_dir: str | None = None) -> TrainedRun:
             f"{run_dir} was trained on the dataset of digest {dataset['digest']}, and "
             f"{dataset_dir} has {manifest.digest}: give its --dataset"
         )
-    vae, step = state.load_averaged_vae(config, manifest, run_dir / "checkpoints")
+    try:
+        config = ConfigDict(saved)
+        vae, step = state.load_averaged_vae(config, manifest, run_dir / "checkpoints")
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{run_dir / 'config.json'} lacks a setting, or has one of another type "
+            f"({type(error).__name__}: {error!s:.200}): train with this release"
+        ) from error
     return TrainedRun(config, manifest, dataset_dir, vae, step)
 
 

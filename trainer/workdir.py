@@ -3,11 +3,14 @@
 import json
 import os
 import pathlib
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from pipeline import contract
 from trainer import settings
+
+_REMEDY = "restore it from a backup, or choose another --workdir"
 
 
 def temporary_path(path: pathlib.Path) -> pathlib.Path:
@@ -20,6 +23,30 @@ def write_atomically(path: pathlib.Path, data: bytes) -> None:
     temporary = temporary_path(path)
     temporary.write_bytes(data)
     os.replace(temporary, path)
+
+
+def read_json(path: pathlib.Path, *texts: str) -> dict[str, Any]:
+    """Returns what `claim` wrote.
+
+    Args:
+        path: Of the file.
+        texts: Names of values that must be there, and strings of one line.
+
+    Raises:
+        FileNotFoundError: If it is not there.
+        ValueError: If it is damaged.
+    """
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged ({error}): {_REMEDY}") from error
+    if not isinstance(body, dict) or not "".join(body).isprintable():
+        raise ValueError(f"{path} is damaged ({body!r:.40}): {_REMEDY}")
+    for name in texts:
+        text = body.get(name)
+        if not isinstance(text, str) or not text.isprintable():
+            raise ValueError(f"{path} is damaged (it has no {name}): {_REMEDY}")
+    return body
 
 
 def claim(
@@ -50,8 +77,8 @@ def claim(
     }
     config_path, dataset_path = workdir / "config.json", workdir / "dataset.json"
     if config_path.exists() and dataset_path.exists():
-        lines = settings.differences(json.loads(config_path.read_text()), current)
-        saved = json.loads(dataset_path.read_text())
+        lines = settings.differences(read_json(config_path), current)
+        saved = read_json(dataset_path, "digest")
         if saved["digest"] != manifest.digest:
             lines.append(
                 f"the dataset's digest was {saved['digest']} and is now "

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import contract, storage
-from pipeline.images import RejectedImageError
+from pipeline import contract, files, storage
+from pipeline.images import MAX_FILE_BYTES, RejectedImageError
 from pipeline.sources import Reader
 from pipeline.sources.read_ahead import Part, ReadAhead
 
@@ -81,6 +81,7 @@ class ZipReader:
             raise RejectedImageError(
                 "missing", f"not in {os.path.basename(self._path)}"
             )
+        _check_size(max(stored_bytes, num_bytes))
         try:
             stored = self._read_member(offset, stored_bytes)
         except OSError as error:
@@ -88,7 +89,8 @@ class ZipReader:
                 f"cannot read {key} from {self._path}: {error}"
             ) from error
         try:
-            data = stored if method == 0 else zlib.decompress(stored, -15, num_bytes)
+            # One byte more than it should have shows that a member goes on.
+            data = stored if method == 0 else _inflated(stored, num_bytes + 1)
         except zlib.error as error:
             raise RejectedImageError("checksum", str(error)) from error
         if len(data) != num_bytes or zlib.crc32(data) != crc:
@@ -147,6 +149,7 @@ class FolderReader:
             raise RejectedImageError(
                 "missing", f"not in {os.path.basename(self._path)}"
             )
+        _check_size(num_bytes)
         path = storage.join(self._path, key)
         try:
             if storage.is_url(path):
@@ -174,7 +177,7 @@ def index_zip(path: str, official_bytes: int) -> ImageIndex:
             members = archive.infolist()
     except contract.DatasetError:
         raise
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except files.ARCHIVE_ERRORS as error:
         raise contract.DatasetError(
             f"{path} is a truncated or damaged zip ({error}): it has "
             f"{num_bytes:,} B, the official one {official_bytes:,} B; "
@@ -185,6 +188,13 @@ def index_zip(path: str, official_bytes: int) -> ImageIndex:
         key = _member_key(path, member)
         if key is None:
             continue
+        end = member.header_offset + member.compress_size
+        if not 0 <= member.header_offset <= end <= num_bytes:
+            raise contract.DatasetError(
+                f"{path} has {num_bytes:,} B, and {key} from byte "
+                f"{member.header_offset:,} to {end:,}: it is a damaged zip; download "
+                "it again"
+            )
         if key in locations:
             raise contract.DatasetError(f"{path} has two images named {key}")
         locations[key] = (
@@ -236,6 +246,16 @@ def is_html(head: bytes) -> bool:
         (True, False)
     """
     return re.search(rb"<!doctype html|<html", head, re.IGNORECASE) is not None
+
+
+def _check_size(num_bytes: int) -> None:
+    if num_bytes > MAX_FILE_BYTES:
+        detail = f"{num_bytes:,} B, and an image file has at most {MAX_FILE_BYTES:,}"
+        raise RejectedImageError("oversized", detail)
+
+
+def _inflated(stored: bytes, max_bytes: int) -> bytes:
+    return zlib.decompressobj(-15).decompress(stored, max_bytes)
 
 
 def _check_is_zip(path: str, official_bytes: int) -> int:

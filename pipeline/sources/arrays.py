@@ -1,6 +1,8 @@
 """Images that come as arrays: what every form of MNIST becomes."""
 
 import dataclasses
+import gzip
+from typing import IO
 
 import numpy as np
 
@@ -10,6 +12,9 @@ IMAGE_SIDE = 28
 
 _SHAPES = ((IMAGE_SIDE, IMAGE_SIDE), (IMAGE_SIDE, IMAGE_SIDE, 1), (IMAGE_SIDE**2,))
 _MAX_LABEL = 255
+# Of an array: all of EMNIST, its largest kin, takes 0.6 GB.
+_MAX_BYTES = 2**31
+_BLOCK_BYTES = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +28,20 @@ class LabelledImages:
 
     pixels: np.ndarray
     labels: np.ndarray
+
+
+def read_whole(file: IO[bytes] | gzip.GzipFile) -> bytes:
+    """Returns what a compressed file holds, which may be any multiple of its size.
+
+    Raises:
+        ValueError: If that is more than 2 GiB.
+    """
+    data = bytearray()
+    while block := file.read(_BLOCK_BYTES):
+        data += block
+        if len(data) > _MAX_BYTES:
+            raise ValueError(f"it unpacks to more than {_MAX_BYTES:,} B")
+    return bytes(data)
 
 
 def labelled_images(

@@ -12,14 +12,14 @@ Source:
 """
 
 import gzip
+import io
 import math
 import os
 import struct
-import zlib
 
 import numpy as np
 
-from pipeline import contract, storage
+from pipeline import contract, files, storage
 from pipeline.sources import archives, arrays
 
 _FILES = {
@@ -109,12 +109,14 @@ def read_idx(path: str, content: str) -> np.ndarray:
         raise contract.DatasetError(
             f"{path} ends in its header, after {len(data)} B: download it again"
         )
-    shape = struct.unpack_from(f">{num_dimensions}I", data, len(magic))
+    shape: tuple[int, ...] = struct.unpack_from(f">{num_dimensions}I", data, len(magic))
     if math.prod(shape) != len(data) - start:
         raise contract.DatasetError(
             f"{path} announces {' x '.join(map(str, shape))} values and has "
             f"{len(data) - start}: it was cut off or damaged; download it again"
         )
+    if 0 in shape:
+        raise contract.DatasetError(f"{path} has no {content}: give another --input")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 
@@ -122,8 +124,11 @@ def _read(path: str) -> bytes:
     try:
         data = storage.read_bytes(path)
         # A browser may have unpacked it, and left its name.
-        return gzip.decompress(data) if data.startswith(_GZIP_MAGIC) else data
-    except (OSError, EOFError, zlib.error) as error:
+        if not data.startswith(_GZIP_MAGIC):
+            return data
+        with gzip.open(io.BytesIO(data)) as file:
+            return arrays.read_whole(file)
+    except files.ARCHIVE_ERRORS as error:
         raise contract.DatasetError(
             f"cannot read {path}: {error}; download it again"
         ) from error

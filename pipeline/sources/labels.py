@@ -1,6 +1,7 @@
 """CelebA's files of labels: a count, a line of names, and a line for each image."""
 
 import dataclasses
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 
@@ -47,7 +48,7 @@ def read_labels(path: str, *, is_binary: bool) -> Labels:
     """
     lines = read_lines(path)
     names = tuple(lines[1].split()) if len(lines) > 1 else ()
-    if not names or not lines[0].strip().isdecimal():
+    if not names or not re.fullmatch(r"\s*\d{1,18}\s*", lines[0]):
         raise contract.DatasetError(
             f"{path} must begin with the number of images and a line of names, and "
             f"begins with {' / '.join(lines[:2])!r:.60}"

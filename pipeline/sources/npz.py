@@ -1,28 +1,21 @@
 """MNIST as Keras distributes it: one npz of four arrays."""
 
 import io
-import struct
+import math
 import zipfile
-import zlib
 
 import numpy as np
 
-from pipeline import contract, storage
+from pipeline import contract, files, storage
 from pipeline.sources import archives, arrays
 
 FILE_NAME = "mnist.npz"
 
-# What zipfile and NumPy raise on damaged or encrypted input.
-_READ_ERRORS = (
-    OSError,
-    EOFError,
-    KeyError,
-    ValueError,
-    RuntimeError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+# By the version of the format.
+_READ_HEADER = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 _ARRAY_NAMES = {"train": ("x_train", "y_train"), "test": ("x_test", "y_test")}
 
 
@@ -42,13 +35,13 @@ def load(path: str) -> dict[str, arrays.LabelledImages]:
         with storage.open_file(path) as file, zipfile.ZipFile(file) as archive:
             found = [name.removesuffix(".npy") for name in archive.namelist()]
             values = {
-                name: _parsed(archive.read(f"{name}.npy"))
+                name: _read_array(archive, f"{name}.npy")
                 for name in names
                 if name in found
             }
     except contract.DatasetError:
         raise
-    except _READ_ERRORS as error:
+    except files.ARCHIVE_ERRORS as error:
         raise contract.DatasetError(
             f"cannot read {path}: {error}; download it again"
         ) from error
@@ -66,10 +59,20 @@ def load(path: str) -> dict[str, arrays.LabelledImages]:
     }
 
 
-def _parsed(content: bytes) -> np.ndarray:
+def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     # Only when a member is read to its end is its checksum compared, and NumPy makes
     # no sense of a damaged one.
-    return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    with archive.open(name) as member:
+        content = arrays.read_whole(member)
+    file = io.BytesIO(content)
+    version = np.lib.format.read_magic(file)
+    shape, _, dtype = _READ_HEADER[version](file)
+    num_bytes = math.prod(shape) * dtype.itemsize
+    # NumPy makes room for what is announced.
+    if num_bytes != len(content) - file.tell() and not dtype.hasobject:
+        raise ValueError(f"{name} announces {num_bytes} B, and has {len(content)} B")
+    file.seek(0)
+    return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _check_is_zip(path: str) -> None:

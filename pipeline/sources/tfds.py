@@ -221,6 +221,12 @@ def _read_shards(
         num_digits = max(5, len(str(sum(lengths) - 1)))
         first = 0
         for path, length in zip(paths[split], lengths, strict=True):
+            # So many keys take memory, before the records are counted.
+            if not 0 <= length <= path.stat().st_size // records.MIN_FRAME_BYTES:
+                raise contract.DatasetError(
+                    f"cannot read {path}: it has not the {length} records that "
+                    "dataset_info.json says; give another --input"
+                )
             places = range(first, first + length)
             keys = [f"{split}-{place:0{num_digits}d}" for place in places]
             yield split, _read_shard(info, path, number, keys)

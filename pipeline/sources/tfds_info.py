@@ -158,14 +158,21 @@ def read_info(root: str) -> Info:
             root=root,
             name=str(body["name"]),
             shard_lengths={
-                split["name"]: tuple(map(int, split["shardLengths"]))
+                str(split["name"]): tuple(map(int, split["shardLengths"]))
                 for split in body["splits"]
             },
             image=image,
             num_channels=1 if list(sizes)[-1:] == ["1"] else 3,
             labels=labels,
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (
+        AttributeError,
+        KeyError,
+        OverflowError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         if isinstance(error, contract.DatasetError):
             raise
         raise contract.DatasetError(
@@ -205,6 +212,8 @@ def _labels(root: str, features: Mapping[str, Any]) -> dict[str, Label]:
     chosen = classes[0] if len(classes) == 1 else "label"
     if chosen in classes:
         number = int(features[chosen]["classLabel"]["numClasses"])
+        if not 0 < number < 2**31:
+            raise ValueError(f"{chosen} has {number} classes")
         labels["label"] = Label(
             contract.Feature("int64", (), _class_names(root, chosen, number)),
             (chosen,),
@@ -267,7 +276,10 @@ def _kind(feature: Mapping[str, Any]) -> str:
 def _read_json(root: str, name: str) -> Any:
     path = storage.join(root, name)
     try:
-        return json.loads(storage.read_bytes(path).decode())
+        body = json.loads(storage.read_bytes(path).decode())
+        # No record has half a character in a name, for which an escape may stand.
+        json.dumps(body, ensure_ascii=False).encode()
+        return body
     except contract.DatasetError:
         raise
     except FileNotFoundError as error:

@@ -189,3 +189,7 @@ def test_the_values_of_a_scalar_may_have_names():
         "shape": [],
         "names": ["cat", "dog"],
     }
+
+
+def test_an_error_is_one_line_whatever_it_quotes():
+    assert str(contract.DatasetError("no split 'a\r\nb'")) == "no split 'a b'"

@@ -70,3 +70,23 @@ def test_half_a_file_is_never_seen(tmp_path: pathlib.Path) -> None:
     assert path.read_text() == "old"
     workdir.write_atomically(path, b"new")
     assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("config.json", "["),
+        ("config.json", "[]"),
+        ("config.json", "[" * 100_000),
+        ("config.json", '{"a\\nb": 1}'),
+        ("dataset.json", "{}"),
+        ("dataset.json", '{"digest": 1}'),
+        ("dataset.json", '{"digest": "a\\nb"}'),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path: pathlib.Path, name: str, text: str) -> None:
+    config = celeba_debug.get_config()
+    workdir.claim(tmp_path, config, MANIFEST, "data")
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=f"{name} is damaged .*restore it"):
+        workdir.claim(tmp_path, config, MANIFEST, "data")

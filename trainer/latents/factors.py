@@ -39,7 +39,7 @@ def load(path: str, keys: Sequence[str]) -> Factors:
             f"--factors={path} has no row or column for {error}: give the factors.csv "
             "of the faces that the dataset was prepared from"
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"cannot read --factors={path}: {error}") from error
     parsed = [_parse([row[name] for row in chosen]) for name in chosen[0]]
     # A factor that does not vary among them cannot be told from another.

@@ -10,10 +10,11 @@ import dataclasses
 import math
 import os
 import pathlib
-import zipfile
 
 import numpy as np
 from sklearn.mixture import GaussianMixture
+
+from trainer import checkpoints
 
 _MAX_ITERATIONS = 200
 
@@ -145,5 +146,7 @@ def load(path: pathlib.Path) -> Mixture:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return Mixture(**{name: arrays[name] for name in names})
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+    except FileNotFoundError:
+        raise
+    except checkpoints.NPZ_ERRORS as error:
         raise ValueError(f"{path} does not hold a mixture: {error}") from error

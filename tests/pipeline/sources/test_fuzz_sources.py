@@ -1,0 +1,250 @@
+"""No file of a source ends in anything but its own error."""
+
+import gzip
+import io
+import json
+import pathlib
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fuzzing import JSON_TEXTS, changed, changed_json, refuses
+from mnist_files import example, idx_bytes
+from pipeline import contract, images, records
+from pipeline.sources import (
+    archives,
+    celeba,
+    idx,
+    labels,
+    npz,
+    tfds,
+    tfds_records,
+)
+
+KEYS = [f"{number:06d}.jpg" for number in range(1, 4)]
+PARTITION = "".join(f"{key} {split}\n" for split, key in enumerate(KEYS)).encode()
+ATTRIBUTES = "3\nBald Male\n" + "".join(f"{key}  1 -1\n" for key in KEYS)
+PIXELS = np.arange(2 * 28 * 28, dtype=np.uint8).reshape(2, 28, 28)
+
+
+def zip_bytes(compression: int) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        for key in KEYS:
+            archive.writestr(f"img_align_celeba/{key}", key.encode() * 9)
+    return file.getvalue()
+
+
+def npz_bytes(**values: np.ndarray) -> bytes:
+    np.savez_compressed(file := io.BytesIO(), **values)
+    return file.getvalue()
+
+
+ZIPS = [zip_bytes(zipfile.ZIP_STORED), zip_bytes(zipfile.ZIP_DEFLATED)]
+NPZ = npz_bytes(
+    x_train=PIXELS, y_train=np.arange(2), x_test=PIXELS / 255, y_test=np.arange(2)
+)
+KIND = "tensorflow_datasets.core.features"
+FEATURES = {
+    "pythonClassName": f"{KIND}.features_dict.FeaturesDict",
+    "featuresDict": {
+        "features": {
+            "image": {
+                "pythonClassName": f"{KIND}.image_feature.Image",
+                "image": {"shape": {"dimensions": ["28", "28", "1"]}, "dtype": "uint8"},
+            },
+            "label": {
+                "pythonClassName": f"{KIND}.class_label_feature.ClassLabel",
+                "classLabel": {"numClasses": "3"},
+            },
+            "attributes": {
+                "pythonClassName": f"{KIND}.features_dict.FeaturesDict",
+                "featuresDict": {
+                    "features": {
+                        "Bald": {
+                            "pythonClassName": f"{KIND}.tensor_feature.Tensor",
+                            "tensor": {"dtype": "bool"},
+                        }
+                    }
+                },
+            },
+        }
+    },
+}
+INFO = {
+    "name": "d",
+    "fileFormat": "tfrecord",
+    "splits": [{"name": "train", "shardLengths": ["2"]}],
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    return tmp_path_factory.mktemp("fuzz")
+
+
+def any_text(sound: bytes) -> st.SearchStrategy[bytes]:
+    """Draws the content of a text file: any bytes, other encodings, changes."""
+    lines = st.lists(
+        st.sampled_from([*sound.decode().splitlines(), "9" * 5000, "\0", "1 2 3", ""])
+        | st.text(max_size=20),
+        max_size=8,
+    )
+    return (
+        st.binary(max_size=60)
+        | changed(sound)
+        | lines.map(lambda found: "\n".join(found).encode())
+        | st.sampled_from(["utf-8-sig", "utf-16", "utf-32", "cp500"]).map(
+            lambda encoding: sound.decode().encode(encoding)
+        )
+    )
+
+
+@given(data=any_text(PARTITION))
+def test_any_partition(data, root):
+    path = root / "partition.txt"
+    path.write_bytes(data)
+
+    def read():
+        split_of = celeba.read_partition(path)
+        assert set(split_of.values()) == set(contract.SPLITS)
+
+    refuses(contract.DatasetError, call=read)
+
+
+@given(data=any_text(ATTRIBUTES.encode()), is_binary=st.booleans())
+def test_any_labels(data, is_binary, root):
+    path = root / "labels.txt"
+    path.write_bytes(data)
+
+    def read():
+        found = labels.read_labels(path, is_binary=is_binary)
+        assert found.values.shape[1:] == found.feature.shape
+        assert len(found.rows([*found.row_of, "absent"])) == len(found.row_of) + 1
+
+    refuses(contract.DatasetError, call=read)
+
+
+@pytest.mark.parametrize("count", ["9" * 5000, "9" * 18, "\u0663", "-3", "3.0", "\0"])
+def test_a_count_of_labels_that_is_none(count, root):
+    path = root / "count.txt"
+    path.write_text(ATTRIBUTES.replace("3\n", f"{count}\n", 1), encoding="utf-8")
+    if count == "\u0663":
+        assert labels.read_labels(path, is_binary=True).values.shape == (3, 2)
+    else:
+        with pytest.raises(contract.DatasetError, match="must begin with|announces 9"):
+            labels.read_labels(path, is_binary=True)
+
+
+@given(data=st.binary(max_size=100) | st.sampled_from(ZIPS).flatmap(changed))
+def test_any_zip(data, root):
+    path = root / "images.zip"
+    path.write_bytes(data)
+
+    def read():
+        index = archives.index_zip(path, official_bytes=1)
+        locations = np.array(list(index.locations.values()), np.int64)
+        index.reader.prefetch(locations)
+        for key, location in zip(index.locations, locations, strict=True):
+            assert "/" not in key
+            refuses(
+                images.RejectedImageError,
+                call=lambda key=key, at=location: index.reader.read(key, at),
+            )
+
+    refuses(contract.DatasetError, call=read)
+
+
+@given(
+    data=st.binary(max_size=100)
+    | changed(idx_bytes(PIXELS))
+    | changed(gzip.compress(idx_bytes(PIXELS)))
+)
+def test_any_idx(data, root):
+    path = root / "images-idx3-ubyte"
+    path.write_bytes(data)
+    for content in ("images", "labels"):
+        refuses(
+            contract.DatasetError,
+            call=lambda content=content: idx.read_idx(path, content),
+        )
+
+
+@given(data=st.binary(max_size=100).map(lambda tail: b"PK" + tail) | changed(NPZ))
+def test_any_npz(data, root):
+    path = root / "mnist.npz"
+    path.write_bytes(data)
+    refuses(contract.DatasetError, call=lambda: npz.load(path))
+
+
+@given(
+    array=changed(np.lib.format.magic(1, 0) + b"v\0")
+    | changed(
+        b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, "
+        b"'shape': (2, 784), }\n" + bytes(64)
+    )
+)
+def test_any_array_in_an_npz(array, root):
+    path = root / "array.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("x_train", "y_train", "x_test", "y_test"):
+            archive.writestr(f"{name}.npy", array)
+    refuses(contract.DatasetError, call=lambda: npz.load(path))
+
+
+@given(
+    info=changed_json(INFO).map(json.dumps) | JSON_TEXTS,
+    features=changed_json(FEATURES).map(json.dumps)
+    | JSON_TEXTS
+    | st.just(json.dumps(FEATURES)),
+)
+def test_any_description_of_a_prepared_data_set(info, features, root):
+    folder = root / "tfds"
+    folder.mkdir(exist_ok=True)
+    shard = folder / "d-train.tfrecord-00000-of-00001"
+    record = example(PIXELS[0], 1)
+    shard.write_bytes(b"".join(records.frame(record) * 2))
+    (folder / "dataset_info.json").write_bytes(info.encode(errors="surrogatepass"))
+    (folder / "features.json").write_bytes(features.encode(errors="surrogatepass"))
+
+    def list_all():
+        listing = tfds.list_images(str(folder))
+        for rows in listing.by_split().values():
+            for key, location in zip(rows.keys, rows.locations, strict=True):
+                listing.reader.read(key, location)
+
+    refuses(contract.DatasetError, images.RejectedImageError, call=list_all)
+
+
+@pytest.mark.parametrize(
+    ("splits", "classes", "match"),
+    [
+        ([{"name": "train", "shardLengths": [10**15]}], 3, "has not the 10+ records"),
+        ([{"name": "train", "shardLengths": [-1, 3]}], 3, "has 1 shards of split"),
+        ([{"name": "train", "shardLengths": [float("inf")]}], 3, "OverflowError"),
+        ([{"name": None, "shardLengths": [2]}], 3, "has the splits None"),
+        (INFO["splits"], 10**30, "label has 10+ classes"),
+        (INFO["splits"], -5, "label has -5 classes"),
+    ],
+)
+def test_numbers_that_no_data_set_has(tmp_path, splits, classes, match):
+    features = json.loads(json.dumps(FEATURES))
+    del features["featuresDict"]["features"]["attributes"]
+    label = features["featuresDict"]["features"]["label"]
+    label["classLabel"]["numClasses"] = classes
+    (tmp_path / "features.json").write_text(json.dumps(features))
+    (tmp_path / "dataset_info.json").write_text(json.dumps({**INFO, "splits": splits}))
+    shard = tmp_path / "d-train.tfrecord-00000-of-00001"
+    shard.write_bytes(b"".join(records.frame(example(PIXELS[0], 1)) * 2))
+    with pytest.raises(contract.DatasetError, match=match):
+        tfds.list_images(str(tmp_path))
+
+
+@given(record=st.binary(max_size=60) | changed(example(PIXELS[0], 1)))
+def test_any_record_of_a_prepared_data_set(record, root):
+    path = root / "shard"
+    path.write_bytes(b"".join(records.frame(record)))
+    refuses(contract.DatasetError, call=lambda: list(tfds_records.read_shard(path)))

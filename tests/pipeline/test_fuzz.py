@@ -1,0 +1,299 @@
+"""No manifest, shard, sidecar, plan or image ends in anything but its own error."""
+
+import dataclasses
+import io
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from fuzzing import JSON_TEXTS, changed, changed_json, refuses
+from pipeline import (
+    claim,
+    contract,
+    files,
+    images,
+    plan,
+    plan_files,
+    records,
+    rgb,
+    shards,
+    stats,
+)
+from pipeline.rows import Rows
+
+NAME = "d-train.tfrecord-00000-of-00001"
+FEATURES = {
+    "key": contract.Feature("string"),
+    "image": contract.Feature("uint8", (2, 2, 3)),
+    "attributes": contract.Feature("int64", (2,), ("Bald", "Male")),
+    "label": contract.Feature("int64"),
+}
+SHARD = b"".join(
+    part
+    for number in range(3)
+    for part in records.frame(
+        records.encode_record(
+            f"{number}.jpg",
+            np.full([2, 2, 3], number, np.uint8),
+            {"attributes": [0, 1], "label": [number]},
+        )
+    )
+)
+MANIFEST = json.loads(
+    contract.Manifest(
+        name="d",
+        settings={"image_size": 2},
+        source_fingerprint="cd" * 32,
+        features=FEATURES,
+        splits={
+            "train": contract.SplitInfo(
+                (contract.ShardInfo(NAME, 3, len(SHARD), "ab" * 32),), {"missing": 1}
+            )
+        },
+        versions={"python": "3.11"},
+    ).to_json()
+)
+PLANNED = plan.PlannedShard(NAME, "train", 0, 4, "cd" * 32)
+COUNTS = stats.Stats(3)
+COUNTS.add(np.zeros([2, 2, 3], np.uint8), {"attributes": [0, 1], "label": [1]})
+RESULT = shards.ShardResult(
+    split="train",
+    index=0,
+    info=contract.ShardInfo(NAME, 3, len(SHARD), "ab" * 32),
+    rejects=(shards.Reject("3.jpg", "missing", "not there"),),
+    plan_fingerprint="cd" * 32,
+    run_id="first",
+    stats=COUNTS.to_dict(),
+)
+SIDECAR = json.loads(json.dumps(dataclasses.asdict(RESULT)))
+
+
+PLAN = plan.ShardPlan(
+    PLANNED,
+    Rows(
+        keys=[f"{number}.jpg" for number in range(4)],
+        locations=np.arange(20).reshape(4, 5),
+        features={"label": np.arange(4)},
+    ),
+)
+SETTINGS = {
+    "schema_version": contract.SCHEMA_VERSION,
+    "settings": plan.Settings().to_dict(),
+    "source_fingerprint": "ab",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    path = tmp_path_factory.mktemp("fuzz")
+    (path / files.PROGRESS_DIR).mkdir()
+    return path
+
+
+@given(text=JSON_TEXTS)
+def test_any_text_for_a_manifest(text):
+    assert refuses(contract.DatasetError, call=lambda: contract.parse_manifest(text))
+
+
+def test_a_manifest_as_deep_as_can_just_be_read():
+    # Somewhere here it can be parsed, and not be written again to be hashed.
+    for depth in range(100, 1100):
+        deep = "[" * depth + "]" * depth
+        text = json.dumps(MANIFEST).replace('"image_size": 2', f'"image_size": {deep}')
+        call = lambda text=text: contract.parse_manifest(text)  # noqa: E731
+        assert refuses(contract.DatasetError, call=call)
+
+
+@given(body=changed_json(MANIFEST))
+def test_a_changed_manifest_whose_digest_is_right(body, folder):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contract, "_digest", lambda _: MANIFEST["digest"])
+
+        def use():
+            manifest = contract.parse_manifest(json.dumps(body))
+            for split, info in manifest.splits.items():
+                for shard in info.shards:
+                    assert (folder / shard.name).parent == folder
+                contract.check_shard_sizes(manifest, folder, split)
+
+        refuses(contract.DatasetError, call=use)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("features", "image", "shape"), [2, 2, -3]),
+        (("features", "image", "shape"), [65_536, 65_536, 1]),
+        (("features", "image", "dtype"), "int64"),
+        (("features", "key", "dtype"), "int64"),
+        (("features", "key", "shape"), [1]),
+        (("features", "label", "dtype"), "object"),
+        (("features", "label", "shape"), [0]),
+        (("features",), {"image": MANIFEST["features"]["image"]}),
+        (("splits", "train", "shards", 0, "num_examples"), -1),
+        (("splits", "train", "shards", 0, "num_bytes"), 2**63),
+        (("splits", "train", "shards", 0, "name"), "/etc/passwd"),
+        (("splits", "train", "shards", 0, "name"), f"../{NAME}"),
+        (("splits", "train", "shards", 0, "name"), f"{NAME}\0"),
+        (("splits", "train", "shards", 0, "name"), NAME.replace("of", "of-")),
+        (("splits",), {"../train": MANIFEST["splits"]["train"]}),
+        (("name",), "../d"),
+    ],
+)
+def test_what_no_manifest_says_is_refused(monkeypatch, path, value):
+    body = json.loads(json.dumps(MANIFEST))
+    *parents, last = path
+    target = body
+    for part in parents:
+        target = target[part]
+    target[last] = value
+    monkeypatch.setattr(contract, "_digest", lambda _: MANIFEST["digest"])
+    with pytest.raises(contract.DatasetError, match=r"is damaged \(.*Error"):
+        contract.parse_manifest(json.dumps(body))
+
+
+@given(data=st.binary(max_size=100) | changed(SHARD))
+def test_any_bytes_for_a_shard(data, folder):
+    path = folder / "shard"
+    path.write_bytes(data)
+
+    def read():
+        assert b"".join(records.read_frames(path)) == data
+
+    refuses(contract.DatasetError, call=read)
+    refuses(
+        contract.DatasetError, call=lambda: list(records.read_unchecked_frames(path))
+    )
+
+
+@given(
+    entries=st.lists(
+        st.binary(max_size=60) | changed(records.unframed(SHARD[: len(SHARD) // 3])),
+        max_size=3,
+    )
+)
+def test_any_records_in_a_sound_frame(entries, folder):
+    path = folder / "framed"
+    path.write_bytes(b"".join(p for entry in entries for p in records.frame(entry)))
+    refuses(contract.DatasetError, call=lambda: stats.of_shard(str(path), FEATURES))
+    refuses(
+        contract.DatasetError,
+        call=lambda: entries and stats.overview_png([str(path)], FEATURES),
+    )
+
+
+@given(text=JSON_TEXTS | changed_json(SIDECAR).map(json.dumps))
+def test_any_sidecar_is_kept_or_not(text, folder):
+    (folder / NAME).write_bytes(SHARD)
+    path = pathlib.Path(shards.sidecar_path(str(folder), NAME))
+    path.write_bytes(text.encode(errors="surrogatepass"))
+    kept = shards.find_kept(PLANNED, str(folder))
+    if kept is None:
+        return
+    assert kept.info.name == NAME
+    assert kept.info.num_examples + len(kept.rejects) == PLANNED.num_images
+    if stats.are_sound(kept.stats, FEATURES):
+        counts = {"train": stats.Stats.from_dict(kept.stats)}
+        with np.errstate(all="ignore"):
+            stats.stats_json(counts, FEATURES)
+
+
+def test_a_sound_sidecar_is_kept(folder):
+    (folder / NAME).write_bytes(SHARD)
+    path = pathlib.Path(shards.sidecar_path(str(folder), NAME))
+    path.write_text(json.dumps(SIDECAR))
+    kept = shards.find_kept(PLANNED, str(folder))
+    assert kept == dataclasses.replace(RESULT, stats=SIDECAR["stats"])
+    assert stats.are_sound(kept.stats, FEATURES)
+    for other in (
+        {"info": {**SIDECAR["info"], "name": f"../{NAME}"}},
+        {"info": {**SIDECAR["info"], "num_examples": 2}},
+        {"rejects": [{"key": 1, "reason": "missing", "detail": ""}]},
+        {"rejects": [{"key": "a", "reason": "unheard-of", "detail": ""}]},
+    ):
+        path.write_text(json.dumps({**SIDECAR, **other}))
+        assert shards.find_kept(PLANNED, str(folder)) is None, other
+    path.write_text("[" * 100_000)
+    assert shards.find_kept(PLANNED, str(folder)) is None
+
+
+@given(text=JSON_TEXTS | changed_json(SETTINGS).map(json.dumps))
+def test_any_settings_of_an_output_directory(text, folder):
+    path = folder / files.PROGRESS_DIR / claim.SETTINGS_NAME
+    path.write_bytes(text.encode(errors="surrogatepass"))
+
+    def hold():
+        with claim.claimed(str(folder), plan.Settings(), "ab", overwrite=False):
+            pass
+
+    refuses(contract.DatasetError, call=hold)
+
+
+@pytest.fixture(scope="module")
+def plan_bytes(folder: pathlib.Path) -> bytes:
+    plan_files.save_plan(PLAN, str(folder), "run")
+    return pathlib.Path(plan_files.plan_path(str(folder), NAME, "run")).read_bytes()
+
+
+@given(data=st.data())
+def test_any_plan(data, folder, plan_bytes):
+    path = pathlib.Path(plan_files.plan_path(str(folder), NAME, "run"))
+    path.write_bytes(data.draw(st.binary(max_size=100) | changed(plan_bytes)))
+
+    def load():
+        loaded = plan_files.load_plan(str(folder), NAME, "run")
+        assert loaded.shard.name == NAME
+        assert len(loaded.rows) == len(loaded.rows.locations)
+
+    refuses(contract.DatasetError, call=load)
+
+
+@given(header=changed_json([dataclasses.asdict(PLANNED), list(PLAN.rows.keys)]))
+def test_any_header_of_a_plan(header, folder):
+    path = plan_files.plan_path(str(folder), NAME, "header")
+    text = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    np.savez(path, header=text, locations=PLAN.rows.locations)
+
+    def load():
+        loaded = plan_files.load_plan(str(folder), NAME, "header")
+        assert loaded.shard.name == NAME
+        assert len(loaded.rows) == 4
+
+    refuses(contract.DatasetError, call=load)
+
+
+def _encoded(image_format: str, mode: str) -> bytes:
+    pixels = np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3)
+    image = Image.fromarray(pixels).convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(file := io.BytesIO(), image_format, exif=exif.tobytes())
+    return file.getvalue()
+
+
+ENCODED = [
+    _encoded(*kind)
+    for kind in (
+        ("JPEG", "RGB"),
+        ("JPEG", "CMYK"),
+        ("PNG", "RGBA"),
+        ("PNG", "I;16"),
+        ("PNG", "P"),
+        ("WEBP", "RGBA"),
+        ("BMP", "RGB"),
+        ("GIF", "P"),
+        ("TIFF", "RGB"),
+        ("PPM", "RGB"),
+    )
+]
+
+
+@given(data=st.binary(max_size=100) | st.sampled_from(ENCODED).flatmap(changed))
+def test_any_bytes_for_an_image(data):
+    for decode in (images.decode, rgb.decode_as_rgb):
+        refuses(images.RejectedImageError, call=lambda decode=decode: decode(data))
