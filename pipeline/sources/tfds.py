@@ -222,7 +222,9 @@ def _read_shards(
         first = 0
         for path, length in zip(paths[split], lengths, strict=True):
             # So many keys take memory, before the records are counted.
-            if not 0 <= length <= path.stat().st_size // records.MIN_FRAME_BYTES:
+            found = storage.find(path)
+            num_bytes = 0 if found is None else found.num_bytes
+            if not 0 <= length <= num_bytes // records.MIN_FRAME_BYTES:
                 raise contract.DatasetError(
                     f"cannot read {path}: it has not the {length} records that "
                     "dataset_info.json says; give another --input"

@@ -47,7 +47,7 @@ def refused(tmp_path: pathlib.Path) -> Callable[..., str]:
 
 
 def read_member(path: pathlib.Path) -> None:
-    index = archives.index_zip(path, official_bytes=1)
+    index = archives.index_zip(str(path), official_bytes=1)
     index.reader.read("a.jpg", np.array(index.locations["a.jpg"]))
 
 
@@ -115,7 +115,7 @@ def test_an_image_file_of_any_size(refused):
         image = path.with_name("a.png")
         path.rename(image)
         os.truncate(image, 2**34)
-        index = archives.index_folder(path.parent)
+        index = archives.index_folder(str(path.parent))
         index.reader.read("a.png", np.array(index.locations["a.png"]))
 
     assert refused(read, b"").startswith("('oversized'")
@@ -143,13 +143,13 @@ def test_a_picture_of_any_size(refused):
 def test_an_idx_file_that_announces_any_size(refused, num_images, match):
     shape = struct.pack(">3I", num_images, 2**32 - 1, 2**32 - 1)
     data = bytes([0, 0, 8, 3]) + shape
-    assert match in refused(lambda path: idx.read_idx(path, "images"), data)
+    assert match in refused(lambda path: idx.read_idx(str(path), "images"), data)
 
 
 def test_an_idx_file_that_unpacks_to_any_size(refused, monkeypatch):
     monkeypatch.setattr(arrays, "_MAX_BYTES", 1 << 20)
     data = gzip.compress(bytes(BOMB_BYTES), 1)
-    found = refused(lambda path: idx.read_idx(path, "images"), data)
+    found = refused(lambda path: idx.read_idx(str(path), "images"), data)
     assert "it unpacks to more than 1,048,576 B" in found
 
 

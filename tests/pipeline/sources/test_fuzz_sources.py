@@ -109,7 +109,7 @@ def test_any_partition(data, root):
     path.write_bytes(data)
 
     def read():
-        split_of = celeba.read_partition(path)
+        split_of = celeba.read_partition(str(path))
         assert set(split_of.values()) == set(contract.SPLITS)
 
     refuses(contract.DatasetError, call=read)
@@ -121,7 +121,7 @@ def test_any_labels(data, is_binary, root):
     path.write_bytes(data)
 
     def read():
-        found = labels.read_labels(path, is_binary=is_binary)
+        found = labels.read_labels(str(path), is_binary=is_binary)
         assert found.values.shape[1:] == found.feature.shape
         assert len(found.rows([*found.row_of, "absent"])) == len(found.row_of) + 1
 
@@ -133,10 +133,10 @@ def test_a_count_of_labels_that_is_none(count, root):
     path = root / "count.txt"
     path.write_text(ATTRIBUTES.replace("3\n", f"{count}\n", 1), encoding="utf-8")
     if count == "\u0663":
-        assert labels.read_labels(path, is_binary=True).values.shape == (3, 2)
+        assert labels.read_labels(str(path), is_binary=True).values.shape == (3, 2)
     else:
         with pytest.raises(contract.DatasetError, match="must begin with|announces 9"):
-            labels.read_labels(path, is_binary=True)
+            labels.read_labels(str(path), is_binary=True)
 
 
 @given(data=st.binary(max_size=100) | st.sampled_from(ZIPS).flatmap(changed))
@@ -145,7 +145,7 @@ def test_any_zip(data, root):
     path.write_bytes(data)
 
     def read():
-        index = archives.index_zip(path, official_bytes=1)
+        index = archives.index_zip(str(path), official_bytes=1)
         locations = np.array(list(index.locations.values()), np.int64)
         index.reader.prefetch(locations)
         for key, location in zip(index.locations, locations, strict=True):
@@ -169,7 +169,7 @@ def test_any_idx(data, root):
     for content in ("images", "labels"):
         refuses(
             contract.DatasetError,
-            call=lambda content=content: idx.read_idx(path, content),
+            call=lambda content=content: idx.read_idx(str(path), content),
         )
 
 
@@ -177,7 +177,7 @@ def test_any_idx(data, root):
 def test_any_npz(data, root):
     path = root / "mnist.npz"
     path.write_bytes(data)
-    refuses(contract.DatasetError, call=lambda: npz.load(path))
+    refuses(contract.DatasetError, call=lambda: npz.load(str(path)))
 
 
 @given(
@@ -192,7 +192,7 @@ def test_any_array_in_an_npz(array, root):
     with zipfile.ZipFile(path, "w") as archive:
         for name in ("x_train", "y_train", "x_test", "y_test"):
             archive.writestr(f"{name}.npy", array)
-    refuses(contract.DatasetError, call=lambda: npz.load(path))
+    refuses(contract.DatasetError, call=lambda: npz.load(str(path)))
 
 
 @given(
@@ -247,4 +247,6 @@ def test_numbers_that_no_data_set_has(tmp_path, splits, classes, match):
 def test_any_record_of_a_prepared_data_set(record, root):
     path = root / "shard"
     path.write_bytes(b"".join(records.frame(record)))
-    refuses(contract.DatasetError, call=lambda: list(tfds_records.read_shard(path)))
+    refuses(
+        contract.DatasetError, call=lambda: list(tfds_records.read_shard(str(path)))
+    )
