@@ -74,7 +74,8 @@ def load_plan(output: str, name: str, run_id: str) -> ShardPlan:
             f"a worker cannot read {path}: every worker must see --output at the same "
             f"path, and no later run may be at work in it ({error})"
         ) from error
-    except files.ARCHIVE_ERRORS as error:
+    # NumPy gives the bytes of what does not begin like an array.
+    except (AttributeError, *files.ARCHIVE_ERRORS) as error:
         raise contract.DatasetError(
             f"the plan {path} is damaged ({type(error).__name__}: {error!s:.200}): run "
             "the same pipeline.prepare again"

@@ -138,7 +138,12 @@ def load(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             members = file.zip.infolist()
             if any(member.compress_type != zipfile.ZIP_STORED for member in members):
                 raise CheckpointError(f"{path} is damaged: its arrays are compressed")
-            return dict(file), meta
+            arrays = dict(file)
+        # NumPy gives the bytes of what does not begin like an array.
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray):
+                raise CheckpointError(f"{path} is damaged: {name} is no array")
+        return arrays, meta
     except CheckpointError:
         raise
     except NPZ_ERRORS as error:

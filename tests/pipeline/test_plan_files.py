@@ -1,3 +1,5 @@
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -26,3 +28,24 @@ def test_a_plan_is_loaded_as_it_was_saved(planned, tmp_path):
 def test_a_worker_that_does_not_see_the_output_says_so(planned, tmp_path):
     with pytest.raises(contract.DatasetError, match="every worker must see --output"):
         plan_files.load_plan(str(tmp_path / "elsewhere"), planned.shard.name, "first")
+
+
+@pytest.mark.parametrize("name", ["header.npy", "locations.npy"])
+def test_a_plan_of_what_is_no_array_is_refused(planned, tmp_path, name):
+    shard = plan_files.save_plan(planned, str(tmp_path), "first")
+    path = plan_files.plan_path(str(tmp_path), shard.name, "first")
+    with zipfile.ZipFile(path) as archive:
+        members = {other: archive.read(other) for other in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for other, data in {**members, name: b"no array"}.items():
+            archive.writestr(other, data)
+    with pytest.raises(contract.DatasetError, match="is damaged .AttributeError"):
+        plan_files.load_plan(str(tmp_path), shard.name, "first")
+
+
+def test_a_pickle_in_a_plan_is_not_loaded(planned, tmp_path):
+    shard = plan_files.save_plan(planned, str(tmp_path), "first")
+    path = plan_files.plan_path(str(tmp_path), shard.name, "first")
+    np.savez(path, header=np.array([{}], dtype=object))
+    with pytest.raises(contract.DatasetError, match="is damaged .*allow_pickle=False"):
+        plan_files.load_plan(str(tmp_path), shard.name, "first")

@@ -1,5 +1,8 @@
+import hashlib
+import json
 import logging
 import pathlib
+import zipfile
 
 import numpy as np
 import pytest
@@ -82,4 +85,15 @@ def test_when_all_are_damaged_nothing_is_guessed(tmp_path: pathlib.Path) -> None
 def test_pickled_objects_are_not_loaded(tmp_path: pathlib.Path) -> None:
     path = checkpoints.save(tmp_path, 1, {"evil": np.array([{}], dtype=object)}, {})
     with pytest.raises(ValueError, match="allow_pickle=False"):
+        checkpoints.load(path)
+
+
+def test_what_is_no_array_is_refused(tmp_path: pathlib.Path) -> None:
+    path = save(tmp_path, 1)
+    with zipfile.ZipFile(path / "state.npz", "w") as archive:
+        archive.writestr("step.npy", b"no array")
+    data = (path / "state.npz").read_bytes()
+    meta = {"num_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    (path / "checkpoint.json").write_text(json.dumps(meta))
+    with pytest.raises(checkpoints.CheckpointError, match="step is no array"):
         checkpoints.load(path)

@@ -145,7 +145,7 @@ def load(path: pathlib.Path) -> Mixture:
     names = [field.name for field in dataclasses.fields(Mixture)]
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return Mixture(**{name: arrays[name] for name in names})
+            return Mixture(**{name: np.asarray(arrays[name], float) for name in names})
     except FileNotFoundError:
         raise
     except checkpoints.NPZ_ERRORS as error:
