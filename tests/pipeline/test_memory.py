@@ -159,7 +159,7 @@ def test_an_array_that_announces_any_size(refused, num_images):
     np.lib.format.write_array_header_1_0(array := io.BytesIO(), header)
     with zipfile.ZipFile(file := io.BytesIO(), "w") as archive:
         archive.writestr("x_train.npy", array.getvalue())
-    assert "cannot read" in refused(npz.load, file.getvalue())
+    assert "cannot read" in refused(lambda path: npz.load(str(path)), file.getvalue())
 
 
 @pytest.mark.parametrize(
@@ -168,4 +168,4 @@ def test_an_array_that_announces_any_size(refused, num_images):
 def test_an_array_that_unpacks_to_any_size(refused, monkeypatch, announced, match):
     monkeypatch.setattr(arrays, "_MAX_BYTES", 1 << 20)
     data = zip_of("x_train.npy", bomb(BOMB_BYTES), announced)
-    assert match in refused(npz.load, data)
+    assert match in refused(lambda path: npz.load(str(path)), data)

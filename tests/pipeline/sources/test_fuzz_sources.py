@@ -147,7 +147,7 @@ def test_any_zip(data, root):
     def read():
         index = archives.index_zip(str(path), official_bytes=1)
         locations = np.array(list(index.locations.values()), np.int64)
-        index.reader.prefetch(locations)
+        index.reader.prefetch(list(index.locations), locations)
         for key, location in zip(index.locations, locations, strict=True):
             assert "/" not in key
             refuses(
