@@ -105,7 +105,10 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
 @pytest.mark.parametrize(
     ("damage", "text"),
     [
-        (lambda path: os.truncate(path, path.stat().st_size // 2), "truncated record"),
+        (
+            lambda path: os.truncate(path, path.stat().st_size // 2 + 9),
+            "truncated record",
+        ),
         (lambda path: path.unlink(), "No such file"),
         (
             lambda path: path.write_bytes(path.read_bytes()[:-9] + bytes(9)),
