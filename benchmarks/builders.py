@@ -19,23 +19,21 @@ as many cores, before and after. A row for each is added to benchmarks/RESULTS.m
 """
 
 import contextlib
-import dataclasses
 import os
-import pathlib
 import re
 import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-import numpy as np
 from absl import app, flags, logging
-from tensorflow_datasets.proto import tf_example_pb2
 
-from benchmarks import inputs, limits, measuring, results, systems
-from pipeline import contract, images, records, runners
+from benchmarks import comparison, inputs, limits, measuring, results, systems
+from pipeline import contract, runners
 
+_INPUT = flags.DEFINE_string("input", None, "CelebA directory; else one is drawn.")
+_TILE = flags.DEFINE_string("tile", None, "CelebA directory whose images to repeat.")
 _NUM_IMAGES = flags.DEFINE_list("num_images", ["5000"], "Images to draw or tile.")
 _IMAGE_DTYPES = flags.DEFINE_list(
     "image_dtype", sorted(contract.IMAGE_DTYPES), "Storage types of the images."
@@ -58,30 +56,8 @@ for _flag, _allowed in (
         f"each must be one of {', '.join(_allowed)}",
     )
 
-_IMAGE_SIZE = 128
 # In [-1, 1], where a pixel step is 7.8e-3: rounding to float16 alone is less.
 _MAX_DIFFERENCE = 1e-3
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What a system did.
-
-    Attributes:
-        failure: Why there is no dataset, else empty.
-        peak_bytes: The most memory at a time.
-        command_rate: Images per second of the whole command.
-        graph_rate: Images per second by the system's own clock.
-        num_bytes: Size of the TFRecord files.
-        difference: Largest of a pixel in [-1, 1] from what `pipeline.images` makes.
-    """
-
-    failure: str
-    peak_bytes: int
-    command_rate: float = 0.0
-    graph_rate: float = 0.0
-    num_bytes: int = 0
-    difference: float = 0.0
 
 
 def build(
@@ -90,7 +66,7 @@ def build(
     work: str,
     num_images: int,
     image_dtype: str,
-) -> Outcome:
+) -> comparison.Outcome:
     """Runs a system, checks what it wrote, and deletes it.
 
     Args:
@@ -126,105 +102,25 @@ def build(
         text = log.read()
     if usage.failure:
         logging.error("%s: %s\n%s", command, usage.failure, text[-500:])
-        outcome = Outcome(usage.failure, usage.peak_bytes)
+        outcome = comparison.Outcome(usage.failure, usage.peak_bytes)
     else:
         [seconds] = re.findall(r"images in ([\d.]+) s,", text)
-        num_found, difference = check(output, raw["files"], image_dtype)
+        num_found, difference = comparison.check(output, raw["files"], image_dtype)
         if num_found != num_images or difference > _MAX_DIFFERENCE:
             raise RuntimeError(
                 f"{num_found} of {num_images} images, whose pixels differ by "
                 f"{difference}: {' '.join(command)}"
             )
-        outcome = Outcome(
+        outcome = comparison.Outcome(
             failure="",
             peak_bytes=usage.peak_bytes,
             command_rate=num_images / usage.seconds,
             graph_rate=num_images / float(seconds),
-            num_bytes=sum(path.stat().st_size for path in _shards(output)),
+            num_bytes=sum(path.stat().st_size for path in comparison.shards(output)),
             difference=difference,
         )
     shutil.rmtree(output, ignore_errors=True)
     return outcome
-
-
-def check(output: str, files: str, image_dtype: str) -> tuple[int, float]:
-    """Reads a dataset, and compares the first image of each shard.
-
-    Args:
-        output: Directory of TFRecord files, at any depth.
-        files: Directory of the photographs by key.
-        image_dtype: Storage type of the images.
-
-    Returns:
-        The number of records, and the largest difference of a pixel in [-1, 1].
-    """
-    num_images, difference = 0, 0.0
-    for path in _shards(output):
-        for number, framed in enumerate(records.read_frames(path)):
-            num_images += 1
-            if number == 0:
-                found = _difference(records.unframed(framed), files, image_dtype)
-                difference = max(difference, found)
-    return num_images, difference
-
-
-def rows(
-    outcomes: Mapping[tuple[int, str, str], Outcome],
-    num_images: int,
-    image_dtype: str,
-    around: tuple[float, float],
-) -> Iterator[dict[str, str]]:
-    """Yields the row of each system for a number of images and a storage type.
-
-    Args:
-        outcomes: By number of images, storage type and system.
-        num_images: Of which the rows are.
-        image_dtype: Of which the rows are.
-        around: Images per second of decode, crop and resize alone, before and after.
-    """
-    limit = sum(around) / 2
-    fewest = min(number for number, _, _ in outcomes)
-    ours = outcomes.get((num_images, image_dtype, "ours"))
-    for (number, dtype, system), outcome in outcomes.items():
-        if (number, dtype) != (num_images, image_dtype):
-            continue
-        rate = outcome.command_rate
-        smallest = outcomes[fewest, image_dtype, system]
-        yield {
-            "images": str(num_images),
-            "stored as": image_dtype,
-            "system": system,
-            "Pillow limit img/s": f"{limit:.0f} ({around[0]:.0f}, {around[1]:.0f})",
-            "command img/s": outcome.failure or f"{rate:.0f}",
-            "graph img/s": f"{outcome.graph_rate:.0f}" if rate else "-",
-            "of Pillow": f"{rate / limit:.2f}" if rate else "-",
-            "ours is": f"{ours.command_rate / rate:.1f}x" if ours and rate else "-",
-            "peak PSS MB": f"{outcome.peak_bytes / 1e6:.0f}",
-            "growth": f"{outcome.peak_bytes / smallest.peak_bytes:.2f}",
-            "GB written": f"{outcome.num_bytes / 1e9:.2f}" if rate else "-",
-            "difference": f"{outcome.difference:.1e}" if rate else "-",
-        }
-
-
-def _difference(record: bytes, files: str, image_dtype: str) -> float:
-    """Returns the largest of a pixel in [-1, 1] from what `pipeline.images` makes."""
-    feature = tf_example_pb2.Example.FromString(record).features.feature
-    [key] = feature["key"].bytes_list.value
-    [image] = feature["image"].bytes_list.value
-    expected = images.preprocess(
-        pathlib.Path(files, key.decode()).read_bytes(),
-        image_size=_IMAGE_SIZE,
-        image_dtype=image_dtype,
-        resize="bilinear",
-        crop_size=0,
-    ).astype(np.float64)
-    found = np.frombuffer(image, image_dtype).reshape(expected.shape)
-    scale, _ = contract.IMAGE_DTYPES[image_dtype]
-    return scale * float(abs(found - expected).max())
-
-
-def _shards(output: str) -> list[pathlib.Path]:
-    return sorted(pathlib.Path(output).rglob("*.tfrecord-?????-of-?????"))
 
 
 def _chosen() -> dict[str, systems.System]:
@@ -238,7 +134,7 @@ def _chosen() -> dict[str, systems.System]:
 
 def _limit(input_dir: str) -> float:
     return limits.images_per_second(
-        limits.decode_with_pillow, input_dir, _NUM_WORKERS.value, _IMAGE_SIZE
+        limits.decode_with_pillow, input_dir, _NUM_WORKERS.value, comparison.IMAGE_SIZE
     )
 
 
@@ -249,11 +145,13 @@ def main(argv: Sequence[str]) -> None:
     # The cluster is taken down then, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     chosen = _chosen()
-    outcomes: dict[tuple[int, str, str], Outcome] = {}
+    outcomes: dict[tuple[int, str, str], comparison.Outcome] = {}
     for wanted in map(int, _NUM_IMAGES.value):
         with tempfile.TemporaryDirectory(dir=_OUTPUT.value) as work:
             raw = {"files": os.path.join(work, "files")}
-            raw["input"] = inputs.make(os.path.join(work, "raw"), wanted)
+            raw["input"] = _INPUT.value or inputs.make(
+                os.path.join(work, "raw"), wanted, _TILE.value
+            )
             num_images = inputs.extract(raw["input"], raw["files"])
             limit = _limit(raw["input"])
             for image_dtype in _IMAGE_DTYPES.value:
@@ -262,7 +160,9 @@ def main(argv: Sequence[str]) -> None:
                     logging.info("%s %s %s", name, image_dtype, outcome)
                     outcomes[num_images, image_dtype, name] = outcome
                 before, limit = limit, _limit(raw["input"])
-                for row in rows(outcomes, num_images, image_dtype, (before, limit)):
+                for row in comparison.rows(
+                    outcomes, num_images, image_dtype, (before, limit)
+                ):
                     results.add_row("builders", row)
 
 

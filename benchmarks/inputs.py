@@ -1,4 +1,4 @@
-"""What the benchmarks read: a CelebA directory that is given, tiled or drawn."""
+"""What the benchmarks read: a CelebA directory that is tiled or drawn."""
 
 import json
 import pathlib
@@ -8,22 +8,15 @@ import sys
 import zipfile
 from collections.abc import Iterator
 
-from absl import flags
-
 from pipeline import sources
-
-_INPUT = flags.DEFINE_string("input", None, "CelebA directory; else one is drawn.")
-_TILE = flags.DEFINE_string("tile", None, "CelebA directory whose images to repeat.")
 
 EXAMPLES_NAME = "examples.json"
 
 
-def make(directory: str, num_images: int) -> str:
-    """Returns the directory that --input gives, or makes one of `num_images`."""
-    if _INPUT.value:
-        return _INPUT.value
-    if _TILE.value:
-        tile(_TILE.value, directory, num_images)
+def make(directory: str, num_images: int, tiled_dir: str | None) -> str:
+    """Makes a CelebA directory: drawn, or of the images of `tiled_dir`, repeated."""
+    if tiled_dir:
+        tile(tiled_dir, directory, num_images)
     else:
         command = [sys.executable, "-m", "pipeline.synthesize"]
         command += [f"--output={directory}", f"--num_images={num_images}"]

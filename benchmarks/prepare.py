@@ -20,6 +20,8 @@ from PIL import Image
 from benchmarks import inputs, limits, measuring, results
 from pipeline import contract, images, runners
 
+_INPUT = flags.DEFINE_string("input", None, "CelebA directory; else one is drawn.")
+_TILE = flags.DEFINE_string("tile", None, "CelebA directory whose images to repeat.")
 _NUM_IMAGES = flags.DEFINE_integer("num_images", 8000, "Images to draw or tile.")
 _NUM_WORKERS = flags.DEFINE_integer("num_workers", runners.num_cores(), "Workers.")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 128, "Side of the images in pixels.")
@@ -49,7 +51,9 @@ def main(argv: list[str]) -> None:
     del argv
     logging.set_verbosity(logging.INFO)
     with tempfile.TemporaryDirectory(dir=_OUTPUT.value) as work:
-        input_dir = inputs.make(os.path.join(work, "raw"), _NUM_IMAGES.value)
+        input_dir = _INPUT.value or inputs.make(
+            os.path.join(work, "raw"), _NUM_IMAGES.value, _TILE.value
+        )
         before = _limits(input_dir)
         usage = run_prepare(input_dir, os.path.join(work, "dataset"))
         after = _limits(input_dir)

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from benchmarks import builders, inputs
+from benchmarks import comparison, inputs
 from pipeline.synthetic import layout
 
 NUM_IMAGES = 40
@@ -33,7 +33,7 @@ def test_a_peer_writes_our_pixels(files, tmp_path, peer, image_dtype, num_worker
     command += [f"--output={tmp_path}/out", f"--image_dtype={image_dtype}"]
     command += [f"--num_workers={num_workers}"]
     subprocess.run(command, check=True)
-    num_images, difference = builders.check(f"{tmp_path}/out", files, image_dtype)
+    num_images, difference = comparison.check(f"{tmp_path}/out", files, image_dtype)
     assert num_images == NUM_IMAGES
     assert difference == pytest.approx(0, abs=1e-6)
     # The images of other keys are seen as such.
@@ -41,23 +41,23 @@ def test_a_peer_writes_our_pixels(files, tmp_path, peer, image_dtype, num_worker
     first, *others = sorted(swapped.glob("*.jpg"))
     for path in others:
         shutil.copy(first, path)
-    _, difference = builders.check(f"{tmp_path}/out", str(swapped), image_dtype)
+    _, difference = comparison.check(f"{tmp_path}/out", str(swapped), image_dtype)
     assert difference > 0.5
 
 
 def test_a_row_compares_with_ours_the_limit_and_fewer_images():
     outcomes = {
-        (50, "uint8", "ours"): builders.Outcome("", 100, command_rate=30.0),
-        (50, "uint8", "plain"): builders.Outcome("", 200, command_rate=12.0),
-        (500, "uint8", "ours"): builders.Outcome("", 110, command_rate=60.0),
-        (500, "uint8", "plain"): builders.Outcome("over 2 GB", 2000),
-        (500, "float16", "ours"): builders.Outcome("", 1, command_rate=1.0),
+        (50, "uint8", "ours"): comparison.Outcome("", 100, command_rate=30.0),
+        (50, "uint8", "plain"): comparison.Outcome("", 200, command_rate=12.0),
+        (500, "uint8", "ours"): comparison.Outcome("", 110, command_rate=60.0),
+        (500, "uint8", "plain"): comparison.Outcome("over 2 GB", 2000),
+        (500, "float16", "ours"): comparison.Outcome("", 1, command_rate=1.0),
     }
     columns = ("command img/s", "of Pillow", "ours is", "growth")
     found = [
         [row[column] for column in columns]
         for number in (50, 500)
-        for row in builders.rows(outcomes, number, "uint8", (70.0, 80.0))
+        for row in comparison.rows(outcomes, number, "uint8", (70.0, 80.0))
     ]
     assert found == [
         ["30", "0.40", "1.0x", "1.00"],
