@@ -66,7 +66,7 @@ def test_the_loss_scale_is_saved_and_restored(tmp_path: pathlib.Path) -> None:
     assert other.loss_scale is not None
     made.loss_scale.scale.assign(2.0**9)
     made.loss_scale.num_good_steps.assign(7)
-    state.save(made, tmp_path, "ab", keep=1)
+    checkpoints.save(tmp_path, 0, made.arrays(), {})
     assert state.restore(other, tmp_path)
     assert float(other.loss_scale.scale) == 2.0**9
     assert int(other.loss_scale.num_good_steps) == 7
