@@ -106,7 +106,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     ("damage", "text"),
     [
         (
-            lambda path: os.truncate(path, path.stat().st_size // 2 + 9),
+            lambda path: os.truncate(path, path.stat().st_size // 2 + 99),
             "truncated record",
         ),
         (lambda path: path.unlink(), "No such file"),
