@@ -252,9 +252,7 @@ def evaluation_batches(
                 index % num_replicas // per_host == context.input_pipeline_id
             )
         )
-        .map(
-            lambda _, batch: batch,
-        )
+        .map(lambda _, batch: batch)
         .map(
             lambda serialized, weight: {
                 **_without_keys(parse_records(serialized, manifest)),

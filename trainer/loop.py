@@ -92,6 +92,8 @@ def train(
     if hosts.is_chief:
         workdir.claim(run_dir, config, manifest, dataset_dir)
         is_resumed = states.restore(state, checkpoint_dir)
+    # Or the others would make evaluations that the chief does not.
+    is_resumed = bool(hosts.gather(is_resumed)[0])
     states.share(state, hosts)
     step = int(state.step.numpy())
     _log_start(config, dataset_dir, manifest, objective, step)

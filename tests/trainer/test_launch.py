@@ -52,8 +52,9 @@ def test_two_hosts_compute_the_bits_of_one(
 def test_a_run_grows_and_shrinks(reference_run: Run, dataset_dir, tmp_path) -> None:
     stages = [
         (12, "trainer.train", ("--virtual_devices=1",)),
-        (20, "trainer.train", ("--virtual_devices=4",)),
-        (30, MODULE, ("--num_processes=2", "--virtual_devices=2")),
+        # The hosts begin where an evaluation is due, which was made before.
+        (25, "trainer.train", ("--virtual_devices=4",)),
+        (38, MODULE, ("--num_processes=2", "--virtual_devices=2")),
         (50, "trainer.train", ("--virtual_devices=1",)),
     ]
     for step, module, flags in stages:
