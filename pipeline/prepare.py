@@ -6,6 +6,7 @@ Beam's own flags pass through: --runner=FlinkRunner --parallelism=8. A run that 
 killed is continued by the same command.
 """
 
+import contextlib
 import dataclasses
 import logging as python_logging
 import os
@@ -27,6 +28,7 @@ from pipeline import (  # noqa: E402
     claim,
     contract,
     job,
+    local_runner,
     plan,
     plan_files,
     progress,
@@ -36,6 +38,7 @@ from pipeline import (  # noqa: E402
     sources,
     storage,
     user_function,
+    worker,
 )
 
 EXIT_INTERRUPTED = 130
@@ -101,7 +104,7 @@ _NUM_WORKERS = flags.DEFINE_integer(
     "num_workers",
     runners.num_cores(),
     "Worker processes of the local runner; it uses its own alone for fewer than "
-    f"{runners.PROCESSES_FROM_IMAGES} images.",
+    f"{local_runner.PROCESSES_FROM_IMAGES} images.",
 )
 _MAX_REJECTED_FRACTION = flags.DEFINE_float(
     "max_rejected_fraction",
@@ -126,6 +129,7 @@ def prepare(
     overwrite: bool = False,
     with_stats: bool = False,
     beam_args: Sequence[str] = (),
+    nursery: worker.Nursery | None = None,
 ) -> contract.Manifest:
     """Makes a dataset, or what is missing of it, and returns its manifest.
 
@@ -138,6 +142,7 @@ def prepare(
         overwrite: Whether to discard a dataset that is in `output`.
         with_stats: Whether to write `stats.json` and `overview.png` too.
         beam_args: Beam's own flags.
+        nursery: Of the local runner's workers; else one is made, if it is needed.
 
     Raises:
         DatasetError: If the source, the directory or a flag is not as it should be.
@@ -173,7 +178,15 @@ def prepare(
         # A dataset without its manifest is seen as unfinished, and it is from here.
         storage.remove(storage.join(output, contract.MANIFEST_NAME))
         progress.check_disk(output, planned, publication.features["image"])
-        _run(publication, planned, listing.reader, run_id, num_workers, beam_args)
+        _run(
+            publication,
+            planned,
+            listing.reader,
+            run_id,
+            num_workers,
+            beam_args,
+            nursery,
+        )
         return storage.load_manifest(output)
 
 
@@ -184,6 +197,7 @@ def _run(
     run_id: str,
     num_workers: int,
     beam_args: Sequence[str],
+    nursery: worker.Nursery | None,
 ) -> None:
     runner = runners.runner_name(beam_args)
     if runners.is_distributed(runner) and not storage.is_url(publication.output):
@@ -202,6 +216,7 @@ def _run(
             beam_args,
             num_workers=num_workers,
             num_images=publication.num_images,
+            nursery=nursery,
         )
     seconds = time.monotonic() - start_seconds
     results = progress.finished_results(publication.output, planned)
@@ -244,6 +259,24 @@ def _log_summary(manifest: contract.Manifest) -> None:
         )
 
 
+def _settings() -> plan.Settings:
+    image_size = _IMAGE_SIZE.value
+    if image_size is None:
+        image_size = sources.find(_SOURCE.value).image_size
+    return plan.Settings(
+        source=_SOURCE.value,
+        image_size=image_size,
+        image_dtype=_IMAGE_DTYPE.value,
+        shard_size=_SHARD_SIZE.value,
+        seed=_SEED.value,
+        resize=_RESIZE.value,
+        crop_size=_CROP_SIZE.value,
+        split_fractions=plan.parse_fractions(_SPLIT_FRACTIONS.value),
+        deduplicate=_DEDUPLICATE.value,
+        preprocess=_PREPROCESS.value,
+    )
+
+
 def main(argv: list[str]) -> None:
     """Prepares the dataset that the flags describe."""
     if not flags.FLAGS["verbosity"].present:
@@ -255,37 +288,32 @@ def main(argv: list[str]) -> None:
     if flags.FLAGS["num_workers"].present:
         # Dataflow has a flag of this name.
         beam_args.append(f"--num_workers={_NUM_WORKERS.value}")
-    try:
-        image_size = _IMAGE_SIZE.value
-        if image_size is None:
-            image_size = sources.find(_SOURCE.value).image_size
-        manifest = prepare(
-            plan.Settings(
-                source=_SOURCE.value,
-                image_size=image_size,
-                image_dtype=_IMAGE_DTYPE.value,
-                shard_size=_SHARD_SIZE.value,
-                seed=_SEED.value,
-                resize=_RESIZE.value,
-                crop_size=_CROP_SIZE.value,
-                split_fractions=plan.parse_fractions(_SPLIT_FRACTIONS.value),
-                deduplicate=_DEDUPLICATE.value,
-                preprocess=_PREPROCESS.value,
-            ),
-            input_dir=str(_INPUT.value),
-            output=str(_OUTPUT.value),
-            num_workers=_NUM_WORKERS.value,
-            max_rejected_fraction=_MAX_REJECTED_FRACTION.value,
-            overwrite=_OVERWRITE.value,
-            with_stats=_STATS.value,
-            beam_args=beam_args,
-        )
-    except contract.DatasetError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        logging.error("interrupted: the same command keeps the finished shards")
-        # Beam's threads would finish their shards first.
-        os._exit(EXIT_INTERRUPTED)
+    is_local = runners.runner_name(beam_args) == runners.LOCAL_RUNNER
+    with contextlib.ExitStack() as stack:
+        nursery = None
+        if is_local and _NUM_WORKERS.value > 1:
+            # As long as there are no threads.
+            nursery = stack.enter_context(
+                contextlib.closing(worker.Nursery(is_copy=True))
+            )
+        try:
+            manifest = prepare(
+                _settings(),
+                input_dir=str(_INPUT.value),
+                output=str(_OUTPUT.value),
+                num_workers=_NUM_WORKERS.value,
+                max_rejected_fraction=_MAX_REJECTED_FRACTION.value,
+                overwrite=_OVERWRITE.value,
+                with_stats=_STATS.value,
+                beam_args=beam_args,
+                nursery=nursery,
+            )
+        except contract.DatasetError as error:
+            sys.exit(f"error: {error}")
+        except KeyboardInterrupt:
+            logging.error("interrupted: the same command keeps the finished shards")
+            # Beam's threads would finish their shards first.
+            os._exit(EXIT_INTERRUPTED)
     _log_summary(manifest)
     print(f"dataset digest: {manifest.digest}")
 

@@ -11,11 +11,10 @@ import functools
 import math
 from collections.abc import Callable
 
-import numba
 import numpy as np
 
-_FRACTION_BITS = 22
-_HALF = np.int32(1 << (_FRACTION_BITS - 1))
+# Of a weight, and so of `resize_loops`.
+FRACTION_BITS = 22
 
 
 def resize_and_map(
@@ -43,12 +42,14 @@ def resize_and_map(
         [5.0, 25.0]
     """
     side, _, num_channels = image.shape
+    from pipeline import resize_loops
+
     starts, weights = filter_weights(side, size, filter_name)
     rows = np.ascontiguousarray(image).reshape(side, -1)
     # As integers: the compiled code is the same for every type of as many bytes.
     bits = values.view(f"u{values.itemsize}")
     resized = np.empty((size, size, num_channels), values.dtype)
-    _compiled(weights.shape[1], num_channels)(
+    resize_loops.loops(weights.shape[1], num_channels)(
         rows, starts, weights, bits, resized.view(bits.dtype).reshape(size, -1)
     )
     return resized
@@ -124,58 +125,9 @@ def filter_weights(
         start = min(first, num_in - num_taps)
         starts[position] = start
         for place, weight in enumerate(taps, start=first - start):
-            scaled = weight / total * (1 << _FRACTION_BITS)
+            scaled = weight / total * (1 << FRACTION_BITS)
             weights[position, place] = int(scaled + math.copysign(0.5, scaled))
     return starts, weights
-
-
-@functools.cache
-def _compiled(num_taps: int, num_channels: int) -> Callable[..., None]:
-    """Returns the resize for filters of `num_taps` pixels, with its loops unrolled."""
-
-    def resize_rows_and_columns(
-        rows: np.ndarray,
-        starts: np.ndarray,
-        weights: np.ndarray,
-        values: np.ndarray,
-        resized: np.ndarray,
-    ) -> None:
-        size = starts.shape[0]
-        num_values = size * num_channels
-        narrow = np.empty((rows.shape[0], num_values), np.uint8)
-        sums = np.empty((size, num_channels), np.int32)
-        flat_sums = sums.reshape(-1)
-        for y in range(rows.shape[0]):
-            row = rows[y]
-            for x in range(size):
-                # An index without a sign is not checked for counting from the end.
-                start = numba.uintp(starts[x] * num_channels)
-                for channel in range(num_channels):
-                    total = _HALF
-                    for tap in range(num_taps):
-                        place = start + numba.uintp(tap * num_channels + channel)
-                        total += weights[x, tap] * np.int32(row[place])
-                    sums[x, channel] = total
-            for place in range(num_values):
-                narrow[y, place] = min(max(flat_sums[place] >> _FRACTION_BITS, 0), 255)
-        line = np.empty(num_values, np.uint8)
-        for y in range(size):
-            start = numba.uintp(starts[y])
-            for place in range(num_values):
-                total = _HALF
-                for tap in range(num_taps):
-                    pixel = narrow[start + numba.uintp(tap), place]
-                    total += weights[y, tap] * np.int32(pixel)
-                line[place] = min(max(total >> _FRACTION_BITS, 0), 255)
-            for place in range(num_values):
-                resized[y, place] = values[line[place]]
-
-    try:
-        return numba.njit(resize_rows_and_columns, nogil=True, cache=True)
-    except (
-        RuntimeError
-    ):  # Neither the package's nor the user's directory can be written.
-        return numba.njit(resize_rows_and_columns, nogil=True)
 
 
 def _area(x: float) -> float:

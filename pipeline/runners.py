@@ -1,11 +1,11 @@
 """Beam's side of the command line: its flags, the choice of a runner, its errors."""
 
 import argparse
+import contextlib
 import difflib
 import logging
 import os
 import re
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,21 +13,13 @@ from typing import Any
 import apache_beam as beam
 import grpc
 from absl import flags
-from apache_beam.options.pipeline_options import (
-    DirectOptions,
-    PipelineOptions,
-    PortableOptions,
-)
-from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
 from apache_beam.runners.runner import create_runner
-from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-from pipeline import contract
+from pipeline import contract, local_runner
+from pipeline.worker import Nursery
 
 LOCAL_RUNNER = "FnApiRunner"
-
-# Below, one process is done before others have started.
-PROCESSES_FROM_IMAGES = 8_000
 
 # Beam ends a job of Prism, which it starts, after --job_server_timeout.
 _LONGEST_JOB_SECONDS = 30 * 24 * 3600
@@ -102,6 +94,7 @@ def run_graph(
     *,
     num_workers: int,
     num_images: int,
+    nursery: Nursery | None = None,
 ) -> None:
     """Builds a graph and runs it to its end.
 
@@ -110,33 +103,42 @@ def run_graph(
         beam_args: Beam's own flags.
         num_workers: Of the local runner, if no Beam flag says otherwise.
         num_images: To be read, by which the local runner's mode is chosen.
+        nursery: Of its workers; else one is made, if it is needed.
 
     Raises:
-        DatasetError: If a worker raised it, with its text alone, or the job server is
-            out of reach.
+        DatasetError: If a worker raised it, with its text alone; a worker was killed;
+            or the job server is out of reach.
         RuntimeError: If anything else failed; the text has the worker's traceback.
     """
     options = PipelineOptions(list(beam_args))
     portable = options.view_as(PortableOptions)
     name = runner_name(beam_args)
-    runner = None
+    local = contextlib.nullcontext()
     if name == LOCAL_RUNNER:
-        runner = _local_runner(options, num_workers, num_images)
+        local = local_runner.make_runner(
+            options, beam_args, num_workers, num_images, nursery
+        )
     elif not is_distributed(name):
         portable.job_server_timeout = _LONGEST_JOB_SECONDS
     # The exception has the traceback too.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
-    pipeline = beam.Pipeline(runner=runner, options=options)
+    pipeline = None
     try:
-        with pipeline:
+        with local as runner, beam.Pipeline(runner=runner, options=options) as pipeline:
             build(pipeline)
     except KeyboardInterrupt:
-        if hasattr(pipeline, "result"):
+        if pipeline is not None and hasattr(pipeline, "result"):
             # On a cluster the job would go on.
             pipeline.result.cancel()
         raise
     except (contract.DatasetError, RuntimeError) as error:
         text = dataset_error_text(error)
+        if text is None and "Channel closed prematurely" in str(error):
+            text = (
+                "a worker process was killed, perhaps because memory was short: run "
+                "the same command again, with fewer --num_workers; it keeps the "
+                "finished shards"
+            )
         if text is None:
             raise
         raise contract.DatasetError(text) from error
@@ -150,31 +152,6 @@ def run_graph(
             "the job server is gone: see its log, and run the same command again; it "
             "keeps the finished shards"
         ) from error
-
-
-def _local_runner(
-    options: PipelineOptions, num_workers: int, num_images: int
-) -> FnApiRunner:
-    """Returns the in-process runner, and completes its options.
-
-    Worker processes are worth their start from some ten thousand images. Threads
-    are not: most of what surrounds the decoding holds the interpreter's lock.
-    """
-    direct = options.view_as(DirectOptions)
-    given = options.get_all_options(drop_default=True)
-    is_small = num_images < PROCESSES_FROM_IMAGES
-    mode = given.get("direct_running_mode")
-    if mode is None:
-        mode = "in_memory" if is_small or num_workers == 1 else "multi_processing"
-    if "direct_num_workers" not in given:
-        direct.direct_num_workers = 1 if mode == "in_memory" else num_workers
-    if mode != "multi_processing":
-        direct.direct_running_mode = mode
-        return FnApiRunner()
-    # Any other mode would replace our own command.
-    direct.direct_running_mode = "in_memory"
-    command = f"exec {shlex.quote(sys.executable)} -m pipeline.worker {os.getpid()}"
-    return FnApiRunner(SubprocessSDKEnvironment.from_command_string(command))
 
 
 def dataset_error_text(error: BaseException) -> str | None:

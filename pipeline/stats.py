@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 from PIL import Image
-from tensorflow_datasets.proto import tf_example_pb2
 
 from pipeline import contract, records
 
@@ -191,6 +190,9 @@ def _read_examples(
     path: str, features: Mapping[str, contract.Feature]
 ) -> Iterator[tuple[np.ndarray, dict[str, list[int]]]]:
     """Yields image and integer features of each record."""
+    # It takes as long to import as a thousand images to make.
+    from tensorflow_datasets.proto import tf_example_pb2
+
     image = features["image"]
     names = [name for name in features if name not in ("key", "image")]
     dtype = np.dtype(image.dtype).newbyteorder("<")

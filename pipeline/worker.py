@@ -1,47 +1,95 @@
-"""A worker process of the local runner: Beam's own, quiet, and gone with its launcher.
+"""Worker processes of the local runner: quiet, ready at once, gone with their launcher.
 
-    python -m pipeline.worker LAUNCHER_PID
-
-The runner starts it; it is no command of the user's.
+What a worker imports takes it as long as three thousand images. So a command makes a
+`Nursery` while it has no threads yet: a copy of itself, of which workers are copies.
 """
 
 import contextlib
 import gc
 import logging
+import multiprocessing
 import os
 import signal
 import sys
 import threading
-import time
+from multiprocessing import connection
 
-_POLL_SECONDS = 0.2
+import numpy as np
 
 
-def main(argv: list[str]) -> None:
-    """Serves Beam until the launcher says so, or is no more."""
-    # Each start is twenty lines of INFO, and an error reaches the launcher anyway.
-    logging.disable(logging.ERROR)
+class Nursery:
+    """A process that waits, and makes workers on demand; it ends with this one."""
+
+    def __init__(self, *, is_copy: bool = False) -> None:
+        """Starts it.
+
+        Args:
+            is_copy: Whether to copy this process, with all that it has imported. What
+                its threads hold would stay locked in the copy: it must have none.
+        """
+        context = multiprocessing.get_context(
+            "fork" if is_copy and sys.platform == "linux" else "spawn"
+        )
+        self._orders, orders = context.Pipe()
+        self._process = context.Process(target=_serve_orders, args=(orders,))
+        self._process.start()
+        orders.close()
+
+    def start_worker(self, control_address: str, worker_id: str) -> None:
+        """Starts a worker, which serves the runner at an address until that ends."""
+        self._orders.send((control_address, worker_id))
+
+    def close(self) -> None:
+        """Ends it, and its workers."""
+        with contextlib.suppress(OSError):
+            self._orders.send(None)
+        self._process.join()
+
+
+def _serve_orders(orders: connection.Connection) -> None:
     # The launcher answers an interrupt for all.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    launcher = int(argv[1])
-    threading.Thread(target=_exit_after, args=(launcher,), daemon=True).start()
-    # Its import logs too.
-    from apache_beam.runners.worker import sdk_worker_main
+    # Each start of a worker is twenty lines of INFO, and an error reaches the launcher
+    # anyway.
+    logging.disable(logging.ERROR)
+    import apache_beam.runners.worker.sdk_worker  # noqa: F401
 
+    import pipeline.job  # noqa: F401
+    from pipeline import resizing
+
+    # The first image of a process costs as much as a thousand others.
+    image, values = np.zeros((2, 2, 3), np.uint8), np.zeros(256, np.uint8)
+    resizing.resize_and_map(image, 1, "bilinear", values)
     # What is imported stays: no collection needs to look at it again.
     gc.freeze()
+    launcher = multiprocessing.parent_process()
+    assert launcher is not None
+    while orders in connection.wait([orders, launcher.sentinel]):
+        order = orders.recv()
+        if order is None:
+            break
+        multiprocessing.get_context("fork").Process(
+            target=_serve_runner, args=order, daemon=True
+        ).start()
+
+
+def _serve_runner(control_address: str, worker_id: str) -> None:
+    threading.Thread(target=_end_with_nursery, daemon=True).start()
+    import grpc
+    from apache_beam.runners.worker import sdk_worker
+
     # A failed step prints its traceback, which the launcher has from Beam. What ends
     # this process is still shown.
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
-        sdk_worker_main.main(argv[:1])
+        try:
+            sdk_worker.SdkHarness(control_address, worker_id=worker_id).run()
+        except grpc.RpcError:
+            # The launcher is gone, and what threads would say of it with it.
+            os._exit(1)
 
 
-def _exit_after(launcher: int) -> None:
-    """Ends this process when its parent is no longer the launcher."""
-    while os.getppid() == launcher:
-        time.sleep(_POLL_SECONDS)
+def _end_with_nursery() -> None:
+    nursery = multiprocessing.parent_process()
+    assert nursery is not None
+    nursery.join()
     os._exit(1)
-
-
-if __name__ == "__main__":
-    main(sys.argv)

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from google.protobuf.message import DecodeError
-from tensorflow_datasets.proto import tf_example_pb2
 
 from pipeline import contract, storage
 
@@ -53,6 +52,9 @@ def parse_example(record: bytes) -> Mapping[str, Any]:
     Raises:
         DatasetError: If it is none.
     """
+    # It takes as long to import as a thousand images to make.
+    from tensorflow_datasets.proto import tf_example_pb2
+
     try:
         return tf_example_pb2.Example.FromString(record).features.feature
     except DecodeError as error:

@@ -481,6 +481,42 @@ def test_a_killed_run_is_continued(real_celeba_dir, tmp_path, mode, signal_numbe
     assert list(progress_dir.glob("*.tmp")) == []
 
 
+def test_a_killed_worker_ends_the_run_in_one_line(real_celeba_dir, tmp_path):
+    arguments = ("--shard_size=16", "--num_workers=2", *WORKER_PROCESSES)
+    process = subprocess.Popen(
+        command(real_celeba_dir, tmp_path / "out", *arguments),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(lambda: num_finished(tmp_path / "out") >= 3)
+    [nursery] = children(process.pid)
+    workers = children(nursery)
+    assert len(workers) == 2
+    os.kill(workers[0], signal.SIGKILL)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1
+    [line] = [line for line in stderr.splitlines() if "error" in line]
+    assert line.startswith("error: a worker process was killed, perhaps because memory")
+    assert "Traceback" not in stderr
+    assert not {nursery, *workers} & set(processes())
+    found = run_command(real_celeba_dir, tmp_path / "out", *arguments)
+    assert found.returncode == 0, found.stderr
+    assert kept(found.stderr)[0] >= 3
+
+
+def children(pid) -> list[int]:
+    return [child for child, (parent, _) in processes().items() if parent == pid]
+
+
+def test_worker_processes_serve_a_caller_that_has_threads(input_dir, tmp_path):
+    one = run(input_dir, tmp_path / "one")
+    two = run(
+        input_dir, tmp_path / "two", num_workers=2, beam_args=list(WORKER_PROCESSES)
+    )
+    assert two.digest == one.digest
+
+
 def test_the_photographs_have_their_official_counts(real_celeba_dir, tmp_path):
     settings = plan.Settings(image_size=32, image_dtype="uint8")
     manifest = run(real_celeba_dir, tmp_path / "out", settings)

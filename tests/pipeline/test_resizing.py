@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import resizing
+from pipeline import resize_loops, resizing
 
 PILLOW = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -64,7 +64,7 @@ def test_it_works_where_compiled_code_cannot_be_kept(monkeypatch):
         return compile_now(function, **options)
 
     monkeypatch.setattr(numba, "njit", refuse_to_keep)
-    compiled = resizing._compiled.__wrapped__(3, 3)
+    compiled = resize_loops.loops.__wrapped__(3, 3)
     starts, weights = resizing.filter_weights(178, 128, "bilinear")
     image = noise(178)
     resized = np.empty((128, 128 * 3), np.uint8)

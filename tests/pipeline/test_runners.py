@@ -1,18 +1,52 @@
 """Which runner, its flags, what its errors mean; and runners beside the local one."""
 
+import contextlib
 import os
 import re
+from unittest import mock
 
 import apache_beam as beam
 import pytest
 from absl import flags
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.runner import PipelineResult, PipelineRunner
 
 from jobs import run_command
-from pipeline import contract, job, plan, prepare, publish, runners, sources
+from pipeline import (
+    contract,
+    job,
+    local_runner,
+    plan,
+    prepare,
+    publish,
+    runners,
+    sources,
+    worker,
+)
 
 PRISM = os.environ.get("VAELINE_PRISM")
+
+
+def test_processes_are_used_from_some_thousand_images_on_or_as_a_flag_says():
+    def found(*beam_args, num_images, num_workers=2):
+        options = PipelineOptions(list(beam_args))
+        nursery = mock.create_autospec(worker.Nursery, instance=True)
+        with local_runner.make_runner(
+            options, beam_args, num_workers, num_images, nursery
+        ) as runner:
+            is_elsewhere = runner._default_environment.to_runner_api_parameter(None)
+        return is_elsewhere[0].startswith("vaeline"), options.view_as(
+            DirectOptions
+        ).direct_num_workers
+
+    many, few = local_runner.PROCESSES_FROM_IMAGES, 10
+    assert found(num_images=few) == (False, 1)
+    assert found(num_images=many) == (True, 2)
+    assert found(num_images=many, num_workers=1) == (False, 1)
+    in_memory = "--direct_running_mode=in_memory"
+    assert found(in_memory, num_images=many) == (False, 1)
+    assert found("--direct_running_mode=multi_processing", num_images=few) == (True, 2)
+    assert found("--direct_num_workers=3", num_images=many) == (True, 3)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +109,9 @@ def test_a_job_elsewhere_is_cancelled_by_an_interrupt(monkeypatch):
         def run_pipeline(self, pipeline, options):
             return Job("RUNNING")
 
-    monkeypatch.setattr(runners, "_local_runner", lambda *_: Elsewhere())
+    monkeypatch.setattr(
+        local_runner, "make_runner", lambda *_: contextlib.nullcontext(Elsewhere())
+    )
     with pytest.raises(KeyboardInterrupt):
         runners.run_graph(lambda _: None, [], num_workers=1, num_images=1)
     assert cancelled == [True]

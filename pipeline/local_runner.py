@@ -1,0 +1,99 @@
+"""Beam's local runner: in this process, or with worker processes from a nursery."""
+
+import contextlib
+import functools
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import grpc
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.runners.pipeline_context import PipelineContext
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.transforms.environments import SubprocessSDKEnvironment
+
+from pipeline.worker import Nursery
+
+# Below, one process is done as soon.
+PROCESSES_FROM_IMAGES = 1_000
+
+_ENVIRONMENT = "vaeline:environment:nursery:v1"
+
+
+@contextlib.contextmanager
+def make_runner(
+    options: PipelineOptions,
+    beam_args: Sequence[str],
+    num_workers: int,
+    num_images: int,
+    nursery: Nursery | None,
+) -> Iterator[FnApiRunner]:
+    """Gives the in-process runner, and completes its options.
+
+    Worker processes are worth their start from some thousand images. Threads are not:
+    most of what surrounds the decoding holds the interpreter's lock.
+
+    Args:
+        options: Of Beam, from `beam_args`.
+        beam_args: Beam's own flags.
+        num_workers: If no option says otherwise.
+        num_images: To be read.
+        nursery: Of worker processes; else one is made, if it is needed.
+    """
+    direct = options.view_as(DirectOptions)
+    is_small = num_images < PROCESSES_FROM_IMAGES
+    mode = direct.direct_running_mode
+    if not _is_given("direct_running_mode", beam_args):
+        mode = "in_memory" if is_small or num_workers == 1 else "multi_processing"
+    if not _is_given("direct_num_workers", beam_args):
+        direct.direct_num_workers = 1 if mode == "in_memory" else num_workers
+    if mode != "multi_processing":
+        direct.direct_running_mode = mode
+        yield FnApiRunner()
+        return
+    # Any other mode would replace our environment.
+    direct.direct_running_mode = "in_memory"
+    with contextlib.ExitStack() as stack:
+        if nursery is None:
+            nursery = stack.enter_context(contextlib.closing(Nursery()))
+        stack.callback(setattr, threading, "excepthook", threading.excepthook)
+        threading.excepthook = _hide_lost_connections
+        worker_handlers.WorkerHandler.register_environment(_ENVIRONMENT, bytes)(
+            functools.partial(_WorkerHandler, nursery)
+        )
+        yield FnApiRunner(_Environment.from_command_string(""))
+
+
+def _is_given(flag: str, beam_args: Sequence[str]) -> bool:
+    return any(arg.split("=")[0] == f"--{flag}" for arg in beam_args)
+
+
+def _hide_lost_connections(thrown: threading.ExceptHookArgs) -> None:
+    """Leaves it to the runner to report a worker that was killed."""
+    if not isinstance(thrown.exc_value, grpc.RpcError):
+        threading.__excepthook__(thrown)
+
+
+class _Environment(
+    SubprocessSDKEnvironment  # pyright: ignore[reportGeneralTypeIssues]
+):
+    """Names `_WorkerHandler` to the runner."""
+
+    def to_runner_api_parameter(self, context: PipelineContext) -> tuple[str, bytes]:
+        return _ENVIRONMENT, b""
+
+
+class _WorkerHandler(worker_handlers.GrpcWorkerHandler):
+    """Has the nursery start a worker where Beam's would run a command."""
+
+    def __init__(self, nursery: Nursery, payload: bytes, *runner: Any) -> None:
+        del payload
+        super().__init__(*runner)
+        self._nursery = nursery
+
+    def start_worker(self) -> None:
+        self._nursery.start_worker(self.control_address, self.worker_id)
+
+    def stop_worker(self) -> None:
+        """Has nothing to do: a worker ends when the runner says that all is done."""
