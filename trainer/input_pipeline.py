@@ -199,8 +199,10 @@ class _Lanes:
     ) -> tf.data.Dataset:
         first_block = skip // self._block_size
         num_skipped = first_block * self._block_size
+        # With a buffer what is skipped is read all the same; -1 is the usual one.
+        buffer_size = tf.where(num_skipped > 0, np.int64(0), np.int64(-1))
         blocks = (
-            tf.data.TFRecordDataset(self._paths[lane][shard])
+            tf.data.TFRecordDataset(self._paths[lane][shard], buffer_size=buffer_size)
             .skip(num_skipped)
             # A file cut at a record boundary ends without an error of its own.
             .apply(

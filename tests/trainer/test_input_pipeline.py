@@ -1,7 +1,10 @@
 """What a step sees: every record, the same on every host, from any step on."""
 
+import itertools
 import pathlib
+import re
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -65,6 +68,26 @@ def test_a_resumed_order_is_the_rest_of_the_whole(
     whole = record_ids(batches(dataset_dir, block_size=block_size), start_step + 5)
     rest = record_ids(batches(dataset_dir, start_step, block_size=block_size), 5)
     np.testing.assert_array_equal(rest, whole[start_step:])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc says what is read")
+def test_a_resume_reads_one_block_of_a_lane(tmp_path: pathlib.Path) -> None:
+    path, num_bytes = str(tmp_path / "shard"), 10_000
+    with tf.io.TFRecordWriter(path) as writer:
+        for number in range(64):
+            writer.write(bytes([number]) * num_bytes)
+
+    def num_read() -> int:
+        [line] = re.findall(r"rchar: (\d+)", pathlib.Path("/proc/self/io").read_text())
+        return int(line)
+
+    lanes = input_pipeline._Lanes([[(path, 64)]], 0, 4, num_consumed=61)
+    records = iter(lanes(tf.constant(0, tf.int64)))
+    before = num_read()
+    left = {record.numpy()[0] for record in itertools.islice(records, 3)}
+    assert left < {60, 61, 62, 63}
+    assert len(left) == 3
+    assert 4 * num_bytes < num_read() - before < 6 * num_bytes
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,140 @@
+"""Measures how soon a killed run makes its next step, and what it reads until then.
+
+    python -m benchmarks.resume --dataset=DATASET_DIR
+
+The flagship is trained to a checkpoint in the middle of an epoch and killed. The same
+command is started again, and the clock stops at the first step that the killed run had
+not saved: the program's imports, the checkpoint, the tracing and the step itself. Then
+the input pipeline alone is started at that step, and at step 0: the bytes that this
+process reads until the first batch is there, read-ahead and all, and what that is in
+records of each lane. A row is added to benchmarks/RESULTS.md.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+
+from absl import app, flags
+
+from benchmarks import results
+
+_DATASET = flags.DEFINE_string("dataset", None, "Of 128 px.", required=True)
+_CONFIG = flags.DEFINE_string("config_file", "configs/celeba.py", "What to train.")
+_NUM_STEPS = flags.DEFINE_integer("num_steps", 12, "Until the run is killed.")
+_NUM_RESUMES = flags.DEFINE_integer("num_resumes", 3, "Of the same run.")
+
+# In a process of its own, whose reads are all of the shards.
+_READ_FIRST_BATCH = """
+import json, pathlib, sys, time
+import tensorflow as tf
+from pipeline import contract
+from trainer import input_pipeline, order
+dataset, split, seed, batch_size, block_size, step = json.loads(sys.argv[1])
+manifest = contract.load_manifest(dataset)
+def bytes_read():
+    [line] = [line for line in open("/proc/self/io") if line.startswith("rchar")]
+    return int(line.split()[1])
+before, start = bytes_read(), time.monotonic()
+next(iter(input_pipeline.training_batches(
+    manifest, dataset, split, seed=seed, global_batch_size=batch_size,
+    block_size=block_size, start_step=step,
+    context=tf.distribute.InputContext(1, 0, 1))))
+seconds, num_bytes = time.monotonic() - start, bytes_read() - before
+info = manifest.splits[split]
+lanes = order.num_lanes(batch_size, len(info.shards))
+print(json.dumps([num_bytes, info.num_bytes / info.num_examples, lanes, seconds]))
+"""
+
+
+def _start(workdir: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "trainer.train", f"--config={_CONFIG.value}"]
+    command += [f"--dataset={_DATASET.value}", f"--workdir={workdir}"]
+    command += ["--config.log_every_steps=1", "--config.checkpoint_every_secs=1"]
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+
+def _wait_for(workdir: str, is_reached: Callable[[int], bool]) -> None:
+    """Returns once the newest step in metrics.jsonl is as it should be."""
+    path = pathlib.Path(workdir, "metrics.jsonl")
+    while True:
+        text = path.read_text() if path.exists() else ""
+        if text.endswith("\n") and is_reached(
+            json.loads(text.splitlines()[-1])["step"]
+        ):
+            return
+        time.sleep(0.02)
+
+
+def _saved_step(workdir: str) -> int:
+    names = os.listdir(os.path.join(workdir, "checkpoints"))
+    return max(int(name[5:]) for name in names if name.startswith("step-"))
+
+
+def seconds_to_next_step(workdir: str) -> float:
+    """Kills the run of a workdir after a few steps more, and returns how long it took.
+
+    Returns:
+        From the start of the program to the first step after its checkpoint.
+    """
+    step, start_seconds = _saved_step(workdir), time.monotonic()
+    process = _start(workdir)
+    try:
+        # What the killed run wrote beyond its checkpoint is cut off first.
+        _wait_for(workdir, lambda found: found <= step)
+        _wait_for(workdir, lambda found: found > step)
+        return time.monotonic() - start_seconds
+    finally:
+        process.kill()
+        process.wait()
+
+
+def reads_to_first_batch(workdir: str, step: int) -> tuple[int, float, int, float]:
+    """Returns bytes read, bytes of a record, lanes, and seconds, until a batch."""
+    config = json.loads(pathlib.Path(workdir, "config.json").read_text())
+    arguments = [os.path.abspath(_DATASET.value), config["train_split"]]
+    arguments += [config["seed"], config["global_batch_size"]]
+    arguments += [config["shuffle_block_size"], step]
+    found = subprocess.run(
+        [sys.executable, "-c", _READ_FIRST_BATCH, json.dumps(arguments)],
+        check=True,
+        capture_output=True,
+    )
+    num_bytes, record_bytes, lanes, seconds = json.loads(found.stdout)
+    return num_bytes, record_bytes, lanes, seconds
+
+
+def main(argv: list[str]) -> None:
+    """Measures, prints and records."""
+    del argv
+    with tempfile.TemporaryDirectory() as workdir:
+        process = _start(workdir)
+        _wait_for(workdir, lambda found: found >= _NUM_STEPS.value)
+        process.kill()
+        process.wait()
+        seconds = [seconds_to_next_step(workdir) for _ in range(_NUM_RESUMES.value)]
+        step = _saved_step(workdir)
+        for start_step in (0, step):
+            reads = reads_to_first_batch(workdir, start_step)
+            num_bytes, record_bytes, lanes, batch_seconds = reads
+            results.add_row(
+                "resume",
+                {
+                    "config": pathlib.Path(_CONFIG.value).stem,
+                    "step": str(start_step),
+                    "to the next step": "/".join(f"{value:.1f}" for value in seconds)
+                    + " s",
+                    "first batch": f"{batch_seconds:.2f} s",
+                    "MB read": f"{num_bytes / 1e6:.1f}",
+                    "records read of a lane": f"{num_bytes / record_bytes / lanes:.1f}",
+                    "lanes": str(lanes),
+                },
+            )
+
+
+if __name__ == "__main__":
+    app.run(main)
