@@ -173,7 +173,9 @@ def filter_weights(num_in: tf.Tensor, num_out: int, filter_name: str) -> tf.Tens
     """
     weight_at, radius = _FILTERS[filter_name]
     pixels = tf.cast(tf.range(num_in), tf.float64)
-    ratio = tf.cast(num_in, tf.float64) / num_out
+    # The graph's optimizer makes of a division by a constant a product with its rounded
+    # inverse; then the area filter misses pixels at its very edge.
+    ratio = tf.math.divide_no_nan(tf.cast(num_in, tf.float64), num_out)
     centres = ((np.arange(num_out) + 0.5) * ratio)[:, tf.newaxis]
     widening = tf.maximum(ratio, 1.0)
     reach = radius * widening
