@@ -30,6 +30,11 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     output = pathlib.Path(_OUTPUT.value)
     try:
+        if "://" in _OUTPUT.value:
+            raise ValueError(
+                f"--output={_OUTPUT.value} is in a bucket: export to a directory, and "
+                "copy that"
+            )
         exported.check_output(output, _OVERWRITE.value)
         run = trained.load(pathlib.Path(_WORKDIR.value), _DATASET.value)
         exported.save(run, output, overwrite=_OVERWRITE.value)

@@ -2,13 +2,13 @@
 
 A signature takes one of three forms of image, by the end of its name:
 
-    encode                pixels       [n, h, w, c] uint8, images of one size, any
-    encode_jpeg           image_bytes  [n] strings, files of any sizes
-    encode_preprocessed   image        [n, s, s, c] float32 in [-1, 1], as records hold it
+    encode               pixels       [n, h, w, c] uint8, images of one size, any
+    encode_jpeg          image_bytes  [n] strings, files of any sizes
+    encode_preprocessed  image        [n, s, s, c] float32 in [-1, 1], as in records
 
 and so `reconstruct`, and `classify` of a run with a classifier. A conditional model's
-take `label` or `attributes` too, as the records have them. `decode` and `sample` go from
-latents to images, which are float32 `image` and uint8 `pixels`.
+take `label` or `attributes` too, as the records have them. `decode` and `sample` go
+from latents to images, which are float32 `image` and uint8 `pixels`.
 """
 
 import json
@@ -207,10 +207,6 @@ def check_output(output: pathlib.Path, overwrite: bool) -> None:
     Raises:
         ValueError: If something is there that may not be replaced.
     """
-    if "://" in str(output) or ":/" in str(output):
-        raise ValueError(
-            f"--output={output} is no local directory: export to one, and copy it"
-        )
     if not output.exists() and not output.is_symlink():
         return
     if not overwrite:

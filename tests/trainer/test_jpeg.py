@@ -1,4 +1,4 @@
-"""Files as a served model decodes them, beside what `pipeline.prepare` makes of them."""
+"""Files as a served model decodes them, and as `pipeline.prepare` does."""
 
 import io
 
