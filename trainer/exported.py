@@ -37,8 +37,6 @@ DESCRIPTION = "assets.extra/export.json"
 
 _BINARIZE_STREAM = 19
 
-Tensors = Mapping[str, tf.Tensor]
-
 
 class ExportedModel:
     """The averaged model of a run, from images as users have them.
@@ -102,15 +100,19 @@ class ExportedModel:
         """Returns draws of the prior, `z`, and what `decode` makes of them."""
         noise = generation.prior_noise(num_samples, self.config.latent_dim, seed)
         z = temperature * noise
+        # As often as needed, as `generation.decode` does.
+        told = {
+            feature: tf.gather(values, tf.range(num_samples) % tf.shape(values)[0])
+            for feature, values in told.items()
+        }
         return {"z": z, **self.decode(z, **told)}
 
     def describe(self) -> dict[str, tf.Tensor]:
-        """Returns what `describe` says, as `json`."""
+        """Returns the description as `json`."""
         return {"json": tf.constant(self.description)}
 
     def signatures(self) -> dict[str, Callable[..., Any]]:
         """Returns a function of the graph for each signature, by name."""
-        images = self._image_forms()
         told = self._condition_specs()
         latents = tf.TensorSpec([None, self.config.latent_dim], tf.float32)
         made = {
@@ -124,7 +126,7 @@ class ExportedModel:
             ),
             "describe": _concrete(self.describe),
         }
-        for ending, (name, spec, to_image) in images.items():
+        for ending, (name, spec, to_image) in self._image_forms().items():
             takes = {name: spec}
             for function in (self.encode, self.reconstruct):
                 made[function.__name__ + ending] = _concrete(
@@ -175,19 +177,13 @@ class ExportedModel:
         return corruption.binarize(image, self.config.binarize, uniform)
 
     def _condition_specs(self) -> dict[str, tf.TensorSpec]:
-        if self.config.condition == "none":
+        name = str(self.config.condition)
+        if name == "none":
             return {}
-        feature = self._features[self.config.condition]
-        spec = tf.TensorSpec([None, *feature.shape], tf.int64)
-        return {self.config.condition: spec}
+        return {name: tf.TensorSpec([None, *self._features[name].shape], tf.int64)}
 
-    def _with_conditions(self, x: tf.Tensor, told: Tensors) -> Any:
-        if not told:
-            return x
-        vectors = conditions.of_batch(told, self.config)
-        # As often as needed, as `generation.decode` does.
-        places = tf.range(tf.shape(x)[0]) % tf.shape(vectors)[0]
-        return x, tf.gather(vectors, places)
+    def _with_conditions(self, x: tf.Tensor, told: Mapping[str, tf.Tensor]) -> Any:
+        return (x, conditions.of_batch(told, self.config)) if told else x
 
 
 def describe(run: TrainedRun) -> dict[str, Any]:
@@ -207,13 +203,13 @@ def check_output(output: pathlib.Path, overwrite: bool) -> None:
     Raises:
         ValueError: If something is there that may not be replaced.
     """
-    if not output.exists() and not output.is_symlink():
+    if not output.exists():
         return
     if not overwrite:
         raise ValueError(
             f"--output={output} exists: give another, or --overwrite to replace it"
         )
-    if not (output / "saved_model.pb").exists():
+    if not (output / DESCRIPTION).exists():
         raise ValueError(
             f"--output={output} exists and is no export, so --overwrite does not "
             "replace it: give another"
@@ -234,21 +230,28 @@ def save(run: TrainedRun, output: pathlib.Path, *, overwrite: bool = False) -> N
     """
     check_output(output, overwrite)
     model = ExportedModel(run)
+    # A link stays, and what it leads to is replaced.
+    output = output.resolve()
     temporary = workdir.temporary_path(output)
-    old = output.with_name(f".{output.name}.old")
-    for path in (temporary, old):
-        shutil.rmtree(path, ignore_errors=True)
+    shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         _write(model, temporary)
-        if output.exists():
-            output.rename(old)
-        temporary.rename(output)
+        _replace(output, temporary)
     except tf.errors.OpError as error:
         raise OSError(f"cannot write {temporary}: {error.message}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace(output: pathlib.Path, by: pathlib.Path) -> None:
+    """Renames `by`; what was there is removed once that is done."""
+    old = output.with_name(f".{output.name}.old")
+    if output.exists():
         shutil.rmtree(old, ignore_errors=True)
+        output.rename(old)
+    by.rename(output)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _write(model: ExportedModel, directory: pathlib.Path) -> None:

@@ -277,26 +277,48 @@ def test_an_export_is_replaced_whole_or_kept(
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
 
 
-def test_what_is_wrong_is_one_line(tmp_path: pathlib.Path, reference_run: Run) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine/thesis.txt").write_text("years of work")
-    for flags, message in (
+def test_a_link_stays_and_leads_to_the_new_export(
+    run: trained.TrainedRun, export_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    shutil.copytree(export_dir, tmp_path / "old")
+    (tmp_path / "old/stray").write_text("of the old one")
+    (tmp_path / "1").symlink_to("old")
+    exported.save(run, tmp_path / "1", overwrite=True)
+    assert (tmp_path / "1").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "old"]
+    assert not (tmp_path / "1/stray").exists()
+
+
+def test_what_is_no_export_is_not_replaced(
+    run: trained.TrainedRun, tmp_path: pathlib.Path
+) -> None:
+    thesis = tmp_path / "mine/thesis.txt"
+    thesis.parent.mkdir()
+    thesis.write_text("years of work")
+    for output in (thesis.parent, thesis):
+        with pytest.raises(ValueError, match=f"={output} exists and is no export, so"):
+            exported.save(run, output, overwrite=True)
+    with pytest.raises(NotADirectoryError, match="Not a directory"):
+        exported.save(run, thesis / "1")
+    assert thesis.read_text() == "years of work"
+    assert len(list(tmp_path.rglob("*"))) == 2
+
+
+def test_what_is_wrong_is_one_line(tmp_path: pathlib.Path) -> None:
+    for output, message in (
         (
-            [f"--output={tmp_path}/1", f"--workdir={tmp_path}/no"],
-            "holds no run (config",
+            f"{tmp_path}/1",
+            f"--workdir={tmp_path} holds no run (config.json is missing)",
         ),
-        ([f"--output={tmp_path}/mine", "--overwrite"], "exists and is no export"),
-        (["--output=gs://bucket/1"], "=gs://bucket/1 is in a bucket: export"),
-        ([f"--output={tmp_path}/mine/thesis.txt/1"], "Not a directory"),
+        ("gs://bucket/1", "--output=gs://bucket/1 is in a bucket: export"),
     ):
-        workdir = f"--workdir={reference_run.workdir}"
-        done = run_module("trainer.export", workdir, *flags)
+        done = run_module(
+            "trainer.export", f"--workdir={tmp_path}", f"--output={output}"
+        )
         assert done.returncode == 1
-        last = done.stderr.strip().splitlines()[-1]
-        assert last.startswith("error: "), done.stderr
-        assert message in last
-    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
-    assert (tmp_path / "mine/thesis.txt").read_text() == "years of work"
+        assert done.stderr.splitlines()[-1].startswith(f"error: {message}")
+        assert not done.stdout
+    assert not list(tmp_path.iterdir())
 
 
 FEATURES = {
@@ -354,6 +376,11 @@ def test_a_model_of_few_labels_is_told_them_and_classifies(
     )
     told = np.eye(10, dtype=np.float32)[[4, 7, 4, 7, 4]]
     close(drawn["image"], run.vae.mean_image(drawn["z"], told))
+    # But an image without its label is a mistake.
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        signatures["encode_preprocessed"](
+            image=tf.constant(image), label=tf.constant(label[:2])
+        )
     names = {path.name for path in (tmp_path / "1").glob("*.keras")}
     assert names == {"encoder.keras", "decoder.keras", "classifier.keras"}
     buffer = io.BytesIO()

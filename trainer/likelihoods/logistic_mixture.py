@@ -91,7 +91,7 @@ class LogisticMixture(Likelihood):
         channels = (outputs.shape[-1] - k) // (2 * k)
         ends = [k, k + k * channels]
         logits, means, log_scales = keras.ops.split(outputs, ends, axis=-1)
-        shape = (-1, *outputs.shape[1:-1], k, channels)
+        shape = (-1, outputs.shape[1], outputs.shape[2], k, channels)
         # A scale below a hundredth of a level would only overflow.
         log_scales = keras.ops.maximum(keras.ops.reshape(log_scales, shape), -9.0)
         return logits, keras.ops.reshape(means, shape), log_scales
