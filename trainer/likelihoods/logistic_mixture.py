@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -89,8 +90,8 @@ class LogisticMixture(Likelihood):
         """Returns logits `[..., k]`, means and log scales `[..., k, channels]`."""
         k = self.num_components
         channels = (outputs.shape[-1] - k) // (2 * k)
-        ends = [k, k + k * channels]
-        logits, means, log_scales = keras.ops.split(outputs, ends, axis=-1)
+        parts: Any = keras.ops.split(outputs, [k, k + k * channels], axis=-1)
+        logits, means, log_scales = parts
         shape = (-1, outputs.shape[1], outputs.shape[2], k, channels)
         # A scale below a hundredth of a level would only overflow.
         log_scales = keras.ops.maximum(keras.ops.reshape(log_scales, shape), -9.0)
