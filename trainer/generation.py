@@ -154,7 +154,14 @@ def find_conditions(
 
 def draw_prior(run: TrainedRun, num: int, seed: int) -> np.ndarray:
     """Returns draws of N(0, I), `[num, latent_dim]`."""
-    return _normal((num, run.config.latent_dim), seed, _PRIOR_STREAM)
+    return prior_noise(num, run.config.latent_dim, seed).numpy()
+
+
+def prior_noise(
+    num: int | tf.Tensor, latent_dim: int, seed: int | tf.Tensor
+) -> tf.Tensor:
+    """Returns draws of N(0, I), `[num, latent_dim]`, in a graph too."""
+    return _normal((num, latent_dim), seed, _PRIOR_STREAM)
 
 
 def draw_posteriors(run: TrainedRun, examples: Examples, seed: int) -> np.ndarray:
@@ -292,7 +299,7 @@ def _satisfying(
     return columns[name] == int(text)
 
 
-def _normal(shape: tuple[int, ...], seed: int, stream: int) -> np.ndarray:
-    return tf.random.stateless_normal(
-        shape, order.fold(seed, stream), alg="philox"
-    ).numpy()
+def _normal(
+    shape: tuple[int | tf.Tensor, ...], seed: int | tf.Tensor, stream: int
+) -> tf.Tensor:
+    return tf.random.stateless_normal(shape, order.fold(seed, stream), alg="philox")

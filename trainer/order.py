@@ -40,9 +40,9 @@ def num_lanes(global_batch_size: int, num_shards: int) -> int:
     return lanes
 
 
-def fold(seed: int, *words: int | tf.Tensor) -> tf.Tensor:
+def fold(seed: int | tf.Tensor, *words: int | tf.Tensor) -> tf.Tensor:
     """Returns a stateless seed `[2]` int32, a function of `seed` and all words."""
-    value = tf.constant([seed, 0], tf.int32)
+    value = tf.convert_to_tensor([seed, 0], tf.int32)
     for word in words:
         value = tf.random.experimental.stateless_fold_in(
             value, tf.cast(word, tf.int32), alg="philox"

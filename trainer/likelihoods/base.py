@@ -24,7 +24,10 @@ class Likelihood(abc.ABC):
 
     @abc.abstractmethod
     def mean(self, outputs: tf.Tensor) -> tf.Tensor:
-        """Returns the mean image, `[batch, height, width, channels]` in [-1, 1]."""
+        """Returns the mean image, `[batch, height, width, channels]` in [-1, 1].
+
+        Made of Keras's operations, so that it can be a part of a Keras model.
+        """
 
     @abc.abstractmethod
     def draw(self, outputs: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import tensorflow as tf
 
 from trainer.likelihoods.base import Likelihood, check_shapes, sum_values
@@ -35,7 +36,7 @@ class Bernoulli(Likelihood):
 
     def mean(self, outputs: tf.Tensor) -> tf.Tensor:
         """Returns 2 p - 1."""
-        return 2 * tf.sigmoid(outputs) - 1
+        return 2 * keras.ops.sigmoid(outputs) - 1
 
     def draw(self, outputs: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Returns -1 or 1 for every value."""

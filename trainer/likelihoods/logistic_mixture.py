@@ -2,7 +2,9 @@
 
 import dataclasses
 import math
+from typing import Any
 
+import keras
 import tensorflow as tf
 
 from trainer.likelihoods.base import Likelihood, check_shapes, sum_values
@@ -63,8 +65,8 @@ class LogisticMixture(Likelihood):
     def mean(self, outputs: tf.Tensor) -> tf.Tensor:
         """Returns the mean of the components' means."""
         logits, means, _ = self._split(outputs)
-        weights = tf.nn.softmax(logits)[..., tf.newaxis]
-        return tf.clip_by_value(tf.reduce_sum(weights * means, axis=-2), -1, 1)
+        weights = keras.ops.expand_dims(keras.ops.softmax(logits), axis=-1)
+        return keras.ops.clip(keras.ops.sum(weights * means, axis=-2), -1, 1)
 
     def draw(self, outputs: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Returns a drawn image, rounded to levels."""
@@ -88,11 +90,12 @@ class LogisticMixture(Likelihood):
         """Returns logits `[..., k]`, means and log scales `[..., k, channels]`."""
         k = self.num_components
         channels = (outputs.shape[-1] - k) // (2 * k)
-        logits, means, log_scales = tf.split(outputs, [k, k * channels, -1], axis=-1)
-        shape = tf.concat([tf.shape(outputs)[:-1], [k, channels]], axis=0)
+        parts: Any = keras.ops.split(outputs, [k, k + k * channels], axis=-1)
+        logits, means, log_scales = parts
+        shape = (-1, outputs.shape[1], outputs.shape[2], k, channels)
         # A scale below a hundredth of a level would only overflow.
-        log_scales = tf.maximum(tf.reshape(log_scales, shape), -9.0)
-        return logits, tf.reshape(means, shape), log_scales
+        log_scales = keras.ops.maximum(keras.ops.reshape(log_scales, shape), -9.0)
+        return logits, keras.ops.reshape(means, shape), log_scales
 
 
 def _log_one_minus_exp(x: tf.Tensor) -> tf.Tensor:

@@ -99,7 +99,7 @@ class LogVarFromSoftplus(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns `[batch, latent_dim]`."""
-        return 2 * tf.math.log(tf.nn.softplus(inputs) + self._floor)
+        return 2 * keras.ops.log(keras.ops.softplus(inputs) + self._floor)
 
 
 def _weights(layer: keras.layers.Layer) -> list[tf.Tensor]:

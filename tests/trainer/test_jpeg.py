@@ -1,0 +1,100 @@
+"""Files as a served model decodes them, and as `pipeline.prepare` does."""
+
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import ExifTags, Image
+
+from pipeline import rgb
+from trainer import jpeg
+
+SMOOTH = np.stack(np.meshgrid(np.arange(83) * 3, np.arange(61) * 4), -1)
+PICTURES = {
+    "smooth": np.concatenate([SMOOTH, SMOOTH[..., :1] * 2], -1).astype(np.uint8),
+    "noise": np.random.default_rng(0).integers(0, 256, (61, 83, 3), dtype=np.uint8),
+}
+
+
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+def decode(data: tf.Tensor) -> tf.Tensor:
+    return jpeg.decode_upright(data, 3)
+
+
+def encoded(pixels: np.ndarray, kind: str = "JPEG", **options) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def exif(orientation: int, byte_order: str = "<") -> bytes:
+    made = Image.Exif()
+    made.endian = byte_order
+    made[ExifTags.Base.Make] = "A camera"
+    made[ExifTags.Base.Orientation] = orientation
+    return made.tobytes()
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_pixels_are_those_of_prepare(
+    picture: str, subsampling: str, progressive: bool
+) -> None:
+    for quality in (30, 75, 95):
+        data = encoded(
+            PICTURES[picture],
+            quality=quality,
+            subsampling=subsampling,
+            progressive=progressive,
+        )
+        np.testing.assert_array_equal(decode(data), rgb.decode_as_rgb(data))
+
+
+@pytest.mark.parametrize("byte_order", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(10))
+def test_images_are_upright(orientation: int, byte_order: str) -> None:
+    data = encoded(PICTURES["smooth"], exif=exif(orientation, byte_order))
+    turned = decode(data)
+    np.testing.assert_array_equal(turned, rgb.decode_as_rgb(data))
+    assert (turned.shape == (83, 61, 3)) == (5 <= orientation <= 8)
+
+
+def test_metadata_are_found_behind_other_segments() -> None:
+    data = encoded(PICTURES["smooth"], exif=exif(6), comment=b"before" * 99)
+    # Fill bytes, and a segment of XMP, which has the same marker.
+    xmp = b"http://ns.adobe.com/xap/1.0/\0<x/>"
+    segment = b"\xff\xff\xff\xe1" + (len(xmp) + 2).to_bytes(2, "big") + xmp
+    data = data[:2] + segment + data[2:]
+    assert jpeg.orientation(tf.constant(data)).numpy() == 6
+    np.testing.assert_array_equal(decode(data), rgb.decode_as_rgb(data))
+
+
+def test_grey_files_and_png() -> None:
+    grey = PICTURES["smooth"][..., 0]
+    data = encoded(grey)
+    np.testing.assert_array_equal(decode(data), rgb.decode_as_rgb(data))
+    one = jpeg.decode_upright(tf.constant(data), 1)
+    np.testing.assert_array_equal(one[..., 0], rgb.decode_as_rgb(data)[..., 0])
+    png = encoded(PICTURES["noise"], "PNG")
+    np.testing.assert_array_equal(decode(png), PICTURES["noise"])
+
+
+@given(cut=st.integers(0, 400), place=st.integers(2, 120), value=st.integers(0, 255))
+def test_damaged_metadata_turn_nothing_and_raise_nothing(
+    cut: int, place: int, value: int
+) -> None:
+    data = bytearray(encoded(PICTURES["smooth"][:8, :8], exif=exif(6)))
+    data[place] = value
+    found = jpeg.orientation(tf.constant(bytes(data[:cut])))
+    assert 1 <= found.numpy() <= 8
+
+
+def test_what_is_no_image_is_refused() -> None:
+    whole = encoded(PICTURES["noise"])
+    for data in (b"", b"not an image", whole[: len(whole) // 2]):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            decode(data)

@@ -1,0 +1,129 @@
+"""What a served model does to images is what `pipeline.prepare` did to its dataset."""
+
+import os
+import pathlib
+import zipfile
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipeline import contract, images, resizing
+from trainer import jpeg, preprocessing
+
+# Height, width, size of the result, crop, channels.
+SHAPES = [
+    (21, 30, 16, 0, 3),
+    (218, 178, 64, 148, 3),
+    (37, 91, 24, 31, 1),
+    (16, 16, 16, 0, 3),
+    (5, 7, 32, 0, 3),
+    (1, 1, 8, 0, 1),
+    (333, 501, 47, 0, 3),
+]
+RNG = np.random.default_rng(0)
+
+
+def in_graph(**settings) -> tf.types.experimental.GenericFunction:
+    made = preprocessing.Preprocessing(**settings)
+    spec = tf.TensorSpec([None, None, None, made.channels], tf.uint8)
+    return tf.function(made, input_signature=[spec])
+
+
+def as_read(stored: np.ndarray) -> np.ndarray:
+    """Returns what a record's image is to the trainer."""
+    factor, offset = contract.IMAGE_DTYPES[stored.dtype.name]
+    values = stored.astype(np.float32)
+    return values * np.float32(factor) + np.float32(offset)
+
+
+@pytest.mark.parametrize("image_dtype", contract.IMAGE_DTYPES)
+@pytest.mark.parametrize("resize", resizing.RESIZES)
+def test_images_of_any_size_are_those_of_prepare(resize: str, image_dtype: str) -> None:
+    for height, width, size, crop_size, channels in SHAPES:
+        settings = {
+            "image_size": size,
+            "image_dtype": image_dtype,
+            "resize": resize,
+            "crop_size": crop_size,
+        }
+        shape = (2, height, width, channels)
+        pixels = RNG.integers(0, 256, shape, dtype=np.uint8)
+        expected = [as_read(images.preprocess(image, **settings)) for image in pixels]
+        found = in_graph(channels=channels, **settings)(pixels)
+        assert found.shape == (2, size, size, channels)
+        # Pillow's filters are in integers; the other may be rounded otherwise.
+        legacy = resize == resizing.LEGACY_BILINEAR
+        np.testing.assert_allclose(found, expected, rtol=0, atol=5e-4 * legacy)
+
+
+@pytest.mark.parametrize("resize", resizing.RESIZES)
+def test_photographs_are_those_of_prepare(resize: str) -> None:
+    data = os.environ.get("VAELINE_TEST_DATA")
+    if not data:
+        pytest.skip("needs VAELINE_TEST_DATA, a directory with celeba_layout/")
+    settings = {"image_size": 64, "crop_size": 0, "resize": resize}
+    preprocess = in_graph(channels=3, image_dtype="float16", **settings)
+    path = pathlib.Path(data) / "celeba_layout/img_align_celeba.zip"
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".jpg")]
+        for name in names[::100]:
+            content = archive.read(name)
+            decoded = jpeg.decode_upright(tf.constant(content), 3)
+            stored = images.preprocess(content, image_dtype="float16", **settings)
+            difference = np.abs(preprocess(decoded[None])[0] - as_read(stored)).max()
+            assert difference * 127.5 < 0.1
+
+
+@pytest.mark.parametrize("name", resizing.PILLOW_FILTERS)
+def test_weights_are_those_of_prepare_for_every_size(name: str) -> None:
+    # In a graph, whose optimizer may change how a number is rounded.
+    @tf.function(input_signature=[tf.TensorSpec([], tf.int32)])
+    def weights_of(num_in: tf.Tensor) -> tf.Tensor:
+        return preprocessing.filter_weights(num_in, 24, name)
+
+    for num_in in (*range(1, 100), 178, 1001):
+        starts, weights = resizing.filter_weights(num_in, 24, name)
+        expected = np.zeros([24, num_in])
+        for row, start in enumerate(starts):
+            expected[row, start : start + weights.shape[1]] = weights[row]
+        np.testing.assert_array_equal(weights_of(num_in), expected)
+
+
+def test_an_image_smaller_than_the_crop_is_refused() -> None:
+    preprocess = in_graph(
+        image_size=8, channels=1, crop_size=20, resize="area", image_dtype="uint8"
+    )
+    with pytest.raises(tf.errors.InvalidArgumentError, match="crop of 20 pixels"):
+        preprocess(np.zeros([1, 30, 19, 1], np.uint8))
+    assert preprocess(np.zeros([1, 30, 20, 1], np.uint8)).shape == (1, 8, 8, 1)
+
+
+def test_levels_come_back_through_every_storage_type() -> None:
+    levels = np.arange(256, dtype=np.uint8)
+    for image_dtype in contract.IMAGE_DTYPES:
+        scaled = preprocessing.scale(tf.constant(levels), image_dtype)
+        np.testing.assert_array_equal(preprocessing.to_levels(scaled), levels)
+
+
+def test_the_manifest_says_what_is_done() -> None:
+    features = {
+        "key": contract.Feature("string"),
+        "image": contract.Feature("uint8", (28, 28, 1)),
+    }
+    settings = {"crop_size": 5, "resize": "area", "preprocess": "mine:cut"}
+
+    def of(**changes) -> preprocessing.Preprocessing:
+        changed = {**settings, **changes}
+        return preprocessing.of_dataset(
+            contract.Manifest("d", changed, "ab", features, {})
+        )
+
+    assert of() == preprocessing.Preprocessing(28, 1, 5, "area", "uint8", "mine:cut")
+    with pytest.raises(
+        ValueError, match="made with --resize=nearest, and this release"
+    ):
+        of(resize="nearest")
+    del settings["crop_size"]
+    with pytest.raises(ValueError, match="lacks the setting 'crop_size'"):
+        of()

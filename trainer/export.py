@@ -1,0 +1,50 @@
+"""Exports a trained run to be used without this package: a SavedModel, and Keras files.
+
+    python -m trainer.export --workdir=DIR --output=DIR
+
+The averaged model is exported, with the preprocessing of its dataset in the graph.
+docs/serving.md says what each signature takes and gives. The output is written whole or
+not at all. Exit codes: 0 done; 1 a flag, file or setting is wrong.
+"""
+
+import pathlib
+import sys
+
+from absl import app, flags, logging
+
+from trainer import command_line, exported, trained
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "Directory to make.", required=True)
+_DATASET = flags.DEFINE_string(
+    "dataset", None, "Where the run's dataset is, if it has moved."
+)
+_OVERWRITE = flags.DEFINE_bool(
+    "overwrite", False, "Whether to replace an export that is there."
+)
+
+
+def main(argv: list[str]) -> None:
+    """Runs the command."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    output = pathlib.Path(_OUTPUT.value)
+    try:
+        if "://" in _OUTPUT.value:
+            raise ValueError(
+                f"--output={_OUTPUT.value} is in a bucket: export to a directory, and "
+                "copy that"
+            )
+        exported.check_output(output, _OVERWRITE.value)
+        run = trained.load(pathlib.Path(_WORKDIR.value), _DATASET.value)
+        exported.save(run, output, overwrite=_OVERWRITE.value)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    print(f"step {run.step} is exported to {output}")
+
+
+if __name__ == "__main__":
+    # TensorFlow has more to say of a SavedModel than a user wants to read.
+    logging.set_verbosity(logging.WARNING)
+    app.run(main, flags_parser=command_line.parse_flags)
