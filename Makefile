@@ -3,13 +3,14 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 # Which tests: MARKS=flink are those on a Flink cluster, which need Java.
-MARKS ?= not perf and not flink and not browser
+MARKS ?= not perf and not flink and not browser and not chaos
 
-.PHONY: help venv demo test lint audit bench lock
+.PHONY: help venv demo test chaos lint audit bench lock
 
 help:
 	@echo "make demo   synthetic faces -> dataset -> a few hundred training steps"
-	@echo "make test   all tests that need no extra installs; MARKS=flink needs Java"
+	@echo "make test   all tests but chaos; MARKS=flink are those that need Java"
+	@echo "make chaos  kills, starves and misleads trainers; writes docs/reliability.md"
 	@echo "make lint   format, style and type checks"
 	@echo "make audit  known vulnerabilities of what requirements.lock pins"
 	@echo "make bench  measures the pipeline; see benchmarks/RESULTS.md"
@@ -37,6 +38,9 @@ demo: venv
 
 test: venv
 	$(PY) -m pytest -m "$(MARKS)" $(ARGS)
+
+chaos: venv
+	CHAOS=full $(PY) -m pytest -m chaos tests/chaos $(ARGS)
 
 lint: venv
 	$(PY) -m ruff format --check .

@@ -16,6 +16,7 @@ PAGES = (
     "WORKSPACE.md",
     "deploy/README.md",
     "docs/data.md",
+    "docs/reliability.md",
     "docs/results.md",
     "docs/serving.md",
 )

@@ -37,7 +37,8 @@ def damage_explained() -> Iterator[None]:
     """
     try:
         yield
-    except tf.errors.OpError as error:
+    # The second where TensorFlow quotes bytes that are no text.
+    except (tf.errors.OpError, UnicodeDecodeError) as error:
         damage = input_pipeline.describe_damage(error)
         if damage is None:
             raise

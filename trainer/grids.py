@@ -2,6 +2,7 @@
 
 import pathlib
 from collections.abc import Sequence
+from typing import IO
 
 import numpy as np
 from PIL import Image
@@ -60,8 +61,14 @@ def save_png(path: pathlib.Path, grid: np.ndarray) -> None:
     """Writes `[height, width, 1 or 3]` uint8 as a PNG file, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = workdir.temporary_path(path)
-    _image(grid).save(temporary, format="PNG")
+    with open(temporary, "wb") as file:
+        write_png(file, grid)
     temporary.replace(path)
+
+
+def write_png(file: IO[bytes], grid: np.ndarray) -> None:
+    """Writes `[height, width, 1 or 3]` uint8 as a PNG file to one that is open."""
+    _image(grid).save(file, format="PNG")
 
 
 def save_gif(path: pathlib.Path, frames: Sequence[np.ndarray]) -> None:

@@ -16,6 +16,22 @@ from trainer import order
 
 Batch = dict[str, tf.Tensor]
 
+# What TensorFlow says of a file that is not what it was, and of a record that is not
+# what `parse_records` expects.
+_DAMAGES = (
+    r"corrupted record at \d+",
+    r"truncated record at \d+",
+    r"\S+\.tfrecord-\S+; (No such file|Input/output error|Stale file handle)",
+    r"expected to contain \d+ elements but contained[^.\n]*",
+    r"Could not parse example input",
+    r"Can't parse serialized Example",
+    r"Feature: \w+ \(data type: \w+\) is required but could not be found",
+    r"Data types don't match",
+    r"DecodeRaw requires [^\[\n]*\d",
+    r"Input to DecodeRaw has length \d+",
+    r"\[[\d,]+\] is not compatible with expected shape",
+)
+
 
 def parse_records(serialized: tf.Tensor, manifest: contract.Manifest) -> Batch:
     """Parses a batch of serialized records.
@@ -237,9 +253,8 @@ def evaluation_batches(
     Raises:
         contract.DatasetError: If the split cannot be read.
     """
-    shards = shard_paths(manifest, dataset_dir, split)
-    num_filling = -sum(count for _, count in shards) % global_batch_size
-    records = tf.data.TFRecordDataset([path for path, _ in shards])
+    records = _records(manifest, dataset_dir, split)
+    num_filling = -num_examples(manifest, split) % global_batch_size
     filling = records.repeat().take(num_filling)
     weighted = records.map(lambda record: (record, np.float32(1))).concatenate(
         filling.map(lambda record: (record, np.float32(0)))
@@ -278,9 +293,8 @@ def examples(
     Raises:
         contract.DatasetError: If the split cannot be read.
     """
-    paths = [path for path, _ in shard_paths(manifest, dataset_dir, split)]
     return (
-        tf.data.TFRecordDataset(paths)
+        _records(manifest, dataset_dir, split)
         .batch(batch_size)
         .map(
             lambda records: parse_records(records, manifest),
@@ -291,6 +305,17 @@ def examples(
     )
 
 
+def _records(
+    manifest: contract.Manifest, dataset_dir: str | pathlib.Path, split: str
+) -> tf.data.Dataset:
+    """Returns the serialized records of a whole split, in the order on disk."""
+    shards = shard_paths(manifest, dataset_dir, split)
+    records = tf.data.TFRecordDataset([path for path, _ in shards])
+    num_records = sum(count for _, count in shards)
+    # As in `_Lanes`, of a file cut at a record boundary.
+    return records.apply(tf.data.experimental.assert_cardinality(num_records))
+
+
 def first_examples(
     manifest: contract.Manifest, dataset_dir: str | pathlib.Path, split: str, num: int
 ) -> Batch:
@@ -298,15 +323,13 @@ def first_examples(
     return next(iter(examples(manifest, dataset_dir, split, num)))
 
 
-def describe_damage(error: tf.errors.OpError) -> str | None:
+def describe_damage(error: tf.errors.OpError | UnicodeDecodeError) -> str | None:
     """Returns what an error of a step says of a damaged dataset, if it does."""
-    kinds = (
-        r"corrupted record at \d+",
-        r"truncated record at \d+",
-        r"\S+\.tfrecord-\S+; No such file",
-        r"expected to contain \d+ elements but contained[^.\n]*",
-    )
-    found = re.search("|".join(kinds), error.message)
+    if isinstance(error, UnicodeDecodeError):
+        text = error.object.decode(errors="replace")
+    else:
+        text = error.message
+    found = re.search("|".join(_DAMAGES), text)
     return found[0] if found else None
 
 

@@ -88,9 +88,9 @@ def train(
     hosts = Hosts(strategy, cluster)
     hosts.check_equal(f"{config.to_json()} {manifest.digest}")
     checkpoint_dir = run_dir / "checkpoints"
-    is_resumed = False
+    lock, is_resumed = contextlib.nullcontext(), False
     if hosts.is_chief:
-        workdir.claim(run_dir, config, manifest, dataset_dir)
+        lock = workdir.claim(run_dir, config, manifest, dataset_dir)
         is_resumed = states.restore(state, checkpoint_dir)
     # Or the others would make evaluations that the chief does not.
     is_resumed = bool(hosts.gather(is_resumed)[0])
@@ -138,7 +138,8 @@ def train(
     writer = NoWriter()
     if hosts.is_chief:
         writer = RunWriter(run_dir, last_step=step if is_resumed else -1)
-    with contextlib.closing(writer), contextlib.closing(saver), StopRequest() as stop:
+    closing = contextlib.closing
+    with lock, closing(writer), closing(saver), StopRequest() as stop:
         if not is_resumed:
             writer.write_text(0, "config", f"```\n{config}\n```")
             writer.write_text(0, "loss", objective.describe())
@@ -150,6 +151,7 @@ def train(
             stopped_by = next(filter(None, hosts.gather(stop.received or 0)), None)
             if stopped_by:
                 break
+            saver.check()
             chief_steps, *_ = hosts.gather(speed.steps_per_call)
             num_steps = min(chief_steps, _steps_to_event(step, config))
             values, can_go_on = steps.train(batches, tf.constant(num_steps, tf.int64))

@@ -9,11 +9,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import tensorflow as tf
-from google.protobuf.message import DecodeError
-from tensorboard.compat.proto import event_pb2
 
-from trainer import figures, grids, pictures, workdir
+from trainer import events, figures, grids, pictures, workdir
 
 # Event directories, as TensorBoard names the runs.
 _TRAIN, _EVAL = "train", "eval"
@@ -27,11 +24,10 @@ class RunWriter:
         self._directory = directory
         self._metrics_path = directory / "metrics.jsonl"
         truncate_metrics(self._metrics_path, last_step)
-        self._writers = {}
+        self._events = {}
         for run in (_TRAIN, _EVAL):
-            for path in sorted((directory / run).glob("*tfevents*")):
-                truncate_events(path, last_step)
-            self._writers[run] = tf.summary.create_file_writer(str(directory / run))
+            events.truncate(directory / run, last_step)
+            self._events[run] = events.EventFile(directory / run)
 
     def write_scalars(
         self, step: int, split: str, scalars: Mapping[str, float], **texts: str
@@ -44,22 +40,17 @@ class RunWriter:
             scalars: By name.
             **texts: For metrics.jsonl alone.
         """
-        writer = self._writers[_TRAIN if split == "train" else _EVAL]
-        with writer.as_default(step=step):
-            for name, value in scalars.items():
-                tf.summary.scalar(name, value)
-        writer.flush()
+        run = _TRAIN if split == "train" else _EVAL
+        self._events[run].write_scalars(step, scalars)
         with open(self._metrics_path, "a", encoding="utf-8") as file:
             json.dump({"step": step, "split": split, **scalars, **texts}, file)
             file.write("\n")
 
     def write_grids(self, step: int, named_grids: Mapping[str, np.ndarray]) -> None:
         """Writes `[height, width, c]` uint8 grids as events and under `images/`."""
-        with self._writers[_EVAL].as_default(step=step):
-            for name, grid in named_grids.items():
-                tf.summary.image(name, grid[np.newaxis])
-                grids.save_png(self.grid_path(name, step), grid)
-        self._writers[_EVAL].flush()
+        for name, grid in named_grids.items():
+            self._events[_EVAL].write_image(step, name, grid)
+            grids.save_png(self.grid_path(name, step), grid)
 
     def write_strip(self, names: Sequence[str]) -> None:
         """Writes the grids of all steps so far in one picture, a step to a row.
@@ -91,14 +82,12 @@ class RunWriter:
 
     def write_text(self, step: int, name: str, text: str) -> None:
         """Writes a text, which TensorBoard shows as Markdown."""
-        with self._writers[_TRAIN].as_default(step=step):
-            tf.summary.text(name, text)
-        self._writers[_TRAIN].flush()
+        self._events[_TRAIN].write_text(step, name, text)
 
     def close(self) -> None:
-        """Flushes and closes the event files."""
-        for writer in self._writers.values():
-            writer.close()
+        """Closes the event files."""
+        for file in self._events.values():
+            file.close()
 
 
 class NoWriter(RunWriter):
@@ -140,24 +129,3 @@ def truncate_metrics(path: pathlib.Path, last_step: int) -> None:
         except (ValueError, LookupError, TypeError, RecursionError):
             continue
     workdir.write_atomically(path, b"".join(kept))
-
-
-def truncate_events(path: pathlib.Path, last_step: int) -> None:
-    """Removes events of later steps than `last_step`, and an event cut short."""
-    kept, is_cut = [], False
-    try:
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-            if event_pb2.Event.FromString(record).step <= last_step:
-                kept.append(record)
-            else:
-                is_cut = True
-    except (tf.errors.DataLossError, DecodeError):
-        is_cut = True
-    if not kept:
-        path.unlink()
-    elif is_cut:
-        temporary = path.with_name(f".{path.name}.tmp")
-        with tf.io.TFRecordWriter(str(temporary)) as writer:
-            for record in kept:
-                writer.write(record)
-        temporary.replace(path)

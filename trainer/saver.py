@@ -78,6 +78,11 @@ class Saver:
             pending, self._pending = self._pending, None
             pending.result()
 
+    def check(self) -> None:
+        """Does what `wait` does, if that takes no time."""
+        if self._pending is not None and self._pending.done():
+            self.wait()
+
     def close(self) -> None:
         """Does what `wait` does, and ends the thread."""
         try:

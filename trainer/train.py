@@ -23,6 +23,7 @@ from trainer import (
     exact,
     hosts,
     loop,
+    workdir,
 )
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -50,7 +51,7 @@ def main(argv: list[str]) -> None:
     logging.get_absl_handler().setFormatter(
         python_logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S")
     )
-    config = _CONFIG.value
+    config, run_dir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
     exact.configure()
     try:
         found = cluster.find_cluster(os.environ)
@@ -59,9 +60,7 @@ def main(argv: list[str]) -> None:
             _NUM_GPUS.value, _VIRTUAL_DEVICES.value, config.gpu_memory_fraction, found
         )
         with command_line.damage_explained():
-            outcome = loop.train(
-                config, _DATASET.value, pathlib.Path(_WORKDIR.value), strategy, found
-            )
+            outcome = loop.train(config, _DATASET.value, run_dir, strategy, found)
     except hosts.LostHostError as error:
         _leave(5, error)
     except tf.errors.OpError as error:
@@ -70,8 +69,14 @@ def main(argv: list[str]) -> None:
         _leave(5, hosts.lost_host_error(found, error))
     except loop.NonFiniteError as error:
         _leave(4, error)
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        _leave(1, workdir.describe_error(run_dir, error))
+    except ValueError as error:
         _leave(1, error)
+    except KeyboardInterrupt:
+        _leave(
+            130, "interrupted: run the same command to go on from the last checkpoint"
+        )
     if outcome.stopped_by:
         logging.info(
             "stopped at step %d by %s, with a checkpoint: run the same command to go "
@@ -90,7 +95,7 @@ def main(argv: list[str]) -> None:
     _leave(0)
 
 
-def _leave(code: int, error: Exception | None = None) -> NoReturn:
+def _leave(code: int, error: Exception | str | None = None) -> NoReturn:
     """Ends the process at once; see `distribution.iterate`."""
     if error:
         print(f"error: {error}", file=sys.stderr)

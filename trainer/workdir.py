@@ -1,16 +1,30 @@
-"""The files of a run that say what it is: config.json and dataset.json."""
+"""The output directory of a run: what it is, who is at work in it, what is wrong.
 
+WORKDIR/config.json     resolved settings
+WORKDIR/dataset.json    digest and settings of the dataset, and its place
+WORKDIR/lock            held by the running trainer
+"""
+
+import contextlib
+import errno
+import fcntl
 import json
 import os
 import pathlib
-from typing import Any
+import shutil
+from typing import IO, Any
 
+from absl import logging
 from ml_collections import ConfigDict
 
 from pipeline import contract
 from trainer import settings
 
+LOCK_NAME = "lock"
+
 _REMEDY = "restore it from a backup, or choose another --workdir"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_PROTECTED = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def temporary_path(path: pathlib.Path) -> pathlib.Path:
@@ -54,7 +68,7 @@ def claim(
     config: ConfigDict,
     manifest: contract.Manifest,
     dataset_dir: str | os.PathLike[str],
-) -> None:
+) -> IO[str]:
     """Makes `workdir` the place of this run, or checks that it already is.
 
     Args:
@@ -63,12 +77,79 @@ def claim(
         manifest: Of the dataset to train on.
         dataset_dir: Where it is, for those who use the run; it may move.
 
+    Returns:
+        The lock, which no other trainer gets until it is closed or this process ends.
+
     Raises:
-        ValueError: If the directory holds a run with other settings or another
-            dataset, each difference named; or files that are no run's.
+        ValueError: If another trainer is at work in the directory, or it holds a run
+            with other settings or another dataset, each difference named; or files
+            that are no run's.
         OSError: If it cannot be written.
     """
     workdir.mkdir(parents=True, exist_ok=True)
+    lock = _lock(workdir)
+    try:
+        _claim(workdir, config, manifest, dataset_dir)
+    except BaseException:
+        lock.close()
+        raise
+    return lock
+
+
+def describe_error(workdir: pathlib.Path, error: OSError) -> str:
+    """Returns what an error of the system means for the user of a workdir.
+
+    Args:
+        workdir: Of the run.
+        error: Of any file; of others than the workdir's it is told as it is.
+    """
+    if error.errno in _FULL:
+        there = next(at for at in (workdir, *workdir.parents) if at.exists())
+        usage = shutil.disk_usage(there)
+        return (
+            f"the disk of --workdir={workdir} is full ({error.strerror}; "
+            f"{usage.free >> 10} of {usage.total >> 10} KiB are free): make space, and "
+            "the same command goes on from the last checkpoint, of which "
+            "--config.keep_checkpoints stay"
+        )
+    path = pathlib.Path(error.filename or "")
+    if path != workdir and workdir not in path.parents and path not in workdir.parents:
+        return str(error)
+    if error.errno in _PROTECTED:
+        return (
+            f"--workdir={workdir} cannot be written ({error.strerror}): make it "
+            "writable, or choose another"
+        )
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return f"--workdir={workdir} is a file, or in one: choose another"
+    return str(error)
+
+
+def _lock(workdir: pathlib.Path) -> IO[str]:
+    """Returns an open file with a lock that the system releases at any end."""
+    path = workdir / LOCK_NAME
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(open(path, "a"))
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"another trainer.train is at work in --workdir={workdir}: wait for "
+                "it, or choose another"
+            ) from error
+        except OSError as error:
+            # Some network file systems have no locks.
+            logging.warning("cannot lock %s: %s", path, error)
+        stack.pop_all()
+    return file
+
+
+def _claim(
+    workdir: pathlib.Path,
+    config: ConfigDict,
+    manifest: contract.Manifest,
+    dataset_dir: str | os.PathLike[str],
+) -> None:
     current = json.loads(config.to_json())
     dataset = {
         "digest": manifest.digest,

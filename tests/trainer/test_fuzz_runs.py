@@ -1,5 +1,6 @@
 """No checkpoint, workdir or manifest ends in anything but its own error."""
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -261,3 +262,31 @@ def test_a_damaged_shard_is_one_line(tmp_path):
         command_line.damage_explained(),
     ):
         list(tf.data.TFRecordDataset(str(path)))
+
+
+@pytest.mark.parametrize(
+    "record", [b"\xff\xfe no text", b"no example", b""], ids=["bytes", "text", "empty"]
+)
+def test_a_record_that_is_no_example_is_one_line(record):
+    with (
+        pytest.raises(contract.DatasetError, match="a shard is damaged, .*verify"),
+        command_line.damage_explained(),
+    ):
+        input_pipeline.parse_records(tf.constant([record]), MANIFEST)
+
+
+@pytest.mark.parametrize("num_bytes", [1, 4, 5, 2 * 4 * 32 * 32 * 3])
+def test_an_image_of_another_size_is_one_line(num_bytes):
+    example = tf.train.Example()
+    example.features.feature["key"].bytes_list.value.append(b"a")
+    example.features.feature["image"].bytes_list.value.append(bytes(num_bytes))
+    feature = contract.Feature("float32", (32, 32, 3))
+    features = {"key": contract.Feature("string"), "image": feature}
+    manifest = dataclasses.replace(MANIFEST, features=features)
+    with (
+        pytest.raises(contract.DatasetError, match="a shard is damaged, .*verify"),
+        command_line.damage_explained(),
+    ):
+        input_pipeline.parse_records(
+            tf.constant([example.SerializeToString()]), manifest
+        )

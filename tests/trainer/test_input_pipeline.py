@@ -241,3 +241,24 @@ def test_a_split_that_is_not_there_is_named(dataset_dir: pathlib.Path) -> None:
     manifest = contract.load_manifest(dataset_dir)
     with pytest.raises(contract.DatasetError, match="no split 'val' in"):
         input_pipeline.shard_paths(manifest, dataset_dir, "val")
+
+
+def test_a_split_that_is_cut_between_two_records_is_no_shorter_split(
+    dataset_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    dataset = shutil.copytree(dataset_dir, tmp_path / "dataset")
+    manifest = contract.load_manifest(dataset)
+    evaluated = input_pipeline.evaluation_batches(
+        manifest,
+        dataset,
+        "train",
+        global_batch_size=BATCH,
+        context=tf.distribute.InputContext(),
+    )
+    shown = input_pipeline.examples(manifest, dataset, "train", BATCH)
+    path = dataset / manifest.splits["train"].shards[-1].name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 6 * 5])
+    for batches_of_all in (evaluated, shown):
+        with pytest.raises(tf.errors.OpError, match="contained") as error:
+            list(batches_of_all)
+        assert input_pipeline.describe_damage(error.value) is not None

@@ -1,3 +1,4 @@
+import concurrent.futures
 import json
 import pathlib
 import threading
@@ -118,3 +119,18 @@ def test_a_run_keeps_its_best_and_every_so_many_steps(dataset_dir, tmp_path):
     assert found == sorted({best, 5, 10, 12})
     meta = tmp_path / f"run/checkpoints/step-{best:09d}" / checkpoints.META_NAME
     assert json.loads(meta.read_text())["elbo"] == elbos[best]
+
+
+def test_a_failure_is_told_before_the_next_checkpoint(make_saver, monkeypatch):
+    def fail(*arguments) -> None:
+        raise OSError("no space")
+
+    monkeypatch.setattr(checkpoints, "save", fail)
+    writer = make_saver(num_newest=3)
+    writer.check()
+    writer.save(1, ARRAYS, {})
+    concurrent.futures.wait([writer._pending])
+    with pytest.raises(OSError, match="no space"):
+        writer.check()
+    # It is told once.
+    writer.check()

@@ -1,0 +1,79 @@
+"""The table of docs/reliability.md, which `make chaos` writes from what it saw."""
+
+import importlib
+import os
+import pathlib
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+# Of the suite, in the order of the table.
+MODULES = ("test_kills", "test_damage", "test_workdirs", "test_clock", "test_peers")
+PAGE = pathlib.Path(__file__).parents[2] / "docs/reliability.md"
+# Set by `make chaos`; without, there are fewer kills and only the faster scenarios.
+IS_FULL = os.environ.get("CHAOS") == "full"
+
+_BEGIN, _END = "<!-- written by make chaos -->\n", "<!-- end -->"
+_HEAD = "| what is done | what happens | what is lost | message |\n|---|---|---|---|\n"
+
+Cells = tuple[str, str, str]
+
+
+def scenario(done: str, only_full: bool = False) -> Callable[[Any], Any]:
+    """Makes a test one of the suite.
+
+    Args:
+        done: What is done to a trainer: the first cell of its row.
+        only_full: Whether CI goes without it.
+    """
+
+    def mark(test: Any) -> Any:
+        test.scenario = done
+        if only_full:
+            test = pytest.mark.skipif(not IS_FULL, reason="make chaos runs it")(test)
+        return pytest.mark.chaos(test)
+
+    return mark
+
+
+def scenarios() -> list[str]:
+    """Returns what is done to trainers, in the order of the table."""
+    modules = map(importlib.import_module, MODULES)
+    tests = [test for module in modules for test in vars(module).values()]
+    return [test.scenario for test in tests if hasattr(test, "scenario")]
+
+
+def rows_of(text: str) -> dict[str, Cells]:
+    """Returns the rows of a page's table by their first cells."""
+    table = text[text.index(_BEGIN) + len(_BEGIN) : text.index(_END)]
+    cells = [line.strip("|").split("|") for line in table.splitlines()[2:]]
+    return {
+        done.strip(): (happens.strip(), lost.strip(), message.strip())
+        for done, happens, lost, message in cells
+    }
+
+
+def with_rows(text: str, rows: dict[str, Cells], order: Sequence[str]) -> str:
+    """Returns a page with other rows in its table, of those in `order`, in order."""
+    lines = [
+        f"| {' | '.join([done, *rows[done]])} |\n" for done in order if done in rows
+    ]
+    head, tail = text[: text.index(_BEGIN)], text[text.index(_END) :]
+    return f"{head}{_BEGIN}{_HEAD}{''.join(lines)}{tail}"
+
+
+def write_row(done: str, cells: Cells) -> None:
+    """Puts a row into the page, in place of the one that was there."""
+    text = PAGE.read_text(encoding="utf-8")
+    rows = {**rows_of(text), done: cells}
+    PAGE.write_text(with_rows(text, rows, scenarios()), encoding="utf-8")
+
+
+def shown(message: str, names: dict[str, object]) -> str:
+    """Returns a message as the table has it, with paths replaced by names."""
+    for name, value in names.items():
+        message = message.replace(str(value), name)
+    message = re.sub(r"127\.0\.0\.1:\d+", "HOST:PORT", message)
+    return f"`{message.replace('|', '/')}`"

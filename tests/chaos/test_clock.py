@@ -1,0 +1,32 @@
+"""A clock that is set back between two starts of a run."""
+
+import trainers
+from machine import clock_set_back
+from reliability import scenario
+from runs import Run
+
+_DAY = 24 * 60 * 60
+
+
+@scenario("the clock is set back by a day, after a kill", only_full=True)
+def test_a_day_back(undisturbed: Run, tiny_dir, tmp_path, monkeypatch, row) -> None:
+    workdir = tmp_path / "run"
+    process = trainers.start(tiny_dir, workdir)
+    trainers.wait_for_checkpoint(process, workdir, 20)
+    trainers.kill(process, workdir)
+    (before,) = (workdir / "train").glob("*tfevents*")
+    with monkeypatch.context() as patch:
+        for name, value in clock_set_back(tmp_path / "clock.so", _DAY).items():
+            patch.setenv(name, value)
+        run = trainers.run(tiny_dir, workdir)
+    # The checkpoints of the second run are older, and yet it ends with its own.
+    files = sorted(workdir.glob("checkpoints/*/state.npz"))
+    assert files[-1].parent.name == f"step-{trainers.NUM_STEPS:09d}"
+    # TensorBoard reads files in the order of their names.
+    assert [path.name for path in sorted((workdir / "train").iterdir())][
+        0
+    ] == before.name
+    events = trainers.wall_times(workdir, "train")
+    assert events[0] - events[-1] > _DAY - 600
+    trainers.assert_same(run, undisturbed)
+    row("it goes on; events stay in the order of their steps", "nothing")

@@ -1,0 +1,163 @@
+"""Files that are cut, changed or gone under a trainer, or before it goes on."""
+
+import os
+import pathlib
+import re
+import shutil
+from collections.abc import Callable
+
+import pytest
+
+import tiny_dataset
+import trainers
+from pipeline import records
+from reliability import scenario
+from runs import Run
+
+# Where a run is stopped, to be damaged.
+_STEP = 40
+_HAPPENS = "exit code 1; the last checkpoint stays"
+
+
+@pytest.fixture(scope="module")
+def stopped(tiny_dir, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Returns the workdir of a run that was killed on its way, with 3 checkpoints."""
+    workdir = tmp_path_factory.mktemp("stopped") / "run"
+    process = trainers.start(tiny_dir, workdir)
+    trainers.wait_for_checkpoint(process, workdir, _STEP)
+    trainers.kill(process, workdir)
+    return workdir
+
+
+@scenario("a bit of the newest checkpoint flips", only_full=True)
+def test_a_damaged_checkpoint(
+    undisturbed: Run, tiny_dir, stopped, tmp_path, row
+) -> None:
+    workdir = shutil.copytree(stopped, tmp_path / "run")
+    newest, before, *_ = sorted(workdir.glob("checkpoints/step-*"), reverse=True)
+    data = bytearray((newest / "state.npz").read_bytes())
+    data[len(data) // 2] ^= 1
+    (newest / "state.npz").write_bytes(data)
+    run = trainers.run(tiny_dir, workdir)
+    step = int(before.name[5:])
+    assert f"resuming at step {step}" in run.output
+    (said,) = re.findall(r"\S+ is damaged: .*trying the one before", run.output)
+    trainers.assert_same(run, undisturbed)
+    row("it goes on from the checkpoint before", "nothing", said)
+
+
+@scenario("events and metrics.jsonl are cut within a record")
+def test_cut_logs(undisturbed: Run, tiny_dir, stopped, tmp_path, row) -> None:
+    workdir = shutil.copytree(stopped, tmp_path / "run")
+    step = trainers.last_step(workdir)
+    # What a machine that lost its power may leave of the last lines.
+    for path in [*workdir.glob("*/*tfevents*"), workdir / "metrics.jsonl"]:
+        data = path.read_bytes()
+        os.truncate(path, len(data) - 7)
+    run = trainers.run(tiny_dir, workdir)
+    assert f"resuming at step {step}" in run.output
+    assert run.returncode == 0
+    # The state is whole, and of the log no more than the step that was cut is lost.
+    metrics, expected = run.metrics(), undisturbed.metrics()
+    assert expected.keys() - metrics.keys() <= {step}
+    assert all(line == expected[at] for at, line in metrics.items())
+    whole = trainers.points(undisturbed.workdir, "train")
+    for tag, points in trainers.points(workdir, "train").items():
+        assert set(whole[tag]) - set(points) <= {
+            at for at in whole[tag] if at[0] == step
+        }
+        assert points == [at for at in whole[tag] if at in points]
+    trainers.assert_same_state(workdir, undisturbed, trainers.NUM_STEPS)
+    row("the rest is kept, and it goes on", "the line that was cut, if it was saved")
+
+
+def go_on_after(
+    damage: Callable[[pathlib.Path], None],
+    own_dir: pathlib.Path,
+    tmp_path: pathlib.Path,
+) -> tuple[str, Run]:
+    """Damages the training shards under a trainer, restores them, and goes on.
+
+    Returns:
+        What the trainer said, and the run that went on.
+    """
+    workdir = tmp_path / "run"
+    process = trainers.start(own_dir, workdir)
+    trainers.wait_for_checkpoint(process, workdir, 10)
+    whole = {path: path.read_bytes() for path in tiny_dataset.shards(own_dir)}
+    for path in whole:
+        damage(path)
+    said = trainers.complaint(trainers.end(process, workdir))
+    assert "a shard is damaged, or changed while it was read (" in said
+    step = trainers.last_step(workdir)
+    # With the flags of these tests every step is saved.
+    assert step == max(Run(workdir, 0, "").metrics())
+    for path, data in whole.items():
+        tiny_dataset.replace(path, data)
+    run = trainers.run(own_dir, workdir)
+    assert f"resuming at step {step}" in run.output
+    return said, run
+
+
+def cut(path: pathlib.Path) -> None:
+    tiny_dataset.replace(path, path.read_bytes()[: path.stat().st_size // 3])
+
+
+def cut_between_records(path: pathlib.Path) -> None:
+    data = path.read_bytes()
+    tiny_dataset.replace(path, data[: len(data) // 8 * 5])
+
+
+def fill_with_no_examples(path: pathlib.Path) -> None:
+    frames = [b"".join(records.frame(bytes([255, place]))) for place in range(8)]
+    tiny_dataset.replace(path, b"".join(frames))
+
+
+@scenario("shards are cut under the trainer", only_full=True)
+def test_a_cut_shard(undisturbed: Run, own_dir, tmp_path, row) -> None:
+    said, run = go_on_after(cut, own_dir, tmp_path)
+    assert "truncated record at " in said
+    trainers.assert_same(run, undisturbed)
+    row(_HAPPENS, "nothing, once the shard is restored", said)
+
+
+@scenario("shards are cut between two records", only_full=True)
+def test_a_short_shard(undisturbed: Run, own_dir, tmp_path, row) -> None:
+    said, run = go_on_after(cut_between_records, own_dir, tmp_path)
+    assert "elements but contained" in said
+    trainers.assert_same(run, undisturbed)
+    row(_HAPPENS, "nothing, once the shard is restored", said)
+
+
+@scenario("shards are removed under the trainer", only_full=True)
+def test_a_removed_shard(undisturbed: Run, own_dir, tmp_path, row) -> None:
+    said, run = go_on_after(pathlib.Path.unlink, own_dir, tmp_path)
+    assert "No such file" in said
+    trainers.assert_same(run, undisturbed)
+    row(_HAPPENS, "nothing, once the shard is restored", said)
+
+
+@scenario("shards are replaced by sound records that hold no example")
+def test_no_examples(undisturbed: Run, own_dir, tmp_path, row) -> None:
+    said, run = go_on_after(fill_with_no_examples, own_dir, tmp_path)
+    assert "Could not parse example input" in said
+    trainers.assert_same(run, undisturbed)
+    row(_HAPPENS, "nothing, once the shard is restored", said)
+
+
+@scenario("an image of the dataset has a NaN", only_full=True)
+def test_a_nan(undisturbed: Run, tmp_path, row) -> None:
+    dataset = tiny_dataset.write(tmp_path / "dataset", nan_record=5)
+    run = trainers.run(dataset, tmp_path / "run")
+    said = trainers.complaint(run, code=4)
+    found = re.search(
+        r"step (\d+) is not finite .* the state of step (\d+) is in", said
+    )
+    assert found is not None, said
+    step = trainers.last_step(run.workdir)
+    assert (int(found[1]), int(found[2])) == (step + 1, step)
+    name = f"checkpoints/step-{step:09d}/state.npz"
+    # To this step the images are those of the other dataset.
+    expected = (undisturbed.workdir / name).read_bytes()
+    assert (run.workdir / name).read_bytes() == expected
+    row("exit code 4; the step changes nothing", "nothing", said)

@@ -1,0 +1,111 @@
+"""Hosts of a cluster that die, hang or never come."""
+
+import contextlib
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+import trainers
+from reliability import scenario
+from runs import Run
+from trainer.cluster import Cluster
+
+_LAUNCH = {"module": "trainer.launch"}
+_PAIR = "--num_processes=2"
+
+
+def free_addresses(number: int) -> tuple[str, ...]:
+    """Returns addresses of this machine at which nobody listens."""
+    with contextlib.ExitStack() as stack:
+        sockets = [
+            stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            for _ in range(number)
+        ]
+        return tuple(f"127.0.0.1:{one.getsockname()[1]}" for one in sockets)
+
+
+def start_pair(
+    dataset: pathlib.Path, workdir: pathlib.Path
+) -> list[subprocess.Popen[str]]:
+    """Starts two hosts by hand, the chief first."""
+    addresses = free_addresses(2)
+    return [
+        trainers.start(
+            dataset, workdir, tf_config=Cluster(addresses, index, "").tf_config()
+        )
+        for index in range(2)
+    ]
+
+
+@scenario("SIGKILL to one of two hosts, under trainer.launch")
+def test_a_host_that_dies(undisturbed: Run, tiny_dir, tmp_path, row) -> None:
+    workdir = tmp_path / "run"
+    launcher = trainers.start(tiny_dir, workdir, _PAIR, **_LAUNCH)
+    trainers.wait_for_checkpoint(launcher, workdir, 10)
+    os.kill(trainers.children(launcher)[0], signal.SIGKILL)
+    run = trainers.end(launcher, workdir)
+    assert "process 0 ended with SIGKILL" in run.output
+    assert "restart 1 of 3, from the last checkpoint" in run.output
+    resumed = re.search(r"resuming at step (\d+)", run.output)
+    assert resumed is not None
+    # The checkpoint of a step comes after its line.
+    assert int(resumed[1]) >= 10
+    trainers.assert_same(run, undisturbed)
+    row(
+        "all start again from the last checkpoint",
+        "nothing",
+        "process 0 ended with SIGKILL",
+    )
+
+
+@scenario("SIGSTOP to one of two hosts, under trainer.launch")
+def test_a_host_that_hangs(undisturbed: Run, tiny_dir, tmp_path, row) -> None:
+    workdir = tmp_path / "run"
+    launcher = trainers.start(tiny_dir, workdir, _PAIR, **_LAUNCH)
+    trainers.wait_for_checkpoint(launcher, workdir, 10)
+    pids = trainers.children(launcher)
+    os.kill(pids[1], signal.SIGSTOP)
+    stopped_at = time.monotonic()
+    trainers.wait_until(launcher, lambda: set(trainers.children(launcher)) != set(pids))
+    # TensorFlow's own health check takes two minutes.
+    seconds = time.monotonic() - stopped_at
+    assert seconds < 60
+    run = trainers.end(launcher, workdir)
+    (said,) = re.findall(r"error: host 1 .*", run.output)
+    trainers.assert_same(run, undisturbed)
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    row(f"noticed after {seconds:.0f} s; all start again", "nothing", said)
+
+
+@scenario("SIGKILL to one of two hosts that were started by hand", only_full=True)
+def test_a_host_without_a_launcher(undisturbed: Run, tiny_dir, tmp_path, row) -> None:
+    workdir = tmp_path / "run"
+    chief, other = start_pair(tiny_dir, workdir)
+    trainers.wait_for_checkpoint(chief, workdir, 10)
+    trainers.kill(other, workdir)
+    said = trainers.complaint(trainers.end(chief, workdir), code=5)
+    assert "host 1 (127.0.0.1:" in said
+    pair = start_pair(tiny_dir, workdir)
+    chief, other = (trainers.end(process, workdir) for process in pair)
+    assert other.returncode == 0
+    trainers.assert_same(chief, undisturbed)
+    row("the other ends with exit code 5", "nothing, once both are started again", said)
+
+
+@scenario("a host that never appears", only_full=True)
+def test_a_host_that_never_appears(tiny_dir, tmp_path, row) -> None:
+    addresses = free_addresses(2)
+    config = Cluster(addresses, 0, "").tf_config()
+    # TensorFlow alone waits for eleven minutes, for which a test does not.
+    run = trainers.run(tiny_dir, tmp_path / "run", tf_config=config)
+    said = trainers.complaint(run, code=5)
+    assert f"no answer from {addresses[1]} in 45 s" in said
+    row("exit code 5 after 45 s", "nothing", said)

@@ -1,0 +1,129 @@
+"""Disks that are full or protected, and trainers that want the same directory."""
+
+import pathlib
+
+import machine
+import trainers
+from reliability import IS_FULL, scenario
+from runs import Run
+from trainer import checkpoints
+
+_DISK_KIB = 4096
+_SELDOM = "--config.checkpoint_every_secs=3600"
+
+
+def check_full_disk(
+    dataset: pathlib.Path, disk: pathlib.Path, *flags: str, free_kib: int, seen: str
+) -> tuple[str, Run]:
+    """Fills the disk under a trainer, starts it once more, makes space, and goes on.
+
+    Args:
+        dataset: To train on.
+        disk: Where the workdir is to be.
+        *flags: Of the first trainer.
+        free_kib: How much is left free.
+        seen: A pattern of the files after which the disk is filled.
+
+    Returns:
+        What the trainer said, and the run that went on.
+    """
+    workdir = disk / "run"
+    process = trainers.start(dataset, workdir, *flags)
+    trainers.wait_until(process, lambda: any(workdir.glob(seen)))
+    machine.fill(disk / "ballast", free_kib)
+    said = trainers.complaint(trainers.end(process, workdir))
+    assert f"the disk of --workdir={workdir} is full (No space left on device; " in said
+    assert f"of {_DISK_KIB} KiB are free" in said
+    for path in checkpoints.list_newest_first(workdir / "checkpoints"):
+        checkpoints.load(path)
+    machine.fill(disk / "more", 0)
+    again = trainers.complaint(trainers.run(dataset, workdir))
+    assert f"the disk of --workdir={workdir} is full" in again
+    (disk / "ballast").unlink()
+    (disk / "more").unlink()
+    return said, trainers.run(dataset, workdir)
+
+
+@scenario("the disk is full when a checkpoint is written")
+def test_no_space_for_a_checkpoint(undisturbed: Run, tiny_dir, tmp_path, row) -> None:
+    with machine.disk(tmp_path / "disk", _DISK_KIB):
+        said, run = check_full_disk(
+            tiny_dir,
+            tmp_path / "disk",
+            free_kib=24,
+            seen="checkpoints/step-000000010",
+        )
+        assert "resuming at step" in run.output
+        trainers.assert_same(run, undisturbed)
+    row(_HAPPENS, "nothing", said, WORKDIR=run.workdir)
+
+
+@scenario("the disk is full when events are written", only_full=True)
+def test_no_space_for_events(undisturbed: Run, tiny_dir, tmp_path, row) -> None:
+    with machine.disk(tmp_path / "disk", _DISK_KIB):
+        said, run = check_full_disk(
+            tiny_dir,
+            tmp_path / "disk",
+            _SELDOM,
+            free_kib=0,
+            seen="metrics.jsonl",
+        )
+        trainers.assert_same(run, undisturbed)
+    row(
+        _HAPPENS,
+        "the steps since the last checkpoint, made again",
+        said,
+        WORKDIR=run.workdir,
+    )
+
+
+@scenario("the disk is full when pictures are written", only_full=True)
+def test_no_space_for_pictures(undisturbed: Run, tiny_dir, tmp_path, row) -> None:
+    seldom = [f"--config.{name}_every_steps=150" for name in ("log", "eval")]
+    with machine.disk(tmp_path / "disk", _DISK_KIB):
+        said, run = check_full_disk(
+            tiny_dir,
+            tmp_path / "disk",
+            _SELDOM,
+            *seldom,
+            "--config.image_every_steps=5",
+            free_kib=0,
+            seen="images/*/*5.png",
+        )
+        trainers.assert_same_state(run.workdir, undisturbed, trainers.NUM_STEPS)
+    row(
+        _HAPPENS,
+        "the steps since the last checkpoint, made again",
+        said,
+        WORKDIR=run.workdir,
+    )
+
+
+@scenario("the workdir is read-only")
+def test_read_only(tiny_dir, tmp_path, row) -> None:
+    with machine.disk(tmp_path / "disk", _DISK_KIB):
+        (tmp_path / "disk/old").mkdir()
+        machine.make_read_only(tmp_path / "disk")
+        for name in ("old", "new") if IS_FULL else ("new",):
+            workdir = tmp_path / "disk" / name
+            run = trainers.run(tiny_dir, workdir)
+            said = trainers.complaint(run)
+            assert f"--workdir={workdir} cannot be written (Read-only file" in said
+            assert "step " not in run.output
+    row("exit code 1, before the first step", "nothing", said, WORKDIR=workdir)
+
+
+@scenario("a second trainer with the same workdir")
+def test_two_trainers(undisturbed: Run, tiny_dir, tmp_path, row) -> None:
+    workdir = tmp_path / "run"
+    first = trainers.start(tiny_dir, workdir)
+    trainers.wait_for_checkpoint(first, workdir, 1)
+    trainers.pause(first)
+    said = trainers.complaint(trainers.run(tiny_dir, workdir))
+    assert f"another trainer.train is at work in --workdir={workdir}" in said
+    trainers.go_on(first)
+    trainers.assert_same(trainers.end(first, workdir), undisturbed)
+    row("the second ends with exit code 1; the first goes on", "nothing", said)
+
+
+_HAPPENS = "exit code 1; what was saved stays whole"

@@ -1,0 +1,160 @@
+"""Trainers of a tiny model as commands: started, watched, killed and compared."""
+
+import pathlib
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from runs import Run, start_training
+
+NUM_STEPS = 150
+# Every step is logged and saved; evaluated and drawn is now and then.
+_FLAGS = (
+    f"--config.num_train_steps={NUM_STEPS}",
+    "--config.eval_every_steps=50",
+    "--config.image_every_steps=50",
+    "--config.checkpoint_every_secs=0",
+    "--config.encoder_filters=(8,)",
+    "--config.decoder_filters=(8,)",
+    "--config.global_batch_size=8",
+    "--config.latent_dim=4",
+    "--virtual_devices=1",
+)
+# TensorFlow's own patience with other hosts is longer.
+_SECONDS = 150
+_started: list[subprocess.Popen[str]] = []
+
+
+def start(
+    dataset: pathlib.Path, workdir: pathlib.Path, *flags: str, **how: str
+) -> subprocess.Popen[str]:
+    """Starts a trainer of 150 steps; `flags` and `how` are as in `runs`."""
+    _started.append(start_training(dataset, workdir, *_FLAGS, *flags, **how))
+    return _started[-1]
+
+
+def end_all() -> None:
+    """Leaves no trainer behind, whatever failed."""
+    while _started:
+        process = _started.pop()
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def end(process: subprocess.Popen[str], workdir: pathlib.Path) -> Run:
+    """Returns how a trainer ended, once it has."""
+    output, _ = process.communicate(timeout=_SECONDS)
+    assert "Traceback" not in output, output
+    return Run(workdir, process.returncode, output)
+
+
+def run(dataset: pathlib.Path, workdir: pathlib.Path, *flags: str, **how: str) -> Run:
+    """Returns a trainer that was left to itself."""
+    return end(start(dataset, workdir, *flags, **how), workdir)
+
+
+def kill(process: subprocess.Popen[str], workdir: pathlib.Path) -> Run:
+    """Kills a trainer, as the system would for want of memory."""
+    process.kill()
+    return end(process, workdir)
+
+
+def complaint(run: Run, code: int = 1) -> str:
+    """Returns the one line by which a trainer says why it ended."""
+    assert run.returncode == code, run.output
+    (line,) = [at for at in run.output.splitlines() if at.startswith("error: ")]
+    assert run.output.endswith(f"{line}\n"), run.output
+    return line
+
+
+def last_step(workdir: pathlib.Path) -> int:
+    """Returns the step of the newest checkpoint, -1 without any."""
+    steps = [int(path.name[5:]) for path in workdir.glob("checkpoints/step-*")]
+    return max(steps, default=-1)
+
+
+def wait_until(
+    process: subprocess.Popen[str], is_so: Callable[[], bool], pause: float = 0.005
+) -> None:
+    """Returns once something is so, or the trainer has ended."""
+    limit = time.monotonic() + _SECONDS
+    while not is_so() and process.poll() is None:
+        assert time.monotonic() < limit, "timed out"
+        time.sleep(pause)
+
+
+def wait_for_checkpoint(
+    process: subprocess.Popen[str], workdir: pathlib.Path, step: int
+) -> None:
+    """Returns once there is a checkpoint of `step` or a later one."""
+    wait_until(process, lambda: last_step(workdir) >= step)
+    assert process.poll() is None, process.communicate()[0]
+
+
+def children(launcher: subprocess.Popen[str]) -> list[int]:
+    """Returns the processes of a launcher, the chief first."""
+    path = pathlib.Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children")
+    return sorted(map(int, path.read_text().split()))
+
+
+def pause(process: subprocess.Popen[str]) -> None:
+    """Has a trainer wait for `go_on`."""
+    process.send_signal(signal.SIGSTOP)
+
+
+def go_on(process: subprocess.Popen[str]) -> None:
+    """Ends what `pause` began."""
+    process.send_signal(signal.SIGCONT)
+
+
+def points(workdir: pathlib.Path, run: str) -> dict[str, list[tuple[int, bytes]]]:
+    """Returns steps and values by tag, in the order in which TensorBoard reads them."""
+    events = EventAccumulator(str(workdir / run), {"tensors": 0}).Reload()
+    return {
+        tag: [
+            (event.step, event.tensor_proto.SerializeToString())
+            for event in events.Tensors(tag)
+        ]
+        for tag in events.Tags()["tensors"]
+        if tag not in ("images_per_second", "config")
+    }
+
+
+def wall_times(workdir: pathlib.Path, run: str) -> list[float]:
+    """Returns when each loss was written, in the order of `points`."""
+    events = EventAccumulator(str(workdir / run), {"tensors": 0}).Reload()
+    return [event.wall_time for event in events.Tensors("loss")]
+
+
+def assert_same(run: Run, reference: Run, last: int = NUM_STEPS) -> None:
+    """Checks that a run left what one left that nothing disturbed.
+
+    That is the losses, gradient norms and ledgers of all steps, the evaluations, the
+    events, each once and in order, the names of the pictures, and every byte of the
+    last checkpoint.
+    """
+    assert run.returncode == 0, run.output
+    for split in ("train", "validation"):
+        assert run.metrics(split) == reference.metrics(split)
+    assert sorted(run.metrics()) == list(range(1, NUM_STEPS + 1))
+    for part in ("train", "eval"):
+        assert points(run.workdir, part) == points(reference.workdir, part)
+    assert_same_state(run.workdir, reference, last)
+    pictures = [
+        sorted(path.relative_to(at) for path in at.glob("images/**/*"))
+        for at in (run.workdir, reference.workdir)
+    ]
+    assert pictures[0] == pictures[1]
+
+
+def assert_same_state(workdir: pathlib.Path, reference: Run, step: int) -> None:
+    """Checks the bytes of a checkpoint, and that nothing of another is half-written."""
+    folder = f"checkpoints/step-{step:09d}"
+    for name in ("state.npz", "checkpoint.json"):
+        expected = (reference.workdir / folder / name).read_bytes()
+        assert (workdir / folder / name).read_bytes() == expected
+    assert not list(workdir.glob("checkpoints/.tmp-*"))
