@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -50,7 +51,8 @@ def test_two_hosts_compute_the_bits_of_one(
 
 def test_a_run_grows_and_shrinks(reference_run: Run, dataset_dir, tmp_path) -> None:
     stages = [
-        (12, "trainer.train", ("--virtual_devices=1",)),
+        (6, "trainer.train", ("--virtual_devices=1",)),
+        (12, "trainer.train", ("--virtual_devices=2",)),
         # The hosts begin where an evaluation is due, which was made before.
         (25, "trainer.train", ("--virtual_devices=4",)),
         (38, MODULE, ("--num_processes=2", "--virtual_devices=2")),
@@ -107,12 +109,45 @@ def test_what_a_restart_would_not_change_ends_at_once(dataset_dir, tmp_path) -> 
     assert "restart" not in run.output
 
 
-def test_hosts_of_other_settings_are_told(dataset_dir, tmp_path) -> None:
+def free_addresses() -> tuple[str, ...]:
+    """Returns those of two hosts on this machine."""
     with socket.create_server(("127.0.0.1", 0)) as one:
         with socket.create_server(("127.0.0.1", 0)) as two:
-            addresses = tuple(
-                f"127.0.0.1:{found.getsockname()[1]}" for found in (one, two)
+            return tuple(f"127.0.0.1:{found.getsockname()[1]}" for found in (one, two))
+
+
+def test_hosts_may_have_disks_of_their_own(
+    reference_run: Run, dataset_dir, tmp_path
+) -> None:
+    disks = [tmp_path / "0", tmp_path / "1"]
+    for disk in disks:
+        shutil.copytree(dataset_dir, disk / "dataset")
+    for step in (20, 50):
+        addresses = free_addresses()
+        processes = [
+            start_training(
+                disk / "dataset",
+                disk / "run",
+                "--virtual_devices=1",
+                f"--config.num_train_steps={step}",
+                tf_config=Cluster(addresses, index, "").tf_config(),
             )
+            for index, disk in enumerate(disks)
+        ]
+        for process in processes:
+            output, _ = process.communicate(timeout=180)
+            assert process.returncode == 0, output
+    run = Run(disks[0] / "run", 0, "")
+    assert run.metrics() == reference_run.metrics()
+    name = "checkpoints/step-000000050/state.npz"
+    expected = (reference_run.workdir / name).read_bytes()
+    assert (run.workdir / name).read_bytes() == expected
+    # The chief alone writes.
+    assert [path.name for path in disks[1].iterdir()] == ["dataset"]
+
+
+def test_hosts_of_other_settings_are_told(dataset_dir, tmp_path) -> None:
+    addresses = free_addresses()
     processes = [
         start_training(
             dataset_dir,
