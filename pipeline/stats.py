@@ -19,7 +19,6 @@ from tensorflow_datasets.proto import tf_example_pb2
 from pipeline import contract, records
 
 STATS_NAME = "stats.json"
-OVERVIEW_NAME = "overview.png"
 
 _NUM_LEVELS, _NUM_BINS = 256, 32
 _NUM_THUMBNAILS = 16

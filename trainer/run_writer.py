@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
-from tensorboard.compat.proto import event_pb2
+from tensorboard.compat.proto import event_pb2, summary_pb2
 
-from trainer import figures, grids, pictures, workdir
+from trainer import figures, grids, pictures, projector, workdir
+from trainer.trained import TrainedRun
 
 # Event directories, as TensorBoard names the runs.
 _TRAIN, _EVAL = "train", "eval"
@@ -32,6 +33,7 @@ class RunWriter:
             for path in sorted((directory / run).glob("*tfevents*")):
                 truncate_events(path, last_step)
             self._writers[run] = tf.summary.create_file_writer(str(directory / run))
+        projector.cut(directory / _EVAL, last_step)
 
     def write_scalars(
         self, step: int, split: str, scalars: Mapping[str, float], **texts: str
@@ -95,6 +97,28 @@ class RunWriter:
             tf.summary.text(name, text)
         self._writers[_TRAIN].flush()
 
+    def write_histogram(self, step: int, name: str, values: np.ndarray) -> None:
+        """Writes how many of `[n]` values of an evaluation are how large."""
+        with self._writers[_EVAL].as_default(step=step):
+            tf.summary.histogram(name, values)
+        self._writers[_EVAL].flush()
+
+    def write_latents(self, run: TrainedRun) -> None:
+        """Writes the files of the embedding projector; see `projector`."""
+        projector.write(self._directory / _EVAL, run)
+
+    def write_summary(self, step: int, summary: summary_pb2.Summary) -> None:
+        """Writes a summary of a plugin, beside what evaluations found."""
+        with self._writers[_EVAL].as_default(step=step):
+            tf.summary.experimental.write_raw_pb(summary.SerializeToString())
+        self._writers[_EVAL].flush()
+
+    def write_graph(self, graph: tf.Graph) -> None:
+        """Writes a graph, of which a run has one."""
+        with self._writers[_TRAIN].as_default(step=0):
+            tf.summary.graph(graph)
+        self._writers[_TRAIN].flush()
+
     def close(self) -> None:
         """Flushes and closes the event files."""
         for writer in self._writers.values():
@@ -122,6 +146,18 @@ class NoWriter(RunWriter):
         """Writes nothing."""
 
     def write_text(self, step: int, name: str, text: str) -> None:
+        """Writes nothing."""
+
+    def write_histogram(self, step: int, name: str, values: np.ndarray) -> None:
+        """Writes nothing."""
+
+    def write_latents(self, run: TrainedRun) -> None:
+        """Writes nothing."""
+
+    def write_summary(self, step: int, summary: summary_pb2.Summary) -> None:
+        """Writes nothing."""
+
+    def write_graph(self, graph: tf.Graph) -> None:
         """Writes nothing."""
 
     def close(self) -> None:
