@@ -2,7 +2,8 @@
 
 PYTHON ?= python3
 PY := .venv/bin/python
-# Which tests: MARKS=flink are those on a Flink cluster, which need Java.
+# Which tests: MARKS=flink are those on a Flink cluster, which need Java; MARKS=browser
+# those of TensorBoard's pages, which need Chromium.
 MARKS ?= not perf and not flink and not browser and not chaos
 
 .PHONY: help venv demo test chaos lint audit bench lock
@@ -34,7 +35,7 @@ demo: venv
 	  --config.eval_every_steps=100
 	@echo; echo "Pictures by step (originals beside reconstructions; prior samples):"
 	@ls demo/run/images/*/*200.png demo/run/images/*/*/*200.png
-	@echo; echo "See the run:  .venv/bin/tensorboard --logdir=demo/run"
+	@echo; echo "See the run:  .venv/bin/python -m trainer.tensorboard --workdir=demo/run"
 
 test: venv
 	$(PY) -m pytest -m "$(MARKS)" $(ARGS)

@@ -65,6 +65,8 @@ EXTRAS = {
         # A test that hangs fails, with the stack of where.
         "pytest-timeout>=2.3",
         "ruff>=0.9",
+        # TensorBoard's pages in Debian's Chromium, by its own driver.
+        "selenium>=4.40",
     ],
 }
 

@@ -138,7 +138,10 @@ def get_config() -> ConfigDict:
     config.num_picture_pairs = 25
     config.reconstruction_draw = "mean"  # or a "sample" of p(x|z)
     config.num_picture_samples = 25
+    config.num_picture_traversals = 5  # Latents in the picture of traversals; or 0.
     config.show_latents = False  # The evaluated split's, as a scatter by label.
+    # At the end of the run, the nearest of all training images to samples.
+    config.show_neighbours = True
     config.show_strip = False  # Scatter and samples of all steps, in one picture.
 
     # Share of each GPU's memory that TensorFlow may take.

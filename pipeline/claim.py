@@ -133,7 +133,7 @@ def _discard(output: str) -> None:
             storage.remove(_in_progress(output, name))
     # Not every dataset has these.
     for name in _names(output):
-        if name in (stats.STATS_NAME, stats.OVERVIEW_NAME) or name.endswith(
+        if name in (stats.STATS_NAME, contract.OVERVIEW_NAME) or name.endswith(
             tfds_files.LABELS_SUFFIX
         ):
             storage.remove(storage.join(output, name))

@@ -22,6 +22,7 @@ from typing import Any
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 REJECTED_NAME = "rejected.jsonl"
+OVERVIEW_NAME = "overview.png"
 SPLITS = ("train", "validation", "test")
 
 # Values in a record: protocol buffers are smaller than 2 GiB.

@@ -145,7 +145,7 @@ def published_names(publication: Publication) -> list[str]:
     """Returns the names of the files that `publish` writes."""
     names = tfds_files.file_names(publication.features)
     if publication.with_stats:
-        names = [*names, stats.STATS_NAME, stats.OVERVIEW_NAME]
+        names = [*names, stats.STATS_NAME, contract.OVERVIEW_NAME]
     return [contract.REJECTED_NAME, *names, contract.MANIFEST_NAME]
 
 
@@ -164,7 +164,7 @@ def _write_stats(publication: Publication, by_name: Mapping[str, ShardResult]) -
     first_split, *_ = publication.shard_names.values()
     paths = [storage.join(output, name) for name in first_split]
     picture = stats.overview_png(paths, publication.features)
-    storage.write_bytes(storage.join(output, stats.OVERVIEW_NAME), picture)
+    storage.write_bytes(storage.join(output, contract.OVERVIEW_NAME), picture)
 
 
 def results_by_name(

@@ -18,7 +18,6 @@ from PIL import Image
 from pipeline import contract, records
 
 STATS_NAME = "stats.json"
-OVERVIEW_NAME = "overview.png"
 
 _NUM_LEVELS, _NUM_BINS = 256, 32
 _NUM_THUMBNAILS = 16

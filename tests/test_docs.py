@@ -19,6 +19,7 @@ PAGES = (
     "docs/reliability.md",
     "docs/results.md",
     "docs/serving.md",
+    "docs/tensorboard.md",
 )
 
 

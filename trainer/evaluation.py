@@ -1,11 +1,28 @@
 """Validation over a whole split."""
 
+import dataclasses
+
+import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
 
 from pipeline import contract
 from trainer import distribution, input_pipeline
+from trainer.latents import usage
 from trainer.steps import Steps
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found, as means over the examples of the split.
+
+    Attributes:
+        scalars: Each term, and `active_units`, by name.
+        kl_per_latent: `[latent_dim]` float64, nats.
+    """
+
+    scalars: dict[str, float]
+    kl_per_latent: np.ndarray
 
 
 class Evaluator:
@@ -39,15 +56,19 @@ class Evaluator:
         self._num_examples = input_pipeline.num_examples(manifest, split)
         self._num_batches = -(-self._num_examples // config.global_batch_size)
 
-    def evaluate(self) -> dict[str, float]:
-        """Returns each term's mean over the examples of the split, by name."""
-        sums = tf.add_n(
-            [
-                self._steps.evaluate_batch(
-                    next(self._batches), tf.constant(index, tf.int64)
-                )
-                for index in range(self._num_batches)
-            ]
+    def evaluate(self) -> Evaluation:
+        """Makes one pass over the split."""
+        sums = [
+            self._steps.evaluate_batch(
+                next(self._batches), tf.constant(index, tf.int64)
+            )
+            for index in range(self._num_batches)
+        ]
+        terms, latents = (
+            (tf.add_n(parts) / self._num_examples).numpy()
+            for parts in zip(*sums, strict=True)
         )
-        means = (sums / self._num_examples).numpy().tolist()
-        return dict(zip(self._steps.term_names, means, strict=True))
+        scalars = dict(zip(self._steps.term_names, terms.tolist(), strict=True))
+        kl, mean, mean_square = latents
+        scalars["active_units"] = usage.num_active(mean_square - mean**2)
+        return Evaluation(scalars, kl)

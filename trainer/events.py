@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorboard.compat.proto import event_pb2, summary_pb2
+from tensorboard.plugins.histogram import summary_v2 as histogram_summary
 from tensorboard.plugins.image import metadata as image_metadata
 from tensorboard.plugins.scalar import summary_v2 as scalar_summary
 from tensorboard.plugins.text import summary_v2 as text_summary
@@ -59,6 +60,10 @@ class EventFile:
             self._write_summary(step, scalar_summary.scalar_pb(name, value))
         self._flush()
 
+    def write_histogram(self, step: int, name: str, values: np.ndarray) -> None:
+        """Writes how many of `[n]` values are how large."""
+        self.write_summary(step, histogram_summary.histogram_pb(name, values))
+
     def write_image(self, step: int, name: str, image: np.ndarray) -> None:
         """Writes `[height, width, 1 or 3]` uint8."""
         height, width, _ = image.shape
@@ -73,12 +78,20 @@ class EventFile:
                 [str(width).encode(), str(height).encode(), png.getvalue()]
             ),
         )
-        self._write_summary(step, summary)
-        self._flush()
+        self.write_summary(step, summary)
 
     def write_text(self, step: int, name: str, text: str) -> None:
         """Writes a text, which TensorBoard shows as Markdown."""
-        self._write_summary(step, text_summary.text_pb(name, text))
+        self.write_summary(step, text_summary.text_pb(name, text))
+
+    def write_summary(self, step: int, summary: summary_pb2.Summary) -> None:
+        """Writes what a plugin of TensorBoard reads."""
+        self._write_summary(step, summary)
+        self._flush()
+
+    def write_graph(self, graph: tf.Graph) -> None:
+        """Writes a graph, of which a run has one."""
+        self._write(event_pb2.Event(graph_def=graph.as_graph_def().SerializeToString()))
         self._flush()
 
     def close(self) -> None:

@@ -108,27 +108,43 @@ class Forward:
             step: Updates made.
             training: Whether batch norm takes the batch's statistics.
         """
+        terms, _ = self.terms_and_posterior(vae, examples, step, training=training)
+        return terms
+
+    def terms_and_posterior(
+        self, vae: VAE, examples: Batch, step: tf.Tensor, *, training: bool
+    ) -> tuple[list[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+        """Returns what `terms` does, and q(z|x)'s mean and log variance.
+
+        These are `[b, latent_dim]` each; where the class is learnt, those of q(z|x, y)
+        with the label that the example has.
+        """
         targets, inputs = examples["target"], examples["input"]
         noise = tf.reshape(examples["noise"], [-1, self._config.latent_dim])
         if vae.classifier is None:
-            terms = self._terms_given(
+            terms, posterior = self._terms_given(
                 vae, targets, inputs, examples["told"], noise, step, training=training
             )
         else:
             num_classes = self._config.num_classes
             many_targets, told = semi_supervised.with_every_class(targets, num_classes)
             many_inputs = tf.repeat(inputs, num_classes, axis=0)
+            terms, posterior = self._terms_given(
+                vae, many_targets, many_inputs, told, noise, step, training=training
+            )
+            posterior = tuple(
+                semi_supervised.of_label(tensor, examples["label"], num_classes)
+                for tensor in posterior
+            )
             terms = semi_supervised.marginalise(
-                self._terms_given(
-                    vae, many_targets, many_inputs, told, noise, step, training=training
-                ),
+                terms,
                 vae.classify(inputs, training=training),
                 examples["label"],
                 # What is evaluated is how well the class is found.
                 training & semi_supervised.is_labelled(examples, self._config),
                 self._config.classifier_weight / self._config.labelled_fraction,
             )
-        return [terms[name] for name in self.term_names]
+        return [terms[name] for name in self.term_names], posterior
 
     def _terms_given(
         self,
@@ -140,8 +156,10 @@ class Forward:
         step: tf.Tensor,
         *,
         training: bool,
-    ) -> dict[str, tf.Tensor]:
+    ) -> tuple[dict[str, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
         """Returns the objective's terms of images with their conditions, `[n]` each.
+
+        Beside them the posterior's mean and log variance, `[n, latent_dim]`.
 
         Args:
             vae: The model.
@@ -163,9 +181,10 @@ class Forward:
         if training:
             many = targets if k == 1 else tf.repeat(targets, k, axis=0)
             outputs = vae.likelihood.fit(many, outputs, vae.decoder)
-        return self._objective.terms(
+        terms = self._objective.terms(
             targets, outputs, Posterior(mean, log_var, z), step
         )
+        return terms, (mean, log_var)
 
     def _draw(
         self,

@@ -169,13 +169,7 @@ def _neighbours(run: trained.TrainedRun, output: pathlib.Path) -> None:
     samples = generation.decode(run, z, _conditions(run), _SEED.value).mean
     unseen = generation.find_examples(run, _split(run), _NUM.value, _WHERE.value)
     queries = np.concatenate([samples, unseen.images])
-    found = neighbours.nearest(
-        queries,
-        (
-            (batch["key"].tolist(), batch["image"])
-            for batch in run.batches(run.config.train_split, 200)
-        ),
-    )
+    found = generation.nearest_training(run, queries)
     num = len(samples)
     ratio = neighbours.memorisation_ratio(found.distances[:num], found.distances[num:])
     grid = grids.compare(samples, samples, found.images[:num])

@@ -12,7 +12,8 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from trainer import checkpoints, order
+from trainer import checkpoints, order, pictures
+from trainer.latents import neighbours
 from trainer.models.vae import draw_posterior
 from trainer.trained import EncodedSplit, TrainedRun
 
@@ -264,10 +265,19 @@ def traverse(
         raise ValueError(
             f"--dimensions has {wrong[0]}: the latents are 0 to {len(z) - 1}"
         )
-    rows = np.tile(z, (len(dimensions), num, 1))
-    for row, dim in enumerate(dimensions):
-        rows[row, :, dim] = np.linspace(-limit, limit, num)
-    return rows
+    return pictures.traverse(z, dimensions, limit, num)
+
+
+def nearest_training(run: TrainedRun, queries: np.ndarray) -> neighbours.Neighbours:
+    """Returns the nearest image of the whole training split for each query.
+
+    Raises:
+        contract.DatasetError: If the split cannot be read.
+    """
+    batches = run.batches(run.config.train_split, _BATCH_SIZE)
+    return neighbours.nearest(
+        queries, ((batch["key"].tolist(), batch["image"]) for batch in batches)
+    )
 
 
 def _satisfying(

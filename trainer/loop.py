@@ -21,7 +21,9 @@ from trainer import (
     input_pipeline,
     pace,
     pictures,
+    profiling,
     settings,
+    summaries,
     workdir,
 )
 from trainer import state as states
@@ -33,6 +35,7 @@ from trainer.run_writer import NoWriter, RunWriter
 from trainer.saver import Retention, Saver
 from trainer.signals import StopRequest
 from trainer.steps import Steps
+from trainer.trained import TrainedRun
 
 # Side by side in a row of the strip.
 STRIP_GRIDS = ("latents/scatter", "samples/sampled")
@@ -61,6 +64,7 @@ def train(
     run_dir: pathlib.Path,
     strategy: tf.distribute.Strategy,
     cluster: Cluster | None = None,
+    profile_steps: tuple[int, int] | None = None,
 ) -> Outcome:
     """Trains a VAE, or goes on with the run in `run_dir`.
 
@@ -71,6 +75,7 @@ def train(
         strategy: From `distribution.make_strategy`.
         cluster: The hosts that train together, which all make this call; only the
             chief reads and writes `run_dir`. None for this one alone.
+        profile_steps: See `profiling.Profiler`.
 
     Raises:
         ValueError: If a setting is wrong, the dataset is damaged
@@ -86,7 +91,7 @@ def train(
     with strategy.scope():
         state = states.make_state(config, manifest)
     hosts = Hosts(strategy, cluster)
-    hosts.check_equal(f"{config.to_json()} {manifest.digest}")
+    hosts.check_equal(f"{config.to_json()} {manifest.digest} {profile_steps}")
     checkpoint_dir = run_dir / "checkpoints"
     lock, is_resumed = contextlib.nullcontext(), False
     if hosts.is_chief:
@@ -111,12 +116,26 @@ def train(
                 step, state.arrays(), {"dataset_digest": manifest.digest, **meta}
             )
 
+    def current() -> TrainedRun:
+        return TrainedRun(config, manifest, dataset_dir, state.ema_vae, step)
+
     def evaluate_and_draw() -> float | None:
         """Returns the ELBO, if it was evaluated."""
         elbo = None
         if _is_due(step, config.eval_every_steps, config):
-            scalars = evaluator.evaluate()
+            found = evaluator.evaluate()
+            scalars = found.scalars
+            if (
+                hosts.is_chief
+                and config.show_neighbours
+                and step == config.num_train_steps
+            ):
+                grid, ratio = summaries.draw_neighbours(current(), shown)
+                writer.write_grids(step, {"samples/neighbours": grid})
+                scalars |= {} if ratio is None else {"memorisation_ratio": ratio}
             writer.write_scalars(step, config.eval_split, scalars)
+            writer.write_histogram(step, "latents/kl", found.kl_per_latent)
+            writer.write_latents(current())
             logging.info("%s", _eval_text(step, scalars, manifest, config))
             elbo = scalars["elbo"]
         if hosts.is_chief and _is_due(step, config.image_every_steps, config):
@@ -138,11 +157,20 @@ def train(
     writer = NoWriter()
     if hosts.is_chief:
         writer = RunWriter(run_dir, last_step=step if is_resumed else -1)
-    closing = contextlib.closing
-    with lock, closing(writer), closing(saver), StopRequest() as stop:
+    profiler = profiling.Profiler(
+        profile_steps, run_dir / "train" if hosts.is_chief else None
+    )
+    with (
+        lock,
+        contextlib.closing(writer),
+        contextlib.closing(saver),
+        contextlib.closing(profiler),
+        StopRequest() as stop,
+    ):
         if not is_resumed:
-            writer.write_text(0, "config", f"```\n{config}\n```")
-            writer.write_text(0, "loss", objective.describe())
+            if hosts.is_chief:
+                name = run_dir.absolute().name
+                summaries.write_start(writer, current(), objective, name)
             evaluate_and_draw()
         speed, saved_step, saved_at = pace.Pace(), step, time.monotonic()
         stopped_by = None
@@ -153,8 +181,15 @@ def train(
                 break
             saver.check()
             chief_steps, *_ = hosts.gather(speed.steps_per_call)
-            num_steps = min(chief_steps, _steps_to_event(step, config))
-            values, can_go_on = steps.train(batches, tf.constant(num_steps, tf.int64))
+            profiler.note(step)
+            num_steps = min(
+                chief_steps,
+                _steps_to_event(step, config),
+                *profiler.steps_to_edge(step),
+            )
+            values, can_go_on, wait_secs = steps.train(
+                batches, tf.constant(num_steps, tf.int64)
+            )
             num_done = int(state.step.numpy()) - step
             step += num_done
             if not can_go_on:
@@ -162,13 +197,18 @@ def train(
                 raise NonFiniteError(
                     _non_finite_text(step, steps.metric_names, values, checkpoint_dir)
                 )
-            speed.note(num_done)
+            speed.note(num_done, float(wait_secs.numpy()))
             if _is_due(step, config.log_every_steps, config):
-                rate = speed.take_steps_per_second()
+                rate = speed.take_rate()
                 scalars = _finite_scalars(steps.metric_names, values)
                 scalars["learning_rate"] = float(state.optimizer.learning_rate.numpy())
+                scalars["beta"] = float(objective.kl_weight(step - 1))
+                scalars |= summaries.memory_mib()
                 if rate:
-                    scalars["images_per_second"] = rate * config.global_batch_size
+                    scalars["images_per_second"] = (
+                        rate.steps_per_second * config.global_batch_size
+                    )
+                    scalars["data_wait_percent"] = 100 * rate.data_wait_share
                 writer.write_scalars(step, "train", scalars, ledger=state.ledger_text())
                 _log_progress(step, scalars, rate, config)
             elbo = evaluate_and_draw()
@@ -296,13 +336,14 @@ def _log_start(
 
 
 def _log_progress(
-    step: int, scalars: dict[str, float], rate: float | None, config: ConfigDict
+    step: int, scalars: dict[str, float], rate: pace.Rate | None, config: ConfigDict
 ) -> None:
     text = f"step {step}  loss {scalars['loss']:.5f}  elbo {scalars['elbo']:.1f}"
     if rate:
         text += f"  {scalars['images_per_second']:.0f} img/s"
     if rate and config.num_train_steps != -1:
-        text += f"  {pace.time_left(config.num_train_steps - step, rate)} left"
+        num_left = config.num_train_steps - step
+        text += f"  {pace.time_left(num_left, rate.steps_per_second)} left"
     logging.info("%s", text)
 
 

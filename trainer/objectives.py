@@ -61,6 +61,14 @@ class Objective(Protocol):
         """
         ...
 
+    def kl_weight(self, step: Any) -> Any:
+        """Returns beta: what the KL divergence weighs beside -log p(x|z).
+
+        Args:
+            step: Updates made.
+        """
+        ...
+
     def describe(self) -> str:
         """Returns one sentence: the loss, and what it is equivalent to."""
         ...
@@ -109,7 +117,7 @@ class MeanSquaredErrorObjective:
         """Of the Gaussian likelihood that the weights amount to."""
         if self.latent_weight == 0:
             return 1.0
-        return self.latent_weight / self.pixel_weight * self.num_values / 2
+        return self.kl_weight()
 
     def terms(
         self, images: tf.Tensor, outputs: tf.Tensor, posterior: Posterior, step: Any
@@ -134,6 +142,11 @@ class MeanSquaredErrorObjective:
             "latent_loss": latent_loss,
             **posterior.summaries(),
         }
+
+    def kl_weight(self, step: Any = 0) -> float:
+        """Returns beta of the beta-VAE of unit variance that the weights amount to."""
+        del step
+        return self.latent_weight / self.pixel_weight * self.num_values / 2
 
     def describe(self) -> str:
         """Returns one sentence: the loss, and the likelihood it is equivalent to.
@@ -217,7 +230,7 @@ class ElboObjective:
         kl = tf.reduce_sum(kl_per_latent, axis=1)
         recon_nll = -tf.reduce_mean(tf.reshape(log_likelihood, [-1, k]), axis=1)
         if k == 1:
-            loss = recon_nll + self._beta(step) * self._charged(kl_per_latent)
+            loss = recon_nll + self.kl_weight(step) * self._charged(kl_per_latent)
         else:
             log_weights = (
                 log_likelihood
@@ -237,6 +250,12 @@ class ElboObjective:
             "kl": kl,
             **posterior.summaries(),
         }
+
+    def kl_weight(self, step: Any) -> tf.Tensor | float:
+        """Returns beta; it grows over the warm-up."""
+        if not self.warmup_steps:
+            return self.beta
+        return self.beta * tf.minimum(tf.cast(step, tf.float32) / self.warmup_steps, 1)
 
     def describe(self) -> str:
         """Returns one sentence: the loss, and what it is equivalent to.
@@ -263,11 +282,6 @@ constant
                 f": mean squared error + {weight:.4g} * KL, up to scale and a constant"
             )
         return text
-
-    def _beta(self, step: Any) -> tf.Tensor | float:
-        if not self.warmup_steps:
-            return self.beta
-        return self.beta * tf.minimum(tf.cast(step, tf.float32) / self.warmup_steps, 1)
 
     def _charged(self, kl_per_latent: tf.Tensor) -> tf.Tensor:
         """Returns the KL divergence that is paid for, `[batch]`."""

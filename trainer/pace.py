@@ -1,10 +1,25 @@
 """How fast a run goes, and how much to ask of one call of the compiled loop."""
 
+import dataclasses
 import datetime
 import time
 
 # A call aims at this time, so that a signal is soon heard.
 _CALL_SECS = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Rate:
+    """How fast steps were.
+
+    Attributes:
+        steps_per_second: On average.
+        data_wait_share: Of that time, the share in which this host waited for the
+            input pipeline to hand out a batch; from 0 to 1.
+    """
+
+    steps_per_second: float
+    data_wait_share: float
 
 
 class Pace:
@@ -19,15 +34,22 @@ class Pace:
         self.steps_per_call = 1
         self._called_at = self._logged_at = time.monotonic()
         self._num_steps = 0
+        self._wait_secs = 0.0
         self._is_traced = False
 
-    def note(self, num_steps: int) -> None:
-        """Tells that a call made `num_steps` steps since the last note or skip."""
+    def note(self, num_steps: int, wait_secs: float) -> None:
+        """Tells that a call made `num_steps` steps since the last note or skip.
+
+        Args:
+            num_steps: At least 1.
+            wait_secs: Of the call, what it waited for batches; see `Steps.train`.
+        """
         now = time.monotonic()
         if self._is_traced:
             secs_per_step = (now - self._called_at) / num_steps
             self.steps_per_call = max(1, round(_CALL_SECS / secs_per_step))
             self._num_steps += num_steps
+            self._wait_secs += wait_secs
         else:  # The first call traces, which says nothing of the next.
             self._is_traced = True
             self._logged_at = now
@@ -39,15 +61,17 @@ class Pace:
         self._logged_at += now - self._called_at
         self._called_at = now
 
-    def take_steps_per_second(self) -> float | None:
+    def take_rate(self) -> Rate | None:
         """Returns the mean rate since it was last taken, or None before a second call.
 
         The first call of the loop does not count, since it compiles.
         """
         if not self._num_steps:
             return None
-        rate = self._num_steps / (self._called_at - self._logged_at)
-        self._logged_at, self._num_steps = self._called_at, 0
+        secs = self._called_at - self._logged_at
+        # The clocks of the two are not the same one.
+        rate = Rate(self._num_steps / secs, min(self._wait_secs / secs, 1.0))
+        self._logged_at, self._num_steps, self._wait_secs = self._called_at, 0, 0.0
         return rate
 
 

@@ -5,13 +5,14 @@ All are made in inference mode, with the batch-norm statistics of training.
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
 from PIL import Image
 
-from trainer import conditions, figures, grids, order
+from trainer import conditions, figures, grids, losses, order
 from trainer.models.vae import VAE, draw_posterior
 
 DRAWS = ("mean", "sample")
@@ -20,6 +21,7 @@ DRAWS = ("mean", "sample")
 MAX_SCATTERED = 10_000
 
 _NUM_INTERPOLATED = 25
+_NUM_TRAVERSED, _TRAVERSAL_LIMIT = 10, 3.0
 _BATCH_SIZE = 500
 _PRIOR_STREAM, _POSTERIOR_STREAM, _PIXEL_STREAM = 4, 15, 16
 _STRIP_CELL_SIDE = 96
@@ -54,13 +56,17 @@ def draw_grids(vae: VAE, shown: Shown, config: ConfigDict) -> dict[str, np.ndarr
     Args:
         vae: In inference mode.
         shown: The examples.
-        config: `seed`; `num_picture_samples`; and by `reconstruction_draw` whether
-            reconstructions are decoded posterior means or drawn from p(x|z).
+        config: `seed`; `num_picture_samples`; `num_picture_traversals`; and by
+            `reconstruction_draw` whether reconstructions are decoded posterior means or
+            drawn from p(x|z).
 
     Returns:
         `reconstruction`: see `grids.compare`; `samples/sampled`: decoded prior draws,
         in a square or a row; `samples/interpolated`: 25 linear steps between two prior
-        draws, 5 x 5; and `latents/scatter` where there are examples for it.
+        draws, 5 x 5; `latents/traversed`: the first example with one of its latents
+        replaced by ten values from -3 to 3, by row, those of the largest KL divergence
+        first, unless `num_picture_traversals` is 0; and `latents/scatter` where there
+        are examples for it.
     """
     told = shown.conditions
     mean, log_var = vae.encode(shown.inputs, told)
@@ -72,21 +78,30 @@ def draw_grids(vae: VAE, shown: Shown, config: ConfigDict) -> dict[str, np.ndarr
     else:
         reconstructions = vae.mean_image(mean, told).numpy()
     num_samples = config.num_picture_samples
-    prior = _normal([num_samples + 2, mean.shape[1]], config.seed, _PRIOR_STREAM)
-    interpolated = interpolate(prior[-2], prior[-1], _NUM_INTERPOLATED)
+    *_, start, end = _prior_draws(config)
+    interpolated = interpolate(start, end, _NUM_INTERPOLATED)
     for_samples = conditions.of_samples(config, num_samples, told)
     for_path = np.repeat(for_samples[:1], _NUM_INTERPOLATED, axis=0)
     drawn = {
         "reconstruction": grids.compare(shown.images, shown.inputs, reconstructions),
         "samples/sampled": grids.tile(
-            vae.mean_image(prior[:num_samples], for_samples).numpy(),
-            num_columns(num_samples),
+            draw_samples(vae, told, config), num_columns(num_samples)
         ),
         "samples/interpolated": grids.tile(
             vae.mean_image(interpolated, for_path).numpy(),
             num_columns(_NUM_INTERPOLATED),
         ),
     }
+    if config.num_picture_traversals:
+        kl = losses.gaussian_kl_per_latent(mean, log_var).numpy().mean(axis=0)
+        # The latents that say the most of the examples, the first of them at the top.
+        latents = np.argsort(-kl, kind="stable")[: config.num_picture_traversals]
+        rows = traverse(mean[0].numpy(), latents, _TRAVERSAL_LIMIT, _NUM_TRAVERSED)
+        z = rows.reshape(-1, rows.shape[-1])
+        drawn["latents/traversed"] = grids.tile(
+            vae.mean_image(z, np.repeat(told[:1], len(z), axis=0)).numpy(),
+            _NUM_TRAVERSED,
+        )
     if shown.scattered is not None:
         inputs, told = shown.scattered
         means = [
@@ -99,6 +114,22 @@ def draw_grids(vae: VAE, shown: Shown, config: ConfigDict) -> dict[str, np.ndarr
             np.concatenate(means), shown.labels
         )
     return drawn
+
+
+def draw_samples(vae: VAE, told: np.ndarray, config: ConfigDict) -> np.ndarray:
+    """Returns decoded prior draws, the same latents in every call.
+
+    Args:
+        vae: In inference mode.
+        told: `[n, num_conditions]` of examples.
+        config: `seed`, `num_picture_samples`, `condition`.
+
+    Returns:
+        `[num_picture_samples, height, width, channels]` in [-1, 1].
+    """
+    num = config.num_picture_samples
+    for_samples = conditions.of_samples(config, num, told)
+    return vae.mean_image(_prior_draws(config)[:num], for_samples).numpy()
 
 
 def num_columns(num_images: int) -> int:
@@ -141,6 +172,26 @@ def interpolate(start: tf.Tensor, end: tf.Tensor, num: int) -> tf.Tensor:
     return (1 - weights) * start + weights * end
 
 
+def traverse(
+    z: np.ndarray, latents: Sequence[int], limit: float, num: int
+) -> np.ndarray:
+    """Returns a latent with one of its values replaced, by row.
+
+    Args:
+        z: `[latent_dim]`, where the traversals start.
+        latents: Which values to replace.
+        limit: They go from -limit to limit.
+        num: Steps of each.
+
+    Returns:
+        `[len(latents), num, latent_dim]`.
+    """
+    rows = np.tile(z, (len(latents), num, 1))
+    for row, latent in enumerate(latents):
+        rows[row, :, latent] = np.linspace(-limit, limit, num)
+    return rows
+
+
 def _cell(picture: np.ndarray) -> np.ndarray:
     height, width, channels = picture.shape
     image = Image.fromarray(picture[..., 0] if channels == 1 else picture)
@@ -149,6 +200,12 @@ def _cell(picture: np.ndarray) -> np.ndarray:
     is_growing = height < _STRIP_CELL_SIDE
     resample = Image.Resampling.NEAREST if is_growing else Image.Resampling.LANCZOS
     return np.asarray(image.convert("RGB").resize(size, resample))
+
+
+def _prior_draws(config: ConfigDict) -> tf.Tensor:
+    """Returns the latents of the samples, and two more between which to interpolate."""
+    shape = [config.num_picture_samples + 2, config.latent_dim]
+    return _normal(shape, config.seed, _PRIOR_STREAM)
 
 
 def _normal(shape: tf.TensorShape | list[int], seed: int, stream: int) -> tf.Tensor:

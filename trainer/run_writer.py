@@ -9,8 +9,11 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import tensorflow as tf
+from tensorboard.compat.proto import summary_pb2
 
-from trainer import events, figures, grids, pictures, workdir
+from trainer import events, figures, grids, pictures, projector, workdir
+from trainer.trained import TrainedRun
 
 # Event directories, as TensorBoard names the runs.
 _TRAIN, _EVAL = "train", "eval"
@@ -28,6 +31,7 @@ class RunWriter:
         for run in (_TRAIN, _EVAL):
             events.truncate(directory / run, last_step)
             self._events[run] = events.EventFile(directory / run)
+        projector.cut(directory / _EVAL, last_step)
 
     def write_scalars(
         self, step: int, split: str, scalars: Mapping[str, float], **texts: str
@@ -84,6 +88,22 @@ class RunWriter:
         """Writes a text, which TensorBoard shows as Markdown."""
         self._events[_TRAIN].write_text(step, name, text)
 
+    def write_histogram(self, step: int, name: str, values: np.ndarray) -> None:
+        """Writes how many of `[n]` values of an evaluation are how large."""
+        self._events[_EVAL].write_histogram(step, name, values)
+
+    def write_latents(self, run: TrainedRun) -> None:
+        """Writes the files of the embedding projector; see `projector`."""
+        projector.write(self._directory / _EVAL, run)
+
+    def write_summary(self, step: int, summary: summary_pb2.Summary) -> None:
+        """Writes a summary of a plugin, beside what evaluations found."""
+        self._events[_EVAL].write_summary(step, summary)
+
+    def write_graph(self, graph: tf.Graph) -> None:
+        """Writes a graph, of which a run has one."""
+        self._events[_TRAIN].write_graph(graph)
+
     def close(self) -> None:
         """Closes the event files."""
         for file in self._events.values():
@@ -111,6 +131,18 @@ class NoWriter(RunWriter):
         """Writes nothing."""
 
     def write_text(self, step: int, name: str, text: str) -> None:
+        """Writes nothing."""
+
+    def write_histogram(self, step: int, name: str, values: np.ndarray) -> None:
+        """Writes nothing."""
+
+    def write_latents(self, run: TrainedRun) -> None:
+        """Writes nothing."""
+
+    def write_summary(self, step: int, summary: summary_pb2.Summary) -> None:
+        """Writes nothing."""
+
+    def write_graph(self, graph: tf.Graph) -> None:
         """Writes nothing."""
 
     def close(self) -> None:

@@ -91,6 +91,23 @@ def with_every_class(images: tf.Tensor, num_classes: int) -> tuple[tf.Tensor, ..
     return tf.repeat(images, num_classes, axis=0), told
 
 
+def of_label(x: tf.Tensor, label: tf.Tensor, num_classes: int) -> tf.Tensor:
+    """Returns what an image has with its own label, `[b, d]`; 0 without one.
+
+    Args:
+        x: `[b * k, d]`, of each image with each class.
+        label: `[b]` integers.
+        num_classes: k.
+
+    Example:
+        >>> x = tf.constant([[1.0], [2.0], [3.0], [4.0]])
+        >>> of_label(x, tf.constant([1, 0]), 2).numpy().tolist()
+        [[2.0], [3.0]]
+    """
+    known = tf.one_hot(label, num_classes)[:, :, tf.newaxis]
+    return tf.reduce_sum(known * tf.reshape(x, [-1, num_classes, x.shape[1]]), axis=1)
+
+
 def marginalise(
     terms: Mapping[str, tf.Tensor],
     logits: tf.Tensor,

@@ -17,7 +17,9 @@ CADENCE = frozenset(
         "num_picture_pairs",
         "reconstruction_draw",
         "num_picture_samples",
+        "num_picture_traversals",
         "show_latents",
+        "show_neighbours",
         "show_strip",
         "checkpoint_every_secs",
         "keep_checkpoints",
@@ -39,7 +41,11 @@ _AT_LEAST_ONE = (
     "gradient_accumulation_steps",
     "loss_scale_growth_steps",
 )
-_AT_LEAST_ZERO = ("keep_best_checkpoints", "keep_checkpoint_every_steps")
+_AT_LEAST_ZERO = (
+    "keep_best_checkpoints",
+    "keep_checkpoint_every_steps",
+    "num_picture_traversals",
+)
 _FRACTIONS = (
     "batch_norm_momentum",
     "ema_decay",

@@ -3,14 +3,16 @@
 batch -> examples -> terms [b] -> float64 sums -> gradients -> clipped -> Adam -> EMA
 """
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from trainer import exact, forward, schedules
+from trainer import exact, forward, losses, schedules
 from trainer.gradients import Gradients
 from trainer.input_pipeline import Batch
 from trainer.objectives import Objective
@@ -61,7 +63,7 @@ class Steps:
     @tf.function
     def train(
         self, batches: tf.distribute.DistributedIterator, num_steps: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Makes `num_steps` steps, or fewer if a loss or gradient is not finite.
 
         Such a step changes nothing in the state. With a loss scale that can still be
@@ -72,25 +74,40 @@ class Steps:
 
         Returns:
             The last step's metrics, `[len(metric_names)]` float64, each a mean over
-            the global batch (the gradient norm is that before clipping); and whether
-            the run can go on.
+            the global batch (the gradient norm is that before clipping); whether the
+            run can go on; and the seconds that this host waited for its batches,
+            float64, by the clock from asking for one to having it on all its devices.
+            A device that still moves the weights of the step before does so meanwhile.
         """
+        wait_secs = tf.constant(0.0, tf.float64)
         values = tf.zeros([len(self.metric_names)], tf.float64)
         can_go_on = tf.constant(True)
         num_done = tf.constant(0, tf.int64)
         while can_go_on and num_done < num_steps:
-            values, can_go_on = self._update(batches)
+            batch, secs = self._next(batches)
+            values, can_go_on = self._update(batch)
             num_done += 1
-        return values, can_go_on
+            wait_secs += secs
+        return values, can_go_on, wait_secs
 
     @tf.autograph.experimental.do_not_convert
-    def _update(
+    def _next(
         self, batches: tf.distribute.DistributedIterator
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    ) -> tuple[Any, tf.Tensor]:
+        """Returns a batch, and the seconds that it took to come."""
+        asked_at = _clock()
+        with tf.control_dependencies([asked_at]):
+            batch = next(batches)
+        local = self._strategy.experimental_local_results(batch)
+        with tf.control_dependencies(tf.nest.flatten(local)):
+            return batch, _clock() - asked_at
+
+    @tf.autograph.experimental.do_not_convert
+    def _update(self, batch: Any) -> tuple[tf.Tensor, tf.Tensor]:
         state, strategy = self._state, self._strategy
         statistics = state.vae.batch_norm_statistics
         statistics_before = [tf.identity(variable.value) for variable in statistics]
-        examples, fingerprint = strategy.run(self._examples, (next(batches),))
+        examples, fingerprint = strategy.run(self._examples, (batch,))
         fingerprint = self._sum_over_replicas(fingerprint)
         sums, gradients = self._gradients.compute(examples)
         means = self._sum_over_replicas(sums) / self._config.global_batch_size
@@ -138,26 +155,39 @@ class Steps:
         return examples, fingerprint
 
     @tf.function
-    def evaluate_batch(self, batch: Any, index: tf.Tensor) -> tf.Tensor:
-        """Returns the sums of the EMA model's terms over a global batch.
+    def evaluate_batch(
+        self, batch: Any, index: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns sums over a global batch, of the EMA model.
 
         Args:
             batch: A distributed batch with `image` and `weight`.
             index: Of the batch in the split; the noise depends on it.
 
         Returns:
-            `[number of terms]` float64, in the order of `term_names`.
+            Of the terms, `[number of terms]` float64, in the order of `term_names`;
+            and of the latents `[3, latent_dim]` float64: the KL divergence, the
+            posterior's mean, and its square.
         """
 
-        def sums(batch: Batch, index: tf.Tensor) -> tf.Tensor:
+        def sums(batch: Batch, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            weight = batch["weight"]
             with exact.scope(self._num_local_groups):
                 examples = self._forward.examples(batch, forward.EVAL_STREAMS, index)
-                terms = self._forward.terms(
+                terms, (mean, log_var) = self._forward.terms_and_posterior(
                     self._state.ema_vae, examples, self._state.step, training=False
                 )
-            return forward.float64_sums([term * batch["weight"] for term in terms])
+            kl = tf.cast(losses.gaussian_kl_per_latent(mean, log_var), tf.float64)
+            mean = tf.cast(mean, tf.float64)
+            weights = tf.cast(weight, tf.float64)[:, tf.newaxis]
+            of_latents = tf.stack([kl * weights, mean * weights, mean**2 * weights])
+            return (
+                forward.float64_sums([term * weight for term in terms]),
+                tf.reduce_sum(of_latents, axis=1),
+            )
 
-        return self._sum_over_replicas(self._strategy.run(sums, (batch, index)))
+        of_terms, of_latents = self._strategy.run(sums, (batch, index))
+        return self._sum_over_replicas(of_terms), self._sum_over_replicas(of_latents)
 
     def _sum_over_replicas(self, values: Any) -> tf.Tensor:
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None)
@@ -198,3 +228,12 @@ class Steps:
             self._strategy.extended.update(
                 variable.value, function, args=(value,), group=False
             )
+
+
+def _clock() -> tf.Tensor:
+    """Returns seconds since some time, float64; `tf.timestamp` is not deterministic."""
+    with tf.device("CPU:0"):
+        seconds = tf.numpy_function(
+            lambda: np.float64(time.monotonic()), [], tf.float64
+        )
+    return tf.ensure_shape(seconds, [])

@@ -23,6 +23,7 @@ from trainer import (
     exact,
     hosts,
     loop,
+    profiling,
     workdir,
 )
 
@@ -42,6 +43,11 @@ _NUM_GPUS = flags.DEFINE_integer(
 _VIRTUAL_DEVICES = flags.DEFINE_integer(
     "virtual_devices", None, "Splits the CPU into so many devices instead."
 )
+_PROFILE_STEPS = flags.DEFINE_string(
+    "profile_steps",
+    None,
+    "FIRST:LAST: profiles these steps, for TensorBoard; see docs/tensorboard.md.",
+)
 
 
 def main(argv: list[str]) -> None:
@@ -60,7 +66,14 @@ def main(argv: list[str]) -> None:
             _NUM_GPUS.value, _VIRTUAL_DEVICES.value, config.gpu_memory_fraction, found
         )
         with command_line.damage_explained():
-            outcome = loop.train(config, _DATASET.value, run_dir, strategy, found)
+            outcome = loop.train(
+                config,
+                _DATASET.value,
+                run_dir,
+                strategy,
+                found,
+                profiling.parse_steps(_PROFILE_STEPS.value),
+            )
     except hosts.LostHostError as error:
         _leave(5, error)
     except tf.errors.OpError as error:
@@ -87,7 +100,7 @@ def main(argv: list[str]) -> None:
         _leave(128 + outcome.stopped_by)
     logging.info(
         "done at step %d; pictures in %s/images; see the run with\n"
-        "  tensorboard --logdir=%s",
+        "  python -m trainer.tensorboard --workdir=%s",
         outcome.step,
         _WORKDIR.value,
         _WORKDIR.value,

@@ -571,15 +571,15 @@ def test_statistics_are_written_in_the_same_pass_or_made_up_for(
     monkeypatch.undo()
     # Of the shards that are there.
     prepare.prepare(SMALL, input_dir=input_dir, output=str(output), with_stats=True)
-    for name in (stats.STATS_NAME, stats.OVERVIEW_NAME):
+    for name in (stats.STATS_NAME, contract.OVERVIEW_NAME):
         assert (output / name).read_bytes() == (others / name).read_bytes()
     found = json.loads((output / stats.STATS_NAME).read_text())
     assert {split: found[split]["num_examples"] for split in found} == {
         name: split.num_examples for name, split in made.splits.items()
     }
-    with Image.open(output / stats.OVERVIEW_NAME) as picture:
+    with Image.open(output / contract.OVERVIEW_NAME) as picture:
         assert picture.width == 4 * SMALL.image_size
     # Those of another dataset would pass for this one's.
     run(input_dir, output, dataclasses.replace(SMALL, seed=1), overwrite=True)
     assert not (output / stats.STATS_NAME).exists()
-    assert not (output / stats.OVERVIEW_NAME).exists()
+    assert not (output / contract.OVERVIEW_NAME).exists()

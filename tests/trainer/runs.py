@@ -10,6 +10,9 @@ import sys
 import time
 from typing import Any
 
+# Of metrics.jsonl: speeds, and memory.
+UNREPEATED = ("images_per_second", "data_wait_percent", "memory/process_mib")
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 
@@ -40,11 +43,12 @@ class Run:
     output: str
 
     def metrics(self, split: str = "train") -> dict[int, dict[str, Any]]:
-        """Returns the lines of metrics.jsonl by step, without what is a speed."""
+        """Returns the lines of metrics.jsonl by step, without what no run repeats."""
         lines = {}
         for text in (self.workdir / "metrics.jsonl").read_text().splitlines():
             line = json.loads(text)
-            line.pop("images_per_second", None)
+            for name in UNREPEATED:
+                line.pop(name, None)
             if line["split"] == split:
                 assert line["step"] not in lines, "a step is written twice"
                 lines[line["step"]] = line

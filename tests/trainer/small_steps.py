@@ -50,7 +50,8 @@ class SmallRun:
         """
         batch = {**BATCH, "image": factor * BATCH["image"]}
         batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
-        values, can_go_on = self.steps.train(batches, tf.constant(num_steps, tf.int64))
+        count = tf.constant(num_steps, tf.int64)
+        values, can_go_on, _ = self.steps.train(batches, count)
         metrics = zip(self.steps.metric_names, values.numpy().tolist(), strict=True)
         return dict(metrics), bool(can_go_on)
 

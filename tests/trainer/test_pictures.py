@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from configs import celeba_debug, mnist_mlss
-from trainer import grids, pictures
+from trainer import grids, losses, pictures
 from trainer.models.vae import make_vae
 
 CONFIG = celeba_debug.get_config()
@@ -24,7 +24,28 @@ def test_the_grids_have_the_published_layout() -> None:
         "reconstruction": (5 * 32, 10 * 32, 3),
         "samples/sampled": (5 * 32, 5 * 32, 3),
         "samples/interpolated": (5 * 32, 5 * 32, 3),
+        "latents/traversed": (5 * 32, 10 * 32, 3),
     }
+
+
+def test_traversals_are_of_the_latents_that_say_most() -> None:
+    mean, log_var = VAE.encode(IMAGES[:25], NOTHING[:25])
+    kl = losses.gaussian_kl_per_latent(mean, log_var).numpy().mean(axis=0)
+    first, second, *_ = np.argsort(-kl)
+    grid = draw(IMAGES[:25], num_picture_traversals=2)["latents/traversed"]
+    assert grid.shape == (2 * 32, 10 * 32, 3)
+    for row, latent in enumerate((first, second)):
+        z = np.tile(mean.numpy()[:1], (10, 1))
+        z[:, latent] = np.linspace(-3, 3, 10)
+        expected = grids.tile(VAE.mean_image(z, NOTHING[:10]).numpy(), 10)
+        levels = grid[32 * row : 32 * (row + 1)].astype(int)
+        np.testing.assert_allclose(levels, expected, atol=1)
+    assert "latents/traversed" not in draw(IMAGES[:25], num_picture_traversals=0)
+    assert draw(IMAGES[:25], num_picture_traversals=99)["latents/traversed"].shape == (
+        CONFIG.latent_dim * 32,
+        10 * 32,
+        3,
+    )
 
 
 def test_originals_stand_before_their_reconstructions() -> None:

@@ -151,6 +151,20 @@ def test_a_rerun_of_a_finished_run_changes_nothing(
         assert path.read_bytes() == data, path
 
 
+def test_a_profile_changes_nothing_and_is_where_tensorboard_looks(
+    reference_run: Run, dataset_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    flags = ("--virtual_devices=1", "--profile_steps=7:9")
+    run = train(dataset_dir, tmp_path / "run", *flags)
+    assert run.returncode == 0, run.output
+    assert run.metrics() == reference_run.metrics()
+    (trace,) = run.workdir.glob("train/plugins/profile/*/*.xplane.pb")
+    assert trace.stat().st_size > 10_000
+    wrong = train(dataset_dir, tmp_path / "wrong", "--profile_steps=9:7")
+    assert wrong.returncode == 1
+    assert "error: --profile_steps=9:7 must be FIRST:LAST" in wrong.output
+
+
 def test_other_settings_are_refused_by_name(
     reference_run: Run, dataset_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
@@ -186,7 +200,9 @@ def test_the_output_is_quiet_and_names_what_was_written(reference_run: Run) -> N
     assert "unit-variance beta-VAE with beta = 7.68" in reference_run.output
     assert "step 50  loss 0." in reference_run.output
     assert f"{reference_run.workdir}/images" in reference_run.output
-    assert lines[-1].strip() == f"tensorboard --logdir={reference_run.workdir}"
+    assert lines[-1].strip() == (
+        f"python -m trainer.tensorboard --workdir={reference_run.workdir}"
+    )
 
 
 def test_tensorboard_and_png_files_show_the_same_grids(reference_run: Run) -> None:

@@ -10,8 +10,12 @@ from trainer import metrics
 # 64 MB of float64: how many (draw, posterior) pairs are in memory at once.
 _PAIRS_PER_CHUNK = 8_000_000
 
+_ACTIVE_VARIANCE = 0.01
 
-def active_units(posterior_means: np.ndarray, threshold: float = 0.01) -> int:
+
+def active_units(
+    posterior_means: np.ndarray, threshold: float = _ACTIVE_VARIANCE
+) -> int:
     """Returns how many latents carry information about the examples.
 
     A latent is active where the variance over examples of its posterior mean is above
@@ -37,6 +41,16 @@ def active_units(posterior_means: np.ndarray, threshold: float = 0.01) -> int:
             f"posterior_means {posterior_means.shape} must be [n, d] with n >= 2"
         )
     variances = np.var(posterior_means, axis=0, dtype=np.float64)
+    return num_active(variances, threshold)
+
+
+def num_active(variances: np.ndarray, threshold: float = _ACTIVE_VARIANCE) -> int:
+    """Returns how many latents are active by these variances; see `active_units`.
+
+    Args:
+        variances: `[d]`, over examples, of the posterior mean.
+        threshold: Above which one is active.
+    """
     return int(np.count_nonzero(variances > threshold))
 
 

@@ -1,0 +1,67 @@
+"""`trainer.tensorboard` as a subprocess, and what its pages ask it for."""
+
+import contextlib
+import json
+import pathlib
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+from runs import ROOT
+
+PATIENCE_SECS = 120
+
+
+class Board:
+    """A TensorBoard that runs, by its HTTP endpoints."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def fetch(self, path: str, body: Any = None, **query: str) -> bytes:
+        """Returns the answer of an endpoint; to `body`, if there is one."""
+        address = f"{self.url}data/{path}?{urllib.parse.urlencode(query)}"
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(address, data, headers)
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECS) as answer:
+            return answer.read()
+
+    def plugin(self, path: str, body: Any = None, **query: str) -> Any:
+        """Returns what a plugin answers, from JSON."""
+        return json.loads(self.fetch(f"plugin/{path}", body, **query))
+
+    def steps(self, plugin: str, run: str, tag: str) -> list[int]:
+        """Returns the steps of a tag, in the order that its page shows."""
+        points = self.plugin(plugin, run=run, tag=tag)
+        return [
+            point["step"] if isinstance(point, dict) else point[1] for point in points
+        ]
+
+
+@contextlib.contextmanager
+def serving(*workdirs: pathlib.Path) -> Iterator[Board]:
+    """Yields a TensorBoard of these runs, which has read all there is."""
+    command = [sys.executable, "-m", "trainer.tensorboard", "--port=0"]
+    command += [f"--workdir={','.join(map(str, workdirs))}"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert "http://127.0.0.1:" in line, process.communicate()
+        board = Board(line.split()[-3])
+        end = time.monotonic() + PATIENCE_SECS
+        # It reads while it answers.
+        while len(json.loads(board.fetch("runs"))) < 2 * len(workdirs):
+            assert time.monotonic() < end, "timed out"
+            time.sleep(0.1)
+        yield board
+    finally:
+        process.terminate()
+        process.communicate()

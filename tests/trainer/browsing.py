@@ -1,0 +1,164 @@
+"""TensorBoard's pages in Chromium: what they show, once they show it.
+
+The pages are web components, whose contents lie in shadow roots: elements are found
+through all of them.
+"""
+
+import contextlib
+import pathlib
+import re
+import shutil
+import urllib.parse
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.support.wait import WebDriverWait
+
+PATIENCE_SECS = 120
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+)
+# Of a page's document, or below an element, what matches, within shadow roots too.
+_FIND = """
+const [start, selector] = arguments;
+const found = [];
+function walk(root) {
+    if (root.shadowRoot) walk(root.shadowRoot);
+    found.push(...root.querySelectorAll(selector));
+    for (const each of root.querySelectorAll('*')) {
+        if (each.shadowRoot) walk(each.shadowRoot);
+    }
+}
+walk(start || document);
+return found;
+"""
+
+
+class Browser:
+    """A Chromium that looks at one TensorBoard."""
+
+    def __init__(self, driver: webdriver.Chrome, url: str) -> None:
+        self.driver = driver
+        self._url = url
+
+    def open(self, page: str) -> None:
+        """Opens a page by its name in the address, afresh."""
+        self.driver.switch_to.default_content()
+        self.driver.get("about:blank")
+        self.driver.get(f"{self._url}#{page}")
+
+    def find(self, selector: str, root: Any = None) -> list[Any]:
+        """Returns the elements that match now, below `root` or in all of the page."""
+        return self.driver.execute_script(_FIND, root, selector)
+
+    def texts(self, selector: str, root: Any = None) -> list[str]:
+        """Returns the visible text of each element that matches now."""
+        return [
+            self.driver.execute_script("return arguments[0].innerText", each).strip()
+            for each in self.find(selector, root)
+        ]
+
+    def wait(self, what: str, condition: Callable[[], Any]) -> Any:
+        """Returns what `condition` does, once that is true.
+
+        Raises:
+            TimeoutException: If it does not become so; with `what`.
+        """
+        waiting = WebDriverWait(self.driver, PATIENCE_SECS, poll_frequency=0.2)
+        return waiting.until(lambda _: _unless_stale(condition), f"no {what}")
+
+    def click(self, element: Any) -> None:
+        """Clicks, also where something lies above the element."""
+        self.driver.execute_script("arguments[0].click()", element)
+
+    def show_cards(self, page: str, card: str, tags: str) -> dict[str, list[Any]]:
+        """Opens a page of cards and waits for those of some tags to be drawn.
+
+        Args:
+            page: `scalars` or `images`.
+            card: Its element.
+            tags: Regular expression; what matches stands first on the page.
+
+        Returns:
+            The cards of each tag.
+        """
+        self.open(f"{page}&tagFilter={urllib.parse.quote(tags)}")
+
+        def find() -> dict[str, list[Any]]:
+            by_tag: dict[str, list[Any]] = {}
+            for each in self.find(card):
+                label = self.texts(".heading-label.name", each)[0]
+                if re.search(tags, label):
+                    by_tag.setdefault(label, []).append(each)
+            drawn = [self._is_drawn(c) for cards in by_tag.values() for c in cards]
+            return by_tag if drawn and all(drawn) else {}
+
+        return self.wait(f"cards of {tags}", find)
+
+    def show_projector(self) -> tuple[int, int, list[str]]:
+        """Opens the projector and waits for its points, their features and images.
+
+        The driver is left in the frame that the projector is in.
+
+        Returns:
+            How many points there are, of how many dimensions, and the items of its
+            menus, which the features are among.
+        """
+        self.open("projector")
+        for _ in range(2):
+            frames = self.wait("frame", lambda: self.find("iframe"))
+            self.driver.switch_to.frame(frames[0])
+
+        def shown() -> tuple[int, int, list[str]] | None:
+            numbers = [*self.texts(".numDataPoints"), *self.texts(".dim")]
+            items = self.texts("paper-listbox paper-item")
+            if len(numbers) != 2 or not all(map(str.isdecimal, numbers)):
+                return None
+            return (int(numbers[0]), int(numbers[1]), items) if "key" in items else None
+
+        return self.wait("points with features", shown)
+
+    def _is_drawn(self, card: Any) -> bool:
+        """Returns whether a card has its picture, or curves with an end."""
+        script = "return arguments[0].every(e => e.complete && e.naturalWidth > 0)"
+        images = self.find("img", card)
+        if images:
+            return self.driver.execute_script(script, images)
+        return bool(self.find("path.symbol", card))
+
+
+def _unless_stale(condition: Callable[[], Any]) -> Any:
+    try:
+        return condition()
+    except StaleElementReferenceException:
+        return None
+
+
+@contextlib.contextmanager
+def browsing(
+    url: str, profile_dir: pathlib.Path, size: tuple[int, int] = (1400, 900)
+) -> Iterator[Browser]:
+    """Yields Chromium, headless, with a profile of its own."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    for flag in FLAGS:
+        options.add_argument(flag)
+    options.add_argument(f"--user-data-dir={profile_dir}")
+    options.add_argument(f"--window-size={size[0]},{size[1]}")
+    service = Service(shutil.which("chromedriver"))
+    driver = webdriver.Chrome(options=options, service=service)
+    try:
+        yield Browser(driver, url)
+    finally:
+        driver.quit()

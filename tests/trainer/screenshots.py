@@ -1,0 +1,56 @@
+"""Takes the pictures of TensorBoard that the documents show.
+
+    PYTHONPATH=. python tests/trainer/screenshots.py --workdir=RUN,OTHER
+
+They are of synthetic faces. It needs Chromium and selenium, of the extra `dev`.
+"""
+
+import io
+import pathlib
+import tempfile
+import time
+
+from absl import app, flags
+from PIL import Image
+
+from boards import serving
+from browsing import Browser, browsing
+
+_WORKDIR = flags.DEFINE_list("workdir", None, "Runs to show.", required=True)
+_OUTPUT = flags.DEFINE_string("output", "docs/images", "Directory to write to.")
+
+_SIZE = (1400, 900)
+_NUM_COLOURS = 128
+# The projector turns its points into place, and curves fade in.
+_SETTLING_SECS = 4
+
+
+def main(argv: list[str]) -> None:
+    """Takes all pictures."""
+    del argv
+    output = pathlib.Path(_OUTPUT.value)
+    workdirs = [pathlib.Path(path) for path in _WORKDIR.value]
+    with (
+        serving(*workdirs) as board,
+        tempfile.TemporaryDirectory() as profile,
+        browsing(board.url, pathlib.Path(profile), _SIZE) as browser,
+    ):
+        scalars = "^(loss|elbo|kl|gradient_norm|active_units|images_per_second)$"
+        browser.show_cards("scalars", "tf-scalar-card", scalars)
+        _save(browser, output / "tensorboard_scalars.png")
+        browser.show_cards("images", "tf-image-loader", "^(recon|.*traversed)")
+        _save(browser, output / "tensorboard_images.png")
+        browser.show_projector()
+        _save(browser, output / "tensorboard_projector.png")
+
+
+def _save(browser: Browser, path: pathlib.Path) -> None:
+    time.sleep(_SETTLING_SECS)
+    taken = Image.open(io.BytesIO(browser.driver.get_screenshot_as_png()))
+    small = taken.convert("RGB").quantize(_NUM_COLOURS, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)
+    print(f"{path}: {path.stat().st_size / 1000:.0f} KB")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,126 @@
+"""TensorBoard's pages of a run, in Chromium."""
+
+import io
+import pathlib
+import shutil
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from boards import Board, serving
+from runs import Run, train
+
+pytest.importorskip("selenium", reason="needs selenium, of the extra dev")
+from browsing import Browser, browsing  # noqa: E402
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        not (shutil.which("chromium") and shutil.which("chromedriver")),
+        reason="needs Chromium: apt-get install chromium chromium-driver",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def narrow_run(
+    dataset_dir: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    """Returns a run that draws twelve times, and has other settings."""
+    workdir = tmp_path_factory.mktemp("runs") / "narrow"
+    run = train(
+        dataset_dir,
+        workdir,
+        "--virtual_devices=1",
+        "--config.latent_dim=3",
+        "--config.image_every_steps=5",
+    )
+    assert run.returncode == 0, run.output
+    return run
+
+
+@pytest.fixture(scope="module")
+def board(narrow_run: Run, reference_run: Run) -> Iterator[Board]:
+    with serving(narrow_run.workdir, reference_run.workdir) as board:
+        yield board
+
+
+@pytest.fixture(scope="module")
+def browser(
+    board: Board, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Browser]:
+    with browsing(board.url, tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
+
+
+def test_scalars_are_drawn(browser: Browser) -> None:
+    cards = browser.show_cards("scalars", "tf-scalar-card", "^(loss|elbo|kl)$")
+    assert cards.keys() == {"loss", "elbo", "kl"}
+    for tag, (card, *_) in cards.items():
+        # The last point of two trainings and of their evaluations.
+        browser.wait(
+            f"four curves of {tag}",
+            lambda card=card: len(browser.find("path.symbol", card)) >= 4,
+        )
+
+
+def test_every_picture_is_on_the_slider(browser: Browser) -> None:
+    tags = {"reconstruction", "samples/sampled", "latents/traversed"}
+    cards = browser.show_cards(
+        "images", "tf-image-loader", f"^({'|'.join(sorted(tags))})$"
+    )
+    assert cards.keys() == tags
+    for tag in tags:
+        by_run = {
+            browser.texts("#heading-run", card)[0]: card
+            for card in dict.fromkeys(cards[tag])
+        }
+        assert by_run.keys() == {"narrow/eval", "reference/eval"}
+        # From 0 on: steps 0, 5, …, 50, and 0, 25, 50.
+        for run, last in (("narrow/eval", 10), ("reference/eval", 2)):
+            (slider,) = browser.find("#steps", by_run[run])
+            assert int(slider.get_attribute("aria-valuemax")) == last
+            assert "step 50" in " ".join(browser.texts(".heading-label", by_run[run]))
+
+
+def test_settings_are_compared(browser: Browser) -> None:
+    browser.open("hparams")
+
+    def cells() -> list[str]:
+        found = browser.texts("vaadin-grid-cell-content")
+        return found if {"narrow", "reference"} <= set(found) else []
+
+    found = browser.wait("both runs", cells)
+    header = [text for text in found if text][:20]
+    assert header[:3] == ["Trial ID", "Show Metrics", "latent_dim"]
+    assert {"elbo", "active_units"} <= set(header)
+    for name, latent_dim in (("narrow", "3.0000"), ("reference", "8.0000")):
+        assert latent_dim in found[found.index(name) :][:4]
+
+
+def test_the_projector_shows_points_with_features(browser: Browser) -> None:
+    num_points, num_dimensions, items = browser.show_projector()
+    assert num_points == 11
+    assert num_dimensions in (3, 8)
+    assert {"narrow/eval", "reference/eval"} <= set(items)
+    assert {"key", "Smiling", "lefteye_x"} <= set(items)
+
+    def colours() -> bool:
+        (canvas, *_) = browser.find("canvas")
+        pixels = Image.open(io.BytesIO(canvas.screenshot_as_png)).convert("RGB")
+        return len(np.unique(np.asarray(pixels).reshape(-1, 3), axis=0)) > 1_000
+
+    # Of eleven thumbnails; the axes alone have a few.
+    assert browser.wait("thumbnails", colours)
+
+
+def test_texts_are_shown(browser: Browser) -> None:
+    # What matches stands first, and unfolded.
+    browser.open("text&tagFilter=.")
+    for text in ("latent_dim: 3", "96 examples", "beta = 7.68"):
+        browser.wait(
+            text,
+            lambda text=text: any(text in each for each in browser.texts("#markdown")),
+        )

@@ -1,0 +1,152 @@
+"""Shows runs in TensorBoard, with every picture that they drew.
+
+    python -m trainer.tensorboard --workdir=RUN
+    python -m trainer.tensorboard --workdir=RUN,OTHER      to compare
+
+Several workdirs may be given with a comma, or by repeating the flag. It prints where to
+look, and ends with Ctrl-C. Exit codes: 0 done; 1 a flag or a directory is wrong.
+"""
+
+import contextlib
+import os
+import pathlib
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+
+from absl import app, flags, logging
+from tensorboard import default, program
+from tensorboard.data import server_ingester
+
+from trainer import command_line
+
+_WORKDIR = flags.DEFINE_multi_string(
+    "workdir",
+    None,
+    "Directory of a run; more of them with a comma, or by another --workdir.",
+    required=True,
+)
+_HOST = flags.DEFINE_string(
+    "host", "127.0.0.1", "Address to listen at; 0.0.0.0 for every network."
+)
+_PORT = flags.DEFINE_integer(
+    "port",
+    None,
+    "Port to listen at; 0 for any that is free. By default 6006, or the next free one.",
+    lower_bound=0,
+    upper_bound=65535,
+)
+
+# All that a run draws; TensorBoard would keep ten of a tag, and with 0 it shows none.
+_SAMPLES = "images=1000000"
+
+
+def main(argv: list[str]) -> None:
+    """Runs the command."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    workdirs = [
+        pathlib.Path(part)
+        for text in _WORKDIR.value
+        for part in text.split(",")
+        if part
+    ]
+    # So that a service manager, too, ends it well.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    logging.set_verbosity(logging.ERROR)
+    try:
+        with (
+            _as_one_directory(workdirs) as directory,
+            contextlib.suppress(KeyboardInterrupt),
+        ):
+            url = _launch(directory, _HOST.value, _PORT.value)
+            names = ", ".join(str(path) for path in workdirs)
+            print(f"{names}: {url} (Ctrl-C ends)", flush=True)
+            while True:
+                signal.pause()
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _launch(directory: str, host: str, port: int | None) -> str:
+    """Starts TensorBoard in a thread, and returns its address.
+
+    Args:
+        directory: With event files, or with directories of them.
+        host: To listen at.
+        port: To listen at; 0 for any that is free; None for 6006 or the next free one.
+
+    Raises:
+        ValueError: If it cannot listen there.
+    """
+    # TensorBoard's own parser takes in all flags that absl knows, and has these.
+    flags.FLAGS.remove_flag_values(("host", "port"))
+    board = program.TensorBoard(default.get_plugins())
+    try:
+        server_ingester.get_server_binary()
+        is_fast = True
+    except server_ingester.NoDataServerError:  # There are none for some processors.
+        is_fast = False
+    arguments = [
+        f"--load_fast={is_fast}".lower(),
+        f"--logdir={directory}",
+        f"--host={host}",
+        f"--samples_per_plugin={_SAMPLES}",
+    ]
+    if port is not None:
+        arguments.append(f"--port={port}")
+    board.configure(["tensorboard", *arguments])
+    try:
+        return board.launch()
+    except program.TensorBoardServerException as error:
+        raise ValueError(
+            f"cannot listen at --host={host}, --port={port or 'default'} "
+            f"({' '.join(error.msg.split())}): choose another --port, or 0 for any"
+        ) from error
+
+
+def names_of(workdirs: Sequence[pathlib.Path]) -> dict[str, pathlib.Path]:
+    """Returns workdirs by the shortest names that tell them apart.
+
+    Raises:
+        ValueError: If one holds no run.
+
+    Example:
+        >>> from unittest import mock
+        >>> with mock.patch.object(pathlib.Path, "exists", return_value=True):
+        ...     list(names_of([pathlib.Path("runs/a"), pathlib.Path("old/a")]))
+        ['runs.a', 'old.a']
+    """
+    paths = list(dict.fromkeys(path.absolute() for path in workdirs))
+    for path in paths:
+        if not (path / "config.json").exists():
+            raise ValueError(
+                f"--workdir={path} holds no run (config.json is missing): give the "
+                "--workdir of a trainer.train"
+            )
+    num_parts = 1
+    while True:
+        # A slash would lead into a directory of a run.
+        names = [".".join(path.parts[-num_parts:]) for path in paths]
+        if len(set(names)) == len(paths):
+            return dict(zip(names, paths, strict=True))
+        num_parts += 1
+
+
+@contextlib.contextmanager
+def _as_one_directory(workdirs: Sequence[pathlib.Path]) -> Iterator[str]:
+    """Yields a directory with all runs; of several a temporary one, by their names."""
+    named = names_of(workdirs)
+    if len(named) == 1:
+        yield str(*named.values())
+        return
+    with tempfile.TemporaryDirectory(prefix="vaeline-") as directory:
+        for name, path in named.items():
+            os.symlink(path, os.path.join(directory, name), target_is_directory=True)
+        yield directory
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=command_line.parse_flags)
