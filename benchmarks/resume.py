@@ -26,6 +26,7 @@ from benchmarks import results
 _DATASET = flags.DEFINE_string("dataset", None, "Of 128 px.", required=True)
 _CONFIG = flags.DEFINE_string("config_file", "configs/celeba.py", "What to train.")
 _NUM_STEPS = flags.DEFINE_integer("num_steps", 12, "Until the run is killed.")
+_READ_STEPS = flags.DEFINE_list("read_steps", ["0", "50", "200"], "Where to read from.")
 _NUM_RESUMES = flags.DEFINE_integer("num_resumes", 3, "Of the same run.")
 
 # In a process of its own, whose reads are all of the shards.
@@ -117,21 +118,19 @@ def main(argv: list[str]) -> None:
         process.kill()
         process.wait()
         seconds = [seconds_to_next_step(workdir) for _ in range(_NUM_RESUMES.value)]
-        step = _saved_step(workdir)
-        for start_step in (0, step):
+        for start_step in map(int, _READ_STEPS.value):
             reads = reads_to_first_batch(workdir, start_step)
             num_bytes, record_bytes, lanes, batch_seconds = reads
             results.add_row(
                 "resume",
                 {
                     "config": pathlib.Path(_CONFIG.value).stem,
-                    "step": str(start_step),
-                    "to the next step": "/".join(f"{value:.1f}" for value in seconds)
-                    + " s",
-                    "first batch": f"{batch_seconds:.2f} s",
+                    "read from step": str(start_step),
+                    "kill to next step s": "/".join(f"{one:.1f}" for one in seconds),
+                    "first batch s": f"{batch_seconds:.2f}",
                     "MB read": f"{num_bytes / 1e6:.1f}",
-                    "records read of a lane": f"{num_bytes / record_bytes / lanes:.1f}",
                     "lanes": str(lanes),
+                    "records read of each": f"{num_bytes / record_bytes / lanes:.1f}",
                 },
             )
 
