@@ -31,6 +31,7 @@ from trainer.cluster import Cluster
 from trainer.evaluation import Evaluator
 from trainer.hosts import Hosts
 from trainer.objectives import Objective, make_objective
+from trainer.progress import Progress
 from trainer.run_writer import NoWriter, RunWriter
 from trainer.saver import Retention, Saver
 from trainer.signals import StopRequest
@@ -165,6 +166,7 @@ def train(
         contextlib.closing(writer),
         contextlib.closing(saver),
         contextlib.closing(profiler),
+        contextlib.closing(Progress(step, config.num_train_steps)) as progress,
         StopRequest() as stop,
     ):
         if not is_resumed:
@@ -198,6 +200,7 @@ def train(
                     _non_finite_text(step, steps.metric_names, values, checkpoint_dir)
                 )
             speed.note(num_done, float(wait_secs.numpy()))
+            progress.update(step)
             if _is_due(step, config.log_every_steps, config):
                 rate = speed.take_rate()
                 scalars = _finite_scalars(steps.metric_names, values)
@@ -210,7 +213,7 @@ def train(
                     )
                     scalars["data_wait_percent"] = 100 * rate.data_wait_share
                 writer.write_scalars(step, "train", scalars, ledger=state.ledger_text())
-                _log_progress(step, scalars, rate, config)
+                progress.log(step, scalars, rate)
             elbo = evaluate_and_draw()
             if (
                 time.monotonic() - saved_at >= config.checkpoint_every_secs
@@ -333,18 +336,6 @@ def _log_start(
             f"the run is at step {step}, beyond --config.num_train_steps="
             f"{config.num_train_steps}: raise it to go on"
         )
-
-
-def _log_progress(
-    step: int, scalars: dict[str, float], rate: pace.Rate | None, config: ConfigDict
-) -> None:
-    text = f"step {step}  loss {scalars['loss']:.5f}  elbo {scalars['elbo']:.1f}"
-    if rate:
-        text += f"  {scalars['images_per_second']:.0f} img/s"
-    if rate and config.num_train_steps != -1:
-        num_left = config.num_train_steps - step
-        text += f"  {pace.time_left(num_left, rate.steps_per_second)} left"
-    logging.info("%s", text)
 
 
 def _eval_text(
