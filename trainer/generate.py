@@ -11,6 +11,9 @@ Modes:
     transform     an npz of the posterior means of a whole split
     interpolate   between two examples, --path=linear or spherical
     traverse      one latent at a time, also as a GIF
+    attributes    the direction of each attribute in latent space, added to an example
+                  from -limit to limit times, a row for each; and what a step along it
+                  changes of the attribute and of others, in a JSON and a table
     neighbours    the nearest training image of each sample, over the whole split
     browse        pairs and samples one after another, until the answer is n
 
@@ -19,13 +22,24 @@ model is told when it makes samples. Exit codes: 0 done; 1 a
 flag, file or setting is wrong.
 """
 
+import json
 import pathlib
 import sys
 
 import numpy as np
 from absl import app, flags, logging
 
-from trainer import browser, command_line, exact, generation, grids, pictures, trained
+from trainer import (
+    arithmetic,
+    browser,
+    command_line,
+    exact,
+    generation,
+    grids,
+    pictures,
+    trained,
+    workdir,
+)
 from trainer.latents import mixture, neighbours
 
 _MODES = (
@@ -36,6 +50,7 @@ _MODES = (
     "transform",
     "interpolate",
     "traverse",
+    "attributes",
     "neighbours",
     "browse",
 )
@@ -65,7 +80,10 @@ _NUM_COMPONENTS = flags.DEFINE_integer(
 _LATENTS = flags.DEFINE_string("latents", None, "File of latents to decode.")
 _PATH = flags.DEFINE_enum("path", "linear", ["linear", "spherical"], "Interpolation.")
 _DIMENSIONS = flags.DEFINE_list("dimensions", None, "Latents to traverse; all of them.")
-_LIMIT = flags.DEFINE_float("limit", 3.0, "Traversals go from -limit to limit.")
+_ATTRIBUTES = flags.DEFINE_list("attributes", None, "To try; all of them.")
+_LIMIT = flags.DEFINE_float(
+    "limit", 3.0, "Traversals, and strengths of attributes, go from -limit to limit."
+)
 
 
 def main(argv: list[str]) -> None:
@@ -164,6 +182,47 @@ def _traverse(run: trained.TrainedRun, output: pathlib.Path) -> None:
     _save_gif(output / "traverse.gif", by_row.swapaxes(0, 1))
 
 
+def _attributes(run: trained.TrainedRun, output: pathlib.Path) -> None:
+    found = generation.find_examples(run, _split(run), 1, _WHERE.value)
+    made = arithmetic.explore(
+        run,
+        found,
+        _split(run),
+        _ATTRIBUTES.value,
+        _LIMIT.value,
+        _NUM.value,
+        _SEED.value,
+    )
+    _save_png(output / "attributes.png", made.strips)
+    _save_npz(
+        output / "attributes.npz",
+        names=np.array(made.names),
+        directions=made.directions,
+    )
+    rows = [
+        {
+            "attribute": name,
+            "change": effect.change,
+            "leakage": effect.leakage,
+            "most_changed": other,
+            "most_change": effect.most_change,
+        }
+        for name, effect, other in zip(
+            made.names, made.effects, made.most_changed, strict=True
+        )
+    ]
+    path = output / "attributes.json"
+    workdir.write_atomically(path, json.dumps(rows, indent=1).encode())
+    logging.info("%s", path)
+    width = max(map(len, made.names))
+    print(f"{'row':{width}}  change  leakage  most of the others")
+    for row in rows:
+        print(
+            f"{row['attribute']:{width}}  {row['change']:+6.2f}  {row['leakage']:7.2f}"
+            f"  {row['most_changed']} {row['most_change']:+.2f}"
+        )
+
+
 def _neighbours(run: trained.TrainedRun, output: pathlib.Path) -> None:
     z = generation.draw_prior(run, _NUM.value, _SEED.value)
     samples = generation.decode(run, z, _conditions(run), _SEED.value).mean
@@ -200,6 +259,7 @@ _MAKERS = dict(
             _transform,
             _interpolate,
             _traverse,
+            _attributes,
             _neighbours,
             _browse,
         ),

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import pathlib
 import types
@@ -7,7 +8,7 @@ import pytest
 
 from pipeline import contract
 from runs import Run
-from trainer import browser, generation, grids, trained
+from trainer import arithmetic, browser, generation, grids, trained
 
 NOTHING = np.zeros([1, 0], np.float32)
 
@@ -193,6 +194,7 @@ def test_every_mode_writes_its_files(
         "decode": ["decode-probability.png", "decode-draw.png", "decode.npz"],
         "transform": ["transform-validation.npz"],
         "traverse": ["traverse.png", "traverse.gif"],
+        "attributes": ["attributes.png", "attributes.npz", "attributes.json"],
         "neighbours": ["neighbours.png", "neighbours.npz"],
     }
     for mode, names in expected.items():
@@ -207,5 +209,29 @@ def test_every_mode_writes_its_files(
         )
         assert done.returncode == 0, done.stderr
         assert sorted(path.name for path in output.iterdir()) == sorted(names)
+        if mode == "attributes":
+            rows = json.loads((output / "attributes.json").read_text())
+            lines = done.stdout.splitlines()[1:]
+            assert [line.split()[0] for line in lines] == [
+                row["attribute"] for row in rows
+            ]
+            with np.load(output / "attributes.npz") as found:
+                assert found["names"].tolist() == [row["attribute"] for row in rows]
+                assert found["directions"].shape == (len(rows), 8)
+            image = grids.load_png(output / "attributes.png")
+            assert image.shape == (32 * len(rows), 32 * 4, 3)
         if mode == "neighbours":
             assert "memorisation ratio: " in done.stdout
+
+
+def test_attributes_that_cannot_be_tried_are_named(run: trained.TrainedRun) -> None:
+    found = generation.find_examples(run, "validation", 1)
+
+    def explore(of: trained.TrainedRun, *names: str) -> None:
+        arithmetic.explore(of, found, "validation", names, 1.0, 3, seed=0)
+
+    with pytest.raises(ValueError, match="--attributes has Nose: there are 5_o_Clock"):
+        explore(run, "Nose")
+    manifest = dataclasses.replace(run.manifest, features={})
+    with pytest.raises(ValueError, match="--mode=attributes needs a dataset with"):
+        explore(dataclasses.replace(run, manifest=manifest), "Smiling")

@@ -7,7 +7,7 @@ import dataclasses
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 
@@ -114,6 +114,12 @@ def probe_attributes(
     return tuple(scores)
 
 
+def fit(latents: np.ndarray, labels: np.ndarray) -> Pipeline:
+    """Returns a probe that is fitted to latents `[n, d]` and labels `[n]`."""
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1_000))
+    return probe.fit(latents, labels)
+
+
 def _probe(
     train_latents: np.ndarray,
     train_labels: np.ndarray,
@@ -124,8 +130,7 @@ def _probe(
     majority = classes[counts.argmax()]
     predicted = np.full(test_labels.shape, majority)
     if classes.size > 1:
-        probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1_000))
-        predicted = probe.fit(train_latents, train_labels).predict(test_latents)
+        predicted = fit(train_latents, train_labels).predict(test_latents)
     is_right = predicted == test_labels
     recalls = [
         is_right[test_labels == label].mean() for label in np.unique(test_labels)

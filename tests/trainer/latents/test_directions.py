@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from trainer.latents import directions, probe
+
+
+def examples(num: int = 2000) -> tuple[np.ndarray, np.ndarray]:
+    """Two attributes, each in a latent of its own, and one that is the first's."""
+    rng = np.random.default_rng(0)
+    latents = rng.normal(size=(num, 4))
+    first, second = latents[:, 0] > 0, latents[:, 1] > 1
+    attributes = np.stack([first, second, first], axis=1).astype(np.int64)
+    return latents, attributes
+
+
+def test_a_direction_is_the_difference_of_two_means() -> None:
+    latents, attributes = examples()
+    found = directions.find(latents, attributes)
+    for column in range(3):
+        has = attributes[:, column] == 1
+        expected = latents[has].mean(axis=0) - latents[~has].mean(axis=0)
+        np.testing.assert_allclose(found[column], expected, atol=1e-12)
+    assert abs(found[0]).argmax() == 0
+    assert abs(found[1]).argmax() == 1
+
+
+def test_an_attribute_of_all_or_of_none_has_no_direction() -> None:
+    latents, attributes = examples()
+    attributes[:, 0], attributes[:, 1] = 1, 0
+    found = directions.find(latents, attributes)
+    assert not found[:2].any()
+    assert found[2].any()
+    with pytest.raises(ValueError, match="do not match"):
+        directions.find(latents, attributes[:5])
+
+
+def test_a_step_changes_its_attribute_and_what_goes_with_it() -> None:
+    latents, attributes = examples()
+    found = directions.find(latents, attributes)
+    probes = [probe.fit(latents, values) for values in attributes.T]
+    has = attributes == 1
+
+    def effect(column: int) -> directions.Effect:
+        sense = np.where(has[:, column], -1.0, 1.0)[:, np.newaxis]
+        after = latents + sense * found[column]
+        return directions.measure(probes, column, has[:, column], latents, after)
+
+    first, second = effect(0), effect(1)
+    assert first.change > 0.7
+    # The third is the first by another name, and the second another thing.
+    assert first.most_changed == 2
+    assert first.most_change == pytest.approx(first.change, abs=1e-6)
+    assert first.leakage == pytest.approx(first.change / 2, abs=0.05)
+    assert second.change > 0.5
+    assert second.leakage < 0.1
+
+
+def test_a_step_that_leads_nowhere_changes_nothing() -> None:
+    latents, attributes = examples()
+    probes = [probe.fit(latents, attributes[:, 0]), None]
+    effect = directions.measure(probes, 0, attributes[:, 0] == 1, latents, latents)
+    assert effect == directions.Effect(0.0, 0.0, None, 0.0)
+    with pytest.raises(ValueError, match="attribute 1 has no probe"):
+        directions.measure(probes, 1, attributes[:, 0] == 1, latents, latents)

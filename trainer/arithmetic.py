@@ -1,0 +1,151 @@
+"""Attributes of faces as directions in latent space: strips of images, and a measure.
+
+An attribute's direction is added to a latent, more and more of it, and the images show
+what becomes of a face. How much of the attribute appears, and how much of others with
+it, is measured on faces that are decoded, encoded again, and read by linear probes.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from trainer import generation, grids
+from trainer.latents import directions, probe
+from trainer.trained import TrainedRun, encode_split
+
+FEATURE = "attributes"
+_NUM_MEASURED = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Arithmetic:
+    """Directions of attributes, and what they do.
+
+    Attributes:
+        names: Of the attributes, a of them.
+        directions: `[a, latent_dim]`: the mean latent with an attribute less that
+            without it.
+        strips: `[height, width, c]` uint8, a row for an attribute: an image with from
+            `-limit` to `limit` times its direction added.
+        effects: Of one step along each direction.
+        most_changed: The other attribute that each step changes the most, or None.
+    """
+
+    names: tuple[str, ...]
+    directions: np.ndarray
+    strips: np.ndarray
+    effects: tuple[directions.Effect, ...]
+    most_changed: tuple[str | None, ...]
+
+
+def explore(
+    run: TrainedRun,
+    examples: generation.Examples,
+    split: str,
+    chosen: Sequence[str] | None,
+    limit: float,
+    num_steps: int,
+    seed: int,
+) -> Arithmetic:
+    """Finds the directions in the training split, and tries them in another.
+
+    Args:
+        run: Of a dataset with attributes.
+        examples: Whose first is shown in the strips.
+        split: On whose first examples effects are measured.
+        chosen: Attributes to try; None for all that some examples have and some not.
+        limit: Strengths go from `-limit` to `limit` directions.
+        num_steps: Of them.
+        seed: Of what is decoded.
+
+    Raises:
+        ValueError: If the dataset has no attributes, or not those that are chosen.
+    """
+    if FEATURE not in run.manifest.features:
+        raise ValueError(
+            "--mode=attributes needs a dataset with attributes, as --source=celeba "
+            f"makes: {run.dataset_dir} has {', '.join(run.manifest.features)}"
+        )
+    names = run.manifest.features[FEATURE].names
+    trained_on = encode_split(run, run.config.train_split)
+    attributes = trained_on.features[FEATURE]
+    found = directions.find(trained_on.posterior_mean, attributes)
+    columns = _columns(names, found, chosen)
+    probes = [
+        probe.fit(trained_on.posterior_mean, values) if np.ptp(values) else None
+        for values in attributes.T
+    ]
+    measured = _Measured(run, split, seed)
+    effects = [
+        directions.measure(probes, column, *measured.step(column, found[column]))
+        for column in columns
+    ]
+    return Arithmetic(
+        names=tuple(names[column] for column in columns),
+        directions=found[columns],
+        strips=_strips(run, examples, found[columns], limit, num_steps, seed),
+        effects=tuple(effects),
+        most_changed=tuple(
+            None if effect.most_changed is None else names[effect.most_changed]
+            for effect in effects
+        ),
+    )
+
+
+class _Measured:
+    """The examples on which effects are measured."""
+
+    def __init__(self, run: TrainedRun, split: str, seed: int) -> None:
+        self._run, self._seed = run, seed
+        self._examples = generation.find_examples(run, split, _NUM_MEASURED)
+        self._z, _ = generation.encode(run, self._examples)
+        self._before = self._seen_again(self._z)
+        self._attributes = next(run.batches(split, _NUM_MEASURED))[FEATURE]
+
+    def step(
+        self, column: int, direction: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns who had the attribute, and the latents before and after a step."""
+        has = self._attributes[:, column] == 1
+        sense = np.where(has, -1.0, 1.0)[:, np.newaxis]
+        return has, self._before, self._seen_again(self._z + sense * direction)
+
+    def _seen_again(self, z: np.ndarray) -> np.ndarray:
+        """Returns the posterior means of what latents are decoded to."""
+        told = self._examples.conditions
+        images = generation.decode(self._run, z, told, self._seed).mean
+        again = dataclasses.replace(self._examples, images=images, inputs=images)
+        mean, _ = generation.encode(self._run, again)
+        return mean
+
+
+def _columns(
+    names: Sequence[str], found: np.ndarray, chosen: Sequence[str] | None
+) -> list[int]:
+    has_direction = found.any(axis=1)
+    if chosen is None:
+        return np.flatnonzero(has_direction).tolist()
+    for name in chosen:
+        if name not in names:
+            raise ValueError(f"--attributes has {name}: there are {', '.join(names)}")
+        if not has_direction[names.index(name)]:
+            raise ValueError(
+                f"--attributes has {name}, which all training examples have or none"
+            )
+    return [names.index(name) for name in chosen]
+
+
+def _strips(
+    run: TrainedRun,
+    examples: generation.Examples,
+    found: np.ndarray,
+    limit: float,
+    num_steps: int,
+    seed: int,
+) -> np.ndarray:
+    (start, *_), _ = generation.encode(run, examples)
+    strengths = np.linspace(-limit, limit, num_steps)[:, np.newaxis]
+    z = np.concatenate([start + strengths * direction for direction in found])
+    made = generation.decode(run, z, examples.conditions[:1], seed)
+    return grids.tile(made.mean, num_steps)

@@ -1,0 +1,108 @@
+"""What an attribute is in latent space, and what moving along it changes.
+
+n  examples        d  latents        a  attributes
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+
+
+@dataclasses.dataclass(frozen=True)
+class Effect:
+    """What a step along an attribute's direction changes, by linear probes.
+
+    A change is of the probability of having an attribute, in the sense of the step: of
+    examples that have the stepped attribute, and are led away from it, with its sign
+    turned.
+
+    Attributes:
+        change: Of the attribute itself, a mean over examples, from -1 to 1.
+        leakage: Of the other attributes, a mean over these of the size of each one's
+            mean change, from 0 to 1; 0 if there are none.
+        most_changed: Which of the others changes the most, by its column; None if
+            there are none.
+        most_change: How much that one changes, from -1 to 1.
+    """
+
+    change: float
+    leakage: float
+    most_changed: int | None
+    most_change: float
+
+
+def find(latents: np.ndarray, attributes: np.ndarray) -> np.ndarray:
+    """Returns the difference of the mean latents with an attribute and without it.
+
+    Args:
+        latents: `[n, d]`, posterior means.
+        attributes: `[n, a]`, 0 or 1.
+
+    Returns:
+        `[a, d]`; 0 for an attribute that all examples have, or none.
+
+    Raises:
+        ValueError: If shapes do not match.
+
+    Source:
+        White, "Sampling Generative Networks" (2016), section 2.4.
+
+    Example:
+        >>> latents = np.array([[1.0, 0.0], [3.0, 0.0], [0.0, 5.0]])
+        >>> find(latents, np.array([[1], [1], [0]])).tolist()
+        [[2.0, -5.0]]
+    """
+    if latents.ndim != 2 or attributes.ndim != 2 or len(latents) != len(attributes):
+        raise ValueError(
+            f"latents {latents.shape} and attributes {attributes.shape} do not match"
+        )
+    has = (attributes == 1).astype(np.float64)
+    num_with = has.sum(axis=0)[:, np.newaxis]
+    num_without = len(has) - num_with
+    is_mixed = (num_with > 0) & (num_without > 0)
+    mean_with = has.T @ latents / np.maximum(num_with, 1)
+    mean_without = (1 - has).T @ latents / np.maximum(num_without, 1)
+    return np.where(is_mixed, mean_with - mean_without, 0.0)
+
+
+def measure(
+    probes: Sequence[Pipeline | None],
+    target: int,
+    has_target: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+) -> Effect:
+    """Returns what a step along the direction of an attribute changed.
+
+    Args:
+        probes: Of each attribute, from `probe.fit`; None for one that cannot be probed,
+            which is left out.
+        target: Column of the attribute.
+        has_target: `[n]`, whether an example had it, and so was led away from it.
+        before: `[n, d]`, latents of the images before the step.
+        after: `[n, d]`, and after it.
+
+    Raises:
+        ValueError: If the attribute itself cannot be probed.
+    """
+    if probes[target] is None:
+        raise ValueError(f"attribute {target} has no probe")
+    sense = np.where(has_target, -1.0, 1.0)
+    changes = {
+        column: float(np.mean(sense * (_probability(found, after) - was)))
+        for column, found in enumerate(probes)
+        if found is not None
+        for was in [_probability(found, before)]
+    }
+    change = changes.pop(target)
+    if not changes:
+        return Effect(change, 0.0, None, 0.0)
+    most = max(changes, key=lambda column: abs(changes[column]))
+    leakage = float(np.mean(np.abs(list(changes.values()))))
+    return Effect(change, leakage, most, changes[most])
+
+
+def _probability(fitted: Pipeline, latents: np.ndarray) -> np.ndarray:
+    return fitted.predict_proba(latents)[:, 1]
