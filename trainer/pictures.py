@@ -19,7 +19,7 @@ DRAWS = ("mean", "sample")
 # Points of a scatter; with more it shows no more, and they are held in memory.
 MAX_SCATTERED = 10_000
 
-_NUM_INTERPOLATED = 25
+NUM_INTERPOLATED = 25
 _BATCH_SIZE = 500
 _PRIOR_STREAM, _POSTERIOR_STREAM, _PIXEL_STREAM = 4, 15, 16
 _STRIP_CELL_SIDE = 96
@@ -73,9 +73,9 @@ def draw_grids(vae: VAE, shown: Shown, config: ConfigDict) -> dict[str, np.ndarr
         reconstructions = vae.mean_image(mean, told).numpy()
     num_samples = config.num_picture_samples
     prior = _normal([num_samples + 2, mean.shape[1]], config.seed, _PRIOR_STREAM)
-    interpolated = interpolate(prior[-2], prior[-1], _NUM_INTERPOLATED)
+    interpolated = interpolate(prior[-2], prior[-1], NUM_INTERPOLATED)
     for_samples = conditions.of_samples(config, num_samples, told)
-    for_path = np.repeat(for_samples[:1], _NUM_INTERPOLATED, axis=0)
+    for_path = np.repeat(for_samples[:1], NUM_INTERPOLATED, axis=0)
     drawn = {
         "reconstruction": grids.compare(shown.images, shown.inputs, reconstructions),
         "samples/sampled": grids.tile(
@@ -84,7 +84,7 @@ def draw_grids(vae: VAE, shown: Shown, config: ConfigDict) -> dict[str, np.ndarr
         ),
         "samples/interpolated": grids.tile(
             vae.mean_image(interpolated, for_path).numpy(),
-            num_columns(_NUM_INTERPOLATED),
+            num_columns(NUM_INTERPOLATED),
         ),
     }
     if shown.scattered is not None:
