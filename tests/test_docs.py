@@ -17,6 +17,7 @@ PAGES = (
     "deploy/README.md",
     "docs/data.md",
     "docs/results.md",
+    "docs/training.md",
 )
 
 
