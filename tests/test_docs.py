@@ -20,6 +20,7 @@ PAGES = (
     "docs/results.md",
     "docs/serving.md",
     "docs/tensorboard.md",
+    "docs/training.md",
 )
 
 

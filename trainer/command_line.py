@@ -1,11 +1,12 @@
 """Flags of the trainer's commands: what is wrong with them is one line."""
 
 import contextlib
+import logging as python_logging
 import sys
 from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
-from absl import flags
+from absl import flags, logging
 
 from pipeline import contract
 from trainer import input_pipeline
@@ -24,8 +25,18 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         return flags.FLAGS(list(argv))
     # The second is a setting that a config does not have.
     except (flags.Error, AttributeError) as error:
-        text = _innermost_text(error)
+        text = innermost_text(error)
         sys.exit(f"error: {' '.join(text.split())} (--help shows all flags)")
+
+
+def log_with_times() -> None:
+    """Has each line of the log begin with the time, and the first letter of its level.
+
+    To be called once absl has begun.
+    """
+    logging.get_absl_handler().setFormatter(
+        python_logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S")
+    )
 
 
 @contextlib.contextmanager
@@ -49,9 +60,9 @@ def damage_explained() -> Iterator[None]:
         ) from error
 
 
-def _innermost_text(error: BaseException) -> str:
+def innermost_text(error: BaseException) -> str:
     """Returns what an error says that others only hand on."""
     first = error.args[0] if error.args else ""
     if isinstance(first, BaseException):
-        return _innermost_text(first)
+        return innermost_text(first)
     return first if isinstance(first, str) else str(error)

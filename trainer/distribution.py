@@ -50,6 +50,45 @@ def make_strategy(
         ValueError: If there are not so many GPUs, or a number makes no sense.
         LostHostError: If another host does not answer.
     """
+    devices = choose_devices(num_gpus, virtual_devices)
+    gpus = tf.config.list_physical_devices("GPU")
+    used = gpus[: len(devices)] if is_gpu(devices) else []
+    tf.config.set_visible_devices(used, "GPU")
+    if used:
+        _limit_gpu_memory(used, gpu_memory_fraction)
+    else:
+        _keep_freed_memory()
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0],
+            [tf.config.LogicalDeviceConfiguration() for _ in devices],
+        )
+    # It is in `cluster`, and TensorFlow would read it in another way.
+    os.environ.pop("TF_CONFIG", None)
+    if cluster is None:
+        strategy = tf.distribute.MirroredStrategy(devices)
+    else:
+        hosts.wait_for_peers(cluster, _PEER_TIMEOUT_SECS)
+        strategy = _multi_host_strategy(cluster, devices)
+    logging.info(
+        "replicas: %d, of which here %s",
+        strategy.num_replicas_in_sync,
+        ", ".join(devices),
+    )
+    return strategy
+
+
+def choose_devices(
+    num_gpus: int | None = None, virtual_devices: int | None = None
+) -> list[str]:
+    """Returns the names of the devices of this host to train on; takes none of them.
+
+    Args:
+        num_gpus: As for `make_strategy`.
+        virtual_devices: As for `make_strategy`.
+
+    Raises:
+        ValueError: If there are not so many GPUs, or a number makes no sense.
+    """
     gpus = tf.config.list_physical_devices("GPU")
     if virtual_devices is not None:
         if num_gpus:
@@ -73,30 +112,14 @@ def make_strategy(
                 "TF_CPP_MIN_LOG_LEVEL=0 shows what TensorFlow misses"
             )
         )
-    tf.config.set_visible_devices(gpus[:num_gpus], "GPU")
     if num_gpus:
-        _limit_gpu_memory(gpus[:num_gpus], gpu_memory_fraction)
-        devices = [f"GPU:{index}" for index in range(num_gpus)]
-    else:
-        _keep_freed_memory()
-        devices = [f"CPU:{index}" for index in range(virtual_devices or 1)]
-        tf.config.set_logical_device_configuration(
-            tf.config.list_physical_devices("CPU")[0],
-            [tf.config.LogicalDeviceConfiguration() for _ in devices],
-        )
-    # It is in `cluster`, and TensorFlow would read it in another way.
-    os.environ.pop("TF_CONFIG", None)
-    if cluster is None:
-        strategy = tf.distribute.MirroredStrategy(devices)
-    else:
-        hosts.wait_for_peers(cluster, _PEER_TIMEOUT_SECS)
-        strategy = _multi_host_strategy(cluster, devices)
-    logging.info(
-        "replicas: %d, of which here %s",
-        strategy.num_replicas_in_sync,
-        ", ".join(devices),
-    )
-    return strategy
+        return [f"GPU:{index}" for index in range(num_gpus)]
+    return [f"CPU:{index}" for index in range(virtual_devices or 1)]
+
+
+def is_gpu(devices: Sequence[str]) -> bool:
+    """Returns whether devices, by their names, are GPUs."""
+    return devices[0].startswith("GPU")
 
 
 def _multi_host_strategy(
@@ -161,16 +184,25 @@ def _keep_freed_memory() -> None:
 def _limit_gpu_memory(
     gpus: list[tf.config.PhysicalDevice], memory_fraction: float
 ) -> None:
-    if not 0 < memory_fraction <= 1:
-        raise ValueError(
-            f"--config.gpu_memory_fraction={memory_fraction} must be above 0 and at "
-            "most 1"
-        )
+    check_memory_fraction(memory_fraction)
     if memory_fraction == 1:
         return
     for gpu, total in zip(gpus, gpu_memory_mib(), strict=False):
         limit = tf.config.LogicalDeviceConfiguration(int(total * memory_fraction))
         tf.config.set_logical_device_configuration(gpu, [limit])
+
+
+def check_memory_fraction(memory_fraction: float) -> None:
+    """Checks the share of each GPU's memory that TensorFlow may take.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if not 0 < memory_fraction <= 1:
+        raise ValueError(
+            f"--config.gpu_memory_fraction={memory_fraction} must be above 0 and at "
+            "most 1"
+        )
 
 
 def gpu_memory_mib() -> list[int]:

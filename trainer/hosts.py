@@ -116,7 +116,7 @@ def wait_for_peers(cluster: Cluster, timeout_secs: float) -> None:
     """
     end = time.monotonic() + timeout_secs
     absent = [a for a in cluster.addresses if a != cluster.address]
-    with _listening(cluster):
+    with listening(cluster):
         logging.info("waiting for %s", ", ".join(absent))
         while absent:
             absent = [address for address in absent if not _answers(address)]
@@ -128,6 +128,17 @@ def wait_for_peers(cluster: Cluster, timeout_secs: float) -> None:
                 )
             if absent:
                 time.sleep(_RETRY_SECS)
+
+
+def unknown_names(cluster: Cluster) -> list[str]:
+    """Returns the addresses of which this host cannot find the network address."""
+    unknown = []
+    for address in cluster.addresses:
+        try:
+            socket.getaddrinfo(address.rpartition(":")[0].strip("[]"), None)
+        except OSError as error:
+            unknown.append(f"{address} ({error.strerror})")
+    return unknown
 
 
 def lost_host_error(cluster: Cluster, error: tf.errors.OpError) -> LostHostError:
@@ -147,8 +158,12 @@ def lost_host_error(cluster: Cluster, error: tf.errors.OpError) -> LostHostError
 
 
 @contextlib.contextmanager
-def _listening(cluster: Cluster) -> Iterator[None]:
-    """Answers at this host's port, on every interface, as TensorFlow will."""
+def listening(cluster: Cluster) -> Iterator[None]:
+    """Answers at this host's port, on every interface, as TensorFlow will.
+
+    Raises:
+        ValueError: If it cannot.
+    """
     port = cluster.address.rpartition(":")[2]
     try:
         server = socket.create_server(("", int(port)), backlog=1024)

@@ -97,6 +97,33 @@ def num_examples(manifest: contract.Manifest, split: str) -> int:
     return sum(manifest.splits[name].num_examples for name in split.split("+"))
 
 
+def num_lanes(
+    manifest: contract.Manifest, split: str, global_batch_size: int, num_hosts: int
+) -> int:
+    """Returns how many lanes the shards of a split are dealt to.
+
+    Args:
+        manifest: Of the dataset.
+        split: Name of a split, or of several, joined by a plus.
+        global_batch_size: Examples per step over all replicas.
+        num_hosts: Who share the lanes.
+
+    Raises:
+        ValueError: If the hosts cannot share them equally.
+    """
+    # As many as divide the shards of every split, so that each lane gets its share.
+    counts = [len(manifest.splits[name].shards) for name in split.split("+")]
+    lanes = order.num_lanes(global_batch_size, min(counts))
+    if lanes % num_hosts:
+        raise ValueError(
+            f"{lanes} lanes (from {sum(counts)} shards and --config.global_batch_size="
+            f"{global_batch_size}) cannot be shared by {num_hosts} "
+            "hosts: prepare with a smaller --shard_size, or use a number of hosts "
+            "and a batch size that are powers of two"
+        )
+    return lanes
+
+
 def training_batches(
     manifest: contract.Manifest,
     dataset_dir: str | pathlib.Path,
@@ -128,16 +155,7 @@ def training_batches(
         ValueError: If the hosts cannot share the lanes equally.
     """
     shards = shard_paths(manifest, dataset_dir, split)
-    # As many as divide the shards of every split, so that each lane gets its share.
-    fewest = min(len(manifest.splits[name].shards) for name in split.split("+"))
-    lanes = order.num_lanes(global_batch_size, fewest)
-    if lanes % context.num_input_pipelines:
-        raise ValueError(
-            f"{lanes} lanes (from {len(shards)} shards and --config.global_batch_size="
-            f"{global_batch_size}) cannot be shared by {context.num_input_pipelines} "
-            "hosts: prepare with a smaller --shard_size, or use a number of hosts "
-            "and a batch size that are powers of two"
-        )
+    lanes = num_lanes(manifest, split, global_batch_size, context.num_input_pipelines)
     share = lanes // context.num_input_pipelines
     first_lane = context.input_pipeline_id * share
     records_per_lane = global_batch_size // lanes

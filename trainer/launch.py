@@ -12,9 +12,6 @@ Exit codes are those of trainer.train.
 """
 
 import contextlib
-import ctypes
-import logging as python_logging
-import os
 import signal
 import socket
 import subprocess
@@ -26,7 +23,9 @@ from typing import IO
 
 from absl import app, flags, logging
 
+from trainer import children, command_line
 from trainer.cluster import Cluster
+from trainer.signals import STOPPING
 
 _NUM_PROCESSES = flags.DEFINE_integer(
     "num_processes", 1, "Processes that train together on this machine.", lower_bound=1
@@ -37,11 +36,9 @@ _MAX_RESTARTS = flags.DEFINE_integer(
 
 # What another start would not change: a wrong setting, a loss that is not finite.
 _FINAL_CODES = (0, 1, 4)
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 # From the request to stop to the end by force.
 _GRACE_SECS = 5.0
 _POLL_SECS = 0.1
-_PR_SET_PDEATHSIG = 1
 
 
 class Job:
@@ -50,20 +47,8 @@ class Job:
     def __init__(self, num_processes: int, train_flags: Sequence[str]) -> None:
         """Starts them."""
         clusters = _environments(num_processes)
-        command = [sys.executable, "-m", "trainer.train", *train_flags]
         self._processes = [
-            subprocess.Popen(
-                command,
-                env={**os.environ, **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                # Ctrl-C comes to the launcher alone, which hands it on.
-                start_new_session=True,
-                preexec_fn=_die_with_parent,
-            )
+            children.start_training(train_flags, subprocess.PIPE, environment)
             for environment in clusters
         ]
         self._readers = [
@@ -85,16 +70,14 @@ class Job:
             failed = [(at, code) for at, code in enumerate(codes) if code]
             if failed:
                 number, code = failed[0]
-                return number, code if code > 0 else 128 - code
+                return number, children.exit_code(code)
             if None not in codes:
                 return None
             time.sleep(_POLL_SECS)
 
     def send(self, number: int) -> None:
         """Sends a signal to every process that is there."""
-        for process in self._processes:
-            if process.poll() is None:
-                process.send_signal(number)
+        children.send(self._processes, number)
 
     def stop(self) -> None:
         """Has every process end, by force after some seconds."""
@@ -127,7 +110,7 @@ def supervise(num_processes: int, max_restarts: int, train_flags: Sequence[str])
         if jobs:
             jobs[-1].send(number)
 
-    for number in _STOPPING:
+    for number in STOPPING:
         signal.signal(number, hand_on)
     for attempt in range(max_restarts + 1):
         jobs.append(Job(num_processes, train_flags))
@@ -142,7 +125,7 @@ def supervise(num_processes: int, max_restarts: int, train_flags: Sequence[str])
             return 128 + requests[0]
         if code in _FINAL_CODES:
             return code
-        logging.warning("process %d ended with %s", process, _described(code))
+        logging.warning("process %d ended with %s", process, children.describe(code))
         if attempt < max_restarts:
             logging.warning(
                 "restart %d of %d, from the last checkpoint", attempt + 1, max_restarts
@@ -177,23 +160,9 @@ def _copy(stream: IO[str], prefix: str) -> None:
         sys.stderr.flush()
 
 
-def _die_with_parent() -> None:
-    """Has the system end a process whose launcher was killed."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _described(code: int) -> str:
-    if code > 128:
-        return signal.Signals(code - 128).name
-    return f"exit code {code}"
-
-
 def main(argv: list[str]) -> None:
     """Supervises the training that the flags describe."""
-    logging.get_absl_handler().setFormatter(
-        python_logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S")
-    )
+    command_line.log_with_times()
     sys.exit(supervise(_NUM_PROCESSES.value, _MAX_RESTARTS.value, argv[1:]))
 
 

@@ -137,7 +137,7 @@ def train(
             writer.write_scalars(step, config.eval_split, scalars)
             writer.write_histogram(step, "latents/kl", found.kl_per_latent)
             writer.write_latents(current())
-            logging.info("%s", _eval_text(step, scalars, manifest, config))
+            logging.info("%s", eval_text(step, scalars, manifest, config))
             elbo = scalars["elbo"]
         if hosts.is_chief and _is_due(step, config.image_every_steps, config):
             drawn = pictures.draw_grids(state.ema_vae, shown, config)
@@ -331,6 +331,15 @@ def _log_start(
         config.global_batch_size,
         config.num_batch_groups,
     )
+    check_step(step, config)
+
+
+def check_step(step: int, config: ConfigDict) -> None:
+    """Checks that a run at `step` is not beyond its end.
+
+    Raises:
+        ValueError: If it is.
+    """
     if config.num_train_steps != -1 and step > config.num_train_steps:
         raise ValueError(
             f"the run is at step {step}, beyond --config.num_train_steps="
@@ -338,12 +347,17 @@ def _log_start(
         )
 
 
-def _eval_text(
+def eval_text(
     step: int,
     scalars: dict[str, float],
     manifest: contract.Manifest,
     config: ConfigDict,
 ) -> str:
+    """Returns the line of an evaluation, as `config.eval_line` wants it.
+
+    Raises:
+        ValueError: If that names what there is not.
+    """
     num_examples = input_pipeline.num_examples(manifest, config.train_split)
     epoch = step * config.global_batch_size / num_examples
     try:

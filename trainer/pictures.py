@@ -20,8 +20,8 @@ DRAWS = ("mean", "sample")
 # Points of a scatter; with more it shows no more, and they are held in memory.
 MAX_SCATTERED = 10_000
 
-_NUM_INTERPOLATED = 25
-_NUM_TRAVERSED, _TRAVERSAL_LIMIT = 10, 3.0
+NUM_INTERPOLATED = 25
+NUM_TRAVERSED, _TRAVERSAL_LIMIT = 10, 3.0
 _BATCH_SIZE = 500
 _PRIOR_STREAM, _POSTERIOR_STREAM, _PIXEL_STREAM = 4, 15, 16
 _STRIP_CELL_SIDE = 96
@@ -79,9 +79,9 @@ def draw_grids(vae: VAE, shown: Shown, config: ConfigDict) -> dict[str, np.ndarr
         reconstructions = vae.mean_image(mean, told).numpy()
     num_samples = config.num_picture_samples
     *_, start, end = _prior_draws(config)
-    interpolated = interpolate(start, end, _NUM_INTERPOLATED)
+    interpolated = interpolate(start, end, NUM_INTERPOLATED)
     for_samples = conditions.of_samples(config, num_samples, told)
-    for_path = np.repeat(for_samples[:1], _NUM_INTERPOLATED, axis=0)
+    for_path = np.repeat(for_samples[:1], NUM_INTERPOLATED, axis=0)
     drawn = {
         "reconstruction": grids.compare(shown.images, shown.inputs, reconstructions),
         "samples/sampled": grids.tile(
@@ -89,18 +89,18 @@ def draw_grids(vae: VAE, shown: Shown, config: ConfigDict) -> dict[str, np.ndarr
         ),
         "samples/interpolated": grids.tile(
             vae.mean_image(interpolated, for_path).numpy(),
-            num_columns(_NUM_INTERPOLATED),
+            num_columns(NUM_INTERPOLATED),
         ),
     }
     if config.num_picture_traversals:
         kl = losses.gaussian_kl_per_latent(mean, log_var).numpy().mean(axis=0)
         # The latents that say the most of the examples, the first of them at the top.
         latents = np.argsort(-kl, kind="stable")[: config.num_picture_traversals]
-        rows = traverse(mean[0].numpy(), latents, _TRAVERSAL_LIMIT, _NUM_TRAVERSED)
+        rows = traverse(mean[0].numpy(), latents, _TRAVERSAL_LIMIT, NUM_TRAVERSED)
         z = rows.reshape(-1, rows.shape[-1])
         drawn["latents/traversed"] = grids.tile(
             vae.mean_image(z, np.repeat(told[:1], len(z), axis=0)).numpy(),
-            _NUM_TRAVERSED,
+            NUM_TRAVERSED,
         )
     if shown.scattered is not None:
         inputs, told = shown.scattered

@@ -38,7 +38,6 @@ _AT_LEAST_ONE = (
     "keep_checkpoints",
     "num_picture_pairs",
     "num_picture_samples",
-    "gradient_accumulation_steps",
     "loss_scale_growth_steps",
 )
 _AT_LEAST_ZERO = (
@@ -68,8 +67,19 @@ def resolve(config: ConfigDict, num_replicas: int) -> ConfigDict:
         num_replicas: Devices that the run computes on.
 
     Raises:
-        ValueError: If a setting is out of range, or the batch cannot be cut into
-            equal groups and these be dealt to the replicas.
+        ValueError: As `check` and `settle_batch`.
+    """
+    check(config)
+    resolved = settle_batch(config, num_replicas)
+    resolved.learning_rate_decay_steps = schedules.decay_steps(config)
+    return resolved
+
+
+def check(config: ConfigDict) -> None:
+    """Checks all settings but those of the batch.
+
+    Raises:
+        ValueError: If one is out of range, or some do not go together.
     """
     for name in _AT_LEAST_ONE:
         if config[name] < 1:
@@ -109,9 +119,24 @@ def resolve(config: ConfigDict, num_replicas: int) -> ConfigDict:
         )
     corruption.check(config)
     semi_supervised.check(config)
+    settled = config.copy_and_resolve_references()
+    settled.learning_rate_decay_steps = schedules.decay_steps(config)
+    schedules.check(settled)
+
+
+def settle_batch(config: ConfigDict, num_replicas: int) -> ConfigDict:
+    """Returns a copy of `config` with its batch size and groups filled in.
+
+    Raises:
+        ValueError: If the batch cannot be cut into equal groups and these be dealt to
+            the replicas.
+    """
+    if config.gradient_accumulation_steps < 1:
+        raise ValueError(
+            "--config.gradient_accumulation_steps="
+            f"{config.gradient_accumulation_steps} must be at least 1"
+        )
     resolved = config.copy_and_resolve_references()
-    resolved.learning_rate_decay_steps = schedules.decay_steps(config)
-    schedules.check(resolved)
     if not config.global_batch_size:
         resolved.global_batch_size = config.per_replica_batch_size * num_replicas
     if resolved.global_batch_size < 1:

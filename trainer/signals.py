@@ -3,7 +3,7 @@
 import signal
 from types import FrameType, TracebackType
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class StopRequest:
@@ -21,7 +21,7 @@ class StopRequest:
     def __enter__(self) -> "StopRequest":
         """Installs the handlers."""
         self._previous = {
-            number: signal.signal(number, self._note) for number in _STOPPING
+            number: signal.signal(number, self._note) for number in STOPPING
         }
         return self
 

@@ -6,7 +6,6 @@ Exit codes: 0 done; 1 a setting, file or flag is wrong; 4 a loss was not finite;
 5 another host is gone; 128 + signal when a signal stopped it, after a checkpoint.
 """
 
-import logging as python_logging
 import os
 import pathlib
 import sys
@@ -54,9 +53,7 @@ def main(argv: list[str]) -> None:
     """Runs the command."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
-    logging.get_absl_handler().setFormatter(
-        python_logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S")
-    )
+    command_line.log_with_times()
     config, run_dir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
     exact.configure()
     try:

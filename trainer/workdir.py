@@ -21,6 +21,7 @@ from pipeline import contract
 from trainer import settings
 
 LOCK_NAME = "lock"
+CONFIG_NAME, DATASET_NAME = "config.json", "dataset.json"
 
 _REMEDY = "restore it from a backup, or choose another --workdir"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -81,9 +82,7 @@ def claim(
         The lock, which no other trainer gets until it is closed or this process ends.
 
     Raises:
-        ValueError: If another trainer is at work in the directory, or it holds a run
-            with other settings or another dataset, each difference named; or files
-            that are no run's.
+        ValueError: If another trainer is at work in the directory, or as `check`.
         OSError: If it cannot be written.
     """
     workdir.mkdir(parents=True, exist_ok=True)
@@ -150,14 +149,36 @@ def _claim(
     manifest: contract.Manifest,
     dataset_dir: str | os.PathLike[str],
 ) -> None:
-    current = json.loads(config.to_json())
+    check(workdir, config, manifest)
     dataset = {
         "digest": manifest.digest,
         "settings": dict(manifest.settings),
         "path": os.path.abspath(dataset_dir),
     }
-    config_path, dataset_path = workdir / "config.json", workdir / "dataset.json"
+    current = json.loads(config.to_json())
+    config_path, dataset_path = workdir / CONFIG_NAME, workdir / DATASET_NAME
+    write_atomically(dataset_path, json.dumps(dataset, indent=1).encode() + b"\n")
+    write_atomically(config_path, json.dumps(current, indent=1).encode() + b"\n")
+
+
+def check(
+    workdir: pathlib.Path, config: ConfigDict, manifest: contract.Manifest
+) -> None:
+    """Checks that `workdir` is new, or of a run that these settings go on with.
+
+    Args:
+        workdir: Need not be there.
+        config: Resolved settings.
+        manifest: Of the dataset to train on.
+
+    Raises:
+        ValueError: If the directory holds a run with other settings or another
+            dataset, each difference named; or files that are no run's.
+        OSError: If it cannot be read.
+    """
+    config_path, dataset_path = workdir / CONFIG_NAME, workdir / DATASET_NAME
     if config_path.exists() and dataset_path.exists():
+        current = json.loads(config.to_json())
         lines = settings.differences(read_json(config_path), current)
         saved = read_json(dataset_path, "digest")
         if saved["digest"] != manifest.digest:
@@ -175,5 +196,3 @@ def _claim(
             f"{workdir} has checkpoints but no config.json and dataset.json, so it is "
             "not known what they were made with: choose another --workdir"
         )
-    write_atomically(dataset_path, json.dumps(dataset, indent=1).encode() + b"\n")
-    write_atomically(config_path, json.dumps(current, indent=1).encode() + b"\n")

@@ -1,0 +1,46 @@
+"""Says before a training whether it would start and go on, and writes nothing.
+
+    python -m trainer.doctor --config=configs/celeba.py --dataset=DIR --workdir=DIR
+
+Takes the flags of trainer.train, and prints a line for each thing that is looked at:
+`ok`, `warn` for what may be meant so, and `fail`. It makes no step.
+
+Exit codes: 0 nothing failed; 1 something did.
+"""
+
+import pathlib
+import sys
+
+from absl import app, flags, logging
+
+from trainer import command_line, findings, train
+from trainer.diagnosis import Diagnosis
+
+_FULL = flags.DEFINE_bool(
+    "full", False, "Reads all shards, and compares them with the manifest's hashes."
+)
+flags.adopt_module_key_flags(train)
+
+
+def main(argv: list[str]) -> None:
+    """Looks at what the flags describe."""
+    if argv[1:]:
+        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    diagnosis = Diagnosis(
+        flags.FLAGS.config,
+        flags.FLAGS.dataset,
+        pathlib.Path(flags.FLAGS.workdir),
+        flags.FLAGS.num_gpus,
+        flags.FLAGS.virtual_devices,
+        is_full=_FULL.value,
+    )
+    num_failed = 0
+    for finding in findings.make_all(diagnosis.checks()):
+        print(finding, flush=True)
+        num_failed += finding.status == "fail"
+    sys.exit(1 if num_failed else 0)
+
+
+if __name__ == "__main__":
+    logging.set_verbosity(logging.ERROR)
+    app.run(main, flags_parser=command_line.parse_flags)

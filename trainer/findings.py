@@ -1,0 +1,77 @@
+"""Checks that are all made, whatever one of them finds."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+
+
+class DoubtError(Exception):
+    """What may be meant so, or may not; the text is for the user."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One thing to look at.
+
+    Attributes:
+        name: Of the thing.
+        look: Returns what is found if it is sound. Raises `DoubtError` if it may not
+            be, and ValueError or OSError if it is not.
+        needs: Names of earlier checks, without whose success it cannot be made.
+        flag: That decides what is looked at, to be shown with it.
+    """
+
+    name: str
+    look: Callable[[], str]
+    needs: tuple[str, ...] = ()
+    flag: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        status: `ok`, `warn` or `fail`.
+        check: Which it was.
+        text: What was found.
+    """
+
+    status: str
+    check: Check
+    text: str
+
+    def __str__(self) -> str:
+        """Returns one line."""
+        flag = f" ({self.check.flag})" if self.check.flag else ""
+        text = " ".join(self.text.split())
+        return f"{self.status:<4} {self.check.name}{flag}: {text}"
+
+
+def make_all(checks: Iterable[Check]) -> Iterator[Finding]:
+    """Yields what each check finds, as soon as it does.
+
+    One that needs what another did not find is not made, and says so.
+
+    Example:
+        >>> first = Check("a", lambda: str(int("x")))
+        >>> for finding in make_all([first, Check("b", lambda: "", needs=("a",))]):
+        ...     print(finding)
+        fail a: invalid literal for int() with base 10: 'x'
+        warn b: not looked at, since a failed or was not looked at
+    """
+    sound = set()
+    for check in checks:
+        missing = [name for name in check.needs if name not in sound]
+        if missing:
+            text = f"not looked at, since {', '.join(missing)} failed or was not "
+            yield Finding("warn", check, f"{text}looked at")
+            continue
+        try:
+            finding = Finding("ok", check, check.look())
+        except DoubtError as doubt:
+            finding = Finding("warn", check, str(doubt))
+        except (ValueError, OSError) as error:
+            finding = Finding("fail", check, str(error))
+        if finding.status != "fail":
+            sound.add(check.name)
+        yield finding

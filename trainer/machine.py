@@ -1,0 +1,90 @@
+"""What this machine has: memory, disk, ports."""
+
+import os
+import pathlib
+import shutil
+import socket
+
+# Of a container, by both versions of cgroups.
+_MEMORY_LIMITS = (
+    pathlib.Path("/sys/fs/cgroup/memory.max"),
+    pathlib.Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+
+
+def memory_bytes() -> int:
+    """Returns the memory of this machine, or of its container if that has less."""
+    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for path in _MEMORY_LIMITS:
+        if path.exists():
+            text = path.read_text().strip()
+            # Else it is "max".
+            if text.isdecimal():
+                found.append(int(text))
+    return min(found)
+
+
+def used_bytes() -> int:
+    """Returns the memory of this process; 0 where the system does not tell."""
+    path = pathlib.Path("/proc/self/statm")
+    if not path.exists():
+        return 0
+    return int(path.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def free_disk_bytes(path: pathlib.Path) -> int:
+    """Returns how much can be written at a path, which need not be there."""
+    return shutil.disk_usage(_existing(path)).free
+
+
+def size_of(path: pathlib.Path) -> int:
+    """Returns the bytes of all files under a path; 0 if it is not there."""
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def check_writable(path: pathlib.Path) -> None:
+    """Checks that a directory can be written or made, and leaves it as it is.
+
+    Raises:
+        NotADirectoryError: If a file is in its place.
+        PermissionError: If it cannot.
+    """
+    existing = _existing(path)
+    if not existing.is_dir():
+        raise NotADirectoryError(
+            f"{existing} is a file, and should be a directory: choose another --workdir"
+        )
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise PermissionError(
+            f"{existing} cannot be written by this user: change its permissions, or "
+            "choose another --workdir"
+        )
+
+
+def is_port_free(port: int) -> bool:
+    """Returns whether a server can listen at a port of this machine."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
+def in_units(num_bytes: float) -> str:
+    """Returns a size as it is read.
+
+    Example:
+        >>> in_units(999), in_units(57_400_000), in_units(2.5e12)
+        ('999 B', '57.4 MB', '2500 GB')
+    """
+    for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "KB")):
+        if num_bytes >= size:
+            number = num_bytes / size
+            return f"{number:.0f} {unit}" if number >= 100 else f"{number:.3g} {unit}"
+    return f"{num_bytes:.0f} B"
+
+
+def _existing(path: pathlib.Path) -> pathlib.Path:
+    """Returns the path, or the nearest above it that is there."""
+    path = path.absolute()
+    return next(each for each in (path, *path.parents) if each.exists())
