@@ -12,6 +12,7 @@ import numpy as np
 
 from trainer import generation, grids
 from trainer.latents import directions, probe
+from trainer.latents.directions import Effect
 from trainer.trained import TrainedRun, encode_split
 
 FEATURE = "attributes"
@@ -35,7 +36,7 @@ class Arithmetic:
     names: tuple[str, ...]
     directions: np.ndarray
     strips: np.ndarray
-    effects: tuple[directions.Effect, ...]
+    effects: tuple[Effect, ...]
     most_changed: tuple[str | None, ...]
 
 

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata
 
-from runs import Run, start_training
+from runs import UNREPEATED, Run, start_training
 
 NUM_STEPS = 150
 # Every step is logged and saved; evaluated and drawn is now and then.
@@ -120,7 +121,7 @@ def points(workdir: pathlib.Path, run: str) -> dict[str, list[tuple[int, bytes]]
             for event in events.Tensors(tag)
         ]
         for tag in events.Tags()["tensors"]
-        if tag not in ("images_per_second", "config")
+        if tag not in (*UNREPEATED, "config", metadata.SESSION_START_INFO_TAG)
     }
 
 
