@@ -8,15 +8,16 @@ Modes:
     sample        draws of p(x|z) for draws of the prior, and probabilities; with
                   --prior=mixture of a Gaussian mixture fitted to training latents
     decode        the same for --latents=FILE, a .npy or a JSON list of lists
-    transform     an npz of the posterior means of a whole split
+    transform     an npz of the posteriors of a whole split
     interpolate   between two examples, --path=linear or spherical
     traverse      one latent at a time, also as a GIF
     neighbours    the nearest training image of each sample, over the whole split
     browse        pairs and samples one after another, until the answer is n
 
 --where=label=7, or --where=Smiling=1, chooses among examples, and so what a conditional
-model is told when it makes samples. Exit codes: 0 done; 1 a
-flag, file or setting is wrong.
+model is told when it makes samples. With --latents=DIR the posteriors of whole splits,
+for transform and --prior=mixture, are read as pipeline.encode wrote them. Exit codes: 0
+done; 1 a flag, file or setting is wrong.
 """
 
 import pathlib
@@ -25,7 +26,16 @@ import sys
 import numpy as np
 from absl import app, flags, logging
 
-from trainer import browser, command_line, exact, generation, grids, pictures, trained
+from trainer import (
+    browser,
+    command_line,
+    exact,
+    generation,
+    grids,
+    pictures,
+    posteriors,
+    trained,
+)
 from trainer.latents import mixture, neighbours
 
 _MODES = (
@@ -62,7 +72,9 @@ _PRIOR = flags.DEFINE_enum(
 _NUM_COMPONENTS = flags.DEFINE_integer(
     "num_components", 10, "Of the mixture.", lower_bound=1
 )
-_LATENTS = flags.DEFINE_string("latents", None, "File of latents to decode.")
+_LATENTS = flags.DEFINE_string(
+    "latents", None, "File of latents to decode, or directory of pipeline.encode."
+)
 _PATH = flags.DEFINE_enum("path", "linear", ["linear", "spherical"], "Interpolation.")
 _DIMENSIONS = flags.DEFINE_list("dimensions", None, "Latents to traverse; all of them.")
 _LIMIT = flags.DEFINE_float("limit", 3.0, "Traversals go from -limit to limit.")
@@ -74,6 +86,7 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     exact.configure()
     try:
+        _check_latents()
         run = trained.load(pathlib.Path(_WORKDIR.value), _DATASET.value)
         output = pathlib.Path(_OUTPUT.value or f"{_WORKDIR.value}/generated")
         output.mkdir(parents=True, exist_ok=True)
@@ -82,6 +95,17 @@ def main(argv: list[str]) -> None:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _check_latents() -> None:
+    is_encoding = _MODE.value == "transform" or (
+        _MODE.value == "sample" and _PRIOR.value == "mixture"
+    )
+    if _LATENTS.value is not None and _MODE.value != "decode" and not is_encoding:
+        raise ValueError(
+            f"--latents={_LATENTS.value} is for --mode=decode, a file, and for "
+            "--mode=transform and --mode=sample --prior=mixture, a directory"
+        )
 
 
 def _reconstruct(run: trained.TrainedRun, output: pathlib.Path) -> None:
@@ -104,7 +128,7 @@ def _sample(run: trained.TrainedRun, output: pathlib.Path) -> None:
     if _PRIOR.value == "normal":
         z = generation.draw_prior(run, _NUM.value, _SEED.value)
     else:
-        encoded = trained.encode_split(run, run.config.train_split)
+        encoded = posteriors.encode_split(run, run.config.train_split, _LATENTS.value)
         posterior = generation.draw_posterior_of(encoded, _SEED.value)
         fitted = mixture.fit(posterior, _NUM_COMPONENTS.value, _SEED.value)
         fitted.save(output / "mixture.npz")
@@ -120,7 +144,7 @@ def _decode(run: trained.TrainedRun, output: pathlib.Path) -> None:
 
 
 def _transform(run: trained.TrainedRun, output: pathlib.Path) -> None:
-    encoded = trained.encode_split(run, _split(run))
+    encoded = posteriors.encode_split(run, _split(run), _LATENTS.value)
     _save_npz(
         output / f"transform-{_split(run)}.npz",
         keys=encoded.keys,

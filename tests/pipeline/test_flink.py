@@ -15,7 +15,16 @@ from typing import Any
 import pytest
 
 from jobs import children, kept, num_finished, send, wait_until
-from pipeline import contract, files, plan, prepare, records, sources, verify
+from pipeline import (
+    command_line,
+    contract,
+    files,
+    plan,
+    prepare,
+    records,
+    sources,
+    verify,
+)
 
 pytestmark = pytest.mark.flink
 
@@ -155,7 +164,7 @@ def test_a_job_goes_on_after_its_launcher(cluster, tmp_path, signal_number):
     process.send_signal(signal_number)
     _, stderr = process.communicate(timeout=60)
     if signal_number == signal.SIGINT:
-        assert process.returncode == prepare.EXIT_INTERRUPTED
+        assert process.returncode == command_line.EXIT_INTERRUPTED
         assert "interrupted: the same command keeps the finished shards" in stderr
         assert "Traceback" not in stderr
     process = cluster.start(tmp_path / "out")
