@@ -7,7 +7,8 @@
 #   deploy/flink/local.sh status
 #   deploy/flink/local.sh down
 #
-# `run` is pipeline.prepare on the cluster, and `encode` pipeline.encode. The first `up` downloads 110 MB of jars.
+# `run` is pipeline.prepare on the cluster, and `encode` pipeline.encode. The first `up`
+# downloads 110 MB of jars.
 # A task manager or a worker pool that dies is started again, as Kubernetes would.
 # Everything listens on 127.0.0.1, but for two things in Beam's Java code that always
 # listen on every address: the job server, and the task managers while a job runs.

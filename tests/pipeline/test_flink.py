@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import exports
 from jobs import children, kept, num_finished, send, wait_until
 from pipeline import (
     command_line,
@@ -139,6 +140,31 @@ def test_flink_makes_the_local_runners_bytes(cluster, tmp_path):
     read = [manager["metrics"]["read-records"] for manager in found["taskmanagers"]]
     assert len(read) == 2
     assert min(read) > 0
+
+
+def test_flink_makes_the_local_runners_latents(cluster, tmp_path):
+    images = cluster.state.parent / "local"
+    model = exports.write(tmp_path / "model", images)
+    flags = (f"--model={model}", f"--dataset={images}")
+    found = [
+        subprocess.run(
+            [*program, *flags, f"--output={tmp_path / name}"],
+            env=cluster.environ,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        for name, program in (
+            ("local", (sys.executable, "-m", "pipeline.encode", "--num_workers=2")),
+            ("flink", (SCRIPT, "encode")),
+        )
+    ]
+    for name, done in zip(("local", "flink"), found, strict=True):
+        assert done.returncode == 0, done.stderr
+        assert kept(done.stderr) == (0, 160)
+        manifest = contract.load_manifest(tmp_path / name)
+        assert verify.find_faults(str(tmp_path / name), manifest) == []
+    assert found[0].stdout == found[1].stdout
 
 
 @pytest.mark.parametrize("service", ["task-manager-1", "worker-pool"])
