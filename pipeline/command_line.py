@@ -141,7 +141,7 @@ def run(
     is_local = runners.runner_name(beam_args) == runners.LOCAL_RUNNER
     with contextlib.ExitStack() as stack:
         nursery = None
-        if is_local and num_workers.value > 1:
+        if is_local and flags.FLAGS.num_workers > 1:
             # As long as there are no threads.
             nursery = stack.enter_context(
                 contextlib.closing(worker.Nursery(is_copy=True))

@@ -184,7 +184,7 @@ def load(path: str, digest: str, condition: str | None) -> Encode:
         # A signature does not keep its model.
         assert model is not None
         inputs = {"image": tf.constant(images)}
-        if condition is not None:
+        if condition is not None and told is not None:
             inputs[condition] = tf.constant(told, tf.int64)
         outputs = signature(**inputs)
         mean, log_var = (outputs[name].numpy() for name in contract.LATENTS)

@@ -160,7 +160,9 @@ def _encode_records(
                     f"--model={export.path} gives image {key} a posterior that is not "
                     "finite: export another checkpoint"
                 )
-            arrays = dict(zip(contract.LATENTS, latents, strict=True))
+            arrays: dict[str, np.ndarray] = dict(
+                zip(contract.LATENTS, latents, strict=True)
+            )
             yield records.encode_record(key, arrays, labels)
     if sha256.hexdigest() != info.sha256:
         raise contract.DatasetError(
