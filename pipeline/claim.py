@@ -14,7 +14,7 @@ from typing import Any
 from absl import logging
 
 from pipeline import contract, files, stats, storage, tfds_files
-from pipeline.plan import PlannedShard, Settings
+from pipeline.plan import DatasetSettings, PlannedShard
 
 SETTINGS_NAME = "settings.json"
 LOCK_NAME = "lock"
@@ -27,7 +27,7 @@ _SHARD_NAME = re.compile(
 
 @contextlib.contextmanager
 def claimed(
-    output: str, settings: Settings, source_fingerprint: str, *, overwrite: bool
+    output: str, settings: DatasetSettings, source_fingerprint: str, *, overwrite: bool
 ) -> Iterator[None]:
     """Holds an output directory for this run, and records its settings in it.
 
@@ -116,7 +116,7 @@ def _locked(output: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise contract.DatasetError(
-                f"another pipeline.prepare is at work in --output={output}: wait for "
+                f"another run is at work in --output={output}: wait for "
                 "it, or give another directory"
             ) from error
         except OSError as error:

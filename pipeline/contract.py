@@ -5,6 +5,8 @@ loads them, `rejected.jsonl`, and `manifest.json`, which is written last:
 its presence means that the dataset is complete. The manifest lists every shard
 with its size and hash, and is itself sealed by the dataset digest.
 
+A dataset is of images, or of the latents that a model has for those of another one.
+
 The trainer sees this module and nothing else of the pipeline. It imports neither
 Beam nor TensorFlow.
 """
@@ -24,6 +26,11 @@ MANIFEST_NAME = "manifest.json"
 REJECTED_NAME = "rejected.jsonl"
 OVERVIEW_NAME = "overview.png"
 SPLITS = ("train", "validation", "test")
+
+# Features of a dataset of latents: the posterior q(z|x) of each image.
+LATENTS = ("posterior_mean", "posterior_log_var")
+# Features that are the raw little-endian values of an array, in row-major order.
+RAW_FEATURES = ("image", *LATENTS)
 
 # Values in a record: protocol buffers are smaller than 2 GiB.
 _MAX_VALUES = 2**31
@@ -49,7 +56,8 @@ class Feature:
     """One feature of a record.
 
     Attributes:
-        dtype: `string`, `int64`, or for the image its storage type.
+        dtype: `string`, `int64`, or for the image its storage type; `float32` for
+            latents.
         shape: Static shape; `()` for a scalar.
         names: What each element is called, in order (the attributes of a face), or of
             a scalar each value, from 0 (the classes of a label); may be empty.
@@ -104,7 +112,7 @@ class Manifest:
         name: Dataset name, the first part of every shard's file name.
         settings: Every preprocessing setting, by flag name.
         source_fingerprint: Hex sha256 of what the source listed, by its content.
-        features: By name; `key` (string scalar) and `image` always.
+        features: By name; `key` (string scalar) and `image`, or `LATENTS`, always.
         splits: By split name, in the order of `SPLITS`.
         versions: Of the libraries that wrote it. Not part of the digest.
     """
@@ -119,26 +127,39 @@ class Manifest:
     @property
     def image_shape(self) -> tuple[int, ...]:
         """`[height, width, channels]` of every image."""
-        return self.features["image"].shape
+        return self._image().shape
 
     @property
     def image_dtype(self) -> str:
         """Storage type of the images, one of `IMAGE_DTYPES`."""
-        return self.features["image"].dtype
+        return self._image().dtype
+
+    @property
+    def has_latents(self) -> bool:
+        """Whether the examples are posteriors, and not images."""
+        return self.features.keys() >= set(LATENTS)
 
     @property
     def digest(self) -> str:
         """Hex sha256 over everything but the versions: the dataset digest."""
         return _digest(self._body())
 
+    def _image(self) -> Feature:
+        if "image" not in self.features:
+            raise DatasetError(
+                f"the dataset {self.name} holds latents, and no images: give the "
+                f"--dataset that they were made of, whose digest is "
+                f"{self.settings.get('dataset')}"
+            )
+        return self.features["image"]
+
     def _body(self) -> dict[str, Any]:
-        scale, offset = IMAGE_DTYPES[self.image_dtype]
         return {
             "schema_version": SCHEMA_VERSION,
             "name": self.name,
             "settings": dict(self.settings),
             "source_fingerprint": self.source_fingerprint,
-            "image": {"scale": scale, "offset": offset},
+            **self._scaling(),
             "features": {
                 name: dataclasses.asdict(feature)
                 for name, feature in self.features.items()
@@ -153,6 +174,12 @@ class Manifest:
                 for name, split in self.splits.items()
             },
         }
+
+    def _scaling(self) -> dict[str, Any]:
+        if "image" not in self.features:
+            return {}
+        scale, offset = IMAGE_DTYPES[self.image_dtype]
+        return {"image": {"scale": scale, "offset": offset}}
 
     def to_json(self) -> str:
         """Returns the text of `manifest.json`."""
@@ -252,8 +279,8 @@ def load_manifest(dataset_dir: str | os.PathLike[str]) -> Manifest:
         found = "is not finished" if path.parent.is_dir() else "does not exist"
         raise DatasetError(
             f"the dataset {path.parent} {found} (no {MANIFEST_NAME}): run "
-            f"python -m pipeline.prepare --output={path.parent}; it keeps the shards "
-            "that are there"
+            "python -m pipeline.prepare, or pipeline.encode for latents, with "
+            f"--output={path.parent}; it keeps the shards that are there"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"cannot read {path}: {error}") from error
@@ -367,10 +394,15 @@ def _parse_split(split: Mapping[str, Any], name: str, split_name: str) -> SplitI
 
 
 def _check_features(features: Mapping[str, Feature]) -> None:
-    ranks = {"key": 0, "image": 3}
-    dtypes = {"key": ("string",), "image": tuple(IMAGE_DTYPES)}
-    if not ranks.keys() <= features.keys():
-        raise ValueError(f"no key and image, but {list(features)!r:.80}")
+    ranks = {"key": 0, "image": 3, **dict.fromkeys(LATENTS, 1)}
+    dtypes = {
+        "key": ("string",),
+        "image": tuple(IMAGE_DTYPES),
+        **dict.fromkeys(LATENTS, ("float32",)),
+    }
+    found = features.keys()
+    if "key" not in found or not ("image" in found or found >= set(LATENTS)):
+        raise ValueError(f"no key and image or latents, but {list(features)!r:.80}")
     for name, feature in features.items():
         is_sound = (
             feature.dtype in dtypes.get(name, ("int64",))

@@ -3,13 +3,15 @@
 No image is ever an element, nor is a plan: the graph is small for any number of images,
 and Beam would compress the plans of CelebA, 24 MB, for seconds in every process. The
 last step publishes, so that the job completes on a runner whose launcher does not stay.
+Shards of images and of latents differ in one step.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 
 import apache_beam as beam
 
-from pipeline import buckets, plan_files, shards
+from pipeline import buckets, latent_shards, plan_files, shards
+from pipeline.plan import Settings
 from pipeline.publish import Publication, publish
 from pipeline.sources import Reader
 
@@ -17,22 +19,19 @@ from pipeline.sources import Reader
 def build_graph(
     pipeline: beam.Pipeline,
     shard_names: Sequence[str],
-    reader: Reader,
+    make_shard: beam.DoFn,
     publication: Publication,
-    run_id: str,
     beam_args: Sequence[str] = (),
 ) -> None:
     """Adds the whole job to a pipeline.
 
     Args:
         pipeline: An empty Beam pipeline.
-        shard_names: Of every shard. Its plan is saved in the output directory.
-        reader: Of the source.
+        shard_names: Of every shard.
+        make_shard: From a name to a `ShardResult`.
         publication: Of the dataset that the shards make.
-        run_id: Of the plans, and of the shards that this run writes.
         beam_args: Beam's own flags, which say how buckets are reached.
     """
-    make_shard = MakeShard(publication, reader, run_id, beam_args)
     _ = (
         pipeline
         | "CreateNames" >> beam.Create(shard_names)  # str, of a shard
@@ -51,13 +50,23 @@ class MakeShard(beam.DoFn):
     def __init__(
         self,
         publication: Publication,
+        settings: Settings,
         reader: Reader,
         run_id: str,
         beam_args: Sequence[str],
     ) -> None:
-        """Keeps what all shards have in common."""
+        """Keeps what all shards have in common.
+
+        Args:
+            publication: Of the dataset that the shards make.
+            settings: Of their images.
+            reader: Of the source.
+            run_id: Of the plans, which are saved in the output directory, and of the
+                shards that this run writes.
+            beam_args: Beam's own flags, which say how buckets are reached.
+        """
         self._beam_args = tuple(beam_args)
-        self._settings = publication.settings
+        self._settings = settings
         self._reader = reader
         self._output = publication.output
         self._run_id = run_id
@@ -78,6 +87,23 @@ class MakeShard(beam.DoFn):
             self._run_id,
             self._counted,
         )
+
+
+class EncodeShard(beam.DoFn):
+    """Turns a shard of images into one of latents and its result."""
+
+    def __init__(self, job: latent_shards.Job, beam_args: Sequence[str]) -> None:
+        """Keeps what all shards have in common."""
+        self._job = job
+        self._beam_args = tuple(beam_args)
+
+    def setup(self) -> None:
+        """See `MakeShard.setup`."""
+        buckets.configure(self._beam_args)
+
+    def process(self, element: str) -> Iterator[shards.ShardResult]:
+        """Yields the result of the shard of a name, kept or written."""
+        yield latent_shards.make_shard(self._job, element)
 
 
 class Publish(beam.DoFn):

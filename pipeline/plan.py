@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -72,6 +72,14 @@ class Settings:
             for name, value in dataclasses.asdict(self).items()
             if value is not None and value is not False
         }
+
+
+class DatasetSettings(Protocol):
+    """What decides the content of a dataset, of images or of latents."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the settings as the manifest holds them."""
+        ...
 
 
 def parse_fractions(text: str | None) -> tuple[float, ...] | None:

@@ -6,42 +6,28 @@ Beam's own flags pass through: --runner=FlinkRunner --parallelism=8. A run that 
 killed is continued by the same command.
 """
 
-import contextlib
 import dataclasses
-import logging as python_logging
-import os
-import sys
-import time
 import uuid
 from collections.abc import Sequence
 
-from absl import app, flags, logging
+from absl import app, flags
 
-# Beam logs without a name that it lacks a client of BigQuery, and each error of a job,
-# which the exception has.
-python_logging.getLogger().addFilter(
-    lambda record: "apache_beam" not in record.pathname
-)
-
-from pipeline import (  # noqa: E402
+from pipeline import (
     buckets,
     claim,
+    command_line,
     contract,
     job,
     local_runner,
     plan,
     plan_files,
-    progress,
     publish,
     resizing,
     runners,
     sources,
-    storage,
     user_function,
     worker,
 )
-
-EXIT_INTERRUPTED = 130
 
 _DEFAULTS = plan.Settings()
 
@@ -147,9 +133,11 @@ def prepare(
     Raises:
         DatasetError: If the source, the directory or a flag is not as it should be.
     """
-    _check_flags(num_workers, max_rejected_fraction)
+    command_line.check_num_workers(num_workers)
+    _check_fraction(max_rejected_fraction)
     buckets.configure(beam_args)
-    input_dir, output = _absolute(input_dir), _absolute(output)
+    input_dir = command_line.absolute(input_dir)
+    output = command_line.absolute(output)
     if settings.preprocess is not None:
         user_function.load(settings.preprocess)
     listing = sources.list_images(settings.source, input_dir, settings.to_dict())
@@ -170,92 +158,21 @@ def prepare(
             max_rejected_fraction,
             with_stats=with_stats,
         )
-        results = progress.finished_results(output, planned)
-        manifest = publish.complete_manifest(publication, results)
-        if manifest is not None:
-            logging.info("kept %d of %d shards: complete", len(planned), len(planned))
-            return manifest
-        # A dataset without its manifest is seen as unfinished, and it is from here.
-        storage.remove(storage.join(output, contract.MANIFEST_NAME))
-        progress.check_disk(output, planned, publication.features["image"])
-        _run(
+        return command_line.make_missing(
             publication,
             planned,
-            listing.reader,
+            job.MakeShard(publication, settings, listing.reader, run_id, beam_args),
             run_id,
-            num_workers,
-            beam_args,
-            nursery,
-        )
-        return storage.load_manifest(output)
-
-
-def _run(
-    publication: publish.Publication,
-    planned: Sequence[plan.PlannedShard],
-    reader: sources.Reader,
-    run_id: str,
-    num_workers: int,
-    beam_args: Sequence[str],
-    nursery: worker.Nursery | None,
-) -> None:
-    runner = runners.runner_name(beam_args)
-    if runners.is_distributed(runner) and not storage.is_url(publication.output):
-        logging.warning(
-            "%s: every worker must see --output=%s and --input at the same path",
-            runner,
-            publication.output,
-        )
-    names = [shard.name for shard in planned]
-    start_seconds = time.monotonic()
-    with progress.ProgressBar(publication.output, planned, run_id):
-        runners.run_graph(
-            lambda pipeline: job.build_graph(
-                pipeline, names, reader, publication, run_id, beam_args
-            ),
-            beam_args,
             num_workers=num_workers,
-            num_images=publication.num_images,
+            beam_args=beam_args,
             nursery=nursery,
         )
-    seconds = time.monotonic() - start_seconds
-    results = progress.finished_results(publication.output, planned)
-    written = [result for result in results if result.run_id == run_id]
-    num_images = sum(
-        result.info.num_examples + len(result.rejects) for result in written
-    )
-    logging.info("kept %d of %d shards", len(planned) - len(written), len(planned))
-    logging.info(
-        "%d images in %.1f s, %.0f img/s", num_images, seconds, num_images / seconds
-    )
 
 
-def _absolute(path: str) -> str:
-    """Returns a path for any worker, whose directory may be another than ours."""
-    return path.rstrip("/") if storage.is_url(path) else os.path.abspath(path)
-
-
-def _check_flags(num_workers: int, max_rejected_fraction: float) -> None:
-    if num_workers < 1:
-        raise contract.DatasetError(f"--num_workers={num_workers} must be at least 1")
+def _check_fraction(max_rejected_fraction: float) -> None:
     if not 0 <= max_rejected_fraction <= 1:
         raise contract.DatasetError(
             f"--max_rejected_fraction={max_rejected_fraction} must be from 0 to 1"
-        )
-
-
-def _log_summary(manifest: contract.Manifest) -> None:
-    for name, split in manifest.splits.items():
-        rejected = ", ".join(
-            f"{count} {reason}" for reason, count in split.rejected.items()
-        )
-        logging.info(
-            "%s: %d images in %d shards, %.2f GB, rejected: %s",
-            name,
-            split.num_examples,
-            len(split.shards),
-            split.num_bytes / 1e9,
-            rejected or "none",
         )
 
 
@@ -279,43 +196,23 @@ def _settings() -> plan.Settings:
 
 def main(argv: list[str]) -> None:
     """Prepares the dataset that the flags describe."""
-    if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.INFO)
-    logging.get_absl_handler().setFormatter(
-        python_logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S")
+    command_line.run(argv, _prepare)
+
+
+def _prepare(
+    beam_args: Sequence[str], nursery: worker.Nursery | None
+) -> contract.Manifest:
+    return prepare(
+        _settings(),
+        input_dir=str(_INPUT.value),
+        output=str(_OUTPUT.value),
+        num_workers=_NUM_WORKERS.value,
+        max_rejected_fraction=_MAX_REJECTED_FRACTION.value,
+        overwrite=_OVERWRITE.value,
+        with_stats=_STATS.value,
+        beam_args=beam_args,
+        nursery=nursery,
     )
-    beam_args = argv[1:]
-    if flags.FLAGS["num_workers"].present:
-        # Dataflow has a flag of this name.
-        beam_args.append(f"--num_workers={_NUM_WORKERS.value}")
-    is_local = runners.runner_name(beam_args) == runners.LOCAL_RUNNER
-    with contextlib.ExitStack() as stack:
-        nursery = None
-        if is_local and _NUM_WORKERS.value > 1:
-            # As long as there are no threads.
-            nursery = stack.enter_context(
-                contextlib.closing(worker.Nursery(is_copy=True))
-            )
-        try:
-            manifest = prepare(
-                _settings(),
-                input_dir=str(_INPUT.value),
-                output=str(_OUTPUT.value),
-                num_workers=_NUM_WORKERS.value,
-                max_rejected_fraction=_MAX_REJECTED_FRACTION.value,
-                overwrite=_OVERWRITE.value,
-                with_stats=_STATS.value,
-                beam_args=beam_args,
-                nursery=nursery,
-            )
-        except contract.DatasetError as error:
-            sys.exit(f"error: {error}")
-        except KeyboardInterrupt:
-            logging.error("interrupted: the same command keeps the finished shards")
-            # Beam's threads would finish their shards first.
-            os._exit(EXIT_INTERRUPTED)
-    _log_summary(manifest)
-    print(f"dataset digest: {manifest.digest}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tqdm
@@ -18,7 +18,7 @@ from absl import logging
 from pipeline import contract, files, shards, storage
 from pipeline.plan import PlannedShard
 
-# Of a record beside its image: the key, names, labels, framing.
+# Of a record beside its arrays: the key, names, labels, framing.
 _RECORD_OVERHEAD_BYTES = 512
 _LOG_SECONDS = 10.0
 _BAR_SECONDS = 0.5
@@ -26,7 +26,9 @@ _NUM_REQUESTS = 16
 
 
 def check_disk(
-    output: str, plans: Sequence[PlannedShard], image: contract.Feature
+    output: str,
+    plans: Sequence[PlannedShard],
+    features: Mapping[str, contract.Feature],
 ) -> None:
     """Checks that the shards that are yet to be written fit on the disk.
 
@@ -35,7 +37,7 @@ def check_disk(
     Args:
         output: Dataset directory.
         plans: Of every shard.
-        image: The feature of that name.
+        features: Of a record.
 
     Raises:
         DatasetError: If not.
@@ -45,14 +47,16 @@ def check_disk(
     num_images = sum(
         plan.num_images for plan in plans if shards.find_kept(plan, output) is None
     )
-    image_bytes = math.prod(image.shape) * np.dtype(image.dtype).itemsize
-    needed = num_images * (image_bytes + _RECORD_OVERHEAD_BYTES)
+    raw = [features[name] for name in contract.RAW_FEATURES if name in features]
+    num_bytes = sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize for x in raw)
+    needed = num_images * (num_bytes + _RECORD_OVERHEAD_BYTES)
     free = shutil.disk_usage(output).free
     if needed > free:
+        smaller = ", a smaller --image_size or --image_dtype=uint8"
         raise contract.DatasetError(
             f"{output} needs {needed / 1e9:.1f} GB and its disk has "
-            f"{free / 1e9:.1f} GB free: free some space, or choose another --output, a "
-            "smaller --image_size or --image_dtype=uint8"
+            f"{free / 1e9:.1f} GB free: free some space, or choose another --output"
+            f"{smaller if 'image' in features else ''}"
         )
 
 

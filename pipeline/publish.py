@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from PIL import features as pillow_features
 
 from pipeline import contract, stats, storage, tfds_files
-from pipeline.plan import PlannedShard, Settings
+from pipeline.plan import DatasetSettings, PlannedShard, Settings
 from pipeline.shards import ShardResult
 from pipeline.sources import Listing
 
@@ -30,7 +30,7 @@ class Publication:
     Attributes:
         name: Dataset name.
         output: Dataset directory.
-        settings: Every preprocessing setting.
+        settings: What decides its content.
         source_fingerprint: Of the listing.
         features: Of a record.
         shard_names: By split, in order: what was planned.
@@ -41,7 +41,7 @@ class Publication:
 
     name: str
     output: str
-    settings: Settings
+    settings: DatasetSettings
     source_fingerprint: str
     features: Mapping[str, contract.Feature]
     shard_names: Mapping[str, tuple[str, ...]]
@@ -61,9 +61,6 @@ def plan_publication(
 ) -> Publication:
     """Returns the publication of the planned shards."""
     side = settings.image_size
-    names: dict[str, list[str]] = {}
-    for plan in plans:
-        names.setdefault(plan.split, []).append(plan.name)
     return Publication(
         name=listing.name,
         output=output,
@@ -76,11 +73,19 @@ def plan_publication(
             ),
             **listing.features,
         },
-        shard_names={split: tuple(found) for split, found in names.items()},
+        shard_names=names_by_split(plans),
         num_images=sum(plan.num_images for plan in plans),
         max_rejected_fraction=max_rejected_fraction,
         with_stats=with_stats,
     )
+
+
+def names_by_split(plans: Sequence[PlannedShard]) -> dict[str, tuple[str, ...]]:
+    """Returns the names of planned shards by split."""
+    names: dict[str, list[str]] = {}
+    for plan in plans:
+        names.setdefault(plan.split, []).append(plan.name)
+    return {split: tuple(found) for split, found in names.items()}
 
 
 def publish(publication: Publication, results: Iterable[ShardResult]) -> str:
@@ -261,14 +266,17 @@ def build_manifest(
         source_fingerprint=publication.source_fingerprint,
         features=publication.features,
         splits=splits,
-        versions=library_versions(),
+        versions=library_versions(publication.features),
     )
 
 
-def library_versions() -> dict[str, str]:
-    """Returns the versions of what decides pixels and bytes, where they are known."""
+def library_versions(features: Mapping[str, contract.Feature]) -> dict[str, str]:
+    """Returns the versions of what decides values and bytes, where they are known."""
     versions = {"python": platform.python_version()}
-    for name in ("apache-beam", "numpy", "pillow", "protobuf", "tensorflow-datasets"):
+    names = ["apache-beam", "numpy", "pillow", "protobuf", "tensorflow-datasets"]
+    if "image" not in features:
+        names.append("tensorflow")
+    for name in names:
         versions[name] = importlib.metadata.version(name)
     versions["libjpeg"] = str(pillow_features.version("jpg"))
     return versions

@@ -6,13 +6,15 @@ wire format is written here. A test holds it to the library's own bytes.
 """
 
 import functools
+import math
 import os
 import pathlib
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import google_crc32c
 import numpy as np
+from google.protobuf.message import DecodeError
 
 from pipeline import contract, storage
 
@@ -30,7 +32,7 @@ _BYTES_LIST, _INT64_LIST = b"\x0a", b"\x1a"
 
 
 def encode_record(
-    key: str, image: np.ndarray, labels: Mapping[str, Sequence[int]]
+    key: str, arrays: Mapping[str, np.ndarray], labels: Mapping[str, Sequence[int]]
 ) -> bytes:
     """Returns a serialized `Example`, the same bytes for the same example.
 
@@ -39,17 +41,16 @@ def encode_record(
 
     Args:
         key: Feature `key`, a string.
-        image: `[height, width, channels]`, feature `image`: its raw little-endian
-            values in row-major order.
+        arrays: Features that are stored as their raw little-endian values in row-major
+            order, such as the `image`, `[height, width, channels]`.
         labels: Other features, integers.
 
     Source:
         tensorflow/core/example/feature.proto; maps are written in order of the key.
     """
-    little = np.ascontiguousarray(image, image.dtype.newbyteorder("<"))
     lists = {
         "key": (_BYTES_LIST, key.encode()),
-        "image": (_BYTES_LIST, little.reshape(-1).view(np.uint8)),
+        **{name: (_BYTES_LIST, _raw_bytes(array)) for name, array in arrays.items()},
         **{name: (_INT64_LIST, _packed(values)) for name, values in labels.items()},
     }
     parts = []
@@ -57,6 +58,11 @@ def encode_record(
         parts += [_entry_head(name, tag, len(payload)), payload]
     num_bytes = sum(map(len, parts))
     return b"".join([_FIELD_1, _varint(num_bytes), *parts])
+
+
+def _raw_bytes(array: np.ndarray) -> np.ndarray:
+    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    return little.reshape(-1).view(np.uint8)
 
 
 def frame(record: bytes) -> tuple[bytes, bytes, bytes]:
@@ -128,6 +134,43 @@ def read_unchecked_frames(path: str | pathlib.Path) -> Iterator[bytes]:
             remaining -= _HEAD.size + len(body)
             number += 1
             yield head + body
+
+
+def parse_examples(
+    frames: Iterable[bytes], path: str, features: Mapping[str, contract.Feature]
+) -> Iterator[tuple[str, np.ndarray, dict[str, list[int]]]]:
+    """Yields key, stored image and integer features of each record of a shard.
+
+    Args:
+        frames: From `read_frames`.
+        path: Of the shard, for error messages.
+        features: Of a record.
+
+    Raises:
+        DatasetError: If a record is not one of these features.
+    """
+    # It takes as long to import as a thousand images to make.
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    image = features["image"]
+    names = [name for name in features if name not in ("key", "image")]
+    dtype = np.dtype(image.dtype).newbyteorder("<")
+    for number, framed in enumerate(frames):
+        try:
+            example = tf_example_pb2.Example.FromString(unframed(framed))
+            found = example.features.feature
+            key = found["key"].bytes_list.value[0].decode()
+            stored = found["image"].bytes_list.value[0]
+            pixels = np.frombuffer(stored, dtype).reshape(image.shape)
+            labels = {name: list(found[name].int64_list.value) for name in names}
+            for name, values in labels.items():
+                if len(values) != math.prod(features[name].shape):
+                    raise ValueError(f"{len(values)} values of {name}")
+        except (DecodeError, IndexError, ValueError) as error:
+            raise contract.DatasetError(
+                f"record {number} of {path} is not of this dataset: {error}"
+            ) from error
+        yield key, pixels, labels
 
 
 def masked(crc: int) -> int:

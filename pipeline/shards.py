@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline import contract, files, images, records, stats, storage
@@ -85,21 +85,41 @@ def make_shard(
     Raises:
         DatasetError: If the source cannot be read, or the disk is full.
     """
-    shard = plan.shard
-    kept = find_kept(shard, output)
-    if (
-        kept is not None
-        and storage.hash_file(storage.join(output, shard.name)) == kept.info.sha256
-    ):
+    kept = find_intact(plan.shard, output)
+    if kept is not None:
         return kept if counted is None else _with_stats(kept, output, counted)
+    rejects: list[Reject] = []
+    counts = None if counted is None else stats.Stats(counted["image"].shape[2])
+    encoded = encode_records(plan.rows, settings, reader, rejects, counts)
+    return write_shard(plan.shard, encoded, output, run_id, rejects, counts)
+
+
+def write_shard(
+    shard: PlannedShard,
+    encoded: Iterator[bytes],
+    output: str,
+    run_id: str,
+    rejects: Sequence[Reject] = (),
+    counts: stats.Stats | None = None,
+) -> ShardResult:
+    """Writes a shard, whole or not at all, then its sidecar.
+
+    Args:
+        shard: What is planned.
+        encoded: Its records.
+        output: Dataset directory.
+        run_id: Marks the shards that this run writes.
+        rejects: What was refused, once `encoded` is at its end.
+        counts: What was counted by then, if anything was.
+
+    Raises:
+        DatasetError: If the disk is full, or as `encoded` does.
+    """
     # A sidecar without its shard would be counted as progress.
     storage.remove(sidecar_path(output, shard.name))
     temporary = files.temporary_path(output, shard.name)
-    rejects: list[Reject] = []
-    counts = None if counted is None else stats.Stats(counted["image"].shape[2])
     with files.full_disk_explained(str(temporary.parent), shard.name):
         try:
-            encoded = encode_records(plan.rows, settings, reader, rejects, counts)
             info = write_records(shard.name, encoded, temporary)
             storage.put_file(str(temporary), storage.join(output, shard.name))
         finally:
@@ -172,7 +192,7 @@ def encode_records(
         labels = {name: values[position] for name, values in features.items()}
         if counts is not None:
             counts.add(image, labels)
-        yield records.encode_record(key, image, labels)
+        yield records.encode_record(key, {"image": image}, labels)
 
 
 def write_records(
@@ -216,6 +236,15 @@ def find_kept(planned: PlannedShard, output: str) -> ShardResult | None:
     found = storage.find(storage.join(output, planned.name))
     is_whole = found is not None and found.num_bytes == result.info.num_bytes
     return result if is_whole else None
+
+
+def find_intact(planned: PlannedShard, output: str) -> ShardResult | None:
+    """Returns what `find_kept` does, if the hash of the shard is right, too."""
+    kept = find_kept(planned, output)
+    if kept is None:
+        return None
+    sha256 = storage.hash_file(storage.join(output, planned.name))
+    return kept if sha256 == kept.info.sha256 else None
 
 
 def _fits(result: ShardResult, planned: PlannedShard) -> bool:

@@ -6,13 +6,11 @@ order and on any runner.
 
 import io
 import json
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from google.protobuf.message import DecodeError
 from PIL import Image
 
 from pipeline import contract, records
@@ -129,7 +127,7 @@ def of_shard(path: str, features: Mapping[str, contract.Feature]) -> Stats:
         DatasetError: If it is damaged.
     """
     stats = Stats(features["image"].shape[2])
-    for image, labels in _read_examples(path, features):
+    for _, image, labels in _read(path, features):
         stats.add(image, labels)
     return stats
 
@@ -166,7 +164,7 @@ def overview_png(
     """
     pictures: list[np.ndarray] = []
     for path in paths:
-        for image, _ in _read_examples(path, features):
+        for _, image, _ in _read(path, features):
             pictures.append(to_levels(image).astype(np.uint8))
             if len(pictures) == _NUM_THUMBNAILS:
                 break
@@ -185,31 +183,10 @@ def overview_png(
     return buffer.getvalue()
 
 
-def _read_examples(
+def _read(
     path: str, features: Mapping[str, contract.Feature]
-) -> Iterator[tuple[np.ndarray, dict[str, list[int]]]]:
-    """Yields image and integer features of each record."""
-    # It takes as long to import as a thousand images to make.
-    from tensorflow_datasets.proto import tf_example_pb2
-
-    image = features["image"]
-    names = [name for name in features if name not in ("key", "image")]
-    dtype = np.dtype(image.dtype).newbyteorder("<")
-    for number, framed in enumerate(records.read_frames(path)):
-        try:
-            example = tf_example_pb2.Example.FromString(records.unframed(framed))
-            found = example.features.feature
-            stored = found["image"].bytes_list.value[0]
-            pixels = np.frombuffer(stored, dtype).reshape(image.shape)
-            labels = {name: list(found[name].int64_list.value) for name in names}
-            for name, values in labels.items():
-                if len(values) != math.prod(features[name].shape):
-                    raise ValueError(f"{len(values)} values of {name}")
-        except (DecodeError, IndexError, ValueError) as error:
-            raise contract.DatasetError(
-                f"record {number} of {path} is not of this dataset: {error}"
-            ) from error
-        yield pixels, labels
+) -> Iterator[tuple[str, np.ndarray, dict[str, list[int]]]]:
+    return records.parse_examples(records.read_frames(path), path, features)
 
 
 def _summary(stats: Stats, features: Mapping[str, contract.Feature]) -> dict[str, Any]:

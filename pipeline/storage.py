@@ -110,8 +110,9 @@ def load_manifest(dataset_dir: str) -> contract.Manifest:
     except FileNotFoundError as error:
         raise contract.DatasetError(
             f"the dataset {dataset_dir} is not finished, or not there (no "
-            f"{contract.MANIFEST_NAME}): run python -m pipeline.prepare "
-            f"--output={dataset_dir}; it keeps the shards that are there"
+            f"{contract.MANIFEST_NAME}): run python -m pipeline.prepare, or "
+            f"pipeline.encode for latents, with --output={dataset_dir}; it keeps the "
+            "shards that are there"
         ) from error
     except UnicodeDecodeError as error:
         raise contract.DatasetError(f"cannot read {path}: {error}") from error

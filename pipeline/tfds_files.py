@@ -77,7 +77,7 @@ def _feature(name: str, feature: contract.Feature) -> dict[str, Any]:
         "tensor": {
             "shape": {"dimensions": sizes} if sizes else {},
             "dtype": feature.dtype,
-            "encoding": "bytes" if name == "image" else "none",
+            "encoding": "bytes" if name in contract.RAW_FEATURES else "none",
         },
     }
 

@@ -16,6 +16,7 @@ PAGES = (
     "WORKSPACE.md",
     "deploy/README.md",
     "docs/data.md",
+    "docs/latents.md",
     "docs/reliability.md",
     "docs/results.md",
     "docs/serving.md",
@@ -83,7 +84,7 @@ def test_the_tree_is_the_tree() -> None:
 def test_commands_take_the_flags_they_are_shown_with(command: str) -> None:
     module, *arguments = shlex.split(command)[2:]
     parse = "argv = flags.FLAGS(sys.argv)"
-    if module == "pipeline.prepare":
+    if module in ("pipeline.prepare", "pipeline.encode"):
         # Beam's own flags pass through.
         parse = "from pipeline import runners; argv = runners.parse_flags(sys.argv)"
     if module == "trainer.launch":

@@ -13,7 +13,8 @@ import numpy as np
 from trainer import generation, grids
 from trainer.latents import directions, probe
 from trainer.latents.directions import Effect
-from trainer.trained import TrainedRun, encode_split
+from trainer.posteriors import encode_split
+from trainer.trained import TrainedRun
 
 FEATURE = "attributes"
 _NUM_MEASURED = 256
@@ -48,6 +49,7 @@ def explore(
     limit: float,
     num_steps: int,
     seed: int,
+    latents_dir: str | None = None,
 ) -> Arithmetic:
     """Finds the directions in the training split, and tries them in another.
 
@@ -59,6 +61,7 @@ def explore(
         limit: Strengths go from `-limit` to `limit` directions.
         num_steps: Of them.
         seed: Of what is decoded.
+        latents_dir: See `encode_split`.
 
     Raises:
         ValueError: If the dataset has no attributes, or not those that are chosen.
@@ -69,7 +72,7 @@ def explore(
             f"makes: {run.dataset_dir} has {', '.join(run.manifest.features)}"
         )
     names = run.manifest.features[FEATURE].names
-    trained_on = encode_split(run, run.config.train_split)
+    trained_on = encode_split(run, run.config.train_split, latents_dir)
     attributes = trained_on.features[FEATURE]
     found = directions.find(trained_on.posterior_mean, attributes)
     columns = _columns(names, found, chosen)

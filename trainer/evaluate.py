@@ -6,7 +6,8 @@ Likelihoods are of the averaged model. With --num_importance_samples=5000 the ne
 log-likelihood is estimated by so many draws for each example. Of a synthetic dataset
 --factors=DIR/factors.csv gives the true factors, by which the latents are judged. With
 --pca the reconstruction error stands beside that of as many principal components of the
-training split: the least that a linear model can have.
+training split: the least that a linear model can have. With --latents=DIR the
+posteriors of whole splits are read as pipeline.encode wrote them.
 
 Exit codes: 0 done; 1 a flag, file or setting is wrong.
 """
@@ -18,7 +19,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from trainer import command_line, exact, scores, trained, workdir
+from trainer import command_line, exact, posteriors, scores, trained, workdir
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
 _SPLIT = flags.DEFINE_string(
@@ -41,6 +42,9 @@ _FACTORS = flags.DEFINE_string(
 _PCA = flags.DEFINE_bool(
     "pca", False, "Whether to fit principal components, as many as there are latents."
 )
+_LATENTS = flags.DEFINE_string(
+    "latents", None, "Directory of pipeline.encode, in place of encoding splits."
+)
 _OUTPUT = flags.DEFINE_string(
     "output", None, "JSON file; by default WORKDIR/evaluation/SPLIT.json."
 )
@@ -54,6 +58,7 @@ def evaluate(
     factors_path: str | None = None,
     *,
     with_pca: bool = False,
+    latents_dir: str | None = None,
 ) -> dict[str, Any]:
     """Returns all scores of a run on a split, by name.
 
@@ -64,11 +69,13 @@ def evaluate(
         num_importance_examples: The same.
         factors_path: `factors.csv` of the synthetic dataset, or None.
         with_pca: Whether to score principal components too.
+        latents_dir: See `posteriors.encode_split`.
 
     Raises:
-        ValueError: If the split or the factors cannot be read.
+        ValueError: If the split or the factors cannot be read, or the latents are not
+            the run's.
     """
-    encoded = trained.encode_split(run, split)
+    encoded = posteriors.encode_split(run, split, latents_dir)
     found: dict[str, Any] = {
         "step": run.step,
         "split": split,
@@ -84,7 +91,7 @@ def evaluate(
     if scores.probed_features(encoded) and train_split != split:
         attributes = run.manifest.features.get("attributes")
         found["probe"] = scores.score_probes(
-            trained.encode_split(run, train_split),
+            posteriors.encode_split(run, train_split, latents_dir),
             encoded,
             attributes.names if attributes else (),
         )
@@ -134,6 +141,7 @@ def main(argv: list[str]) -> None:
                 _NUM_IMPORTANCE_EXAMPLES.value,
                 _FACTORS.value,
                 with_pca=_PCA.value,
+                latents_dir=_LATENTS.value,
             )
         path = pathlib.Path(
             _OUTPUT.value or run_dir / "evaluation" / f"{split.replace('+', '-')}.json"

@@ -187,11 +187,12 @@ class ExportedModel:
 
 
 def describe(run: TrainedRun) -> dict[str, Any]:
-    """Returns what an export says of itself: settings, dataset and step."""
+    """Returns what an export says of itself: digest, settings, dataset, step."""
     manifest = json.loads(run.manifest.to_json())
     names = ("digest", "name", "settings", "source_fingerprint", "image", "features")
     return {
         "step": run.step,
+        "model_digest": run.model_digest,
         "config": json.loads(run.config.to_json()),
         "dataset": {name: manifest[name] for name in names},
     }

@@ -8,7 +8,7 @@ Modes:
     sample        draws of p(x|z) for draws of the prior, and probabilities; with
                   --prior=mixture of a Gaussian mixture fitted to training latents
     decode        the same for --latents=FILE, a .npy or a JSON list of lists
-    transform     an npz of the posterior means of a whole split
+    transform     an npz of the posteriors of a whole split
     interpolate   between two examples, --path=linear or spherical
     traverse      one latent at a time, also as a GIF
     attributes    the direction of each attribute in latent space, added to an example
@@ -18,8 +18,9 @@ Modes:
     browse        pairs and samples one after another, until the answer is n
 
 --where=label=7, or --where=Smiling=1, chooses among examples, and so what a conditional
-model is told when it makes samples. Exit codes: 0 done; 1 a
-flag, file or setting is wrong.
+model is told when it makes samples. With --latents=DIR the posteriors of whole splits,
+for transform, attributes and --prior=mixture, are read as pipeline.encode wrote them.
+Exit codes: 0 done; 1 a flag, file or setting is wrong.
 """
 
 import json
@@ -37,6 +38,7 @@ from trainer import (
     generation,
     grids,
     pictures,
+    posteriors,
     trained,
     workdir,
 )
@@ -77,7 +79,9 @@ _PRIOR = flags.DEFINE_enum(
 _NUM_COMPONENTS = flags.DEFINE_integer(
     "num_components", 10, "Of the mixture.", lower_bound=1
 )
-_LATENTS = flags.DEFINE_string("latents", None, "File of latents to decode.")
+_LATENTS = flags.DEFINE_string(
+    "latents", None, "File of latents to decode, or directory of pipeline.encode."
+)
 _PATH = flags.DEFINE_enum("path", "linear", ["linear", "spherical"], "Interpolation.")
 _DIMENSIONS = flags.DEFINE_list("dimensions", None, "Latents to traverse; all of them.")
 _ATTRIBUTES = flags.DEFINE_list("attributes", None, "To try; all of them.")
@@ -92,6 +96,7 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     exact.configure()
     try:
+        _check_latents()
         run = trained.load(pathlib.Path(_WORKDIR.value), _DATASET.value)
         output = pathlib.Path(_OUTPUT.value or f"{_WORKDIR.value}/generated")
         output.mkdir(parents=True, exist_ok=True)
@@ -100,6 +105,17 @@ def main(argv: list[str]) -> None:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _check_latents() -> None:
+    is_encoding = _MODE.value == "transform" or (
+        _MODE.value == "sample" and _PRIOR.value == "mixture"
+    )
+    if _LATENTS.value is not None and _MODE.value != "decode" and not is_encoding:
+        raise ValueError(
+            f"--latents={_LATENTS.value} is for --mode=decode, a file, and for "
+            "--mode=transform and --mode=sample --prior=mixture, a directory"
+        )
 
 
 def _reconstruct(run: trained.TrainedRun, output: pathlib.Path) -> None:
@@ -122,7 +138,7 @@ def _sample(run: trained.TrainedRun, output: pathlib.Path) -> None:
     if _PRIOR.value == "normal":
         z = generation.draw_prior(run, _NUM.value, _SEED.value)
     else:
-        encoded = trained.encode_split(run, run.config.train_split)
+        encoded = posteriors.encode_split(run, run.config.train_split, _LATENTS.value)
         posterior = generation.draw_posterior_of(encoded, _SEED.value)
         fitted = mixture.fit(posterior, _NUM_COMPONENTS.value, _SEED.value)
         fitted.save(output / "mixture.npz")
@@ -138,7 +154,7 @@ def _decode(run: trained.TrainedRun, output: pathlib.Path) -> None:
 
 
 def _transform(run: trained.TrainedRun, output: pathlib.Path) -> None:
-    encoded = trained.encode_split(run, _split(run))
+    encoded = posteriors.encode_split(run, _split(run), _LATENTS.value)
     _save_npz(
         output / f"transform-{_split(run)}.npz",
         keys=encoded.keys,
@@ -192,6 +208,7 @@ def _attributes(run: trained.TrainedRun, output: pathlib.Path) -> None:
         _LIMIT.value,
         _NUM.value,
         _SEED.value,
+        _LATENTS.value,
     )
     _save_png(output / "attributes.png", made.strips)
     _save_npz(

@@ -15,7 +15,8 @@ import tensorflow as tf
 from trainer import checkpoints, order, pictures
 from trainer.latents import neighbours
 from trainer.models.vae import draw_posterior
-from trainer.trained import EncodedSplit, TrainedRun
+from trainer.posteriors import EncodedSplit
+from trainer.trained import TrainedRun
 
 _PRIOR_STREAM, _POSTERIOR_STREAM, _PIXEL_STREAM = 1, 2, 3
 _BATCH_SIZE = 200

@@ -42,26 +42,35 @@ def parse_records(serialized: tf.Tensor, manifest: contract.Manifest) -> Batch:
 
     Returns:
         `image` `[batch, height, width, channels]` float32 in [-1, 1], whatever the
-        storage type; `key` `[batch]` string; `record_id` `[batch]` int64, a hash of
-        the key; and the other features (attributes, landmarks, …) `[batch, ...]` as
-        stored.
+        storage type, or of a dataset of latents `posterior_mean` and
+        `posterior_log_var`, `[batch, latent_dim]` float32; `key` `[batch]` string;
+        `record_id` `[batch]` int64, a hash of the key; and the other features
+        (attributes, landmarks, …) `[batch, ...]` as stored.
     """
     spec = {
         name: tf.io.FixedLenFeature([], tf.string)
-        if name == "image"
+        if name in contract.RAW_FEATURES
         else tf.io.FixedLenFeature(feature.shape, tf.as_dtype(feature.dtype))
         for name, feature in manifest.features.items()
     }
     batch = tf.io.parse_example(serialized, spec)
-    scale, offset = contract.IMAGE_DTYPES[manifest.image_dtype]
-    stored = tf.io.decode_raw(batch.pop("image"), tf.as_dtype(manifest.image_dtype))
-    # Twice the values would be taken for two images.
-    stored = tf.ensure_shape(stored, [None, math.prod(manifest.image_shape)])
-    image = tf.cast(tf.reshape(stored, [-1, *manifest.image_shape]), tf.float32)
-    if (scale, offset) != (1.0, 0.0):
-        image = image * scale + offset
+    arrays = {
+        name: _decode(batch.pop(name), feature)
+        for name, feature in manifest.features.items()
+        if name in contract.RAW_FEATURES
+    }
     record_id = tf.bitcast(tf.fingerprint(batch["key"]), tf.int64)
-    return {"image": image, "record_id": record_id, **batch}
+    return {**arrays, "record_id": record_id, **batch}
+
+
+def _decode(raw: tf.Tensor, feature: contract.Feature) -> tf.Tensor:
+    """Returns `[batch, *feature.shape]` float32 of the bytes that records hold."""
+    scale, offset = contract.IMAGE_DTYPES[feature.dtype]
+    stored = tf.io.decode_raw(raw, tf.as_dtype(feature.dtype))
+    # Twice the values would be taken for two examples.
+    stored = tf.ensure_shape(stored, [None, math.prod(feature.shape)])
+    values = tf.cast(tf.reshape(stored, [-1, *feature.shape]), tf.float32)
+    return values if (scale, offset) == (1.0, 0.0) else values * scale + offset
 
 
 def shard_paths(

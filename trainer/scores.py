@@ -17,7 +17,8 @@ from trainer import losses, metrics, order
 from trainer.latents import disentanglement, factors, pca, probe, usage
 from trainer.likelihoods import Bernoulli, LogisticMixture
 from trainer.models.vae import VAE, draw_posterior
-from trainer.trained import EncodedSplit, TrainedRun
+from trainer.posteriors import EncodedSplit
+from trainer.trained import TrainedRun
 
 _DRAW_STREAM, _IMPORTANCE_STREAM = 13, 14
 _BATCH_SIZE = 100

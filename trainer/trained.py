@@ -1,19 +1,18 @@
 """A trained run, loaded to be used: its model, its settings and its data."""
 
 import dataclasses
+import hashlib
 import io
+import json
 import pathlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-import tensorflow as tf
 from ml_collections import ConfigDict
 
 from pipeline import contract
 from trainer import conditions, corruption, input_pipeline, state, workdir
 from trainer.models.vae import VAE
-
-_BATCH_SIZE = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +32,20 @@ class TrainedRun:
     dataset_dir: str
     vae: VAE
     step: int
+
+    @property
+    def model_digest(self) -> str:
+        """Hex sha256 of the model: the names, types, shapes and values of its weights.
+
+        Exports of the model have it, and latents that they made.
+        """
+        sha256 = hashlib.sha256()
+        for name, variable in sorted(self.vae.named_variables().items()):
+            values = np.asarray(variable)
+            header = [name, values.dtype.name, values.shape]
+            sha256.update(json.dumps(header).encode())
+            sha256.update(values.tobytes())
+        return sha256.hexdigest()
 
     def batches(self, split: str, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
         """Yields a whole split, once, in the order on disk.
@@ -104,49 +117,6 @@ def load(run_dir: pathlib.Path, dataset_dir: str | None = None) -> TrainedRun:
             f"({type(error).__name__}: {error!s:.200}): train with this release"
         ) from error
     return TrainedRun(config, manifest, dataset_dir, vae, step)
-
-
-@dataclasses.dataclass(frozen=True)
-class EncodedSplit:
-    """The posteriors of a split.
-
-    Attributes:
-        keys: `[n]` strings.
-        posterior_mean: `[n, latent_dim]`.
-        posterior_log_var: `[n, latent_dim]`.
-        features: Labels, attributes and the like, `[n, ...]` by name.
-    """
-
-    keys: np.ndarray
-    posterior_mean: np.ndarray
-    posterior_log_var: np.ndarray
-    features: dict[str, np.ndarray]
-
-
-def encode_split(run: TrainedRun, split: str) -> EncodedSplit:
-    """Returns the posteriors of a split, in the order on disk.
-
-    Raises:
-        contract.DatasetError: If the split cannot be read.
-    """
-    encode = tf.function(run.vae.encode)
-    means, log_vars, others = [], [], []
-    for batch in run.batches(split, _BATCH_SIZE):
-        del batch["image"]
-        mean, log_var = encode(batch.pop("input"), batch.pop("conditions"))
-        means.append(mean.numpy())
-        log_vars.append(log_var.numpy())
-        others.append(batch)
-    features = {
-        name: np.concatenate([batch[name] for batch in others]) for name in others[0]
-    }
-    features.pop("record_id")
-    return EncodedSplit(
-        keys=features.pop("key"),
-        posterior_mean=np.concatenate(means),
-        posterior_log_var=np.concatenate(log_vars),
-        features=features,
-    )
 
 
 def save_npz(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:

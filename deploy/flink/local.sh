@@ -3,10 +3,12 @@
 #
 #   deploy/flink/local.sh up
 #   deploy/flink/local.sh run --input=faces --output=dataset
+#   deploy/flink/local.sh encode --model=export --dataset=dataset --output=latents
 #   deploy/flink/local.sh status
 #   deploy/flink/local.sh down
 #
-# `run` is pipeline.prepare on the cluster. The first `up` downloads 110 MB of jars.
+# `run` is pipeline.prepare on the cluster, and `encode` pipeline.encode. The first `up`
+# downloads 110 MB of jars.
 # A task manager or a worker pool that dies is started again, as Kubernetes would.
 # Everything listens on 127.0.0.1, but for two things in Beam's Java code that always
 # listen on every address: the job server, and the task managers while a job runs.
@@ -200,10 +202,19 @@ status() {
 }
 
 run() {
+  submit pipeline.prepare "$@"
+}
+
+encode() {
+  submit pipeline.encode "$@"
+}
+
+submit() {
   [[ -f $state/cluster ]] || die "no cluster is up in $state: $0 up"
-  exec "$python" -m pipeline.prepare --runner=FlinkRunner \
+  exec "$python" -m "$1" --runner=FlinkRunner \
     --job_endpoint="127.0.0.1:$job_port" --environment_type=EXTERNAL \
-    --environment_config="127.0.0.1:$pool_port" --parallelism="$num_task_managers" "$@"
+    --environment_config="127.0.0.1:$pool_port" --parallelism="$num_task_managers" \
+    "${@:2}"
 }
 
 if [[ -f $state/cluster ]]; then
@@ -211,6 +222,6 @@ if [[ -f $state/cluster ]]; then
   . "$state/cluster"
 fi
 case ${1:-} in
-  up | down | status | run | keep) "$@" ;;
-  *) die "usage: $0 up|down|status|run ARGS..." ;;
+  up | down | status | run | encode | keep) "$@" ;;
+  *) die "usage: $0 up|down|status|run|encode ARGS..." ;;
 esac

@@ -84,7 +84,7 @@ class CelebA:
         return str(root)
 
 
-def make_celeba(num_images: int = 30, *, has_labels: bool = True) -> CelebA:
+def celeba_of(num_images: int = 30, *, has_labels: bool = True) -> CelebA:
     keys = [f"{number:06d}.jpg" for number in range(1, num_images + 1)]
     rng = np.random.default_rng(0)
     splits = ("train", "validation", "train", "test", "train")
@@ -102,7 +102,12 @@ def make_celeba(num_images: int = 30, *, has_labels: bool = True) -> CelebA:
 
 @pytest.fixture
 def celeba() -> CelebA:
-    return make_celeba()
+    return celeba_of()
+
+
+@pytest.fixture(scope="session")
+def make_celeba() -> Callable[..., CelebA]:
+    return celeba_of
 
 
 @pytest.fixture

@@ -14,8 +14,18 @@ from typing import Any
 
 import pytest
 
+import exports
 from jobs import children, kept, num_finished, send, wait_until
-from pipeline import contract, files, plan, prepare, records, sources, verify
+from pipeline import (
+    command_line,
+    contract,
+    files,
+    plan,
+    prepare,
+    records,
+    sources,
+    verify,
+)
 
 pytestmark = pytest.mark.flink
 
@@ -132,6 +142,31 @@ def test_flink_makes_the_local_runners_bytes(cluster, tmp_path):
     assert min(read) > 0
 
 
+def test_flink_makes_the_local_runners_latents(cluster, tmp_path):
+    images = cluster.state.parent / "local"
+    model = exports.write(tmp_path / "model", images)
+    flags = (f"--model={model}", f"--dataset={images}")
+    found = [
+        subprocess.run(
+            [*program, *flags, f"--output={tmp_path / name}"],
+            env=cluster.environ,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        for name, program in (
+            ("local", (sys.executable, "-m", "pipeline.encode", "--num_workers=2")),
+            ("flink", (SCRIPT, "encode")),
+        )
+    ]
+    for name, done in zip(("local", "flink"), found, strict=True):
+        assert done.returncode == 0, done.stderr
+        assert kept(done.stderr) == (0, 160)
+        manifest = contract.load_manifest(tmp_path / name)
+        assert verify.find_faults(str(tmp_path / name), manifest) == []
+    assert found[0].stdout == found[1].stdout
+
+
 @pytest.mark.parametrize("service", ["task-manager-1", "worker-pool"])
 def test_a_job_survives_what_it_runs_on(cluster, tmp_path, service):
     process = cluster.start_and_wait_for_its_middle(tmp_path / "out")
@@ -155,7 +190,7 @@ def test_a_job_goes_on_after_its_launcher(cluster, tmp_path, signal_number):
     process.send_signal(signal_number)
     _, stderr = process.communicate(timeout=60)
     if signal_number == signal.SIGINT:
-        assert process.returncode == prepare.EXIT_INTERRUPTED
+        assert process.returncode == command_line.EXIT_INTERRUPTED
         assert "interrupted: the same command keeps the finished shards" in stderr
         assert "Traceback" not in stderr
     process = cluster.start(tmp_path / "out")

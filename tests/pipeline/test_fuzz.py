@@ -39,7 +39,7 @@ SHARD = b"".join(
     for part in records.frame(
         records.encode_record(
             f"{number}.jpg",
-            np.full([2, 2, 3], number, np.uint8),
+            {"image": np.full([2, 2, 3], number, np.uint8)},
             {"attributes": [0, 1], "label": [number]},
         )
     )

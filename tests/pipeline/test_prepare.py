@@ -13,6 +13,7 @@ from PIL import Image
 from jobs import command, kept, num_finished, processes, run_command, wait_until
 from pipeline import (
     claim,
+    command_line,
     contract,
     files,
     images,
@@ -322,7 +323,7 @@ def test_two_runs_cannot_share_an_output(input_dir, tmp_path):
     listing = sources.list_images("celeba", input_dir)
     with (
         claim.claimed(output, SMALL, listing.fingerprint, overwrite=False),
-        pytest.raises(contract.DatasetError, match="another pipeline.prepare is at"),
+        pytest.raises(contract.DatasetError, match="another run is at"),
     ):
         run(input_dir, output)
     run(input_dir, output)
@@ -341,10 +342,10 @@ def test_the_disk_holds_the_bytes_of_every_channel(input_dir, tmp_path, monkeypa
     listing = sources.list_images("celeba", input_dir)
     planned = [found.shard for found in plan.shard_plans(listing, SMALL)]
     grey = contract.Feature("float16", (8, 8, 1))
-    progress.check_disk(str(tmp_path), planned, grey)
+    progress.check_disk(str(tmp_path), planned, {"image": grey})
     colour = contract.Feature("float16", (8, 8, 3))
     with pytest.raises(contract.DatasetError, match="GB free: free some space"):
-        progress.check_disk(str(tmp_path), planned, colour)
+        progress.check_disk(str(tmp_path), planned, {"image": colour})
 
 
 def test_a_disk_that_fills_says_what_to_do(input_dir, tmp_path, monkeypatch):
@@ -462,7 +463,7 @@ def test_a_killed_run_is_continued(real_celeba_dir, tmp_path, mode, signal_numbe
     os.kill(process.pid, signal_number)
     _, stderr = process.communicate(timeout=30)
     if signal_number == signal.SIGINT:
-        assert process.returncode == prepare.EXIT_INTERRUPTED
+        assert process.returncode == command_line.EXIT_INTERRUPTED
         assert "interrupted: the same command keeps the finished shards" in stderr
         assert "Traceback" not in stderr
     # The workers go with their launcher.

@@ -142,7 +142,8 @@ def test_the_graph_is_linear_and_small(input_dir, tmp_path):
     names = [
         contract.shard_name("celeba", "train", index, 99_999) for index in range(99_999)
     ]
-    job.build_graph(pipeline, names, listing.reader, publication, "run")
+    make_shard = job.MakeShard(publication, settings, listing.reader, "run", ())
+    job.build_graph(pipeline, names, make_shard, publication)
     proto = pipeline.to_runner_api()
     assert proto.ByteSize() < 5_000_000
     steps = [

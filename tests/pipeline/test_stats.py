@@ -76,7 +76,7 @@ def test_grey_images_are_counted_by_their_own_level() -> None:
 
 def write_shard(path: pathlib.Path, indices: range) -> pathlib.Path:
     encoded = [
-        records.encode_record(f"{index}.jpg", stored(index), labels(index))
+        records.encode_record(f"{index}.jpg", {"image": stored(index)}, labels(index))
         for index in indices
     ]
     path.write_bytes(b"".join(part for text in encoded for part in records.frame(text)))

@@ -6,7 +6,7 @@ from PIL import Image
 
 from pipeline import contract
 from runs import Run
-from trainer import exact, projector, trained
+from trainer import exact, posteriors, projector, trained
 from trainer.run_writer import RunWriter
 
 
@@ -20,7 +20,7 @@ def test_rows_features_and_thumbnails_are_of_the_same_examples(
     run: trained.TrainedRun, tmp_path: pathlib.Path
 ) -> None:
     projector.write(tmp_path, run)
-    encoded = trained.encode_split(run, "validation")
+    encoded = posteriors.encode_split(run, "validation")
     latents = np.loadtxt(tmp_path / "projector/latents.tsv")
     np.testing.assert_allclose(latents, encoded.posterior_mean, rtol=1e-4, atol=1e-5)
     lines = (tmp_path / "projector/metadata.tsv").read_text().splitlines()

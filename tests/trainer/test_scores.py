@@ -9,7 +9,7 @@ import tensorflow as tf
 from configs import mnist_mlss
 from pipeline import contract
 from runs import Run, run_module
-from trainer import scores, trained
+from trainer import posteriors, scores, trained
 from trainer.models.vae import make_vae
 
 
@@ -129,7 +129,7 @@ def test_the_elbo_is_that_of_training(
 
 
 def test_latents_are_scored(run: trained.TrainedRun) -> None:
-    encoded = trained.encode_split(run, "train")
+    encoded = posteriors.encode_split(run, "train")
     found = scores.score_latents(encoded)
     assert len(found["kl_per_latent"]) == 8
     kl = scores.score_images(run, "train")["kl"]
@@ -138,10 +138,10 @@ def test_latents_are_scored(run: trained.TrainedRun) -> None:
     assert 0 <= found["aggregate_kl"] <= kl
 
 
-def planted_split(num: int, seed: int) -> trained.EncodedSplit:
+def planted_split(num: int, seed: int) -> posteriors.EncodedSplit:
     rng = np.random.default_rng(seed)
     mean = rng.normal(size=(num, 4)).astype(np.float32)
-    return trained.EncodedSplit(
+    return posteriors.EncodedSplit(
         keys=np.array([f"{index:03d}.jpg" for index in range(num)]),
         posterior_mean=mean,
         posterior_log_var=np.zeros_like(mean),

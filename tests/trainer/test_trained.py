@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from runs import Run
-from trainer import checkpoints, trained
+from trainer import checkpoints, posteriors, trained
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_a_denoising_model_sees_the_noise_of_its_training(
     run.config.input_noise_stddev = 0.5
     try:
         first, again = (next(run.batches("validation", 5)) for _ in range(2))
-        encoded = trained.encode_split(run, "validation")
+        encoded = posteriors.encode_split(run, "validation")
     finally:
         run.config.input_noise_stddev = 0.0
     np.testing.assert_array_equal(first["image"], clean["image"])
@@ -63,7 +63,7 @@ def test_a_denoising_model_sees_the_noise_of_its_training(
 
 
 def test_posteriors_come_with_their_keys_and_features(run: trained.TrainedRun) -> None:
-    encoded = trained.encode_split(run, "validation")
+    encoded = posteriors.encode_split(run, "validation")
     batch = next(run.batches("validation", 11))
     mean, log_var = run.vae.encoder(batch["image"])
     np.testing.assert_allclose(encoded.posterior_mean, mean, rtol=1e-4, atol=1e-5)

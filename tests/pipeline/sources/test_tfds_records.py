@@ -49,7 +49,9 @@ BLANK = np.zeros((28, 28), np.uint8)
         (lambda: example(np.zeros((28, 28, 3), np.uint8), 1), "that is RGB instead of"),
         (lambda: example(BLANK[:20], 1), "record 1 has an image of 20 x 28 pixels"),
         (
-            lambda: records.encode_record("k", np.zeros((28, 28, 1)), {"label": [1]}),
+            lambda: records.encode_record(
+                "k", {"image": np.zeros((28, 28, 1))}, {"label": [1]}
+            ),
             "record 1 has an image that is no JPEG, PNG",
         ),
         (lambda: example(BLANK, 256), "from 0 to 256: labels must be from 0 to 255"),

@@ -1,0 +1,173 @@
+"""What the commands that make datasets have in common: a run, from its plan to its end.
+
+A command imports it before Beam, which it makes quieter.
+"""
+
+import contextlib
+import logging as python_logging
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from absl import flags, logging
+
+# Beam logs without a name that it lacks a client of BigQuery, and each error of a job,
+# which the exception has.
+python_logging.getLogger().addFilter(
+    lambda record: "apache_beam" not in record.pathname
+)
+
+import apache_beam as beam  # noqa: E402
+
+from pipeline import (  # noqa: E402
+    contract,
+    job,
+    progress,
+    publish,
+    runners,
+    storage,
+    worker,
+)
+from pipeline.plan import PlannedShard  # noqa: E402
+
+EXIT_INTERRUPTED = 130
+
+
+def make_missing(
+    publication: publish.Publication,
+    planned: Sequence[PlannedShard],
+    make_shard: beam.DoFn,
+    run_id: str,
+    *,
+    num_workers: int,
+    beam_args: Sequence[str],
+    nursery: worker.Nursery | None,
+) -> contract.Manifest:
+    """Makes what is missing of a dataset, in a directory that is claimed.
+
+    Args:
+        publication: Of the dataset.
+        planned: Its shards.
+        make_shard: From a name to a `ShardResult`.
+        run_id: That `make_shard` gives what it writes.
+        num_workers: Of the local runner.
+        beam_args: Beam's own flags.
+        nursery: Of the local runner's workers; else one is made, if it is needed.
+
+    Returns:
+        The manifest of the complete dataset.
+
+    Raises:
+        DatasetError: If a shard cannot be made, or the disk is too small.
+    """
+    output = publication.output
+    results = progress.finished_results(output, planned)
+    manifest = publish.complete_manifest(publication, results)
+    if manifest is not None:
+        logging.info("kept %d of %d shards: complete", len(planned), len(planned))
+        return manifest
+    # A dataset without its manifest is seen as unfinished, and it is from here.
+    storage.remove(storage.join(output, contract.MANIFEST_NAME))
+    progress.check_disk(output, planned, publication.features)
+    runner = runners.runner_name(beam_args)
+    if runners.is_distributed(runner) and not storage.is_url(output):
+        logging.warning(
+            "%s: every worker must see --output=%s, and what it reads, at the same "
+            "path",
+            runner,
+            output,
+        )
+    names = [shard.name for shard in planned]
+    start_seconds = time.monotonic()
+    with progress.ProgressBar(output, planned, run_id):
+        runners.run_graph(
+            lambda pipeline: job.build_graph(
+                pipeline, names, make_shard, publication, beam_args
+            ),
+            beam_args,
+            num_workers=num_workers,
+            num_images=publication.num_images,
+            nursery=nursery,
+        )
+    seconds = time.monotonic() - start_seconds
+    results = progress.finished_results(output, planned)
+    written = [result for result in results if result.run_id == run_id]
+    num_images = sum(
+        result.info.num_examples + len(result.rejects) for result in written
+    )
+    logging.info("kept %d of %d shards", len(planned) - len(written), len(planned))
+    logging.info(
+        "%d images in %.1f s, %.0f img/s", num_images, seconds, num_images / seconds
+    )
+    return storage.load_manifest(output)
+
+
+def absolute(path: str) -> str:
+    """Returns a path for any worker, whose directory may be another than ours."""
+    return path.rstrip("/") if storage.is_url(path) else os.path.abspath(path)
+
+
+def check_num_workers(num_workers: int) -> None:
+    """Checks a flag.
+
+    Raises:
+        DatasetError: If it is less than 1.
+    """
+    if num_workers < 1:
+        raise contract.DatasetError(f"--num_workers={num_workers} must be at least 1")
+
+
+def run(
+    argv: Sequence[str],
+    make: Callable[[Sequence[str], worker.Nursery | None], contract.Manifest],
+) -> None:
+    """Runs a command, which has a flag --num_workers, and ends with its exit code.
+
+    Args:
+        argv: The program name and Beam's flags.
+        make: Makes the dataset, of Beam's flags and of a nursery of workers.
+    """
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.INFO)
+    logging.get_absl_handler().setFormatter(
+        python_logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S")
+    )
+    beam_args = list(argv[1:])
+    num_workers = flags.FLAGS["num_workers"]
+    if num_workers.present:
+        # Dataflow has a flag of this name.
+        beam_args.append(f"--num_workers={num_workers.value}")
+    is_local = runners.runner_name(beam_args) == runners.LOCAL_RUNNER
+    with contextlib.ExitStack() as stack:
+        nursery = None
+        if is_local and flags.FLAGS.num_workers > 1:
+            # As long as there are no threads.
+            nursery = stack.enter_context(
+                contextlib.closing(worker.Nursery(is_copy=True))
+            )
+        try:
+            manifest = make(beam_args, nursery)
+        except contract.DatasetError as error:
+            sys.exit(f"error: {error}")
+        except KeyboardInterrupt:
+            logging.error("interrupted: the same command keeps the finished shards")
+            # Beam's threads would finish their shards first.
+            os._exit(EXIT_INTERRUPTED)
+    _log_summary(manifest)
+    print(f"dataset digest: {manifest.digest}")
+
+
+def _log_summary(manifest: contract.Manifest) -> None:
+    for name, split in manifest.splits.items():
+        rejected = ", ".join(
+            f"{count} {reason}" for reason, count in split.rejected.items()
+        )
+        logging.info(
+            "%s: %d images in %d shards, %.2f GB, rejected: %s",
+            name,
+            split.num_examples,
+            len(split.shards),
+            split.num_bytes / 1e9,
+            rejected or "none",
+        )

@@ -1,0 +1,193 @@
+"""The encoder of an exported model: what it is, and, in a worker, its posteriors.
+
+This is the only module of the pipeline that runs TensorFlow. It imports it when a
+worker loads a model: what lists, plans and prepares images never does.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from pipeline import contract
+
+# What trainer.export writes of an export, and the signature that takes records' images.
+DESCRIPTION = "assets.extra/export.json"
+_SIGNATURE = "encode_preprocessed"
+# How images were made: those of another dataset must be made alike.
+_IMAGE_SETTINGS = ("image_size", "image_dtype", "resize", "crop_size", "preprocess")
+
+# From images `[n, h, w, c]` float32 in [-1, 1], and what a conditional model is told,
+# `[n, ...]` int64, to the posterior's mean and log variance, `[n, latent_dim]`.
+Encode = Callable[[np.ndarray, np.ndarray | None], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """What an export says of itself.
+
+    Attributes:
+        path: Its directory.
+        digest: Hex sha256 of the model's weights.
+        latent_dim: Number of latents.
+        condition: Name of the feature that the model is told, or None.
+        settings: Of the dataset that it was trained on.
+        features: Of a record of it.
+    """
+
+    path: str
+    digest: str
+    latent_dim: int
+    condition: str | None
+    settings: Mapping[str, Any]
+    features: Mapping[str, contract.Feature]
+
+
+def read_export(path: str) -> Export:
+    """Returns what an export says of itself.
+
+    Args:
+        path: Local directory.
+
+    Raises:
+        DatasetError: If it is none of `trainer.export`, or was made by a release that
+            did not name its model.
+    """
+    if "://" in path:
+        raise contract.DatasetError(
+            f"--model={path} is in a bucket: copy it to a directory that every worker "
+            "sees"
+        )
+    try:
+        text = pathlib.Path(path, DESCRIPTION).read_text(encoding="utf-8")
+        body = json.loads(text)
+        condition = body["config"]["condition"]
+        return Export(
+            path=path,
+            digest=str(body["model_digest"]),
+            latent_dim=int(body["config"]["latent_dim"]),
+            condition=None if condition == "none" else str(condition),
+            settings=dict(body["dataset"]["settings"]),
+            features={
+                name: contract.Feature(
+                    str(feature["dtype"]),
+                    tuple(feature["shape"]),
+                    tuple(feature["names"]),
+                )
+                for name, feature in body["dataset"]["features"].items()
+            },
+        )
+    except FileNotFoundError as error:
+        raise contract.DatasetError(
+            f"--model={path} holds no export ({DESCRIPTION} is missing): give the "
+            "--output of a trainer.export, at a path that every worker sees"
+        ) from error
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        raise contract.DatasetError(
+            f"--model={path}: {DESCRIPTION} is damaged, or of an earlier release "
+            f"({type(error).__name__}: {error!s:.200}): run trainer.export again"
+        ) from error
+
+
+def check_images(export: Export, manifest: contract.Manifest, dataset_dir: str) -> None:
+    """Checks that a model can encode the images of a dataset, which may be a new one.
+
+    Raises:
+        DatasetError: If they were made otherwise than those of its training, or lack
+            what a conditional model is told.
+    """
+    old = {**export.settings, "channels": export.features["image"].shape[2]}
+    new = {**manifest.settings, "channels": manifest.image_shape[2]}
+    differences = [
+        f"--{name}={new.get(name)} there, and {old.get(name)} in its training"
+        for name in (*_IMAGE_SETTINGS, "channels")
+        if old.get(name) != new.get(name)
+    ]
+    if differences:
+        raise contract.DatasetError(
+            f"the images of --dataset={dataset_dir} were made otherwise than those of "
+            f"--model={export.path} ({'; '.join(differences)}): prepare them as in its "
+            "training, or give another --model"
+        )
+    name = export.condition
+    if name is None:
+        return
+    if manifest.features.get(name) != export.features[name]:
+        raise contract.DatasetError(
+            f"--model={export.path} is told {name!r}, and --dataset={dataset_dir} has "
+            "no such feature, or with other names: give another of them"
+        )
+
+
+@contextlib.contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Turns away what TensorFlow's C++ says to file descriptor 2 when it starts."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    saved = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+@functools.lru_cache(maxsize=1)
+def load(path: str, digest: str, condition: str | None) -> Encode:
+    """Returns the encoder of an export, in a process that keeps it.
+
+    It computes on the CPU, and each operation in one thread: workers are what is
+    parallel, and the sums of several threads are rounded in another way.
+
+    Args:
+        path: Of the export.
+        digest: That it must have.
+        condition: Name of what it is told, if it is told anything.
+
+    Raises:
+        DatasetError: If there is another export, or one that cannot be loaded.
+    """
+    found = read_export(path)
+    if found.digest != digest:
+        raise contract.DatasetError(
+            f"--model={path} is another export where a worker looks ({found.digest} "
+            f"instead of {digest}): every worker must see it at the same path"
+        )
+    with _without_stderr():
+        import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.experimental.enable_op_determinism()
+    try:
+        model = tf.saved_model.load(path)
+        signature = model.signatures[_SIGNATURE]
+    except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
+        raise contract.DatasetError(
+            f"cannot load --model={path} ({type(error).__name__}: {error!s:.200}): run "
+            "trainer.export again"
+        ) from error
+
+    def encode(
+        images: np.ndarray, told: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        # A signature does not keep its model.
+        assert model is not None
+        inputs = {"image": tf.constant(images)}
+        if condition is not None and told is not None:
+            inputs[condition] = tf.constant(told, tf.int64)
+        outputs = signature(**inputs)
+        mean, log_var = (outputs[name].numpy() for name in contract.LATENTS)
+        return mean, log_var
+
+    return encode

@@ -1,0 +1,82 @@
+"""An export whose posteriors NumPy can make: a matrix in place of an encoder."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+
+from pipeline import contract, encoder
+
+ROOT = pathlib.Path(__file__).parents[2]
+LATENT_DIM = 4
+DIGEST = "ab" * 32
+
+
+def write(
+    path: pathlib.Path, dataset: pathlib.Path, condition: str = "none", **changes: Any
+) -> pathlib.Path:
+    """Writes an export for the images of a dataset, in another process.
+
+    TensorFlow stays as a worker finds it: not imported.
+    """
+    subprocess.run(
+        [sys.executable, __file__, path, dataset, condition],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
+    manifest = json.loads(contract.load_manifest(dataset).to_json())
+    body = {
+        "config": {"latent_dim": LATENT_DIM, "condition": condition},
+        "model_digest": DIGEST,
+        "dataset": {name: manifest[name] for name in ("settings", "features")},
+        **changes,
+    }
+    description = path / encoder.DESCRIPTION
+    description.parent.mkdir()
+    description.write_text(json.dumps(body))
+    return path
+
+
+def weights(num_values: int) -> np.ndarray:
+    """Returns `[num_values, 2 * LATENT_DIM]`, of which the first half is the mean's."""
+    rng = np.random.default_rng(0)
+    return rng.normal(0, 0.1, [num_values, 2 * LATENT_DIM]).astype(np.float32)
+
+
+def posteriors(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns mean and log variance of images in [-1, 1], `[n, LATENT_DIM]` each."""
+    flat = images.reshape(len(images), -1)
+    found = flat @ weights(flat.shape[1])
+    return found[:, :LATENT_DIM], found[:, LATENT_DIM:]
+
+
+def _save(path: str, dataset: str, condition: str) -> None:
+    import tensorflow as tf
+
+    manifest = contract.load_manifest(dataset)
+    module = tf.Module()
+    module.weights = tf.Variable(weights(int(np.prod(manifest.image_shape))))
+
+    def encode(image: tf.Tensor, **told: tf.Tensor) -> dict[str, tf.Tensor]:
+        flat = tf.reshape(image, [tf.shape(image)[0], -1])
+        found = flat @ module.weights
+        added = sum(tf.reduce_sum(values, 1) for values in told.values())
+        added = tf.cast(added, tf.float32) * tf.ones([tf.shape(image)[0]])
+        mean = found[:, :LATENT_DIM] + added[:, tf.newaxis]
+        return {"posterior_mean": mean, "posterior_log_var": found[:, LATENT_DIM:]}
+
+    specs = {"image": tf.TensorSpec([None, *manifest.image_shape], name="image")}
+    if condition != "none":
+        shape = manifest.features[condition].shape
+        specs[condition] = tf.TensorSpec([None, *shape], tf.int64, condition)
+    function = tf.function(encode, autograph=False).get_concrete_function(**specs)
+    tf.saved_model.save(module, path, signatures={"encode_preprocessed": function})
+
+
+if __name__ == "__main__":
+    _save(*sys.argv[1:])

@@ -1,0 +1,376 @@
+"""Latents as a dataset: their values, their bytes, and what may go wrong."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from test_verify import MUTATIONS, faults
+
+import exports
+import pipeline.latents
+from jobs import kept, num_finished, run_verify, wait_until
+from pipeline import (
+    contract,
+    encoder,
+    files,
+    latent_shards,
+    plan,
+    prepare,
+    records,
+    shards,
+    verify,
+)
+
+SETTINGS = plan.Settings(image_size=8, shard_size=8)
+
+
+def command(model, dataset, output, *arguments) -> list[str]:
+    program = [sys.executable, "-m", "pipeline.encode", f"--model={model}"]
+    return [*program, f"--dataset={dataset}", f"--output={output}", *arguments]
+
+
+def run(model, dataset, output, *arguments) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(model, dataset, output, *arguments),
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+@pytest.fixture(scope="module")
+def images(make_celeba, tmp_path_factory) -> pathlib.Path:
+    """Returns 30 faces at 8 px, with attributes and landmarks, in 6 shards."""
+    root = tmp_path_factory.mktemp("images")
+    raw = make_celeba().write(root / "raw")
+    prepare.prepare(SETTINGS, input_dir=raw, output=str(root / "dataset"))
+    return root / "dataset"
+
+
+@pytest.fixture(scope="module")
+def model(images, tmp_path_factory) -> pathlib.Path:
+    return exports.write(tmp_path_factory.mktemp("model") / "export", images)
+
+
+@pytest.fixture(scope="module")
+def latents(model, images, tmp_path_factory) -> pathlib.Path:
+    output = tmp_path_factory.mktemp("latents") / "latents"
+    found = run(model, images, output)
+    assert found.returncode == 0, found.stderr
+    digest = contract.load_manifest(output).digest
+    assert found.stdout == f"dataset digest: {digest}\n"
+    assert "Traceback" not in found.stderr
+    assert "oneDNN" not in found.stderr
+    return output
+
+
+@pytest.fixture
+def copied(latents, tmp_path) -> pathlib.Path:
+    return shutil.copytree(latents, tmp_path / "copied")
+
+
+def read_latents(dataset: pathlib.Path, split: str) -> list[dict[str, list]]:
+    """Returns the features of every record, by name."""
+    proto = pytest.importorskip("tensorflow_datasets.proto").tf_example_pb2
+    manifest = contract.load_manifest(dataset)
+    rows = []
+    for shard in manifest.splits[split].shards:
+        for framed in records.read_frames(dataset / shard.name):
+            found = proto.Example.FromString(records.unframed(framed)).features.feature
+            row = {
+                name: list(feature.bytes_list.value or feature.int64_list.value)
+                for name, feature in found.items()
+            }
+            for name in contract.LATENTS:
+                row[name] = np.frombuffer(row[name][0], "<f4")
+            rows.append(row)
+    return rows
+
+
+def read_images(dataset: pathlib.Path, split: str) -> list[dict[str, list]]:
+    """Returns what the records of the latents should be."""
+    manifest = contract.load_manifest(dataset)
+    rows = []
+    for shard in manifest.splits[split].shards:
+        frames = records.read_frames(dataset / shard.name)
+        for key, image, labels in records.parse_examples(frames, "", manifest.features):
+            found = exports.posteriors(image[np.newaxis].astype(np.float32))
+            made = dict(zip(contract.LATENTS, (x[0] for x in found), strict=True))
+            rows.append({"key": [key.encode()], **made, **labels})
+    return rows
+
+
+def close(found, expected) -> None:
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("split", contract.SPLITS)
+def test_records_hold_the_posteriors_of_their_images(images, latents, split):
+    theirs, ours = (contract.load_manifest(path) for path in (images, latents))
+    assert ours.settings == {
+        "model": exports.DIGEST,
+        "dataset": theirs.digest,
+        "batch_size": latent_shards.BATCH_SIZE,
+    }
+    assert ours.splits.keys() == theirs.splits.keys()
+    assert [
+        (shard.name, shard.num_examples) for shard in ours.splits[split].shards
+    ] == [(shard.name, shard.num_examples) for shard in theirs.splits[split].shards]
+    found, expected = read_latents(latents, split), read_images(images, split)
+    for row, wanted in zip(found, expected, strict=True):
+        assert row.keys() == wanted.keys() == ours.features.keys()
+        for name in contract.LATENTS:
+            close(row.pop(name), wanted.pop(name))
+        assert row == wanted
+
+
+def test_tfds_loads_latents(latents):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    builder = tfds.builder_from_directory(latents)
+    manifest = contract.load_manifest(latents)
+    for split, info in manifest.splits.items():
+        assert builder.info.splits[split].num_examples == info.num_examples
+    feature = builder.info.features["posterior_mean"]
+    assert feature.shape == (exports.LATENT_DIM,)
+    assert feature.np_dtype == np.float32
+    frames = records.read_frames(latents / manifest.splits["test"].shards[0].name)
+    decoded = builder.info.features.deserialize_example_np(
+        records.unframed(next(frames))
+    )
+    assert decoded["posterior_mean"].shape == (exports.LATENT_DIM,)
+    assert np.isfinite(decoded["posterior_mean"]).all()
+
+
+def test_processes_write_the_same_bytes(model, images, latents, tmp_path):
+    mode = "--direct_running_mode=multi_processing"
+    found = run(model, images, tmp_path / "out", mode, "--num_workers=2")
+    assert found.returncode == 0, found.stderr
+    digest = contract.load_manifest(latents).digest
+    assert found.stdout == f"dataset digest: {digest}\n"
+
+
+def test_what_is_whole_is_kept(model, images, copied):
+    found = run(model, images, copied)
+    assert "kept 6 of 6 shards: complete" in found.stderr
+    digest = contract.load_manifest(copied).digest
+    first, second, *_ = sorted(copied.glob("celeba-train*"))
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:-1])
+    found = run(model, images, copied)
+    assert found.stdout == f"dataset digest: {digest}\n"
+    assert kept(found.stderr) == (4, 6)
+    assert faults(copied) == []
+    left = {path.suffix for path in (copied / files.PROGRESS_DIR).iterdir()}
+    assert left == {"", ".json"}
+
+
+def test_a_killed_run_is_continued(make_celeba, tmp_path):
+    raw = make_celeba(100).write(tmp_path / "raw")
+    settings = plan.Settings(image_size=8, shard_size=1)
+    dataset, output = tmp_path / "dataset", tmp_path / "out"
+    prepare.prepare(settings, input_dir=raw, output=str(dataset))
+    model = exports.write(tmp_path / "model", dataset)
+    process = subprocess.Popen(
+        command(model, dataset, output),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until(lambda: num_finished(output) >= 3)
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=30)
+    assert not (output / contract.MANIFEST_NAME).exists()
+    num_left = num_finished(output)
+    found = run(model, dataset, output)
+    assert found.returncode == 0, found.stderr
+    assert kept(found.stderr) == (num_left, 100)
+    assert 3 <= num_left < 100
+    fresh = run(model, dataset, tmp_path / "fresh")
+    assert found.stdout == fresh.stdout
+    assert verify.find_faults(str(output), contract.load_manifest(output)) == []
+
+
+@pytest.mark.parametrize("mutate", MUTATIONS)
+def test_verify_says_what_happened_to_a_shard(copied, mutate):
+    assert faults(copied) == []
+    fault = mutate(copied)
+    assert faults(copied) == [fault]
+    assert run_verify(copied).stderr == f"error: {fault}\n"
+
+
+def test_a_conditional_model_is_told_the_attributes(images, tmp_path):
+    model = exports.write(tmp_path / "model", images, "attributes")
+    found = run(model, images, tmp_path / "out")
+    assert found.returncode == 0, found.stderr
+    told, plain = read_latents(tmp_path / "out", "test"), read_images(images, "test")
+    for row, wanted in zip(told, plain, strict=True):
+        close(row["posterior_mean"], wanted["posterior_mean"] + sum(row["attributes"]))
+    assert any(sum(row["attributes"]) for row in told)
+
+
+def test_another_model_is_not_mixed_in(model, images, copied, tmp_path):
+    other = shutil.copytree(model, tmp_path / "other")
+    change(other, model_digest="cd" * 32)
+    found = run(other, images, copied)
+    assert found.returncode == 1
+    assert f"has a dataset with other settings (--model={'ab' * 32} " in found.stderr
+    found = run(other, images, copied, "--overwrite")
+    assert found.returncode == 0, found.stderr
+    assert contract.load_manifest(copied).settings["model"] == "cd" * 32
+
+
+def change(model: pathlib.Path, **changes) -> None:
+    path = model / encoder.DESCRIPTION
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def refused(model, images, output) -> str:
+    with pytest.raises(contract.DatasetError) as raised:
+        pipeline.latents.encode(
+            model=str(model), dataset_dir=str(images), output=str(output)
+        )
+    return str(raised.value)
+
+
+def test_a_model_that_is_none_is_named(model, images, latents, tmp_path):
+    output = tmp_path / "out"
+    assert "holds no export (assets.extra/export.json is missing)" in refused(
+        tmp_path, images, output
+    )
+    copied = shutil.copytree(model, tmp_path / "copied")
+    (copied / encoder.DESCRIPTION).write_text('{"step": 3}')
+    assert "damaged, or of an earlier release (KeyError" in refused(
+        copied, images, output
+    )
+    (copied / encoder.DESCRIPTION).write_text("{")
+    assert "damaged, or of an earlier release (JSON" in refused(copied, images, output)
+    with pytest.raises(contract.DatasetError, match="is in a bucket: copy it"):
+        encoder.read_export("gs://bucket/model")
+    assert not output.exists()
+
+
+def test_images_that_were_made_otherwise_are_refused(model, images, tmp_path):
+    copied = shutil.copytree(model, tmp_path / "copied")
+    body = json.loads((copied / encoder.DESCRIPTION).read_text())["dataset"]
+    settings = {**body["settings"], "image_size": 16, "resize": "area"}
+    change(copied, dataset={**body, "settings": settings})
+    text = refused(copied, images, tmp_path / "out")
+    assert "(--image_size=8 there, and 16 in its training; --resize=bil" in text
+    features = {
+        **body["features"],
+        "label": {"dtype": "int64", "shape": [], "names": []},
+    }
+    change(
+        copied,
+        dataset={**body, "features": features},
+        config={"latent_dim": 4, "condition": "label"},
+    )
+    text = refused(copied, images, tmp_path / "out")
+    assert "is told 'label', and --dataset=" in text
+
+
+def test_latents_have_no_images(model, images, latents, tmp_path):
+    text = refused(model, latents, tmp_path / "out")
+    digest = contract.load_manifest(images).digest
+    assert (
+        f"holds latents, and no images: give the --dataset that they were made of, "
+        f"whose digest is {digest}" in text
+    )
+    text = refused(model, images, images)
+    assert "is the --dataset: give another --output" in text
+    assert verify.find_faults(str(images), contract.load_manifest(images)) == []
+
+
+@pytest.fixture
+def job(model, images, tmp_path) -> latent_shards.Job:
+    """Returns a job whose run is marked."""
+    output = tmp_path / "out"
+    (output / files.PROGRESS_DIR).mkdir(parents=True)
+    settings = latent_shards.Settings(
+        exports.DIGEST, contract.load_manifest(images).digest
+    )
+    latent_shards.mark_run(str(output), "run")
+    export = encoder.read_export(str(model))
+    return latent_shards.Job(export, str(images), settings, str(output), "run")
+
+
+def first_name(job: latent_shards.Job) -> str:
+    return contract.load_manifest(job.dataset_dir).splits["train"].shards[0].name
+
+
+def test_a_run_that_has_ended_writes_nothing(job):
+    with pytest.raises(contract.DatasetError, match="does not see the run in"):
+        latent_shards.make_shard(dataclasses.replace(job, run_id="gone"), "x")
+
+
+def test_a_worker_sees_the_same_dataset_and_model(job):
+    other = dataclasses.replace(job.settings, dataset="ef" * 32)
+    with pytest.raises(contract.DatasetError, match="another one where a worker looks"):
+        latent_shards.make_shard(
+            dataclasses.replace(job, settings=other), first_name(job)
+        )
+    export = dataclasses.replace(job.export, digest="ef" * 32)
+    with pytest.raises(contract.DatasetError, match="is another export where a worker"):
+        latent_shards.make_shard(
+            dataclasses.replace(job, export=export), first_name(job)
+        )
+
+
+def zeros(*_):
+    return lambda images, told: (np.zeros([len(images), 4], np.float32),) * 2
+
+
+def test_a_damaged_image_shard_is_named(job, tmp_path, monkeypatch):
+    monkeypatch.setattr(encoder, "load", zeros)
+    copied = shutil.copytree(job.dataset_dir, tmp_path / "copied")
+    job = dataclasses.replace(job, dataset_dir=str(copied))
+    path = copied / first_name(job)
+    frames = list(records.read_frames(path))
+    path.write_bytes(b"".join(reversed(frames)))
+    with pytest.raises(contract.DatasetError, match="is not as it was written: python"):
+        latent_shards.make_shard(job, path.name)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(contract.DatasetError, match="record 3 is cut off"):
+        latent_shards.make_shard(job, path.name)
+    path.unlink()
+    with pytest.raises(contract.DatasetError, match="cannot read shard .*No such file"):
+        latent_shards.make_shard(job, path.name)
+    left = [entry.name for entry in pathlib.Path(job.output).rglob("*")]
+    assert sorted(left) == [files.PROGRESS_DIR, "run.tmp"]
+
+
+def test_a_posterior_that_is_not_finite_is_refused(job, monkeypatch):
+    def load(*_):
+        return lambda images, told: (np.full([len(images), 4], np.nan, np.float32),) * 2
+
+    monkeypatch.setattr(encoder, "load", load)
+    with pytest.raises(contract.DatasetError, match="a posterior that is not finite"):
+        latent_shards.make_shard(job, first_name(job))
+
+
+def test_batches_begin_with_a_shard(job, monkeypatch):
+    sizes = []
+
+    def load(*_):
+        return lambda images, told: sizes.append(len(images)) or zeros()(images, told)
+
+    monkeypatch.setattr(encoder, "load", load)
+    monkeypatch.setattr(latent_shards, "BATCH_SIZE", 3)
+    name = first_name(job)
+    settings = latent_shards.Settings(job.settings.model, job.settings.dataset)
+    result = latent_shards.make_shard(dataclasses.replace(job, settings=settings), name)
+    assert sizes == [3, 1]
+    assert result.info.num_examples == 4
+    assert result == shards.read_sidecar(shards.sidecar_path(job.output, name))
+
+
+def test_8_bit_images_are_scaled():
+    stored = np.array([0, 51, 255], np.uint8)
+    found = latent_shards._to_image(stored)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, [-1, -0.6, 1], rtol=1e-6)
