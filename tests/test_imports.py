@@ -69,6 +69,7 @@ def test_the_contract_imports_nothing_of_ours() -> None:
         ("pipeline.synthesize", ["tensorflow", "apache_beam"]),
         ("pipeline.storage", ["tensorflow", "apache_beam", "boto3", "google.cloud"]),
         ("trainer.train", ["apache_beam"]),
+        ("trainer.report", ["tensorflow", "keras", "matplotlib", "apache_beam"]),
     ],
 )
 def test_what_an_import_does_not_bring_along(module: str, absent: list[str]) -> None:
@@ -80,3 +81,11 @@ def test_what_an_import_does_not_bring_along(module: str, absent: list[str]) -> 
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
     )
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_tensorflow_starts_without_a_word() -> None:
+    program = "import trainer, tensorflow, sys; print('tensorflow' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("True\n", "")

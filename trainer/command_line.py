@@ -4,11 +4,9 @@ import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 
-import tensorflow as tf
 from absl import flags
 
 from pipeline import contract
-from trainer import input_pipeline
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
@@ -35,6 +33,11 @@ def damage_explained() -> Iterator[None]:
     Raises:
         DatasetError: In its place; other errors are as they were.
     """
+    # Not every command needs TensorFlow.
+    import tensorflow as tf
+
+    from trainer import input_pipeline
+
     try:
         yield
     # The second where TensorFlow quotes bytes that are no text.

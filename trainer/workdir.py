@@ -18,7 +18,6 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from pipeline import contract
-from trainer import settings
 
 LOCK_NAME = "lock"
 
@@ -150,6 +149,9 @@ def _claim(
     manifest: contract.Manifest,
     dataset_dir: str | os.PathLike[str],
 ) -> None:
+    # It imports TensorFlow, which who only reads a run does without.
+    from trainer import settings
+
     current = json.loads(config.to_json())
     dataset = {
         "digest": manifest.digest,
