@@ -1,4 +1,4 @@
-"""Takes the pictures of TensorBoard that the documents show.
+"""Takes the pictures of TensorBoard and of a report that the documents show.
 
     PYTHONPATH=. python tests/trainer/screenshots.py --workdir=RUN,OTHER
 
@@ -15,6 +15,7 @@ from PIL import Image
 
 from boards import serving
 from browsing import Browser, browsing
+from trainer.reports.page import write as write_page
 
 _WORKDIR = flags.DEFINE_list("workdir", None, "Runs to show.", required=True)
 _OUTPUT = flags.DEFINE_string("output", "docs/images", "Directory to write to.")
@@ -42,6 +43,10 @@ def main(argv: list[str]) -> None:
         _save(browser, output / "tensorboard_images.png")
         browser.show_projector()
         _save(browser, output / "tensorboard_projector.png")
+        page = pathlib.Path(profile) / "report.html"
+        write_page(workdirs[0], page)
+        browser.driver.get(page.as_uri())
+        _save(browser, output / "report.png")
 
 
 def _save(browser: Browser, path: pathlib.Path) -> None:

@@ -1,0 +1,354 @@
+"""The page of a run: what is on it, and that nothing else is needed to see it."""
+
+import base64
+import html.parser
+import io
+import json
+import pathlib
+import re
+import tempfile
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from fuzzing import changed_json, refuses
+from runs import Run, run_module
+from trainer import grids
+from trainer.reports import charts, style, work_time
+from trainer.reports.page import write as write_page
+
+GRIDS = (
+    "reconstruction",
+    "samples/sampled",
+    "samples/interpolated",
+    "latents/traversed",
+    "samples/neighbours",
+)
+VOID = {"meta", "img", "line", "polyline", "circle"}
+
+
+class Page(html.parser.HTMLParser):
+    """A page as its elements, whose tags must be balanced."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        super().__init__()
+        self.text, self.open = "", []
+        self.elements = list[tuple[str, dict[str, str]]]()
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data) -> None:
+        self.text += data + "\n"
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def pictures(self) -> list[Image.Image]:
+        found = []
+        for image in self.all("img"):
+            data = base64.b64decode(image["src"].partition(",")[2], validate=True)
+            with Image.open(io.BytesIO(data)) as picture:
+                picture.load()
+            assert picture.size == (int(image["width"]), int(image["height"]))
+            found.append(picture)
+        return found
+
+    def curves(self) -> dict[tuple[str, str], int]:
+        """Returns how many points each curve has, by metric and split."""
+        found, label = {}, ""
+        for tag, attributes in self.elements:
+            label = attributes.get("aria-label", label)
+            if tag == "polyline":
+                key = label.removesuffix(" by step"), attributes["data-split"]
+                found[key] = len(attributes["points"].split())
+        return found
+
+
+def write(workdir: pathlib.Path) -> Page:
+    write_page(workdir, workdir / "report.html")
+    return Page(workdir / "report.html")
+
+
+def make_workdir(directory: pathlib.Path, **config: object) -> pathlib.Path:
+    directory.mkdir(parents=True)
+    dataset = {"digest": "abc123", "settings": {"source": "folder"}, "path": "/a/faces"}
+    (directory / "config.json").write_text(json.dumps(config))
+    (directory / "dataset.json").write_text(json.dumps(dataset))
+    return directory
+
+
+def write_metrics(workdir: pathlib.Path, *lines: object) -> None:
+    text = "".join(f"{json.dumps(line)}\n" for line in lines)
+    (workdir / "metrics.jsonl").write_text(text)
+
+
+@pytest.fixture(scope="module")
+def page(reference_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Page:
+    path = tmp_path_factory.mktemp("pages") / "new" / "run.html"
+    done = run_module(
+        "trainer.report", f"--workdir={reference_run.workdir}", f"--output={path}"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"written to {path}\n"
+    assert path.stat().st_size < 5_000_000
+    assert [each.name for each in path.parent.iterdir()] == ["run.html"]
+    return Page(path)
+
+
+def test_nothing_is_loaded_from_elsewhere(page: Page) -> None:
+    assert page.source.startswith("<!DOCTYPE html>")
+    without_pictures = re.sub(r"base64,[\w+/=]+", "", page.source)
+    assert "://" not in without_pictures
+    assert "url(" not in without_pictures
+    assert "@import" not in without_pictures
+    for tag, attributes in page.elements:
+        assert tag not in ("script", "link", "iframe", "object")
+        assert "href" not in attributes
+        assert attributes.get("src", "data:").startswith("data:")
+
+
+def test_every_metric_is_a_curve_with_all_its_points(
+    page: Page, reference_run: Run
+) -> None:
+    lines = [
+        json.loads(text)
+        for text in (reference_run.workdir / "metrics.jsonl").read_text().splitlines()
+    ]
+    expected = {}
+    for line in lines:
+        for name in line.keys() - {"step", "split", "ledger"}:
+            key = name, line["split"]
+            expected[key] = expected.get(key, 0) + 1
+    assert page.curves() == {key: num for key, num in expected.items() if num > 1}
+    assert page.curves()["loss", "train"] == 50
+    assert page.curves()["loss", "validation"] == 3
+    assert {"images_per_second", "learning_rate"} <= {n for n, _ in page.curves()}
+
+
+def test_all_pictures_are_there_as_they_were_drawn(
+    page: Page, reference_run: Run
+) -> None:
+    shown = {np.asarray(picture).tobytes() for picture in page.pictures()}
+    images = reference_run.workdir / "images"
+    for name in GRIDS:
+        drawn = grids.load_png(images / name / "000000050.png")
+        assert drawn.tobytes() in shown, name
+    for step in (0, 25, 50):
+        drawn = grids.load_png(images / f"samples/sampled/{step:09d}.png")
+        assert drawn.tobytes() in shown, step
+    assert len(page.all("img")) == len(GRIDS) + 3
+    assert "Traversals" in page.text
+
+
+def test_it_says_what_the_run_is(page: Page, reference_run: Run) -> None:
+    config = json.loads((reference_run.workdir / "config.json").read_text())
+    dataset = json.loads((reference_run.workdir / "dataset.json").read_text())
+    (meta,) = (reference_run.workdir / "checkpoints").glob("*50/checkpoint.json")
+    last = reference_run.metrics()[50]
+    for text in (
+        f"reference on {pathlib.Path(dataset['path']).name}\n",
+        dataset["digest"],
+        json.loads(meta.read_text())["sha256"],
+        f"{last['ledger']} at step 50",
+        "layer_defaults.activation\nrelu\n",
+        "encoder_filters\n8, 16, 32\n",
+        "--image_dtype\nfloat16\n",
+        "validation, step 50",
+        "time at work",
+    ):
+        assert text in page.text
+    listed = page.text.partition("settings of config.json")[2]
+    for name in config:
+        assert f"\n{name}\n" in listed or f"\n{name}." in listed
+
+
+def test_a_run_that_has_just_begun(tmp_path: pathlib.Path) -> None:
+    page = write(make_workdir(tmp_path / "run", num_train_steps=-1))
+    assert "has not written a metric yet" in page.text
+    assert "has not drawn a picture yet" in page.text
+    assert "none yet" in page.text
+    assert not page.all("img")
+    assert not page.all("svg")
+
+
+def test_a_run_without_an_evaluation(tmp_path: pathlib.Path) -> None:
+    workdir = make_workdir(tmp_path / "run", num_train_steps=100)
+    write_metrics(
+        workdir,
+        {"step": 1, "split": "train", "loss": 2.0, "elbo": -1.0},
+        {"step": 2, "split": "train", "loss": float("nan"), "elbo": -0.5},
+        {"step": 3, "split": "train", "loss": 1.0, "elbo": -0.25},
+    )
+    page = write(workdir)
+    assert "has not been evaluated yet" in page.text
+    assert "best ELBO" not in page.text
+    assert page.curves() == {("loss", "train"): 2, ("elbo", "train"): 3}
+    assert {"style": "width: 3.0%"} in page.all("div")
+
+
+def test_text_of_the_run_is_no_markup(tmp_path: pathlib.Path) -> None:
+    name = "a <b>&\"'"
+    config = {"<i>key": "</td><script>", "half": "\ud800"}
+    workdir = make_workdir(tmp_path / name, **config)
+    line = {"split": "<u>", "<s>&": 1.0, "elbo": 2.0}
+    write_metrics(workdir, {"step": 1, **line}, {"step": 2, **line})
+    grids.save_png(workdir / "images/<em>/000000001.png", np.zeros([4, 4, 3], np.uint8))
+    page = write(workdir)
+    assert f"{name} on faces\n" in page.text
+    for text in ("<i>key", "</td><script>", "<u>, step 2", "<s>&", "<em>"):
+        assert text in page.text
+    assert page.curves()["<s>&", "<u>"] == 2
+    tags = {tag for tag, _ in page.elements}
+    assert not tags & {"b", "i", "u", "s", "em", "script"}
+
+
+def test_damage_is_left_out_and_counted(tmp_path: pathlib.Path) -> None:
+    workdir = make_workdir(tmp_path / "run")
+    good = [{"step": step, "split": "train", "kl": 1.0 * step} for step in (1, 2)]
+    write_metrics(workdir, good[0], [1], {"step": "x", "split": "train"}, good[1])
+    with open(workdir / "metrics.jsonl", "ab") as file:
+        file.write(b'\xff\n{"step": 3, "spl\n{"step": 4, "split": "train", "k')
+    for step in (1, 2):
+        grids.save_png(
+            workdir / f"images/reconstruction/{step:09d}.png",
+            np.zeros([4, 4, 3], np.uint8),
+        )
+    (workdir / "images/reconstruction/000000002.png").write_bytes(b"\x89PNG\r\n")
+    (workdir / "checkpoints/step-000000002").mkdir(parents=True)
+    (workdir / "checkpoints/step-000000002/checkpoint.json").write_text("{")
+    page = write(workdir)
+    # A last line without its end is being written.
+    assert "4 damaged lines of metrics.jsonl left out" in page.text
+    assert "images/reconstruction/000000002.png" in page.text
+    assert page.curves() == {("kl", "train"): 2}
+    assert not page.all("img")
+
+
+def test_large_pictures_and_long_runs_stay_small(tmp_path: pathlib.Path) -> None:
+    workdir = make_workdir(tmp_path / "run")
+    noise = np.random.default_rng(0).integers(0, 256, [1500, 3000, 3], np.uint8)
+    grids.save_png(workdir / "images/reconstruction/000000001.png", noise)
+    lines = [
+        {"step": step, "split": "train", "loss": 9.0 if step == 5000 else step % 7}
+        for step in range(10_000)
+    ]
+    write_metrics(workdir, *lines)
+    page = write(workdir)
+    (picture,) = page.pictures()
+    assert picture.size == (1200, 600)
+    assert 500 < page.curves()["loss", "train"] <= 600
+    assert (workdir / "report.html").stat().st_size < 2_500_000
+
+
+@pytest.mark.parametrize(
+    ("make", "flags", "message"),
+    [
+        (False, [], r"holds no run \(config.json is missing\): give the --workdir"),
+        (True, ["--output={}/page.txt"], r"must be the name of an .html file"),
+        (True, ["--output=gs://a/b.html"], r"is in a bucket: write to a directory"),
+        (
+            True,
+            ["--output={}/config.json/a.html"],
+            r"cannot be written \(.*\): choose another",
+        ),
+    ],
+)
+def test_what_is_wrong_is_one_line(make, flags, message, tmp_path) -> None:
+    workdir = tmp_path / "run"
+    if make:
+        make_workdir(workdir)
+    flags = [flag.format(workdir) for flag in flags]
+    done = run_module("trainer.report", f"--workdir={workdir}", *flags)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert re.match(f"error: .*{message}", line)
+
+
+def test_a_damaged_config_is_named(tmp_path: pathlib.Path) -> None:
+    workdir = make_workdir(tmp_path / "run")
+    (workdir / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"config.json is damaged"):
+        write_page(workdir, workdir / "report.html")
+    assert not (workdir / "report.html").exists()
+
+
+@settings(max_examples=max(50, settings().max_examples // 100))
+@given(
+    config=changed_json({"num_train_steps": 9, "layer": {"filters": [8]}}),
+    dataset=changed_json(
+        {"digest": "ab", "path": "a/b", "settings": {"image_size": 32, "source": "a"}}
+    ),
+    metrics=st.lists(
+        changed_json({"step": 2, "split": "train", "elbo": -3.5, "ledger": "ab"}),
+        max_size=4,
+    ),
+    meta=changed_json({"step": 2, "num_bytes": 9, "sha256": "ab"}),
+    score=changed_json({"step": 2, "split": "test", "kl": 2.0, "each": [1, 2.5]}),
+)
+def test_files_of_any_content(config, dataset, metrics, meta, score) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        workdir = make_workdir(pathlib.Path(directory) / "run")
+        write_metrics(workdir, *metrics)
+        for name, body in (
+            ("config.json", config),
+            ("dataset.json", dataset),
+            ("checkpoints/step-000000002/checkpoint.json", meta),
+            ("evaluation/test.json", score),
+        ):
+            (workdir / name).parent.mkdir(parents=True, exist_ok=True)
+            (workdir / name).write_text(json.dumps(body))
+        page = workdir / "report.html"
+        if not refuses(ValueError, call=lambda: write_page(workdir, page)):
+            Page(page)
+
+
+def test_pauses_are_no_work(tmp_path: pathlib.Path) -> None:
+    def record(wall_time: float) -> bytes:
+        event = b"\x09" + np.float64(wall_time).tobytes() + b"\x10\x01"
+        return np.uint64(len(event)).tobytes() + b"crc1" + event + b"crc2"
+
+    for name, times in (
+        ("train/events.out.tfevents.1", [100, 160]),
+        ("eval/events.out.tfevents.1", [101, 170]),
+        ("train/events.out.tfevents.2", [1000, 1030]),
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        # The last event is being written.
+        cut = record(9999.0)[:-5]
+        path.write_bytes(b"".join(record(time) for time in times) + cut)
+    assert work_time.busy_secs(tmp_path) == 100
+    assert work_time.busy_secs(tmp_path / "eval") is None
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[0.0], [5e-324, 0.0], [-1e299, 1e299], [1e-12] * 3, [7, 7 + 1e-13], [3, -3]],
+)
+def test_any_values_make_a_chart(values: list[float]) -> None:
+    series = {"train": [(step * 10**9, value) for step, value in enumerate(values)]}
+    drawn = charts.curves("x", series, ["train"], 10**9 * (len(values) - 1))
+    assert "nan" not in drawn
+    assert len(drawn) < 3000
+
+
+def test_dark_and_narrow_screens_have_their_style() -> None:
+    assert "prefers-color-scheme: dark" in style.CSS
+    assert "max-width: 40rem" in style.CSS
+    assert style.CSS.count("{") == style.CSS.count("}")

@@ -1,0 +1,46 @@
+"""Writes a run as one HTML page, which opens without a network and without a server.
+
+    python -m trainer.report --workdir=RUN
+    python -m trainer.report --workdir=RUN --output=FILE.html
+
+It reads the files of the workdir alone, at any time of the training. Exit codes: 0
+done; 1 a flag or a file is wrong.
+"""
+
+import pathlib
+import sys
+
+from absl import app, flags
+
+from trainer import command_line
+from trainer.reports import page
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "File to write; by default report.html in the workdir."
+)
+
+
+def main(argv: list[str]) -> None:
+    """Runs the command."""
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    directory = pathlib.Path(_WORKDIR.value)
+    output = pathlib.Path(_OUTPUT.value or directory / "report.html")
+    try:
+        if "://" in (_OUTPUT.value or ""):
+            raise ValueError(
+                f"--output={_OUTPUT.value} is in a bucket: write to a directory, and "
+                "copy that"
+            )
+        if output.is_dir() or not output.name.endswith((".html", ".htm")):
+            raise ValueError(f"--output={output} must be the name of an .html file")
+        page.write(directory, output)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    print(f"written to {output}")
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=command_line.parse_flags)

@@ -1,0 +1,84 @@
+"""Values as text of the page."""
+
+import datetime
+import html
+from collections.abc import Mapping
+from typing import Any
+
+
+def escape(value: object) -> str:
+    """Returns any value as text that means nothing in HTML.
+
+    Example:
+        >>> escape("a<b>")
+        'a&lt;b&gt;'
+    """
+    return html.escape(str(value))
+
+
+def number(value: float) -> str:
+    """Returns a number to four digits, or one after the point; an integer as it is.
+
+    Example:
+        >>> [number(value) for value in (289169, -5994.740534, 0.001000000047, 7.5)]
+        ['289,169', '−5,994.7', '0.001', '7.5']
+    """
+    if float(value).is_integer() and abs(value) < 1e15:
+        text = f"{int(value):,}"
+    elif 1000 <= abs(value) < 1e7:
+        text = f"{value:,.1f}"
+    else:
+        text = f"{value:.4g}"
+    return text.replace("-", "−")
+
+
+def setting(value: Any) -> str:
+    """Returns a value of a config, a list without its brackets.
+
+    Example:
+        >>> [setting(value) for value in ([8, 16], [], True, 0.005, "elbo")]
+        ['8, 16', 'none', 'yes', '0.005', 'elbo']
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(setting(each) for each in value) or "none"
+    return str(value)
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns settings by name, those in a setting as `outer.inner`.
+
+    Example:
+        >>> flatten({"seed": 0, "layer": {"filters": [8]}})
+        {'seed': 0, 'layer.filters': [8]}
+    """
+    flat = {}
+    for name, value in settings.items():
+        if isinstance(value, dict) and value:
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def duration(seconds: float) -> str:
+    """Returns a time in its two largest units.
+
+    Example:
+        >>> [duration(value) for value in (42.3, 3725, 200_000)]
+        ['42 s', '1 h 2 min', '2 d 7 h']
+    """
+    left = round(seconds)
+    found = []
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or found:
+            found.append(f"{count} {unit}")
+    return " ".join(found[:2]) or "0 s"
+
+
+def moment(seconds: float) -> str:
+    """Returns a time since the epoch as a date and a time of the day, in UTC."""
+    when = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return f"{when:%Y-%m-%d %H:%M} UTC"
