@@ -108,13 +108,14 @@ def main(argv: list[str]) -> None:
 
 
 def _check_latents() -> None:
-    is_encoding = _MODE.value == "transform" or (
+    is_encoding = _MODE.value in ("transform", "attributes") or (
         _MODE.value == "sample" and _PRIOR.value == "mixture"
     )
     if _LATENTS.value is not None and _MODE.value != "decode" and not is_encoding:
         raise ValueError(
             f"--latents={_LATENTS.value} is for --mode=decode, a file, and for "
-            "--mode=transform and --mode=sample --prior=mixture, a directory"
+            "--mode=transform, --mode=attributes and --mode=sample --prior=mixture, a "
+            "directory"
         )
 
 
