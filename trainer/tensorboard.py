@@ -25,7 +25,6 @@ _WORKDIR = flags.DEFINE_multi_string(
     "workdir",
     None,
     "Directory of a run; more of them with a comma, or by another --workdir.",
-    required=True,
 )
 _HOST = flags.DEFINE_string(
     "host", "127.0.0.1", "Address to listen at; 0.0.0.0 for every network."
@@ -149,4 +148,5 @@ def _as_one_directory(workdirs: Sequence[pathlib.Path]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
+    flags.mark_flag_as_required("workdir")
     app.run(main, flags_parser=command_line.parse_flags)
