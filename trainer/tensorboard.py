@@ -47,7 +47,7 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     workdirs = [
         pathlib.Path(part)
-        for text in _WORKDIR.value
+        for text in _WORKDIR.value or ()
         for part in text.split(",")
         if part
     ]
