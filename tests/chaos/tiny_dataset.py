@@ -36,7 +36,9 @@ def write(directory: pathlib.Path, nan_record: int | None = None) -> pathlib.Pat
                 image = rng.uniform(-1, 1, SHAPE).astype(np.float32)
                 if split == "train" and number == nan_record:
                     image[0, 0, 0] = np.nan
-                record = records.encode_record(f"{split}/{number}", image, {})
+                record = records.encode_record(
+                    f"{split}/{number}", {"image": image}, {}
+                )
                 framed += records.frame(record)
             name = contract.shard_name("tiny", split, index, num_shards)
             data = b"".join(framed)
