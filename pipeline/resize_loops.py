@@ -14,6 +14,18 @@ from pipeline.resizing import FRACTION_BITS
 _HALF = np.int32(1 << (FRACTION_BITS - 1))
 
 
+@numba.njit(inline="always")
+def _plus_product(total: np.int32, weight: np.int32, pixel: np.int32) -> np.int32:
+    # Numba computes with integers of 64 bits, of which a vector holds half as many.
+    return np.int32(total + np.int32(weight * np.int32(pixel)))
+
+
+@numba.njit(inline="always")
+def _rounded(total: np.int32) -> np.int32:
+    pixel = np.int32(total >> np.int32(FRACTION_BITS))
+    return min(max(pixel, np.int32(0)), np.int32(255))
+
+
 @functools.cache
 def loops(num_taps: int, num_channels: int) -> Callable[..., None]:
     """Returns the resize for filters of `num_taps` pixels, with its loops unrolled.
@@ -28,16 +40,10 @@ def loops(num_taps: int, num_channels: int) -> Callable[..., None]:
         `[size, size * num_channels]`, which it fills.
     """
 
-    def resize_rows_and_columns(
-        rows: np.ndarray,
-        starts: np.ndarray,
-        weights: np.ndarray,
-        values: np.ndarray,
-        resized: np.ndarray,
+    def resize_rows(
+        rows: np.ndarray, starts: np.ndarray, weights: np.ndarray, narrow: np.ndarray
     ) -> None:
         size = starts.shape[0]
-        num_values = size * num_channels
-        narrow = np.empty((rows.shape[0], num_values), np.uint8)
         sums = np.empty((size, num_channels), np.int32)
         flat_sums = sums.reshape(-1)
         for y in range(rows.shape[0]):
@@ -48,26 +54,52 @@ def loops(num_taps: int, num_channels: int) -> Callable[..., None]:
                 for channel in range(num_channels):
                     total = _HALF
                     for tap in range(num_taps):
-                        place = start + numba.uintp(tap * num_channels + channel)
-                        total += weights[x, tap] * np.int32(row[place])
+                        pixel = row[start + numba.uintp(tap * num_channels + channel)]
+                        total = _plus_product(total, weights[x, tap], pixel)
                     sums[x, channel] = total
-            for place in range(num_values):
-                narrow[y, place] = min(max(flat_sums[place] >> FRACTION_BITS, 0), 255)
+            for place in range(narrow.shape[1]):
+                narrow[y, place] = _rounded(flat_sums[place])
+
+    def resize_columns(
+        narrow: np.ndarray,
+        starts: np.ndarray,
+        weights: np.ndarray,
+        values: np.ndarray,
+        resized: np.ndarray,
+    ) -> None:
+        num_values = narrow.shape[1]
         line = np.empty(num_values, np.uint8)
-        for y in range(size):
+        for y in range(starts.shape[0]):
             start = numba.uintp(starts[y])
             for place in range(num_values):
                 total = _HALF
                 for tap in range(num_taps):
                     pixel = narrow[start + numba.uintp(tap), place]
-                    total += weights[y, tap] * np.int32(pixel)
-                line[place] = min(max(total >> FRACTION_BITS, 0), 255)
+                    total = _plus_product(total, weights[y, tap], pixel)
+                line[place] = _rounded(total)
             for place in range(num_values):
                 resized[y, place] = values[line[place]]
 
+    # Each is vectorized better than both in one.
+    compiled_rows, compiled_columns = _compiled(resize_rows), _compiled(resize_columns)
+
+    def resize(
+        rows: np.ndarray,
+        starts: np.ndarray,
+        weights: np.ndarray,
+        values: np.ndarray,
+        resized: np.ndarray,
+    ) -> None:
+        narrow = np.empty((len(rows), len(starts) * num_channels), np.uint8)
+        compiled_rows(rows, starts, weights, narrow)
+        compiled_columns(narrow, starts, weights, values, resized)
+
+    return resize
+
+
+def _compiled(function: Callable[..., None]) -> Callable[..., None]:
     try:
-        return numba.njit(resize_rows_and_columns, nogil=True, cache=True)
-    except (
-        RuntimeError
-    ):  # Neither the package's nor the user's directory can be written.
-        return numba.njit(resize_rows_and_columns, nogil=True)
+        return numba.njit(function, nogil=True, cache=True)
+    # Neither the package's nor the user's directory can be written.
+    except RuntimeError:
+        return numba.njit(function, nogil=True)

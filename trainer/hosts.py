@@ -77,6 +77,10 @@ class Hosts:
         chief, *others = self.gather(number)
         wrong = [place for place, its in enumerate(others, 1) if its != chief]
         if wrong:
+            # One that left at once would cut off another's answer. At this meeting
+            # all have it, however it ends.
+            with contextlib.suppress(tf.errors.OpError):
+                self.wait()
             raise ValueError(
                 f"the settings or the dataset of host {', '.join(map(str, wrong))} "
                 "are not the chief's (host 0): give all hosts the same flags"
