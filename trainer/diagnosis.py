@@ -19,6 +19,7 @@ from trainer import (
     input_pipeline,
     loop,
     machine,
+    monitor,
     objectives,
     settings,
     workdir,
@@ -187,7 +188,7 @@ class Diagnosis:
 
     def _look_at_evaluation(self) -> str:
         scalars = dict.fromkeys(self._terms, 0.0)
-        text = loop.eval_text(0, scalars, self._manifest, self._resolved)
+        text = monitor.eval_text(0, scalars, self._manifest, self._resolved)
         return f"its line is as {text}"
 
     def _look_at_memory(self) -> str:

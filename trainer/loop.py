@@ -7,7 +7,6 @@ import pathlib
 import signal
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import tensorflow as tf
 from absl import logging
@@ -15,12 +14,10 @@ from ml_collections import ConfigDict
 
 from pipeline import contract
 from trainer import (
-    conditions,
-    corruption,
     distribution,
+    due,
     input_pipeline,
     pace,
-    pictures,
     profiling,
     settings,
     summaries,
@@ -28,8 +25,8 @@ from trainer import (
 )
 from trainer import state as states
 from trainer.cluster import Cluster
-from trainer.evaluation import Evaluator
 from trainer.hosts import Hosts
+from trainer.monitor import Monitor
 from trainer.objectives import Objective, make_objective
 from trainer.progress import Progress
 from trainer.run_writer import NoWriter, RunWriter
@@ -37,9 +34,6 @@ from trainer.saver import Retention, Saver
 from trainer.signals import StopRequest
 from trainer.steps import Steps
 from trainer.trained import TrainedRun
-
-# Side by side in a row of the strip.
-STRIP_GRIDS = ("latents/scatter", "samples/sampled")
 
 
 class NonFiniteError(ArithmeticError):
@@ -105,47 +99,15 @@ def train(
     _log_start(config, dataset_dir, manifest, objective, step)
 
     steps = Steps(strategy, state, objective, config, manifest.image_shape)
-    evaluator = Evaluator(
-        strategy, steps, manifest, dataset_dir, config, config.eval_split
-    )
+    run = TrainedRun(config, manifest, dataset_dir, state.ema_vae, step)
+    monitor = Monitor(strategy, steps, run, draws=hosts.is_chief)
     batches = _training_batches(strategy, manifest, dataset_dir, config, step)
-    shown = _shown(manifest, dataset_dir, config)
 
     def save(**meta: float) -> None:
         if hosts.is_chief:
             saver.save(
                 step, state.arrays(), {"dataset_digest": manifest.digest, **meta}
             )
-
-    def current() -> TrainedRun:
-        return TrainedRun(config, manifest, dataset_dir, state.ema_vae, step)
-
-    def evaluate_and_draw() -> float | None:
-        """Returns the ELBO, if it was evaluated."""
-        elbo = None
-        if _is_due(step, config.eval_every_steps, config):
-            found = evaluator.evaluate()
-            scalars = found.scalars
-            if (
-                hosts.is_chief
-                and config.show_neighbours
-                and step == config.num_train_steps
-            ):
-                grid, ratio = summaries.draw_neighbours(current(), shown)
-                writer.write_grids(step, {"samples/neighbours": grid})
-                scalars |= {} if ratio is None else {"memorisation_ratio": ratio}
-            writer.write_scalars(step, config.eval_split, scalars)
-            writer.write_histogram(step, "latents/kl", found.kl_per_latent)
-            writer.write_latents(current())
-            logging.info("%s", eval_text(step, scalars, manifest, config))
-            elbo = scalars["elbo"]
-        if hosts.is_chief and _is_due(step, config.image_every_steps, config):
-            drawn = pictures.draw_grids(state.ema_vae, shown, config)
-            writer.write_grids(step, drawn)
-            if config.show_strip:
-                writer.write_strip(STRIP_GRIDS)
-            writer.write_curves()
-        return elbo
 
     saver = Saver(
         checkpoint_dir,
@@ -172,8 +134,8 @@ def train(
         if not is_resumed:
             if hosts.is_chief:
                 name = run_dir.absolute().name
-                summaries.write_start(writer, current(), objective, name)
-            evaluate_and_draw()
+                summaries.write_start(writer, run, objective, name)
+            monitor.look(step, writer)
         speed, saved_step, saved_at = pace.Pace(), step, time.monotonic()
         stopped_by = None
         while step != config.num_train_steps:
@@ -186,7 +148,7 @@ def train(
             profiler.note(step)
             num_steps = min(
                 chief_steps,
-                _steps_to_event(step, config),
+                due.steps_to_next(step, config),
                 *profiler.steps_to_edge(step),
             )
             values, can_go_on, wait_secs = steps.train(
@@ -201,7 +163,7 @@ def train(
                 )
             speed.note(num_done, float(wait_secs.numpy()))
             progress.update(step)
-            if _is_due(step, config.log_every_steps, config):
+            if due.is_due(step, config.log_every_steps, config):
                 rate = speed.take_rate()
                 scalars = _finite_scalars(steps.metric_names, values)
                 scalars["learning_rate"] = float(state.optimizer.learning_rate.numpy())
@@ -214,10 +176,10 @@ def train(
                     scalars["data_wait_percent"] = 100 * rate.data_wait_share
                 writer.write_scalars(step, "train", scalars, ledger=state.ledger_text())
                 progress.log(step, scalars, rate)
-            elbo = evaluate_and_draw()
+            elbo = monitor.look(step, writer)
             if (
                 time.monotonic() - saved_at >= config.checkpoint_every_secs
-                or _is_kept(step, config)
+                or due.is_kept(step, config)
                 or saver.is_among_best(elbo)
             ):
                 save(**({} if elbo is None else {"elbo": elbo}))
@@ -229,28 +191,6 @@ def train(
         # The chief's last checkpoint would end with the cluster.
         hosts.wait()
     return Outcome(step, signal.Signals(stopped_by) if stopped_by else None)
-
-
-def _shown(
-    manifest: contract.Manifest, dataset_dir: str, config: ConfigDict
-) -> pictures.Shown:
-    """Returns the examples of the evaluated split that the pictures show."""
-
-    def read(num: int) -> tuple[Any, ...]:
-        batch = input_pipeline.first_examples(
-            manifest, dataset_dir, config.eval_split, num
-        )
-        targets, inputs = corruption.fixed_targets_and_inputs(batch["image"], config)
-        told = conditions.of_batch(batch, config)
-        labels = batch["label"].numpy() if "label" in batch else None
-        return targets.numpy(), inputs.numpy(), told.numpy(), labels
-
-    *compared, _ = read(config.num_picture_pairs)
-    shown = pictures.Shown(*compared)
-    if not config.show_latents:
-        return shown
-    _, inputs, told, labels = read(pictures.MAX_SCATTERED)
-    return dataclasses.replace(shown, scattered=(inputs, told), labels=labels)
 
 
 def _training_batches(
@@ -279,33 +219,6 @@ def _finite_scalars(names: list[str], values: tf.Tensor) -> dict[str, float]:
     """Returns metrics by name; a skipped step has no gradient norm."""
     pairs = zip(names, values.numpy().tolist(), strict=True)
     return {name: value for name, value in pairs if math.isfinite(value)}
-
-
-def _is_due(step: int, every_steps: int, config: ConfigDict) -> bool:
-    return step % every_steps == 0 or step == config.num_train_steps
-
-
-def _is_kept(step: int, config: ConfigDict) -> bool:
-    """Returns whether the checkpoint of a step is to stay."""
-    every_steps = config.keep_checkpoint_every_steps
-    return every_steps > 0 and step % every_steps == 0
-
-
-def _steps_to_event(step: int, config: ConfigDict) -> int:
-    """Returns how many steps may be made before something is due."""
-    distances = [
-        every_steps - step % every_steps
-        for every_steps in (
-            config.log_every_steps,
-            config.eval_every_steps,
-            config.image_every_steps,
-            config.keep_checkpoint_every_steps,
-        )
-        if every_steps
-    ]
-    if config.num_train_steps != -1:
-        distances.append(config.num_train_steps - step)
-    return min(distances)
 
 
 def _log_start(
@@ -345,30 +258,6 @@ def check_step(step: int, config: ConfigDict) -> None:
             f"the run is at step {step}, beyond --config.num_train_steps="
             f"{config.num_train_steps}: raise it to go on"
         )
-
-
-def eval_text(
-    step: int,
-    scalars: dict[str, float],
-    manifest: contract.Manifest,
-    config: ConfigDict,
-) -> str:
-    """Returns the line of an evaluation, as `config.eval_line` wants it.
-
-    Raises:
-        ValueError: If that names what there is not.
-    """
-    num_examples = input_pipeline.num_examples(manifest, config.train_split)
-    epoch = step * config.global_batch_size / num_examples
-    try:
-        return config.eval_line.format(
-            step=step, epoch=epoch, split=config.eval_split, **scalars
-        )
-    except (KeyError, ValueError, IndexError) as error:
-        raise ValueError(
-            f"--config.eval_line={config.eval_line!r} cannot be filled in ({error!r}): "
-            f"it may name step, epoch, split, {', '.join(scalars)}"
-        ) from error
 
 
 def _non_finite_text(
