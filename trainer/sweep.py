@@ -214,7 +214,8 @@ def main(argv: list[str]) -> None:
         sys.exit(f"error: {error}")
     print(sweep_results.as_markdown(table), end="")
     logging.info(
-        "results in %s and results.md; see all runs with\n  tensorboard --logdir=%s",
+        "results in %s and results.md; see all runs with\n"
+        "  python -m trainer.tensorboard --workdir=%s",
         sweep_dir / "results.csv",
         sweep_dir,
     )

@@ -2,6 +2,7 @@
 
     python -m trainer.tensorboard --workdir=RUN
     python -m trainer.tensorboard --workdir=RUN,OTHER      to compare
+    python -m trainer.tensorboard --workdir=SWEEP          all of its runs
 
 Several workdirs may be given with a comma, or by repeating the flag. It prints where to
 look, and ends with Ctrl-C. Exit codes: 0 done; 1 a flag or a directory is wrong.
@@ -110,7 +111,7 @@ def names_of(workdirs: Sequence[pathlib.Path]) -> dict[str, pathlib.Path]:
     """Returns workdirs by the shortest names that tell them apart.
 
     Raises:
-        ValueError: If one holds no run.
+        ValueError: If one neither is a run nor holds runs, as that of a sweep does.
 
     Example:
         >>> from unittest import mock
@@ -120,10 +121,11 @@ def names_of(workdirs: Sequence[pathlib.Path]) -> dict[str, pathlib.Path]:
     """
     paths = list(dict.fromkeys(path.absolute() for path in workdirs))
     for path in paths:
-        if not (path / "config.json").exists():
+        is_run = (path / "config.json").exists()
+        if not is_run and not any(path.glob("*/config.json")):
             raise ValueError(
                 f"--workdir={path} holds no run (config.json is missing): give the "
-                "--workdir of a trainer.train"
+                "--workdir of a trainer.train or a trainer.sweep"
             )
     num_parts = 1
     while True:
