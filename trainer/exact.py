@@ -83,6 +83,12 @@ def weight(variable: keras.Variable) -> tf.Tensor:
     return _scope().weights.get(id(variable), variable.value)
 
 
+def is_one_group() -> bool:
+    """Returns whether the whole global batch is one group, on one replica."""
+    num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    return _scope().num_local_groups == num_replicas == 1
+
+
 def split_groups(x: tf.Tensor) -> list[tf.Tensor]:
     """Cuts `[batch, ...]` into the active scope's groups."""
     num_groups = _scope().num_local_groups
@@ -122,7 +128,7 @@ def by_group(
     """
     groups = split_groups(x)
     copies = [
-        _fan_out(tf.convert_to_tensor(weight), x.dtype, len(groups))
+        fan_out(tf.convert_to_tensor(weight), x.dtype, len(groups))
         for weight in weights
     ]
     parts = [
@@ -132,7 +138,7 @@ def by_group(
     return parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)
 
 
-def _fan_out(weight: tf.Tensor, dtype: tf.DType, num: int) -> Sequence[tf.Tensor]:
+def fan_out(weight: tf.Tensor, dtype: tf.DType, num: int) -> Sequence[tf.Tensor]:
     """Returns `num` copies in `dtype`, whose gradient is their float64 sum."""
 
     # The cast is in here, since the gradient of one outside would round the sum.

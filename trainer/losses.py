@@ -42,7 +42,7 @@ def gaussian_kl(mean: tf.Tensor, log_var: tf.Tensor) -> tf.Tensor:
 
 def gaussian_kl_per_latent(mean: tf.Tensor, log_var: tf.Tensor) -> tf.Tensor:
     """Returns the summands of `gaussian_kl`, `[batch, latent_dim]`."""
-    return 0.5 * (mean**2 + tf.exp(log_var) - log_var - 1)
+    return 0.5 * (tf.square(mean) + tf.exp(log_var) - log_var - 1)
 
 
 def normal_log_density(
@@ -60,7 +60,7 @@ def normal_log_density(
         -1.8379
     """
     log_var = tf.convert_to_tensor(log_var, z.dtype)
-    squared = (z - mean) ** 2 * tf.exp(-log_var)
+    squared = tf.square(z - mean) * tf.exp(-log_var)
     density = squared + log_var + math.log(2 * math.pi)
     return -0.5 * tf.reduce_sum(tf.broadcast_to(density, tf.shape(z)), axis=1)
 
@@ -83,4 +83,4 @@ def squared_error(images: tf.Tensor, reconstructions: tf.Tensor) -> tf.Tensor:
         raise ValueError(
             f"images {images.shape} and reconstructions {reconstructions.shape} differ"
         )
-    return tf.reduce_sum((images - reconstructions) ** 2, axis=[1, 2, 3])
+    return tf.reduce_sum(tf.square(images - reconstructions), axis=[1, 2, 3])

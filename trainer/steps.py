@@ -180,7 +180,9 @@ class Steps:
             kl = tf.cast(losses.gaussian_kl_per_latent(mean, log_var), tf.float64)
             mean = tf.cast(mean, tf.float64)
             weights = tf.cast(weight, tf.float64)[:, tf.newaxis]
-            of_latents = tf.stack([kl * weights, mean * weights, mean**2 * weights])
+            of_latents = tf.stack(
+                [kl * weights, mean * weights, tf.square(mean) * weights]
+            )
             return (
                 forward.float64_sums([term * weight for term in terms]),
                 tf.reduce_sum(of_latents, axis=1),

@@ -96,9 +96,10 @@ def test_outputs_and_gradients_are_those_of_keras(name: str, num_groups: int) ->
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_gradients_by_weights_are_float64(name: str) -> None:
+@pytest.mark.parametrize("num_groups", [1, 4])
+def test_gradients_by_weights_are_float64(name: str, num_groups: int) -> None:
     ours, _, inputs = make_pair(name)
-    _, (_, *gradients) = run(ours, inputs, 4)
+    _, (_, *gradients) = run(ours, inputs, num_groups)
     assert gradients
     assert {gradient.dtype for gradient in gradients} == {tf.float64}
 

@@ -60,20 +60,25 @@ def test_outputs_without_an_activation_are_float32_too(name: str) -> None:
         assert output.dtype == tf.float32
 
 
+@pytest.mark.parametrize("num_groups", [1, 2])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_a_norm_computes_in_float32(dtype: str) -> None:
+def test_a_norm_computes_in_float32(dtype: str, num_groups: int) -> None:
     # Squares of these values overflow in float16, and their mean is lost in bfloat16.
     x = tf.cast(1000 + 100 * RNG.normal(size=(64, 4)), dtype)
     wide, narrow = (
         layers.BatchNormalization(momentum=0.0, dtype=policy)
         for policy in ("float32", f"mixed_{dtype}")
     )
-    expected = wide(tf.cast(x, tf.float32), training=True)
-    found = narrow(x, training=True)
+    with exact.scope(num_groups):
+        expected = wide(tf.cast(x, tf.float32), training=True)
+        found = narrow(x, training=True)
+    # One group is left to a kernel that sums in an order of its own for each type.
+    rtol = 2e-6 if num_groups == 1 else 0
     assert found.dtype == dtype
     np.testing.assert_array_equal(found, tf.cast(expected, dtype))
     for ours, theirs in zip(narrow.variables, wide.variables, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+        np.testing.assert_allclose(ours, theirs, rtol=rtol)
+        theirs.assign(ours)
     assert narrow(x).dtype == dtype
     np.testing.assert_array_equal(
         narrow(x), tf.cast(wide(tf.cast(x, tf.float32)), dtype)

@@ -104,7 +104,7 @@ class ScaledGaussian(Likelihood):
         if not self.is_optimal:
             return outputs
         mean, _ = tf.split(outputs, 2, axis=-1)
-        squared = sum_values((images - tf.stop_gradient(mean)) ** 2)
+        squared = sum_values(tf.square(images - tf.stop_gradient(mean)))
         sums = tf.stack(
             [
                 tf.reduce_sum(tf.cast(squared, tf.float64)),
@@ -127,5 +127,5 @@ class ScaledGaussian(Likelihood):
 def _normal_log_density(
     x: tf.Tensor, mean: tf.Tensor, log_stddev: tf.Tensor
 ) -> tf.Tensor:
-    squared = ((x - mean) * tf.exp(-log_stddev)) ** 2
+    squared = tf.square((x - mean) * tf.exp(-log_stddev))
     return -sum_values(0.5 * squared + log_stddev + 0.5 * math.log(2 * math.pi))

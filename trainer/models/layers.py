@@ -113,7 +113,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     In training each group gives its mean and variance in float32, and these are
     joined in float64 over groups and replicas; so every replica normalises by, and
-    stores, the statistics of the whole global batch. It computes in float32 whatever
+    stores, the statistics of the whole global batch. Where this is one group on one
+    replica, TensorFlow's own kernel does it all. It computes in float32 whatever
     the type of its inputs, which is that of its outputs.
 
     Source:
@@ -130,7 +131,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
             shift = self.beta.value - self.moving_mean.value * scale
             outputs = tf.cast(inputs, tf.float32) * scale + shift
             return tf.cast(outputs, inputs.dtype)
-        outputs, mean, variance = self._normalize(
+        normalize = self._normalize
+        if exact.is_one_group():
+            normalize = self._normalize_fused
+        outputs, mean, variance = normalize(
             inputs, exact.weight(self.gamma), exact.weight(self.beta)
         )
         for moving, value in (
@@ -139,6 +143,23 @@ class BatchNormalization(keras.layers.BatchNormalization):
         ):
             moving.assign(moving * self.momentum + value * (1 - self.momentum))
         return outputs
+
+    def _normalize_fused(
+        self, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Does what `_normalize` does, of one group in the whole run, in one kernel."""
+        [gamma], [beta] = (exact.fan_out(each, tf.float32, 1) for each in (gamma, beta))
+        maps = tf.reshape(x, [-1, 1, 1, x.shape[-1]]) if x.shape.rank == 2 else x
+        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            maps, gamma, beta, epsilon=self.epsilon
+        )
+        # It is that of the population, estimated; what is kept is that of the batch.
+        num_values = _float32(_num_values(x))
+        return (
+            tf.reshape(outputs, tf.shape(x)),
+            tf.stop_gradient(mean),
+            tf.stop_gradient(variance * (num_values - 1) / num_values),
+        )
 
     def _normalize(
         self, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor
@@ -159,7 +180,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 # dx = scale * (dy - mean(dy) - h * mean(dy * h)).
                 # Cast anew: kept until here, the wide x would double the memory.
                 dy, wide = _float32(dy), _float32(x)
-                sums = _group_sums(dy, (wide - mean) * rstd, axes)
+                dy_sum, dyx_sum = tf.unstack(_group_sums(dy, wide - mean, axes))
+                sums = tf.stack([dy_sum, dyx_sum * tf.cast(rstd, tf.float64)])
                 per_value = exact.sum_over_replicas(sums) / _num_values(x)
                 dy_mean, dyh_mean = tf.unstack(_float32(per_value))
                 slope = -scale * rstd * dyh_mean
@@ -190,12 +212,12 @@ def _global_moments(x: tf.Tensor, axes: list[int]) -> tuple[tf.Tensor, tf.Tensor
     for group in groups:
         mean, variance = tf.nn.moments(group, axes)
         mean, variance = tf.cast(mean, tf.float64), tf.cast(variance, tf.float64)
-        moments.append(tf.stack([mean, variance + mean**2]))
+        moments.append(tf.stack([mean, variance + tf.square(mean)]))
     num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
     mean, square = tf.unstack(
         exact.sum_over_replicas(tf.add_n(moments)) / (len(groups) * num_replicas)
     )
-    return mean, square - mean**2
+    return mean, square - tf.square(mean)
 
 
 def _group_sums(dy: tf.Tensor, h: tf.Tensor, axes: list[int]) -> tf.Tensor:
