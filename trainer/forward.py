@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from trainer import conditions, corruption, order, semi_supervised
+from trainer import conditions, corruption, input_pipeline, order, semi_supervised
 from trainer.input_pipeline import Batch
 from trainer.models.vae import VAE, draw_posterior
 from trainer.objectives import Objective, Posterior
@@ -70,7 +70,7 @@ class Forward:
         """
         draw_stream, *image_streams = streams
         others = dict(batch)
-        image = others.pop("image")
+        image = input_pipeline.scaled(others.pop("image"))
         shape = image.shape[1:].as_list()
         targets, inputs = corruption.targets_and_inputs(
             image,

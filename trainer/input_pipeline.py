@@ -1,7 +1,10 @@
 """tf.data pipelines from prepared shards to batches.
 
 shard files -> [serialized record] -> lanes -> [per-replica batch of records]
-            -> {"image": [b, h, w, c] float32 in [-1, 1], "record_id": [b] int64}
+            -> {"image": [b, h, w, c] as stored, "record_id": [b] int64}
+
+Batches have their images as records do, of one, two or four bytes a value: they are
+brought to [-1, 1] by `scaled`, on the device that they are for.
 """
 
 import math
@@ -41,11 +44,10 @@ def parse_records(serialized: tf.Tensor, manifest: contract.Manifest) -> Batch:
         manifest: Of the dataset that the records come from.
 
     Returns:
-        `image` `[batch, height, width, channels]` float32 in [-1, 1], whatever the
-        storage type, or of a dataset of latents `posterior_mean` and
-        `posterior_log_var`, `[batch, latent_dim]` float32; `key` `[batch]` string;
-        `record_id` `[batch]` int64, a hash of the key; and the other features
-        (attributes, landmarks, …) `[batch, ...]` as stored.
+        `image` `[batch, height, width, channels]`, or of a dataset of latents
+        `posterior_mean` and `posterior_log_var`, `[batch, latent_dim]`; `key` `[batch]`
+        string; and the other features (attributes, landmarks, …) `[batch, ...]`, all of
+        their type in the manifest; and `record_id` `[batch]` int64, a hash of the key.
     """
     spec = {
         name: tf.io.FixedLenFeature([], tf.string)
@@ -64,12 +66,25 @@ def parse_records(serialized: tf.Tensor, manifest: contract.Manifest) -> Batch:
 
 
 def _decode(raw: tf.Tensor, feature: contract.Feature) -> tf.Tensor:
-    """Returns `[batch, *feature.shape]` float32 of the bytes that records hold."""
-    scale, offset = contract.IMAGE_DTYPES[feature.dtype]
+    """Returns `[batch, *feature.shape]` of the bytes that records hold."""
     stored = tf.io.decode_raw(raw, tf.as_dtype(feature.dtype))
     # Twice the values would be taken for two examples.
     stored = tf.ensure_shape(stored, [None, math.prod(feature.shape)])
-    values = tf.cast(tf.reshape(stored, [-1, *feature.shape]), tf.float32)
+    return tf.reshape(stored, [-1, *feature.shape])
+
+
+def scaled(stored: tf.Tensor) -> tf.Tensor:
+    """Returns images as float32 in [-1, 1], whatever type they are stored as.
+
+    Args:
+        stored: `[batch, height, width, channels]`, of one of `contract.IMAGE_DTYPES`.
+
+    Example:
+        >>> scaled(tf.constant([0, 51, 255], tf.uint8)).numpy().round(6).tolist()
+        [-1.0, -0.6, 1.0]
+    """
+    scale, offset = contract.IMAGE_DTYPES[stored.dtype.name]
+    values = tf.cast(stored, tf.float32)
     return values if (scale, offset) == (1.0, 0.0) else values * scale + offset
 
 
@@ -317,6 +332,8 @@ def examples(
 ) -> tf.data.Dataset:
     """Returns batches of a whole split, once, in the order on disk; the last is short.
 
+    Their images are float32 in [-1, 1].
+
     Raises:
         contract.DatasetError: If the split cannot be read.
     """
@@ -324,7 +341,7 @@ def examples(
         _records(manifest, dataset_dir, split)
         .batch(batch_size)
         .map(
-            lambda records: parse_records(records, manifest),
+            lambda records: _with_scaled_image(parse_records(records, manifest)),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
@@ -346,7 +363,7 @@ def _records(
 def first_examples(
     manifest: contract.Manifest, dataset_dir: str | pathlib.Path, split: str, num: int
 ) -> Batch:
-    """Returns the first `num` examples of a split, or all, as `parse_records` does."""
+    """Returns the first `num` examples of a split, or all, as `examples` does."""
     return next(iter(examples(manifest, dataset_dir, split, num)))
 
 
@@ -358,6 +375,14 @@ def describe_damage(error: tf.errors.OpError | UnicodeDecodeError) -> str | None
         text = error.message
     found = re.search("|".join(_DAMAGES), text)
     return found[0] if found else None
+
+
+def _with_scaled_image(batch: Batch) -> Batch:
+    """A dataset of latents has no images."""
+    return {
+        name: scaled(tensor) if name == "image" else tensor
+        for name, tensor in batch.items()
+    }
 
 
 def _without_keys(batch: Batch) -> Batch:
