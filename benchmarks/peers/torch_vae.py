@@ -7,6 +7,8 @@ the average of the weights, the ledger and the check for values that are not fin
 which a step of trainer.train makes too, are left out.
 """
 
+# pyright: reportMissingImports=false
+
 import argparse
 import time
 

@@ -1,0 +1,176 @@
+"""Measures the input of training beside other loaders of the same images.
+
+    python -m benchmarks.input_pipeline --images=CELEBA_DIR \
+        --peers_python=.venv-peers/bin/python
+
+It prepares the photographs of CELEBA_DIR as uint8 records of 128 px, and gives the same
+to the peers: the JPEG files; one array of all pixels; an ArrayRecord file. The systems
+take turns, each in a process of its own, on files that are in the page cache. `stored`
+batches are uint8, as training takes them to the device; `float32` ones are scaled on
+the host. The limit is a memcpy of the images' bytes, a batch at a time, by one thread;
+of a peer the better number of worker processes counts. A row for each is added to
+benchmarks/RESULTS.md.
+"""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from absl import app, flags
+
+from benchmarks import inputs, results
+from pipeline import contract, records
+
+_IMAGES = flags.DEFINE_string("images", None, "CelebA directory.", required=True)
+_NUM_IMAGES = flags.DEFINE_integer("num_images", 8000, "They are repeated up to this.")
+_PEERS_PYTHON = flags.DEFINE_string(
+    "peers_python", None, "Python that has benchmarks/peers/requirements.txt."
+)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images in a batch.")
+_SECONDS = flags.DEFINE_float("seconds", 5.0, "To read with each, each time.")
+_REPEATS = flags.DEFINE_integer("repeats", 3, "How often each has its turn.")
+_READ = flags.DEFINE_string("read", None, "Only to read so, a dataset's images.")
+_DATASET = flags.DEFINE_string("dataset", None, "What --read reads.")
+
+_SIZE = 128
+
+
+def read_ours(dataset_dir: str, is_scaled: bool) -> None:
+    """Reads for some seconds, and prints the images per second."""
+    import tensorflow as tf
+
+    from trainer import distribution, input_pipeline
+
+    strategy = distribution.make_strategy(num_gpus=0)
+    manifest = contract.load_manifest(dataset_dir)
+
+    def make(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        batches = input_pipeline.training_batches(
+            manifest,
+            dataset_dir,
+            "train",
+            seed=0,
+            global_batch_size=_BATCH_SIZE.value,
+            block_size=32,
+            start_step=0,
+            context=context,
+        )
+        if is_scaled:
+            batches = batches.map(
+                lambda batch: {**batch, "image": input_pipeline.scaled(batch["image"])},
+                num_parallel_calls=tf.data.AUTOTUNE,
+            ).prefetch(2)
+        return batches
+
+    batches = distribution.iterate(strategy, make)
+    for _ in range(20):
+        next(batches)
+    num_batches, start_seconds = 0, time.monotonic()
+    while (seconds := time.monotonic() - start_seconds) < _SECONDS.value:
+        next(batches)
+        num_batches += 1
+    print(f"{num_batches * _BATCH_SIZE.value / seconds:.1f} images a second")
+
+
+def memcpy_rate() -> float:
+    """Returns the images per second of copying their bytes, a batch at a time."""
+    num_bytes = _SIZE * _SIZE * 3
+    images = np.ones((16 * _BATCH_SIZE.value, num_bytes), np.uint8)
+    batch = np.zeros((_BATCH_SIZE.value, num_bytes), np.uint8)
+    num_images, start_seconds = 0, time.monotonic()
+    while (seconds := time.monotonic() - start_seconds) < 1:
+        for part in np.split(images, 16):
+            batch[:] = part
+        num_images += len(images)
+    return num_images / seconds
+
+
+def _rate(command: Sequence[str]) -> float:
+    output = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+    return float(re.findall(r"([\d.]+) images a second", output)[-1])
+
+
+def _systems(work: str, dataset: str) -> dict[str, list[list[str]]]:
+    """Returns the commands of each system, of which the faster counts."""
+    common = [f"--batch_size={_BATCH_SIZE.value}", f"--seconds={_SECONDS.value}"]
+    own = [sys.executable, "-m", "benchmarks.input_pipeline", "--images=", *common]
+    own.append(f"--dataset={dataset}")
+    found = {
+        "ours, stored": [[*own, "--read=stored"]],
+        "ours, float32": [[*own, "--read=float32"]],
+    }
+    if _PEERS_PYTHON.value:
+        peer = [_PEERS_PYTHON.value, "benchmarks/peers/loaders.py", f"--data={work}"]
+        peer += common
+        for name, loader, workers in (
+            ("PyTorch DataLoader, JPEG", "torch_jpeg", (2,)),
+            ("PyTorch DataLoader, arrays", "torch_arrays", (0, 2)),
+            ("grain, ArrayRecord", "grain", (0, 2)),
+        ):
+            found[name] = [
+                [*peer, f"--loader={loader}", f"--workers={num}"] for num in workers
+            ]
+    return found
+
+
+def _make_data(work: str) -> str:
+    """Makes what the systems read, and returns the directory of our dataset."""
+    dataset = os.path.join(work, "dataset")
+    raw = inputs.make(os.path.join(work, "raw"), _NUM_IMAGES.value, _IMAGES.value)
+    command = [sys.executable, "-m", "pipeline.prepare", f"--input={raw}"]
+    command += [f"--output={dataset}", "--image_dtype=uint8"]
+    subprocess.run(command, check=True)
+    inputs.extract(raw, os.path.join(work, "files"))
+    manifest = json.loads(pathlib.Path(dataset, "manifest.json").read_text())
+    names = [shard["name"] for shard in manifest["splits"]["train"]["shards"]]
+    features = contract.load_manifest(dataset).features
+    images = [
+        image
+        for name in names
+        for path in [os.path.join(dataset, name)]
+        for _, image, _ in records.parse_examples(
+            records.read_frames(path), path, features
+        )
+    ]
+    np.save(os.path.join(work, "images.npy"), np.stack(images))
+    return dataset
+
+
+def main(argv: Sequence[str]) -> None:
+    """Measures, prints and records."""
+    del argv
+    if _READ.value:
+        read_ours(_DATASET.value, is_scaled=_READ.value == "float32")
+        sys.stdout.flush()
+        os._exit(0)  # An iterator is open; see `distribution.iterate`.
+    with tempfile.TemporaryDirectory() as work:
+        systems = _systems(work, _make_data(work))
+        rates: dict[str, list[float]] = {name: [] for name in systems}
+        limits = [memcpy_rate()]
+        for _ in range(_REPEATS.value):
+            for name, commands in systems.items():
+                rates[name].append(max(map(_rate, commands)))
+            limits.append(memcpy_rate())
+    limit, ours = np.median(limits), np.median(rates["ours, stored"])
+    for name, found in rates.items():
+        rate = float(np.median(found))
+        row = {
+            "system": name,
+            "img/s": f"{rate:.0f} ({', '.join(f'{each:.0f}' for each in found)})",
+            "of memcpy": f"{rate / limit:.3f} of {limit:.0f}",
+            "ours is": f"{ours / rate:.1f}x",
+        }
+        results.add_row("input_pipeline", row)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,162 @@
+"""Measures a training step of the flagship beside PyTorch's, on the CPU.
+
+    python -m benchmarks.train_step --dataset=DIR --peers_python=.venv-peers/bin/python
+
+Each trains configs/celeba.py in a process of its own, on as many threads, in turns.
+`ours` is the compiled step of trainer.train with its input, its ledger and its average
+of the weights: with the four groups that up to four devices share, and with one, which
+is for a run that stays on one device. The limit is the product of large float32
+matrices on the same cores; a training step counts as three forward passes. A row for
+each is added to benchmarks/RESULTS.md.
+"""
+
+import math
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from absl import app, flags
+
+from benchmarks import results
+from pipeline import runners
+
+_DATASET = flags.DEFINE_string("dataset", None, "Of 128 px.", required=True)
+_PEERS_PYTHON = flags.DEFINE_string(
+    "peers_python", None, "Python that has benchmarks/peers/requirements.txt."
+)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images in a step.")
+_SECONDS = flags.DEFINE_float("seconds", 15.0, "To train each, each time.")
+_REPEATS = flags.DEFINE_integer("repeats", 3, "How often each has its turn.")
+_GROUPS = flags.DEFINE_integer("groups", None, "Only to train so, and print the rate.")
+
+_STEPS_A_CALL = 4
+
+
+def train_ours() -> float:
+    """Returns the images per second of our step, and prints them."""
+    import tensorflow as tf
+
+    from configs import celeba
+    from pipeline import contract
+    from trainer import distribution, exact, input_pipeline, objectives, settings
+    from trainer import state as states
+    from trainer.steps import Steps
+
+    exact.configure()
+    config = celeba.get_config()
+    config.num_batch_groups = _GROUPS.value
+    config.global_batch_size = _BATCH_SIZE.value
+    strategy = distribution.make_strategy(num_gpus=0)
+    config = settings.resolve(config, 1)
+    manifest = contract.load_manifest(_DATASET.value)
+    objective = objectives.make_objective(config, math.prod(manifest.image_shape))
+    with strategy.scope():
+        state = states.make_state(config, manifest)
+    steps = Steps(strategy, state, objective, config, manifest.image_shape)
+    batches = distribution.iterate(
+        strategy,
+        lambda context: input_pipeline.training_batches(
+            manifest,
+            _DATASET.value,
+            "train",
+            seed=0,
+            global_batch_size=_BATCH_SIZE.value,
+            block_size=32,
+            start_step=0,
+            context=context,
+        ),
+    )
+    num_steps = tf.constant(_STEPS_A_CALL, tf.int64)
+    steps.train(batches, num_steps)
+    num_done, start_seconds = 0, time.monotonic()
+    while (seconds := time.monotonic() - start_seconds) < _SECONDS.value:
+        steps.train(batches, num_steps)
+        num_done += _STEPS_A_CALL
+    rate = num_done * _BATCH_SIZE.value / seconds
+    print(f"{rate:.1f} images a second, {step_flops(state.vae):.4g} FLOP an image")
+    return rate
+
+
+def step_flops(vae: Any) -> float:
+    """Returns the floating-point operations of a training step for one image."""
+    total = 0
+    for model in (vae.encoder, vae.decoder):
+        for layer in model.layers:
+            if not hasattr(layer, "kernel"):
+                continue
+            size = math.prod(layer.kernel.shape)
+            is_transposed = "Transpose" in type(layer).__name__
+            # As often as the kernel is moved: of a transposed one, over its input.
+            places = (layer.input if is_transposed else layer.output).shape[1:-1]
+            total += 2 * size * math.prod(places)
+    return 3.0 * total
+
+
+def matmul_flops() -> float:
+    """Returns the float32 operations per second of a large matrix product."""
+    side = 4096
+    a, b = (np.ones((side, side), np.float32) for _ in range(2))
+    seconds = []
+    for _ in range(4):
+        start_seconds = time.monotonic()
+        np.matmul(a, b)
+        seconds.append(time.monotonic() - start_seconds)
+    return 2 * side**3 / min(seconds)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Measures, prints and records."""
+    del argv
+    if _GROUPS.value is not None:
+        train_ours()
+        sys.stdout.flush()
+        os._exit(0)  # An iterator is open; see `distribution.iterate`.
+    own = [sys.executable, "-m", "benchmarks.train_step", f"--dataset={_DATASET.value}"]
+    peer = [_PEERS_PYTHON.value, "benchmarks/peers/torch_vae.py"]
+    threads = f"--threads={runners.num_cores()}"
+    commands = {
+        "ours, 4 groups": [*own, "--groups=4"],
+        "ours, 1 group": [*own, "--groups=1"],
+    }
+    if _PEERS_PYTHON.value:
+        commands |= {
+            "PyTorch eager": [*peer, "--mode=eager", threads],
+            "PyTorch compiled": [*peer, "--mode=compile", threads],
+        }
+    common = [f"--batch_size={_BATCH_SIZE.value}", f"--seconds={_SECONDS.value}"]
+    rates: dict[str, list[float]] = {name: [] for name in commands}
+    flops, peaks = 0.0, [matmul_flops()]
+    for _ in range(_REPEATS.value):
+        for name, command in commands.items():
+            output = subprocess.run(
+                [*command, *common], check=True, capture_output=True, text=True
+            ).stdout
+            rates[name].append(float(re.findall(r"([\d.]+) images", output)[0]))
+            for found in re.findall(r"([\d.e+]+) FLOP", output):
+                flops = float(found)
+        peaks.append(matmul_flops())
+    peak = max(peaks)
+    best_peer = max(
+        (np.median(found) for name, found in rates.items() if "PyTorch" in name),
+        default=math.nan,
+    )
+    for name, found in rates.items():
+        rate = float(np.median(found))
+        row = {
+            "system": name,
+            "batch": str(_BATCH_SIZE.value),
+            "img/s": f"{rate:.1f} ({', '.join(f'{each:.1f}' for each in found)})",
+            "of the best peer": f"{rate / best_peer:.2f}",
+            "GFLOP/s": f"{rate * flops / 1e9:.0f}",
+            "of matrix product": f"{rate * flops / peak:.2f} of {peak / 1e9:.0f}",
+        }
+        results.add_row("train_step", row)
+
+
+if __name__ == "__main__":
+    app.run(main)
