@@ -37,7 +37,7 @@ _BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images in a batch.")
 _SECONDS = flags.DEFINE_float("seconds", 5.0, "To read with each, each time.")
 _REPEATS = flags.DEFINE_integer("repeats", 3, "How often each has its turn.")
 _READ = flags.DEFINE_string("read", None, "Only to read so, a dataset's images.")
-_DATASET = flags.DEFINE_string("dataset", None, "What --read reads.")
+_DATASET = flags.DEFINE_string("dataset", "", "What --read reads.")
 
 _SIZE = 128
 
