@@ -225,7 +225,7 @@ def _attributes(run: trained.TrainedRun, output: pathlib.Path) -> None:
         f"others {effect.leakage:.2f}"
         for name, effect in zip(made.names, made.effects, strict=True)
     ]
-    strengths = [f"{strength:+.3g}" for strength in made.strengths]
+    strengths = [f"{x:+.3g}" if x else "0" for x in made.strengths]
     picture = figures.label_strips(made.strips, labels, strengths)
     _save_png(output / "attributes.png", picture)
     _save_npz(
