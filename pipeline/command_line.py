@@ -118,6 +118,18 @@ def check_num_workers(num_workers: int) -> None:
         raise contract.DatasetError(f"--num_workers={num_workers} must be at least 1")
 
 
+def check_fraction(max_rejected_fraction: float) -> None:
+    """Checks a flag.
+
+    Raises:
+        DatasetError: If it is not from 0 to 1.
+    """
+    if not 0 <= max_rejected_fraction <= 1:
+        raise contract.DatasetError(
+            f"--max_rejected_fraction={max_rejected_fraction} must be from 0 to 1"
+        )
+
+
 def run(
     argv: Sequence[str],
     make: Callable[[Sequence[str], worker.Nursery | None], contract.Manifest],

@@ -146,10 +146,14 @@ class Manifest:
 
     def _image(self) -> Feature:
         if "image" not in self.features:
+            images = self.settings.get("dataset")
+            remedy = (
+                f"give the --dataset that they were made of, whose digest is {images}"
+                if images
+                else "run pipeline.prepare on the images that they were made of"
+            )
             raise DatasetError(
-                f"the dataset {self.name} holds latents, and no images: give the "
-                f"--dataset that they were made of, whose digest is "
-                f"{self.settings.get('dataset')}"
+                f"the dataset {self.name} holds latents, and no images: {remedy}"
             )
         return self.features["image"]
 

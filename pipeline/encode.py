@@ -1,12 +1,17 @@
-"""Encodes a dataset: its images to verified shards of latents, on any Beam runner.
+"""Encodes images: to verified shards of latents, on any Beam runner.
 
     python -m pipeline.encode --model=EXPORT --dataset=DATASET_DIR --output=LATENTS_DIR
+    python -m pipeline.encode --model=EXPORT --input=CELEBA_DIR --output=LATENTS_DIR
+
+The images are those of a dataset, or raw ones: these have pipeline.prepare's flags of a
+source, and are made as those that the model was trained on.
 
 The model is what trainer.export wrote. Beam's own flags pass through. A run that was
 killed is continued by the same command.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from absl import app, flags
 
@@ -16,12 +21,17 @@ from pipeline import (
     latents,
     local_runner,
     runners,
+    source_flags,
     worker,
 )
 
+flags.adopt_module_key_flags(source_flags)
+
 _MODEL = flags.DEFINE_string("model", None, "What trainer.export wrote: a directory.")
 _DATASET = flags.DEFINE_string(
-    "dataset", None, "Of images, from pipeline.prepare, local or at s3:// or gs://."
+    "dataset",
+    None,
+    "Of images, from pipeline.prepare, local or at s3:// or gs://; or give --input.",
 )
 _OUTPUT = flags.DEFINE_string(
     "output", None, "Directory of latents to make, local or at s3:// or gs://."
@@ -45,17 +55,29 @@ def main(argv: list[str]) -> None:
 def _encode(
     beam_args: Sequence[str], nursery: worker.Nursery | None
 ) -> contract.Manifest:
-    return latents.encode(
-        model=str(_MODEL.value),
-        dataset_dir=str(_DATASET.value),
-        output=str(_OUTPUT.value),
-        num_workers=_NUM_WORKERS.value,
-        overwrite=_OVERWRITE.value,
-        beam_args=beam_args,
-        nursery=nursery,
+    shared: dict[str, Any] = {
+        "model": _MODEL.value,
+        "output": _OUTPUT.value,
+        "num_workers": _NUM_WORKERS.value,
+        "overwrite": _OVERWRITE.value,
+        "beam_args": beam_args,
+        "nursery": nursery,
+    }
+    if _DATASET.value is not None:
+        source_flags.check_absent()
+        return latents.encode(dataset_dir=_DATASET.value, **shared)
+    if source_flags.INPUT.value is None:
+        raise contract.DatasetError(
+            "give the images: --dataset, or --input of raw ones"
+        )
+    return latents.encode_raw(
+        source_flags.settings(),
+        input_dir=source_flags.INPUT.value,
+        max_rejected_fraction=source_flags.MAX_REJECTED_FRACTION.value,
+        **shared,
     )
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["model", "dataset", "output"])
+    flags.mark_flags_as_required(["model", "output"])
     app.run(main, flags_parser=runners.parse_flags)

@@ -96,33 +96,59 @@ def read_export(path: str) -> Export:
         ) from error
 
 
-def check_images(export: Export, manifest: contract.Manifest, dataset_dir: str) -> None:
-    """Checks that a model can encode the images of a dataset, which may be a new one.
+def image_settings(export: Export) -> dict[str, Any]:
+    """Returns how the images of a model's training were made, by flag of prepare."""
+    return {
+        name: export.settings[name]
+        for name in _IMAGE_SETTINGS
+        if name in export.settings
+    }
+
+
+def check_images(
+    export: Export,
+    settings: Mapping[str, Any],
+    features: Mapping[str, contract.Feature],
+    num_channels: int,
+    images: str,
+) -> None:
+    """Checks that a model can encode images, which may be new ones.
+
+    Args:
+        export: Of the model.
+        settings: How the images are made, by flag of prepare.
+        features: Of their records.
+        num_channels: Of every image.
+        images: The flag that gives them, with its value.
 
     Raises:
-        DatasetError: If they were made otherwise than those of its training, or lack
+        DatasetError: If they are made otherwise than those of its training, or lack
             what a conditional model is told.
     """
-    old = {**export.settings, "channels": export.features["image"].shape[2]}
-    new = {**manifest.settings, "channels": manifest.image_shape[2]}
     differences = [
-        f"--{name}={new.get(name)} there, and {old.get(name)} in its training"
-        for name in (*_IMAGE_SETTINGS, "channels")
-        if old.get(name) != new.get(name)
+        f"--{name}={settings.get(name)} there, and {export.settings.get(name)} in its "
+        "training"
+        for name in _IMAGE_SETTINGS
+        if settings.get(name) != export.settings.get(name)
     ]
+    trained_on = export.features["image"].shape[2]
+    if num_channels != trained_on:
+        differences.append(
+            f"{num_channels} channels there, and {trained_on} in its training"
+        )
     if differences:
         raise contract.DatasetError(
-            f"the images of --dataset={dataset_dir} were made otherwise than those of "
-            f"--model={export.path} ({'; '.join(differences)}): prepare them as in its "
-            "training, or give another --model"
+            f"the images of {images} are made otherwise than those of "
+            f"--model={export.path} ({'; '.join(differences)}): give images that are "
+            "made as in its training, or another --model"
         )
     name = export.condition
     if name is None:
         return
-    if manifest.features.get(name) != export.features[name]:
+    if features.get(name) != export.features[name]:
         raise contract.DatasetError(
-            f"--model={export.path} is told {name!r}, and --dataset={dataset_dir} has "
-            "no such feature, or with other names: give another of them"
+            f"--model={export.path} is told {name!r}, and {images} has no such "
+            "feature, or with other names: give others, or another --model"
         )
 
 

@@ -1,7 +1,8 @@
-"""A dataset of latents, made of one of images."""
+"""A dataset of latents, made of one of images, or of raw images."""
 
+import dataclasses
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline import (
     buckets,
@@ -10,9 +11,15 @@ from pipeline import (
     contract,
     encoder,
     job,
+    latent_images,
+    latent_plan,
     latent_shards,
+    plan,
+    plan_files,
     publish,
+    sources,
     storage,
+    user_function,
     worker,
 )
 
@@ -52,30 +59,32 @@ def encode(
             f"--output={output} is the --dataset: give another --output"
         )
     images = storage.load_manifest(dataset_dir)
-    encoder.check_images(export, images, dataset_dir)
-    settings = latent_shards.Settings(model=export.digest, dataset=images.digest)
-    planned = [
-        shard for shard, _ in latent_shards.plan_shards(images, settings).values()
-    ]
-    publication = publish.Publication(
-        name=images.name,
-        output=output,
-        settings=settings,
-        source_fingerprint=images.source_fingerprint,
-        features=latent_shards.latent_features(images.features, export.latent_dim),
-        shard_names=publish.names_by_split(planned),
-        num_images=sum(shard.num_images for shard in planned),
-        max_rejected_fraction=0.0,
+    encoder.check_images(
+        export,
+        images.settings,
+        images.features,
+        images.image_shape[2],
+        f"--dataset={dataset_dir}",
     )
+    settings = latent_plan.Settings(model=export.digest, images=images.digest)
+    planned = [shard for shard, _ in latent_plan.of_dataset(images, settings).values()]
     run_id = uuid.uuid4().hex
-    shared = latent_shards.Job(export, dataset_dir, settings, output, run_id)
+    found = latent_images.DatasetImages(dataset_dir, settings)
+    shared = latent_shards.Job(export, found, output, run_id)
     with claim.claimed(
         output, settings, images.source_fingerprint, overwrite=overwrite
     ):
         claim.remove_unplanned(output, planned)
-        latent_shards.mark_run(output, run_id)
+        latent_images.mark_run(output, run_id)
         return command_line.make_missing(
-            publication,
+            _publication(
+                images.name,
+                shared,
+                settings,
+                images.source_fingerprint,
+                images.features,
+                planned,
+            ),
             planned,
             job.EncodeShard(shared, beam_args),
             run_id,
@@ -83,3 +92,104 @@ def encode(
             beam_args=beam_args,
             nursery=nursery,
         )
+
+
+def encode_raw(
+    images: plan.Settings,
+    *,
+    model: str,
+    input_dir: str,
+    output: str,
+    num_workers: int = 1,
+    max_rejected_fraction: float = 0.001,
+    overwrite: bool = False,
+    beam_args: Sequence[str] = (),
+    nursery: worker.Nursery | None = None,
+) -> contract.Manifest:
+    """Makes of raw images the latents that a dataset of them would have.
+
+    The shards are those that `encode` would write for what `prepare` would, byte for
+    byte, and no image is stored in between.
+
+    Args:
+        images: What a dataset of them would be made with; but how they are made is
+            taken from the model.
+        model: What `trainer.export` wrote.
+        input_dir: The source's files.
+        output: Directory of the latents.
+        num_workers: Of the local runner.
+        max_rejected_fraction: More of the images rejected is an error.
+        overwrite: Whether to discard a dataset that is in `output`.
+        beam_args: Beam's own flags.
+        nursery: Of the local runner's workers; else one is made, if it is needed.
+
+    Raises:
+        DatasetError: If the model, the source, the directory or a flag is not as it
+            should be.
+    """
+    command_line.check_num_workers(num_workers)
+    command_line.check_fraction(max_rejected_fraction)
+    buckets.configure(beam_args)
+    export = encoder.read_export(command_line.absolute(model))
+    images = dataclasses.replace(images, **encoder.image_settings(export))
+    input_dir = command_line.absolute(input_dir)
+    output = command_line.absolute(output)
+    if images.preprocess is not None:
+        user_function.load(images.preprocess)
+    listing = sources.list_images(images.source, input_dir, images.to_dict())
+    # The source may have chosen them.
+    images = dataclasses.replace(images, split_fractions=listing.split_fractions)
+    features = publish.image_features(listing, images)
+    encoder.check_images(
+        export,
+        images.to_dict(),
+        features,
+        listing.num_channels,
+        f"--input={input_dir}",
+    )
+    settings = latent_plan.Settings(model=export.digest, images=images)
+    plans = latent_plan.of_source(listing, images, settings)
+    run_id = uuid.uuid4().hex
+    found = latent_images.RawImages(images, listing.reader, features)
+    shared = latent_shards.Job(export, found, output, run_id)
+    with claim.claimed(output, settings, listing.fingerprint, overwrite=overwrite):
+        planned = [plan_files.save_plan(each, output, run_id) for each in plans]
+        claim.remove_unplanned(output, planned)
+        return command_line.make_missing(
+            _publication(
+                listing.name,
+                shared,
+                settings,
+                listing.fingerprint,
+                features,
+                planned,
+                max_rejected_fraction,
+            ),
+            planned,
+            job.EncodeShard(shared, beam_args),
+            run_id,
+            num_workers=num_workers,
+            beam_args=beam_args,
+            nursery=nursery,
+        )
+
+
+def _publication(
+    name: str,
+    shared: latent_shards.Job,
+    settings: latent_plan.Settings,
+    source_fingerprint: str,
+    features: Mapping[str, contract.Feature],
+    planned: Sequence[plan.PlannedShard],
+    max_rejected_fraction: float = 0.0,
+) -> publish.Publication:
+    return publish.Publication(
+        name=name,
+        output=shared.output,
+        settings=settings,
+        source_fingerprint=source_fingerprint,
+        features=latent_plan.latent_features(features, shared.export.latent_dim),
+        shard_names=publish.names_by_split(planned),
+        num_images=sum(shard.num_images for shard in planned),
+        max_rejected_fraction=max_rejected_fraction,
+    )

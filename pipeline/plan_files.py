@@ -78,7 +78,7 @@ def load_plan(output: str, name: str, run_id: str) -> ShardPlan:
     except (AttributeError, *files.ARCHIVE_ERRORS) as error:
         raise contract.DatasetError(
             f"the plan {path} is damaged ({type(error).__name__}: {error!s:.200}): run "
-            "the same pipeline.prepare again"
+            "the same command again"
         ) from error
 
 

@@ -24,6 +24,7 @@ from pipeline import (
     publish,
     resizing,
     runners,
+    source_flags,
     sources,
     user_function,
     worker,
@@ -31,17 +32,9 @@ from pipeline import (
 
 _DEFAULTS = plan.Settings()
 
-_INPUT = flags.DEFINE_string(
-    "input",
-    None,
-    "The source's directory or file, local or at s3:// or gs://; of a folder also a "
-    "pattern.",
-)
+flags.adopt_module_key_flags(source_flags)
 _OUTPUT = flags.DEFINE_string(
     "output", None, "Dataset directory to make, local or at s3:// or gs://."
-)
-_SOURCE = flags.DEFINE_string(
-    "source", _DEFAULTS.source, f"What --input is: {', '.join(sources.SOURCES)}."
 )
 _IMAGE_SIZE = flags.DEFINE_integer(
     "image_size",
@@ -55,12 +48,6 @@ _IMAGE_DTYPE = flags.DEFINE_string(
     _DEFAULTS.image_dtype,
     f"Storage type of the images: {', '.join(contract.IMAGE_DTYPES)}.",
 )
-_SHARD_SIZE = flags.DEFINE_integer(
-    "shard_size", _DEFAULTS.shard_size, "Most images in a shard."
-)
-_SEED = flags.DEFINE_integer(
-    "seed", _DEFAULTS.seed, "Seed of the images' order, and of splits by fractions."
-)
 _RESIZE = flags.DEFINE_string(
     "resize",
     _DEFAULTS.resize,
@@ -70,15 +57,6 @@ _CROP_SIZE = flags.DEFINE_integer(
     "crop_size",
     _DEFAULTS.crop_size,
     "Side in pixels of the square cut from the centre; 0 for the short side.",
-)
-_SPLIT_FRACTIONS = flags.DEFINE_string(
-    "split_fractions",
-    None,
-    f"Of the images, for {', '.join(contract.SPLITS)}; unless given, "
-    "0.8,0.1,0.1, or the splits that the source has.",
-)
-_DEDUPLICATE = flags.DEFINE_bool(
-    "deduplicate", False, "Use only the first of a folder's files of one content."
 )
 _PREPROCESS = flags.DEFINE_string(
     "preprocess",
@@ -91,11 +69,6 @@ _NUM_WORKERS = flags.DEFINE_integer(
     runners.num_cores(),
     "Worker processes of the local runner; it uses its own alone for fewer than "
     f"{local_runner.PROCESSES_FROM_IMAGES} images.",
-)
-_MAX_REJECTED_FRACTION = flags.DEFINE_float(
-    "max_rejected_fraction",
-    0.001,
-    "More than this part of the images rejected is an error.",
 )
 _STATS = flags.DEFINE_bool(
     "stats", False, "Write stats.json (brightness, labels) and overview.png, too."
@@ -134,7 +107,7 @@ def prepare(
         DatasetError: If the source, the directory or a flag is not as it should be.
     """
     command_line.check_num_workers(num_workers)
-    _check_fraction(max_rejected_fraction)
+    command_line.check_fraction(max_rejected_fraction)
     buckets.configure(beam_args)
     input_dir = command_line.absolute(input_dir)
     output = command_line.absolute(output)
@@ -169,27 +142,15 @@ def prepare(
         )
 
 
-def _check_fraction(max_rejected_fraction: float) -> None:
-    if not 0 <= max_rejected_fraction <= 1:
-        raise contract.DatasetError(
-            f"--max_rejected_fraction={max_rejected_fraction} must be from 0 to 1"
-        )
-
-
 def _settings() -> plan.Settings:
     image_size = _IMAGE_SIZE.value
     if image_size is None:
-        image_size = sources.find(_SOURCE.value).image_size
-    return plan.Settings(
-        source=_SOURCE.value,
+        image_size = sources.find(source_flags.SOURCE.value).image_size
+    return source_flags.settings(
         image_size=image_size,
         image_dtype=_IMAGE_DTYPE.value,
-        shard_size=_SHARD_SIZE.value,
-        seed=_SEED.value,
         resize=_RESIZE.value,
         crop_size=_CROP_SIZE.value,
-        split_fractions=plan.parse_fractions(_SPLIT_FRACTIONS.value),
-        deduplicate=_DEDUPLICATE.value,
         preprocess=_PREPROCESS.value,
     )
 
@@ -204,10 +165,10 @@ def _prepare(
 ) -> contract.Manifest:
     return prepare(
         _settings(),
-        input_dir=str(_INPUT.value),
+        input_dir=str(source_flags.INPUT.value),
         output=str(_OUTPUT.value),
         num_workers=_NUM_WORKERS.value,
-        max_rejected_fraction=_MAX_REJECTED_FRACTION.value,
+        max_rejected_fraction=source_flags.MAX_REJECTED_FRACTION.value,
         overwrite=_OVERWRITE.value,
         with_stats=_STATS.value,
         beam_args=beam_args,

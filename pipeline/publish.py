@@ -60,24 +60,29 @@ def plan_publication(
     with_stats: bool = False,
 ) -> Publication:
     """Returns the publication of the planned shards."""
-    side = settings.image_size
     return Publication(
         name=listing.name,
         output=output,
         settings=settings,
         source_fingerprint=listing.fingerprint,
-        features={
-            "key": contract.Feature(dtype="string"),
-            "image": contract.Feature(
-                settings.image_dtype, (side, side, listing.num_channels)
-            ),
-            **listing.features,
-        },
+        features=image_features(listing, settings),
         shard_names=names_by_split(plans),
         num_images=sum(plan.num_images for plan in plans),
         max_rejected_fraction=max_rejected_fraction,
         with_stats=with_stats,
     )
+
+
+def image_features(listing: Listing, settings: Settings) -> dict[str, contract.Feature]:
+    """Returns the features of a record of an image."""
+    side = settings.image_size
+    return {
+        "key": contract.Feature(dtype="string"),
+        "image": contract.Feature(
+            settings.image_dtype, (side, side, listing.num_channels)
+        ),
+        **listing.features,
+    }
 
 
 def names_by_split(plans: Sequence[PlannedShard]) -> dict[str, tuple[str, ...]]:

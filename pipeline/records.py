@@ -23,6 +23,8 @@ _CRC = struct.Struct("<I")
 _HEAD = struct.Struct("<QI")
 # Of an empty record with its header and footer.
 MIN_FRAME_BYTES = _HEAD.size + _CRC.size
+# Key, stored image, and integer features by name.
+Example = tuple[str, np.ndarray, dict[str, list[int]]]
 # Protocol buffers are smaller: a length beyond it is no `Example`'s.
 _MAX_BYTES = 2**31
 # Tags of the length-delimited fields number 1 and 2.
@@ -138,7 +140,7 @@ def read_unchecked_frames(path: str | pathlib.Path) -> Iterator[bytes]:
 
 def parse_examples(
     frames: Iterable[bytes], path: str, features: Mapping[str, contract.Feature]
-) -> Iterator[tuple[str, np.ndarray, dict[str, list[int]]]]:
+) -> Iterator[Example]:
     """Yields key, stored image and integer features of each record of a shard.
 
     Args:

@@ -170,6 +170,16 @@ def encode_records(
         rejects: Receives the images that yield no record.
         counts: Counts those that do, if it is given.
     """
+    for key, image, labels in make_examples(rows, settings, reader, rejects):
+        if counts is not None:
+            counts.add(image, labels)
+        yield records.encode_record(key, {"image": image}, labels)
+
+
+def make_examples(
+    rows: Rows, settings: Settings, reader: Reader, rejects: list[Reject]
+) -> Iterator[records.Example]:
+    """Yields what a record of each image holds; see `encode_records`."""
     reader.prefetch(rows.keys, rows.locations)
     # A scalar is a list of one value.
     features = {
@@ -189,10 +199,7 @@ def encode_records(
         except images.RejectedImageError as error:
             rejects.append(Reject(key=key, reason=error.reason, detail=error.detail))
             continue
-        labels = {name: values[position] for name, values in features.items()}
-        if counts is not None:
-            counts.add(image, labels)
-        yield records.encode_record(key, {"image": image}, labels)
+        yield key, image, {name: values[position] for name, values in features.items()}
 
 
 def write_records(

@@ -19,6 +19,8 @@ from pipeline import (
     contract,
     encoder,
     files,
+    latent_images,
+    latent_plan,
     latent_shards,
     plan,
     prepare,
@@ -116,7 +118,7 @@ def test_records_hold_the_posteriors_of_their_images(images, latents, split):
     assert ours.settings == {
         "model": exports.DIGEST,
         "dataset": theirs.digest,
-        "batch_size": latent_shards.BATCH_SIZE,
+        "batch_size": latent_plan.BATCH_SIZE,
     }
     assert ours.splits.keys() == theirs.splits.keys()
     assert [
@@ -291,16 +293,24 @@ def job(model, images, tmp_path) -> latent_shards.Job:
     """Returns a job whose run is marked."""
     output = tmp_path / "out"
     (output / files.PROGRESS_DIR).mkdir(parents=True)
-    settings = latent_shards.Settings(
+    settings = latent_plan.Settings(
         exports.DIGEST, contract.load_manifest(images).digest
     )
-    latent_shards.mark_run(str(output), "run")
+    latent_images.mark_run(str(output), "run")
     export = encoder.read_export(str(model))
-    return latent_shards.Job(export, str(images), settings, str(output), "run")
+    found = latent_images.DatasetImages(str(images), settings)
+    return latent_shards.Job(export, found, str(output), "run")
+
+
+def with_images(job: latent_shards.Job, **changes) -> latent_shards.Job:
+    assert isinstance(job.images, latent_images.DatasetImages)
+    return dataclasses.replace(job, images=dataclasses.replace(job.images, **changes))
 
 
 def first_name(job: latent_shards.Job) -> str:
-    return contract.load_manifest(job.dataset_dir).splits["train"].shards[0].name
+    assert isinstance(job.images, latent_images.DatasetImages)
+    manifest = contract.load_manifest(job.images.dataset_dir)
+    return manifest.splits["train"].shards[0].name
 
 
 def test_a_run_that_has_ended_writes_nothing(job):
@@ -309,11 +319,9 @@ def test_a_run_that_has_ended_writes_nothing(job):
 
 
 def test_a_worker_sees_the_same_dataset_and_model(job):
-    other = dataclasses.replace(job.settings, dataset="ef" * 32)
+    other = latent_plan.Settings(exports.DIGEST, "ef" * 32)
     with pytest.raises(contract.DatasetError, match="another one where a worker looks"):
-        latent_shards.make_shard(
-            dataclasses.replace(job, settings=other), first_name(job)
-        )
+        latent_shards.make_shard(with_images(job, settings=other), first_name(job))
     export = dataclasses.replace(job.export, digest="ef" * 32)
     with pytest.raises(contract.DatasetError, match="is another export where a worker"):
         latent_shards.make_shard(
@@ -327,9 +335,10 @@ def zeros(*_):
 
 def test_a_damaged_image_shard_is_named(job, tmp_path, monkeypatch):
     monkeypatch.setattr(encoder, "load", zeros)
-    copied = shutil.copytree(job.dataset_dir, tmp_path / "copied")
-    job = dataclasses.replace(job, dataset_dir=str(copied))
-    path = copied / first_name(job)
+    name = first_name(job)
+    copied = shutil.copytree(job.images.dataset_dir, tmp_path / "copied")
+    job = with_images(job, dataset_dir=str(copied))
+    path = copied / name
     frames = list(records.read_frames(path))
     path.write_bytes(b"".join(reversed(frames)))
     with pytest.raises(contract.DatasetError, match="is not as it was written: python"):
@@ -360,10 +369,9 @@ def test_batches_begin_with_a_shard(job, monkeypatch):
         return lambda images, told: sizes.append(len(images)) or zeros()(images, told)
 
     monkeypatch.setattr(encoder, "load", load)
-    monkeypatch.setattr(latent_shards, "BATCH_SIZE", 3)
+    monkeypatch.setattr(latent_plan, "BATCH_SIZE", 3)
     name = first_name(job)
-    settings = latent_shards.Settings(job.settings.model, job.settings.dataset)
-    result = latent_shards.make_shard(dataclasses.replace(job, settings=settings), name)
+    result = latent_shards.make_shard(job, name)
     assert sizes == [3, 1]
     assert result.info.num_examples == 4
     assert result == shards.read_sidecar(shards.sidecar_path(job.output, name))

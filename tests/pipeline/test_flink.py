@@ -142,10 +142,13 @@ def test_flink_makes_the_local_runners_bytes(cluster, tmp_path):
     assert min(read) > 0
 
 
-def test_flink_makes_the_local_runners_latents(cluster, tmp_path):
+@pytest.mark.parametrize("are_raw", [False, True])
+def test_flink_makes_the_local_runners_latents(cluster, tmp_path, are_raw):
     images = cluster.state.parent / "local"
     model = exports.write(tmp_path / "model", images)
     flags = (f"--model={model}", f"--dataset={images}")
+    if are_raw:
+        flags = (f"--model={model}", f"--input={cluster.faces}", "--shard_size=16")
     found = [
         subprocess.run(
             [*program, *flags, f"--output={tmp_path / name}"],

@@ -1,0 +1,210 @@
+"""Latents of raw images: those that a dataset of them would have."""
+
+import json
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+from test_verify import faults
+
+import exports
+import pipeline.latents
+from jobs import kept, num_finished, wait_until
+from pipeline import contract, encoder, files, latent_plan, plan, prepare
+
+SETTINGS = plan.Settings(image_size=8, image_dtype="uint8", crop_size=40)
+
+
+def command(model, output, *arguments) -> list[str]:
+    program = [sys.executable, "-m", "pipeline.encode", f"--model={model}"]
+    return [*program, f"--output={output}", *map(str, arguments)]
+
+
+def run(model, output, *arguments) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(model, output, *arguments), capture_output=True, text=True, timeout=240
+    )
+
+
+@pytest.fixture(scope="module")
+def model(make_celeba, tmp_path_factory) -> pathlib.Path:
+    """Returns a model of 8-bit images of 8 px, cut to 40 px before they are resized."""
+    root = tmp_path_factory.mktemp("model")
+    raw = make_celeba(10, has_labels=False).write(root / "raw")
+    prepare.prepare(SETTINGS, input_dir=raw, output=str(root / "dataset"))
+    return exports.write(root / "export", root / "dataset")
+
+
+@pytest.fixture
+def raw(celeba, make_face, encode, tmp_path) -> str:
+    """Returns 30 faces, of which one is cut off, one is missing and one is small."""
+    celeba.images["000003.jpg"] = make_face(3)[:-200]
+    del celeba.images["000005.jpg"]
+    celeba.images["000011.jpg"] = make_face(11, width=30)
+    return celeba.write(tmp_path / "raw")
+
+
+def shard_bytes(dataset: pathlib.Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in dataset.glob("*.tfrecord-*")}
+
+
+SOURCE_FLAGS = ("--shard_size=8", "--seed=3", "--max_rejected_fraction=0.2")
+
+
+def test_latents_are_those_of_the_dataset_that_there_would_be(model, raw, tmp_path):
+    settings = plan.Settings(**{**vars(SETTINGS), "shard_size": 8, "seed": 3})
+    prepare.prepare(
+        settings,
+        input_dir=raw,
+        output=str(tmp_path / "dataset"),
+        max_rejected_fraction=0.2,
+    )
+    found = run(model, tmp_path / "two", f"--dataset={tmp_path / 'dataset'}")
+    assert found.returncode == 0, found.stderr
+    found = run(model, tmp_path / "one", f"--input={raw}", *SOURCE_FLAGS)
+    assert found.returncode == 0, found.stderr
+    assert "rejected: 1 missing, 1 too_small, 1 truncated" in found.stderr
+    shards = shard_bytes(tmp_path / "one")
+    assert len(shards) == 6
+    assert shards == shard_bytes(tmp_path / "two")
+    one, two, images = (
+        contract.load_manifest(tmp_path / name) for name in ("one", "two", "dataset")
+    )
+    assert found.stdout == f"dataset digest: {one.digest}\n"
+    assert one.features == two.features
+    assert one.settings == {
+        **images.settings,
+        "model": exports.DIGEST,
+        "batch_size": latent_plan.BATCH_SIZE,
+    }
+    assert one.source_fingerprint == images.source_fingerprint
+    names = [tmp_path / name / contract.REJECTED_NAME for name in ("one", "dataset")]
+    lines, expected = (path.read_text() for path in names)
+    assert lines == expected
+    assert {json.loads(line)["key"] for line in lines.splitlines()} == {
+        "000003.jpg",
+        "000005.jpg",
+        "000011.jpg",
+    }
+    assert faults(tmp_path / "one") == []
+    left = {path.suffix for path in (tmp_path / "one" / files.PROGRESS_DIR).iterdir()}
+    assert left == {"", ".json"}
+    # What is whole is kept, and what is lost is made again.
+    lost = tmp_path / "one" / min(shards)
+    lost.unlink()
+    again = run(model, tmp_path / "one", f"--input={raw}", *SOURCE_FLAGS)
+    assert again.stdout == found.stdout
+    assert kept(again.stderr) == (5, 6)
+    mode = "--direct_running_mode=multi_processing"
+    again = run(model, tmp_path / "processes", f"--input={raw}", *SOURCE_FLAGS, mode)
+    assert again.stdout == found.stdout, again.stderr
+
+
+def test_a_killed_run_is_continued(model, make_celeba, tmp_path):
+    raw = make_celeba(100).write(tmp_path / "raw")
+    arguments = (f"--input={raw}", "--shard_size=1")
+    process = subprocess.Popen(
+        command(model, tmp_path / "out", *arguments),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until(lambda: num_finished(tmp_path / "out") >= 3)
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=30)
+    assert not (tmp_path / "out" / contract.MANIFEST_NAME).exists()
+    num_left = num_finished(tmp_path / "out")
+    found = run(model, tmp_path / "out", *arguments)
+    assert found.returncode == 0, found.stderr
+    assert kept(found.stderr) == (num_left, 100)
+    assert 3 <= num_left < 100
+    assert found.stdout == run(model, tmp_path / "fresh", *arguments).stdout
+    assert faults(tmp_path / "out") == []
+
+
+def test_a_folder_is_cut_into_splits(model, make_face, tmp_path):
+    for number in range(20):
+        path = tmp_path / "photos" / f"class{number % 2}" / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(make_face(number))
+    fractions = "--split_fractions=0,0,1"
+    photos = f"--input={tmp_path / 'photos'}"
+    found = run(model, tmp_path / "out", "--source=folder", photos, fractions)
+    assert found.returncode == 0, found.stderr
+    manifest = contract.load_manifest(tmp_path / "out")
+    assert {name: x.num_examples for name, x in manifest.splits.items()} == {"test": 20}
+    assert manifest.features["label"].names == ("class0", "class1")
+    assert manifest.settings["source"] == "folder"
+
+
+def test_too_many_rejects_end_in_one_line(model, raw, tmp_path):
+    found = run(model, tmp_path / "out", f"--input={raw}")
+    assert found.returncode == 1
+    assert found.stdout == ""
+    assert "error: 3 of 30 images were rejected, a fraction of 0.1" in found.stderr
+    assert "000005.jpg (missing: " in found.stderr
+    assert not (tmp_path / "out" / contract.MANIFEST_NAME).exists()
+
+
+def test_flags_go_together(model, tmp_path):
+    given = f"--dataset={tmp_path}"
+    found = run(model, tmp_path / "out", given, "--source=folder")
+    assert found.stderr.splitlines()[-1] == (
+        "error: --source is for raw images, and --dataset is given: leave one of them "
+        "out"
+    )
+    found = run(model, tmp_path / "out")
+    assert found.stderr.endswith("give the images: --dataset, or --input of raw ones\n")
+    found = run(model, tmp_path / "out", "--input=x", "--image_size=8")
+    assert "unknown flag --image_size" in found.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def refused(images: plan.Settings, model, input_dir, output, **more) -> str:
+    with pytest.raises(contract.DatasetError) as raised:
+        pipeline.latents.encode_raw(
+            images, model=str(model), input_dir=input_dir, output=str(output), **more
+        )
+    return str(raised.value)
+
+
+def test_images_of_other_channels_are_refused(model, raw, tmp_path):
+    copied = shutil.copytree(model, tmp_path / "copied")
+    description = copied / encoder.DESCRIPTION
+    body = json.loads(description.read_text())
+    body["dataset"]["features"]["image"]["shape"] = [8, 8, 1]
+    description.write_text(json.dumps(body))
+    text = refused(SETTINGS, copied, raw, tmp_path / "out")
+    assert f"the images of --input={raw} are made otherwise than those of" in text
+    assert "(3 channels there, and 1 in its training): give images that are" in text
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_fraction_is_checked(model, raw, tmp_path):
+    text = refused(SETTINGS, model, raw, tmp_path / "out", max_rejected_fraction=2)
+    assert text == "--max_rejected_fraction=2 must be from 0 to 1"
+
+
+def test_latents_of_other_sources_are_not_mixed_in(model, raw, tmp_path):
+    flags = (f"--input={raw}", "--max_rejected_fraction=0.2")
+    assert run(model, tmp_path / "out", *flags).returncode == 0
+    found = run(model, tmp_path / "out", *flags, "--seed=1")
+    assert "other settings (--seed=0 there, 1 now): give another" in found.stderr
+    found = run(model, tmp_path / "out", *flags, "--seed=1", "--overwrite")
+    assert found.returncode == 0, found.stderr
+
+
+def test_a_conditional_model_needs_its_condition(model, make_celeba, tmp_path):
+    raw = make_celeba().write(tmp_path / "labelled")
+    prepare.prepare(SETTINGS, input_dir=raw, output=str(tmp_path / "dataset"))
+    told = exports.write(tmp_path / "told", tmp_path / "dataset", "attributes")
+    plain = make_celeba(has_labels=False).write(tmp_path / "plain")
+    text = refused(SETTINGS, told, plain, tmp_path / "out")
+    assert f"is told 'attributes', and --input={plain} has no such feature" in text
+    for name, images in (("one", "--input"), ("two", "--dataset")):
+        value = raw if name == "one" else tmp_path / "dataset"
+        found = run(told, tmp_path / name, f"{images}={value}")
+        assert found.returncode == 0, found.stderr
+    assert shard_bytes(tmp_path / "one") == shard_bytes(tmp_path / "two")
