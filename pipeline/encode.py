@@ -44,7 +44,7 @@ def main(argv: list[str]) -> None:
 
 def _encode(
     beam_args: Sequence[str], nursery: worker.Nursery | None
-) -> contract.Manifest:
+) -> contract.Manifest | None:
     return latents.encode(
         model=str(_MODEL.value),
         dataset_dir=str(_DATASET.value),

@@ -12,6 +12,7 @@ from pipeline import (
     job,
     latent_shards,
     publish,
+    runners,
     storage,
     worker,
 )
@@ -26,8 +27,10 @@ def encode(
     overwrite: bool = False,
     beam_args: Sequence[str] = (),
     nursery: worker.Nursery | None = None,
-) -> contract.Manifest:
+) -> contract.Manifest | None:
     """Makes a dataset of latents, or what is missing of it, and returns its manifest.
+
+    Of a job that is detached, None is returned once it is submitted.
 
     Args:
         model: What `trainer.export` wrote.
@@ -70,7 +73,11 @@ def encode(
     run_id = uuid.uuid4().hex
     shared = latent_shards.Job(export, dataset_dir, settings, output, run_id)
     with claim.claimed(
-        output, settings, images.source_fingerprint, overwrite=overwrite
+        output,
+        settings,
+        images.source_fingerprint,
+        overwrite=overwrite,
+        is_detached=runners.is_detached(beam_args),
     ):
         claim.remove_unplanned(output, planned)
         latent_shards.mark_run(output, run_id)
