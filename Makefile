@@ -68,8 +68,7 @@ package:
 	.venv-package/bin/python -m build --outdir dist > /dev/null
 	$(PYTHON) -m venv --clear .venv-package
 	sed -n 's/^\([a-z0-9.-]*==[^ ;]*\).*/\1/p' requirements.lock > .venv-package/pins.txt
-	for file in dist/*.whl dist/*.tar.gz; do \
-	  .venv-package/bin/pip uninstall --quiet --yes vaeline && \
+	@for file in dist/*.whl dist/*.tar.gz; do \
 	  .venv-package/bin/pip install --quiet --disable-pip-version-check \
 	    --constraint .venv-package/pins.txt "$$file" && \
 	  (cd .venv-package && rm -rf faces dataset && \
@@ -77,7 +76,8 @@ package:
 	    bin/python -m pipeline.prepare --input=faces --output=dataset --image_size=32 && \
 	    bin/python -m trainer.doctor --config="$$(bin/python -c \
 	      'import configs.celeba_debug as found; print(found.__file__)')" \
-	      --dataset=dataset --workdir=run) || exit 1; \
+	      --dataset=dataset --workdir=run) && \
+	  .venv-package/bin/pip uninstall --quiet --yes vaeline || exit 1; \
 	done
 	rm -rf .venv-package
 

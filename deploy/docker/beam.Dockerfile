@@ -29,7 +29,8 @@ RUN apt-get update \
 COPY deploy/flink deploy/flink
 ENV VAELINE_CACHE=/opt/vaeline/cache VAELINE_FLINK_STATE=/tmp/flink \
   VAELINE_PYTHON=/usr/local/bin/python
-RUN deploy/flink/local.sh job-server /opt/vaeline/job-server.jar
+RUN deploy/flink/local.sh job-server /opt/vaeline/job-server.jar \
+  && chmod -R a+rX "$VAELINE_CACHE"
 ENV JDK_JAVA_OPTIONS=@/opt/vaeline/deploy/flink/java.args
 USER 1000:1000
 ENTRYPOINT ["python", "-m"]

@@ -45,7 +45,8 @@ def build(kustomization: str) -> list[dict[str, Any]]:
 
 def flink() -> list[dict[str, Any]]:
     """Returns the resources of the Flink operator's cluster and its job."""
-    return load("flink/operator/cluster.yaml") + load("flink/operator/prepare.yaml")
+    names = ("cluster", "network", "prepare")
+    return [body for name in names for body in load(f"flink/operator/{name}.yaml")]
 
 
 def every_resource() -> list[tuple[str, dict[str, Any]]]:

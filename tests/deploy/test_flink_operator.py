@@ -56,7 +56,22 @@ def test_the_job_goes_to_that_cluster_and_its_pools(spec):
     assert pool["command"][-1] == port
     assert f'("127.0.0.1", {port})' in pool["livenessProbe"]["exec"]["command"][-1]
     dockerfile = (DEPLOY / "docker/beam.Dockerfile").read_text()
-    assert f"local.sh job-server {flags['flink_job_server_jar']}\n" in dockerfile
+    assert f"local.sh job-server {flags['flink_job_server_jar']} " in dockerfile
+
+
+def test_only_the_cluster_its_job_and_the_operator_reach_it():
+    (policy,) = manifests.load("flink/operator/network.yaml")
+    (cluster,) = manifests.load("flink/operator/cluster.yaml")
+    (job,) = manifests.load("flink/operator/prepare.yaml")
+    # As Flink labels its pods.
+    app = {"app": cluster["metadata"]["name"]}
+    assert policy["spec"]["podSelector"]["matchLabels"] == app
+    (rule,) = policy["spec"]["ingress"]
+    assert [one["podSelector"]["matchLabels"] for one in rule["from"]] == [
+        app,
+        {"batch.kubernetes.io/job-name": job["metadata"]["name"]},
+        {"app.kubernetes.io/name": "flink-kubernetes-operator"},
+    ]
 
 
 def test_the_pods_see_one_disk(spec):

@@ -49,7 +49,7 @@ def submit(tmp_path):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
 
-    def run(script: str, *arguments: str, code: int = 0) -> int:
+    def run(script: str, *arguments: str, code: int = 0, num_restarts: int = 0) -> int:
         environ = {
             "PATH": f"{tmp_path}:/usr/bin:/bin",
             "RECORDS": str(tmp_path),
@@ -57,6 +57,7 @@ def submit(tmp_path):
             "SLURM_JOB_ID": "204137",
             "SLURM_CPUS_PER_TASK": "16",
             "SLURM_GPUS_ON_NODE": "8",
+            "SLURM_RESTART_COUNT": str(num_restarts),
             # Of a shell in which somebody tried something.
             "TF_CONFIG": json.dumps({"cluster": {"worker": ["stray:1", "x:1"]}}),
         }
@@ -87,22 +88,34 @@ def test_hosts_find_each_other(submit, tmp_path):
     assert f"#SBATCH --nodes={NUM_NODES}\n" in text
     for task in range(NUM_NODES):
         argv, environ = recorded(tmp_path, str(task))
-        assert argv == ["-m", "trainer.launch", "--num_gpus=8", *flags]
+        assert argv == ["-m", "trainer.train", "--num_gpus=8", *flags]
         assert cluster.find_cluster(environ) == cluster.Cluster(
             ("gpu08:6359", "gpu09:6359"), task, "SLURM_STEP_NODELIST"
         )
-    assert test_commands.parse("trainer.launch", [("train", argv[2:])]) == ""
+    assert test_commands.parse("trainer.train", [("train", argv[2:])]) == ""
 
 
-@pytest.mark.parametrize(("code", "is_requeued"), [(0, 0), (1, 0), (4, 0), (138, 1)])
-def test_a_training_goes_on_in_another_job_when_its_time_is_over(
-    submit, tmp_path, code, is_requeued
+@pytest.mark.parametrize(
+    ("code", "num_restarts", "is_requeued"),
+    [
+        (0, 0, False),
+        (1, 0, False),
+        (4, 0, False),
+        # Its time is over; a host was lost, or killed.
+        (138, 0, True),
+        (5, 3, True),
+        (137, 19, True),
+        (137, 20, False),
+    ],
+)
+def test_a_training_goes_on_where_another_start_helps(
+    submit, tmp_path, code, num_restarts, is_requeued
 ):
-    assert submit("train.sbatch", code=code) == code
-    found = (tmp_path / "requeued").exists()
-    assert found == bool(is_requeued)
-    if found:
-        assert (tmp_path / "requeued").read_text() == "requeue 204137\n"
+    found = submit("train.sbatch", code=code, num_restarts=num_restarts)
+    assert found == code
+    path = tmp_path / "requeued"
+    assert path.exists() == is_requeued
+    assert not is_requeued or path.read_text() == "requeue 204137\n"
 
 
 def test_the_signal_is_one_that_the_trainer_knows():
