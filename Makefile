@@ -6,7 +6,7 @@ PY := .venv/bin/python
 # those of TensorBoard's pages, which need Chromium.
 MARKS ?= not perf and not flink and not browser and not chaos
 
-.PHONY: help venv demo test chaos lint audit bench lock
+.PHONY: help venv demo test chaos lint audit package bench lock
 
 help:
 	@echo "make demo   synthetic faces -> dataset -> a few hundred training steps"
@@ -14,6 +14,7 @@ help:
 	@echo "make chaos  kills, starves and misleads trainers; writes docs/reliability.md"
 	@echo "make lint   format, style and type checks"
 	@echo "make audit  known vulnerabilities of what requirements.lock pins"
+	@echo "make package  wheel and sdist in dist/, each installed and tried on its own"
 	@echo "make bench  measures the pipeline; see benchmarks/RESULTS.md"
 	@echo "make lock   pins the newest versions that setup.py allows"
 
@@ -57,6 +58,28 @@ audit:
 	.venv-audit/bin/pip-audit --strict --disable-pip --require-hashes \
 	  --progress-spinner=off -r requirements.lock
 	rm -rf .venv-audit
+
+# The wheel is built from the sdist, so that this one is complete. Both are tried
+# outside of the sources, with the versions of the lock file.
+package:
+	rm -rf dist .venv-package
+	$(PYTHON) -m venv .venv-package
+	.venv-package/bin/pip install --quiet --disable-pip-version-check build
+	.venv-package/bin/python -m build --outdir dist > /dev/null
+	$(PYTHON) -m venv --clear .venv-package
+	sed -n 's/^\([a-z0-9.-]*==[^ ;]*\).*/\1/p' requirements.lock > .venv-package/pins.txt
+	@for file in dist/*.whl dist/*.tar.gz; do \
+	  .venv-package/bin/pip install --quiet --disable-pip-version-check \
+	    --constraint .venv-package/pins.txt "$$file" && \
+	  (cd .venv-package && rm -rf faces dataset && \
+	    bin/python -m pipeline.synthesize --output=faces --num_images=40 && \
+	    bin/python -m pipeline.prepare --input=faces --output=dataset --image_size=32 && \
+	    bin/python -m trainer.doctor --config="$$(bin/python -c \
+	      'import configs.celeba_debug as found; print(found.__file__)')" \
+	      --dataset=dataset --workdir=run) && \
+	  .venv-package/bin/pip uninstall --quiet --yes vaeline || exit 1; \
+	done
+	rm -rf .venv-package
 
 bench: venv
 	$(PY) -m benchmarks.prepare

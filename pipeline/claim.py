@@ -27,17 +27,24 @@ _SHARD_NAME = re.compile(
 
 @contextlib.contextmanager
 def claimed(
-    output: str, settings: DatasetSettings, source_fingerprint: str, *, overwrite: bool
+    output: str,
+    settings: DatasetSettings,
+    source_fingerprint: str,
+    *,
+    overwrite: bool,
+    is_detached: bool = False,
 ) -> Iterator[None]:
     """Holds an output directory for this run, and records its settings in it.
 
-    Unfinished files and saved plans are removed, before and after.
+    Unfinished files and saved plans are removed, before, and after unless the job is
+    detached, which still needs them.
 
     Args:
         output: Made if it is not there.
         settings: Of this run.
         source_fingerprint: Of this run's listing.
         overwrite: Whether to discard a dataset that is there.
+        is_detached: Whether the job goes on after this run of its launcher.
 
     Raises:
         DatasetError: If the directory has files that are not ours, or a dataset with
@@ -66,8 +73,9 @@ def claimed(
         try:
             yield
         finally:
-            # A job that outlives this launcher ends without its plans.
-            _remove_leftovers(output)
+            # Another job that outlives this launcher ends without its plans.
+            if not is_detached:
+                _remove_leftovers(output)
 
 
 def remove_unplanned(output: str, plans: Sequence[PlannedShard]) -> None:

@@ -43,7 +43,7 @@ def make_missing(
     num_workers: int,
     beam_args: Sequence[str],
     nursery: worker.Nursery | None,
-) -> contract.Manifest:
+) -> contract.Manifest | None:
     """Makes what is missing of a dataset, in a directory that is claimed.
 
     Args:
@@ -56,7 +56,8 @@ def make_missing(
         nursery: Of the local runner's workers; else one is made, if it is needed.
 
     Returns:
-        The manifest of the complete dataset.
+        The manifest of the complete dataset; None if the job is detached, whose last
+        step writes it.
 
     Raises:
         DatasetError: If a shard cannot be made, or the disk is too small.
@@ -91,6 +92,12 @@ def make_missing(
             nursery=nursery,
         )
     seconds = time.monotonic() - start_seconds
+    if runners.is_detached(beam_args):
+        logging.info(
+            "submitted: the job's last step writes %s",
+            storage.join(output, contract.MANIFEST_NAME),
+        )
+        return None
     results = progress.finished_results(output, planned)
     written = [result for result in results if result.run_id == run_id]
     num_images = sum(
@@ -132,13 +139,14 @@ def check_fraction(max_rejected_fraction: float) -> None:
 
 def run(
     argv: Sequence[str],
-    make: Callable[[Sequence[str], worker.Nursery | None], contract.Manifest],
+    make: Callable[[Sequence[str], worker.Nursery | None], contract.Manifest | None],
 ) -> None:
     """Runs a command, which has a flag --num_workers, and ends with its exit code.
 
     Args:
         argv: The program name and Beam's flags.
-        make: Makes the dataset, of Beam's flags and of a nursery of workers.
+        make: Makes the dataset, of Beam's flags and of a nursery of workers, and
+            returns its manifest, or None if it is not complete yet.
     """
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.INFO)
@@ -166,6 +174,8 @@ def run(
             logging.error("interrupted: the same command keeps the finished shards")
             # Beam's threads would finish their shards first.
             os._exit(EXIT_INTERRUPTED)
+    if manifest is None:
+        return
     _log_summary(manifest)
     print(f"dataset digest: {manifest.digest}")
 

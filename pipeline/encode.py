@@ -54,7 +54,7 @@ def main(argv: list[str]) -> None:
 
 def _encode(
     beam_args: Sequence[str], nursery: worker.Nursery | None
-) -> contract.Manifest:
+) -> contract.Manifest | None:
     shared: dict[str, Any] = {
         "model": _MODEL.value,
         "output": _OUTPUT.value,

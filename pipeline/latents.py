@@ -17,6 +17,7 @@ from pipeline import (
     plan,
     plan_files,
     publish,
+    runners,
     sources,
     storage,
     user_function,
@@ -33,8 +34,10 @@ def encode(
     overwrite: bool = False,
     beam_args: Sequence[str] = (),
     nursery: worker.Nursery | None = None,
-) -> contract.Manifest:
+) -> contract.Manifest | None:
     """Makes a dataset of latents, or what is missing of it, and returns its manifest.
+
+    Of a job that is detached, None is returned once it is submitted.
 
     Args:
         model: What `trainer.export` wrote.
@@ -72,7 +75,11 @@ def encode(
     found = latent_images.DatasetImages(dataset_dir, settings)
     shared = latent_shards.Job(export, found, output, run_id)
     with claim.claimed(
-        output, settings, images.source_fingerprint, overwrite=overwrite
+        output,
+        settings,
+        images.source_fingerprint,
+        overwrite=overwrite,
+        is_detached=runners.is_detached(beam_args),
     ):
         claim.remove_unplanned(output, planned)
         latent_images.mark_run(output, run_id)
@@ -105,8 +112,10 @@ def encode_raw(
     overwrite: bool = False,
     beam_args: Sequence[str] = (),
     nursery: worker.Nursery | None = None,
-) -> contract.Manifest:
+) -> contract.Manifest | None:
     """Makes of raw images the latents that a dataset of them would have.
+
+    Of a job that is detached, None is returned once it is submitted.
 
     The shards are those that `encode` would write for what `prepare` would, byte for
     byte, and no image is stored in between.
@@ -152,7 +161,13 @@ def encode_raw(
     run_id = uuid.uuid4().hex
     found = latent_images.RawImages(images, listing.reader, features)
     shared = latent_shards.Job(export, found, output, run_id)
-    with claim.claimed(output, settings, listing.fingerprint, overwrite=overwrite):
+    with claim.claimed(
+        output,
+        settings,
+        listing.fingerprint,
+        overwrite=overwrite,
+        is_detached=runners.is_detached(beam_args),
+    ):
         planned = [plan_files.save_plan(each, output, run_id) for each in plans]
         claim.remove_unplanned(output, planned)
         return command_line.make_missing(

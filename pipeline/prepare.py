@@ -89,8 +89,10 @@ def prepare(
     with_stats: bool = False,
     beam_args: Sequence[str] = (),
     nursery: worker.Nursery | None = None,
-) -> contract.Manifest:
+) -> contract.Manifest | None:
     """Makes a dataset, or what is missing of it, and returns its manifest.
+
+    Of a job that is detached, None is returned once it is submitted.
 
     Args:
         settings: What decides its content.
@@ -118,7 +120,13 @@ def prepare(
     settings = dataclasses.replace(settings, split_fractions=listing.split_fractions)
     plans = plan.shard_plans(listing, settings)
     run_id = uuid.uuid4().hex
-    with claim.claimed(output, settings, listing.fingerprint, overwrite=overwrite):
+    with claim.claimed(
+        output,
+        settings,
+        listing.fingerprint,
+        overwrite=overwrite,
+        is_detached=runners.is_detached(beam_args),
+    ):
         planned = [
             plan_files.save_plan(shard_plan, output, run_id) for shard_plan in plans
         ]
@@ -162,7 +170,7 @@ def main(argv: list[str]) -> None:
 
 def _prepare(
     beam_args: Sequence[str], nursery: worker.Nursery | None
-) -> contract.Manifest:
+) -> contract.Manifest | None:
     return prepare(
         _settings(),
         input_dir=str(source_flags.INPUT.value),

@@ -88,6 +88,17 @@ def is_distributed(name: str) -> bool:
     return name not in _LOCAL_RUNNERS
 
 
+def is_detached(beam_args: Sequence[str]) -> bool:
+    """Returns whether Beam's flags have the job go on without its launcher.
+
+    So it is with `--no_wait_until_finish`, and where a template is made of the job, as
+    the launcher of a flex template asks for.
+    """
+    options = PipelineOptions(list(beam_args)).get_all_options()
+    leaves = options["no_wait_until_finish"] or options["template_location"]
+    return bool(leaves) and is_distributed(runner_name(beam_args))
+
+
 def run_graph(
     build: Callable[[beam.Pipeline], None],
     beam_args: Sequence[str],
@@ -96,7 +107,7 @@ def run_graph(
     num_images: int,
     nursery: Nursery | None = None,
 ) -> None:
-    """Builds a graph and runs it to its end.
+    """Builds a graph and runs it to its end, or hands it over if it is detached.
 
     Args:
         build: Adds the graph to a pipeline.

@@ -6,9 +6,11 @@
 #   deploy/flink/local.sh encode --model=export --dataset=dataset --output=latents
 #   deploy/flink/local.sh status
 #   deploy/flink/local.sh down
+#   deploy/flink/local.sh job-server job-server.jar
 #
 # `run` is pipeline.prepare on the cluster, and `encode` pipeline.encode. The first `up`
-# downloads 110 MB of jars.
+# downloads 110 MB of jars. `job-server` only does that, and makes one jar that names
+# them, for --flink_job_server_jar and any cluster.
 # A task manager or a worker pool that dies is started again, as Kubernetes would.
 # Everything listens on 127.0.0.1, but for two things in Beam's Java code that always
 # listen on every address: the job server, and the task managers while a job runs.
@@ -209,6 +211,11 @@ encode() {
   submit pipeline.encode "$@"
 }
 
+job-server() {
+  fetch_jars
+  "$python" "$here/job_server_jar.py" "$jars" "$1"
+}
+
 submit() {
   [[ -f $state/cluster ]] || die "no cluster is up in $state: $0 up"
   exec "$python" -m "$1" --runner=FlinkRunner \
@@ -222,6 +229,6 @@ if [[ -f $state/cluster ]]; then
   . "$state/cluster"
 fi
 case ${1:-} in
-  up | down | status | run | encode | keep) "$@" ;;
-  *) die "usage: $0 up|down|status|run|encode ARGS..." ;;
+  up | down | status | run | encode | job-server | keep) "$@" ;;
+  *) die "usage: $0 up|down|status|run|encode|job-server ARGS..." ;;
 esac

@@ -21,6 +21,7 @@ from pipeline import (
     publish,
     runners,
     sources,
+    storage,
     worker,
 )
 
@@ -115,6 +116,45 @@ def test_a_job_elsewhere_is_cancelled_by_an_interrupt(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         runners.run_graph(lambda _: None, [], num_workers=1, num_images=1)
     assert cancelled == [True]
+
+
+def test_a_job_is_left_to_itself_as_beams_flags_say():
+    flink, dataflow = "--runner=FlinkRunner", "--runner=DataflowRunner"
+    leave = "--no_wait_until_finish"
+    assert runners.is_detached([flink, leave])
+    assert runners.is_detached([dataflow, "--template_location=gs://b/t"])
+    assert not runners.is_detached([flink])
+    # It would have ended with its launcher.
+    assert not runners.is_detached([leave])
+
+
+def test_a_job_that_is_left_to_itself_publishes_the_same_dataset(
+    input_dir, tmp_path, monkeypatch
+):
+    settings = plan.Settings(image_size=8, shard_size=4)
+    local = prepare.prepare(settings, input_dir=input_dir, output=str(tmp_path / "a"))
+    assert local is not None
+    submitted = []
+    output = tmp_path / "b"
+    arguments = ["--runner=FlinkRunner", "--no_wait_until_finish"]
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            runners, "run_graph", lambda build, *_, **__: submitted.append(build)
+        )
+        made = prepare.prepare(
+            settings, input_dir=input_dir, output=str(output), beam_args=arguments
+        )
+    assert made is None
+    assert not (output / contract.MANIFEST_NAME).exists()
+    # Later, the launcher being gone.
+    (build,) = submitted
+    runners.run_graph(build, [], num_workers=1, num_images=1)
+    assert storage.load_manifest(str(output)).digest == local.digest
+    # Another run finds it complete, and removes the plans.
+    assert list(output.glob(".progress/*.npz"))
+    again = prepare.prepare(settings, input_dir=input_dir, output=str(output))
+    assert again == local
+    assert not list(output.glob(".progress/*.npz"))
 
 
 def test_a_job_server_that_is_not_there_ends_in_one_line():

@@ -1,0 +1,89 @@
+"""The schemas of custom resources, as their operators publish them.
+
+    python tests/deploy/crds.py
+
+fetches what deploy/kubernetes/crds.sha256 pins, once, into ~/.cache/vaeline.
+"""
+
+import functools
+import hashlib
+import io
+import os
+import pathlib
+import urllib.request
+import zipfile
+from typing import Any
+
+import jsonschema
+import yaml
+
+PINS = pathlib.Path(__file__).parents[2] / "deploy/kubernetes/crds.sha256"
+_OF_ALL = ("apiVersion", "kind", "metadata")
+_CACHE = pathlib.Path(os.environ.get("VAELINE_CACHE", "~/.cache/vaeline")).expanduser()
+
+
+def fetch() -> list[pathlib.Path]:
+    """Returns the files, whole and as pinned.
+
+    Raises:
+        OSError: If one cannot be had.
+        ValueError: If one is not what was pinned.
+    """
+    found = []
+    for line in PINS.read_text().splitlines():
+        if line.startswith("#"):
+            continue
+        digest, member, url = line.split()
+        path = _CACHE / "crds" / f"{digest}.yaml"
+        if not path.exists():
+            with zipfile.ZipFile(io.BytesIO(_download(url))) as archive:
+                data = archive.read(member)
+            if hashlib.sha256(data).hexdigest() != digest:
+                raise ValueError(f"{member} of {url} is not what {PINS} pins")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_suffix(f".{os.getpid()}")
+            partial.write_bytes(data)
+            partial.rename(path)
+        found.append(path)
+    return found
+
+
+@functools.cache
+def _download(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        return answer.read()
+
+
+@functools.cache
+def validators() -> dict[tuple[str, str], jsonschema.Draft202012Validator]:
+    """Returns what checks a resource, by its apiVersion and kind."""
+    found = {}
+    for path in fetch():
+        spec = yaml.load(path.read_bytes(), yaml.CSafeLoader)["spec"]
+        for version in spec["versions"]:
+            name = f"{spec['group']}/{version['name']}"
+            schema = dict(version["schema"]["openAPIV3Schema"])
+            # Every resource has these, named or not.
+            schema["properties"] = dict.fromkeys(_OF_ALL, {}) | schema["properties"]
+            schema = _closed(schema)
+            found[name, spec["names"]["kind"]] = jsonschema.Draft202012Validator(schema)
+    return found
+
+
+def _closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """Returns a schema that refuses what it does not name, as `kubectl` does."""
+    closed = dict(schema)
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            closed[key] = _closed(schema[key])
+    if "properties" in schema:
+        properties = schema["properties"].items()
+        closed["properties"] = {name: _closed(value) for name, value in properties}
+        if not schema.get("x-kubernetes-preserve-unknown-fields"):
+            closed.setdefault("additionalProperties", False)
+    return closed
+
+
+if __name__ == "__main__":
+    for path in fetch():
+        print(path)
