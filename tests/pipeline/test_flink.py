@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -140,6 +141,38 @@ def test_flink_makes_the_local_runners_bytes(cluster, tmp_path):
     read = [manager["metrics"]["read-records"] for manager in found["taskmanagers"]]
     assert len(read) == 2
     assert min(read) > 0
+
+
+def test_a_job_server_of_ones_own_submits_to_the_cluster(cluster, tmp_path):
+    """As from another machine: deploy/flink/operator/prepare.yaml."""
+    jar = tmp_path / "job-server.jar"
+    subprocess.run([SCRIPT, "job-server", jar], env=cluster.environ, check=True)
+    text = (cluster.state / "cluster").read_text()
+    port = re.search(r'pool_port="?(\d+)', text)[1]
+    program = [sys.executable, "-m", "pipeline.prepare", f"--input={cluster.faces}"]
+    program += [f"--output={tmp_path / 'out'}", *FLAGS, "--runner=FlinkRunner"]
+    program += [f"--flink_master={cluster.url}", "--flink_version=1.19"]
+    program += [f"--flink_job_server_jar={jar}", "--parallelism=2"]
+    program += ["--environment_type=EXTERNAL", f"--environment_config=localhost:{port}"]
+    java = f"@{ROOT}/deploy/flink/java.args"
+    done = subprocess.run(
+        program,
+        env=cluster.environ | {"JDK_JAVA_OPTIONS": java},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    check(cluster, tmp_path / "out", done.stdout)
+
+
+def test_a_job_that_is_left_to_itself_publishes(cluster, tmp_path):
+    output = tmp_path / "out"
+    launcher = cluster.start(output, "--no_wait_until_finish")
+    assert launcher.wait(timeout=120) == 0
+    launcher.communicate()
+    wait_until((output / contract.MANIFEST_NAME).exists, 120)
+    assert contract.load_manifest(output).digest == cluster.local.digest
 
 
 @pytest.mark.parametrize("are_raw", [False, True])
