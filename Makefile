@@ -14,7 +14,7 @@ help:
 	@echo "make chaos  kills, starves and misleads trainers; writes docs/reliability.md"
 	@echo "make lint   format, style and type checks"
 	@echo "make audit  known vulnerabilities of what requirements.lock pins"
-	@echo "make bench  measures the pipeline; see benchmarks/RESULTS.md"
+	@echo "make bench  measures every stage in a short form; see benchmarks/RESULTS.md"
 	@echo "make lock   pins the newest versions that setup.py allows"
 
 # Reused as long as the lock file says the same.
@@ -60,6 +60,11 @@ audit:
 
 bench: venv
 	$(PY) -m benchmarks.prepare
+	$(PY) -m benchmarks.start_up --num_runs=2
+	$(PY) -m benchmarks.overheads
+	$(PY) -m benchmarks.replicas --num_rounds=5
+	$(PY) -m benchmarks.latent_math --num_images=16000 --num_importance_images=100
+	$(PY) -m benchmarks.scaling
 
 lock:
 	$(PYTHON) -m venv .venv-lock
