@@ -25,8 +25,8 @@ from trainer.objectives import make_objective
 from trainer.saver import Retention, Saver
 from trainer.steps import Steps
 
-_NUM_TURNS = 7
-_TURN_SECONDS = 2.0
+_NUM_TURNS = 5
+_TURN_SECONDS = 1.5
 # So that each thing is due alone at two steps or more, and nothing at others.
 _CADENCE = {
     "log_every_steps": 2,

@@ -70,7 +70,7 @@ def nearest(
             continue
         rows = _rows(batch)
         norms = _squared_norms(rows)
-        # Not query_rows @ rows.T, which the BLAS of NumPy's wheels makes far slower.
+        # The BLAS of NumPy's wheels takes longer for query_rows @ rows.T, at times far.
         products = (rows @ query_rows.T).T.astype(np.float64)
         squared = query_norms[:, None] + norms - 2 * products
         margins = _rounding(query_norms, norms, rows.shape[1])
