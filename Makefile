@@ -6,6 +6,8 @@ PY := .venv/bin/python
 # those of TensorBoard's pages, which need Chromium.
 MARKS ?= not perf and not flink and not browser and not chaos
 
+PEERS := .venv-peers/bin/python
+
 .PHONY: help venv demo test chaos lint audit package bench lock
 
 help:
@@ -15,7 +17,7 @@ help:
 	@echo "make lint   format, style and type checks"
 	@echo "make audit  known vulnerabilities of what requirements.lock pins"
 	@echo "make package  wheel and sdist in dist/, each installed and tried on its own"
-	@echo "make bench  measures the pipeline; see benchmarks/RESULTS.md"
+	@echo "make bench  measures every stage in a short form; see benchmarks/RESULTS.md"
 	@echo "make lock   pins the newest versions that setup.py allows"
 
 # Reused as long as the lock file says the same.
@@ -82,7 +84,18 @@ package:
 	rm -rf .venv-package
 
 bench: venv
+	@cmp -s benchmarks/peers/requirements.txt .venv-peers/pinned.txt || { \
+	  $(PYTHON) -m venv --clear .venv-peers && \
+	  $(PEERS) -m pip install --quiet -r benchmarks/peers/requirements.txt && \
+	  cp benchmarks/peers/requirements.txt .venv-peers/pinned.txt; }
 	$(PY) -m benchmarks.prepare
+	$(PY) -m benchmarks.input_pipeline --peers_python=$(PEERS) --repeats=2
+	$(PY) -m benchmarks.train_step --peers_python=$(PEERS) --repeats=2
+	$(PY) -m benchmarks.start_up --num_runs=2
+	$(PY) -m benchmarks.overheads
+	$(PY) -m benchmarks.replicas --num_rounds=5
+	$(PY) -m benchmarks.latent_math --num_images=16000 --num_importance_images=100
+	$(PY) -m benchmarks.scaling
 
 lock:
 	$(PYTHON) -m venv .venv-lock

@@ -28,8 +28,10 @@ from absl import app, flags
 from benchmarks import inputs, results
 from pipeline import contract, records
 
-_IMAGES = flags.DEFINE_string("images", None, "CelebA directory.", required=True)
-_NUM_IMAGES = flags.DEFINE_integer("num_images", 8000, "They are repeated up to this.")
+_IMAGES = flags.DEFINE_string("images", None, "CelebA directory; else one is drawn.")
+_NUM_IMAGES = flags.DEFINE_integer(
+    "num_images", 8000, "Images to draw, or to repeat up to."
+)
 _PEERS_PYTHON = flags.DEFINE_string(
     "peers_python", None, "Python that has benchmarks/peers/requirements.txt."
 )
@@ -102,7 +104,7 @@ def _rate(command: Sequence[str]) -> float:
 def _systems(work: str, dataset: str) -> dict[str, list[list[str]]]:
     """Returns the commands of each system, of which the faster counts."""
     common = [f"--batch_size={_BATCH_SIZE.value}", f"--seconds={_SECONDS.value}"]
-    own = [sys.executable, "-m", "benchmarks.input_pipeline", "--images=", *common]
+    own = [sys.executable, "-m", "benchmarks.input_pipeline", *common]
     own.append(f"--dataset={dataset}")
     found = {
         "ours, stored": [[*own, "--read=stored"]],

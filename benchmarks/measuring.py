@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import time
@@ -82,6 +83,18 @@ def tree_bytes(roots: Sequence[int]) -> int:
         for line in _read(pathlib.Path(f"/proc/{pid}/smaps_rollup")).splitlines()
         if line.startswith("Pss:")
     )
+
+
+def peak_resident_bytes(pid: int) -> int:
+    """Returns the most memory that a process had at a time, shared pages and all."""
+    status = _read(pathlib.Path(f"/proc/{pid}/status"))
+    return sum(int(kib) * 1024 for kib in re.findall(r"VmHWM:\s*(\d+) kB", status))
+
+
+def mapped_packages(pid: int) -> set[str]:
+    """Returns the installed packages of which a process has loaded compiled modules."""
+    maps = _read(pathlib.Path(f"/proc/{pid}/maps"))
+    return set(re.findall(r"/site-packages/(\w+)/\S+\.so", maps))
 
 
 def tree(roots: Sequence[int]) -> list[int]:

@@ -15,6 +15,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -22,10 +23,10 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from benchmarks import results
+from benchmarks import inputs, results
 from pipeline import runners
 
-_DATASET = flags.DEFINE_string("dataset", None, "Of 128 px.", required=True)
+_DATASET = flags.DEFINE_string("dataset", None, "Of 128 px; else faces are drawn.")
 _PEERS_PYTHON = flags.DEFINE_string(
     "peers_python", None, "Python that has benchmarks/peers/requirements.txt."
 )
@@ -35,6 +36,7 @@ _REPEATS = flags.DEFINE_integer("repeats", 3, "How often each has its turn.")
 _GROUPS = flags.DEFINE_integer("groups", None, "Only to train so, and print the rate.")
 
 _STEPS_A_CALL = 4
+_NUM_DRAWN = 1000
 
 
 def train_ours() -> float:
@@ -116,7 +118,21 @@ def main(argv: Sequence[str]) -> None:
         train_ours()
         sys.stdout.flush()
         os._exit(0)  # An iterator is open; see `distribution.iterate`.
-    own = [sys.executable, "-m", "benchmarks.train_step", f"--dataset={_DATASET.value}"]
+    with tempfile.TemporaryDirectory() as work:
+        _compare(_DATASET.value or _draw(work))
+
+
+def _draw(work: str) -> str:
+    """Returns the directory of a dataset of faces that are drawn."""
+    raw, dataset = os.path.join(work, "raw"), os.path.join(work, "dataset")
+    inputs.make(raw, _NUM_DRAWN, None)
+    command = [sys.executable, "-m", "pipeline.prepare", f"--input={raw}"]
+    subprocess.run([*command, f"--output={dataset}", "--shard_size=128"], check=True)
+    return dataset
+
+
+def _compare(dataset: str) -> None:
+    own = [sys.executable, "-m", "benchmarks.train_step", f"--dataset={dataset}"]
     peer = [_PEERS_PYTHON.value, "benchmarks/peers/torch_vae.py"]
     threads = f"--threads={runners.num_cores()}"
     commands = {

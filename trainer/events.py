@@ -7,7 +7,6 @@ after that of every file beside it, even if the clock was set back.
 
 import contextlib
 import errno
-import io
 import os
 import pathlib
 import re
@@ -25,7 +24,7 @@ from tensorboard.plugins.scalar import summary_v2 as scalar_summary
 from tensorboard.plugins.text import summary_v2 as text_summary
 from tensorboard.util import tensor_util
 
-from trainer import grids, workdir
+from trainer import workdir
 
 _NAME = re.compile(r"events\.out\.tfevents\.(\d+)\..*")
 _PATTERN = "events.out.tfevents.*"
@@ -64,10 +63,10 @@ class EventFile:
         """Writes how many of `[n]` values are how large."""
         self.write_summary(step, histogram_summary.histogram_pb(name, values))
 
-    def write_image(self, step: int, name: str, image: np.ndarray) -> None:
-        """Writes `[height, width, 1 or 3]` uint8."""
-        height, width, _ = image.shape
-        grids.write_png(png := io.BytesIO(), image)
+    def write_image(
+        self, step: int, name: str, png: bytes, height: int, width: int
+    ) -> None:
+        """Writes the content of a PNG file, of so many pixels."""
         summary = summary_pb2.Summary()
         summary.value.add(
             tag=name,
@@ -75,7 +74,7 @@ class EventFile:
                 display_name=None, description=None
             ),
             tensor=tensor_util.make_tensor_proto(
-                [str(width).encode(), str(height).encode(), png.getvalue()]
+                [str(width).encode(), str(height).encode(), png]
             ),
         )
         self.write_summary(step, summary)

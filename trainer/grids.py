@@ -2,7 +2,6 @@
 
 import pathlib
 from collections.abc import Sequence
-from typing import IO
 
 import numpy as np
 from PIL import Image
@@ -11,6 +10,8 @@ from trainer import workdir
 
 _FRAME_MILLISECONDS = 80
 _COMPARED_IN_A_ROW = 5
+# Half the time of Pillow's own, 6, for files that are half a percent larger.
+_PNG_LEVEL = 4
 
 
 def tile(images: np.ndarray, num_columns: int) -> np.ndarray:
@@ -70,14 +71,8 @@ def save_png(path: pathlib.Path, grid: np.ndarray) -> None:
     """Writes `[height, width, 1 or 3]` uint8 as a PNG file, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = workdir.temporary_path(path)
-    with open(temporary, "wb") as file:
-        write_png(file, grid)
+    _image(grid).save(temporary, format="PNG", compress_level=_PNG_LEVEL)
     temporary.replace(path)
-
-
-def write_png(file: IO[bytes], grid: np.ndarray) -> None:
-    """Writes `[height, width, 1 or 3]` uint8 as a PNG file to one that is open."""
-    _image(grid).save(file, format="PNG")
 
 
 def save_gif(path: pathlib.Path, frames: Sequence[np.ndarray]) -> None:

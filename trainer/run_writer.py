@@ -53,8 +53,11 @@ class RunWriter:
     def write_grids(self, step: int, named_grids: Mapping[str, np.ndarray]) -> None:
         """Writes `[height, width, c]` uint8 grids as events and under `images/`."""
         for name, grid in named_grids.items():
-            self._events[_EVAL].write_image(step, name, grid)
-            grids.save_png(self.grid_path(name, step), grid)
+            path = self.grid_path(name, step)
+            grids.save_png(path, grid)
+            height, width, _ = grid.shape
+            png = path.read_bytes()
+            self._events[_EVAL].write_image(step, name, png, height, width)
 
     def write_strip(self, names: Sequence[str]) -> None:
         """Writes the grids of all steps so far in one picture, a step to a row.

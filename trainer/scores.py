@@ -256,10 +256,14 @@ def _log_weights(
     images: tf.Tensor,
     inputs: tf.Tensor,
     told: tf.Tensor,
-    seed: tf.Tensor,
+    words: tf.Tensor,
     num: tf.Tensor,
 ) -> tf.Tensor:
-    """Returns log p(x, z) - log q(z|x) of `num` draws of each example, `[b, num]`."""
+    """Returns log p(x, z) - log q(z|x) of `num` draws of each example, `[b, num]`.
+
+    The draws are a function of `words`, `[4]` int32, see `order.fold`.
+    """
+    seed = order.fold(*tf.unstack(words))
     mean, log_var = vae.encode(inputs, told)
     repeated = [tf.repeat(tensor, num, axis=0) for tensor in (mean, log_var)]
     noise = tf.random.stateless_normal(tf.shape(repeated[0]), seed, alg="philox")
@@ -286,7 +290,7 @@ def _log_marginal(
     parts = [
         log_weights(
             *inputs,
-            order.fold(*seed, _IMPORTANCE_STREAM, start),
+            tf.constant([*seed, _IMPORTANCE_STREAM, start]),
             tf.constant(min(chunk, num_samples - start)),
         ).numpy()
         for start in range(0, num_samples, chunk)

@@ -1,0 +1,150 @@
+"""What a run of a config does beside its steps, measured in this process.
+
+    python -m benchmarks.beside configs/celeba.py DATASET_DIR
+
+Prints a JSON object, whose seconds are what `benchmarks.overheads` makes a row of.
+"""
+
+import json
+import math
+import os
+import pathlib
+import statistics
+import sys
+import tempfile
+import time
+from typing import Any
+
+import tensorflow as tf
+from ml_collections import ConfigDict
+
+from benchmarks import compiled
+from pipeline import contract
+from trainer import distribution, exact, loop
+from trainer.objectives import make_objective
+from trainer.saver import Retention, Saver
+from trainer.steps import Steps
+
+_NUM_TURNS = 5
+_TURN_SECONDS = 1.5
+# So that each thing is due alone at two steps or more, and nothing at others.
+_CADENCE = {
+    "log_every_steps": 2,
+    "image_every_steps": 5,
+    "eval_every_steps": 7,
+    "num_train_steps": 22,
+    "checkpoint_every_secs": 3600,
+    "show_neighbours": False,
+}
+
+
+class BareSteps(Steps):
+    """Steps that keep no ledger, and do not measure how long they wait for data."""
+
+    @tf.autograph.experimental.do_not_convert
+    def _next(self, batches: Any) -> tuple[Any, tf.Tensor]:
+        return next(batches), tf.constant(0.0, tf.float64)
+
+    def _examples(self, batch: Any) -> tuple[Any, tf.Tensor]:
+        examples, _ = super()._examples(batch)
+        return examples, tf.constant(0, tf.int64)
+
+
+class TimedSteps(Steps):
+    """Steps that remember when each call of the compiled loop began and ended."""
+
+    calls: list[tuple[float, float, int]] = []
+
+    def train(self, batches: Any, num_steps: tf.Tensor) -> Any:
+        """Makes the steps."""
+        start_seconds = time.monotonic()
+        found = super().train(batches, num_steps)
+        step = int(self._state.step.numpy())
+        self.calls.append((start_seconds, time.monotonic(), step))
+        return found
+
+
+def seconds_between_steps(
+    config: ConfigDict, dataset: str, strategy: tf.distribute.Strategy
+) -> dict[str, float]:
+    """Trains for some steps, and returns what is done after one, by what is due.
+
+    Returns:
+        By setting, and by "" where nothing is due: seconds between two calls of the
+        compiled loop, the median.
+    """
+    config = config.copy_and_resolve_references()
+    config.update(_CADENCE)
+    loop.Steps = TimedSteps
+    with tempfile.TemporaryDirectory() as workdir:
+        loop.train(config, dataset, pathlib.Path(workdir), strategy)
+    gaps: dict[str, list[float]] = {}
+    # The first call traces, and what comes after it is new, too.
+    for (_, end, step), (start, _, _) in zip(
+        TimedSteps.calls[1:], TimedSteps.calls[2:], strict=False
+    ):
+        due = [name for name in _CADENCE if name.endswith("_steps")]
+        due = [name for name in due if step % _CADENCE[name] == 0]
+        if len(due) < 2:
+            gaps.setdefault("".join(due), []).append(start - end)
+    return {name: statistics.median(each) for name, each in gaps.items()}
+
+
+def measure(config_file: str, dataset: str) -> dict[str, Any]:
+    """Returns what a config's run does beside its steps; seconds are medians.
+
+    Returns:
+        `bare`: seconds of a step without ledger and clocks; `with_ledger`: how many
+        times that one takes with them; `checkpoint`: seconds that writing one adds to
+        the steps meanwhile; `between`: as `seconds_between_steps`; and of the config,
+        how often each is due.
+    """
+    exact.configure()
+    strategy = distribution.make_strategy()
+    manifest = contract.load_manifest(dataset)
+    config = compiled.load_config(config_file, strategy, {})
+    run = compiled.make_run(config, strategy, manifest.image_shape)
+    objective = make_objective(config, math.prod(manifest.image_shape))
+    bare = BareSteps(strategy, run.state, objective, config, manifest.image_shape)
+
+    def seconds(steps: Steps, num_steps: int) -> float:
+        start_seconds = time.monotonic()
+        steps.train(run.batches, tf.constant(num_steps, tf.int64))[0].numpy()
+        return time.monotonic() - start_seconds
+
+    seconds(bare, 1)
+    seconds(run.steps, 1)
+    num_steps = max(1, round(_TURN_SECONDS / seconds(bare, 1)))
+    rounds = []
+    for number in range(_NUM_TURNS):
+        if number % 2:
+            with_ledger = seconds(run.steps, num_steps)
+        plain = seconds(bare, num_steps)
+        if not number % 2:
+            with_ledger = seconds(run.steps, num_steps)
+        rounds.append((plain, with_ledger))
+    with tempfile.TemporaryDirectory() as workdir:
+        saver = Saver(pathlib.Path(workdir), Retention(1))
+        checkpoints = []
+        for number in range(_NUM_TURNS):
+            plain = seconds(bare, num_steps)
+            start_seconds = time.monotonic()
+            saver.save(number, run.state.arrays(), {})
+            seconds(bare, num_steps)
+            saver.wait()
+            checkpoints.append(time.monotonic() - start_seconds - plain)
+        saver.close()
+    return {
+        "bare": statistics.median(plain for plain, _ in rounds) / num_steps,
+        "with_ledger": statistics.median(ours / plain for plain, ours in rounds),
+        "checkpoint": statistics.median(checkpoints),
+        "between": seconds_between_steps(config, dataset, strategy),
+        **{name: config[name] for name in _CADENCE if name != "show_neighbours"},
+    }
+
+
+if __name__ == "__main__":
+    found = measure(*sys.argv[1:])
+    print(json.dumps(found), flush=True)
+    # No distributed iterator is freed; see `distribution.iterate`.
+    os._exit(0)

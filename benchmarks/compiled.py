@@ -1,0 +1,74 @@
+"""The compiled step of a config, made as training makes it, on one batch in memory."""
+
+import dataclasses
+import importlib
+import math
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from ml_collections import ConfigDict
+
+from pipeline import contract
+from trainer import distribution, settings
+from trainer.objectives import make_objective
+from trainer.state import State, make_state
+from trainer.steps import Steps
+
+
+@dataclasses.dataclass(frozen=True)
+class CompiledRun:
+    """A state, the steps that change it, and the same batch without end."""
+
+    state: State
+    steps: Steps
+    batches: Iterator
+
+
+def load_config(
+    config_file: str, strategy: tf.distribute.Strategy, changes: Mapping[str, Any]
+) -> ConfigDict:
+    """Returns the settings of a file in `configs/`, changed and resolved."""
+    module = importlib.import_module(f"configs.{pathlib.Path(config_file).stem}")
+    config = module.get_config()
+    config.update_from_flattened_dict(dict(changes))
+    return settings.resolve(config, strategy.num_replicas_in_sync)
+
+
+def make_run(
+    config: ConfigDict,
+    strategy: tf.distribute.Strategy,
+    image_shape: Sequence[int],
+    make_steps: type[Steps] = Steps,
+) -> CompiledRun:
+    """Returns what makes the steps of a config; nothing is traced yet.
+
+    Args:
+        config: Resolved settings, without conditions.
+        strategy: From `distribution.make_strategy`.
+        image_shape: `[height, width, channels]` of images that are noise.
+        make_steps: `Steps`, or another way to make them.
+    """
+    manifest = contract.Manifest(
+        name="noise",
+        settings={},
+        source_fingerprint="",
+        features={
+            "key": contract.Feature("string"),
+            "image": contract.Feature("float32", tuple(image_shape)),
+        },
+        splits={},
+    )
+    with strategy.scope():
+        state = make_state(config, manifest)
+    objective = make_objective(config, math.prod(image_shape))
+    steps = make_steps(strategy, state, objective, config, image_shape)
+    per_replica = config.global_batch_size // strategy.num_replicas_in_sync
+    noise = np.random.default_rng(0).uniform(-1, 1, (per_replica, *image_shape))
+    batch = {"image": noise.astype(np.float32), "record_id": np.arange(per_replica)}
+    batches = distribution.iterate(
+        strategy, lambda context: tf.data.Dataset.from_tensors(batch).repeat()
+    )
+    return CompiledRun(state, steps, batches)
