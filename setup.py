@@ -36,6 +36,8 @@ REQUIRED = [
     # The Example message without TensorFlow, and metadata by which TFDS loads a
     # prepared dataset.
     "tensorflow-datasets>=4.9.9",
+    # Holds the small products of linear classifiers to one thread.
+    "threadpoolctl>=3.1",
     # Progress bars.
     "tqdm>=4.66",
 ]

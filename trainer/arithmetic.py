@@ -9,8 +9,9 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+import tensorflow as tf
 
-from trainer import generation, grids
+from trainer import generation
 from trainer.latents import directions, probe
 from trainer.latents.directions import Effect
 from trainer.posteriors import encode_split
@@ -28,14 +29,16 @@ class Arithmetic:
         names: Of the attributes, a of them.
         directions: `[a, latent_dim]`: the mean latent with an attribute less that
             without it.
-        strips: `[height, width, c]` uint8, a row for an attribute: an image with from
-            `-limit` to `limit` times its direction added.
+        strengths: `[s]`: from `-limit` to `limit`.
+        strips: `[a, s, h, w, c]` in [-1, 1]: an image with as many times the direction
+            of an attribute added.
         effects: Of one step along each direction.
         most_changed: The other attribute that each step changes the most, or None.
     """
 
     names: tuple[str, ...]
     directions: np.ndarray
+    strengths: np.ndarray
     strips: np.ndarray
     effects: tuple[Effect, ...]
     most_changed: tuple[str | None, ...]
@@ -76,19 +79,15 @@ def explore(
     attributes = trained_on.features[FEATURE]
     found = directions.find(trained_on.posterior_mean, attributes)
     columns = _columns(names, found, chosen)
-    probes = [
-        probe.fit(trained_on.posterior_mean, values) if np.ptp(values) else None
-        for values in attributes.T
-    ]
-    measured = _Measured(run, split, seed)
-    effects = [
-        directions.measure(probes, column, *measured.step(column, found[column]))
-        for column in columns
-    ]
+    probes = probe.AttributeProbes(trained_on.posterior_mean, attributes)
+    measured = _Measured(run, split, probes)
+    effects = [measured.step(column, found[column]) for column in columns]
+    strengths = np.linspace(-limit, limit, num_steps)
     return Arithmetic(
         names=tuple(names[column] for column in columns),
         directions=found[columns],
-        strips=_strips(run, examples, found[columns], limit, num_steps, seed),
+        strengths=strengths,
+        strips=_strips(run, examples, found[columns], strengths, seed),
         effects=tuple(effects),
         most_changed=tuple(
             None if effect.most_changed is None else names[effect.most_changed]
@@ -100,28 +99,30 @@ def explore(
 class _Measured:
     """The examples on which effects are measured."""
 
-    def __init__(self, run: TrainedRun, split: str, seed: int) -> None:
-        self._run, self._seed = run, seed
-        self._examples = generation.find_examples(run, split, _NUM_MEASURED)
-        self._z, _ = generation.encode(run, self._examples)
-        self._before = self._seen_again(self._z)
+    def __init__(
+        self, run: TrainedRun, split: str, probes: probe.AttributeProbes
+    ) -> None:
+        examples = generation.find_examples(run, split, _NUM_MEASURED)
+        self._probes = probes
+        self._told = examples.conditions
+        self._z, _ = generation.encode(run, examples)
         self._attributes = next(run.batches(split, _NUM_MEASURED))[FEATURE]
+        self._see_again = tf.function(
+            lambda z, told: run.vae.encode(run.vae.mean_image(z, told), told)[0]
+        )
+        self._before = self._seen_again(self._z)
 
-    def step(
-        self, column: int, direction: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns who had the attribute, and the latents before and after a step."""
+    def step(self, column: int, direction: np.ndarray) -> Effect:
+        """Returns what a step along the direction of an attribute changes."""
         has = self._attributes[:, column] == 1
         sense = np.where(has, -1.0, 1.0)[:, np.newaxis]
-        return has, self._before, self._seen_again(self._z + sense * direction)
+        after = self._seen_again(self._z + sense * direction)
+        return directions.measure(column, has, self._before, after)
 
     def _seen_again(self, z: np.ndarray) -> np.ndarray:
-        """Returns the posterior means of what latents are decoded to."""
-        told = self._examples.conditions
-        images = generation.decode(self._run, z, told, self._seed).mean
-        again = dataclasses.replace(self._examples, images=images, inputs=images)
-        mean, _ = generation.encode(self._run, again)
-        return mean
+        """Returns what the probes say of images that latents are decoded to."""
+        mean = self._see_again(z.astype(np.float32), self._told)
+        return self._probes.probabilities(mean.numpy())
 
 
 def _columns(
@@ -144,12 +145,11 @@ def _strips(
     run: TrainedRun,
     examples: generation.Examples,
     found: np.ndarray,
-    limit: float,
-    num_steps: int,
+    strengths: np.ndarray,
     seed: int,
 ) -> np.ndarray:
     (start, *_), _ = generation.encode(run, examples)
-    strengths = np.linspace(-limit, limit, num_steps)[:, np.newaxis]
-    z = np.concatenate([start + strengths * direction for direction in found])
+    added = strengths[:, np.newaxis] * found[:, np.newaxis]
+    z = (start + added).reshape(-1, len(start))
     made = generation.decode(run, z, examples.conditions[:1], seed)
-    return grids.tile(made.mean, num_steps)
+    return made.mean.reshape(*added.shape[:2], *made.mean.shape[1:])

@@ -1,17 +1,22 @@
 """Plots as images: where the latents lie, and how a run went."""
 
 import json
+import math
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
 
-from trainer import workdir
+from trainer import grids, workdir
 
 _INCHES, _DPI = 5.0, 80
+# Of labelled images, in pixels: the least side of one, and the text.
+_LABELLED_SIDE, _FONT_SIZE = 48, 13
 # Of ten or fewer classes; more are coloured along a scale.
 _CLASS_COLOURS = "tab10"
 
@@ -64,6 +69,46 @@ def latent_scatter(latents: np.ndarray, labels: np.ndarray | None = None) -> np.
     axes.set_ylabel("second principal component" if is_projected else "latent 1")
     axes.set_aspect("equal", adjustable="datalim")
     return _pixels(figure)
+
+
+def label_strips(
+    strips: np.ndarray, row_labels: Sequence[str], column_labels: Sequence[str]
+) -> np.ndarray:
+    """Returns rows of images with what they are at the left and above them.
+
+    Small images are enlarged by a whole number, so that a label fits its column.
+
+    Args:
+        strips: `[rows, columns, h, w, 1 or 3]` in [-1, 1].
+        row_labels: Of each row, in one or several lines.
+        column_labels: Of each column, in one line.
+
+    Returns:
+        `[height, width, 3]` uint8, dark on white.
+    """
+    num_rows, num_columns, height, width, _ = strips.shape
+    factor = -(-_LABELLED_SIDE // width)
+    levels = grids.to_levels(strips.reshape(-1, *strips.shape[2:]))
+    cells = levels.repeat(factor, axis=1).repeat(factor, axis=2)
+    tiled = grids.tile_levels(cells, num_columns)
+    height, width = height * factor, width * factor
+    font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), _FONT_SIZE)
+    draw = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    sizes = [draw.multiline_textbbox((0, 0), text, font)[2:] for text in row_labels]
+    left = math.ceil(max(wide for wide, _ in sizes)) + 2 * _FONT_SIZE
+    top = 2 * _FONT_SIZE
+    size = (left + num_columns * width, top + num_rows * height)
+    picture = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(picture)
+    for row, text in enumerate(row_labels):
+        place = (left - _FONT_SIZE, top + (row + 0.5) * height)
+        draw.multiline_text(place, text, "black", font, "rm", align="right")
+    for column, text in enumerate(column_labels):
+        place = (left + (column + 0.5) * width, top / 2)
+        draw.text(place, text, "black", font, "mm")
+    pixels = np.array(picture)
+    pixels[top:, left:] = tiled
+    return pixels
 
 
 def plot_metrics(lines: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Figure:

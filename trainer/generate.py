@@ -14,12 +14,16 @@ Modes:
     attributes    the direction of each attribute in latent space, added to an example
                   from -limit to limit times, a row for each; and what a step along it
                   changes of the attribute and of others, in a JSON and a table
-    neighbours    the nearest training image of each sample, over the whole split
+    neighbours    the nearest training image of each sample, over the whole split; with
+                  --latents=DIR the nearest posterior mean of samples and examples
+    project       a whole --split for TensorBoard's projector, which trainer.tensorboard
+                  then shows beside the run
     browse        pairs and samples one after another, until the answer is n
 
 --where=label=7, or --where=Smiling=1, chooses among examples, and so what a conditional
 model is told when it makes samples. With --latents=DIR the posteriors of whole splits,
-for transform, attributes and --prior=mixture, are read as pipeline.encode wrote them.
+for transform, attributes and --prior=mixture, are read as pipeline.encode wrote them;
+for neighbours and project they may be of other images than the run's.
 Exit codes: 0 done; 1 a flag, file or setting is wrong.
 """
 
@@ -35,10 +39,12 @@ from trainer import (
     browser,
     command_line,
     exact,
+    figures,
     generation,
     grids,
     pictures,
     posteriors,
+    projector,
     trained,
     workdir,
 )
@@ -54,8 +60,12 @@ _MODES = (
     "traverse",
     "attributes",
     "neighbours",
+    "project",
     "browse",
 )
+
+# Modes that take a directory of latents.
+_READERS = ("transform", "attributes", "neighbours", "project")
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
 _MODE = flags.DEFINE_enum("mode", "sample", _MODES, "What to make.")
@@ -108,14 +118,13 @@ def main(argv: list[str]) -> None:
 
 
 def _check_latents() -> None:
-    is_encoding = _MODE.value in ("transform", "attributes") or (
+    takes = _MODE.value in ("decode", *_READERS) or (
         _MODE.value == "sample" and _PRIOR.value == "mixture"
     )
-    if _LATENTS.value is not None and _MODE.value != "decode" and not is_encoding:
+    if _LATENTS.value is not None and not takes:
         raise ValueError(
             f"--latents={_LATENTS.value} is for --mode=decode, a file, and for "
-            "--mode=transform, --mode=attributes and --mode=sample --prior=mixture, a "
-            "directory"
+            f"--mode={', '.join(_READERS)} and sample with --prior=mixture, a directory"
         )
 
 
@@ -211,7 +220,14 @@ def _attributes(run: trained.TrainedRun, output: pathlib.Path) -> None:
         _SEED.value,
         _LATENTS.value,
     )
-    _save_png(output / "attributes.png", made.strips)
+    labels = [
+        f"{name.replace('_', ' ')}\nchange {effect.change:+.2f}, "
+        f"others {effect.leakage:.2f}"
+        for name, effect in zip(made.names, made.effects, strict=True)
+    ]
+    strengths = [f"{x:+.3g}" if x else "0" for x in made.strengths]
+    picture = figures.label_strips(made.strips, labels, strengths)
+    _save_png(output / "attributes.png", picture)
     _save_npz(
         output / "attributes.npz",
         names=np.array(made.names),
@@ -242,6 +258,9 @@ def _attributes(run: trained.TrainedRun, output: pathlib.Path) -> None:
 
 
 def _neighbours(run: trained.TrainedRun, output: pathlib.Path) -> None:
+    if _LATENTS.value is not None:
+        _latent_neighbours(run, output, posteriors.open_latents(run, _LATENTS.value))
+        return
     z = generation.draw_prior(run, _NUM.value, _SEED.value)
     samples = generation.decode(run, z, _conditions(run), _SEED.value).mean
     unseen = generation.find_examples(run, _split(run), _NUM.value, _WHERE.value)
@@ -262,6 +281,45 @@ def _neighbours(run: trained.TrainedRun, output: pathlib.Path) -> None:
     print(f"memorisation ratio: {ratio:.3f}")
 
 
+def _latent_neighbours(
+    run: trained.TrainedRun, output: pathlib.Path, latents: posteriors.StoredLatents
+) -> None:
+    z = generation.draw_prior(run, _NUM.value, _SEED.value)
+    samples = generation.decode(run, z, _conditions(run), _SEED.value).mean
+    examples = _examples(run)
+    mean, _ = generation.encode(run, examples)
+    found = generation.nearest_latents(latents, np.concatenate([z, mean]))
+    keys = np.array(found.keys)
+    num = len(z)
+    for name, images, part in (
+        ("samples", samples, slice(num)),
+        ("examples", examples.images, slice(num, None)),
+    ):
+        grid = grids.compare(images, images, found.images[part])
+        _save_png(output / f"neighbours-{name}.png", grid)
+    _save_npz(
+        output / "neighbours-latents.npz",
+        z=z,
+        keys=keys[:num],
+        distances=found.distances[:num],
+        example_keys=examples.keys,
+        example_neighbours=keys[num:],
+        example_distances=found.distances[num:],
+    )
+    names = [*(f"sample {number}" for number in range(num)), *examples.keys]
+    width = max(map(len, names))
+    print(f"{'':{width}}  distance  nearest")
+    for name, distance, key in zip(names, found.distances, keys, strict=True):
+        print(f"{name:{width}}  {distance:8.3f}  {key}")
+
+
+def _project(run: trained.TrainedRun, output: pathlib.Path) -> None:
+    directory = output / f"projector-{_split(run)}"
+    latents = _LATENTS.value and posteriors.open_latents(run, _LATENTS.value)
+    projector.write_split(directory, run, _split(run), latents or None)
+    logging.info("%s", directory)
+
+
 def _browse(run: trained.TrainedRun, output: pathlib.Path) -> None:
     browser.browse(run, output, _split(run), _WHERE.value, _SEED.value)
 
@@ -279,6 +337,7 @@ _MAKERS = dict(
             _traverse,
             _attributes,
             _neighbours,
+            _project,
             _browse,
         ),
         strict=True,

@@ -15,7 +15,7 @@ import tensorflow as tf
 from trainer import checkpoints, order, pictures
 from trainer.latents import neighbours
 from trainer.models.vae import draw_posterior
-from trainer.posteriors import EncodedSplit
+from trainer.posteriors import EncodedSplit, StoredLatents
 from trainer.trained import TrainedRun
 
 _PRIOR_STREAM, _POSTERIOR_STREAM, _PIXEL_STREAM = 1, 2, 3
@@ -279,6 +279,46 @@ def nearest_training(run: TrainedRun, queries: np.ndarray) -> neighbours.Neighbo
     return neighbours.nearest(
         queries, ((batch["key"].tolist(), batch["image"]) for batch in batches)
     )
+
+
+def nearest_latents(
+    latents: StoredLatents, queries: np.ndarray
+) -> neighbours.Neighbours:
+    """Returns the image of the nearest posterior mean for each of some latents.
+
+    They are looked for in the training split, or in all splits of the latents of images
+    that are not the run's.
+
+    Args:
+        latents: Among which to look.
+        queries: `[q, latent_dim]`.
+
+    Returns:
+        Neighbours by L2 distance of latents, with their images; see
+        `StoredLatents.pictured`.
+
+    Raises:
+        contract.DatasetError: If a split cannot be read.
+    """
+    is_own = latents.are_of_dataset
+    split = (
+        latents.run.config.train_split if is_own else "+".join(latents.manifest.splits)
+    )
+    found = neighbours.nearest(
+        queries[:, np.newaxis, np.newaxis],
+        (
+            (batch["key"].tolist(), batch["posterior_mean"][:, np.newaxis, np.newaxis])
+            for batch in latents.batches(split)
+        ),
+    )
+    keys = np.array(found.keys)
+    by_key = {
+        key: image
+        for batch in latents.pictured(split, keys)
+        for key, image in zip(batch["key"].tolist(), batch["image"], strict=True)
+    }
+    images = np.stack([by_key[key] for key in found.keys])
+    return dataclasses.replace(found, images=images)
 
 
 def _satisfying(

@@ -27,12 +27,21 @@ def tile(images: np.ndarray, num_columns: int) -> np.ndarray:
         >>> tile(np.zeros([3, 2, 2, 1]), num_columns=2).shape
         (4, 4, 1)
     """
-    num_images, height, width, channels = images.shape
+    return tile_levels(to_levels(images), num_columns)
+
+
+def to_levels(images: np.ndarray) -> np.ndarray:
+    """Returns images in [-1, 1] as uint8; values outside are clipped."""
+    return np.round((np.clip(images, -1.0, 1.0) + 1) * 127.5).astype(np.uint8)
+
+
+def tile_levels(levels: np.ndarray, num_columns: int) -> np.ndarray:
+    """Lays out what `to_levels` returned; see `tile`."""
+    num_images, height, width, channels = levels.shape
     num_rows = -(-num_images // num_columns)
-    cells = np.full([num_rows * num_columns, height, width, channels], -1.0)
-    cells[:num_images] = np.clip(images, -1, 1)
-    levels = np.round((cells + 1) * 127.5).astype(np.uint8)
-    rows = levels.reshape(num_rows, num_columns, height, width, channels)
+    cells = np.zeros([num_rows * num_columns, height, width, channels], np.uint8)
+    cells[:num_images] = levels
+    rows = cells.reshape(num_rows, num_columns, height, width, channels)
     return rows.swapaxes(1, 2).reshape(num_rows * height, num_columns * width, channels)
 
 

@@ -14,19 +14,24 @@ import math
 import pathlib
 import re
 import shutil
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
+import tensorflow as tf
 from google.protobuf import text_format
 from PIL import Image
 from tensorboard.plugins.projector import metadata, projector_config_pb2
 
 from pipeline import contract
-from trainer import grids, workdir
+from trainer import events, grids, input_pipeline, workdir
+from trainer.posteriors import StoredLatents
 from trainer.trained import TrainedRun
 
-# A projector in a browser turns so many points smoothly, and WebGL takes their sprite.
+# Of those in training: a browser turns so many smoothly.
 MAX_POINTS = 2_000
 _MAX_THUMBNAIL_SIDE = 48
+# WebGL takes as large a picture everywhere; of more points thumbnails are smaller.
+_MAX_SPRITE_SIDE = 4_096
 _BATCH_SIZE = 200
 _FOLDER = "projector"
 
@@ -42,37 +47,115 @@ def write(directory: pathlib.Path, run: TrainedRun) -> None:
         contract.DatasetError: If the split cannot be read.
         OSError: If the directory cannot be written.
     """
+    split = run.config.eval_split
+    found = itertools.islice(_encoded(run, split), MAX_POINTS // _BATCH_SIZE)
+    write_points(
+        directory,
+        f"{split} latents at step {run.step}",
+        found,
+        run.manifest,
+        _thumbnail_size(run.manifest.image_shape, MAX_POINTS),
+        # Which examples there are never changes in a run.
+        is_described=(directory / _FOLDER / "sprite.png").exists(),
+    )
+
+
+def write_split(
+    directory: pathlib.Path,
+    run: TrainedRun,
+    split: str,
+    latents: StoredLatents | None = None,
+) -> None:
+    """Writes the posterior means of a whole split.
+
+    TensorBoard shows the directory as a run of its own, alone or among others.
+
+    Args:
+        directory: To write to.
+        run: Whose model encodes them.
+        split: Name of a split, or of several, joined by a plus.
+        latents: Whose split it is, and which are read; None for the run's dataset,
+            whose images are encoded.
+
+    Raises:
+        contract.DatasetError: If the split cannot be read.
+        OSError: If the directory cannot be written.
+    """
+    if latents is None:
+        manifest, data_dir, batches = (
+            run.manifest,
+            run.dataset_dir,
+            _encoded(run, split),
+        )
+    else:
+        manifest, data_dir = latents.manifest, latents.directory
+        batches = latents.pictured(split)
+    shards = input_pipeline.shard_paths(manifest, data_dir, split)
+    num_points = sum(num_examples for _, num_examples in shards)
+    name = f"{split} latents at step {run.step}"
+    size = _thumbnail_size(run.manifest.image_shape, num_points)
+    write_points(directory, name, batches, manifest, size)
+    # TensorBoard looks for the files beside events alone.
+    events.truncate(directory, last_step=-1)
+    file = events.EventFile(directory)
+    file.write_text(run.step, "projector", f"{num_points} {name}")
+    file.close()
+
+
+def _encoded(run: TrainedRun, split: str) -> Iterator[dict[str, np.ndarray]]:
+    encode = tf.function(run.vae.encode)
+    for batch in run.batches(split, _BATCH_SIZE):
+        mean, _ = encode(batch["input"], batch["conditions"])
+        yield {**batch, "posterior_mean": mean.numpy()}
+
+
+def write_points(
+    directory: pathlib.Path,
+    name: str,
+    batches: Iterable[Mapping[str, np.ndarray]],
+    manifest: contract.Manifest,
+    thumbnail_size: tuple[int, int],
+    *,
+    is_described: bool = False,
+) -> None:
+    """Writes latents, and what is known of them.
+
+    Args:
+        directory: Of the events beside which TensorBoard looks for the files.
+        name: That it shows.
+        batches: `posterior_mean`, `key`, `image` in [-1, 1], and features.
+        manifest: Which features there are.
+        thumbnail_size: Height and width of an image in the sprite.
+        is_described: Whether the directory has all but the latents already.
+
+    Raises:
+        OSError: If the directory cannot be written.
+    """
     folder = directory / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    sprite_path = folder / "sprite.png"
-    # Which examples there are never changes in a run.
-    is_described = sprite_path.exists()
     latents, thumbnails, lines = [], [], []
-    batches = run.batches(run.config.eval_split, _BATCH_SIZE)
-    for batch in itertools.islice(batches, MAX_POINTS // _BATCH_SIZE):
-        mean, _ = run.vae.encode(batch["input"], batch["conditions"])
-        latents.append(mean.numpy())
+    for batch in batches:
+        latents.append(batch["posterior_mean"])
         if not is_described:
-            thumbnails.append(_thumbnails(batch["image"]))
-            lines += _lines(batch, run.manifest)
-    height, width = _thumbnail_size(run.manifest.image_shape)
+            thumbnails.append(_thumbnails(batch["image"], thumbnail_size))
+            lines += _lines(batch, manifest)
     if not is_described:
-        header = _header(run.manifest)
+        header = _header(manifest)
         # TensorBoard takes the first line of a single column for an example.
         table = lines if len(header) == 1 else [header, *lines]
         text = "".join("\t".join(line) + "\n" for line in table)
         workdir.write_atomically(folder / "metadata.tsv", text.encode())
-        grids.save_png(sprite_path, _square(np.concatenate(thumbnails)))
+        grids.save_png(folder / "sprite.png", _square(np.concatenate(thumbnails)))
     buffer = io.BytesIO()
     np.savetxt(buffer, np.concatenate(latents), fmt="%.6g", delimiter="\t")
     workdir.write_atomically(folder / "latents.tsv", buffer.getvalue())
     config = projector_config_pb2.ProjectorConfig()
     embedding = config.embeddings.add()
-    embedding.tensor_name = f"{run.config.eval_split} latents at step {run.step}"
+    embedding.tensor_name = name
     embedding.tensor_path = f"{_FOLDER}/latents.tsv"
     embedding.metadata_path = f"{_FOLDER}/metadata.tsv"
     embedding.sprite.image_path = f"{_FOLDER}/sprite.png"
-    embedding.sprite.single_image_dim.extend([width, height])
+    embedding.sprite.single_image_dim.extend(reversed(thumbnail_size))
     workdir.write_atomically(
         directory / metadata.PROJECTOR_FILENAME,
         text_format.MessageToString(config).encode(),
@@ -107,7 +190,7 @@ def _header(manifest: contract.Manifest) -> list[str]:
 
 
 def _lines(
-    batch: dict[str, np.ndarray], manifest: contract.Manifest
+    batch: Mapping[str, np.ndarray], manifest: contract.Manifest
 ) -> list[list[str]]:
     lines = [[" ".join(key.split())] for key in batch["key"].tolist()]
     for name in _described_features(manifest):
@@ -121,24 +204,30 @@ def _lines(
     return lines
 
 
-def _square(images: np.ndarray) -> np.ndarray:
-    """Lays images out in as many rows as columns; of others TensorBoard mixes them."""
-    side = math.ceil(math.sqrt(len(images)))
-    filling = np.full([side**2 - len(images), *images.shape[1:]], -1.0)
-    return grids.tile(np.concatenate([images, filling]), side)
+def _square(thumbnails: np.ndarray) -> np.ndarray:
+    """Lays them out in as many rows as columns; of others TensorBoard mixes them."""
+    side = _side(len(thumbnails))
+    filling = np.zeros([side**2 - len(thumbnails), *thumbnails.shape[1:]], np.uint8)
+    return grids.tile_levels(np.concatenate([thumbnails, filling]), side)
 
 
-def _thumbnail_size(image_shape: tuple[int, ...]) -> tuple[int, int]:
+def _side(num_points: int) -> int:
+    return math.ceil(math.sqrt(num_points))
+
+
+def _thumbnail_size(image_shape: tuple[int, ...], num_points: int) -> tuple[int, int]:
+    """Returns height and width."""
     height, width, _ = image_shape
-    scale = min(1.0, _MAX_THUMBNAIL_SIDE / max(height, width))
+    side = min(_MAX_THUMBNAIL_SIDE, _MAX_SPRITE_SIDE // _side(num_points))
+    scale = min(1.0, side / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _thumbnails(images: np.ndarray) -> np.ndarray:
-    """Returns `[n, h, w, c]` in [-1, 1] as small as a sprite holds them."""
-    height, width = _thumbnail_size(images.shape[1:])
-    if (height, width) == images.shape[1:3]:
-        return images
+def _thumbnails(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Returns `[n, h, w, c]` in [-1, 1] as small as a sprite holds them, uint8."""
+    height, width = size
+    if size == images.shape[1:3]:
+        return grids.to_levels(images)
     small = np.empty([len(images), height, width, images.shape[3]], np.float32)
     for thumbnail, image in zip(small, images, strict=True):
         for channel in range(images.shape[3]):
@@ -146,4 +235,4 @@ def _thumbnails(images: np.ndarray) -> np.ndarray:
             thumbnail[..., channel] = plane.resize(
                 (width, height), Image.Resampling.BOX
             )
-    return small
+    return grids.to_levels(small)

@@ -219,7 +219,9 @@ def test_every_mode_writes_its_files(
                 assert found["names"].tolist() == [row["attribute"] for row in rows]
                 assert found["directions"].shape == (len(rows), 8)
             image = grids.load_png(output / "attributes.png")
-            assert image.shape == (32 * len(rows), 32 * 4, 3)
+            # Images of 32 px are enlarged twice, below and beside their labels.
+            assert image.shape[0] == 26 + 64 * len(rows)
+            assert image.shape[1] > 64 * 4 + 26
         if mode == "neighbours":
             assert "memorisation ratio: " in done.stdout
 

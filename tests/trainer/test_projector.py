@@ -53,10 +53,18 @@ def test_a_later_step_takes_the_place_of_one_before(
 
 def test_large_images_are_shown_small() -> None:
     images = np.random.default_rng(0).uniform(-1, 1, (2, 96, 192, 1))
-    small = projector._thumbnails(images)
-    assert small.shape == (2, 24, 48, 1)
+    size = projector._thumbnail_size((96, 192, 1), num_points=2000)
+    assert size == (24, 48)
+    small = projector._thumbnails(images, size)
     means = images.reshape(2, 24, 4, 48, 4, 1).mean(axis=(2, 4))
-    np.testing.assert_allclose(small, means, atol=1e-5)
+    np.testing.assert_allclose(small, (means + 1) * 127.5, atol=0.51)
+
+
+def test_a_sprite_is_never_too_large_for_a_browser() -> None:
+    for num_points in (1, 7_225, 7_226, 162_770):
+        height, width = projector._thumbnail_size((64, 64, 3), num_points)
+        assert height == width == (48 if num_points <= 7_225 else height)
+        assert projector._side(num_points) * width <= projector._MAX_SPRITE_SIDE
 
 
 def test_a_class_is_shown_by_its_name_and_a_key_in_one_line() -> None:

@@ -4,10 +4,8 @@ n  examples        d  latents        a  attributes
 """
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
-from sklearn.pipeline import Pipeline
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,41 +66,35 @@ def find(latents: np.ndarray, attributes: np.ndarray) -> np.ndarray:
 
 
 def measure(
-    probes: Sequence[Pipeline | None],
-    target: int,
-    has_target: np.ndarray,
-    before: np.ndarray,
-    after: np.ndarray,
+    target: int, has_target: np.ndarray, before: np.ndarray, after: np.ndarray
 ) -> Effect:
     """Returns what a step along the direction of an attribute changed.
 
     Args:
-        probes: Of each attribute, from `probe.fit`; None for one that cannot be probed,
-            which is left out.
         target: Column of the attribute.
         has_target: `[n]`, whether an example had it, and so was led away from it.
-        before: `[n, d]`, latents of the images before the step.
-        after: `[n, d]`, and after it.
+        before: `[n, a]`, how probable probes find each attribute before the step; NaN
+            for one that cannot be probed, which is left out.
+        after: `[n, a]`, and after it.
 
     Raises:
         ValueError: If the attribute itself cannot be probed.
+
+    Example:
+        >>> before, after = np.array([[0.5, 0.5]]), np.array([[0.75, 0.25]])
+        >>> measure(0, np.array([False]), before, after)
+        Effect(change=0.25, leakage=0.25, most_changed=1, most_change=-0.25)
     """
-    if probes[target] is None:
-        raise ValueError(f"attribute {target} has no probe")
-    sense = np.where(has_target, -1.0, 1.0)
+    sense = np.where(has_target, -1.0, 1.0)[:, np.newaxis]
+    means = np.mean(sense * (after - before), axis=0)
     changes = {
-        column: float(np.mean(sense * (_probability(found, after) - was)))
-        for column, found in enumerate(probes)
-        if found is not None
-        for was in [_probability(found, before)]
+        column: float(mean) for column, mean in enumerate(means) if not np.isnan(mean)
     }
+    if target not in changes:
+        raise ValueError(f"attribute {target} has no probe")
     change = changes.pop(target)
     if not changes:
         return Effect(change, 0.0, None, 0.0)
     most = max(changes, key=lambda column: abs(changes[column]))
     leakage = float(np.mean(np.abs(list(changes.values()))))
     return Effect(change, leakage, most, changes[most])
-
-
-def _probability(fitted: Pipeline, latents: np.ndarray) -> np.ndarray:
-    return fitted.predict_proba(latents)[:, 1]

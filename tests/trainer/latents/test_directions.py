@@ -37,13 +37,14 @@ def test_an_attribute_of_all_or_of_none_has_no_direction() -> None:
 def test_a_step_changes_its_attribute_and_what_goes_with_it() -> None:
     latents, attributes = examples()
     found = directions.find(latents, attributes)
-    probes = [probe.fit(latents, values) for values in attributes.T]
+    probes = probe.AttributeProbes(latents, attributes)
     has = attributes == 1
 
     def effect(column: int) -> directions.Effect:
         sense = np.where(has[:, column], -1.0, 1.0)[:, np.newaxis]
         after = latents + sense * found[column]
-        return directions.measure(probes, column, has[:, column], latents, after)
+        seen = [probes.probabilities(z) for z in (latents, after)]
+        return directions.measure(column, has[:, column], *seen)
 
     first, second = effect(0), effect(1)
     assert first.change > 0.7
@@ -57,8 +58,10 @@ def test_a_step_changes_its_attribute_and_what_goes_with_it() -> None:
 
 def test_a_step_that_leads_nowhere_changes_nothing() -> None:
     latents, attributes = examples()
-    probes = [probe.fit(latents, attributes[:, 0]), None]
-    effect = directions.measure(probes, 0, attributes[:, 0] == 1, latents, latents)
+    attributes = np.stack([attributes[:, 0], np.ones(len(latents))], axis=1)
+    seen = probe.AttributeProbes(latents, attributes).probabilities(latents)
+    assert np.isnan(seen[:, 1]).all()
+    effect = directions.measure(0, attributes[:, 0] == 1, seen, seen)
     assert effect == directions.Effect(0.0, 0.0, None, 0.0)
     with pytest.raises(ValueError, match="attribute 1 has no probe"):
-        directions.measure(probes, 1, attributes[:, 0] == 1, latents, latents)
+        directions.measure(1, attributes[:, 0] == 1, seen, seen)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from sklearn import metrics
+from sklearn.pipeline import make_pipeline
 
 from trainer.latents import probe
 
@@ -80,11 +81,26 @@ def test_an_attribute_that_training_never_has_is_never_predicted() -> None:
 def test_balanced_accuracy_is_that_of_the_library() -> None:
     latents = LATENTS + np.random.default_rng(4).normal(0, 4, LATENTS.shape)
     found = probe._probe(latents[TRAIN], LABELS[TRAIN], latents[TEST], LABELS[TEST])
-    pipeline = probe.make_pipeline(probe.StandardScaler(), probe.LogisticRegression())
+    pipeline = make_pipeline(probe.StandardScaler(), probe.LogisticRegression())
     predicted = pipeline.fit(latents[TRAIN], LABELS[TRAIN]).predict(latents[TEST])
     assert found.balanced_accuracy == pytest.approx(
         metrics.balanced_accuracy_score(LABELS[TEST], predicted)
     )
+
+
+def test_probes_of_all_attributes_are_those_of_the_library() -> None:
+    rng = np.random.default_rng(5)
+    latents = LATENTS * [1e-3, 1, 1e3, 1, 1] + 7
+    attributes = np.stack([LABELS == 2, rng.uniform(size=600) < 0.1, LABELS < 9], 1)
+    probes = probe.AttributeProbes(latents[TRAIN], attributes[TRAIN].astype(np.int64))
+    found = probes.probabilities(latents[TEST])
+    assert np.isnan(found[:, 2]).all()
+    for column in range(2):
+        exact = probe.LogisticRegression(tol=1e-10, max_iter=10_000)
+        pipeline = make_pipeline(probe.StandardScaler(), exact)
+        pipeline.fit(latents[TRAIN], attributes[TRAIN, column])
+        expected = pipeline.predict_proba(latents[TEST])[:, 1]
+        np.testing.assert_allclose(found[:, column], expected, atol=1e-4)
 
 
 def test_labels_of_one_class_are_refused() -> None:
