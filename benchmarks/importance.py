@@ -4,6 +4,7 @@ import importlib
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from pipeline import contract
 
