@@ -33,7 +33,8 @@ class Estimate:
         self._layers = _weights(vae.decoder)
         batch = next(iter(self._run.batches("test", min(num_images, 100))))
         self._images = batch["image"].reshape(len(batch["image"]), -1)
-        mean, log_var = vae.encode(batch["input"], batch["conditions"])
+        inputs: list[Any] = [batch["input"], batch["conditions"]]
+        mean, log_var = vae.encode(*inputs)
         self._means = mean.numpy()
         self._stddevs = np.exp(log_var.numpy() / 2)
         self._rng = np.random.default_rng(0)

@@ -78,7 +78,7 @@ class Search:
         """Does the matrix product of all images and queries: the limit."""
         rows = self.queries.reshape(_NUM_QUERIES, -1)
         for _, images in self.batches():
-            images.reshape(len(images), -1) @ rows.T
+            np.matmul(images.reshape(len(images), -1), rows.T)
 
     def compare_pairs(self, number: int) -> None:
         """Finds how far one image is from every query, one after another."""
