@@ -4,7 +4,6 @@ import importlib
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from pipeline import contract
 
@@ -34,9 +33,8 @@ class Estimate:
         self._layers = _weights(vae.decoder)
         batch = next(iter(self._run.batches("test", min(num_images, 100))))
         self._images = batch["image"].reshape(len(batch["image"]), -1)
-        mean, log_var = vae.encode(
-            tf.constant(batch["input"]), tf.constant(batch["conditions"])
-        )
+        inputs: list[Any] = [batch["input"], batch["conditions"]]
+        mean, log_var = vae.encode(*inputs)
         self._means = mean.numpy()
         self._stddevs = np.exp(log_var.numpy() / 2)
         self._rng = np.random.default_rng(0)

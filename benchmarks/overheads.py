@@ -34,7 +34,8 @@ _CALL_SECONDS = 0.5
 def add_row(config: str, dataset: str) -> None:
     """Adds the row of what a run does beside its steps."""
     command = [sys.executable, "-m", "benchmarks.beside", config, dataset]
-    found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    done = subprocess.run(command, check=True, capture_output=True)
+    found = json.loads(done.stdout.splitlines()[-1])
     between, step = found["between"], found["bare"]
 
     def percent(name: str) -> float:
