@@ -80,7 +80,7 @@ def scaled(stored: tf.Tensor) -> tf.Tensor:
         stored: `[batch, height, width, channels]`, of one of `contract.IMAGE_DTYPES`.
 
     Example:
-        >>> scaled(tf.constant([0, 51, 255], tf.uint8)).numpy().round(6).tolist()
+        >>> [round(float(x), 4) for x in scaled(tf.constant([0, 51, 255], tf.uint8))]
         [-1.0, -0.6, 1.0]
     """
     scale, offset = contract.IMAGE_DTYPES[stored.dtype.name]
