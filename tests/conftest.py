@@ -1,6 +1,7 @@
 """How many inputs properties are tried with: HYPOTHESIS_PROFILE=long for many."""
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -21,3 +22,6 @@ settings.register_profile(
     suppress_health_check=list(HealthCheck),
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
+
+# A shell has what it starts in the background ignore SIGINT, and its children too.
+signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -6,14 +6,6 @@ import pytest
 from trainer.signals import StopRequest
 
 
-@pytest.fixture(autouse=True)
-def as_in_a_terminal():
-    """What a shell starts in the background ignores SIGINT."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def test_the_first_signal_is_noted_and_the_second_does_as_before() -> None:
     before = signal.getsignal(signal.SIGINT)
     with StopRequest() as stop:
