@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from benchmarks import inputs, results
+from benchmarks import datasets, results
 from pipeline import runners
 
 _DATASET = flags.DEFINE_string("dataset", None, "Of 128 px; else faces are drawn.")
@@ -36,7 +36,6 @@ _REPEATS = flags.DEFINE_integer("repeats", 3, "How often each has its turn.")
 _GROUPS = flags.DEFINE_integer("groups", None, "Only to train so, and print the rate.")
 
 _STEPS_A_CALL = 4
-_NUM_DRAWN = 1000
 
 
 def train_ours(dataset: str) -> None:
@@ -118,16 +117,7 @@ def main(argv: Sequence[str]) -> None:
         sys.stdout.flush()
         os._exit(0)  # An iterator is open; see `distribution.iterate`.
     with tempfile.TemporaryDirectory() as work:
-        _compare(_DATASET.value or _draw(work))
-
-
-def _draw(work: str) -> str:
-    """Returns the directory of a dataset of faces that are drawn."""
-    raw, dataset = os.path.join(work, "raw"), os.path.join(work, "dataset")
-    inputs.make(raw, _NUM_DRAWN, None)
-    command = [sys.executable, "-m", "pipeline.prepare", f"--input={raw}"]
-    subprocess.run([*command, f"--output={dataset}", "--shard_size=128"], check=True)
-    return dataset
+        _compare(_DATASET.value or datasets.faces(work))
 
 
 def _compare(dataset: str) -> None:
