@@ -180,7 +180,8 @@ def load(path: str, digest: str, condition: str | None) -> Encode:
         condition: Name of what it is told, if it is told anything.
 
     Raises:
-        DatasetError: If there is another export, or one that cannot be loaded.
+        DatasetError: If there is another export, or one that cannot be loaded, or no
+            TensorFlow.
     """
     found = read_export(path)
     if found.digest != digest:
@@ -188,8 +189,14 @@ def load(path: str, digest: str, condition: str | None) -> Encode:
             f"--model={path} is another export where a worker looks ({found.digest} "
             f"instead of {digest}): every worker must see it at the same path"
         )
-    with _without_stderr():
-        import tensorflow as tf
+    try:
+        with _without_stderr():
+            import tensorflow as tf
+    except ModuleNotFoundError as error:
+        raise contract.DatasetError(
+            f"a worker cannot import TensorFlow, which runs the model ({error}): "
+            "install it where the workers are, in an image by --build-arg TENSORFLOW=1"
+        ) from error
 
     tf.config.set_visible_devices([], "GPU")
     tf.config.threading.set_intra_op_parallelism_threads(1)

@@ -153,11 +153,15 @@ def lost_host_error(cluster: Cluster, error: tf.errors.OpError) -> LostHostError
         error: Of TensorFlow, which tells of other hosts by their number.
     """
     numbers = {int(number) for number in re.findall(r"/task:(\d+)", error.message)}
+    # Only the chief serves this, and TensorFlow does not say whom it called.
+    if "/tensorflow.CoordinationService/" in error.message:
+        numbers.add(0)
     others = sorted(numbers & set(range(len(cluster.addresses))) - {cluster.index})
     named = ", ".join(f"host {at} ({cluster.addresses[at]})" for at in others)
+    gone = "are gone, or do not" if len(others) > 1 else "is gone, or does not"
     return LostHostError(
-        f"{named or 'another host'} is gone, or does not answer: start the same "
-        "command on all hosts again; it goes on from the last checkpoint"
+        f"{named or 'another host'} {gone} answer: start the same command on all hosts "
+        "again; it goes on from the last checkpoint"
     )
 
 

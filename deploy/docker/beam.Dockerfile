@@ -4,14 +4,19 @@
 #
 #   docker build --file deploy/docker/beam.Dockerfile --target worker \
 #     --tag vaeline-worker:0.1.0 .
+#
+# pipeline.encode needs TensorFlow in its workers: --build-arg TENSORFLOW=1.
 FROM gcr.io/dataflow-templates-base/python311-template-launcher-base:20230622_RC00 AS launcher
 
 FROM apache/beam_python3.11_sdk:2.77.0 AS worker
 RUN useradd --uid 1000 --create-home vaeline && install -d -o vaeline /data
 WORKDIR /opt/vaeline
 COPY requirements.lock deploy/docker/pipeline.txt ./
+# Of pipeline.encode alone; with 1 all that follows has it.
+ARG TENSORFLOW=
 RUN sed -n 's/^\([a-z0-9.-]*==[^ ;]*\).*/\1/p' requirements.lock > pins.txt \
-  && pip install --no-cache-dir --constraint pins.txt --requirement pipeline.txt
+  && pip install --no-cache-dir --constraint pins.txt --requirement pipeline.txt \
+    ${TENSORFLOW:+tensorflow}
 COPY pipeline pipeline
 COPY deploy/flink/worker_pool.py deploy/flink/worker_pool.py
 # Nothing is staged, so the worker needs no environment of its own, which only root

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A Flink cluster of this machine alone, with Beam's job server and Python workers.
+# A Flink cluster of this machine, or this machine's part of one of several, with Beam's
+# job server and Python workers.
 #
 #   deploy/flink/local.sh up
 #   deploy/flink/local.sh run --input=faces --output=dataset
@@ -12,14 +13,19 @@
 # downloads 110 MB of jars. `job-server` only does that, and makes one jar that names
 # them, for --flink_job_server_jar and any cluster.
 # A task manager or a worker pool that dies is started again, as Kubernetes would.
-# Everything listens on 127.0.0.1, but for two things in Beam's Java code that always
-# listen on every address: the job server, and the task managers while a job runs.
+# Everything listens on 127.0.0.1, or VAELINE_FLINK_ADDRESS, but for two things in Beam's
+# Java code that always listen on every address: the job server, and the task managers
+# while a job runs.
 #
 # Environment, with defaults:
 #   VAELINE_CACHE=~/.cache/vaeline       the jars
 #   VAELINE_FLINK_STATE=$VAELINE_CACHE/flink    logs, process ids and temporary files
-#   VAELINE_FLINK_TASK_MANAGERS=2
+#   VAELINE_FLINK_TASK_MANAGERS=2        on this machine
 #   VAELINE_FLINK_REST_PORT, _RPC_PORT, _JOB_PORT, _POOL_PORT    any that are free
+#   VAELINE_FLINK_ADDRESS=127.0.0.1      by which other machines reach this one
+#   VAELINE_FLINK_JOB_MANAGER            the address of the machine that has it and the
+#                                        job server, if it is another; all ports but
+#                                        _JOB_PORT have to be the same there and here
 #   VAELINE_MAVEN=https://repo1.maven.org/maven2
 #   VAELINE_PYTHON=.venv/bin/python      has pipeline's requirements
 set -euo pipefail
@@ -31,6 +37,8 @@ state=${VAELINE_FLINK_STATE:-$cache/flink}
 python=${VAELINE_PYTHON:-$root/.venv/bin/python}
 maven=${VAELINE_MAVEN:-https://repo1.maven.org/maven2}
 num_task_managers=${VAELINE_FLINK_TASK_MANAGERS:-2}
+address=${VAELINE_FLINK_ADDRESS:-127.0.0.1}
+job_manager=${VAELINE_FLINK_JOB_MANAGER:-$address}
 ready_seconds=120
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
 
@@ -41,9 +49,10 @@ die() {
 
 # What runs, in the order in which it is started.
 services() {
-  printf '%s\n' job-manager
+  [[ $job_manager != "$address" ]] || echo job-manager
   seq -f 'task-manager-%g' "$num_task_managers"
-  printf '%s\n' worker-pool job-server
+  echo worker-pool
+  [[ $job_manager != "$address" ]] || echo job-server
 }
 
 # Whether the process that keeps a service is there. Its id may be another's by now.
@@ -81,14 +90,19 @@ fetch_jars() {
 }
 
 write_configuration() {
-  local free
+  local free bind=127.0.0.1
+  # The job manager calls itself localhost when it is handed the jars of a job.
+  [[ $address == "$bind" ]] || bind=0.0.0.0
   read -ra free <<< "$(free_ports 4)"
   rest_port=${VAELINE_FLINK_REST_PORT:-${free[0]}}
   rpc_port=${VAELINE_FLINK_RPC_PORT:-${free[1]}}
   job_port=${VAELINE_FLINK_JOB_PORT:-${free[2]}}
   pool_port=${VAELINE_FLINK_POOL_PORT:-${free[3]}}
-  declare -p num_task_managers rest_port job_port pool_port > "$state/cluster"
-  sed -e "s|@REST_PORT@|$rest_port|; s|@RPC_PORT@|$rpc_port|; s|@TMP@|$state/tmp|" \
+  declare -p num_task_managers address job_manager rest_port job_port pool_port \
+    > "$state/cluster"
+  sed -e "s|@ADDRESS@|$address|; s|@JOB_MANAGER@|$job_manager|; s|@TMP@|$state/tmp|" \
+    -e "s|@JOB_MANAGER_BIND@|$bind|" \
+    -e "s|@REST_PORT@|$rest_port|; s|@RPC_PORT@|$rpc_port|" \
     "$here/config.yaml" > "$state/config.yaml"
   {
     cat "$here/java.args"
@@ -107,7 +121,7 @@ serve() {
       ;;
     task-manager-*)
       exec "${java[@]}" org.apache.flink.runtime.taskexecutor.TaskManagerRunner \
-        --configDir "$state" -Dtaskmanager.resource-id="$1"
+        --configDir "$state" -Dtaskmanager.resource-id="$address-$1"
       ;;
     worker-pool)
       # Beam starts each worker as `python`.
@@ -116,7 +130,7 @@ serve() {
       ;;
     job-server)
       exec "${java[@]}" org.apache.beam.runners.flink.FlinkJobServerDriver \
-        --flink-master="127.0.0.1:$rest_port" --artifacts-dir="$state/tmp" \
+        --flink-master="$address:$rest_port" --artifacts-dir="$state/tmp" \
         --job-host=127.0.0.1 --job-port="$job_port" --artifact-port=0 --expansion-port=-1
       ;;
   esac
@@ -135,10 +149,12 @@ keep() {
 }
 
 is_ready() {
-  curl --silent --max-time 5 "http://127.0.0.1:$rest_port/overview" \
-    | grep -q "\"taskmanagers\":$num_task_managers," || return 1
+  local found
+  found=$(curl --silent --fail --max-time 5 \
+    "http://$job_manager:$rest_port/taskmanagers") || return 1
+  (($(grep -oF "\"id\":\"$address-" <<< "$found" | wc -l) == num_task_managers)) || return 1
   (: < "/dev/tcp/127.0.0.1/$pool_port") 2> /dev/null || return 1
-  (: < "/dev/tcp/127.0.0.1/$job_port") 2> /dev/null
+  [[ $job_manager != "$address" ]] || (: < "/dev/tcp/127.0.0.1/$job_port") 2> /dev/null
 }
 
 up() {
@@ -146,6 +162,12 @@ up() {
   [[ -x $python ]] || die "no $python: run \`make venv\`, or set VAELINE_PYTHON"
   command -v java > /dev/null || die "no Java: apt-get install default-jre-headless"
   command -v curl > /dev/null || die "no curl: apt-get install curl"
+  if [[ $job_manager != "$address" ]]; then
+    for name in RPC REST POOL; do
+      name=VAELINE_FLINK_${name}_PORT
+      [[ -n ${!name:-} ]] || die "set $name to that of $job_manager"
+    done
+  fi
   for name in $(services); do
     is_up "$name" && die "a cluster is up in $state: $0 down"
   done
@@ -165,7 +187,7 @@ up() {
     ((SECONDS < ready_seconds)) || fail_up "not ready after $ready_seconds s"
     sleep 0.5
   done
-  echo "up after $SECONDS s: http://127.0.0.1:$rest_port, logs in $state"
+  echo "up after $SECONDS s: http://$job_manager:$rest_port, logs in $state"
 }
 
 fail_up() {

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from typing import Any
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
@@ -30,7 +31,7 @@ _started: list[subprocess.Popen[str]] = []
 
 
 def start(
-    dataset: pathlib.Path, workdir: pathlib.Path, *flags: str, **how: str
+    dataset: pathlib.Path, workdir: pathlib.Path, *flags: str, **how: Any
 ) -> subprocess.Popen[str]:
     """Starts a trainer of 150 steps; `flags` and `how` are as in `runs`."""
     _started.append(start_training(dataset, workdir, *_FLAGS, *flags, **how))
@@ -53,7 +54,7 @@ def end(process: subprocess.Popen[str], workdir: pathlib.Path) -> Run:
     return Run(workdir, process.returncode, output)
 
 
-def run(dataset: pathlib.Path, workdir: pathlib.Path, *flags: str, **how: str) -> Run:
+def run(dataset: pathlib.Path, workdir: pathlib.Path, *flags: str, **how: Any) -> Run:
     """Returns a trainer that was left to itself."""
     return end(start(dataset, workdir, *flags, **how), workdir)
 

@@ -2,7 +2,9 @@
 
 import copy
 import json
+import os
 import re
+import subprocess
 import zipfile
 
 import jsonschema
@@ -147,35 +149,26 @@ def test_containers_have_no_rights_and_no_more_memory_than_they_are_given():
     assert num_seen > 15
 
 
-@pytest.mark.parametrize("folder", ["base", "overlays/local", "overlays/gpu"])
-def test_hosts_of_the_indexed_job_find_each_other(folder):
-    bodies = manifests.build(folder)
+def _indexed_job(bodies):
+    """Returns the name of its pods but for their index, how many, and what they see."""
     job = manifests.find(bodies, "Job", "vaeline-trainer")["spec"]
     service = manifests.find(bodies, "Service", "vaeline-trainer")["spec"]
     assert job["completionMode"] == "Indexed"
-    assert job["completions"] == job["parallelism"] == 2
+    assert job["completions"] == job["parallelism"]
     assert service["clusterIP"] == "None"
     assert service["ports"][0]["port"] == cluster.DEFAULT_PORT
     pod = job["template"]["spec"]
     (container,) = pod["containers"]
     assert container["ports"][0]["containerPort"] == cluster.DEFAULT_PORT
     assert pod["subdomain"] == "vaeline-trainer"
-    for index in range(job["completions"]):
-        # As Kubernetes sets them for an indexed Job.
-        environ = {"JOB_COMPLETION_INDEX": str(index)}
-        environ["HOSTNAME"] = f"vaeline-trainer-{index}"
-        environ |= {entry["name"]: entry["value"] for entry in container["env"]}
-        hosts = [f"vaeline-trainer-{host}.vaeline-trainer:2222" for host in range(2)]
-        assert cluster.find_cluster(environ) == cluster.Cluster(
-            tuple(hosts), index, "JOB_COMPLETION_INDEX"
-        )
+    return "vaeline-trainer", job["completions"], container["env"]
 
 
-def test_hosts_of_the_train_job_find_each_other():
-    bodies = manifests.build("overlays/kubeflow")
-    train_job = manifests.find(bodies, "TrainJob", "vaeline-celeba")
+def _train_job(bodies):
+    """Returns the same of the JobSet that Kubeflow makes."""
+    job = manifests.find(bodies, "TrainJob", "vaeline-celeba")
     runtime = manifests.find(bodies, "ClusterTrainingRuntime", "vaeline")
-    assert train_job["spec"]["runtimeRef"]["name"] == "vaeline"
+    assert job["spec"]["runtimeRef"]["name"] == "vaeline"
     assert not [
         body
         for body in bodies
@@ -183,28 +176,70 @@ def test_hosts_of_the_train_job_find_each_other():
         and body["kind"] != "NetworkPolicy"
     ]
     (replicated,) = runtime["spec"]["template"]["spec"]["replicatedJobs"]
-    pod = replicated["template"]["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
+    (container,) = replicated["template"]["spec"]["template"]["spec"]["containers"]
     # By these names Kubeflow knows which job and container it changes.
     assert replicated["name"] == container["name"] == "node"
     assert replicated["template"]["metadata"]["labels"] == {
         "trainer.kubeflow.org/trainjob-ancestor-step": "trainer"
     }
-    trainer = train_job["spec"]["trainer"]
     # Kubeflow calls the JobSet as the TrainJob; JobSet labels its pods with that name,
     # which is its service's too.
-    name = train_job["metadata"]["name"]
+    name = job["metadata"]["name"]
     (subdomain,) = container["env"]
     path = subdomain["valueFrom"]["fieldRef"]["fieldPath"]
     assert path == "metadata.labels['jobset.sigs.k8s.io/jobset-name']"
-    for index in range(trainer["numNodes"]):
-        environ = {"JOB_COMPLETION_INDEX": str(index), subdomain["name"]: name}
-        environ["HOSTNAME"] = f"{name}-node-0-{index}"
-        environ |= {entry["name"]: entry["value"] for entry in trainer["env"]}
-        hosts = [f"{name}-node-0-{host}.{name}:2222" for host in range(2)]
+    trainer = job["spec"]["trainer"]
+    environ = [{"name": subdomain["name"], "value": name}, *trainer["env"]]
+    return f"{name}-node-0", trainer["numNodes"], environ
+
+
+@pytest.mark.parametrize("folder", manifests.KUSTOMIZATIONS)
+def test_hosts_find_each_other(folder):
+    describe = _train_job if folder == "overlays/kubeflow" else _indexed_job
+    stem, num_hosts, variables = describe(manifests.build(folder))
+    assert num_hosts == 2
+    environ = {entry["name"]: entry["value"] for entry in variables}
+    domain = environ[cluster.SUBDOMAIN_VARIABLE]
+    hosts = tuple(f"{stem}-{host}.{domain}:2222" for host in range(num_hosts))
+    for index in range(num_hosts):
+        # As Kubernetes sets them for an indexed Job.
+        environ["JOB_COMPLETION_INDEX"] = str(index)
+        environ["HOSTNAME"] = f"{stem}-{index}"
         assert cluster.find_cluster(environ) == cluster.Cluster(
-            tuple(hosts), index, "JOB_COMPLETION_INDEX"
+            hosts, index, "JOB_COMPLETION_INDEX"
         )
+
+
+def test_what_writes_nothing_is_taken_to_hang(tmp_path):
+    """Trainers, and `prepare` on one machine: also in compose.yaml."""
+    trainer = manifests.load("docker/compose.yaml")[0]["services"]["trainer"]
+    checks = [(trainer["command"], trainer["healthcheck"]["test"][-1])]
+    (job,) = manifests.load("kubernetes/overlays/kubeflow/trainjob.yaml")
+    for _, pod in every_pod():
+        for container in pod["containers"]:
+            if container["name"] in ("prepare", "trainer", "node"):
+                args = container.get("args", job["spec"]["trainer"]["args"])
+                probe = container["livenessProbe"]["exec"]["command"]
+                checks.append((args, probe[-1]))
+    assert len(checks) == 1 + 2 * len(manifests.KUSTOMIZATIONS)
+    for args, program in checks:
+        path = program.split()[1]
+        assert {f"--workdir={path}", f"--output={path}"} & set(args)
+        assert program == checks[0][1].replace("/data/run", path)
+
+    def works() -> bool:
+        shell = checks[0][1].replace("/data/run", str(tmp_path / "run"))
+        done = subprocess.run(["sh", "-c", shell], stderr=subprocess.DEVNULL)
+        return done.returncode == 0
+
+    assert not works()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/metrics.jsonl").touch()
+    assert works()
+    for path in (tmp_path / "run/metrics.jsonl", tmp_path / "run"):
+        hour_ago = path.stat().st_mtime - 3600
+        os.utime(path, (hour_ago, hour_ago))
+    assert not works()
 
 
 def test_a_restart_is_not_tried_where_it_changes_nothing():

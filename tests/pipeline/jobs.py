@@ -44,11 +44,13 @@ def num_finished(output: pathlib.Path) -> int:
     return len(list((output / files.PROGRESS_DIR).glob("celeba-*.json")))
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+def wait_until(
+    condition: Callable[[], object], seconds: float = 60.0, pause: float = 0.01
+) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "timed out"
-        time.sleep(0.01)
+        time.sleep(pause)
 
 
 def processes() -> dict[int, tuple[int, int]]:

@@ -256,6 +256,13 @@ def test_a_model_that_is_none_is_named(model, images, latents, tmp_path):
     assert not output.exists()
 
 
+def test_a_worker_without_tensorflow_is_told(model, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(contract.DatasetError, match="TENSORFLOW=1"):
+        # What another test loaded is kept.
+        encoder.load.__wrapped__(str(model), exports.DIGEST, None)
+
+
 def test_images_that_were_made_otherwise_are_refused(model, images, tmp_path):
     copied = shutil.copytree(model, tmp_path / "copied")
     body = json.loads((copied / encoder.DESCRIPTION).read_text())["dataset"]

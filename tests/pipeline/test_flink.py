@@ -294,6 +294,13 @@ def test_a_jar_that_was_changed_is_refused(fresh, tmp_path):
     assert list((tmp_path / "cache").iterdir()) == []
 
 
+def test_a_part_of_a_cluster_is_told_the_ports(fresh):
+    fresh["VAELINE_FLINK_JOB_MANAGER"] = "10.0.0.1"
+    found = run_script("up", fresh)
+    assert found.returncode == 1
+    assert found.stderr == "error: set VAELINE_FLINK_RPC_PORT to that of 10.0.0.1\n"
+
+
 def test_what_is_missing_is_named(fresh, tmp_path):
     fresh["PATH"] = str(tmp_path / "bin")
     for name in ("bash", "dirname", "cat", "seq", "env"):

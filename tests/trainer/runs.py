@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 # Of metrics.jsonl: speeds, and memory.
@@ -62,8 +63,10 @@ def start_training(
     config: str = "celeba_debug",
     module: str = "trainer.train",
     tf_config: str = "",
+    prefix: Sequence[str] = (),
 ) -> subprocess.Popen[str]:
     command = [
+        *prefix,
         sys.executable,
         "-m",
         module,

@@ -1,0 +1,63 @@
+"""Hosts of a network of their own, of which one is cut off."""
+
+import subprocess
+import time
+
+import network
+import tiny_dataset
+import trainers
+from reliability import scenario
+from runs import Run
+from trainer.cluster import DEFAULT_PORT, Cluster
+
+# As deploy/README.md says. It is the patience of timers, not the speed of a machine.
+_STATED_SECS = 30
+
+
+@scenario("the link of one of two hosts goes down")
+def test_a_host_that_is_cut_off(undisturbed: Run, tmp_path, row) -> None:
+    # Each has a disk of its own.
+    datasets = [tiny_dataset.write(tmp_path / name) for name in ("dataset", "copy")]
+    workdirs = [tmp_path / "run", tmp_path / "other"]
+    with network.hosts(2) as hosts:
+        addresses = tuple(f"{host.address}:{DEFAULT_PORT}" for host in hosts)
+
+        def start_pair() -> list[subprocess.Popen[str]]:
+            return [
+                trainers.start(
+                    datasets[index],
+                    workdirs[index],
+                    tf_config=Cluster(addresses, index, "").tf_config(),
+                    prefix=host.prefix,
+                )
+                for index, host in enumerate(hosts)
+            ]
+
+        pair = start_pair()
+        trainers.wait_for_checkpoint(pair[0], workdirs[0], 20)
+        hosts[1].cut()
+        cut_at = time.monotonic()
+        for process in pair:
+            process.wait(2 * _STATED_SECS)
+        seconds = time.monotonic() - cut_at
+        said = [
+            trainers.complaint(trainers.end(process, workdir), code=5)
+            for process, workdir in zip(pair, workdirs, strict=True)
+        ]
+        assert seconds < _STATED_SECS
+        for line, lost in zip(said, (1, 0), strict=True):
+            assert f"host {lost} ({addresses[lost]}) is gone, or does not" in line
+        step = trainers.last_step(workdirs[0])
+        assert 20 <= step < trainers.NUM_STEPS
+        assert trainers.last_step(workdirs[1]) == -1
+        hosts[1].restore()
+        chief, other = map(trainers.end, start_pair(), workdirs)
+    assert f"resuming at step {step}" in chief.output
+    assert other.returncode == 0, other.output
+    trainers.assert_same(chief, undisturbed)
+    row(
+        f"noticed after {seconds:.0f} s; both end with exit code 5",
+        "nothing, once the link is up and both are started again",
+        said[0],
+        **{"HOST:PORT": addresses[1]},
+    )

@@ -1,0 +1,127 @@
+"""A Flink cluster of three hosts in a network of their own, of which one is cut off.
+
+Trainers in such a network are in tests/chaos/test_links.py.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import network
+from jobs import children, num_finished, send, wait_until
+from manifests import DEPLOY
+from pipeline import contract, plan, prepare, verify
+
+SCRIPT = f"{DEPLOY}/flink/local.sh"
+PORTS = {"RPC": "6123", "REST": "8081", "JOB": "8099", "POOL": "50000"}
+SETTINGS = plan.Settings(image_size=32, shard_size=4)
+FLAGS = ("--image_size=32", "--shard_size=4")
+
+
+def test_nothing_is_left_of_a_network():
+    with network.hosts(2) as hosts:
+        sleep = subprocess.Popen([*hosts[0].prefix, "sleep", "1000"])
+    assert sleep.wait(timeout=10) == -signal.SIGKILL
+    for host in hosts:
+        assert not pathlib.Path("/run/netns", host.namespace).exists()
+
+
+class Cluster:
+    """`local.sh` on every host; the first has the job manager, the others work."""
+
+    def __init__(self, hosts: list[network.Host], directory: pathlib.Path) -> None:
+        self._hosts = hosts
+        self._states = [directory / host.address for host in hosts]
+
+    def start(self, index: int, *arguments: str) -> subprocess.Popen[str]:
+        """Starts the script on a host."""
+        environ = {f"VAELINE_FLINK_{name}_PORT": port for name, port in PORTS.items()}
+        environ |= {
+            "VAELINE_FLINK_ADDRESS": self._hosts[index].address,
+            "VAELINE_FLINK_JOB_MANAGER": self._hosts[0].address,
+            "VAELINE_FLINK_TASK_MANAGERS": "1" if index else "0",
+            "VAELINE_FLINK_STATE": str(self._states[index]),
+            "VAELINE_PYTHON": sys.executable,
+        }
+        return subprocess.Popen(
+            [*self._hosts[index].prefix, SCRIPT, *arguments],
+            env=os.environ | environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def everywhere(self, verb: str) -> None:
+        """Runs the script on all hosts at once."""
+        started = [self.start(index, verb) for index in range(len(self._hosts))]
+        for process in started:
+            _, stderr = process.communicate(timeout=200)
+            assert process.returncode == 0, stderr
+
+    def workers(self, index: int) -> list[int]:
+        """Returns the Python workers of a host."""
+        return children(int((self._states[index] / "worker-pool.pid").read_text()))
+
+    def get(self, path: str) -> Any:
+        """Returns what Flink says on the first host."""
+        url = f"http://{self._hosts[0].address}:{PORTS['REST']}/{path}"
+        program = [*self._hosts[0].prefix, "curl", "--silent", "--fail", url]
+        return json.loads(subprocess.check_output(program))
+
+
+@pytest.fixture
+def cluster(tmp_path: pathlib.Path) -> Iterator[tuple[Cluster, list[network.Host]]]:
+    if shutil.which("java") is None:
+        pytest.skip("Flink needs Java: apt-get install default-jre-headless")
+    with network.hosts(3) as hosts, contextlib.ExitStack() as stack:
+        found = Cluster(hosts, tmp_path)
+        stack.callback(found.everywhere, "down")
+        found.everywhere("up")
+        yield found, hosts
+
+
+@pytest.mark.flink
+def test_a_job_goes_on_without_a_host_that_is_cut_off(cluster, tmp_path):
+    flink, hosts = cluster
+    faces, output = tmp_path / "faces", tmp_path / "out"
+    program = [sys.executable, "-m", "pipeline.synthesize", f"--output={faces}"]
+    subprocess.run([*program, "--num_images=400"], check=True)
+    local = prepare.prepare(
+        SETTINGS, input_dir=str(faces), output=str(tmp_path / "local")
+    )
+    flags = (f"--input={faces}", f"--output={output}", "--parallelism=2", *FLAGS)
+    job = flink.start(0, "run", *flags)
+    wait_until(lambda: num_finished(output) >= 10 or job.poll() is not None, 120)
+    assert job.poll() is None, job.communicate()
+    hosts[2].cut()
+    cut_at = time.time()
+    # Their disk is that of the others, and would be gone with the link.
+    workers = flink.workers(2)
+    assert workers
+    send(signal.SIGSTOP, workers)
+    assert num_finished(output) < sum(
+        len(split.shards) for split in local.splits.values()
+    )
+    stdout, stderr = job.communicate(timeout=300)
+    assert job.returncode == 0, stderr
+    assert stdout == f"dataset digest: {local.digest}\n"
+    assert verify.find_faults(str(output), contract.load_manifest(output)) == []
+    (found,) = flink.get("jobs/overview")["jobs"]
+    restarted_at = flink.get(f"jobs/{found['jid']}")["timestamps"]["RESTARTING"] / 1000
+    # After heartbeat.timeout, 10 s; without it after Flink's own, 50 s.
+    assert 5 < restarted_at - cut_at < 30
+    assert flink.get("overview")["taskmanagers"] == 1
+    hosts[2].restore()
+    send(signal.SIGCONT, workers)
+    wait_until(lambda: flink.get("overview")["taskmanagers"] == 2, 120, pause=0.5)
+    assert contract.load_manifest(output).digest == local.digest
