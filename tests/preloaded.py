@@ -9,7 +9,9 @@ command is what lies in its working directory. Standard streams, variables, sign
 exit codes are those of the call; its end is the copy's end.
 """
 
+import atexit
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -78,6 +80,14 @@ def python(added: Mapping[str, Sequence[str]] | None = None) -> Iterator[str]:
             server.wait()
 
 
+@functools.cache
+def shared_python() -> str:
+    """Returns the path of a program that is there as long as this process."""
+    stack = contextlib.ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(python())
+
+
 def call(path: str, program: str, arguments: Sequence[str]) -> int:
     """Has the server at a socket run a command, and returns its exit code."""
     request = {
@@ -137,14 +147,18 @@ def serve(listener: socket.socket) -> dict:
                     os.kill(key.data, signal.SIGKILL)
 
 
-def _take_streams(fds: Sequence[int]) -> None:
+def _end_with_parent() -> None:
     import ctypes
 
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def _take_streams(fds: Sequence[int]) -> None:
     for number, fd in enumerate(fds):
         os.dup2(fd, number)
         os.close(fd)
-    # Dies with the server.
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    _end_with_parent()
 
 
 def run(request: dict, added: Mapping[str, Sequence[str]]) -> None:
@@ -187,6 +201,7 @@ def main() -> None:
     import gc
     import importlib
 
+    _end_with_parent()
     for name in SHARED:
         importlib.import_module(name)
     gc.freeze()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+import preloaded
 from pipeline import contract, encoder
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -24,7 +25,7 @@ def write(
     TensorFlow stays as a worker finds it: not imported.
     """
     subprocess.run(
-        [sys.executable, __file__, path, dataset, condition],
+        [preloaded.shared_python(), __file__, path, dataset, condition],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stderr=subprocess.DEVNULL,
         check=True,

@@ -1,4 +1,4 @@
-"""The commands of the trainer as subprocesses, as a user runs them."""
+"""The commands of the trainer as subprocesses, whose imports are made already."""
 
 import dataclasses
 import json
@@ -6,10 +6,11 @@ import os
 import pathlib
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
+
+import preloaded
 
 # Of metrics.jsonl: speeds, and memory.
 UNREPEATED = ("images_per_second", "data_wait_percent", "memory/process_mib")
@@ -18,7 +19,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def run_module(module: str, *args: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", module, *args]
+    command = [preloaded.shared_python(), "-m", module, *args]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
@@ -67,7 +68,7 @@ def start_training(
 ) -> subprocess.Popen[str]:
     command = [
         *prefix,
-        sys.executable,
+        preloaded.shared_python(),
         "-m",
         module,
         f"--config=configs/{config}.py",
