@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import generation
+from trainer.examples import Examples, find_examples
 from trainer.latents import directions, probe
 from trainer.latents.directions import Effect
 from trainer.posteriors import encode_split
@@ -46,7 +47,7 @@ class Arithmetic:
 
 def explore(
     run: TrainedRun,
-    examples: generation.Examples,
+    examples: Examples,
     split: str,
     chosen: Sequence[str] | None,
     limit: float,
@@ -102,7 +103,7 @@ class _Measured:
     def __init__(
         self, run: TrainedRun, split: str, probes: probe.AttributeProbes
     ) -> None:
-        examples = generation.find_examples(run, split, _NUM_MEASURED)
+        examples = find_examples(run, split, _NUM_MEASURED)
         self._probes = probes
         self._told = examples.conditions
         self._z, _ = generation.encode(run, examples)
@@ -144,7 +145,7 @@ def _columns(
 
 def _strips(
     run: TrainedRun,
-    examples: generation.Examples,
+    examples: Examples,
     found: np.ndarray,
     strengths: np.ndarray,
     seed: int,

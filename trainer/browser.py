@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from trainer import generation, grids
+from trainer import examples, generation, grids
 from trainer.trained import TrainedRun
 
 _NUM_EXAMPLES = 1000
@@ -32,7 +32,7 @@ def browse(
         run: Whose model.
         output: Directory of the pictures.
         split: Of the originals.
-        where: Condition on them; see `generation.find_examples`.
+        where: Condition on them; see `examples.find_examples`.
         seed: Of the samples.
         ask: Shows a question and returns the answer, or raises EOFError.
 
@@ -40,13 +40,13 @@ def browse(
         How many were shown.
 
     Raises:
-        ValueError: As `generation.find_examples`.
+        ValueError: As `examples.find_examples`.
     """
-    found = generation.find_examples(run, split, _NUM_EXAMPLES, where)
+    found = examples.find_examples(run, split, _NUM_EXAMPLES, where)
     num_shown = 0
     while True:
         place = [num_shown % len(found.images)]
-        one = generation.Examples(
+        one = examples.Examples(
             found.keys[place],
             found.images[place],
             found.inputs[place],

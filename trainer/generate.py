@@ -27,7 +27,6 @@ for neighbours and project they may be of other images than the run's.
 Exit codes: 0 done; 1 a flag, file or setting is wrong.
 """
 
-import json
 import pathlib
 import sys
 
@@ -39,16 +38,17 @@ from trainer import (
     browser,
     command_line,
     exact,
-    figures,
+    examples,
+    generated,
     generation,
     grids,
+    neighbours,
     pictures,
     posteriors,
     projector,
     trained,
-    workdir,
 )
-from trainer.latents import mixture, neighbours
+from trainer.latents import mixture
 
 _MODES = (
     "reconstruct",
@@ -133,8 +133,10 @@ def _reconstruct(run: trained.TrainedRun, output: pathlib.Path) -> None:
     mean, _ = generation.encode(run, found)
     made = generation.decode(run, mean, found.conditions, _SEED.value)
     grid = grids.compare(found.images, found.inputs, made.mean)
-    _save_png(output / "reconstruct.png", grid)
-    _save_npz(output / "reconstruct.npz", keys=found.keys, **_arrays(made))
+    generated.save_png(output / "reconstruct.png", grid)
+    generated.save_npz(
+        output / "reconstruct.npz", keys=found.keys, **generated.arrays(made)
+    )
 
 
 def _posterior(run: trained.TrainedRun, output: pathlib.Path) -> None:
@@ -165,7 +167,7 @@ def _decode(run: trained.TrainedRun, output: pathlib.Path) -> None:
 
 def _transform(run: trained.TrainedRun, output: pathlib.Path) -> None:
     encoded = posteriors.encode_split(run, _split(run), _LATENTS.value)
-    _save_npz(
+    generated.save_npz(
         output / f"transform-{_split(run)}.npz",
         keys=encoded.keys,
         posterior_mean=encoded.posterior_mean,
@@ -175,7 +177,7 @@ def _transform(run: trained.TrainedRun, output: pathlib.Path) -> None:
 
 
 def _interpolate(run: trained.TrainedRun, output: pathlib.Path) -> None:
-    found = generation.find_examples(run, _split(run), 2, _WHERE.value)
+    found = examples.find_examples(run, _split(run), 2, _WHERE.value)
     if len(found.keys) < 2:
         raise ValueError(f"--where={_WHERE.value} leaves one example: two are needed")
     (start, end), _ = generation.encode(run, found)
@@ -184,13 +186,15 @@ def _interpolate(run: trained.TrainedRun, output: pathlib.Path) -> None:
     )
     made = generation.decode(run, z, found.conditions[:1], _SEED.value)
     columns = pictures.num_columns(_NUM.value)
-    _save_png(output / "interpolate.png", grids.tile(made.mean, columns))
-    _save_gif(output / "interpolate.gif", made.mean[:, np.newaxis])
-    _save_npz(output / "interpolate.npz", keys=found.keys, **_arrays(made))
+    generated.save_png(output / "interpolate.png", grids.tile(made.mean, columns))
+    generated.save_gif(output / "interpolate.gif", made.mean[:, np.newaxis])
+    generated.save_npz(
+        output / "interpolate.npz", keys=found.keys, **generated.arrays(made)
+    )
 
 
 def _traverse(run: trained.TrainedRun, output: pathlib.Path) -> None:
-    found = generation.find_examples(run, _split(run), 1, _WHERE.value)
+    found = examples.find_examples(run, _split(run), 1, _WHERE.value)
     (start, *_), _ = generation.encode(run, found)
     try:
         dimensions = [
@@ -200,16 +204,16 @@ def _traverse(run: trained.TrainedRun, output: pathlib.Path) -> None:
         raise ValueError(
             f"--dimensions={','.join(_DIMENSIONS.value)} must be whole numbers"
         ) from error
-    rows = generation.traverse(start, dimensions, _LIMIT.value, _NUM.value)
+    rows = pictures.traverse(start, dimensions, _LIMIT.value, _NUM.value)
     z = rows.reshape(-1, rows.shape[-1])
     made = generation.decode(run, z, found.conditions, _SEED.value)
-    _save_png(output / "traverse.png", grids.tile(made.mean, _NUM.value))
+    generated.save_png(output / "traverse.png", grids.tile(made.mean, _NUM.value))
     by_row = made.mean.reshape(*rows.shape[:2], *made.mean.shape[1:])
-    _save_gif(output / "traverse.gif", by_row.swapaxes(0, 1))
+    generated.save_gif(output / "traverse.gif", by_row.swapaxes(0, 1))
 
 
 def _attributes(run: trained.TrainedRun, output: pathlib.Path) -> None:
-    found = generation.find_examples(run, _split(run), 1, _WHERE.value)
+    found = examples.find_examples(run, _split(run), 1, _WHERE.value)
     made = arithmetic.explore(
         run,
         found,
@@ -220,41 +224,7 @@ def _attributes(run: trained.TrainedRun, output: pathlib.Path) -> None:
         _SEED.value,
         _LATENTS.value,
     )
-    labels = [
-        f"{name.replace('_', ' ')}\nchange {effect.change:+.2f}, "
-        f"others {effect.leakage:.2f}"
-        for name, effect in zip(made.names, made.effects, strict=True)
-    ]
-    strengths = [f"{x:+.3g}" if x else "0" for x in made.strengths]
-    picture = figures.label_strips(made.strips, labels, strengths)
-    _save_png(output / "attributes.png", picture)
-    _save_npz(
-        output / "attributes.npz",
-        names=np.array(made.names),
-        directions=made.directions,
-    )
-    rows = [
-        {
-            "attribute": name,
-            "change": effect.change,
-            "leakage": effect.leakage,
-            "most_changed": other,
-            "most_change": effect.most_change,
-        }
-        for name, effect, other in zip(
-            made.names, made.effects, made.most_changed, strict=True
-        )
-    ]
-    path = output / "attributes.json"
-    workdir.write_atomically(path, json.dumps(rows, indent=1).encode())
-    logging.info("%s", path)
-    width = max(map(len, made.names))
-    print(f"{'row':{width}}  change  leakage  most of the others")
-    for row in rows:
-        print(
-            f"{row['attribute']:{width}}  {row['change']:+6.2f}  {row['leakage']:7.2f}"
-            f"  {row['most_changed']} {row['most_change']:+.2f}"
-        )
+    generated.save_attributes(made, output)
 
 
 def _neighbours(run: trained.TrainedRun, output: pathlib.Path) -> None:
@@ -263,22 +233,10 @@ def _neighbours(run: trained.TrainedRun, output: pathlib.Path) -> None:
         return
     z = generation.draw_prior(run, _NUM.value, _SEED.value)
     samples = generation.decode(run, z, _conditions(run), _SEED.value).mean
-    unseen = generation.find_examples(run, _split(run), _NUM.value, _WHERE.value)
+    unseen = examples.find_examples(run, _split(run), _NUM.value, _WHERE.value)
     queries = np.concatenate([samples, unseen.images])
-    found = generation.nearest_training(run, queries)
-    num = len(samples)
-    ratio = neighbours.memorisation_ratio(found.distances[:num], found.distances[num:])
-    grid = grids.compare(samples, samples, found.images[:num])
-    _save_png(output / "neighbours.png", grid)
-    _save_npz(
-        output / "neighbours.npz",
-        z=z,
-        keys=np.array(found.keys[:num]),
-        distances=found.distances[:num],
-        unseen_keys=unseen.keys,
-        unseen_distances=found.distances[num:],
-    )
-    print(f"memorisation ratio: {ratio:.3f}")
+    found = neighbours.nearest_training(run, queries)
+    generated.save_neighbours(found, z, samples, unseen.keys, output)
 
 
 def _latent_neighbours(
@@ -286,31 +244,10 @@ def _latent_neighbours(
 ) -> None:
     z = generation.draw_prior(run, _NUM.value, _SEED.value)
     samples = generation.decode(run, z, _conditions(run), _SEED.value).mean
-    examples = _examples(run)
-    mean, _ = generation.encode(run, examples)
-    found = generation.nearest_latents(latents, np.concatenate([z, mean]))
-    keys = np.array(found.keys)
-    num = len(z)
-    for name, images, part in (
-        ("samples", samples, slice(num)),
-        ("examples", examples.images, slice(num, None)),
-    ):
-        grid = grids.compare(images, images, found.images[part])
-        _save_png(output / f"neighbours-{name}.png", grid)
-    _save_npz(
-        output / "neighbours-latents.npz",
-        z=z,
-        keys=keys[:num],
-        distances=found.distances[:num],
-        example_keys=examples.keys,
-        example_neighbours=keys[num:],
-        example_distances=found.distances[num:],
-    )
-    names = [*(f"sample {number}" for number in range(num)), *examples.keys]
-    width = max(map(len, names))
-    print(f"{'':{width}}  distance  nearest")
-    for name, distance, key in zip(names, found.distances, keys, strict=True):
-        print(f"{name:{width}}  {distance:8.3f}  {key}")
+    shown = _examples(run)
+    mean, _ = generation.encode(run, shown)
+    found = neighbours.nearest_latents(latents, np.concatenate([z, mean]))
+    generated.save_latent_neighbours(found, z, samples, shown, output)
 
 
 def _project(run: trained.TrainedRun, output: pathlib.Path) -> None:
@@ -349,12 +286,12 @@ def _split(run: trained.TrainedRun) -> str:
     return _SPLIT.value or run.config.eval_split
 
 
-def _examples(run: trained.TrainedRun) -> generation.Examples:
-    return generation.find_examples(run, _split(run), _NUM.value, _WHERE.value)
+def _examples(run: trained.TrainedRun) -> examples.Examples:
+    return examples.find_examples(run, _split(run), _NUM.value, _WHERE.value)
 
 
 def _conditions(run: trained.TrainedRun) -> np.ndarray:
-    return generation.find_conditions(run, _split(run), _NUM.value, _WHERE.value)
+    return examples.find_conditions(run, _split(run), _NUM.value, _WHERE.value)
 
 
 def _save_predictive(
@@ -365,32 +302,7 @@ def _save_predictive(
     **arrays: np.ndarray,
 ) -> None:
     made = generation.decode(run, z, told, _SEED.value)
-    columns = pictures.num_columns(len(z))
-    means, samples = grids.tile(made.mean, columns), grids.tile(made.sample, columns)
-    _save_png(path.with_name(f"{path.name}-probability.png"), means)
-    _save_png(path.with_name(f"{path.name}-draw.png"), samples)
-    _save_npz(path.with_name(f"{path.name}.npz"), **arrays, **_arrays(made))
-
-
-def _arrays(made: generation.Predictive) -> dict[str, np.ndarray]:
-    return {"z": made.z, "probability": made.probability, "sample": made.sample}
-
-
-def _save_png(path: pathlib.Path, grid: np.ndarray) -> None:
-    grids.save_png(path, grid)
-    logging.info("%s", path)
-
-
-def _save_gif(path: pathlib.Path, frames: np.ndarray) -> None:
-    """Writes `[frames, n, h, w, c]` in [-1, 1] as a GIF that goes back and forth."""
-    columns = pictures.num_columns(frames.shape[1])
-    grids.save_gif(path, [grids.tile(frame, columns) for frame in frames])
-    logging.info("%s", path)
-
-
-def _save_npz(path: pathlib.Path, **arrays: np.ndarray) -> None:
-    trained.save_npz(path, arrays)
-    logging.info("%s", path)
+    generated.save_predictive(made, path, **arrays)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from trainer import checkpoints, order, pictures
-from trainer.latents import neighbours
+from trainer import checkpoints, order
+from trainer.examples import Examples
 from trainer.models.vae import draw_posterior
-from trainer.posteriors import EncodedSplit, StoredLatents
+from trainer.posteriors import EncodedSplit
 from trainer.trained import TrainedRun
 
 _PRIOR_STREAM, _POSTERIOR_STREAM, _PIXEL_STREAM = 1, 2, 3
@@ -43,54 +43,6 @@ class Predictive:
         return (self.mean + 1) / 2
 
 
-@dataclasses.dataclass(frozen=True)
-class Examples:
-    """Some examples of a split.
-
-    Attributes:
-        keys: `[n]` strings.
-        images: As the model is to reconstruct them.
-        inputs: As its encoder sees them.
-        conditions: `[n, num_conditions]`.
-    """
-
-    keys: np.ndarray
-    images: np.ndarray
-    inputs: np.ndarray
-    conditions: np.ndarray
-
-
-def find_examples(
-    run: TrainedRun, split: str, num: int, where: str | None = None
-) -> Examples:
-    """Returns the first examples of a split that satisfy a condition.
-
-    Args:
-        run: Whose dataset is read.
-        split: Of it.
-        num: How many; all that there are, if they are fewer.
-        where: `NAME=VALUE`, a feature and the integer it must have: `label=7`, or an
-            attribute by its name, `Smiling=1`. None for any.
-
-    Raises:
-        ValueError: If the condition is malformed, its name is unknown, or no example
-            satisfies it.
-    """
-    parts: list[tuple[np.ndarray, ...]] = []
-    for batch in run.batches(split, _BATCH_SIZE):
-        chosen = _satisfying(run, batch, where)
-        names = ("key", "image", "input", "conditions")
-        parts.append(tuple(batch[name][chosen] for name in names))
-        if sum(len(keys) for keys, *_ in parts) >= num:
-            break
-    found = Examples(
-        *(np.concatenate(column)[:num] for column in zip(*parts, strict=True))
-    )
-    if not len(found.keys):
-        raise ValueError(f"no example of split {split!r} has --where={where}")
-    return found
-
-
 def encode(run: TrainedRun, examples: Examples) -> tuple[np.ndarray, np.ndarray]:
     """Returns the posterior's mean and log variance, `[n, latent_dim]` each."""
     parts = [
@@ -111,7 +63,7 @@ def decode(run: TrainedRun, z: np.ndarray, told: np.ndarray, seed: int) -> Predi
         run: Whose decoder.
         z: `[n, latent_dim]`.
         told: `[m, num_conditions]`, what a conditional decoder is told too, repeated
-            as often as needed; see `find_conditions`.
+            as often as needed; see `examples.find_conditions`.
         seed: Of the sample.
 
     Raises:
@@ -134,24 +86,6 @@ def decode(run: TrainedRun, z: np.ndarray, told: np.ndarray, seed: int) -> Predi
         pixel_seed = order.fold(seed, _PIXEL_STREAM, start)
         samples.append(run.vae.likelihood.draw(outputs, pixel_seed).numpy())
     return Predictive(z, np.concatenate(means), np.concatenate(samples))
-
-
-def find_conditions(
-    run: TrainedRun, split: str, num: int, where: str | None
-) -> np.ndarray:
-    """Returns what a conditional decoder is told, `[up to num, num_conditions]`.
-
-    Without a condition on examples it is each class in turn, else what the examples
-    that satisfy it have. An unconditional decoder is told nothing.
-
-    Raises:
-        ValueError: As `find_examples`.
-    """
-    if not run.vae.num_conditions:
-        return np.zeros([1, 0], np.float32)
-    if where is None and run.config.condition == "label":
-        return np.eye(run.config.num_classes, dtype=np.float32)
-    return find_examples(run, split, num, where).conditions
 
 
 def draw_prior(run: TrainedRun, num: int, seed: int) -> np.ndarray:
@@ -242,112 +176,6 @@ def interpolate(
             weights = np.sin((1 - share) * angle), np.sin(share * angle)
             return (weights[0] * start + weights[1] * end) / math.sin(angle)
     return (1 - share) * start + share * end
-
-
-def traverse(
-    z: np.ndarray, dimensions: list[int], limit: float, num: int
-) -> np.ndarray:
-    """Returns a latent with one of its values replaced, by row.
-
-    Args:
-        z: `[latent_dim]`, where the traversals start.
-        dimensions: Which values to replace.
-        limit: They go from -limit to limit.
-        num: Steps of each.
-
-    Returns:
-        `[len(dimensions), num, latent_dim]`.
-
-    Raises:
-        ValueError: If a dimension is not one of the latent's.
-    """
-    wrong = [dim for dim in dimensions if not 0 <= dim < len(z)]
-    if wrong:
-        raise ValueError(
-            f"--dimensions has {wrong[0]}: the latents are 0 to {len(z) - 1}"
-        )
-    return pictures.traverse(z, dimensions, limit, num)
-
-
-def nearest_training(run: TrainedRun, queries: np.ndarray) -> neighbours.Neighbours:
-    """Returns the nearest image of the whole training split for each query.
-
-    Raises:
-        contract.DatasetError: If the split cannot be read.
-    """
-    batches = run.batches(run.config.train_split, _BATCH_SIZE)
-    return neighbours.nearest(
-        queries, ((batch["key"].tolist(), batch["image"]) for batch in batches)
-    )
-
-
-def nearest_latents(
-    latents: StoredLatents, queries: np.ndarray
-) -> neighbours.Neighbours:
-    """Returns the image of the nearest posterior mean for each of some latents.
-
-    They are looked for in the training split, or in all splits of the latents of images
-    that are not the run's.
-
-    Args:
-        latents: Among which to look.
-        queries: `[q, latent_dim]`.
-
-    Returns:
-        Neighbours by L2 distance of latents, with their images; see
-        `StoredLatents.pictured`.
-
-    Raises:
-        contract.DatasetError: If a split cannot be read.
-    """
-    is_own = latents.are_of_dataset
-    split = (
-        latents.run.config.train_split if is_own else "+".join(latents.manifest.splits)
-    )
-    found = neighbours.nearest(
-        queries[:, np.newaxis, np.newaxis],
-        (
-            (batch["key"].tolist(), batch["posterior_mean"][:, np.newaxis, np.newaxis])
-            for batch in latents.batches(split)
-        ),
-    )
-    keys = np.array(found.keys)
-    by_key = {
-        key: image
-        for batch in latents.pictured(split, keys)
-        for key, image in zip(batch["key"].tolist(), batch["image"], strict=True)
-    }
-    images = np.stack([by_key[key] for key in found.keys])
-    return dataclasses.replace(found, images=images)
-
-
-def _satisfying(
-    run: TrainedRun, batch: dict[str, np.ndarray], where: str | None
-) -> np.ndarray:
-    """Returns which examples of a batch satisfy the condition, `[b]` bool."""
-    if where is None:
-        return np.ones(len(batch["key"]), bool)
-    name, _, text = where.partition("=")
-    if not text.lstrip("-").isdecimal():
-        raise ValueError(
-            f"--where={where} must be NAME=VALUE with an integer, as in label=7"
-        )
-    columns = {
-        label: batch[feature][:, column]
-        for feature, info in run.manifest.features.items()
-        if info.shape
-        for column, label in enumerate(info.names)
-    }
-    columns |= {
-        feature: values
-        for feature, values in batch.items()
-        if values.ndim == 1 and feature not in ("key", "record_id")
-    }
-    if name not in columns:
-        raise ValueError(
-            f"--where={where}: the dataset has {', '.join(sorted(columns)) or 'none'}"
-        )
-    return columns[name] == int(text)
 
 
 def _normal(

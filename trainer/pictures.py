@@ -185,7 +185,15 @@ def traverse(
 
     Returns:
         `[len(latents), num, latent_dim]`.
+
+    Raises:
+        ValueError: If one of `latents` is not there.
     """
+    wrong = [latent for latent in latents if not 0 <= latent < len(z)]
+    if wrong:
+        raise ValueError(
+            f"--dimensions has {wrong[0]}: the latents are 0 to {len(z) - 1}"
+        )
     rows = np.tile(z, (len(latents), num, 1))
     for row, latent in enumerate(latents):
         rows[row, :, latent] = np.linspace(-limit, limit, num)

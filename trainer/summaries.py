@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline import contract
-from trainer import generation, grids, hparams, pictures
-from trainer.latents import neighbours
+from trainer import grids, hparams, neighbours, pictures
+from trainer.latents.neighbours import memorisation_ratio
 from trainer.objectives import Objective
 from trainer.run_writer import RunWriter
 from trainer.trained import TrainedRun
@@ -97,11 +97,11 @@ def draw_neighbours(
         contract.DatasetError: If the split cannot be read.
     """
     samples = pictures.draw_samples(run.vae, shown.conditions, run.config)
-    found = generation.nearest_training(run, np.concatenate([samples, shown.images]))
+    found = neighbours.nearest_training(run, np.concatenate([samples, shown.images]))
     of_samples, of_shown = np.split(found.distances, [len(samples)])
     ratio = None
     if of_shown.any():
-        ratio = neighbours.memorisation_ratio(of_samples, of_shown)
+        ratio = memorisation_ratio(of_samples, of_shown)
     return grids.compare(samples, samples, found.images[: len(samples)]), ratio
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from configs import celeba_debug, mnist_mlss
 from pipeline import contract
 from runs import run_module, train
-from trainer import conditions, generation, trained
+from trainer import conditions, examples, generation, trained
 from trainer.models.vae import make_vae
 
 FEATURES = {
@@ -111,7 +111,7 @@ def test_a_conditional_model_is_trained_scored_and_sampled(
     loaded = trained.load(runs[0].workdir)
     z = np.repeat(generation.draw_prior(loaded, 1, seed=0), 2, axis=0)
     told = [
-        generation.find_conditions(loaded, "train", 1, f"Smiling={value}")
+        examples.find_conditions(loaded, "train", 1, f"Smiling={value}")
         for value in (0, 1)
     ]
     made = generation.decode(loaded, z, np.concatenate(told), seed=0)

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline import contract
 from runs import Run
-from trainer import arithmetic, browser, generation, grids, trained
+from trainer import arithmetic, browser, examples, generation, grids, pictures, trained
 
 NOTHING = np.zeros([1, 0], np.float32)
 
@@ -26,10 +26,10 @@ def test_examples_are_the_first_that_satisfy_the_condition(
     everything = next(run.batches("train", 96))
     for value in (0, 1):
         chosen = everything["attributes"][:, column] == value
-        found = generation.find_examples(run, "train", 5, f"Smiling={value}")
+        found = examples.find_examples(run, "train", 5, f"Smiling={value}")
         np.testing.assert_array_equal(found.images, everything["image"][chosen][:5])
         np.testing.assert_array_equal(found.keys, everything["key"][chosen][:5])
-    assert len(generation.find_examples(run, "validation", 1000).keys) == 11
+    assert len(examples.find_examples(run, "validation", 1000).keys) == 11
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_conditions_that_find_nothing_are_named(
     run: trained.TrainedRun, where: str, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        generation.find_examples(run, "validation", 5, where)
+        examples.find_examples(run, "validation", 5, where)
 
 
 def test_a_label_whose_classes_have_names_is_a_condition() -> None:
@@ -60,7 +60,7 @@ def test_a_label_whose_classes_have_names_is_a_condition() -> None:
         "attributes": np.array([[1], [1], [0]]),
     }
     for where, expected in (("label=1", [0, 1, 1]), ("Bald=1", [1, 1, 0])):
-        found = generation._satisfying(run, batch, where)
+        found = examples._satisfying(run, batch, where)
         assert found.tolist() == [bool(value) for value in expected]
 
 
@@ -81,7 +81,7 @@ def test_latents_are_decoded_alike_in_any_number(run: trained.TrainedRun) -> Non
 
 
 def test_posterior_draws_scatter_about_their_mean(run: trained.TrainedRun) -> None:
-    found = generation.find_examples(run, "train", 90)
+    found = examples.find_examples(run, "train", 90)
     mean, log_var = generation.encode(run, found)
     z = generation.draw_posteriors(run, found, seed=3)
     noise = (z - mean) / np.exp(log_var / 2)
@@ -141,13 +141,13 @@ def test_an_arc_along_one_line_is_its_chord() -> None:
 
 
 def test_a_traversal_changes_one_latent() -> None:
-    rows = generation.traverse(np.array([5.0, 6.0, 7.0]), [2, 0], limit=3, num=3)
+    rows = pictures.traverse(np.array([5.0, 6.0, 7.0]), [2, 0], limit=3, num=3)
     assert rows.tolist() == [
         [[5, 6, -3], [5, 6, 0], [5, 6, 3]],
         [[-3, 6, 7], [0, 6, 7], [3, 6, 7]],
     ]
     with pytest.raises(ValueError, match="--dimensions has 3: the latents are 0 to 2"):
-        generation.traverse(np.zeros(3), [3], limit=3, num=3)
+        pictures.traverse(np.zeros(3), [3], limit=3, num=3)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_every_mode_writes_its_files(
 
 
 def test_attributes_that_cannot_be_tried_are_named(run: trained.TrainedRun) -> None:
-    found = generation.find_examples(run, "validation", 1)
+    found = examples.find_examples(run, "validation", 1)
 
     def explore(of: trained.TrainedRun, *names: str) -> None:
         arithmetic.explore(of, found, "validation", names, 1.0, 3, seed=0)
