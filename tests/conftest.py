@@ -1,8 +1,14 @@
-"""How many inputs properties are tried with: HYPOTHESIS_PROFILE=long for many."""
+"""How many inputs properties are tried with: HYPOTHESIS_PROFILE=long for many.
 
+And servers on this machine that answer like S3 and Cloud Storage.
+"""
+
+import logging
 import os
 import signal
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # The same inputs in every run, and no database of earlier ones.
@@ -25,3 +31,25 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 # A shell has what it starts in the background ignore SIGINT, and its children too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    server = pytest.importorskip("moto.server", reason="needs moto[s3], flask")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    emulator = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    emulator.start()
+    yield "http://{}:{}".format(*emulator.get_host_and_port())
+    emulator.stop()
+
+
+@pytest.fixture(scope="session")
+def gs_endpoint() -> Iterator[str]:
+    pytest.importorskip("google.cloud.storage", reason="needs google-cloud-storage")
+    server = pytest.importorskip(
+        "gcp_storage_emulator.server", reason="needs gcp-storage-emulator"
+    )
+    emulator = server.create_server("127.0.0.1", 0, in_memory=True)
+    emulator.start()
+    yield f"http://127.0.0.1:{emulator._api._httpd.server_port}"
+    emulator.stop()

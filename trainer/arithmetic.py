@@ -108,7 +108,8 @@ class _Measured:
         self._z, _ = generation.encode(run, examples)
         self._attributes = next(run.batches(split, _NUM_MEASURED))[FEATURE]
         self._see_again = tf.function(
-            lambda z, told: run.vae.encode(run.vae.mean_image(z, told), told)[0]
+            lambda z, told: run.vae.encode(run.vae.mean_image(z, told), told)[0],
+            autograph=False,
         )
         self._before = self._seen_again(self._z)
 

@@ -140,7 +140,9 @@ def plot_metrics(lines: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Fi
 
 def save_curves(metrics_path: pathlib.Path, path: pathlib.Path) -> None:
     """Plots the loss and its terms of a metrics.jsonl as a PNG file."""
-    lines = [json.loads(line) for line in metrics_path.read_text().splitlines()]
+    # Training may be writing the last line.
+    whole_lines, *_ = metrics_path.read_text().rpartition("\n")
+    lines = [json.loads(line) for line in whole_lines.splitlines()]
     figure = plot_metrics(lines, ("loss", "elbo", "recon_nll", "kl"))
     temporary = workdir.temporary_path(path)
     FigureCanvasAgg(figure).print_png(str(temporary))

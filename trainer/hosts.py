@@ -90,7 +90,7 @@ class Hosts:
         """Returns once every host has come here."""
         self.gather(0)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def _sum(self, values: tf.Tensor) -> tf.Tensor:
         num_local = self._strategy.num_replicas_in_sync // self._num_hosts
 

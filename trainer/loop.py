@@ -105,6 +105,8 @@ def train(
 
     def save(**meta: float) -> None:
         if hosts.is_chief:
+            # What is before a checkpoint is not made again.
+            writer.wait()
             saver.save(
                 step, state.arrays(), {"dataset_digest": manifest.digest, **meta}
             )

@@ -55,8 +55,11 @@ class Monitor:
         """
         run, config = dataclasses.replace(self._run, step=step), self._run.config
         is_evaluated = due.is_due(step, config.eval_every_steps, config)
+        is_drawn = due.is_due(step, config.image_every_steps, config)
+        if is_evaluated or is_drawn:
+            writer.wait()
         elbo = self._evaluate(run, writer) if is_evaluated else None
-        if self._draws and due.is_due(step, config.image_every_steps, config):
+        if self._draws and is_drawn:
             self._draw(run, writer)
         return elbo
 
@@ -76,10 +79,8 @@ class Monitor:
 
     def _draw(self, run: TrainedRun, writer: RunWriter) -> None:
         drawn = pictures.draw_grids(run.vae, self._shown, run.config)
-        writer.write_grids(run.step, drawn)
-        if run.config.show_strip:
-            writer.write_strip(STRIP_GRIDS)
-        writer.write_curves()
+        strip = STRIP_GRIDS if run.config.show_strip else ()
+        writer.start_pictures(run.step, drawn, strip)
 
 
 def eval_text(

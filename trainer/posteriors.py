@@ -48,7 +48,7 @@ def encode_split(
     """
     if latents_dir is not None:
         return check_latents(run, latents_dir).load_split(split)
-    encode = tf.function(run.vae.encode)
+    encode = tf.function(run.vae.encode, autograph=False)
     parts = []
     for batch in run.batches(split, _BATCH_SIZE):
         del batch["image"]

@@ -103,7 +103,7 @@ def write_split(
 
 
 def _encoded(run: TrainedRun, split: str) -> Iterator[dict[str, np.ndarray]]:
-    encode = tf.function(run.vae.encode)
+    encode = tf.function(run.vae.encode, autograph=False)
     for batch in run.batches(split, _BATCH_SIZE):
         mean, _ = encode(batch["input"], batch["conditions"])
         yield {**batch, "posterior_mean": mean.numpy()}

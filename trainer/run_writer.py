@@ -1,7 +1,8 @@
 """What a run writes down: TensorBoard events, metrics.jsonl and PNG grids.
 
 Nothing overlaps after a resume: what a killed run wrote past its checkpoint is cut
-off, since the resumed run writes it again.
+off, since the resumed run writes it again. And nothing is missing: pictures are encoded
+in a thread, and a checkpoint waits for those before it.
 """
 
 import json
@@ -13,6 +14,7 @@ import tensorflow as tf
 from tensorboard.compat.proto import summary_pb2
 
 from trainer import events, figures, grids, pictures, projector, workdir
+from trainer.background import Background
 from trainer.trained import TrainedRun
 
 # Event directories, as TensorBoard names the runs.
@@ -32,6 +34,7 @@ class RunWriter:
             events.truncate(directory / run, last_step)
             self._events[run] = events.EventFile(directory / run)
         projector.cut(directory / _EVAL, last_step)
+        self._background = Background("pictures")
 
     def write_scalars(
         self, step: int, split: str, scalars: Mapping[str, float], **texts: str
@@ -59,12 +62,42 @@ class RunWriter:
             png = path.read_bytes()
             self._events[_EVAL].write_image(step, name, png, height, width)
 
-    def write_strip(self, names: Sequence[str]) -> None:
-        """Writes the grids of all steps so far in one picture, a step to a row.
+    def start_pictures(
+        self, step: int, named_grids: Mapping[str, np.ndarray], strip: Sequence[str]
+    ) -> None:
+        """Begins to write grids, the strip, and the curves of the loss.
+
+        What else goes to the same event file has to wait for them; see `wait`.
 
         Args:
-            names: Of the grids in a row; steps that lack one are left out.
+            step: Updates made.
+            named_grids: See `write_grids`.
+            strip: Names of the grids in a row of the strip, if there is to be one.
         """
+        self._background.start(self._write_pictures, step, named_grids, strip)
+
+    def wait(self) -> None:
+        """Returns once all pictures are written.
+
+        Raises:
+            OSError: If one could not be.
+        """
+        self._background.wait()
+
+    def _write_pictures(
+        self, step: int, named_grids: Mapping[str, np.ndarray], strip: Sequence[str]
+    ) -> None:
+        self.write_grids(step, named_grids)
+        if strip:
+            self._write_strip(strip)
+        # Of one step there is no curve.
+        if step and self._metrics_path.exists():
+            figures.save_curves(
+                self._metrics_path, self._directory / "images/curves.png"
+            )
+
+    def _write_strip(self, names: Sequence[str]) -> None:
+        """Writes the grids of all steps that have them in one picture, by row."""
         steps = sorted(
             path.name for path in (self._directory / "images" / names[0]).glob("*.png")
         )
@@ -75,13 +108,6 @@ class RunWriter:
             if all((folder / step).exists() for folder in folders)
         ]
         grids.save_png(self._directory / "images/strip.png", pictures.strip(rows))
-
-    def write_curves(self) -> None:
-        """Plots the loss and its terms so far."""
-        if self._metrics_path.exists():
-            figures.save_curves(
-                self._metrics_path, self._directory / "images/curves.png"
-            )
 
     def grid_path(self, name: str, step: int) -> pathlib.Path:
         """Returns where the PNG file of a grid is."""
@@ -108,9 +134,12 @@ class RunWriter:
         self._events[_TRAIN].write_graph(graph)
 
     def close(self) -> None:
-        """Closes the event files."""
-        for file in self._events.values():
-            file.close()
+        """Closes the event files, once all pictures are in."""
+        try:
+            self._background.close()
+        finally:
+            for file in self._events.values():
+                file.close()
 
 
 class NoWriter(RunWriter):
@@ -127,11 +156,13 @@ class NoWriter(RunWriter):
     def write_grids(self, step: int, named_grids: Mapping[str, np.ndarray]) -> None:
         """Writes nothing."""
 
-    def write_strip(self, names: Sequence[str]) -> None:
+    def start_pictures(
+        self, step: int, named_grids: Mapping[str, np.ndarray], strip: Sequence[str]
+    ) -> None:
         """Writes nothing."""
 
-    def write_curves(self) -> None:
-        """Writes nothing."""
+    def wait(self) -> None:
+        """Has nothing to wait for."""
 
     def write_text(self, step: int, name: str, text: str) -> None:
         """Writes nothing."""

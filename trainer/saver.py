@@ -1,6 +1,5 @@
 """Writes checkpoints while the run goes on, and decides which of them stay."""
 
-import concurrent.futures
 import dataclasses
 import json
 import pathlib
@@ -12,6 +11,7 @@ import numpy as np
 from absl import logging
 
 from trainer import checkpoints
+from trainer.background import Background
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +40,7 @@ class Saver:
         """Writes nothing yet."""
         self._directory = directory
         self._retention = retention
-        self._pool = concurrent.futures.ThreadPoolExecutor(1, "checkpoints")
-        self._pending: concurrent.futures.Future[None] | None = None
+        self._background = Background("checkpoints")
 
     def save(
         self, step: int, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]
@@ -56,8 +55,7 @@ class Saver:
         Raises:
             OSError: If the one before could not be written.
         """
-        self.wait()
-        self._pending = self._pool.submit(self._write, step, arrays, meta)
+        self._background.start(self._write, step, arrays, meta)
 
     def is_among_best(self, elbo: float | None) -> bool:
         """Returns whether a checkpoint of this ELBO would stay for it."""
@@ -74,21 +72,15 @@ class Saver:
         Raises:
             OSError: If one could not be written; older ones are as they were.
         """
-        if self._pending is not None:
-            pending, self._pending = self._pending, None
-            pending.result()
+        self._background.wait()
 
     def check(self) -> None:
         """Does what `wait` does, if that takes no time."""
-        if self._pending is not None and self._pending.done():
-            self.wait()
+        self._background.check()
 
     def close(self) -> None:
         """Does what `wait` does, and ends the thread."""
-        try:
-            self.wait()
-        finally:
-            self._pool.shutdown()
+        self._background.close()
 
     def _write(
         self, step: int, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]

@@ -65,9 +65,10 @@ def score_images(
         raise ValueError(
             f"--num_importance_examples={num_importance_examples} must be at least 1"
         )
-    forward = tf.function(lambda *inputs: _forward(run.vae, *inputs))
+    forward = tf.function(lambda *inputs: _forward(run.vae, *inputs), autograph=False)
     weights = tf.function(
         lambda *inputs: _log_weights(run.vae, *inputs),
+        autograph=False,
         reduce_retracing=True,
     )
     sums: dict[str, float] = {}
@@ -117,7 +118,7 @@ def score_classifier(run: TrainedRun, split: str) -> float:
     """
     if run.vae.classifier is None:
         raise ValueError("only a run with --config.labelled_fraction < 1 classifies")
-    classify = tf.function(run.vae.classify)
+    classify = tf.function(run.vae.classify, autograph=False)
     are_right = [
         classify(batch["input"]).numpy().argmax(axis=1) == batch["label"]
         for batch in run.batches(split, _BATCH_SIZE)

@@ -154,7 +154,7 @@ class Steps:
         )
         return examples, fingerprint
 
-    @tf.function
+    @tf.function(autograph=False)
     def evaluate_batch(
         self, batch: Any, index: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:

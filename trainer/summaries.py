@@ -67,7 +67,7 @@ def dataset_card(manifest: contract.Manifest) -> str:
 def model_graph(run: TrainedRun) -> tf.Graph:
     """Returns the graph by which an image is encoded and decoded."""
 
-    @tf.function
+    @tf.function(autograph=False)
     def reconstruct(image: tf.Tensor, conditions: tf.Tensor) -> tf.Tensor:
         mean, _ = run.vae.encode(image, conditions)
         return run.vae.mean_image(mean, conditions)

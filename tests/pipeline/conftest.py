@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import logging
 import os
 import pathlib
 import signal
@@ -151,28 +150,6 @@ def _as_before(monkeypatch) -> Iterator[None]:
     yield
     buckets.configure(())
     buckets._open_bucket.cache_clear()
-
-
-@pytest.fixture(scope="session")
-def s3_endpoint() -> Iterator[str]:
-    server = pytest.importorskip("moto.server", reason="needs moto[s3], flask")
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    emulator = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    emulator.start()
-    yield "http://{}:{}".format(*emulator.get_host_and_port())
-    emulator.stop()
-
-
-@pytest.fixture(scope="session")
-def gs_endpoint() -> Iterator[str]:
-    pytest.importorskip("google.cloud.storage", reason="needs google-cloud-storage")
-    server = pytest.importorskip(
-        "gcp_storage_emulator.server", reason="needs gcp-storage-emulator"
-    )
-    emulator = server.create_server("127.0.0.1", 0, in_memory=True)
-    emulator.start()
-    yield f"http://127.0.0.1:{emulator._api._httpd.server_port}"
-    emulator.stop()
 
 
 @pytest.fixture

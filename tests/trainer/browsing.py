@@ -129,6 +129,20 @@ class Browser:
 
         return self.wait("points with features", shown)
 
+    def choose(self, name: str) -> None:
+        """Chooses what a menu calls so, such as a run of the projector."""
+        items = self.find("paper-listbox paper-item")
+        texts = self.texts("paper-listbox paper-item")
+        self.click(items[texts.index(name)])
+
+    def points(self) -> list[tuple[dict[str, Any], list[float]]]:
+        """Returns the features of each point of the projector, and where it lies."""
+        script = """
+            const {points} = arguments[0].dataSet || {points: []};
+            return points.map(each => [each.metadata, Array.from(each.vector)]);
+        """
+        return self.driver.execute_script(script, self.find("vz-projector")[0])
+
     def _is_drawn(self, card: Any) -> bool:
         """Returns whether a card has its picture, or curves with an end."""
         script = "return arguments[0].every(e => e.complete && e.naturalWidth > 0)"

@@ -129,7 +129,7 @@ def test_a_failure_is_told_before_the_next_checkpoint(make_saver, monkeypatch):
     writer = make_saver(num_newest=3)
     writer.check()
     writer.save(1, ARRAYS, {})
-    concurrent.futures.wait([writer._pending])
+    concurrent.futures.wait([writer._background._pending])
     with pytest.raises(OSError, match="no space"):
         writer.check()
     # It is told once.

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from boards import Board, serving
-from runs import Run, train
+from runs import Run, run_module, train
 
 pytest.importorskip("selenium", reason="needs selenium, of the extra dev")
 from browsing import Browser, browsing  # noqa: E402
@@ -28,7 +28,7 @@ pytestmark = [
 def narrow_run(
     dataset_dir: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Run:
-    """Returns a run that draws twelve times, and has other settings."""
+    """Returns a run that draws twelve times, has other settings, and is projected."""
     workdir = tmp_path_factory.mktemp("runs") / "narrow"
     run = train(
         dataset_dir,
@@ -38,6 +38,9 @@ def narrow_run(
         "--config.image_every_steps=5",
     )
     assert run.returncode == 0, run.output
+    flags = (f"--workdir={workdir}", "--mode=project", "--split=test")
+    done = run_module("trainer.generate", *flags)
+    assert done.returncode == 0, done.stderr
     return run
 
 
@@ -114,6 +117,31 @@ def test_the_projector_shows_points_with_features(browser: Browser) -> None:
 
     # Of eleven thumbnails; the axes alone have a few.
     assert browser.wait("thumbnails", colours)
+
+
+def test_the_projector_shows_what_generate_wrote(
+    browser: Browser, narrow_run: Run
+) -> None:
+    folder = narrow_run.workdir / "generated/projector-test/projector"
+    lines = (folder / "metadata.tsv").read_text().splitlines()
+    header, *rows = [line.split("\t") for line in lines]
+    assert len(rows) == 13
+    browser.show_projector()
+    browser.choose("narrow/generated/projector-test")
+    browser.wait(
+        "points of this split",
+        lambda: (
+            [features["key"] for features, _ in browser.points()]
+            == [row[0] for row in rows]
+        ),
+    )
+    features, latents = zip(*browser.points(), strict=True)
+    for name in ("Smiling", "Male", "lefteye_x"):
+        column = [int(row[header.index(name)]) for row in rows]
+        assert [each[name] for each in features] == column
+    written = np.loadtxt(folder / "latents.tsv")
+    np.testing.assert_allclose(latents, written, rtol=1e-6)
+    browser.wait("their number", lambda: browser.texts(".numDataPoints") == ["13"])
 
 
 def test_texts_are_shown(browser: Browser) -> None:

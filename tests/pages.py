@@ -1,0 +1,33 @@
+"""The documents, and the commands that they show."""
+
+import pathlib
+import re
+
+ROOT = pathlib.Path(__file__).parents[1]
+PAGES = (
+    "README.md",
+    "WORKSPACE.md",
+    "CONTRIBUTING.md",
+    "deploy/README.md",
+    *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+)
+# Of what stands within a sentence; without flags it is a name.
+_INLINE = re.compile(r"make \w|pip install |python -m \S+ -")
+
+
+def read(page: str) -> str:
+    """Returns the text of a page."""
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def commands(page: str) -> list[str]:
+    """Returns the commands of a page, in their order: of its blocks, and inline."""
+    found = []
+    for language, block, span in re.findall(
+        r"```(\w*)\n(.*?)```|(?<!`)`([^`]+)`(?!`)", read(page), re.DOTALL
+    ):
+        if language == "sh":
+            found += [line.split(" #")[0].strip() for line in block.splitlines()]
+        elif _INLINE.match(span):
+            found.append(" ".join(span.split()))
+    return found

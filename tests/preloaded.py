@@ -1,0 +1,199 @@
+"""A Python that has imported TensorFlow and Beam: commands start at once.
+
+    with preloaded.python() as program:
+        subprocess.run([program, "-m", "trainer.train", ...])
+
+One process imports what the commands share, which takes six seconds, and each call of
+the program is a copy of it. Nothing of this repository is imported before, so that a
+command is what lies in its working directory. Standard streams, variables, signals and
+exit codes are those of the call; its end is the copy's end.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+
+SHARED = (
+    "tensorflow",
+    "keras",
+    "ml_collections.config_flags",
+    "tensorboard.default",
+    "tensorboard.program",
+    "apache_beam.runners.portability.fn_api_runner.fn_runner",
+    "apache_beam.runners.worker.sdk_worker",
+    "numba",
+    "matplotlib.pyplot",
+    "sklearn.ensemble",
+    "sklearn.linear_model",
+)
+# Modules, code and files; all else is for Python itself.
+_PROGRAM = """#!/bin/sh
+case $1 in
+  -m | -c | [!-]*) exec '{python}' -IS '{here}' call '{socket}' "$0" "$@" ;;
+  *) exec '{python}' "$@" ;;
+esac
+"""
+_HANDED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+_MOST_BYTES = 1 << 18
+
+
+@contextlib.contextmanager
+def python(added: Mapping[str, Sequence[str]] | None = None) -> Iterator[str]:
+    """Yields the path of the program, which is there as long as the context.
+
+    Args:
+        added: Flags by a word of the command line, such as a module: where that word
+            is, those of them that are not given are appended.
+    """
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="vaeline-") as directory:
+        path = f"{directory}/socket"
+        program = pathlib.Path(directory, "python")
+        program.write_text(
+            _PROGRAM.format(python=sys.executable, here=__file__, socket=path)
+        )
+        program.chmod(0o755)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            listener.bind(path)
+            listener.listen(64)
+            server = subprocess.Popen(
+                [sys.executable, __file__, "serve", str(listener.fileno())]
+                + [json.dumps(dict(added or {}))],
+                env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+                pass_fds=[listener.fileno()],
+                start_new_session=True,
+            )
+        try:
+            yield str(program)
+        finally:
+            server.kill()
+            server.wait()
+
+
+def call(path: str, program: str, arguments: Sequence[str]) -> int:
+    """Has the server at a socket run a command, and returns its exit code."""
+    request = {
+        "program": os.path.abspath(program),
+        "arguments": arguments,
+        "directory": os.getcwd(),
+        "environment": dict(os.environ),
+    }
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
+        server.connect(path)
+        socket.send_fds(server, [json.dumps(request).encode()], [0, 1, 2])
+        pid = int(server.recv(_MOST_BYTES))
+        for number in _HANDED_ON:
+            signal.signal(number, lambda number, _: os.kill(pid, number))
+        code = os.waitstatus_to_exitcode(int(server.recv(_MOST_BYTES)))
+    if code < 0:
+        if -code not in (signal.SIGKILL, signal.SIGSTOP):
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    return code
+
+
+def serve(listener: socket.socket) -> dict:
+    """Answers calls, each in a copy of this process; returns the request in each."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(listener, selectors.EVENT_READ)
+        # By what tells of their ends: copies, and who waits for them.
+        copies: dict[int, tuple[int, socket.socket]] = {}
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is listener:
+                    caller, _ = listener.accept()
+                    data, fds, *_ = socket.recv_fds(caller, _MOST_BYTES, 3)
+                    pid = os.fork()
+                    if pid == 0:
+                        _take_streams(fds)
+                        return json.loads(data)
+                    for fd in fds:
+                        os.close(fd)
+                    caller.send(str(pid).encode())
+                    end = os.pidfd_open(pid)
+                    copies[end] = pid, caller
+                    selector.register(end, selectors.EVENT_READ)
+                    selector.register(caller, selectors.EVENT_READ, pid)
+                elif key.fileobj in copies:
+                    pid, caller = copies.pop(key.fd)
+                    selector.unregister(key.fd)
+                    os.close(key.fd)
+                    _, status = os.waitpid(pid, 0)
+                    if caller in selector.get_map():
+                        selector.unregister(caller)
+                        caller.send(str(status).encode())
+                    caller.close()
+                else:
+                    # The caller is gone: a process that is killed does no more.
+                    selector.unregister(key.fileobj)
+                    os.kill(key.data, signal.SIGKILL)
+
+
+def _take_streams(fds: Sequence[int]) -> None:
+    import ctypes
+
+    for number, fd in enumerate(fds):
+        os.dup2(fd, number)
+        os.close(fd)
+    # Dies with the server.
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def run(request: dict, added: Mapping[str, Sequence[str]]) -> None:
+    """Does in this process what Python does with a command line."""
+    import runpy
+
+    os.chdir(request["directory"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    # So that a command's own processes are copies too.
+    sys.executable = request["program"]
+    first, *rest = with_flags(request["arguments"], added)
+    paths = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    sys.path[:1] = [os.getcwd(), *map(os.path.abspath, paths)]
+    if first == "-m":
+        sys.argv = rest
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+    elif first == "-c":
+        sys.argv = ["-c", *rest[1:]]
+        exec(compile(rest[0], "<string>", "exec"), {"__name__": "__main__"})
+    else:
+        sys.argv, sys.path[0] = [first, *rest], os.path.dirname(os.path.abspath(first))
+        runpy.run_path(first, run_name="__main__")
+
+
+def with_flags(
+    arguments: Sequence[str], added: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """Returns a command line with those of the flags for its words that it lacks."""
+    flags = [flag for word in arguments for flag in added.get(word, ())]
+    given = {word.split("=")[0] for word in arguments}
+    return [*arguments, *(flag for flag in flags if flag.split("=")[0] not in given)]
+
+
+def main() -> None:
+    """Serves, or calls."""
+    verb, where, *rest = sys.argv[1:]
+    if verb == "call":
+        sys.exit(call(where, rest[0], rest[1:]))
+    import gc
+    import importlib
+
+    for name in SHARED:
+        importlib.import_module(name)
+    gc.freeze()
+    with socket.socket(fileno=int(where)) as listener:
+        request = serve(listener)
+    run(request, json.loads(rest[0]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,316 @@
+"""Every command that the documents show is run, as it is shown, on small things.
+
+A page's commands run in its order, in a folder that has what its reader would have. To
+make them small, flags are added (`ADDED`) and a few words replaced (`REPLACED`). What
+cannot run here is in `NOT_RUN`, and its flags and paths are checked.
+"""
+
+import concurrent.futures
+import os
+import pathlib
+import re
+import shlex
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+
+import pytest
+
+import preloaded
+import reader
+from pages import PAGES, ROOT, commands, read
+
+# Flags for a word of a command line, such as a module, where they are not given.
+_SMALL_RUN = (
+    "--config.num_train_steps=4",
+    "--config.log_every_steps=2",
+    "--config.global_batch_size=4",
+    "--config.num_picture_pairs=4",
+    "--config.num_picture_samples=4",
+    "--config.num_picture_traversals=2",
+)
+ADDED = {
+    "pipeline.prepare": ("--image_size=28", "--shard_size=8"),
+    # So that every start goes on, where a page starts one run several times.
+    "trainer.launch": ("--config.num_train_steps=6",),
+    "--num_processes=2": ("--config.num_train_steps=8",),
+    "trainer.train": _SMALL_RUN,
+    "trainer.doctor": _SMALL_RUN,
+    "trainer.sweep": (
+        *_SMALL_RUN[:-1],
+        "--config.num_picture_traversals=0",
+        "--config.show_neighbours=False",
+    ),
+    "--config=configs/celeba.py": (
+        "--config.encoder_filters=(4,)",
+        "--config.decoder_filters=(4,)",
+        "--config.base_size=14",
+        "--config.latent_dim=4",
+    ),
+    "trainer.generate": ("--num=4", "--num_components=2"),
+    "benchmarks.resume": (
+        "--num_steps=2",
+        "--num_resumes=1",
+        "--read_steps=0",
+        "--results=RESULTS.md",
+    ),
+    "benchmarks.latent_sizes": ("--sizes=2", "--results=RESULTS.md"),
+    "tests/trainer/screenshots.py": ("--output=.",),
+    # These tests take minutes, or need what is not here.
+    "tests/chaos": ("--collect-only",),
+    "tests/pipeline/test_fuzz.py": ("--collect-only",),
+    "tests/pipeline/test_runners.py": ("--collect-only",),
+}
+# What, by what, and why.
+REPLACED = (
+    ("--num_gpus=8", "--virtual_devices=2", "there are none"),
+    ("--num_images=1000", "--num_images=60", "size"),
+    ("num_train_steps=20000", "num_train_steps=4", "size"),
+    ("num_train_steps=6000", "num_train_steps=4", "size"),
+    ("--profile_steps=100:110", "--profile_steps=2:3", "the run has four"),
+    ("--port=6007", "--port=0", "it may be taken"),
+    ("http://127.0.0.1:9000", "$AWS_ENDPOINT_URL", "it may be taken"),
+)
+# How a command that is not run begins, and why.
+NOT_RUN = {
+    r"make test( MARKS=\w+)?$": "is the tests that this is one of",
+    r"make (lint|package)$": "takes minutes; .ci/run runs it",
+    r"make bench$": "takes an hour",
+    r"pip install ": "downloads what others publish; make package installs ours",
+    r"(docker|kubectl|gcloud|sbatch) ": "needs a daemon, a cluster or an account",
+    r"go install ": "downloads and compiles Prism",
+    r"tensorflow_model_server ": "is no Python package",
+    r"python -m benchmarks.reproduce ": "trains to published figures, for hours",
+    r"python -m apache_beam\S+worker_pool_main ": "serves every network",
+    r"python .* --runner=(Flink|Prism|Dataflow)Runner ": "needs that runner",
+}
+FLINK = r"deploy/flink/local.sh "
+BROWSER = r"PYTHONPATH=. python tests/trainer/screenshots.py "
+MAKE = r"(\w+=\S+ )?make "
+# What does not run among the commands of its page.
+ELSEWHERE = (FLINK, BROWSER, MAKE)
+
+# What a reader of a page has, besides this repository, by its names for it.
+GIVEN = {
+    "README.md": {"celeba": "celeba"},
+    "WORKSPACE.md": {"mnist": "mnist", "photos": "photos", "other": "run"},
+    "deploy/README.md": {"faces": "celeba", "data/celeba128": "dataset"},
+    "docs/data.md": {
+        "celeba": "celeba",
+        "mnist": "mnist",
+        "photos": "photos",
+        "mine": "mine",
+        "tensorflow_datasets": "tfds",
+    },
+    "docs/latents.md": {
+        "celeba": "celeba",
+        "photos": "photos",
+        "data/celeba128": "dataset",
+        "runs/faces": "run",
+    },
+    "docs/reliability.md": {"dataset": "dataset"},
+    "docs/results.md": {"mnist": "mnist", "data/celeba128": "dataset", "RUN": "run"},
+    "docs/serving.md": {"data/celeba128": "dataset", "runs/faces": "run"},
+    "docs/tensorboard.md": {
+        "data/celeba128": "dataset",
+        "runs/celeba": "run",
+        "runs/sharp": "run",
+        "runs/faces": "run",
+        "runs/faces_narrow": "run",
+    },
+    "docs/training.md": {"data/celeba128": "dataset"},
+}
+# By a word: what a command says, and leaves; {NAME} is the value of a flag.
+PROMISED = {
+    "pipeline.synthesize": ("", "{output}/factors.csv"),
+    "pipeline.prepare": ("dataset digest: ", "{output}/manifest.json"),
+    "pipeline.encode": ("dataset digest: ", "{output}/manifest.json"),
+    "pipeline.verify": ("OK: ", ""),
+    "trainer.doctor": ("ok   model", ""),
+    "trainer.train": ("done at step 4;", "{workdir}/checkpoints/step-000000004"),
+    "trainer.launch": ("done at step ", "{workdir}/checkpoints/step-00000000[68]"),
+    "trainer.sweep": ("", "{workdir}/results.md"),
+    "trainer.evaluate": ("elbo ", "{workdir}/evaluation/*.json"),
+    "trainer.generate": ("", "{workdir}/generated/{mode}*"),
+    "trainer.export": ("is exported to ", "{output}/saved_model.pb"),
+    "trainer.report": ("written to ", ""),
+    "trainer.tensorboard": (">TensorBoard</title>", ""),
+    "--pca": ("pca/mse_levels", ""),
+    "--profile_steps=2:3": ("", "{workdir}/train/plugins/profile/*"),
+    "--output=celeba.html": ("", "{output}"),
+    "benchmarks.resume": ("", "RESULTS.md"),
+    "benchmarks.latent_sizes": ("", "RESULTS.md"),
+    "demo": ("done at step 200;", "demo/run/images/*/*200.png"),
+    "chaos": ("test_no_space_for_events", ""),
+    "tests/trainer/test_order.py": (" passed", ""),
+    "tests/trainer/screenshots.py": ("", "tensorboard_projector.png"),
+    "up": ("up after ", ""),
+    "status": ("job-manager up ", ""),
+    "run": ("dataset digest: ", "{output}/manifest.json"),
+    "encode": ("dataset digest: ", "{output}/manifest.json"),
+    "job-server": ("", "job-server.jar"),
+}
+
+# Our own flags, by absl; of pipeline.prepare Beam's as well.
+_PARSE = """
+import importlib, sys
+from absl import flags
+name = sys.argv[1]
+parse = flags.FLAGS
+if name == "pipeline.prepare":
+    from pipeline.runners import split_flags as parse
+importlib.import_module(name)
+parse(sys.argv[1:])
+"""
+
+
+def is_run(line: str, apart: Sequence[str] = ()) -> bool:
+    return not any(re.match(pattern, line) for pattern in (*NOT_RUN, *apart))
+
+
+ALL = list(dict.fromkeys(line for page in PAGES for line in commands(page)))
+# What runs in one folder, and what is given there: the commands of a page, and each of
+# make, whatever page shows it.
+PLACES = {
+    page: (lines, GIVEN.get(page, {}))
+    for page in PAGES
+    if (lines := [each for each in commands(page) if is_run(each, apart=ELSEWHERE)])
+} | {
+    line: ([line], {"demo/faces": "celeba"})
+    for line in ALL
+    if re.match(MAKE, line) and is_run(line)
+}
+
+
+@pytest.fixture(scope="module")
+def python() -> Iterator[str]:
+    with preloaded.python(ADDED) as program:
+        yield program
+
+
+@pytest.fixture(scope="module")
+def environ(python: str, s3_endpoint: str, gs_endpoint: str) -> dict[str, str]:
+    """Returns the variables of all commands."""
+    return {
+        **os.environ,
+        "PATH": f"{pathlib.Path(python).parent}:{os.environ['PATH']}",
+        "AWS_ENDPOINT_URL": s3_endpoint,
+        "AWS_ACCESS_KEY_ID": "ours",
+        "AWS_SECRET_ACCESS_KEY": "ours",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "STORAGE_EMULATOR_HOST": gs_endpoint,
+        "NO_GCE_CHECK": "true",
+    }
+
+
+@pytest.fixture(scope="module")
+def things(
+    environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> pathlib.Path:
+    """Returns the directory of what `GIVEN` names."""
+    return reader.make_things(tmp_path_factory.mktemp("things"), environ)
+
+
+def run_as_shown(line: str, folder: pathlib.Path, environ: Mapping[str, str]) -> None:
+    """Runs a command, but for `REPLACED`, and checks what it said and left."""
+    for shown, ours, _ in REPLACED:
+        line = line.replace(shown, ours)
+    output = reader.run(line, folder, environ)
+    words = shlex.split(line)
+    flags = dict(re.findall(r"^--(\w+)=(.*)", "\n".join(words), re.MULTILINE))
+    for word in words:
+        said, left = PROMISED.get(word, ("", ""))
+        assert said in output, f"{line}\n{output[-3000:]}"
+        pattern = left.format(**flags)
+        if pattern and "://" not in pattern:
+            assert list(folder.glob(pattern)), f"{line} left no {pattern}"
+
+
+@pytest.fixture(scope="module")
+def outcomes(
+    request: pytest.FixtureRequest,
+    things: pathlib.Path,
+    environ: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[str, concurrent.futures.Future[None]]]:
+    """Returns what comes of each place that is tested; two are at work at a time."""
+
+    def run_all(lines: Sequence[str], given: Mapping[str, str]) -> None:
+        folder = reader.make_folder(
+            tmp_path_factory.mktemp("page"), given, things, environ
+        )
+        for line in lines:
+            run_as_shown(line, folder, environ)
+
+    chosen = [
+        item.callspec.params["place"]
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.function is test_commands_run
+    ]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        yield {place: pool.submit(run_all, *PLACES[place]) for place in chosen}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_commands_run(
+    place: str, outcomes: dict[str, concurrent.futures.Future[None]]
+) -> None:
+    outcomes[place].result()
+
+
+@pytest.mark.flink
+@pytest.mark.skipif(shutil.which("java") is None, reason="needs Java")
+def test_commands_of_a_flink_cluster_run(
+    things: pathlib.Path, environ: dict[str, str], tmp_path: pathlib.Path
+) -> None:
+    *lines, down, job_server = [
+        line for line in commands("deploy/README.md") if re.match(FLINK, line)
+    ]
+    lines += [line for line in commands("docs/latents.md") if re.match(FLINK, line)]
+    given = {**GIVEN["deploy/README.md"], "runs/faces": "run"}
+    folder = reader.make_folder(tmp_path, given, things, environ)
+    reader.run(
+        "python -m trainer.export --workdir=runs/faces --output=models/faces/1",
+        folder,
+        environ,
+    )
+    environ = environ | {"VAELINE_FLINK_STATE": str(folder / "state")}
+    try:
+        for line in (*lines, job_server):
+            run_as_shown(line, folder, environ)
+    finally:
+        run_as_shown(down, folder, environ)
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
+def test_the_pictures_of_a_page_are_taken(
+    things: pathlib.Path, environ: dict[str, str], tmp_path: pathlib.Path
+) -> None:
+    page = "docs/tensorboard.md"
+    (line,) = (line for line in commands(page) if re.match(BROWSER, line))
+    folder = reader.make_folder(tmp_path, GIVEN[page], things, environ)
+    run_as_shown(line, folder, environ)
+
+
+@pytest.mark.parametrize("pattern", NOT_RUN)
+def test_what_is_not_run_has_flags_and_paths_that_exist(
+    pattern: str, environ: dict[str, str]
+) -> None:
+    lines = [line for line in ALL if re.match(pattern, line)]
+    assert lines, "no page shows it any more"
+    for line in lines:
+        words = shlex.split(line)
+        for path in re.findall(r"(?<![\w/])(?:deploy|configs|tests)/[\w./-]+", line):
+            assert (ROOT / path).exists(), line
+        for mark in re.findall(r"MARKS=(\w+)", line):
+            assert f'"{mark}: ' in read("pyproject.toml"), line
+        if words[0] == "make":
+            reader.run(f"make --dry-run {shlex.join(words[1:])}", ROOT, environ)
+        elif words[:2] == ["python", "-m"]:
+            _, _, module, *arguments = words
+            if module.startswith("apache_beam"):
+                usage = reader.run(f"python -m {module} --help", ROOT, environ)
+                assert arguments[0].split("=")[0] in usage
+            else:
+                program = ["python", "-c", _PARSE, module, *arguments]
+                reader.run(shlex.join(program), ROOT, environ)
