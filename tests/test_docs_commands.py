@@ -78,6 +78,7 @@ NOT_RUN = {
     r"pip install ": "downloads what others publish; make package installs ours",
     r"(docker|kubectl|gcloud|sbatch) ": "needs a daemon, a cluster or an account",
     r"go install ": "downloads and compiles Prism",
+    r"VAELINE_FLINK_ADDRESS=": "needs more machines; tests/deploy/test_network.py has",
     r"tensorflow_model_server ": "is no Python package",
     r"python -m benchmarks.reproduce ": "trains to published figures, for hours",
     r"python -m apache_beam\S+worker_pool_main ": "serves every network",
