@@ -35,8 +35,8 @@ SHARED = (
     "sklearn.ensemble",
     "sklearn.linear_model",
 )
-# Modules, code and files; all else is for Python itself. The call is without `site`, and
-# this file imports at its head what a call needs, so that it takes 20 ms.
+# Modules, code and files; all else is for Python itself. A call is without `site`, and
+# imports what stands at the head of this file alone, so that it takes 20 ms.
 _PROGRAM = """#!/bin/sh
 case $1 in
   -m | -c | [!-]*) exec '{python}' -IS '{here}' call '{socket}' "$0" "$@" ;;
