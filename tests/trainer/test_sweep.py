@@ -6,11 +6,11 @@ import os
 import pathlib
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
 
-import preloaded
 from runs import ROOT, run_module, wait_for_step
 from trainer import sweep_plan, sweep_results
 
@@ -36,8 +36,7 @@ def sweep(
 def start(
     dataset: pathlib.Path, directory: pathlib.Path, *flags: str
 ) -> subprocess.Popen[str]:
-    program = preloaded.shared_python()
-    command = [program, "-m", "trainer.sweep", f"--dataset={dataset}"]
+    command = [sys.executable, "-m", "trainer.sweep", f"--dataset={dataset}"]
     return subprocess.Popen(
         [*command, f"--workdir={directory}", *flags],
         cwd=ROOT,
