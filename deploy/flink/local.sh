@@ -13,9 +13,9 @@
 # downloads 110 MB of jars. `job-server` only does that, and makes one jar that names
 # them, for --flink_job_server_jar and any cluster.
 # A task manager or a worker pool that dies is started again, as Kubernetes would.
-# Everything listens on 127.0.0.1, or VAELINE_FLINK_ADDRESS, but for two things in Beam's
-# Java code that always listen on every address: the job server, and the task managers
-# while a job runs.
+# Everything listens on 127.0.0.1, but for two things in Beam's Java code that always
+# listen on every address: the job server, and the task managers while a job runs. With
+# VAELINE_FLINK_ADDRESS the task managers listen on that, and the job manager on all.
 #
 # Environment, with defaults:
 #   VAELINE_CACHE=~/.cache/vaeline       the jars

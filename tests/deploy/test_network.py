@@ -30,8 +30,11 @@ FLAGS = ("--image_size=32", "--shard_size=4")
 
 def test_nothing_is_left_of_a_network():
     with network.hosts(2) as hosts:
-        sleep = subprocess.Popen([*hosts[0].prefix, "sleep", "1000"])
-    assert sleep.wait(timeout=10) == -signal.SIGKILL
+        program = [*hosts[0].prefix, "sh", "-c", "echo there; exec sleep 1000"]
+        sleep = subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
+        with sleep.stdout:
+            assert sleep.stdout.readline() == "there\n"
+    assert sleep.wait(timeout=60) == -signal.SIGKILL
     for host in hosts:
         assert not pathlib.Path("/run/netns", host.namespace).exists()
 
