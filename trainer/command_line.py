@@ -10,6 +10,7 @@ from absl import flags, logging
 
 from pipeline import contract
 from trainer import input_pipeline
+from trainer.record_reader import DamageError
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
@@ -41,7 +42,7 @@ def log_with_times() -> None:
 
 @contextlib.contextmanager
 def damage_explained() -> Iterator[None]:
-    """Turns TensorFlow's error of a damaged shard to one line.
+    """Turns the error of a damaged shard to one line.
 
     Raises:
         DatasetError: In its place; other errors are as they were.
@@ -49,7 +50,7 @@ def damage_explained() -> Iterator[None]:
     try:
         yield
     # The second where TensorFlow quotes bytes that are no text.
-    except (tf.errors.OpError, UnicodeDecodeError) as error:
+    except (tf.errors.OpError, UnicodeDecodeError, DamageError) as error:
         damage = input_pipeline.describe_damage(error)
         if damage is None:
             raise

@@ -75,7 +75,6 @@ class Diagnosis:
             Check("shards", self._look_at_shards, ("dataset",), data),
             Check("settings", self._look_at_settings),
             Check("batch", self._look_at_batch, ("hosts",)),
-            Check("lanes", self._look_at_lanes, ("batch", "shards")),
             Check("model", self._look_at_model, settled),
             Check("evaluation", self._look_at_evaluation, ("model", "shards")),
             Check("memory", self._look_at_memory, ("model", "devices")),
@@ -140,7 +139,7 @@ class Diagnosis:
         for flag in ("train_split", "eval_split"):
             split = self._config[flag]
             try:
-                shards = input_pipeline.shard_paths(
+                shards = input_pipeline.shards_of(
                     self._manifest, self._dataset_dir, split
                 )
                 for name in split.split("+") if self._is_full else ():
@@ -164,15 +163,6 @@ class Diagnosis:
             f"{config.global_batch_size} examples in {config.num_batch_groups} groups; "
             f"replicas: {self._num_replicas}, hosts: {self._num_hosts}"
         )
-
-    def _look_at_lanes(self) -> str:
-        lanes = input_pipeline.num_lanes(
-            self._manifest,
-            self._config.train_split,
-            self._resolved.global_batch_size,
-            self._num_hosts,
-        )
-        return f"{lanes}, which the hosts can share"
 
     def _look_at_model(self) -> str:
         # With all that depends on more than the batch.

@@ -6,7 +6,7 @@ its shards are permuted, and the records of a shard are permuted inside blocks. 
 permutations are stateless, so the place of any step in any lane is arithmetic.
 """
 
-import dataclasses
+import bisect
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +14,7 @@ import tensorflow as tf
 
 MAX_LANES = 64
 
-# First word of every random seed, so that no two uses share a stream.
+# Of every permutation's random key, so that no two uses share a stream.
 _SHARD_STREAM, _BLOCK_STREAM = 1, 2
 
 
@@ -50,65 +50,145 @@ def fold(seed: int | tf.Tensor, *words: int | tf.Tensor) -> tf.Tensor:
     return value
 
 
-def shard_order(
-    num_shards: int | tf.Tensor,
-    seed: int,
-    lane: int | tf.Tensor,
-    epoch: int | tf.Tensor,
-) -> tf.Tensor:
-    """Returns the permutation `[num_shards]` int64 of a lane's shards in an epoch."""
-    return tf.random.experimental.stateless_shuffle(
-        tf.range(tf.cast(num_shards, tf.int64)),
-        seed=fold(seed, _SHARD_STREAM, lane, epoch),
-        alg="philox",
-    )
-
-
-def shuffle_block(
-    records: tf.Tensor,
-    seed: int,
-    lane: tf.Tensor,
-    epoch: tf.Tensor,
-    shard: tf.Tensor,
-    block: tf.Tensor,
-) -> tf.Tensor:
-    """Returns `records` `[at most block size]` in the block's order for the epoch."""
-    return tf.random.experimental.stateless_shuffle(
-        records,
-        seed=fold(seed, _BLOCK_STREAM, lane, epoch, shard, block),
-        alg="philox",
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class Position:
-    """Where a lane stands.
-
-    Attributes:
-        epoch: Passes over the lane that are complete.
-        shard: Place in the epoch's shard order, not an index of a shard.
-        record: Records of that shard that are consumed.
-    """
-
-    epoch: int
-    shard: int
-    record: int
-
-
-def lane_position(
-    shard_counts: Sequence[int], seed: int, lane: int, num_consumed: int
-) -> Position:
-    """Returns where a lane stands after `num_consumed` of its records.
+def in_turn(num_examples: Sequence[int], first: int, stop: int) -> np.ndarray:
+    """Returns the places of records in the order on disk, which is repeated.
 
     Args:
-        shard_counts: Records in each shard of the lane, all positive.
-        seed: Of the run.
-        lane: Index of the lane.
-        num_consumed: Records taken from the lane since the start of the run.
+        num_examples: Of each shard, all positive.
+        first: Number of the first record, counted over all shards.
+        stop: Number after the last record.
+
+    Returns:
+        `[stop - first, 2]` int64: the index of a shard, and of a record in it.
+
+    Example:
+        >>> in_turn([2, 3], first=1, stop=6).tolist()
+        [[0, 1], [1, 0], [1, 1], [1, 2], [0, 0]]
     """
-    epoch, rest = divmod(num_consumed, sum(shard_counts))
-    order = shard_order(len(shard_counts), seed, lane, epoch).numpy()
-    ends = np.cumsum(np.asarray(shard_counts)[order])
-    shard = int(np.searchsorted(ends, rest, side="right"))
-    start = int(ends[shard - 1]) if shard else 0
-    return Position(epoch, shard, rest - start)
+    ends = np.cumsum(num_examples)
+    numbers = np.arange(first, stop) % ends[-1]
+    shards = np.searchsorted(ends, numbers, side="right")
+    starts = ends - np.asarray(num_examples)
+    return np.stack([shards, numbers - starts[shards]], axis=1)
+
+
+class Shuffle:
+    """The records of every step."""
+
+    def __init__(
+        self,
+        num_examples: Sequence[int],
+        lanes: int,
+        *,
+        seed: int,
+        global_batch_size: int,
+        block_size: int,
+    ) -> None:
+        """Deals the shards.
+
+        Args:
+            num_examples: Of each shard, all positive.
+            lanes: From `num_lanes`.
+            seed: Of the run.
+            global_batch_size: Examples per step over all replicas.
+            block_size: Records that are permuted together.
+        """
+        self._lanes = [
+            _Lane(num_examples, lane, lanes, seed, block_size) for lane in range(lanes)
+        ]
+        self._num_per_lane = global_batch_size // lanes
+
+    def places(self, step: int, first: int, stop: int) -> np.ndarray:
+        """Returns the places of records `first` to `stop` of a step's global batch.
+
+        Returns:
+            `[stop - first, 2]` int64: the index of a shard, and of a record in it.
+        """
+        found: list[tuple[int, int]] = []
+        num = self._num_per_lane
+        for lane in range(first // num, -(-stop // num)):
+            begin = max(first - lane * num, 0)
+            end = min(stop - lane * num, num)
+            found += self._lanes[lane].places(step * num + begin, step * num + end)
+        return np.array(found, np.int64)
+
+
+class _Lane:
+    """The endless records of one lane."""
+
+    def __init__(
+        self,
+        num_examples: Sequence[int],
+        lane: int,
+        lanes: int,
+        seed: int,
+        block_size: int,
+    ) -> None:
+        self._shards = range(lane, len(num_examples), lanes)
+        self._num_examples = np.asarray(num_examples[lane::lanes])
+        self._total = int(self._num_examples.sum())
+        self._lane = lane
+        self._seed = seed
+        self._block_size = block_size
+        # What was asked for last: an epoch, its order of the shards and where each
+        # ends in it; the number of a block's first record, and the block's places.
+        self._epoch: tuple[int, list[int], list[int]] = (-1, [], [])
+        self._block: tuple[int, list[tuple[int, int]]] = (0, [])
+
+    def places(self, first: int, stop: int) -> list[tuple[int, int]]:
+        """Returns shard and record of each, by their numbers since the run began."""
+        found = []
+        while first < stop:
+            start, block = self._block
+            if not start <= first < start + len(block):
+                start, block = self._block = self._block_of(first)
+            taken = block[first - start : stop - start]
+            found += taken
+            first += len(taken)
+        return found
+
+    def _block_of(self, number: int) -> tuple[int, list[tuple[int, int]]]:
+        epoch, rest = divmod(number, self._total)
+        shards, ends = self._order_of(epoch)
+        place = bisect.bisect_right(ends, rest)
+        shard = shards[place]
+        size = int(self._num_examples[shard])
+        record = rest - (ends[place] - size)
+        block, inside = divmod(record, self._block_size)
+        start = block * self._block_size
+        order = _permutation(
+            min(self._block_size, size - start),
+            (self._seed, _BLOCK_STREAM, self._lane),
+            (epoch, shard, block),
+        )
+        index = self._shards[shard]
+        return number - inside, [(index, start + one) for one in order.tolist()]
+
+    def _order_of(self, epoch: int) -> tuple[list[int], list[int]]:
+        known, shards, ends = self._epoch
+        if known != epoch:
+            order = _permutation(
+                len(self._shards), (self._seed, _SHARD_STREAM, self._lane), (epoch,)
+            )
+            shards, ends = order.tolist(), self._num_examples[order].cumsum().tolist()
+            self._epoch = epoch, shards, ends
+        return shards, ends
+
+
+def _permutation(
+    size: int, key: tuple[int, int, int], words: tuple[int, ...]
+) -> np.ndarray:
+    """Returns a permutation `[size]` int64, a function of all arguments.
+
+    Args:
+        size: How many there are to permute.
+        key: The seed of the run, what it is for, and a lane.
+        words: At most three more.
+    """
+    seed, stream, lane = key
+    # NumPy never changes these numbers. The counter's first word counts them.
+    generator = np.random.Philox(
+        key=np.array([seed % 2**64, MAX_LANES * stream + lane], np.uint64),
+        counter=np.array([0, *words, *[0] * (3 - len(words))], np.uint64),
+    )
+    return np.argsort(generator.random_raw(size), kind="stable")

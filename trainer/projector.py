@@ -90,8 +90,8 @@ def write_split(
     else:
         manifest, data_dir = latents.manifest, latents.directory
         batches = latents.pictured(split)
-    shards = input_pipeline.shard_paths(manifest, data_dir, split)
-    num_points = sum(num_examples for _, num_examples in shards)
+    shards = input_pipeline.shards_of(manifest, data_dir, split)
+    num_points = sum(shard.num_examples for shard in shards)
     name = f"{split} latents at step {run.step}"
     size = _thumbnail_size(run.manifest.image_shape, num_points)
     write_points(directory, name, batches, manifest, size)

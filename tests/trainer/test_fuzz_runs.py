@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from configs import celeba_debug
 from fuzzing import JSON_TEXTS, changed, changed_json, refuses
-from pipeline import contract
+from pipeline import contract, records
 from trainer import (
     checkpoints,
     command_line,
@@ -219,8 +219,8 @@ def test_any_lines_of_metrics(text, folder):
 
 
 @few
-@given(body=changed_json(BODY), record=st.binary(max_size=40))
-def test_any_manifest_makes_batches_or_a_clear_error(body, record, folder):
+@given(body=changed_json(BODY))
+def test_any_manifest_makes_batches_or_a_clear_error(body, folder):
     data = folder / "data"
     data.mkdir(exist_ok=True)
     (data / NAME).write_bytes(b"x" * 9)
@@ -234,59 +234,59 @@ def test_any_manifest_makes_batches_or_a_clear_error(body, record, folder):
                 input_pipeline.evaluation_batches(
                     manifest, data, split, global_batch_size=4, context=context
                 )
-            # The second where TensorFlow quotes bytes that are no text.
-            with pytest.raises((tf.errors.InvalidArgumentError, UnicodeDecodeError)):
-                input_pipeline.parse_records(tf.constant([record]), manifest)
 
         refuses(contract.DatasetError, call=use)
 
 
-def test_an_image_of_another_size_is_no_two_images():
-    example = tf.train.Example()
-    example.features.feature["key"].bytes_list.value.append(b"a")
-    example.features.feature["image"].bytes_list.value.append(bytes(2 * 32 * 32 * 3))
-    example.features.feature["label"].int64_list.value.append(1)
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"expected shape|3072"):
-        input_pipeline.parse_records(
-            tf.constant([example.SerializeToString()]), MANIFEST
-        )
+def read(dataset: pathlib.Path, manifest: contract.Manifest, data: bytes) -> None:
+    """Reads the only record of a dataset, whose shard has `data`."""
+    dataset.mkdir(exist_ok=True)
+    (dataset / NAME).write_bytes(data)
+    shards = (contract.ShardInfo(NAME, 1, len(data), "ab"),)
+    splits = {"train": contract.SplitInfo(shards)}
+    manifest = dataclasses.replace(manifest, splits=splits)
+    with command_line.damage_explained():
+        input_pipeline.first_examples(manifest, dataset, "train", 1)
+
+
+LATENTS = {
+    "key": contract.Feature("string"),
+    **{name: contract.Feature("float32", (3,)) for name in contract.LATENTS},
+}
+
+
+@given(record=st.binary(max_size=40), has_images=st.booleans())
+def test_any_record_that_is_no_example_is_one_line(record, has_images, folder):
+    features = MANIFEST.features if has_images else LATENTS
+    manifest = dataclasses.replace(MANIFEST, features=features)
+    with pytest.raises(contract.DatasetError, match="a shard is damaged, .*verify"):
+        read(folder / "record", manifest, b"".join(records.frame(record)))
 
 
 def test_a_damaged_shard_is_one_line(tmp_path):
-    path = tmp_path / NAME
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        writer.write(b"record")
-    path.write_bytes(path.read_bytes()[:-1] + b"!")
-    with (
-        pytest.raises(contract.DatasetError, match="a shard is damaged, .*verify"),
-        command_line.damage_explained(),
+    data = b"".join(records.frame(b"record"))
+    with pytest.raises(
+        contract.DatasetError, match=r"a shard is damaged, .*\(record 0 "
     ):
-        list(tf.data.TFRecordDataset(str(path)))
-
-
-@pytest.mark.parametrize(
-    "record", [b"\xff\xfe no text", b"no example", b""], ids=["bytes", "text", "empty"]
-)
-def test_a_record_that_is_no_example_is_one_line(record):
-    with (
-        pytest.raises(contract.DatasetError, match="a shard is damaged, .*verify"),
-        command_line.damage_explained(),
-    ):
-        input_pipeline.parse_records(tf.constant([record]), MANIFEST)
+        read(tmp_path, MANIFEST, data[:-1] + b"!")
 
 
 @pytest.mark.parametrize("num_bytes", [1, 4, 5, 2 * 4 * 32 * 32 * 3])
-def test_an_image_of_another_size_is_one_line(num_bytes):
-    example = tf.train.Example()
-    example.features.feature["key"].bytes_list.value.append(b"a")
-    example.features.feature["image"].bytes_list.value.append(bytes(num_bytes))
-    feature = contract.Feature("float32", (32, 32, 3))
-    features = {"key": contract.Feature("string"), "image": feature}
-    manifest = dataclasses.replace(MANIFEST, features=features)
-    with (
-        pytest.raises(contract.DatasetError, match="a shard is damaged, .*verify"),
-        command_line.damage_explained(),
-    ):
-        input_pipeline.parse_records(
-            tf.constant([example.SerializeToString()]), manifest
-        )
+def test_an_image_of_another_size_is_one_line(num_bytes, tmp_path):
+    image = np.zeros(num_bytes, np.uint8)
+    record = records.encode_record("a", {"image": image}, {"label": [1]})
+    with pytest.raises(contract.DatasetError, match="has no image of 3072 bytes"):
+        read(tmp_path, MANIFEST, b"".join(records.frame(record)))
+
+
+@given(record=changed(records.encode_record("a", {}, {"label": [1]})))
+def test_any_other_features_are_those_of_the_dataset_or_one_line(record, folder):
+    image = contract.Feature("uint8", (1, 1, 1))
+    manifest = dataclasses.replace(
+        MANIFEST, features={**MANIFEST.features, "image": image}
+    )
+    pixel = records.encode_record("", {"image": np.zeros(1, np.uint8)}, {})
+    entry = pixel[2 : pixel.index(b"\x03key") - 3]
+    body = record[2:] + entry
+    data = b"".join(records.frame(b"\x0a" + bytes([len(body)]) + body))
+    refuses(contract.DatasetError, call=lambda: read(folder / "others", manifest, data))
