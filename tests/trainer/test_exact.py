@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from runs import start_training, stop_at_step, train
+from runs import Run, start_training, stop_at_step, train
 from trainer import exact
 
 
@@ -85,9 +85,27 @@ def test_a_run_killed_on_two_devices_goes_on_alike_on_four(
     norms = [line.get("gradient_norm") for line in expected.metrics().values()]
     assert None in norms, "the growing scale makes a gradient overflow"
     assert max(filter(None, norms)) > 0.1, "some gradients are clipped"
+    assert_same_states(expected, resumed)
+
+
+def test_a_run_of_one_group_goes_on_alike(
+    dataset_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    # Its batch norm is TensorFlow's fused one.
+    flags = ("--config.num_batch_groups=1", "--config.num_train_steps=10")
+    expected = train(dataset_dir, tmp_path / "whole", *flags)
+    assert expected.returncode == 0, expected.output
+    begun = train(dataset_dir, tmp_path / "run", *flags, "--config.num_train_steps=4")
+    assert begun.returncode == 0, begun.output
+    resumed = train(dataset_dir, tmp_path / "run", *flags)
+    assert "resuming at step 4" in resumed.output
+    assert resumed.metrics() == expected.metrics()
+    assert_same_states(expected, resumed)
+
+
+def assert_same_states(*runs: Run) -> None:
     states = [
-        np.load(run.workdir / "checkpoints/step-000000010/state.npz")
-        for run in (expected, resumed)
+        np.load(run.workdir / "checkpoints/step-000000010/state.npz") for run in runs
     ]
     assert set(states[0]) == set(states[1])
     for name in states[0]:

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from trainer import run_writer
+from trainer import grids, run_writer
 from trainer.run_writer import RunWriter
 
 
@@ -72,3 +72,27 @@ def test_a_line_that_is_no_json_is_dropped(tmp_path: pathlib.Path) -> None:
 def test_grids_are_files_by_tag_and_step(tmp_path: pathlib.Path, step: int) -> None:
     write_steps(tmp_path, -1, range(step, step + 1))
     assert (tmp_path / f"images/samples/sampled/{step:09d}.png").is_file()
+
+
+def test_pictures_are_whole_once_waited_for(tmp_path: pathlib.Path) -> None:
+    writer = RunWriter(tmp_path, -1)
+    for step in (0, 5):
+        writer.write_scalars(step, "train", {"loss": 1.0})
+        grid = np.full([4, 6, 3], step, np.uint8)
+        writer.start_pictures(step, {"drawn": grid}, ("drawn",))
+        writer.wait()
+        np.testing.assert_array_equal(
+            grids.load_png(writer.grid_path("drawn", step)), grid
+        )
+        assert (tmp_path / "images/strip.png").exists()
+        assert (tmp_path / "images/curves.png").exists() == (step > 0)
+    writer.close()
+
+
+def test_a_picture_that_cannot_be_written_is_told(tmp_path: pathlib.Path) -> None:
+    writer = RunWriter(tmp_path, -1)
+    (tmp_path / "images").write_text("no directory")
+    writer.start_pictures(0, {"drawn": np.zeros([4, 6, 3], np.uint8)}, ())
+    with pytest.raises(OSError, match="images"):
+        writer.wait()
+    writer.close()
