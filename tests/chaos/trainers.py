@@ -3,6 +3,7 @@
 import pathlib
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -33,7 +34,11 @@ _started: list[subprocess.Popen[str]] = []
 def start(
     dataset: pathlib.Path, workdir: pathlib.Path, *flags: str, **how: Any
 ) -> subprocess.Popen[str]:
-    """Starts a trainer of 150 steps; `flags` and `how` are as in `runs`."""
+    """Starts a trainer of 150 steps; `flags` and `how` are as in `runs`.
+
+    Its processes are looked at, and put into other networks: they are no copies.
+    """
+    how = {"python": sys.executable, **how}
     _started.append(start_training(dataset, workdir, *_FLAGS, *flags, **how))
     return _started[-1]
 

@@ -26,7 +26,7 @@ def write(
     """
     subprocess.run(
         [preloaded.shared_python(), __file__, path, dataset, condition],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT}/tests"},
         stderr=subprocess.DEVNULL,
         check=True,
     )

@@ -65,10 +65,11 @@ def start_training(
     module: str = "trainer.train",
     tf_config: str = "",
     prefix: Sequence[str] = (),
+    python: str | None = None,
 ) -> subprocess.Popen[str]:
     command = [
         *prefix,
-        preloaded.shared_python(),
+        python or preloaded.shared_python(),
         "-m",
         module,
         f"--config=configs/{config}.py",

@@ -105,17 +105,14 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
 @pytest.mark.parametrize(
     ("damage", "text"),
     [
-        (
-            lambda path: os.truncate(path, path.stat().st_size // 2 + 99),
-            "truncated record",
-        ),
+        (lambda path: os.truncate(path, path.stat().st_size // 2 + 99), "is cut off"),
         (lambda path: path.unlink(), "No such file"),
         (
             lambda path: path.write_bytes(path.read_bytes()[:-9] + bytes(9)),
-            "corrupted record at",
+            "has a wrong checksum",
         ),
-        # At the edge of a record a file ends without an error of its own.
-        (lambda path: os.truncate(path, path.stat().st_size // 6 * 3), "contained"),
+        # At the edge of a record.
+        (lambda path: os.truncate(path, path.stat().st_size // 6 * 3), "is cut off"),
     ],
 )
 def test_a_dataset_that_changes_under_a_run_is_one_line(
