@@ -11,8 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
-from runs import ROOT
-
+ROOT = pathlib.Path(__file__).parents[2]
 PATIENCE_SECS = 120
 
 
