@@ -42,7 +42,8 @@ class BareSteps(Steps):
     """Steps that keep no ledger, and do not measure how long they wait for data."""
 
     @tf.autograph.experimental.do_not_convert
-    def _next(self, batches: Any) -> tuple[Any, tf.Tensor]:
+    def _next(self, batches: Any, is_clocked: tf.Tensor) -> tuple[Any, tf.Tensor]:
+        del is_clocked
         return next(batches), tf.constant(0.0, tf.float64)
 
     def _examples(self, batch: Any) -> tuple[Any, tf.Tensor]:
