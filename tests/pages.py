@@ -28,6 +28,6 @@ def commands(page: str) -> list[str]:
     ):
         if language == "sh":
             found += [line.split(" #")[0].strip() for line in block.splitlines()]
-        elif _INLINE.match(span):
-            found.append(" ".join(span.split()))
+        elif _INLINE.match(line := " ".join(span.split())):
+            found.append(line)
     return found

@@ -11,6 +11,7 @@ import pathlib
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
@@ -54,6 +55,11 @@ ADDED = {
         "--results=RESULTS.md",
     ),
     "benchmarks.latent_sizes": ("--sizes=2", "--results=RESULTS.md"),
+    "benchmarks.reproduce": (
+        "--system=pytorch",
+        "--num_steps=4",
+        "--results=RESULTS.md",
+    ),
     "tests/trainer/screenshots.py": ("--output=.",),
     # These tests take minutes, or need what is not here.
     "tests/chaos": ("--collect-only",),
@@ -74,21 +80,19 @@ REPLACED = (
 NOT_RUN = {
     r"make test( MARKS=\w+)?$": "is the tests that this is one of",
     r"make (lint|package)$": "takes minutes; .ci/run runs it",
-    r"make bench$": "takes an hour",
-    r"pip install ": "downloads what others publish; make package installs ours",
+    r"make bench$": "takes a quarter of an hour",
     r"(docker|kubectl|gcloud|sbatch) ": "needs a daemon, a cluster or an account",
     r"go install ": "downloads and compiles Prism",
     r"VAELINE_FLINK_ADDRESS=": "needs more machines; tests/deploy/test_network.py has",
-    r"tensorflow_model_server ": "is no Python package",
-    r"python -m benchmarks.reproduce ": "trains to published figures, for hours",
     r"python -m apache_beam\S+worker_pool_main ": "serves every network",
     r"python .* --runner=(Flink|Prism|Dataflow)Runner ": "needs that runner",
 }
 FLINK = r"deploy/flink/local.sh "
 BROWSER = r"PYTHONPATH=. python tests/trainer/screenshots.py "
 MAKE = r"(\w+=\S+ )?make "
+PIP = r"pip install "
 # What does not run among the commands of its page.
-ELSEWHERE = (FLINK, BROWSER, MAKE)
+ELSEWHERE = (FLINK, BROWSER, MAKE, PIP)
 
 # What a reader of a page has, besides this repository, by its names for it.
 GIVEN = {
@@ -140,6 +144,7 @@ PROMISED = {
     "--output=celeba.html": ("", "{output}"),
     "benchmarks.resume": ("", "RESULTS.md"),
     "benchmarks.latent_sizes": ("", "RESULTS.md"),
+    "benchmarks.reproduce": ("| 105.59 | ", "RESULTS.md"),
     "demo": ("done at step 200;", "demo/run/images/*/*200.png"),
     "chaos": ("test_no_space_for_events", ""),
     "tests/trainer/test_order.py": (" passed", ""),
@@ -291,6 +296,31 @@ def test_the_pictures_of_a_page_are_taken(
     (line,) = (line for line in commands(page) if re.match(BROWSER, line))
     folder = reader.make_folder(tmp_path, GIVEN[page], things, environ)
     run_as_shown(line, folder, environ)
+
+
+# Without duplicates: a checkout is what we are until we are published.
+REQUIREMENTS = sorted(
+    {
+        line.removeprefix("pip install ").replace("vaeline[", ".[")
+        for line in ALL
+        if re.match(PIP, line)
+    }
+)
+
+
+@pytest.mark.parametrize("arguments", REQUIREMENTS)
+def test_what_pip_would_install_is_there(
+    arguments: str, tmp_path: pathlib.Path
+) -> None:
+    """Asks pip for all but the installation: what is named is found, and fits."""
+    if "gpu" in arguments:
+        arguments += " --no-deps"  # These are gigabytes.
+    reader.link_repository(tmp_path, os.environ)
+    pip = f"{sys.executable} -m pip install --dry-run --no-build-isolation "
+    output = reader.run(pip + arguments, tmp_path, os.environ)
+    assert "Would install " in output
+    # Else a warning, on an extra.
+    assert "does not provide" not in output
 
 
 @pytest.mark.parametrize("pattern", NOT_RUN)
