@@ -8,10 +8,15 @@ from collections.abc import Callable
 
 import numba
 import numpy as np
+from numba.core import config
 
 from pipeline.resizing import FRACTION_BITS
 
+# So that the four sums of `resize_rgb_rows` are one vector.
+config.SLP_VECTORIZE = 1
+
 _HALF = np.int32(1 << (FRACTION_BITS - 1))
+_1, _2, _3 = map(numba.uintp, (1, 2, 3))
 
 
 @numba.njit(inline="always")
@@ -60,6 +65,43 @@ def loops(num_taps: int, num_channels: int) -> Callable[..., None]:
             for place in range(narrow.shape[1]):
                 narrow[y, place] = _rounded(flat_sums[place])
 
+    def resize_rgb_rows(
+        rows: np.ndarray, starts: np.ndarray, weights: np.ndarray, narrow: np.ndarray
+    ) -> None:
+        # Four sums fit a vector, and three do not. The fourth is of the next pixel's
+        # red, and is overwritten by what comes next.
+        size = starts.shape[0]
+        sums = np.empty(3 * size + 1, np.int32)
+        num_inner = 0
+        while num_inner < size and starts[num_inner] < rows.shape[1] // 3 - num_taps:
+            num_inner += 1
+        for y in range(rows.shape[0]):
+            row = rows[y]
+            for x in range(num_inner):
+                start = numba.uintp(starts[x] * 3)
+                red = green = blue = beyond = _HALF
+                for tap in range(num_taps):
+                    place, weight = start + numba.uintp(tap * 3), weights[x, tap]
+                    red = _plus_product(red, weight, row[place])
+                    green = _plus_product(green, weight, row[place + _1])
+                    blue = _plus_product(blue, weight, row[place + _2])
+                    beyond = _plus_product(beyond, weight, row[place + _3])
+                place = numba.uintp(x * 3)
+                sums[place] = red
+                sums[place + _1] = green
+                sums[place + _2] = blue
+                sums[place + _3] = beyond
+            # Of these the next pixel is in the next row, or nowhere.
+            for x in range(num_inner, size):
+                for channel in range(3):
+                    total = _HALF
+                    for tap in range(num_taps):
+                        pixel = row[(starts[x] + tap) * 3 + channel]
+                        total = _plus_product(total, weights[x, tap], pixel)
+                    sums[x * 3 + channel] = total
+            for place in range(narrow.shape[1]):
+                narrow[y, place] = _rounded(sums[place])
+
     def resize_columns(
         narrow: np.ndarray,
         starts: np.ndarray,
@@ -81,7 +123,8 @@ def loops(num_taps: int, num_channels: int) -> Callable[..., None]:
                 resized[y, place] = values[line[place]]
 
     # Each is vectorized better than both in one.
-    compiled_rows, compiled_columns = _compiled(resize_rows), _compiled(resize_columns)
+    compiled_rows = _compiled(resize_rgb_rows if num_channels == 3 else resize_rows)
+    compiled_columns = _compiled(resize_columns)
 
     def resize(
         rows: np.ndarray,
