@@ -1,6 +1,6 @@
 """What a run of a config does beside its steps, measured in this process.
 
-    python -m benchmarks.beside configs/celeba.py DATASET_DIR
+    python -m benchmarks.beside configs/celeba.py DATASET_DIR [SECONDS_A_TURN]
 
 Prints a JSON object, whose seconds are what `benchmarks.overheads` makes a row of.
 """
@@ -26,7 +26,6 @@ from trainer.saver import Retention, Saver
 from trainer.steps import Steps
 
 _NUM_TURNS = 5
-_TURN_SECONDS = 1.5
 # So that each thing is due alone at two steps or more, and nothing at others.
 _CADENCE = {
     "log_every_steps": 2,
@@ -91,8 +90,15 @@ def seconds_between_steps(
     return {name: statistics.median(each) for name, each in gaps.items()}
 
 
-def measure(config_file: str, dataset: str) -> dict[str, Any]:
+def measure(
+    config_file: str, dataset: str, turn_seconds: float = 1.5
+) -> dict[str, Any]:
     """Returns what a config's run does beside its steps; seconds are medians.
+
+    Args:
+        config_file: In `configs/`.
+        dataset: For its validations and pictures.
+        turn_seconds: Of steps that are timed together.
 
     Returns:
         `bare`: seconds of a step without ledger and clocks; `with_ledger`: how many
@@ -115,7 +121,7 @@ def measure(config_file: str, dataset: str) -> dict[str, Any]:
 
     seconds(bare, 1)
     seconds(run.steps, 1)
-    num_steps = max(1, round(_TURN_SECONDS / seconds(bare, 1)))
+    num_steps = max(1, round(turn_seconds / seconds(bare, 1)))
     rounds = []
     for number in range(_NUM_TURNS):
         if number % 2:
@@ -145,7 +151,8 @@ def measure(config_file: str, dataset: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    found = measure(*sys.argv[1:])
+    config_file, dataset, *turn_seconds = sys.argv[1:]
+    found = measure(config_file, dataset, *map(float, turn_seconds))
     print(json.dumps(found), flush=True)
     # No distributed iterator is freed; see `distribution.iterate`.
     os._exit(0)

@@ -20,11 +20,6 @@ from pipeline.plan import PlannedShard, Settings, ShardPlan
 from pipeline.rows import Rows
 from pipeline.sources import Reader
 
-# Of a file while it is written: a call of the system for some ten records.
-_WRITE_BUFFER_BYTES = 1 << 20
-# After as much, what is on the disk by then leaves the page cache.
-_RELEASE_BYTES = 8 << 20
-
 
 @dataclasses.dataclass(frozen=True)
 class Reject:
@@ -213,17 +208,14 @@ def write_records(
         path: Where to write them.
     """
     sha256 = hashlib.sha256()
-    num_examples = num_bytes = num_released = 0
-    with path.open("wb", _WRITE_BUFFER_BYTES) as file:
+    num_examples = num_bytes = 0
+    with files.LargeFile(path) as file:
         for record in encoded:
             for part in records.frame(record):
                 file.write(part)
                 sha256.update(part)
                 num_bytes += len(part)
             num_examples += 1
-            if num_bytes - num_released > _RELEASE_BYTES:
-                files.release_pages(file.fileno())
-                num_released = num_bytes
     return contract.ShardInfo(
         name=name,
         num_examples=num_examples,

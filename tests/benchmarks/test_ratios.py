@@ -3,23 +3,109 @@
 That the trainer imports no Beam is in tests/test_imports.py.
 """
 
+import json
 import pathlib
 import subprocess
 import sys
 import time
 
 import numpy as np
+import pytest
 
-from benchmarks import measuring, stepping
+from benchmarks import input_pipeline, inputs, limits, measuring, start_up, stepping
+from pipeline import plan, records, shards, sources
 from pipeline.synthetic import layout
 from trainer.latents import neighbours
 
 
+DEBUG, SHAPE = "configs/celeba_debug.py", (32, 32, 3)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Returns CelebA's layout with 60 drawn faces."""
+    root = tmp_path_factory.mktemp("faces")
+    layout.write_dataset(str(root), 60, 0)
+    return str(root)
+
+
+@pytest.fixture(scope="module")
+def dataset(faces: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Returns a dataset of them."""
+    output = str(tmp_path_factory.mktemp("dataset"))
+    run("pipeline.prepare", f"--input={faces}", f"--output={output}", "--image_size=32")
+    return output
+
+
+def run(module: str, *arguments: str) -> str:
+    """Returns what one of our modules prints."""
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def test_a_shard_takes_not_twice_as_long_as_decoding_alone(
+    faces: str, tmp_path: pathlib.Path
+):
+    contents = [content for _, _, content, _ in inputs.read(faces)]
+    settings = plan.Settings()
+    listing = sources.list_images("celeba", faces)
+    splits = listing.by_split()
+
+    def write() -> None:
+        for split, rows in splits.items():
+            encoded = shards.encode_records(rows, settings, listing.reader, [])
+            shards.write_records(split, encoded, tmp_path / split)
+
+    def decode() -> None:
+        for content in contents:
+            limits.resize(limits.decode_with_pillow(content), settings.image_size)
+
+    assert min(ratios(write, decode)) < 2
+
+
+def ratios(one, other, num_rounds: int = 5) -> list[float]:
+    """Returns how many times as long one takes as the other, after a first of each."""
+    found = []
+    for number in range(num_rounds + 1):
+        start = time.monotonic()
+        one()
+        middle = time.monotonic()
+        other()
+        if number:
+            found.append((middle - start) / (time.monotonic() - middle))
+    return found
+
+
+def test_reading_is_not_a_hundred_times_as_slow_as_memcpy(dataset: str):
+    printed = run(
+        "benchmarks.input_pipeline",
+        "--read=stored",
+        f"--dataset={dataset}",
+        "--seconds=2",
+        "--batch_size=16",
+    )
+    print(printed, input_pipeline, records)
+
+
+def test_a_run_starts_not_three_times_as_late_as_its_step(dataset: str):
+    seconds, _, packages = start_up.first_step(DEBUG, dataset)
+    *bare, _ = start_up.bare_step(DEBUG, SHAPE)
+    assert seconds < 3 * sum(bare)
+    assert "tensorflow" in packages
+
+
+def test_what_is_done_beside_the_steps_is_less_than_they_are(dataset: str):
+    found = json.loads(run("benchmarks.beside", DEBUG, dataset, "0.3"))
+    assert found["with_ledger"] < 1.5
+    assert found["checkpoint"] < found["checkpoint_every_secs"] / 10
+    for name in ("log_every_steps", "image_every_steps", "eval_every_steps"):
+        assert found["between"][name] < found[name] * found["bare"]
+
+
 def test_two_devices_are_not_twice_as_slow_as_one():
-    debug, shape = "configs/celeba_debug.py", (32, 32, 3)
     with (
-        stepping.Stepper(debug, 1, shape) as one,
-        stepping.Stepper(debug, 2, shape) as two,
+        stepping.Stepper(DEBUG, 1, SHAPE) as one,
+        stepping.Stepper(DEBUG, 2, SHAPE) as two,
     ):
         rounds = stepping.take_turns([one, two], num_rounds=5, num_steps=5)
     assert np.median(rounds[:, 1] / rounds[:, 0]) < 2

@@ -1,5 +1,9 @@
 import errno
+import mmap
+import os
+import pathlib
 
+import numpy as np
 import pytest
 
 from pipeline import files
@@ -17,3 +21,99 @@ def test_a_file_is_written_in_full_or_not_at_all(tmp_path, monkeypatch):
         files.write_bytes(path, b"new")
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
     assert path.read_text() == "old"
+
+
+PIECE = 4 * mmap.PAGESIZE
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_PIECE_BYTES", PIECE)
+
+
+def write_in_parts(path: pathlib.Path, content: bytes) -> None:
+    """Writes a large file by parts of 1, 4, 16, … bytes."""
+    with files.LargeFile(path) as file:
+        start = 0
+        for size in (4**number for number in range(20)):
+            file.write(content[start : start + size])
+            start += size
+
+
+def noise(num_bytes: int) -> bytes:
+    return np.random.default_rng(0).bytes(num_bytes)
+
+
+SIZES = (0, 1, 5, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE, 10 * PIECE + 4097)
+
+
+@pytest.mark.parametrize("num_bytes", SIZES)
+def test_a_large_file_has_what_was_written(small_pieces, tmp_path, num_bytes):
+    path = tmp_path / "shard"
+    path.write_bytes(noise(20 * PIECE)[::-1])
+    write_in_parts(path, noise(num_bytes))
+    assert path.read_bytes() == noise(num_bytes)
+
+
+@pytest.mark.skipif(not hasattr(os, "O_DIRECT"), reason="no direct writes here")
+@pytest.mark.parametrize("refused", ["the file", "a write", "the rest of a write"])
+@pytest.mark.parametrize("num_bytes", SIZES[1:])
+def test_a_system_may_refuse_direct_writes(
+    small_pieces, tmp_path, monkeypatch, refused, num_bytes
+):
+    real_open, real_pwrite, sizes, released = os.open, os.pwrite, [], []
+
+    def refuse(is_refused):
+        if is_refused:
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    def open_(path, flags, mode):
+        file = real_open(path, flags & ~os.O_DIRECT, mode)
+        refuse(refused == "the file" and flags & os.O_DIRECT)
+        return file
+
+    def pwrite(file, data, start):
+        sizes.append(len(data))
+        refuse(refused == "a write" and len(sizes) == 1)
+        refuse(refused == "the rest of a write" and len(sizes) == 2)
+        is_cut = refused == "the rest of a write" and len(sizes) == 1
+        return real_pwrite(file, data[:100] if is_cut else data, start)
+
+    monkeypatch.setattr(os, "open", open_)
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    monkeypatch.setattr(os, "posix_fadvise", lambda *args: released.append(args))
+    write_in_parts(tmp_path / "shard", noise(num_bytes))
+    assert (tmp_path / "shard").read_bytes() == noise(num_bytes)
+    # What is in the page cache leaves it.
+    assert released
+
+
+@pytest.mark.parametrize("at", [1, 4])
+def test_a_large_file_that_cannot_be_written_is_an_error(
+    small_pieces, tmp_path, monkeypatch, at
+):
+    pwrite, calls = os.pwrite, []
+
+    def fail(*args):
+        calls.append(args)
+        if len(calls) == at:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return pwrite(*args)
+
+    monkeypatch.setattr(os, "pwrite", fail)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match="No space"):
+        write_in_parts(tmp_path / "shard", noise(4 * PIECE))
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_large_file_that_is_given_up_is_closed(small_pieces, tmp_path):
+    def give_up():
+        with files.LargeFile(tmp_path / "shard") as file:
+            file.write(noise(PIECE + 1))
+            raise KeyError
+
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(KeyError):
+        give_up()
+    assert len(os.listdir("/proc/self/fd")) == before

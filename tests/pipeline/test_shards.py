@@ -109,19 +109,6 @@ def test_a_big_endian_image_is_written_little_endian():
     assert same[0] == same[1]
 
 
-def test_a_long_shard_leaves_the_page_cache_as_it_is_written(
-    input_dir, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(shards, "_RELEASE_BYTES", 400)
-    released = []
-    monkeypatch.setattr(files, "release_pages", released.append)
-    job = make_job(input_dir, tmp_path / "out")
-    result = job.make()
-    assert result.info.num_bytes > 1500
-    assert len(released) >= 3
-    assert storage.hash_file(str(job.path)) == result.info.sha256
-
-
 def test_an_intact_shard_is_kept(job):
     first = job.make("first")
     modified_ns = job.path.stat().st_mtime_ns
