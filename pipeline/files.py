@@ -118,7 +118,7 @@ class LargeFile:
             self._thread.shutdown()
             os.close(self._file)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Adds bytes to its end.
 
         Raises:

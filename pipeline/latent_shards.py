@@ -48,8 +48,8 @@ def make_shard(job: Job, name: str) -> shards.ShardResult:
 
 def _encode_records(
     export: encoder.Export, images: latent_images.ImageShard
-) -> Iterator[bytes]:
-    """Yields the record of each image of a shard."""
+) -> Iterator[list[records.Part]]:
+    """Yields the parts of each image's record, of a shard."""
     encode = encoder.load(export.path, export.digest, export.condition)
     while batch := list(itertools.islice(images.examples, latent_plan.BATCH_SIZE)):
         stored = np.stack([_to_image(stored) for _, stored, _ in batch])

@@ -91,7 +91,7 @@ def make_shard(
 
 def write_shard(
     shard: PlannedShard,
-    encoded: Iterator[bytes],
+    encoded: Iterator[Sequence[records.Part]],
     output: str,
     run_id: str,
     rejects: Sequence[Reject] = (),
@@ -101,7 +101,7 @@ def write_shard(
 
     Args:
         shard: What is planned.
-        encoded: Its records.
+        encoded: The parts of each of its records.
         output: Dataset directory.
         run_id: Marks the shards that this run writes.
         rejects: What was refused, once `encoded` is at its end.
@@ -155,8 +155,8 @@ def encode_records(
     reader: Reader,
     rejects: list[Reject],
     counts: stats.Stats | None = None,
-) -> Iterator[bytes]:
-    """Yields the record of each image, and collects the refused ones.
+) -> Iterator[list[records.Part]]:
+    """Yields the parts of each image's record, and collects the refused ones.
 
     Args:
         rows: Keys, locations and features of the images.
@@ -198,20 +198,20 @@ def make_examples(
 
 
 def write_records(
-    name: str, encoded: Iterator[bytes], path: pathlib.Path
+    name: str, encoded: Iterator[Sequence[records.Part]], path: pathlib.Path
 ) -> contract.ShardInfo:
     """Writes records as a TFRecord file, and returns what was written.
 
     Args:
         name: What the shard will be called.
-        encoded: The records.
+        encoded: The parts of each record.
         path: Where to write them.
     """
     sha256 = hashlib.sha256()
     num_examples = num_bytes = 0
     with files.LargeFile(path) as file:
-        for record in encoded:
-            for part in records.frame(record):
+        for parts in encoded:
+            for part in records.frame(*parts):
                 file.write(part)
                 sha256.update(part)
                 num_bytes += len(part)

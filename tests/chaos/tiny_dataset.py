@@ -39,7 +39,7 @@ def write(directory: pathlib.Path, nan_record: int | None = None) -> pathlib.Pat
                 record = records.encode_record(
                     f"{split}/{number}", {"image": image}, {}
                 )
-                framed += records.frame(record)
+                framed += records.frame(*record)
             name = contract.shard_name("tiny", split, index, num_shards)
             data = b"".join(framed)
             (directory / name).write_bytes(data)

@@ -37,7 +37,7 @@ SHARD = b"".join(
     part
     for number in range(3)
     for part in records.frame(
-        records.encode_record(
+        *records.encode_record(
             f"{number}.jpg",
             {"image": np.full([2, 2, 3], number, np.uint8)},
             {"attributes": [0, 1], "label": [number]},

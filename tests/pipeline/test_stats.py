@@ -79,7 +79,9 @@ def write_shard(path: pathlib.Path, indices: range) -> pathlib.Path:
         records.encode_record(f"{index}.jpg", {"image": stored(index)}, labels(index))
         for index in indices
     ]
-    path.write_bytes(b"".join(part for text in encoded for part in records.frame(text)))
+    path.write_bytes(
+        b"".join(part for text in encoded for part in records.frame(*text))
+    )
     return path
 
 

@@ -276,16 +276,16 @@ def test_an_image_of_another_size_is_one_line(num_bytes, tmp_path):
     image = np.zeros(num_bytes, np.uint8)
     record = records.encode_record("a", {"image": image}, {"label": [1]})
     with pytest.raises(contract.DatasetError, match="has no image of 3072 bytes"):
-        read(tmp_path, MANIFEST, b"".join(records.frame(record)))
+        read(tmp_path, MANIFEST, b"".join(records.frame(*record)))
 
 
-@given(record=changed(records.encode_record("a", {}, {"label": [1]})))
+@given(record=changed(b"".join(records.encode_record("a", {}, {"label": [1]}))))
 def test_any_other_features_are_those_of_the_dataset_or_one_line(record, folder):
     image = contract.Feature("uint8", (1, 1, 1))
     manifest = dataclasses.replace(
         MANIFEST, features={**MANIFEST.features, "image": image}
     )
-    pixel = records.encode_record("", {"image": np.zeros(1, np.uint8)}, {})
+    pixel = b"".join(records.encode_record("", {"image": np.zeros(1, np.uint8)}, {}))
     entry = pixel[2 : pixel.index(b"\x03key") - 3]
     body = record[2:] + entry
     data = b"".join(records.frame(b"\x0a" + bytes([len(body)]) + body))

@@ -45,7 +45,7 @@ def reader_of(
 def record(number: int, **labels: list[int]) -> bytes:
     image = np.full(SHAPE, number, np.uint8)
     labels = {"label": [number], **labels}
-    return records.encode_record(f"key/{number}", {"image": image}, labels)
+    return b"".join(records.encode_record(f"key/{number}", {"image": image}, labels))
 
 
 def read(
@@ -103,7 +103,7 @@ def test_any_records_are_what_tensorflow_makes_of_them(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     features, examples = dataset
-    serialized = [records.encode_record(*example) for example in examples]
+    serialized = [b"".join(records.encode_record(*example)) for example in examples]
     reader = reader_of(tmp_path_factory.mktemp("any"), [serialized], features)
     order = np.random.default_rng(0).permutation(len(examples)).tolist() * 2
     arrays, others = reader.read(np.array([(0, at) for at in order]))
@@ -264,7 +264,8 @@ def test_of_records_before_one_the_headers_alone_are_read(tmp_path) -> None:
     size = 10_000
     image = np.zeros((100, 100, 1), np.uint8)
     features = {**FEATURES, "image": contract.Feature("uint8", image.shape)}
-    serialized = [records.encode_record("key", {"image": image}, {"label": [0]})] * 64
+    record = records.encode_record("key", {"image": image}, {"label": [0]})
+    serialized = [b"".join(record)] * 64
     reader = reader_of(tmp_path, [serialized], features)
 
     def num_read() -> int:

@@ -49,8 +49,10 @@ BLANK = np.zeros((28, 28), np.uint8)
         (lambda: example(np.zeros((28, 28, 3), np.uint8), 1), "that is RGB instead of"),
         (lambda: example(BLANK[:20], 1), "record 1 has an image of 20 x 28 pixels"),
         (
-            lambda: records.encode_record(
-                "k", {"image": np.zeros((28, 28, 1))}, {"label": [1]}
+            lambda: b"".join(
+                records.encode_record(
+                    "k", {"image": np.zeros((28, 28, 1))}, {"label": [1]}
+                )
             ),
             "record 1 has an image that is no JPEG, PNG",
         ),
