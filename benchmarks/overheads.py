@@ -1,6 +1,7 @@
 """Measures what a run does beside its steps.
 
     python -m benchmarks.overheads
+    python -m benchmarks.overheads --turn_seconds=10
     python -m benchmarks.overheads --faces=DATASET_DIR --digits=DATASET_DIR
 
 Three things beside a bare loop, whose compiled step keeps no ledger and reads no clock:
@@ -23,9 +24,13 @@ import subprocess
 import sys
 import tempfile
 
-from absl import app
+from absl import app, flags
 
 from benchmarks import datasets, results
+
+_TURN_SECONDS = flags.DEFINE_float(
+    "turn_seconds", 1.5, "Of steps that are timed together; more for less noise."
+)
 
 # What a call of the compiled loop aims at, by `trainer.pace`.
 _CALL_SECONDS = 0.5
@@ -34,6 +39,7 @@ _CALL_SECONDS = 0.5
 def add_row(config: str, dataset: str) -> None:
     """Adds the row of what a run does beside its steps."""
     command = [sys.executable, "-m", "benchmarks.beside", config, dataset]
+    command.append(str(_TURN_SECONDS.value))
     done = subprocess.run(command, check=True, capture_output=True)
     found = json.loads(done.stdout.splitlines()[-1])
     between, step = found["between"], found["bare"]

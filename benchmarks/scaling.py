@@ -93,6 +93,7 @@ def plot(curves: Mapping[str, Curve]) -> Figure:
         axes.plot(list(curve), list(curve.values()), marker="o")
         axes.set_xscale("log", base=10 if name.startswith("images") else 2)
         axes.set_yscale("log")
+        axes.margins(x=0.12)
         low, high = min(curve.values()), max(curve.values())
         axes.set_ylim(low / 2, 2 * high)
         axes.set_xticks(list(curve), [f"{value:,}" for value in curve])
