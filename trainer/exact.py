@@ -39,6 +39,10 @@ def configure() -> None:
 class _Scope:
     num_local_groups: int = 1
     weights: Mapping[int, tf.Tensor] = dataclasses.field(default_factory=dict)
+    # Joined tensors by their ids, each with the groups that it was joined from.
+    joined: dict[int, tuple[tf.Tensor, Sequence[tf.Tensor]]] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 # A strategy traces each replica in a thread of its own.
@@ -89,10 +93,26 @@ def is_one_group() -> bool:
     return _scope().num_local_groups == num_replicas == 1
 
 
-def split_groups(x: tf.Tensor) -> list[tf.Tensor]:
-    """Cuts `[batch, ...]` into the active scope's groups."""
-    num_groups = _scope().num_local_groups
-    return [x] if num_groups == 1 else tf.split(x, num_groups)
+def split_groups(x: tf.Tensor) -> Sequence[tf.Tensor]:
+    """Cuts `[batch, ...]` into the active scope's groups, or has them from `join`."""
+    scope = _scope()
+    if scope.num_local_groups == 1:
+        return [x]
+    _, groups = scope.joined.get(id(x), (x, None))
+    return groups or tf.split(x, scope.num_local_groups)
+
+
+def join(groups: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Returns `[batch, ...]` of the active scope's groups.
+
+    They are kept beside it, so that what goes on group by group copies nothing: a
+    graph leaves out what nobody needs, and so this.
+    """
+    if len(groups) == 1:
+        return groups[0]
+    whole = tf.concat(groups, axis=0)
+    _scope().joined[id(whole)] = whole, groups
+    return whole
 
 
 def take_slice(
@@ -135,7 +155,7 @@ def by_group(
         function(group, *group_weights)
         for group, *group_weights in zip(groups, *copies, strict=True)
     ]
-    return parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)
+    return join(parts)
 
 
 def fan_out(weight: tf.Tensor, dtype: tf.DType, num: int) -> Sequence[tf.Tensor]:

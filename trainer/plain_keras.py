@@ -10,13 +10,15 @@ import keras
 
 from trainer.likelihoods import ScaledGaussian
 from trainer.models import layers
+from trainer.models.batch_norm import BatchNormalization
 from trainer.models.vae import VAE
 
 _PLAIN = {
     layers.Conv2D: keras.layers.Conv2D,
     layers.Conv2DTranspose: keras.layers.Conv2DTranspose,
     layers.Dense: keras.layers.Dense,
-    layers.BatchNormalization: keras.layers.BatchNormalization,
+    layers.Activation: keras.layers.Activation,
+    BatchNormalization: keras.layers.BatchNormalization,
 }
 
 

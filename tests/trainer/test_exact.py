@@ -26,6 +26,19 @@ def test_a_scope_cuts_the_batch_and_ends() -> None:
     assert len(exact.split_groups(tf.range(6.0))) == 1
 
 
+def test_joined_groups_are_not_cut_again() -> None:
+    with exact.scope(2):
+        groups = [tf.constant([1.0]), tf.constant([2.0])]
+        whole = exact.join(groups)
+        np.testing.assert_array_equal(whole, [1.0, 2.0])
+        first, second = exact.split_groups(whole)
+        assert first is groups[0]
+        assert second is groups[1]
+        with exact.scope(1):
+            [only] = exact.split_groups(whole)
+            assert only is whole
+
+
 def test_a_batch_that_cannot_be_cut_is_an_error() -> None:
     with exact.scope(4), pytest.raises((ValueError, tf.errors.InvalidArgumentError)):
         exact.split_groups(tf.range(6.0))

@@ -22,6 +22,7 @@ import keras
 from ml_collections import ConfigDict
 
 from trainer.models import layers
+from trainer.models.batch_norm import BatchNormalization
 from trainer.models.options import LayerOptions, LayerTable
 
 DOWNSAMPLE = ("stride", "max_pool")
@@ -281,12 +282,10 @@ def _activate(
     x: keras.KerasTensor, options: LayerOptions, momentum: float, name: str
 ) -> keras.KerasTensor:
     if options.batch_norm:
-        x = layers.BatchNormalization(momentum=momentum, name=f"{name}_norm")(x)
+        x = BatchNormalization(momentum=momentum, name=f"{name}_norm")(x)
     if options.activation == "linear":
         return x
-    return keras.layers.Activation(
-        options.activation, name=f"{name}_{options.activation}"
-    )(x)
+    return layers.Activation(options.activation, name=f"{name}_{options.activation}")(x)
 
 
 def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
