@@ -24,6 +24,7 @@ from trainer import (
     workdir,
 )
 from trainer import state as states
+from trainer.background import Background
 from trainer.cluster import Cluster
 from trainer.hosts import Hosts
 from trainer.monitor import Monitor
@@ -100,8 +101,12 @@ def train(
 
     steps = Steps(strategy, state, objective, config, manifest.image_shape)
     run = TrainedRun(config, manifest, dataset_dir, state.ema_vae, step)
-    monitor = Monitor(strategy, steps, run, draws=hosts.is_chief)
     batches = _training_batches(strategy, manifest, dataset_dir, config, step)
+    compiler = Background("compiler")
+    # Hosts go on in step, and trace alike.
+    if cluster is None and step != config.num_train_steps:
+        _start_compiling(compiler, steps, batches)
+    monitor = Monitor(strategy, steps, run, draws=hosts.is_chief)
 
     def save(**meta: float) -> None:
         if hosts.is_chief:
@@ -130,6 +135,7 @@ def train(
         contextlib.closing(writer),
         contextlib.closing(saver),
         contextlib.closing(profiler),
+        contextlib.closing(compiler),
         contextlib.closing(Progress(step, config.num_train_steps)) as progress,
         StopRequest() as stop,
     ):
@@ -138,6 +144,7 @@ def train(
                 name = run_dir.absolute().name
                 summaries.write_start(writer, run, objective, name)
             monitor.look(step, writer)
+        compiler.wait()
         speed, saved_step, saved_at = pace.Pace(), step, time.monotonic()
         stopped_by = None
         while step != config.num_train_steps:
@@ -215,6 +222,17 @@ def _training_batches(
             context=context,
         ),
     )
+
+
+def _start_compiling(compiler: Background, steps: Steps, batches: Iterator) -> None:
+    """Traces the training step, and begins to compile its graph.
+
+    That takes about as long as the tracing and none of Python's time, so that what is
+    shown of the first step is made meanwhile. Two functions are never traced at once,
+    or replicas could name their collectives differently.
+    """
+    steps.trace(batches)
+    compiler.start(steps.train, batches, tf.constant(0, tf.int64))
 
 
 def _finite_scalars(names: list[str], values: tf.Tensor) -> dict[str, float]:

@@ -12,7 +12,7 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 from PIL import Image
 
-from trainer import conditions, figures, grids, losses, order
+from trainer import conditions, grids, losses, order
 from trainer.models.vae import VAE, draw_posterior
 
 DRAWS = ("mean", "sample")
@@ -103,6 +103,9 @@ def draw_grids(vae: VAE, shown: Shown, config: ConfigDict) -> dict[str, np.ndarr
             NUM_TRAVERSED,
         )
     if shown.scattered is not None:
+        # For Matplotlib, which takes a while, only those wait who want its figure.
+        from trainer import figures
+
         inputs, told = shown.scattered
         means = [
             vae.encode(

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.compat.proto import summary_pb2
 
-from trainer import events, figures, grids, pictures, projector, workdir
+from trainer import events, grids, pictures, projector, workdir
 from trainer.background import Background
 from trainer.trained import TrainedRun
 
@@ -92,6 +92,9 @@ class RunWriter:
             self._write_strip(strip)
         # Of one step there is no curve.
         if step and self._metrics_path.exists():
+            # For Matplotlib, which takes a while, no start of a run should wait.
+            from trainer import figures
+
             figures.save_curves(
                 self._metrics_path, self._directory / "images/curves.png"
             )

@@ -62,7 +62,6 @@ class Steps:
         if state.loss_scale is not None:
             self.metric_names.append("loss_scale")
 
-    @tf.function
     def train(
         self, batches: tf.distribute.DistributedIterator, num_steps: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -82,6 +81,16 @@ class Steps:
             to having it on all its devices. A device that still moves the weights of
             the step before does so meanwhile.
         """
+        return self._train(batches, num_steps)
+
+    def trace(self, batches: tf.distribute.DistributedIterator) -> None:
+        """Traces `train`, whose first call, be it of no step, compiles the graph."""
+        self._train.get_concrete_function(batches, tf.constant(0, tf.int64))
+
+    @tf.function
+    def _train(
+        self, batches: tf.distribute.DistributedIterator, num_steps: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         wait_secs = tf.constant(0.0, tf.float64)
         values = tf.zeros([len(self.metric_names)], tf.float64)
         can_go_on = tf.constant(True)
