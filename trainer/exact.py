@@ -29,14 +29,10 @@ def configure() -> None:
 
     Besides deterministic kernels this needs the graph optimizer to leave arithmetic
     alone: with one group to a replica there is less to concatenate, it then rewrites
-    a gradient in another way, and the last bit differs. On a CPU no step is faster
-    for anything that it does, and it takes as long as the tracing: there it is off.
+    a gradient in another way, and the last bit differs.
     """
     tf.config.experimental.enable_op_determinism()
-    has_gpu = bool(tf.config.list_physical_devices("GPU"))
-    tf.config.optimizer.set_experimental_options(
-        {"arithmetic_optimization": False, "disable_meta_optimizer": not has_gpu}
-    )
+    tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
 
 
 @dataclasses.dataclass(frozen=True)

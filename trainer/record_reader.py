@@ -27,6 +27,8 @@ _HEAD = struct.Struct("<QI")
 _LENGTH_BYTES, _CRC_BYTES = 8, 4
 # TensorFlow takes over, and does not copy, an array that begins at a multiple of it.
 _ALIGNMENT = 64
+# By how many bytes more than the one before a record may have after its array.
+_SLACK = 32
 # Tags of the length-delimited fields number 1 and 2.
 _FIELD_1, _FIELD_2 = b"\x0a", b"\x12"
 
@@ -66,8 +68,9 @@ class RecordReader:
         self._marks = [
             _mark(name, _num_bytes(feature)) for name, feature in self.arrays.items()
         ]
-        # Where the array of the record before began, if it has one: so does the next's.
-        self._likely_begin = 0
+        # Of a record that was read: where its array began, if it has one, and how many
+        # bytes came after it. Most others are like it.
+        self._likely_begin, self._likely_after = 0, 0
         self._open_shards: dict[int, _OpenShard] = {}
         self._lock = threading.Lock()
 
@@ -86,22 +89,21 @@ class RecordReader:
                 is damaged, or has no such arrays; both are named.
         """
         columns = [_empty(len(places), one) for one in self.arrays.values()]
-        rests = np.empty(len(places), object)
-        for number, (index, record) in enumerate(places.tolist()):
-            rows = [column[number] for column in columns]
-            try:
-                rests[number] = self._read(self._shard(index, record), record, rows)
-            except OSError as error:
-                raise DamageError(
-                    f"shard {self._paths[index]} cannot be read: {error.strerror}"
-                ) from error
+        frames = [self._frame(index, record) for index, record in places.tolist()]
+        rests = np.full(len(places), None, object)
+        if len(columns) == 1:
+            self._read_alike(frames, columns[0], rests)
+        for number, frame in enumerate(frames):
+            if rests[number] is None:
+                rows = [column[number] for column in columns]
+                rests[number] = self._read_any(frame, rows)
         arrays = {
             name: column.view(one.dtype).reshape(-1, *one.shape)
             for (name, one), column in zip(self.arrays.items(), columns, strict=True)
         }
         return arrays, rests
 
-    def _shard(self, index: int, record: int) -> "_OpenShard":
+    def _frame(self, index: int, record: int) -> "_Frame":
         shard = self._open_shards.get(index)
         # Each pass over a shard looks once whether its file is still the same.
         if shard is None or (record == 0 and shard.is_replaced()):
@@ -110,46 +112,65 @@ class RecordReader:
                 self._open_shards[index] = shard
                 if len(self._open_shards) > MAX_OPEN_SHARDS:
                     del self._open_shards[next(iter(self._open_shards))]
-        return shard
+        return (shard, record, *shard.place(record))
 
-    def _read(self, shard: "_OpenShard", record: int, rows: list[np.ndarray]) -> bytes:
+    def _read_alike(
+        self, frames: "Sequence[_Frame]", rows: np.ndarray, rests: np.ndarray
+    ) -> None:
+        """Fills in those records whose array is where that of one before was.
+
+        All are read before the first is looked at: for as long as a thread checks, no
+        other has Python's lock, and each read needs it twice.
+        """
+        begin, num_after = self._likely_begin, self._likely_after
+        size, mark = rows.shape[1], self._marks[0]
+        before = np.empty((len(rows), begin), np.uint8)
+        after = np.empty((len(rows), num_after), np.uint8)
+        num_read = [
+            shard.read(buffers, start)
+            for (shard, _, start, _), *buffers in zip(
+                frames, before, rows, after, strict=True
+            )
+        ]
+        all_before, all_after = before.tobytes(), after.tobytes()
+        extend = google_crc32c.extend
+        for number, (shard, record, _, length) in enumerate(frames):
+            opening, num_tail = _opening(length), length - begin - size
+            head = all_before[number * begin : (number + 1) * begin]
+            end = number * num_after + num_tail
+            if (
+                head.startswith(opening)
+                and head.endswith(mark)
+                and 0 <= num_tail <= num_after - _CRC_BYTES
+            ):
+                tail = all_after[number * num_after : end]
+                crc = extend(extend(extend(0, head), rows[number]), tail)
+                is_whole = num_read[number] >= length + _CRC_BYTES
+                shard.check(record, crc, all_after[end : end + _CRC_BYTES], is_whole)
+                rests[number] = _example(head[len(opening) : -len(mark)], tail)
+
+    def _read_any(self, frame: "_Frame", rows: list[np.ndarray]) -> bytes:
         """Fills the rows with the arrays of a record, and returns what else it has."""
-        start, length = shard.place(record)
-        begin = self._likely_begin
-        if len(rows) == 1 and length >= begin + len(rows[0]):
-            before = np.empty(begin, np.uint8)
-            after = np.empty(length + _CRC_BYTES - begin - len(rows[0]), np.uint8)
-            num_read = os.preadv(shard.file, (before, rows[0], after), start)
-            head, tail = before.tobytes(), after.tobytes()
-            opening = _opening(length)
-            if head.startswith(opening) and head.endswith(self._marks[0]):
-                crc = google_crc32c.extend(google_crc32c.value(head), rows[0])
-                crc = google_crc32c.extend(crc, tail)
-                shard.check(record, crc, tail, num_read == length + _CRC_BYTES)
-                head = head[len(opening) : -len(self._marks[0])]
-                return _example(head, tail[:-_CRC_BYTES])
-        data = os.pread(shard.file, length + _CRC_BYTES, start)
-        is_whole = len(data) == length + _CRC_BYTES
-        shard.check(record, google_crc32c.value(data), data, is_whole)
-        return self._split(shard, record, data[:-_CRC_BYTES], rows)
-
-    def _split(
-        self, shard: "_OpenShard", record: int, data: bytes, rows: list[np.ndarray]
-    ) -> bytes:
-        opening = _opening(len(data))
+        shard, record, start, length = frame
+        whole = np.empty(length + _CRC_BYTES, np.uint8)
+        num_read = shard.read([whole], start)
+        data, footer = whole[:length].tobytes(), whole[length:].tobytes()
+        crc = google_crc32c.value(data)
+        shard.check(record, crc, footer, num_read == len(whole))
+        opening = _opening(length)
         if not data.startswith(opening):
             raise shard.error(record, "is no Example")
-        parts, start = [], len(opening)
+        parts, at = [], len(opening)
         for name, mark, row in zip(self.arrays, self._marks, rows, strict=True):
-            found = data.find(mark, start)
+            found = data.find(mark, at)
             begin = found + len(mark)
-            if found < 0 or begin + len(row) > len(data):
+            if found < 0 or begin + len(row) > length:
                 raise shard.error(record, f"has no {name} of {len(row)} bytes")
             row[:] = np.frombuffer(data, np.uint8, len(row), begin)
-            parts.append(data[start:found])
-            start = begin + len(row)
-            self._likely_begin = begin
-        return _example(*parts, data[start:])
+            parts.append(data[at:found])
+            at = begin + len(row)
+            self._likely_begin, self._likely_after = begin, length - at + _SLACK
+        return _example(*parts, data[at:])
 
 
 class _OpenShard:
@@ -165,7 +186,10 @@ class _OpenShard:
         self._lock = threading.Lock()
         # Where each record's frame begins, and the last known of them ends.
         self._frames = array.array("q", [0])
-        self.file = os.open(path, os.O_RDONLY)
+        try:
+            self.file = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            raise _unreadable(path, error) from error
         self._identity = _identity(os.fstat(self.file))
         num_bytes = os.fstat(self.file).st_size
         if num_bytes != info.num_bytes:
@@ -180,7 +204,10 @@ class _OpenShard:
 
     def is_replaced(self) -> bool:
         """Returns whether its path leads to another file, or one that was changed."""
-        return _identity(os.stat(self._path)) != self._identity
+        try:
+            return _identity(os.stat(self._path)) != self._identity
+        except OSError as error:
+            raise _unreadable(self._path, error) from error
 
     def place(self, record: int) -> tuple[int, int]:
         """Returns where a record begins, and its length; reads headers up to it."""
@@ -211,13 +238,20 @@ class _OpenShard:
             )
         return end
 
-    def check(self, record: int, crc: int, data: bytes, is_whole: bool) -> None:
+    def read(self, buffers: Sequence[np.ndarray], start: int) -> int:
+        """Fills buffers with what is at a place, and returns how much there is."""
+        try:
+            return os.preadv(self.file, buffers, start)
+        except OSError as error:
+            raise _unreadable(self._path, error) from error
+
+    def check(self, record: int, crc: int, footer: bytes, is_whole: bool) -> None:
         """Checks what was read of a record.
 
         Args:
             record: Its index.
-            crc: Of the record and its footer.
-            data: Ends with the footer, which is the CRC of the record.
+            crc: Of the record.
+            footer: Its CRC as the file has it.
             is_whole: Whether there was as much to read as there should be.
 
         Raises:
@@ -225,15 +259,20 @@ class _OpenShard:
         """
         if not is_whole:
             raise self.error(record, "is cut off")
-        footer = data[-_CRC_BYTES:]
-        # To go on with the footer leads from one CRC of the record to one of both.
-        expected = _unmasked(int.from_bytes(footer, "little"))
-        if crc != google_crc32c.extend(expected, footer):
+        if _masked(crc) != int.from_bytes(footer, "little"):
             raise self.error(record, "has a wrong checksum")
 
     def error(self, record: int, text: str) -> DamageError:
         """Returns what to raise of a record."""
         return DamageError(f"record {record} of shard {self._path} {text}")
+
+
+# A shard, the index of a record in it, where that begins, and its length.
+_Frame = tuple[_OpenShard, int, int, int]
+
+
+def _unreadable(path: str, error: OSError) -> DamageError:
+    return DamageError(f"shard {path} cannot be read: {error.strerror}")
 
 
 def _identity(stat: os.stat_result) -> tuple[int, ...]:
@@ -257,11 +296,6 @@ def _masked(crc: int) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def _unmasked(stored: int) -> int:
-    rotated = stored - 0xA282EAD8 & 0xFFFFFFFF
-    return (rotated >> 17 | rotated << 15) & 0xFFFFFFFF
-
-
 def _mark(name: str, num_bytes: int) -> bytes:
     """Returns what precedes the bytes of an array in a record, all but the opening.
 
@@ -277,11 +311,8 @@ def _mark(name: str, num_bytes: int) -> bytes:
 
 
 def _example(*entries: bytes) -> bytes:
-    """Returns a serialized `Example` of the features whose entries these are.
-
-    One after another, serialized messages are one with the fields of all.
-    """
-    return b"".join([part for some in entries for part in (_tagged(len(some)), some)])
+    """Returns a serialized `Example` of the features whose entries these are."""
+    return b"".join((_tagged(sum(map(len, entries))), *entries))
 
 
 @functools.lru_cache(maxsize=4096)

@@ -41,6 +41,13 @@ def record_ids(dataset: tf.data.Dataset, num_batches: int) -> np.ndarray:
     return np.stack([b["record_id"].numpy() for b in dataset.take(num_batches)])
 
 
+def test_every_level_is_scaled_as_by_arithmetic() -> None:
+    levels = np.arange(256, dtype=np.uint8)
+    scale, offset = contract.IMAGE_DTYPES["uint8"]
+    expected = levels * np.float32(scale) + np.float32(offset)
+    np.testing.assert_array_equal(input_pipeline.scaled(tf.constant(levels)), expected)
+
+
 def test_every_record_is_seen_once_in_each_epoch(dataset_dir: pathlib.Path) -> None:
     ids = record_ids(batches(dataset_dir), 24)
     first, second = ids[:8].ravel(), ids[8:16].ravel()
