@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from pipeline import contract
 from trainer import conditions, input_pipeline
@@ -48,11 +47,12 @@ def encode_split(
     """
     if latents_dir is not None:
         return check_latents(run, latents_dir).load_split(split)
-    encode = tf.function(run.vae.encode, autograph=False)
     parts = []
     for batch in run.batches(split, _BATCH_SIZE):
         del batch["image"]
-        mean, log_var = encode(batch.pop("input"), batch.pop("conditions"))
+        mean, log_var = run.vae.compiled_encode(
+            batch.pop("input"), batch.pop("conditions")
+        )
         latents = (mean.numpy(), log_var.numpy())
         parts.append({**batch, **dict(zip(contract.LATENTS, latents, strict=True))})
     return _joined(parts)

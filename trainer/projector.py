@@ -17,7 +17,6 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
-import tensorflow as tf
 from google.protobuf import text_format
 from PIL import Image
 from tensorboard.plugins.projector import metadata, projector_config_pb2
@@ -103,9 +102,8 @@ def write_split(
 
 
 def _encoded(run: TrainedRun, split: str) -> Iterator[dict[str, np.ndarray]]:
-    encode = tf.function(run.vae.encode, autograph=False)
     for batch in run.batches(split, _BATCH_SIZE):
-        mean, _ = encode(batch["input"], batch["conditions"])
+        mean, _ = run.vae.compiled_encode(batch["input"], batch["conditions"])
         yield {**batch, "posterior_mean": mean.numpy()}
 
 

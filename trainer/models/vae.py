@@ -1,7 +1,9 @@
 """The VAE: an encoder, a decoder, and the draw between them."""
 
 import dataclasses
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -48,6 +50,11 @@ class VAE:
             self._joined(images, conditions), training=training
         )
         return tf.cast(mean, tf.float32), tf.cast(log_var, tf.float32)
+
+    @functools.cached_property
+    def compiled_encode(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+        """`encode` of images and conditions as a graph, traced once for each shape."""
+        return tf.function(self.encode, autograph=False)
 
     def decode(
         self, z: tf.Tensor, conditions: tf.Tensor, *, training: bool = False
