@@ -103,7 +103,7 @@ def train(
     run = TrainedRun(config, manifest, dataset_dir, state.ema_vae, step)
     batches = _training_batches(strategy, manifest, dataset_dir, config, step)
     compiler = Background("compiler")
-    # Hosts go on in step, and trace alike.
+    # Several hosts wait for each other in what they run, and so run it in one order.
     if cluster is None and step != config.num_train_steps:
         _start_compiling(compiler, steps, batches)
     monitor = Monitor(strategy, steps, run, draws=hosts.is_chief)

@@ -221,9 +221,10 @@ class _OpenShard:
 
     def _end_of(self, record: int) -> int:
         start = self._frames[record]
-        head = os.pread(self.file, _HEAD.size, start)
-        if len(head) < _HEAD.size:
+        buffer = np.empty(_HEAD.size, np.uint8)
+        if self.read([buffer], start) < _HEAD.size:
             raise self.error(record, "is cut off")
+        head = buffer.tobytes()
         length, length_crc = _HEAD.unpack(head)
         if _masked(google_crc32c.value(head[:_LENGTH_BYTES])) != length_crc:
             raise self.error(record, "has a damaged header")

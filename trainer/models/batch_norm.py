@@ -207,7 +207,7 @@ def _maps(x: tf.Tensor) -> tf.Tensor:
 
 
 def _biased(variance: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-    """Returns the variance of x, float64, from the population's that x lets expect."""
+    """Returns the variance of x itself, float64, from the unbiased estimate."""
     num_values = tf.cast(tf.size(x, tf.int64) // x.shape[-1], tf.float64)
     return tf.cast(variance, tf.float64) * (num_values - 1) / num_values
 
