@@ -321,7 +321,10 @@ def _made(
     numbers: tf.data.Dataset, make_batch: Callable[[tf.Tensor], Batch]
 ) -> tf.data.Dataset:
     return numbers.map(
-        make_batch, num_parallel_calls=_PARALLEL_READS, deterministic=True
+        # There is nothing in it to convert, and looking takes a while.
+        tf.autograph.experimental.do_not_convert(make_batch),
+        num_parallel_calls=_PARALLEL_READS,
+        deterministic=True,
     ).prefetch(tf.data.AUTOTUNE)
 
 

@@ -69,7 +69,7 @@ def draw_grids(vae: VAE, shown: Shown, config: ConfigDict) -> dict[str, np.ndarr
         are examples for it.
     """
     told = shown.conditions
-    mean, log_var = vae.encode(shown.inputs, told)
+    mean, log_var = vae.compiled_encode(shown.inputs, told)
     if config.reconstruction_draw == "sample":
         noise = _normal(mean.shape, config.seed, _POSTERIOR_STREAM)
         outputs = vae.decode(draw_posterior(mean, log_var, noise), told)
@@ -108,7 +108,7 @@ def draw_grids(vae: VAE, shown: Shown, config: ConfigDict) -> dict[str, np.ndarr
 
         inputs, told = shown.scattered
         means = [
-            vae.encode(
+            vae.compiled_encode(
                 inputs[start : start + _BATCH_SIZE], told[start : start + _BATCH_SIZE]
             )[0].numpy()
             for start in range(0, len(inputs), _BATCH_SIZE)

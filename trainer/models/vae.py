@@ -53,8 +53,15 @@ class VAE:
 
     @functools.cached_property
     def compiled_encode(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
-        """`encode` of images and conditions as a graph, traced once for each shape."""
-        return tf.function(self.encode, autograph=False)
+        """`encode` of images and conditions, of any number, as a graph."""
+        return tf.function(
+            self.encode,
+            input_signature=[
+                tf.TensorSpec(self.encoder.inputs[0].shape),
+                tf.TensorSpec([None, self.num_conditions]),
+            ],
+            autograph=False,
+        )
 
     def decode(
         self, z: tf.Tensor, conditions: tf.Tensor, *, training: bool = False
