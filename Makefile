@@ -89,6 +89,8 @@ bench: venv
 	  $(PEERS) -m pip install --quiet -r benchmarks/peers/requirements.txt && \
 	  cp benchmarks/peers/requirements.txt .venv-peers/pinned.txt; }
 	$(PY) -m benchmarks.prepare
+	$(PY) -m benchmarks.builders --num_images=10000 --image_dtype=uint8 \
+	  --systems=ours,tfds,plain
 	$(PY) -m benchmarks.input_pipeline --peers_python=$(PEERS) --repeats=2
 	$(PY) -m benchmarks.train_step --peers_python=$(PEERS) --repeats=2
 	$(PY) -m benchmarks.start_up --num_runs=2

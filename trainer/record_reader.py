@@ -8,7 +8,6 @@ is taken, and nothing else touches it.
 """
 
 import array
-import functools
 import math
 import os
 import struct
@@ -19,6 +18,7 @@ import google_crc32c
 import numpy as np
 
 from pipeline import contract
+from trainer import serialized
 
 # Beyond it files are closed, and the places in them forgotten.
 MAX_OPEN_SHARDS = 256
@@ -29,8 +29,6 @@ _LENGTH_BYTES, _CRC_BYTES = 8, 4
 _ALIGNMENT = 64
 # By how many bytes more than the one before a record may have after its array.
 _SLACK = 32
-# Tags of the length-delimited fields number 1 and 2.
-_FIELD_1, _FIELD_2 = b"\x0a", b"\x12"
 
 
 class DamageError(contract.DatasetError):
@@ -66,7 +64,8 @@ class RecordReader:
             if name in contract.RAW_FEATURES
         }
         self._marks = [
-            _mark(name, _num_bytes(feature)) for name, feature in self.arrays.items()
+            serialized.mark(name, _num_bytes(feature))
+            for name, feature in self.arrays.items()
         ]
         # Of a record that was read: where its array began, if it has one, and how many
         # bytes came after it. Most others are like it.
@@ -135,7 +134,7 @@ class RecordReader:
         all_before, all_after = before.tobytes(), after.tobytes()
         extend = google_crc32c.extend
         for number, (shard, record, _, length) in enumerate(frames):
-            opening, num_tail = _opening(length), length - begin - size
+            opening, num_tail = serialized.opening(length), length - begin - size
             head = all_before[number * begin : (number + 1) * begin]
             end = number * num_after + num_tail
             if (
@@ -147,7 +146,9 @@ class RecordReader:
                 crc = extend(extend(extend(0, head), rows[number]), tail)
                 is_whole = num_read[number] >= length + _CRC_BYTES
                 shard.check(record, crc, all_after[end : end + _CRC_BYTES], is_whole)
-                rests[number] = _example(head[len(opening) : -len(mark)], tail)
+                rests[number] = serialized.example(
+                    head[len(opening) : -len(mark)], tail
+                )
 
     def _read_any(self, frame: "_Frame", rows: list[np.ndarray]) -> bytes:
         """Fills the rows with the arrays of a record, and returns what else it has."""
@@ -157,7 +158,7 @@ class RecordReader:
         data, footer = whole[:length].tobytes(), whole[length:].tobytes()
         crc = google_crc32c.value(data)
         shard.check(record, crc, footer, num_read == len(whole))
-        opening = _opening(length)
+        opening = serialized.opening(length)
         if not data.startswith(opening):
             raise shard.error(record, "is no Example")
         parts, at = [], len(opening)
@@ -170,7 +171,7 @@ class RecordReader:
             parts.append(data[at:found])
             at = begin + len(row)
             self._likely_begin, self._likely_after = begin, length - at + _SLACK
-        return _example(*parts, data[at:])
+        return serialized.example(*parts, data[at:])
 
 
 class _OpenShard:
@@ -295,47 +296,3 @@ def _empty(num_rows: int, feature: contract.Feature) -> np.ndarray:
 def _masked(crc: int) -> int:
     """Returns a CRC-32C as TFRecord files store it."""
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-
-
-def _mark(name: str, num_bytes: int) -> bytes:
-    """Returns what precedes the bytes of an array in a record, all but the opening.
-
-    Source:
-        tensorflow/core/example/feature.proto: an entry of the map `Features.feature`
-        is a name and a `Feature`, that a `BytesList`.
-    """
-    head = b""
-    for tag in (_FIELD_1, _FIELD_1, _FIELD_2):
-        head = tag + _varint(len(head) + num_bytes) + head
-    head = _FIELD_1 + _varint(len(name.encode())) + name.encode() + head
-    return _FIELD_1 + _varint(len(head) + num_bytes) + head
-
-
-def _example(*entries: bytes) -> bytes:
-    """Returns a serialized `Example` of the features whose entries these are."""
-    return b"".join((_tagged(sum(map(len, entries))), *entries))
-
-
-@functools.lru_cache(maxsize=4096)
-def _tagged(num_bytes: int) -> bytes:
-    """Returns what precedes the entries of an `Example`."""
-    return _FIELD_1 + _varint(num_bytes)
-
-
-@functools.lru_cache(maxsize=4096)
-def _opening(num_bytes: int) -> bytes:
-    """Returns what an `Example` of so many bytes begins with."""
-    size = 2
-    while len(_tagged(max(num_bytes - size, 0))) > size:
-        size += 1
-    return _tagged(max(num_bytes - size, 0))
-
-
-def _varint(value: int) -> bytes:
-    """Returns a number in seven-bit groups, the lowest first."""
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
