@@ -72,8 +72,9 @@ def _wait_for(workdir: str, is_reached: Callable[[int], bool]) -> None:
 
 
 def _saved_step(workdir: str) -> int:
-    names = os.listdir(os.path.join(workdir, "checkpoints"))
-    return max(int(name[5:]) for name in names if name.startswith("step-"))
+    """Returns the step of the newest checkpoint, or -1 if there is none."""
+    paths = pathlib.Path(workdir, "checkpoints").glob("step-*")
+    return max((int(path.name[5:]) for path in paths), default=-1)
 
 
 def seconds_to_next_step(workdir: str) -> float:
@@ -115,6 +116,8 @@ def main(argv: list[str]) -> None:
     with tempfile.TemporaryDirectory() as workdir:
         process = _start(workdir)
         _wait_for(workdir, lambda found: found >= _NUM_STEPS.value)
+        while _saved_step(workdir) < 0:
+            time.sleep(0.02)
         process.kill()
         process.wait()
         seconds = [seconds_to_next_step(workdir) for _ in range(_NUM_RESUMES.value)]

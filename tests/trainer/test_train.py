@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -102,18 +103,27 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     assert resumed.metrics() == reference_run.metrics()
 
 
+def zero_the_end(path: pathlib.Path) -> None:
+    # In its place: a file that is written anew is empty for a moment.
+    with path.open("r+b") as file:
+        file.seek(-9, os.SEEK_END)
+        file.write(bytes(9))
+
+
+# Which one depends on what is read first: another record, or a shard from its begin.
+CUT = "is cut off|bytes, and its manifest says"
+
+
 @pytest.mark.parametrize(
     ("damage", "text"),
     [
-        (lambda path: os.truncate(path, path.stat().st_size // 2 + 99), "is cut off"),
+        (lambda path: os.truncate(path, path.stat().st_size // 2 + 99), CUT),
         (lambda path: path.unlink(), "No such file"),
-        (
-            lambda path: path.write_bytes(path.read_bytes()[:-9] + bytes(9)),
-            "has a wrong checksum",
-        ),
+        (zero_the_end, "has a wrong checksum"),
         # At the edge of a record.
-        (lambda path: os.truncate(path, path.stat().st_size // 6 * 3), "is cut off"),
+        (lambda path: os.truncate(path, path.stat().st_size // 6 * 3), CUT),
     ],
+    ids=["cut", "gone", "changed", "cut between records"],
 )
 def test_a_dataset_that_changes_under_a_run_is_one_line(
     dataset_dir: pathlib.Path, tmp_path: pathlib.Path, damage, text: str
@@ -128,7 +138,7 @@ def test_a_dataset_that_changes_under_a_run_is_one_line(
     assert process.returncode == 1, output
     (line,) = [line for line in output.splitlines() if line.startswith("error: ")]
     assert "a shard is damaged, or changed while it was read" in line
-    assert text in line
+    assert re.search(text, line), line
     assert "Traceback" not in output
 
 
