@@ -108,3 +108,21 @@ def test_the_weight_of_the_divergence_grows_with_the_steps_of_the_run() -> None:
         metrics, _ = run.train(1)
         expected = metrics["recon_nll"] + 3 * share * metrics["kl"]
         assert metrics["loss"] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_a_weight_that_is_not_finite_ends_the_run(part: str) -> None:
+    # A fused ReLU makes 0 of a NaN: the loss may be finite then, and no gradient is.
+    run = make_small_run()
+    kernel = next(
+        variable
+        for variable in getattr(run.state.vae, part).trainable_variables
+        if variable.shape.rank == 4
+    )
+    values = kernel.numpy().copy()
+    values[0, 0, 0, 0] = np.nan
+    kernel.assign(values)
+    metrics, can_go_on = run.train(1)
+    assert not can_go_on
+    assert np.isnan(metrics["gradient_norm"])
+    assert int(run.state.step.numpy()) == 0
