@@ -10,7 +10,7 @@ from absl import flags, logging
 
 from pipeline import contract
 from trainer import input_pipeline
-from trainer.record_reader import DamageError
+from trainer.shard_files import DamageError
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
@@ -49,8 +49,7 @@ def damage_explained() -> Iterator[None]:
     """
     try:
         yield
-    # The second where TensorFlow quotes bytes that are no text.
-    except (tf.errors.OpError, UnicodeDecodeError, DamageError) as error:
+    except (tf.errors.OpError, DamageError) as error:
         damage = input_pipeline.describe_damage(error)
         if damage is None:
             raise

@@ -48,6 +48,11 @@ def num_conditions(config: ConfigDict, manifest: contract.Manifest) -> int:
     return feature.shape[0]
 
 
+def features(config: ConfigDict) -> list[str]:
+    """Returns the features of records that `of_batch` needs besides images."""
+    return [] if config.condition == "none" else [config.condition]
+
+
 def of_batch(batch: Mapping[str, tf.Tensor], config: ConfigDict) -> tf.Tensor:
     """Returns the condition vector of each example.
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from pipeline import contract
-from trainer import distribution, input_pipeline
+from trainer import conditions, distribution, input_pipeline
 from trainer.latents import usage
 from trainer.steps import Steps
 
@@ -51,6 +51,7 @@ class Evaluator:
                 split,
                 global_batch_size=config.global_batch_size,
                 context=context,
+                features=conditions.features(config),
             ).repeat(),
         )
         self._num_examples = input_pipeline.num_examples(manifest, split)

@@ -1,7 +1,7 @@
 """tf.data pipelines from prepared shards to batches.
 
-number of a batch -> [shard, record] of its examples -> arrays, serialized Examples
-                  -> {"image": [b, h, w, c] as stored, "record_id": [b] int64}
+number of a batch -> [shard, record] of its examples -> {"image": [b, h, w, c] as
+stored, "record_id": [b] int64, and what else is asked for}
 
 Batches have their images as records do, of one, two or four bytes a value: they are
 brought to [-1, 1] by `scaled`, on the device that they are for.
@@ -17,22 +17,15 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline import contract
-from trainer import order
-from trainer.record_reader import DamageError, RecordReader
+from trainer import order, small_features
+from trainer.record_reader import RecordReader
+from trainer.shard_files import DamageError
+from trainer.small_features import SmallFeatures
 
 Batch = dict[str, tf.Tensor]
 
-# While one waits for a file another has Python's lock; more would wait for that.
-_PARALLEL_READS = 2
-
-# What is said of a file that is not what it was: by `record_reader`, and by TensorFlow
-# of the rest of a record.
-_DAMAGES = (
-    r"(?<=DamageError: ).+",
-    r"(?<=Name: )record \d+ of [^\[\n]*(\[[\d,]*\])?",
-    r"Could not parse example input",
-    r"Unsupported datatype",
-)
+# One is read while another is handed on and a third waits for a file.
+_PARALLEL_READS = 3
 
 
 def scaled(stored: tf.Tensor) -> tf.Tensor:
@@ -96,6 +89,7 @@ def training_batches(
     block_size: int,
     start_step: int,
     context: tf.distribute.InputContext,
+    features: Sequence[str] = (),
 ) -> tf.data.Dataset:
     """Returns this host's endless per-replica batches of a split.
 
@@ -111,11 +105,12 @@ def training_batches(
         start_step: Steps that are already made. Of the records before it the lengths
             are read, in the shard in which each lane stands.
         context: Which share of the batch is this host's.
+        features: What batches have besides arrays and `record_id`, of integers.
 
     Raises:
         contract.DatasetError: If the split cannot be read.
     """
-    records = _Records(manifest, dataset_dir, split)
+    records = _Records(manifest, dataset_dir, split, features)
     # As many lanes as divide the shards of every split, so that each gets its share.
     fewest = min(len(manifest.splits[name].shards) for name in split.split("+"))
     shuffle = order.Shuffle(
@@ -132,7 +127,7 @@ def training_batches(
         return shuffle.places(start_step + step, first, first + share.batch_size)
 
     def batch(number: tf.Tensor) -> Batch:
-        return _without_keys(records.batch(number, places, share.batch_size))
+        return records.batch(number, places, share.batch_size)
 
     return _made(tf.data.Dataset.counter(), batch)
 
@@ -144,6 +139,7 @@ def evaluation_batches(
     *,
     global_batch_size: int,
     context: tf.distribute.InputContext,
+    features: Sequence[str] = (),
 ) -> tf.data.Dataset:
     """Returns this host's per-replica batches of a whole split, in the order on disk.
 
@@ -153,7 +149,7 @@ def evaluation_batches(
     Raises:
         contract.DatasetError: If the split cannot be read.
     """
-    records = _Records(manifest, dataset_dir, split)
+    records = _Records(manifest, dataset_dir, split, features)
     total = sum(records.num_examples)
     share = _Share(global_batch_size, context)
 
@@ -167,7 +163,7 @@ def evaluation_batches(
         first += step * global_batch_size
         numbers = first + tf.range(share.batch_size, dtype=tf.int64)
         return {
-            **_without_keys(records.batch(number, places, share.batch_size)),
+            **records.batch(number, places, share.batch_size),
             "weight": tf.cast(numbers < total, tf.float32),
         }
 
@@ -192,9 +188,7 @@ def examples(
     total = sum(records.num_examples)
     for first in range(0, total, batch_size):
         stop = min(first + batch_size, total)
-        batch = records.parse(
-            records.read(order.in_turn(records.num_examples, first, stop))
-        )
+        batch = records.read(order.in_turn(records.num_examples, first, stop))
         # A dataset of latents has no images.
         if "image" in batch:
             batch["image"] = scaled(batch["image"])
@@ -250,26 +244,25 @@ class _Records:
     """
 
     def __init__(
-        self, manifest: contract.Manifest, dataset_dir: str | pathlib.Path, split: str
+        self,
+        manifest: contract.Manifest,
+        dataset_dir: str | pathlib.Path,
+        split: str,
+        features: Sequence[str] = (),
     ) -> None:
         shards = shards_of(manifest, dataset_dir, split)
         self.num_examples = [shard.num_examples for shard in shards]
-        self._paths = [str(pathlib.Path(dataset_dir) / shard.name) for shard in shards]
-        self._reader = RecordReader(self._paths, shards, manifest.features)
-        self._arrays = self._reader.arrays
-        self._others = {
-            name: tf.io.FixedLenFeature(feature.shape, tf.as_dtype(feature.dtype))
-            for name, feature in manifest.features.items()
-            if name not in self._arrays
-        }
+        self._starts = np.cumsum([0, *self.num_examples])
+        paths = [str(pathlib.Path(dataset_dir) / shard.name) for shard in shards]
+        self._features = manifest.features
+        self._reader = RecordReader(paths, shards, manifest.features)
+        self._small = SmallFeatures(
+            {name: manifest.features[name] for name in features},
+            sum(self.num_examples),
+        )
 
-    def read(self, places: np.ndarray) -> list[np.ndarray]:
-        """Returns what `parse` needs of records, by their places `[batch, 2]`."""
-        arrays, others = self._reader.read(places)
-        return [*arrays.values(), others, places]
-
-    def parse(self, found: Sequence[np.ndarray] | Sequence[tf.Tensor]) -> Batch:
-        """Parses what `read` returned.
+    def read(self, places: np.ndarray) -> Batch:
+        """Returns all features of records, by their places `[batch, 2]`.
 
         Returns:
             `image` `[batch, height, width, channels]`, or of a dataset of latents
@@ -278,43 +271,39 @@ class _Records:
             `[batch, ...]`, all of their type in the manifest; and `record_id` `[batch]`
             int64, a hash of the key.
         """
-        *arrays, others, places = map(tf.convert_to_tensor, found)
-        # Errors quote them.
-        names = tf.strings.join(
-            [
-                "record ",
-                tf.strings.as_string(places[:, 1]),
-                " of shard ",
-                tf.gather(self._paths, places[:, 0]),
-            ]
-        )
-        parsed = tf.io.parse_example(others, self._others, example_names=names)
-        return {
-            **dict(zip(self._arrays, arrays, strict=True)),
-            "record_id": tf.bitcast(tf.fingerprint(parsed["key"]), tf.int64),
-            **parsed,
+        records = self._reader.read(places)
+        others = {
+            name: feature
+            for name, feature in self._features.items()
+            if name not in records.arrays
         }
+        found = {**records.arrays, **small_features.parse(records, others)}
+        return {name: tf.convert_to_tensor(value) for name, value in found.items()}
 
     def batch(
         self, number: tf.Tensor, places: Callable[[int], np.ndarray], batch_size: int
     ) -> Batch:
-        """Returns what `parse` does of a batch, in a graph.
+        """Returns arrays, `record_id` and the features asked for, in a graph.
 
         Args:
             number: Of the batch, a scalar int64.
             places: Gives the places of its records, `[batch_size, 2]` int64.
             batch_size: Of all batches.
         """
-        dtypes = [tf.as_dtype(feature.dtype) for feature in self._arrays.values()]
-        found = tf.numpy_function(
-            lambda number: self.read(places(int(number))),
-            [number],
-            [*dtypes, tf.string, tf.int64],
-        )
-        shapes = [feature.shape for feature in self._arrays.values()]
-        for tensor, shape in zip(found, [*shapes, (), (2,)], strict=True):
-            tensor.set_shape([batch_size, *shape])
-        return self.parse(found)
+        features = {**self._reader.arrays, **self._small.features}
+
+        def read(number: np.ndarray) -> list[np.ndarray]:
+            found = places(int(number))
+            records = self._reader.read(found)
+            numbers = self._starts[found[:, 0]] + found[:, 1]
+            values = {**records.arrays, **self._small.of(records, numbers)}
+            return [values[name] for name in features]
+
+        dtypes = [tf.as_dtype(feature.dtype) for feature in features.values()]
+        found = tf.numpy_function(read, [number], dtypes)
+        for tensor, feature in zip(found, features.values(), strict=True):
+            tensor.set_shape([batch_size, *feature.shape])
+        return dict(zip(features, found, strict=True))
 
 
 def _made(
@@ -328,20 +317,9 @@ def _made(
     ).prefetch(tf.data.AUTOTUNE)
 
 
-def describe_damage(
-    error: tf.errors.OpError | UnicodeDecodeError | DamageError,
-) -> str | None:
+def describe_damage(error: tf.errors.OpError | DamageError) -> str | None:
     """Returns what an error of a step says of a damaged dataset, if it does."""
     if isinstance(error, DamageError):
         return str(error)
-    if isinstance(error, UnicodeDecodeError):
-        text = error.object.decode(errors="replace")
-    else:
-        text = error.message
-    found = re.search("|".join(_DAMAGES), text)
+    found = re.search(r"(?<=DamageError: ).+", error.message)
     return found[0] if found else None
-
-
-def _without_keys(batch: Batch) -> Batch:
-    """A device has no strings."""
-    return {name: tensor for name, tensor in batch.items() if name != "key"}

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from pipeline import contract
 from trainer import (
+    conditions,
     distribution,
     due,
     input_pipeline,
@@ -220,6 +221,7 @@ def _training_batches(
             block_size=config.shuffle_block_size,
             start_step=start_step,
             context=context,
+            features=conditions.features(config),
         ),
     )
 

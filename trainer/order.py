@@ -7,6 +7,7 @@ permutations are stateless, so the place of any step in any lane is arithmetic.
 """
 
 import bisect
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -104,13 +105,13 @@ class Shuffle:
         Returns:
             `[stop - first, 2]` int64: the index of a shard, and of a record in it.
         """
-        found: list[tuple[int, int]] = []
+        found: list[np.ndarray] = []
         num = self._num_per_lane
         for lane in range(first // num, -(-stop // num)):
             begin = max(first - lane * num, 0)
             end = min(stop - lane * num, num)
             found += self._lanes[lane].places(step * num + begin, step * num + end)
-        return np.array(found, np.int64)
+        return np.concatenate(found)
 
 
 class _Lane:
@@ -133,21 +134,23 @@ class _Lane:
         # What was asked for last: an epoch, its order of the shards and where each
         # ends in it; the number of a block's first record, and the block's places.
         self._epoch: tuple[int, list[int], list[int]] = (-1, [], [])
-        self._block: tuple[int, list[tuple[int, int]]] = (0, [])
+        self._block: tuple[int, np.ndarray] = (0, np.empty((0, 2), np.int64))
 
-    def places(self, first: int, stop: int) -> list[tuple[int, int]]:
-        """Returns shard and record of each, by their numbers since the run began."""
+    def places(self, first: int, stop: int) -> list[np.ndarray]:
+        """Returns shard and record of each, by their numbers since the run began.
+
+        They are in pieces, each `[any, 2]` int64.
+        """
         found = []
         while first < stop:
             start, block = self._block
             if not start <= first < start + len(block):
                 start, block = self._block = self._block_of(first)
-            taken = block[first - start : stop - start]
-            found += taken
-            first += len(taken)
+            found.append(block[first - start : stop - start])
+            first += len(found[-1])
         return found
 
-    def _block_of(self, number: int) -> tuple[int, list[tuple[int, int]]]:
+    def _block_of(self, number: int) -> tuple[int, np.ndarray]:
         epoch, rest = divmod(number, self._total)
         shards, ends = self._order_of(epoch)
         place = bisect.bisect_right(ends, rest)
@@ -161,8 +164,10 @@ class _Lane:
             (self._seed, _BLOCK_STREAM, self._lane),
             (epoch, shard, block),
         )
-        index = self._shards[shard]
-        return number - inside, [(index, start + one) for one in order.tolist()]
+        places = np.empty((len(order), 2), np.int64)
+        places[:, 0], places[:, 1] = self._shards[shard], order
+        places[:, 1] += start
+        return number - inside, places
 
     def _order_of(self, epoch: int) -> tuple[list[int], list[int]]:
         known, shards, ends = self._epoch
@@ -187,8 +192,26 @@ def _permutation(
     """
     seed, stream, lane = key
     # NumPy never changes these numbers. The counter's first word counts them.
-    generator = np.random.Philox(
-        key=np.array([seed % 2**64, MAX_LANES * stream + lane], np.uint64),
-        counter=np.array([0, *words, *[0] * (3 - len(words))], np.uint64),
-    )
-    return np.argsort(generator.random_raw(size), kind="stable")
+    counter = np.array([0, *words, *[0] * (3 - len(words))], np.uint64)
+    key_words = np.array([seed % 2**64, MAX_LANES * stream + lane], np.uint64)
+    numbers = _THREAD.philox
+    numbers.state = {
+        "bit_generator": "Philox",
+        "state": {"counter": counter, "key": key_words},
+        # All four of the last counter are taken.
+        "buffer": np.zeros(4, np.uint64),
+        "buffer_pos": 4,
+        "has_uint32": 0,
+        "uinteger": 0,
+    }
+    return np.argsort(numbers.random_raw(size), kind="stable")
+
+
+class _Thread(threading.local):
+    """A generator of each thread: to make one takes as long as all else of a block."""
+
+    def __init__(self) -> None:
+        self.philox = np.random.Philox(0)
+
+
+_THREAD = _Thread()

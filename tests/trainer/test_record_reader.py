@@ -6,6 +6,7 @@ import pathlib
 import re
 import string
 import sys
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -15,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import contract, records
-from trainer import record_reader
-from trainer.record_reader import DamageError, RecordReader
+from trainer import record_reader, shard_files
+from trainer.record_reader import RecordReader
+from trainer.shard_files import DamageError
 
 SHAPE = (2, 3, 1)
 FEATURES = {
@@ -30,6 +32,7 @@ def reader_of(
     directory: pathlib.Path,
     shards: Sequence[Sequence[bytes]],
     features: dict[str, contract.Feature] = FEATURES,
+    is_compiled: bool = False,
 ) -> RecordReader:
     """Writes records to shards, and returns what reads them."""
     paths, infos = [], []
@@ -39,7 +42,10 @@ def reader_of(
         path.write_bytes(data)
         paths.append(str(path))
         infos.append(contract.ShardInfo(path.name, len(serialized), len(data), ""))
-    return RecordReader(paths, infos, features)
+    reader = RecordReader(paths, infos, features)
+    if is_compiled:
+        reader.compile()
+    return reader
 
 
 def record(number: int, **labels: list[int]) -> bytes:
@@ -51,8 +57,8 @@ def record(number: int, **labels: list[int]) -> bytes:
 def read(
     reader: RecordReader, places: list[tuple[int, int]]
 ) -> tuple[dict[str, np.ndarray], list[tf.train.Example]]:
-    arrays, others = reader.read(np.array(places))
-    return arrays, [tf.train.Example.FromString(one) for one in others]
+    found = reader.read(np.array(places))
+    return found.arrays, [tf.train.Example.FromString(one) for one in found.rests()]
 
 
 NAMES = st.text(string.ascii_letters + "_", min_size=1, max_size=12)
@@ -97,16 +103,29 @@ def datasets(draw: st.DrawFn) -> tuple[dict[str, contract.Feature], list[tuple]]
     return features, examples
 
 
-@given(dataset=datasets())
+@given(dataset=datasets(), is_compiled=st.booleans())
 def test_any_records_are_what_tensorflow_makes_of_them(
     dataset: tuple[dict[str, contract.Feature], list[tuple]],
+    is_compiled: bool,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     features, examples = dataset
     serialized = [b"".join(records.encode_record(*example)) for example in examples]
-    reader = reader_of(tmp_path_factory.mktemp("any"), [serialized], features)
+    reader = reader_of(
+        tmp_path_factory.mktemp("any"),
+        [serialized],
+        features,
+        is_compiled and "image" in features,
+    )
     order = np.random.default_rng(0).permutation(len(examples)).tolist() * 2
-    arrays, others = reader.read(np.array([(0, at) for at in order]))
+    # Another first, like which others may be.
+    for numbers in (order[-1:], order):
+        found = reader.read(np.array([(0, at) for at in numbers]))
+    arrays, others = found.arrays, found.rests()
+    crcs = [
+        int.from_bytes(list(records.frame(one))[-1], "little") for one in serialized
+    ]
+    assert found.crcs.tolist() == [crcs[at] for at in order]
     raw = set(features) & set(contract.RAW_FEATURES)
     whole = tf.io.parse_example(
         [serialized[at] for at in order],
@@ -135,10 +154,14 @@ def test_any_records_are_what_tensorflow_makes_of_them(
         np.testing.assert_array_equal(tensor, whole[name])
 
 
-def test_arrays_whose_place_differs_from_record_to_record(tmp_path) -> None:
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_arrays_whose_place_differs_from_record_to_record(
+    tmp_path: pathlib.Path, is_compiled: bool
+) -> None:
     angles = {"angle": contract.Feature("int64")}
     serialized = [record(at, angle=[10 ** (at % 5)]) for at in range(20)]
-    reader = reader_of(tmp_path, [serialized], {**FEATURES, **angles})
+    reader = reader_of(tmp_path, [serialized], {**FEATURES, **angles}, is_compiled)
+    read(reader, [(0, 7)])
     arrays, others = read(reader, [(0, at) for at in range(20)])
     for at, (image, other) in enumerate(zip(arrays["image"], others, strict=True)):
         assert (image == at).all()
@@ -159,12 +182,15 @@ def test_any_flipped_bit_is_noticed(tmp_path) -> None:
     whole = (tmp_path / "shard-0").read_bytes()
     length = len(whole) // 3
     for place in range(length, 2 * length):
-        # From another record first, so that the image is read into the batch at once.
-        for places in ([(0, 1)], [(0, 0), (0, 1)]):
-            reader = reader_of(tmp_path, [[record(at) for at in range(3)]])
+        for is_compiled in (True, False):
+            reader = reader_of(
+                tmp_path, [[record(at) for at in range(3)]], is_compiled=is_compiled
+            )
+            # So that the next image is read into the batch at once.
+            read(reader, [(0, 0)])
             flip(tmp_path / "shard-0", place)
             with pytest.raises(DamageError, match="record 1 of shard .*/shard-0 "):
-                reader.read(np.array(places))
+                reader.read(np.array([(0, 0), (0, 1)]))
 
 
 def cut_in_a_record(path: pathlib.Path) -> None:
@@ -203,6 +229,10 @@ DAMAGES = {
         replace(lambda data: framed(*4 * [b"\xff" * (len(data) // 4 - 16)])),
         "record . .* is no Example",
     ),
+    "no opening": (
+        replace(lambda data: framed(*4 * [b"\x12" + record(9)[1:]])),
+        "record . .* is no Example",
+    ),
     "no image": (
         replace(lambda data: framed(*4 * [record(9).replace(b"image", b"imago")])),
         "record . .* has no image of 6 bytes",
@@ -212,11 +242,13 @@ DAMAGES = {
 
 @pytest.mark.parametrize("name", DAMAGES)
 @pytest.mark.parametrize("is_read_before", [True, False])
+@pytest.mark.parametrize("is_compiled", [True, False])
 def test_a_file_that_is_not_what_it_was_is_named(
-    tmp_path: pathlib.Path, name: str, is_read_before: bool
+    tmp_path: pathlib.Path, name: str, is_read_before: bool, is_compiled: bool
 ) -> None:
     damage, said = DAMAGES[name]
-    reader = reader_of(tmp_path, [[record(1)], [record(at) for at in range(4)]])
+    shards = [[record(1)], [record(at) for at in range(4)]]
+    reader = reader_of(tmp_path, shards, is_compiled=is_compiled)
     path = tmp_path / "shard-1"
     every = [(0, 0), (1, 1), (1, 3), (1, 2), (1, 0)]
     if is_read_before:
@@ -248,7 +280,7 @@ def test_a_shard_that_is_restored_is_read_again(tmp_path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc says what is open")
 def test_no_more_files_are_open_than_are_allowed(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(record_reader, "MAX_OPEN_SHARDS", 5)
+    monkeypatch.setattr(shard_files, "MAX_OPEN_SHARDS", 5)
     reader = reader_of(tmp_path, [[record(at)] for at in range(40)])
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(2):
@@ -276,3 +308,31 @@ def test_of_records_before_one_the_headers_alone_are_read(tmp_path) -> None:
     before = num_read()
     reader.read(np.array([(0, 61), (0, 60), (0, 63)]))
     assert 3 * size < num_read() - before < 4 * size
+
+
+def test_a_reader_that_is_used_much_is_compiled(tmp_path, monkeypatch) -> None:
+    read_any, alike = RecordReader._read_any, []
+    monkeypatch.setattr(
+        RecordReader,
+        "_read_any",
+        lambda *arguments: alike.append(arguments) or read_any(*arguments),
+    )
+    reader = reader_of(tmp_path, [[record(at) for at in range(8)]])
+    every = [(0, at) for at in range(8)]
+    for number in range(1, record_reader.COMPILED_AFTER):
+        read(reader, every)
+        assert len(alike) == 8 * number
+    deadline = time.monotonic() + 60
+    while (before := len(alike)) is not None and time.monotonic() < deadline:
+        arrays, _ = read(reader, every)
+        assert arrays["image"][:, 0, 0, 0].tolist() == list(range(8))
+        if len(alike) == before:
+            return
+    raise AssertionError("its records are still read one by one")
+
+
+def test_where_there_is_no_compiler_records_are_read_too(tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "trainer.read_loop", None)
+    reader = reader_of(tmp_path, [[record(3)]], is_compiled=True)
+    arrays, _ = read(reader, [(0, 0), (0, 0)])
+    assert (arrays["image"] == 3).all()
