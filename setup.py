@@ -19,7 +19,8 @@ REQUIRED = [
     "ml-collections>=1.0",
     # Scatters of latents, and curves of a run without TensorBoard.
     "matplotlib>=3.9",
-    # Compiles the resize, which is most of the pipeline's work.
+    # Compiles the resize, which is most of the work of `pipeline`, and the loop by which
+    # the trainer reads.
     "numba>=0.61",
     "numpy>=2.1",
     # The reference decoder, and judge of every image that is not a sound JPEG; AVIF

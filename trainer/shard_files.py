@@ -88,6 +88,7 @@ class ShardFiles:
             with self._lock:
                 before = self._identities.setdefault(index, shard.identity)
                 if before != shard.identity:
+                    # Other threads go on with what they know of the file before it.
                     self._identities[index] = shard.identity
                     bounds = self._bounds.copy()
                     bounds[self._slice(index)] = -1

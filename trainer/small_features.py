@@ -14,6 +14,9 @@ from pipeline import contract
 from trainer.record_reader import Records
 from trainer.shard_files import DamageError
 
+# The second where TensorFlow quotes bytes that are no text.
+_UNPARSED = (tf.errors.InvalidArgumentError, UnicodeDecodeError)
+
 
 class SmallFeatures:
     """What records that were read before hold besides arrays.
@@ -90,10 +93,6 @@ def parse(
     return {
         name: tensor.numpy() for name, tensor in {**parsed, "record_id": hashes}.items()
     }
-
-
-# The second where TensorFlow quotes bytes that are no text.
-_UNPARSED = (tf.errors.InvalidArgumentError, UnicodeDecodeError)
 
 
 def _error(
