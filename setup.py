@@ -19,8 +19,8 @@ REQUIRED = [
     "ml-collections>=1.0",
     # Scatters of latents, and curves of a run without TensorBoard.
     "matplotlib>=3.9",
-    # Compiles the resize, which is most of the work of `pipeline`, and the loop by which
-    # the trainer reads.
+    # Compiles the resize, which is most of the pipeline's work, and the loop that reads
+    # batches of the trainer.
     "numba>=0.61",
     "numpy>=2.1",
     # The reference decoder, and judge of every image that is not a sound JPEG; AVIF
