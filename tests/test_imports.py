@@ -74,7 +74,7 @@ def test_the_contract_imports_nothing_of_ours() -> None:
         ("pipeline.verify", ["tensorflow", "apache_beam"]),
         ("pipeline.synthesize", ["tensorflow", "apache_beam"]),
         ("pipeline.storage", ["tensorflow", "apache_beam", "boto3", "google.cloud"]),
-        ("trainer.train", ["apache_beam", "matplotlib", "sklearn"]),
+        ("trainer.train", ["apache_beam", "matplotlib", "numba", "sklearn"]),
     ],
 )
 def test_what_an_import_does_not_bring_along(module: str, absent: list[str]) -> None:
