@@ -3,6 +3,7 @@
 shard: record after record, as [length u64 | its CRC u32 | record | its CRC u32]
 """
 
+import concurrent.futures
 import dataclasses
 import os
 import struct
@@ -16,6 +17,9 @@ from pipeline import contract
 
 # Beyond it files are closed.
 MAX_OPEN_SHARDS = 256
+
+# Shards that are searched for records at once: a search waits for the disk.
+_PARALLEL_SEARCHES = 16
 
 CRC_BYTES = 4
 _HEAD = struct.Struct("<QI")
@@ -70,9 +74,19 @@ class ShardFiles:
             if bounds is self._bounds:
                 break
         numbers = self._firsts[indices] + records
-        for at in np.flatnonzero(bounds[numbers + 1] < 0).tolist():
-            index = int(indices[at])
-            shards[index].find(int(records[at]), bounds[self._slice(index)])
+        is_unknown = bounds[numbers + 1] < 0
+        if is_unknown.any():
+            # The last of a shard leads past the others.
+            last = dict(sorted(places[is_unknown].tolist()))
+            with concurrent.futures.ThreadPoolExecutor(_PARALLEL_SEARCHES) as searches:
+                list(
+                    searches.map(
+                        lambda index: shards[index].find(
+                            last[index], bounds[self._slice(index)]
+                        ),
+                        last,
+                    )
+                )
         starts = bounds[numbers] + _HEAD.size
         lengths = bounds[numbers + 1] - starts - CRC_BYTES
         return Frames(places, shards, starts, lengths)
