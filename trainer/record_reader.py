@@ -20,9 +20,9 @@ from pipeline import contract
 from trainer import serialized
 from trainer.shard_files import DamageError, Frames, ShardFiles
 
-# Batches before the loop is compiled, which takes a second of one core: a run has its
-# first steps behind it then, and short ones end before.
-COMPILED_AFTER = 16
+# Batches before the loop is compiled, which for a second takes Python's time from the
+# run: it has started then, and short ones end before.
+COMPILED_AFTER = 100
 
 # TensorFlow takes over, and does not copy, an array that begins at a multiple of it.
 _ALIGNMENT = 64
