@@ -2,6 +2,7 @@
 
 import contextlib
 import logging as python_logging
+import re
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -9,7 +10,6 @@ import tensorflow as tf
 from absl import flags, logging
 
 from pipeline import contract
-from trainer import input_pipeline
 from trainer.shard_files import DamageError
 
 
@@ -50,7 +50,7 @@ def damage_explained() -> Iterator[None]:
     try:
         yield
     except (tf.errors.OpError, DamageError) as error:
-        damage = input_pipeline.describe_damage(error)
+        damage = _damage(error)
         if damage is None:
             raise
         raise contract.DatasetError(
@@ -58,6 +58,14 @@ def damage_explained() -> Iterator[None]:
             "pipeline.verify --dataset=DIR names it, and pipeline.prepare makes it "
             "again; the same command then goes on"
         ) from error
+
+
+def _damage(error: tf.errors.OpError | DamageError) -> str | None:
+    """Returns what an error of a step says of a damaged dataset, if it does."""
+    if isinstance(error, DamageError):
+        return str(error)
+    found = re.search(r"(?<=DamageError: ).+", error.message)
+    return found[0] if found else None
 
 
 def innermost_text(error: BaseException) -> str:

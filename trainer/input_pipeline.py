@@ -9,7 +9,6 @@ brought to [-1, 1] by `scaled`, on the device that they are for.
 
 import dataclasses
 import pathlib
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -19,7 +18,6 @@ import tensorflow as tf
 from pipeline import contract
 from trainer import order, small_features
 from trainer.record_reader import RecordReader
-from trainer.shard_files import DamageError
 from trainer.small_features import SmallFeatures
 
 Batch = dict[str, tf.Tensor]
@@ -315,11 +313,3 @@ def _made(
         num_parallel_calls=_PARALLEL_READS,
         deterministic=True,
     ).prefetch(tf.data.AUTOTUNE)
-
-
-def describe_damage(error: tf.errors.OpError | DamageError) -> str | None:
-    """Returns what an error of a step says of a damaged dataset, if it does."""
-    if isinstance(error, DamageError):
-        return str(error)
-    found = re.search(r"(?<=DamageError: ).+", error.message)
-    return found[0] if found else None
