@@ -55,6 +55,15 @@ def test_a_large_file_has_what_was_written(small_pieces, tmp_path, num_bytes):
     assert path.read_bytes() == noise(num_bytes)
 
 
+def test_a_system_may_refuse_large_pages(small_pieces, tmp_path, monkeypatch):
+    no_advice = 2**20
+    with pytest.raises(OSError, match="Invalid argument"):
+        mmap.mmap(-1, PIECE).madvise(no_advice)
+    monkeypatch.setattr(mmap, "MADV_HUGEPAGE", no_advice, raising=False)
+    write_in_parts(tmp_path / "shard", noise(3 * PIECE))
+    assert (tmp_path / "shard").read_bytes() == noise(3 * PIECE)
+
+
 @pytest.mark.skipif(not hasattr(os, "O_DIRECT"), reason="no direct writes here")
 @pytest.mark.parametrize("refused", ["the file", "a write", "the rest of a write"])
 @pytest.mark.parametrize("num_bytes", SIZES[1:])
