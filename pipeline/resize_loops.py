@@ -10,7 +10,7 @@ import numba
 import numpy as np
 from numba.core import config
 
-from pipeline.resizing import FRACTION_BITS
+from pipeline.filters import FRACTION_BITS
 
 # So that the four sums of `resize_rgb_rows` are one vector.
 config.SLP_VECTORIZE = 1
@@ -41,7 +41,7 @@ def loops(num_taps: int, num_channels: int) -> Callable[..., None]:
 
     Returns:
         A function of `rows`, `[side, side * num_channels]` uint8; `starts` and
-        `weights` of `resizing.filter_weights`; `values`, `[256]`; and `resized`,
+        `weights` of `filters.filter_weights`; `values`, `[256]`; and `resized`,
         `[size, size * num_channels]`, which it fills.
     """
 

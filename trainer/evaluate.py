@@ -19,7 +19,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from trainer import command_line, exact, posteriors, scores, trained, workdir
+from trainer import atomic_files, command_line, exact, posteriors, scores, trained
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
 _SPLIT = flags.DEFINE_string(
@@ -147,7 +147,7 @@ def main(argv: list[str]) -> None:
             _OUTPUT.value or run_dir / "evaluation" / f"{split.replace('+', '-')}.json"
         )
         path.parent.mkdir(parents=True, exist_ok=True)
-        workdir.write_atomically(path, json.dumps(found, indent=1).encode() + b"\n")
+        atomic_files.write(path, json.dumps(found, indent=1).encode() + b"\n")
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

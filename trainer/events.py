@@ -24,7 +24,7 @@ from tensorboard.plugins.scalar import summary_v2 as scalar_summary
 from tensorboard.plugins.text import summary_v2 as text_summary
 from tensorboard.util import tensor_util
 
-from trainer import workdir
+from trainer import atomic_files
 
 _NAME = re.compile(r"events\.out\.tfevents\.(\d+)\..*")
 _PATTERN = "events.out.tfevents.*"
@@ -141,7 +141,7 @@ def _truncate(path: pathlib.Path, last_step: int) -> None:
     if not has_steps:
         path.unlink()
     elif is_cut:
-        temporary = workdir.temporary_path(path)
+        temporary = atomic_files.temporary_path(path)
         with _errors_of_the_system(path):
             with tf.io.TFRecordWriter(str(temporary)) as writer:
                 for record in kept:

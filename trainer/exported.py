@@ -21,6 +21,7 @@ import keras
 import tensorflow as tf
 
 from trainer import (
+    atomic_files,
     conditions,
     corruption,
     generation,
@@ -28,7 +29,6 @@ from trainer import (
     order,
     plain_keras,
     preprocessing,
-    workdir,
 )
 from trainer.trained import TrainedRun
 
@@ -233,7 +233,7 @@ def save(run: TrainedRun, output: pathlib.Path, *, overwrite: bool = False) -> N
     model = ExportedModel(run)
     # A link stays, and what it leads to is replaced.
     output = output.resolve()
-    temporary = workdir.temporary_path(output)
+    temporary = atomic_files.temporary_path(output)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:

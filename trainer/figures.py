@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from trainer import grids, workdir
+from trainer import atomic_files, grids
 
 _INCHES, _DPI = 5.0, 80
 # Of labelled images, in pixels: the least side of one, and the text.
@@ -144,7 +144,7 @@ def save_curves(metrics_path: pathlib.Path, path: pathlib.Path) -> None:
     whole_lines, *_ = metrics_path.read_text().rpartition("\n")
     lines = [json.loads(line) for line in whole_lines.splitlines()]
     figure = plot_metrics(lines, ("loss", "elbo", "recon_nll", "kl"))
-    temporary = workdir.temporary_path(path)
+    temporary = atomic_files.temporary_path(path)
     FigureCanvasAgg(figure).print_png(str(temporary))
     temporary.replace(path)
 

@@ -42,7 +42,7 @@ from trainer import (
     generated,
     generation,
     grids,
-    neighbours,
+    nearest_images,
     pictures,
     posteriors,
     projector,
@@ -235,7 +235,7 @@ def _neighbours(run: trained.TrainedRun, output: pathlib.Path) -> None:
     samples = generation.decode(run, z, _conditions(run), _SEED.value).mean
     unseen = examples.find_examples(run, _split(run), _NUM.value, _WHERE.value)
     queries = np.concatenate([samples, unseen.images])
-    found = neighbours.nearest_training(run, queries)
+    found = nearest_images.in_training(run, queries)
     generated.save_neighbours(found, z, samples, unseen.keys, output)
 
 
@@ -246,7 +246,7 @@ def _latent_neighbours(
     samples = generation.decode(run, z, _conditions(run), _SEED.value).mean
     shown = _examples(run)
     mean, _ = generation.encode(run, shown)
-    found = neighbours.nearest_latents(latents, np.concatenate([z, mean]))
+    found = nearest_images.by_latents(latents, np.concatenate([z, mean]))
     generated.save_latent_neighbours(found, z, samples, shown, output)
 
 

@@ -9,7 +9,7 @@ import pathlib
 import numpy as np
 from absl import logging
 
-from trainer import figures, grids, pictures, trained, workdir
+from trainer import atomic_files, figures, grids, pictures, trained
 from trainer.arithmetic import Arithmetic
 from trainer.examples import Examples
 from trainer.generation import Predictive
@@ -59,7 +59,7 @@ def save_attributes(made: Arithmetic, output: pathlib.Path) -> None:
         )
     ]
     path = output / "attributes.json"
-    workdir.write_atomically(path, json.dumps(rows, indent=1).encode())
+    atomic_files.write(path, json.dumps(rows, indent=1).encode())
     logging.info("%s", path)
     width = max(map(len, made.names))
     print(f"{'row':{width}}  change  leakage  most of the others")

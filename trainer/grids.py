@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from trainer import workdir
+from trainer import atomic_files
 
 _FRAME_MILLISECONDS = 80
 _COMPARED_IN_A_ROW = 5
@@ -70,7 +70,7 @@ def compare(
 def save_png(path: pathlib.Path, grid: np.ndarray) -> None:
     """Writes `[height, width, 1 or 3]` uint8 as a PNG file, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = workdir.temporary_path(path)
+    temporary = atomic_files.temporary_path(path)
     _image(grid).save(temporary, format="PNG", compress_level=_PNG_LEVEL)
     temporary.replace(path)
 
@@ -84,7 +84,7 @@ def save_gif(path: pathlib.Path, frames: Sequence[np.ndarray]) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     first, *others = [_image(frame) for frame in [*frames, *frames[-2:0:-1]]]
-    temporary = workdir.temporary_path(path)
+    temporary = atomic_files.temporary_path(path)
     first.save(
         temporary,
         format="GIF",

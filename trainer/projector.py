@@ -22,7 +22,7 @@ from PIL import Image
 from tensorboard.plugins.projector import metadata, projector_config_pb2
 
 from pipeline import contract
-from trainer import events, grids, input_pipeline, workdir
+from trainer import atomic_files, events, grids, input_pipeline
 from trainer.posteriors import StoredLatents
 from trainer.trained import TrainedRun
 
@@ -142,11 +142,11 @@ def write_points(
         # TensorBoard takes the first line of a single column for an example.
         table = lines if len(header) == 1 else [header, *lines]
         text = "".join("\t".join(line) + "\n" for line in table)
-        workdir.write_atomically(folder / "metadata.tsv", text.encode())
+        atomic_files.write(folder / "metadata.tsv", text.encode())
         grids.save_png(folder / "sprite.png", _square(np.concatenate(thumbnails)))
     buffer = io.BytesIO()
     np.savetxt(buffer, np.concatenate(latents), fmt="%.6g", delimiter="\t")
-    workdir.write_atomically(folder / "latents.tsv", buffer.getvalue())
+    atomic_files.write(folder / "latents.tsv", buffer.getvalue())
     config = projector_config_pb2.ProjectorConfig()
     embedding = config.embeddings.add()
     embedding.tensor_name = name
@@ -154,7 +154,7 @@ def write_points(
     embedding.metadata_path = f"{_FOLDER}/metadata.tsv"
     embedding.sprite.image_path = f"{_FOLDER}/sprite.png"
     embedding.sprite.single_image_dim.extend(reversed(thumbnail_size))
-    workdir.write_atomically(
+    atomic_files.write(
         directory / metadata.PROJECTOR_FILENAME,
         text_format.MessageToString(config).encode(),
     )

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.compat.proto import summary_pb2
 
-from trainer import events, grids, pictures, projector, workdir
+from trainer import atomic_files, events, grids, pictures, projector
 from trainer.background import Background
 from trainer.trained import TrainedRun
 
@@ -197,4 +197,4 @@ def truncate_metrics(path: pathlib.Path, last_step: int) -> None:
                 kept.append(line)
         except (ValueError, LookupError, TypeError, RecursionError):
             continue
-    workdir.write_atomically(path, b"".join(kept))
+    atomic_files.write(path, b"".join(kept))

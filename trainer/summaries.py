@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline import contract
-from trainer import grids, hparams, neighbours, pictures
+from trainer import grids, hparams, nearest_images, pictures
 from trainer.latents.neighbours import memorisation_ratio
 from trainer.objectives import Objective
 from trainer.run_writer import RunWriter
@@ -97,7 +97,7 @@ def draw_neighbours(
         contract.DatasetError: If the split cannot be read.
     """
     samples = pictures.draw_samples(run.vae, shown.conditions, run.config)
-    found = neighbours.nearest_training(run, np.concatenate([samples, shown.images]))
+    found = nearest_images.in_training(run, np.concatenate([samples, shown.images]))
     of_samples, of_shown = np.split(found.distances, [len(samples)])
     ratio = None
     if of_shown.any():

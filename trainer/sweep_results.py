@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainer import workdir
+from trainer import atomic_files
 from trainer.sweep_plan import Run, readable
 
 Table = list[dict[str, Any]]
@@ -106,8 +106,8 @@ def write(table: Table, directory: pathlib.Path) -> None:
     writer.writeheader()
     writer.writerows(table)
     directory.mkdir(parents=True, exist_ok=True)
-    workdir.write_atomically(directory / "results.csv", text.getvalue().encode())
-    workdir.write_atomically(directory / "results.md", as_markdown(table).encode())
+    atomic_files.write(directory / "results.csv", text.getvalue().encode())
+    atomic_files.write(directory / "results.md", as_markdown(table).encode())
 
 
 def _columns(table: Table) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from pipeline import contract
-from trainer import conditions, corruption, input_pipeline, state, workdir
+from trainer import atomic_files, conditions, corruption, input_pipeline, state, workdir
 from trainer.models.vae import VAE
 
 
@@ -123,4 +123,4 @@ def save_npz(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes arrays by name, whole or not at all, and without pickles."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
-    workdir.write_atomically(path, buffer.getvalue())
+    atomic_files.write(path, buffer.getvalue())

@@ -18,7 +18,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from pipeline import contract
-from trainer import settings
+from trainer import atomic_files, settings
 
 LOCK_NAME = "lock"
 CONFIG_NAME, DATASET_NAME = "config.json", "dataset.json"
@@ -26,18 +26,6 @@ CONFIG_NAME, DATASET_NAME = "config.json", "dataset.json"
 _REMEDY = "restore it from a backup, or choose another --workdir"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _PROTECTED = (errno.EROFS, errno.EACCES, errno.EPERM)
-
-
-def temporary_path(path: pathlib.Path) -> pathlib.Path:
-    """Returns the name under which a file is written before it is renamed."""
-    return path.with_name(f".{path.name}.tmp")
-
-
-def write_atomically(path: pathlib.Path, data: bytes) -> None:
-    """Writes a file under a temporary name, then renames it."""
-    temporary = temporary_path(path)
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
 
 
 def read_json(path: pathlib.Path, *texts: str) -> dict[str, Any]:
@@ -157,8 +145,8 @@ def _claim(
     }
     current = json.loads(config.to_json())
     config_path, dataset_path = workdir / CONFIG_NAME, workdir / DATASET_NAME
-    write_atomically(dataset_path, json.dumps(dataset, indent=1).encode() + b"\n")
-    write_atomically(config_path, json.dumps(current, indent=1).encode() + b"\n")
+    atomic_files.write(dataset_path, json.dumps(dataset, indent=1).encode() + b"\n")
+    atomic_files.write(config_path, json.dumps(current, indent=1).encode() + b"\n")
 
 
 def check(

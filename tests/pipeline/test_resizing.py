@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import resize_loops, resizing
+from pipeline import filters, resize_loops, resizing
 
 PILLOW = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -21,7 +21,7 @@ def noise(side, channels=3):
     return image.astype(np.uint8)
 
 
-@pytest.mark.parametrize("filter_name", resizing.PILLOW_FILTERS)
+@pytest.mark.parametrize("filter_name", filters.FILTERS)
 @pytest.mark.parametrize("side", [1, 2, 5, 108, 178, 300])
 def test_every_pixel_is_pillows(side, filter_name):
     image = noise(side)
@@ -65,7 +65,7 @@ def test_it_works_where_compiled_code_cannot_be_kept(monkeypatch):
 
     monkeypatch.setattr(numba, "njit", refuse_to_keep)
     compiled = resize_loops.loops.__wrapped__(3, 3)
-    starts, weights = resizing.filter_weights(178, 128, "bilinear")
+    starts, weights = filters.filter_weights(178, 128, "bilinear")
     image = noise(178)
     resized = np.empty((128, 128 * 3), np.uint8)
     compiled(image.reshape(178, -1), starts, weights, PIXELS, resized)

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline import contract
 from runs import Run, run_module
-from trainer import grids, neighbours, posteriors, trained
+from trainer import grids, nearest_images, posteriors, trained
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +190,7 @@ def test_the_nearest_latents_have_their_images(
     train = latents.load_split("train")
     rng = np.random.default_rng(0)
     queries = np.concatenate([train.posterior_mean[[5, 60]], rng.normal(size=(9, 8))])
-    found = neighbours.nearest_latents(latents, queries.astype(np.float32))
+    found = nearest_images.by_latents(latents, queries.astype(np.float32))
     distances = np.linalg.norm(queries[:, None] - train.posterior_mean, axis=2)
     places = distances.argmin(axis=1)
     assert places[:2].tolist() == [5, 60]

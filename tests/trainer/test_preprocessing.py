@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline import contract, images, resizing
+from pipeline import contract, filters, images, resizing
 from trainer import jpeg, preprocessing
 
 # Height, width, size of the result, crop, channels.
@@ -75,7 +75,7 @@ def test_photographs_are_those_of_prepare(resize: str) -> None:
             assert difference * 127.5 < 0.1
 
 
-@pytest.mark.parametrize("name", resizing.PILLOW_FILTERS)
+@pytest.mark.parametrize("name", filters.FILTERS)
 def test_weights_are_those_of_prepare_for_every_size(name: str) -> None:
     # In a graph, whose optimizer may change how a number is rounded.
     @tf.function(input_signature=[tf.TensorSpec([], tf.int32)])
@@ -83,7 +83,7 @@ def test_weights_are_those_of_prepare_for_every_size(name: str) -> None:
         return preprocessing.filter_weights(num_in, 24, name)
 
     for num_in in (*range(1, 100), 178, 1001):
-        starts, weights = resizing.filter_weights(num_in, 24, name)
+        starts, weights = filters.filter_weights(num_in, 24, name)
         expected = np.zeros([24, num_in])
         for row, start in enumerate(starts):
             expected[row, start : start + weights.shape[1]] = weights[row]

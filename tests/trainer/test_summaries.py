@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from runs import Run
 from small_steps import BATCH, MANIFEST, make_small_run
-from trainer import exact, neighbours, pictures, summaries, trained
+from trainer import exact, nearest_images, pictures, summaries, trained
 from trainer.latents import usage
 
 
@@ -18,7 +18,7 @@ def test_neighbours_are_of_the_samples_that_are_shown(reference_run: Run) -> Non
     shown = pictures.Shown(batch["image"], batch["input"], batch["conditions"])
     grid, ratio = summaries.draw_neighbours(run, shown)
     samples = pictures.draw_samples(run.vae, batch["conditions"], run.config)
-    found = neighbours.nearest_training(run, samples)
+    found = nearest_images.in_training(run, samples)
     # 25 pairs, five in a row.
     assert grid.shape == (5 * 32, 10 * 32, 3)
     np.testing.assert_allclose(

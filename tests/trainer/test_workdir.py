@@ -65,16 +65,6 @@ def test_checkpoints_of_unknown_settings_are_refused(tmp_path: pathlib.Path) -> 
         workdir.claim(tmp_path, celeba_debug.get_config(), MANIFEST, "data")
 
 
-def test_half_a_file_is_never_seen(tmp_path: pathlib.Path) -> None:
-    path = tmp_path / "file"
-    path.write_text("old")
-    with pytest.raises(TypeError):
-        workdir.write_atomically(path, "not bytes")  # type: ignore[arg-type]
-    assert path.read_text() == "old"
-    workdir.write_atomically(path, b"new")
-    assert path.read_text() == "new"
-
-
 @pytest.mark.parametrize(
     ("name", "text"),
     [

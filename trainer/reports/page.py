@@ -5,7 +5,7 @@ import pathlib
 import statistics
 from collections.abc import Sequence
 
-from trainer import workdir
+from trainer import atomic_files
 from trainer.reports import charts, run_files, style, tables, texts
 from trainer.reports.run_files import Picture, RunFiles
 from trainer.reports.texts import escape, number
@@ -78,7 +78,7 @@ def write(directory: pathlib.Path, output: pathlib.Path) -> None:
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         # Names in JSON may hold halves of characters.
-        workdir.write_atomically(output, text.encode("utf-8", "replace"))
+        atomic_files.write(output, text.encode("utf-8", "replace"))
     except OSError as error:
         raise ValueError(
             f"--output={output} cannot be written ({error.strerror}): choose another"

@@ -11,7 +11,7 @@ from trainer.trained import TrainedRun
 _BATCH_SIZE = 200
 
 
-def nearest_training(run: TrainedRun, queries: np.ndarray) -> Neighbours:
+def in_training(run: TrainedRun, queries: np.ndarray) -> Neighbours:
     """Returns the nearest image of the whole training split for each query.
 
     Raises:
@@ -23,7 +23,7 @@ def nearest_training(run: TrainedRun, queries: np.ndarray) -> Neighbours:
     )
 
 
-def nearest_latents(latents: StoredLatents, queries: np.ndarray) -> Neighbours:
+def by_latents(latents: StoredLatents, queries: np.ndarray) -> Neighbours:
     """Returns the image of the nearest posterior mean for each of some latents.
 
     They are looked for in the training split, or in all splits of the latents of images
