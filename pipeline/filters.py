@@ -27,6 +27,9 @@ def filter_weights(
     Returns:
         `[num_out]`, the first of the pixels that make each one, and
         `[num_out, num_taps]`, their weights in units of 2^-22, all int32.
+
+    Source:
+        Pillow, src/libImaging/Resample.c.
     """
     weight_at, radius = FILTERS[filter_name]
     scale = num_in / num_out

@@ -10,7 +10,11 @@ def temporary_path(path: pathlib.Path) -> pathlib.Path:
 
 
 def write(path: pathlib.Path, data: bytes) -> None:
-    """Writes a file under a temporary name, then renames it."""
+    """Writes a file under a temporary name, then renames it.
+
+    Raises:
+        OSError: If it cannot be written; what was there before stays.
+    """
     temporary = temporary_path(path)
     temporary.write_bytes(data)
     os.replace(temporary, path)
