@@ -33,11 +33,11 @@ demo: venv
 	$(PY) -m pipeline.prepare --input=demo/faces --output=demo/dataset --shard_size=64
 	$(PY) -m trainer.train --config=configs/celeba.py --dataset=demo/dataset \
 	  --workdir=demo/run --virtual_devices=2 --config.global_batch_size=16 \
-	  --config.latent_weight=0.0002 --config.num_train_steps=200 \
-	  --config.log_every_steps=20 --config.image_every_steps=100 \
+	  --config.latent_weight=0.0002 --config.num_train_steps=500 \
+	  --config.log_every_steps=50 --config.image_every_steps=100 \
 	  --config.eval_every_steps=100
 	@echo; echo "Pictures by step (originals beside reconstructions; prior samples):"
-	@ls demo/run/images/*/*200.png demo/run/images/*/*/*200.png
+	@ls demo/run/images/*/*500.png demo/run/images/*/*/*500.png
 	@echo; echo "See the run:  .venv/bin/python -m trainer.tensorboard --workdir=demo/run"
 
 test: venv

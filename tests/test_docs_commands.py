@@ -147,7 +147,7 @@ PROMISED = {
     "benchmarks.resume": ("", "RESULTS.md"),
     "benchmarks.latent_sizes": ("", "RESULTS.md"),
     "benchmarks.reproduce": ("| 105.59 | ", "RESULTS.md"),
-    "demo": ("done at step 200;", "demo/run/images/*/*200.png"),
+    "demo": ("done at step 500;", "demo/run/images/*/*500.png"),
     "chaos": ("test_no_space_for_events", ""),
     "tests/trainer/test_order.py": (" passed", ""),
     "tests/trainer/screenshots.py": ("", "tensorboard_projector.png"),
