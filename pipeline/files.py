@@ -100,7 +100,7 @@ class LargeFile:
             self._file = os.open(path, flags, 0o666)
             self._is_direct = False
         # Each begins at a page, as direct writes must.
-        self._piece, self._other = (_piece() for _ in range(2))
+        self._piece, self._other = (_new_piece() for _ in range(2))
         self._num_filled = self._num_bytes = 0
         self._thread = concurrent.futures.ThreadPoolExecutor(1)
         self._written: concurrent.futures.Future[None] | None = None
@@ -174,7 +174,7 @@ class LargeFile:
             os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def _piece() -> mmap.mmap:
+def _new_piece() -> mmap.mmap:
     piece = mmap.mmap(-1, _PIECE_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     # Of large pages the kernel has two to look up for a write, and not a thousand. Not
     # every system has them, or takes the advice.
