@@ -26,6 +26,8 @@ from trainer.saver import Retention, Saver
 from trainer.steps import Steps
 
 _NUM_TURNS = 5
+# In which pictures are drawn by their thread, as between those that a config has due.
+_REST_SECONDS = 1.0
 # So that each thing is due alone at two steps or more, and nothing at others.
 _CADENCE = {
     "log_every_steps": 2,
@@ -59,6 +61,7 @@ class TimedSteps(Steps):
         """Makes the steps."""
         start_seconds = time.monotonic()
         found = super().train(batches, num_steps)
+        time.sleep(_REST_SECONDS)
         step = int(self._state.step.numpy())
         # That of no step only compiles.
         if int(num_steps):
@@ -73,7 +76,7 @@ def seconds_between_steps(
 
     Returns:
         By setting, and by "" where nothing is due: seconds between two calls of the
-        compiled loop, the median.
+        compiled loop, the median. What the pictures' thread does is not among them.
     """
     config = config.copy_and_resolve_references()
     config.update(_CADENCE)

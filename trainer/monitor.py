@@ -78,9 +78,9 @@ class Monitor:
         return scalars["elbo"]
 
     def _draw(self, run: TrainedRun, writer: RunWriter) -> None:
-        drawn = pictures.draw_grids(run.vae, self._shown, run.config)
+        computed = pictures.compute_grids(run.vae, self._shown, run.config)
         strip = STRIP_GRIDS if run.config.show_strip else ()
-        writer.start_pictures(run.step, drawn, strip)
+        writer.start_pictures(run.step, computed, strip)
 
 
 def eval_text(

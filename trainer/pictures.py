@@ -4,8 +4,9 @@ All are made in inference mode, with the batch-norm statistics of training.
 """
 
 import dataclasses
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -47,11 +48,14 @@ class Shown:
     labels: np.ndarray | None = None
 
 
-def draw_grids(vae: VAE, shown: Shown, config: ConfigDict) -> dict[str, np.ndarray]:
-    """Returns every grid by its TensorBoard tag, each `[height, width, c]` uint8.
+def compute_grids(
+    vae: VAE, shown: Shown, config: ConfigDict
+) -> dict[str, Callable[[], np.ndarray]]:
+    """Returns by its TensorBoard tag what draws each grid, `[height, width, c]` uint8.
 
-    The latents drawn depend on the seed alone, so that grids of different steps show
-    the same samples developing.
+    What they draw is computed here, and drawing needs the model no more: a thread may
+    do it while training goes on. The latents drawn depend on the seed alone, so that
+    grids of different steps show the same samples developing.
 
     Args:
         vae: In inference mode.
@@ -83,11 +87,14 @@ def draw_grids(vae: VAE, shown: Shown, config: ConfigDict) -> dict[str, np.ndarr
     for_samples = conditions.of_samples(config, num_samples, told)
     for_path = np.repeat(for_samples[:1], NUM_INTERPOLATED, axis=0)
     drawn = {
-        "reconstruction": grids.compare(shown.images, shown.inputs, reconstructions),
-        "samples/sampled": grids.tile(
-            draw_samples(vae, told, config), num_columns(num_samples)
+        "reconstruction": functools.partial(
+            grids.compare, shown.images, shown.inputs, reconstructions
         ),
-        "samples/interpolated": grids.tile(
+        "samples/sampled": functools.partial(
+            grids.tile, draw_samples(vae, told, config), num_columns(num_samples)
+        ),
+        "samples/interpolated": functools.partial(
+            grids.tile,
             vae.mean_image(interpolated, for_path).numpy(),
             num_columns(NUM_INTERPOLATED),
         ),
@@ -98,14 +105,12 @@ def draw_grids(vae: VAE, shown: Shown, config: ConfigDict) -> dict[str, np.ndarr
         latents = np.argsort(-kl, kind="stable")[: config.num_picture_traversals]
         rows = traverse(mean[0].numpy(), latents, _TRAVERSAL_LIMIT, NUM_TRAVERSED)
         z = rows.reshape(-1, rows.shape[-1])
-        drawn["latents/traversed"] = grids.tile(
+        drawn["latents/traversed"] = functools.partial(
+            grids.tile,
             vae.mean_image(z, np.repeat(told[:1], len(z), axis=0)).numpy(),
             NUM_TRAVERSED,
         )
     if shown.scattered is not None:
-        # For Matplotlib, which takes a while, only those wait who want its figure.
-        from trainer import figures
-
         inputs, told = shown.scattered
         means = [
             vae.compiled_encode(
@@ -113,8 +118,8 @@ def draw_grids(vae: VAE, shown: Shown, config: ConfigDict) -> dict[str, np.ndarr
             )[0].numpy()
             for start in range(0, len(inputs), _BATCH_SIZE)
         ]
-        drawn["latents/scatter"] = figures.latent_scatter(
-            np.concatenate(means), shown.labels
+        drawn["latents/scatter"] = functools.partial(
+            _scatter, np.concatenate(means), shown.labels
         )
     return drawn
 
@@ -211,6 +216,13 @@ def _cell(picture: np.ndarray) -> np.ndarray:
     is_growing = height < _STRIP_CELL_SIDE
     resample = Image.Resampling.NEAREST if is_growing else Image.Resampling.LANCZOS
     return np.asarray(image.convert("RGB").resize(size, resample))
+
+
+def _scatter(latents: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+    # For Matplotlib, which takes a while, only those wait who want its figure.
+    from trainer import figures
+
+    return figures.latent_scatter(latents, labels)
 
 
 def _prior_draws(config: ConfigDict) -> tf.Tensor:

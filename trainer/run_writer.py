@@ -1,13 +1,13 @@
 """What a run writes down: TensorBoard events, metrics.jsonl and PNG grids.
 
 Nothing overlaps after a resume: what a killed run wrote past its checkpoint is cut
-off, since the resumed run writes it again. And nothing is missing: pictures are encoded
-in a thread, and a checkpoint waits for those before it.
+off, since the resumed run writes it again. And nothing is missing: pictures are drawn
+and encoded in a thread, and a checkpoint waits for those before it.
 """
 
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -63,18 +63,21 @@ class RunWriter:
             self._events[_EVAL].write_image(step, name, png, height, width)
 
     def start_pictures(
-        self, step: int, named_grids: Mapping[str, np.ndarray], strip: Sequence[str]
+        self,
+        step: int,
+        drawers: Mapping[str, Callable[[], np.ndarray]],
+        strip: Sequence[str],
     ) -> None:
-        """Begins to write grids, the strip, and the curves of the loss.
+        """Begins to draw and write grids, the strip, and the curves of the loss.
 
         What else goes to the same event file has to wait for them; see `wait`.
 
         Args:
             step: Updates made.
-            named_grids: See `write_grids`.
+            drawers: What draws each grid of `write_grids`.
             strip: Names of the grids in a row of the strip, if there is to be one.
         """
-        self._background.start(self._write_pictures, step, named_grids, strip)
+        self._background.start(self._write_pictures, step, drawers, strip)
 
     def wait(self) -> None:
         """Returns once all pictures are written.
@@ -85,9 +88,12 @@ class RunWriter:
         self._background.wait()
 
     def _write_pictures(
-        self, step: int, named_grids: Mapping[str, np.ndarray], strip: Sequence[str]
+        self,
+        step: int,
+        drawers: Mapping[str, Callable[[], np.ndarray]],
+        strip: Sequence[str],
     ) -> None:
-        self.write_grids(step, named_grids)
+        self.write_grids(step, {name: draw() for name, draw in drawers.items()})
         if strip:
             self._write_strip(strip)
         # Of one step there is no curve.
@@ -160,7 +166,10 @@ class NoWriter(RunWriter):
         """Writes nothing."""
 
     def start_pictures(
-        self, step: int, named_grids: Mapping[str, np.ndarray], strip: Sequence[str]
+        self,
+        step: int,
+        drawers: Mapping[str, Callable[[], np.ndarray]],
+        strip: Sequence[str],
     ) -> None:
         """Writes nothing."""
 

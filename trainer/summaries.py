@@ -86,7 +86,7 @@ def draw_neighbours(
     It reads the whole training split.
 
     Args:
-        run: Whose samples are those of `pictures.draw_grids`.
+        run: Whose samples are those of `pictures.compute_grids`.
         shown: Images that training did not see.
 
     Returns:

@@ -1,21 +1,27 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from ml_collections import ConfigDict
 
 from configs import celeba_debug, mnist_mlss
 from trainer import grids, losses, pictures
-from trainer.models.vae import make_vae
+from trainer.models.vae import VAE, make_vae
 
 CONFIG = celeba_debug.get_config()
 NOTHING = np.zeros([30, 0], np.float32)
-VAE = make_vae(CONFIG, (32, 32, 3))
+MODEL = make_vae(CONFIG, (32, 32, 3))
 IMAGES = np.random.default_rng(0).uniform(-1, 1, (30, 32, 32, 3)).astype(np.float32)
 
 
 def draw(pairs: np.ndarray, **changes: object) -> dict[str, np.ndarray]:
     config = celeba_debug.get_config()
     config.update(changes)
-    return pictures.draw_grids(VAE, pictures.Shown(pairs, pairs, NOTHING), config)
+    return drawn(MODEL, pictures.Shown(pairs, pairs, NOTHING), config)
+
+
+def drawn(vae: VAE, shown: pictures.Shown, config: ConfigDict) -> dict[str, np.ndarray]:
+    computed = pictures.compute_grids(vae, shown, config)
+    return {name: draw_grid() for name, draw_grid in computed.items()}
 
 
 def test_the_grids_have_the_published_layout() -> None:
@@ -29,7 +35,7 @@ def test_the_grids_have_the_published_layout() -> None:
 
 
 def test_traversals_are_of_the_latents_that_say_most() -> None:
-    mean, log_var = VAE.encode(IMAGES[:25], NOTHING[:25])
+    mean, log_var = MODEL.encode(IMAGES[:25], NOTHING[:25])
     kl = losses.gaussian_kl_per_latent(mean, log_var).numpy().mean(axis=0)
     first, second, *_ = np.argsort(-kl)
     grid = draw(IMAGES[:25], num_picture_traversals=2)["latents/traversed"]
@@ -37,7 +43,7 @@ def test_traversals_are_of_the_latents_that_say_most() -> None:
     for row, latent in enumerate((first, second)):
         z = np.tile(mean.numpy()[:1], (10, 1))
         z[:, latent] = np.linspace(-3, 3, 10)
-        expected = grids.tile(VAE.mean_image(z, NOTHING[:10]).numpy(), 10)
+        expected = grids.tile(MODEL.mean_image(z, NOTHING[:10]).numpy(), 10)
         levels = grid[32 * row : 32 * (row + 1)].astype(int)
         np.testing.assert_allclose(levels, expected, atol=1)
     assert "latents/traversed" not in draw(IMAGES[:25], num_picture_traversals=0)
@@ -51,9 +57,9 @@ def test_traversals_are_of_the_latents_that_say_most() -> None:
 def test_originals_stand_before_their_reconstructions() -> None:
     grid = draw(IMAGES[:25])["reconstruction"]
     np.testing.assert_array_equal(grid[:32, :32], grids.tile(IMAGES[:1], 1))
-    mean, _ = VAE.encoder(IMAGES[:25])
+    mean, _ = MODEL.encoder(IMAGES[:25])
     np.testing.assert_array_equal(
-        grid[:32, 32:64], grids.tile(VAE.decoder(mean).numpy()[:1], 1)
+        grid[:32, 32:64], grids.tile(MODEL.decoder(mean).numpy()[:1], 1)
     )
     np.testing.assert_array_equal(grid[-32:, -64:-32], grids.tile(IMAGES[24:25], 1))
 
@@ -61,10 +67,10 @@ def test_originals_stand_before_their_reconstructions() -> None:
 def test_a_denoised_image_stands_beside_what_it_was_made_from() -> None:
     inputs = np.clip(IMAGES[:25] + 0.5, -1, 1)
     shown = pictures.Shown(IMAGES[:25], inputs, NOTHING)
-    grid = pictures.draw_grids(VAE, shown, CONFIG)["reconstruction"]
+    grid = drawn(MODEL, shown, CONFIG)["reconstruction"]
     assert grid.shape == (5 * 32, 15 * 32, 3)
-    mean, _ = VAE.encoder(inputs)
-    for column, images in enumerate((IMAGES, inputs, VAE.decoder(mean).numpy())):
+    mean, _ = MODEL.encoder(inputs)
+    for column, images in enumerate((IMAGES, inputs, MODEL.decoder(mean).numpy())):
         cell = grid[:32, 32 * column : 32 * (column + 1)]
         np.testing.assert_array_equal(cell, grids.tile(images[:1], 1))
 
@@ -95,7 +101,7 @@ def test_reconstructions_may_be_drawn_and_samples_may_be_few() -> None:
     tf.keras.utils.set_random_seed(2)
     vae = make_vae(config, (28, 28, 1))
     digits = np.where(IMAGES[:5, :28, :28, :1] > 0, 1, -1).astype(np.float32)
-    found = pictures.draw_grids(
+    found = drawn(
         vae, pictures.Shown(digits, digits, NOTHING, (digits, NOTHING)), config
     )
     assert found["reconstruction"].shape == (28, 10 * 28, 1)

@@ -79,7 +79,7 @@ def test_pictures_are_whole_once_waited_for(tmp_path: pathlib.Path) -> None:
     for step in (0, 5):
         writer.write_scalars(step, "train", {"loss": 1.0})
         grid = np.full([4, 6, 3], step, np.uint8)
-        writer.start_pictures(step, {"drawn": grid}, ("drawn",))
+        writer.start_pictures(step, {"drawn": lambda grid=grid: grid}, ("drawn",))
         writer.wait()
         np.testing.assert_array_equal(
             grids.load_png(writer.grid_path("drawn", step)), grid
@@ -92,7 +92,7 @@ def test_pictures_are_whole_once_waited_for(tmp_path: pathlib.Path) -> None:
 def test_a_picture_that_cannot_be_written_is_told(tmp_path: pathlib.Path) -> None:
     writer = RunWriter(tmp_path, -1)
     (tmp_path / "images").write_text("no directory")
-    writer.start_pictures(0, {"drawn": np.zeros([4, 6, 3], np.uint8)}, ())
+    writer.start_pictures(0, {"drawn": lambda: np.zeros([4, 6, 3], np.uint8)}, ())
     with pytest.raises(OSError, match="images"):
         writer.wait()
     writer.close()
