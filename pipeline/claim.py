@@ -14,7 +14,8 @@ from typing import Any
 from absl import logging
 
 from pipeline import contract, files, stats, storage, tfds_files
-from pipeline.plan import DatasetSettings, PlannedShard
+from pipeline.dataset_settings import DatasetSettings
+from pipeline.plan import PlannedShard
 
 SETTINGS_NAME = "settings.json"
 LOCK_NAME = "lock"

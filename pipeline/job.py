@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import apache_beam as beam
 
 from pipeline import buckets, latent_shards, plan_files, shards
-from pipeline.plan import Settings
+from pipeline.dataset_settings import Settings
 from pipeline.publish import Publication, publish
 from pipeline.sources import Reader
 

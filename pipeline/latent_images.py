@@ -15,9 +15,9 @@ from typing import Protocol
 
 from pipeline import (
     contract,
+    dataset_settings,
     files,
     latent_plan,
-    plan,
     plan_files,
     records,
     shards,
@@ -97,7 +97,7 @@ class RawImages:
         features: Of a record.
     """
 
-    settings: plan.Settings
+    settings: dataset_settings.Settings
     reader: Reader
     features: Mapping[str, contract.Feature]
 

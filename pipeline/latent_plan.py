@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline import contract, plan
+from pipeline import contract, dataset_settings, plan
 from pipeline.sources import Listing
 
 # Its rounding depends on it, so that it is a setting; batches begin with a shard.
@@ -24,7 +24,7 @@ class Settings:
     """
 
     model: str
-    images: str | plan.Settings
+    images: str | dataset_settings.Settings
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the settings as the manifest holds them."""
@@ -64,7 +64,7 @@ def of_dataset(
 
 
 def of_source(
-    listing: Listing, images: plan.Settings, settings: Settings
+    listing: Listing, images: dataset_settings.Settings, settings: Settings
 ) -> Iterator[plan.ShardPlan]:
     """Returns the plans of the shards that a dataset of the images would have.
 

@@ -9,6 +9,7 @@ from pipeline import (
     claim,
     command_line,
     contract,
+    dataset_settings,
     encoder,
     job,
     latent_images,
@@ -102,7 +103,7 @@ def encode(
 
 
 def encode_raw(
-    images: plan.Settings,
+    images: dataset_settings.Settings,
     *,
     model: str,
     input_dir: str,

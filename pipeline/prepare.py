@@ -29,8 +29,9 @@ from pipeline import (
     user_function,
     worker,
 )
+from pipeline.dataset_settings import Settings
 
-_DEFAULTS = plan.Settings()
+_DEFAULTS = Settings()
 
 flags.adopt_module_key_flags(source_flags)
 _OUTPUT = flags.DEFINE_string(
@@ -79,7 +80,7 @@ _OVERWRITE = flags.DEFINE_bool(
 
 
 def prepare(
-    settings: plan.Settings,
+    settings: Settings,
     *,
     input_dir: str,
     output: str,
@@ -150,7 +151,7 @@ def prepare(
         )
 
 
-def _settings() -> plan.Settings:
+def _settings() -> Settings:
     image_size = _IMAGE_SIZE.value
     if image_size is None:
         image_size = sources.find(source_flags.SOURCE.value).image_size

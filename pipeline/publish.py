@@ -16,7 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from PIL import features as pillow_features
 
 from pipeline import contract, stats, storage, tfds_files
-from pipeline.plan import DatasetSettings, PlannedShard, Settings
+from pipeline.dataset_settings import DatasetSettings, Settings
+from pipeline.plan import PlannedShard
 from pipeline.shards import ShardResult
 from pipeline.sources import Listing
 

@@ -16,7 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline import contract, files, images, records, stats, storage
-from pipeline.plan import PlannedShard, Settings, ShardPlan
+from pipeline.dataset_settings import Settings
+from pipeline.plan import PlannedShard, ShardPlan
 from pipeline.rows import Rows
 from pipeline.sources import Reader
 

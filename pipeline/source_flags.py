@@ -4,9 +4,9 @@ from typing import Any
 
 from absl import flags
 
-from pipeline import contract, plan, sources
+from pipeline import contract, dataset_settings, sources
 
-_DEFAULTS = plan.Settings()
+_DEFAULTS = dataset_settings.Settings()
 
 INPUT = flags.DEFINE_string(
     "input",
@@ -39,17 +39,17 @@ MAX_REJECTED_FRACTION = flags.DEFINE_float(
 )
 
 
-def settings(**how_images_are_made: Any) -> plan.Settings:
+def settings(**how_images_are_made: Any) -> dataset_settings.Settings:
     """Returns what the flags ask for, and the settings that they do not name.
 
     Raises:
         DatasetError: If one is not allowed.
     """
-    return plan.Settings(
+    return dataset_settings.Settings(
         source=SOURCE.value,
         shard_size=_SHARD_SIZE.value,
         seed=_SEED.value,
-        split_fractions=plan.parse_fractions(_SPLIT_FRACTIONS.value),
+        split_fractions=dataset_settings.parse_fractions(_SPLIT_FRACTIONS.value),
         deduplicate=_DEDUPLICATE.value,
         **how_images_are_made,
     )

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from benchmarks import inputs, limits, measuring, start_up, stepping
-from pipeline import contract, plan, records, shards, sources
+from pipeline import contract, records, shards, sources
+from pipeline.dataset_settings import Settings
 from pipeline.synthetic import layout
 from trainer import record_reader
 from trainer.latents import neighbours
@@ -64,7 +65,7 @@ def test_a_shard_takes_not_twice_as_long_as_decoding_alone(
     faces: str, tmp_path: pathlib.Path
 ):
     contents = [content for _, _, content, _ in inputs.read(faces)]
-    settings = plan.Settings()
+    settings = Settings()
     listing = sources.list_images("celeba", faces)
     splits = listing.by_split()
 

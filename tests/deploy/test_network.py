@@ -20,11 +20,12 @@ import pytest
 import network
 from jobs import children, num_finished, send, wait_until
 from manifests import DEPLOY
-from pipeline import contract, plan, prepare, verify
+from pipeline import contract, prepare, verify
+from pipeline.dataset_settings import Settings
 
 SCRIPT = f"{DEPLOY}/flink/local.sh"
 PORTS = {"RPC": "6123", "REST": "8081", "JOB": "8099", "POOL": "50000"}
-SETTINGS = plan.Settings(image_size=32, shard_size=4)
+SETTINGS = Settings(image_size=32, shard_size=4)
 FLAGS = ("--image_size=32", "--shard_size=4")
 
 

@@ -3,9 +3,10 @@
 import pytest
 
 from jobs import kept, run_command, run_verify
-from pipeline import claim, contract, files, plan, prepare, stats, storage, verify
+from pipeline import claim, contract, files, prepare, stats, storage, verify
+from pipeline.dataset_settings import Settings
 
-SMALL = plan.Settings(image_size=8, shard_size=4)
+SMALL = Settings(image_size=8, shard_size=4)
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +68,7 @@ def test_a_rerun_keeps_what_is_whole(input_dir, url_root, caplog):
 
 def test_other_settings_are_refused_and_overwritten(input_dir, tmp_path, url_root):
     run(input_dir, url_root, with_stats=True)
-    other = plan.Settings(image_size=8, shard_size=8)
+    other = Settings(image_size=8, shard_size=8)
     with pytest.raises(contract.DatasetError, match="--shard_size=4 there, 8 now"):
         run(input_dir, url_root, other)
     fresh = run(input_dir, tmp_path / "fresh", other)

@@ -6,7 +6,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from pipeline import contract, images, plan, sources
+from pipeline import contract, images, sources
+from pipeline.dataset_settings import Settings
 from pipeline.sources import labels
 
 
@@ -313,7 +314,7 @@ def test_labels_of_celebas_size_are_read_in_seconds(tmp_path):
 
 
 def test_the_images_have_128_pixels_unless_it_is_said_otherwise():
-    assert sources.find("celeba").image_size == plan.Settings().image_size == 128
+    assert sources.find("celeba").image_size == Settings().image_size == 128
 
 
 def test_an_unknown_source():

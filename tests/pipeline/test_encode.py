@@ -17,19 +17,19 @@ import pipeline.latents
 from jobs import kept, num_finished, run_verify, wait_until
 from pipeline import (
     contract,
+    dataset_settings,
     encoder,
     files,
     latent_images,
     latent_plan,
     latent_shards,
-    plan,
     prepare,
     records,
     shards,
     verify,
 )
 
-SETTINGS = plan.Settings(image_size=8, shard_size=8)
+SETTINGS = dataset_settings.Settings(image_size=8, shard_size=8)
 
 
 def command(model, dataset, output, *arguments) -> list[str]:
@@ -174,7 +174,7 @@ def test_what_is_whole_is_kept(model, images, copied):
 
 def test_a_killed_run_is_continued(make_celeba, tmp_path):
     raw = make_celeba(100).write(tmp_path / "raw")
-    settings = plan.Settings(image_size=8, shard_size=1)
+    settings = dataset_settings.Settings(image_size=8, shard_size=1)
     dataset, output = tmp_path / "dataset", tmp_path / "out"
     prepare.prepare(settings, input_dir=raw, output=str(dataset))
     model = exports.write(tmp_path / "model", dataset)

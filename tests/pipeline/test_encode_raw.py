@@ -13,9 +13,10 @@ from test_verify import faults
 import exports
 import pipeline.latents
 from jobs import kept, num_finished, wait_until
-from pipeline import contract, encoder, files, latent_plan, plan, prepare
+from pipeline import contract, encoder, files, latent_plan, prepare
+from pipeline.dataset_settings import Settings
 
-SETTINGS = plan.Settings(image_size=8, image_dtype="uint8", crop_size=40)
+SETTINGS = Settings(image_size=8, image_dtype="uint8", crop_size=40)
 
 
 def command(model, output, *arguments) -> list[str]:
@@ -55,7 +56,7 @@ SOURCE_FLAGS = ("--shard_size=8", "--seed=3", "--max_rejected_fraction=0.2")
 
 
 def test_latents_are_those_of_the_dataset_that_there_would_be(model, raw, tmp_path):
-    settings = plan.Settings(**{**vars(SETTINGS), "shard_size": 8, "seed": 3})
+    settings = Settings(**{**vars(SETTINGS), "shard_size": 8, "seed": 3})
     prepare.prepare(
         settings,
         input_dir=raw,
@@ -162,7 +163,7 @@ def test_flags_go_together(model, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def refused(images: plan.Settings, model, input_dir, output, **more) -> str:
+def refused(images: Settings, model, input_dir, output, **more) -> str:
     with pytest.raises(contract.DatasetError) as raised:
         pipeline.latents.encode_raw(
             images, model=str(model), input_dir=input_dir, output=str(output), **more

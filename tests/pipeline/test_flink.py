@@ -17,21 +17,13 @@ import pytest
 
 import exports
 from jobs import children, kept, num_finished, send, wait_until
-from pipeline import (
-    command_line,
-    contract,
-    files,
-    plan,
-    prepare,
-    records,
-    sources,
-    verify,
-)
+from pipeline import command_line, contract, files, prepare, records, sources, verify
+from pipeline.dataset_settings import Settings
 
 pytestmark = pytest.mark.flink
 
 ROOT = pathlib.Path(__file__).parents[2]
-SETTINGS = plan.Settings(image_size=32, shard_size=16)
+SETTINGS = Settings(image_size=32, shard_size=16)
 FLAGS = ("--image_size=32", "--shard_size=16")
 SCRIPT = f"{ROOT}/deploy/flink/local.sh"
 

@@ -24,6 +24,7 @@ from pipeline import (
     shards,
     stats,
 )
+from pipeline.dataset_settings import Settings
 from pipeline.rows import Rows
 
 NAME = "d-train.tfrecord-00000-of-00001"
@@ -83,7 +84,7 @@ PLAN = plan.ShardPlan(
 )
 SETTINGS = {
     "schema_version": contract.SCHEMA_VERSION,
-    "settings": plan.Settings().to_dict(),
+    "settings": Settings().to_dict(),
     "source_fingerprint": "ab",
 }
 
@@ -228,7 +229,7 @@ def test_any_settings_of_an_output_directory(text, folder):
     path.write_bytes(text.encode(errors="surrogatepass"))
 
     def hold():
-        with claim.claimed(str(folder), plan.Settings(), "ab", overwrite=False):
+        with claim.claimed(str(folder), Settings(), "ab", overwrite=False):
             pass
 
     refuses(contract.DatasetError, call=hold)

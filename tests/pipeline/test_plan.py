@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline import contract, plan
+from pipeline.dataset_settings import Settings
 from pipeline.rows import Rows
 from pipeline.sources import Listing
 
@@ -28,7 +29,7 @@ def make_listing(**num_images: int) -> Listing:
 
 
 def plans_of(listing: Listing, **settings) -> list[plan.ShardPlan]:
-    return list(plan.shard_plans(listing, plan.Settings(**settings)))
+    return list(plan.shard_plans(listing, Settings(**settings)))
 
 
 def order_of(keys, seed: int = 0) -> list[str]:
@@ -139,79 +140,6 @@ def test_plans_are_small_and_quick_for_the_whole_of_celeba():
     plans = plans_of(make_listing(train=202_599))
     assert time.process_time() - start_seconds < 5
     assert max(len(pickle.dumps(shard)) for shard in plans) < 200_000
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"image_size": 0}, "--image_size=0 must be from 1 to 4096"),
-        ({"shard_size": 0}, "--shard_size=0 must be from 1"),
-        ({"seed": -1}, "--seed=-1 must be from 0"),
-        ({"crop_size": -1}, "--crop_size=-1 must be from 0"),
-        ({"image_dtype": "int8"}, "--image_dtype=int8 must be one of float16, float32"),
-        ({"resize": "cubic"}, "--resize=cubic must be one of bilinear, bicubic"),
-        *(
-            (
-                {"source": "folder", "split_fractions": fractions},
-                f"--split_fractions={text} must be the parts of train, validation, t",
-            )
-            for fractions, text in (
-                ((0.8, 0.1), "0.8,0.1"),
-                ((0.8, 0.1, 0.1, 0.0), "0.8,0.1,0.1,0"),
-                ((0.8, 0.1, 0.2), "0.8,0.1,0.2"),
-                ((1.2, -0.1, -0.1), "1.2,-0.1,-0.1"),
-                ((float("nan"), 0.5, 0.5), "nan,0.5,0.5"),
-                ((), ""),
-            )
-        ),
-        (
-            {"split_fractions": (0.8, 0.1, 0.1)},
-            "--split_fractions is not for --source=celeba, but for folder, tfds: leave",
-        ),
-        (
-            {"source": "mnist", "deduplicate": True},
-            "--deduplicate is not for --source=mnist, but for folder: leave it out",
-        ),
-        (
-            {"source": "x", "deduplicate": True},
-            "--source=x must be one of celeba, mnist, folder",
-        ),
-    ],
-)
-def test_settings_name_the_flag_and_what_is_allowed(values, message):
-    with pytest.raises(contract.DatasetError, match=message):
-        plan.Settings(**values)
-
-
-def test_settings_that_are_not_made_are_not_in_the_manifest():
-    # What is there decides the digests of the datasets that were made before.
-    assert plan.Settings(source="mnist", image_size=28).to_dict() == {
-        "source": "mnist",
-        "image_size": 28,
-        "image_dtype": "float16",
-        "shard_size": 1024,
-        "seed": 0,
-        "resize": "bilinear",
-        "crop_size": 0,
-    }
-    made = plan.Settings(
-        source="folder",
-        split_fractions=(0.5, 0.5, 0.0),
-        deduplicate=True,
-        preprocess="a.b:c",
-    ).to_dict()
-    assert made["split_fractions"] == [0.5, 0.5, 0.0]
-    assert made["deduplicate"] is True
-    assert made["preprocess"] == "a.b:c"
-
-
-def test_fractions_are_parsed():
-    assert plan.parse_fractions(None) is None
-    assert plan.parse_fractions("0.8, .1,1e-1") == (0.8, 0.1, 0.1)
-    for text in ("", "0.8,0.1,x", "0.8;0.1;0.1"):
-        match = f"--split_fractions={text} must be the parts of train, validation, test"
-        with pytest.raises(contract.DatasetError, match=match):
-            plan.parse_fractions(text)
 
 
 def test_the_split_of_a_key_depends_on_nothing_else():

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from pipeline import contract, files, plan, plan_files, sources
+from pipeline.dataset_settings import Settings
 
 
 @pytest.fixture
 def planned(input_dir, tmp_path) -> plan.ShardPlan:
     (tmp_path / files.PROGRESS_DIR).mkdir()
     listing = sources.list_images("celeba", input_dir)
-    return next(plan.shard_plans(listing, plan.Settings(image_size=8, shard_size=8)))
+    return next(plan.shard_plans(listing, Settings(image_size=8, shard_size=8)))
 
 
 def test_a_plan_is_loaded_as_it_was_saved(planned, tmp_path):

@@ -26,8 +26,9 @@ from pipeline import (
     stats,
     verify,
 )
+from pipeline.dataset_settings import Settings
 
-SMALL = plan.Settings(image_size=8, shard_size=4)
+SMALL = Settings(image_size=8, shard_size=4)
 WORKER_PROCESSES = ("--direct_running_mode=multi_processing",)
 
 
@@ -51,7 +52,7 @@ def test_the_digest_is_golden(encode, tmp_path):
         path.write_bytes(encode(pixels, "BMP"))
         partition += f"{path.name} {number % 3}\n"
     (root / "list_eval_partition.txt").write_text(partition)
-    manifest = run(str(root), tmp_path / "out", plan.Settings(image_size=4))
+    manifest = run(str(root), tmp_path / "out", Settings(image_size=4))
     assert manifest.digest == GOLDEN_DIGEST
 
 
@@ -95,7 +96,7 @@ def test_the_digests_of_real_data_stay(
 ):
     root = {"celeba": real_celeba_dir, "mnist": real_mnist_dir}[source]
     size = sources.find(source).image_size
-    settings = plan.Settings(source=source, image_size=size)
+    settings = Settings(source=source, image_size=size)
     assert run(root, tmp_path / "out", settings).digest == digest
 
 
@@ -256,7 +257,7 @@ def test_an_image_that_changed_in_place_is_seen(celeba, tmp_path, make_face, cap
 
 def test_other_settings_are_refused_by_name(input_dir, tmp_path):
     run(input_dir, tmp_path / "out")
-    other = plan.Settings(image_size=16, shard_size=4, resize="area")
+    other = Settings(image_size=16, shard_size=4, resize="area")
     with pytest.raises(
         contract.DatasetError,
         match=r"--image_size=8 there, 16 now; --resize=bilinear there, area now.*"
@@ -279,7 +280,7 @@ def test_another_source_is_refused(celeba, input_dir, tmp_path):
 
 def test_overwrite_discards_what_is_there(input_dir, tmp_path):
     run(input_dir, tmp_path / "out")
-    other = plan.Settings(image_size=16, shard_size=8)
+    other = Settings(image_size=16, shard_size=8)
     fresh = run(input_dir, tmp_path / "fresh", other)
     again = run(input_dir, tmp_path / "out", other, overwrite=True)
     assert again.digest == fresh.digest
@@ -476,7 +477,7 @@ def test_a_killed_run_is_continued(real_celeba_dir, tmp_path, mode, signal_numbe
     num_kept, number = kept(found.stderr)
     assert num_kept == num_left
     assert 3 <= num_kept < number
-    settings = plan.Settings(image_size=96, shard_size=16, image_dtype="float32")
+    settings = Settings(image_size=96, shard_size=16, image_dtype="float32")
     fresh = run(real_celeba_dir, tmp_path / "fresh", settings)
     assert found.stdout == f"dataset digest: {fresh.digest}\n"
     assert list(progress_dir.glob("*.tmp")) == []
@@ -519,7 +520,7 @@ def test_worker_processes_serve_a_caller_that_has_threads(input_dir, tmp_path):
 
 
 def test_the_photographs_have_their_official_counts(real_celeba_dir, tmp_path):
-    settings = plan.Settings(image_size=32, image_dtype="uint8")
+    settings = Settings(image_size=32, image_dtype="uint8")
     manifest = run(real_celeba_dir, tmp_path / "out", settings)
     counts = {name: split.num_examples for name, split in manifest.splits.items()}
     assert counts == {"train": 1521, "validation": 171, "test": 185}

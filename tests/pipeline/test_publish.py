@@ -6,14 +6,15 @@ import pathlib
 import pytest
 from google.protobuf import json_format
 
-from pipeline import contract, plan, publish, shards, sources, storage, tfds_files
+from pipeline import contract, publish, shards, sources, storage, tfds_files
+from pipeline.dataset_settings import Settings
 
 
 def make_publication(output, **changes) -> publish.Publication:
     values = {
         "name": "d",
         "output": str(output),
-        "settings": plan.Settings(image_size=4),
+        "settings": Settings(image_size=4),
         "source_fingerprint": "ab" * 32,
         "features": {
             "key": contract.Feature("string"),
@@ -84,7 +85,7 @@ def test_the_manifest_says_what_was_planned_and_found(tmp_path):
 def test_the_image_has_the_listings_channels(tmp_path, num_channels):
     listing = sources.Listing("d", [], {}, "ab", None, num_channels)
     publication = publish.plan_publication(
-        listing, [], plan.Settings(image_size=4), str(tmp_path), 0.0
+        listing, [], Settings(image_size=4), str(tmp_path), 0.0
     )
     image = contract.Feature("float16", (4, 4, num_channels))
     assert publication.features["image"] == image

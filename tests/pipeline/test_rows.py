@@ -97,6 +97,7 @@ _PLAN = """
 import json, resource, sys
 import numpy as np
 from pipeline import contract, plan, plan_files, rows, sources
+from pipeline.dataset_settings import Settings
 
 num_images, output = int(sys.argv[1]), sys.argv[2]
 
@@ -109,7 +110,7 @@ class Parts:
 
 listing = sources.Listing("images", Parts(), {}, "ab", None)
 planned, total, sample = [], 0, []
-for shard_plan in plan.shard_plans(listing, plan.Settings(shard_size=4096)):
+for shard_plan in plan.shard_plans(listing, Settings(shard_size=4096)):
     planned.append(plan_files.save_plan(shard_plan, output, "run"))
     # A plan is right if the places are those of the keys, and together all of them.
     places = shard_plan.rows.locations[:, 0]

@@ -16,7 +16,6 @@ from pipeline import (
     contract,
     job,
     local_runner,
-    plan,
     prepare,
     publish,
     runners,
@@ -24,6 +23,7 @@ from pipeline import (
     storage,
     worker,
 )
+from pipeline.dataset_settings import Settings
 
 PRISM = os.environ.get("VAELINE_PRISM")
 
@@ -131,7 +131,7 @@ def test_a_job_is_left_to_itself_as_beams_flags_say():
 def test_a_job_that_is_left_to_itself_publishes_the_same_dataset(
     input_dir, tmp_path, monkeypatch
 ):
-    settings = plan.Settings(image_size=8, shard_size=4)
+    settings = Settings(image_size=8, shard_size=4)
     local = prepare.prepare(settings, input_dir=input_dir, output=str(tmp_path / "a"))
     assert local is not None
     submitted = []
@@ -174,7 +174,7 @@ def test_a_job_server_that_is_not_there_ends_in_one_line():
 
 def test_the_graph_is_linear_and_small(input_dir, tmp_path):
     """A service gets a chain of well-known steps, and refuses more than 10 MB."""
-    settings = plan.Settings(image_size=8, shard_size=4)
+    settings = Settings(image_size=8, shard_size=4)
     listing = sources.list_images("celeba", input_dir)
     publication = publish.plan_publication(listing, [], settings, str(tmp_path), 0.0)
     options = ["--runner=DataflowRunner", "--sdk_location=container"]
@@ -198,7 +198,7 @@ def test_the_graph_is_linear_and_small(input_dir, tmp_path):
 
 @pytest.mark.skipif(not PRISM, reason="VAELINE_PRISM names no prism binary")
 def test_prism_makes_the_local_runners_bytes(input_dir, tmp_path):
-    settings = plan.Settings(image_size=8, shard_size=4)
+    settings = Settings(image_size=8, shard_size=4)
     local = prepare.prepare(settings, input_dir=input_dir, output=str(tmp_path / "a"))
     arguments = ("--runner=PrismRunner", f"--prism_location={PRISM}")
     # Prism would otherwise be ended by it.

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline import (
     contract,
+    dataset_settings,
     files,
     plan,
     plan_files,
@@ -24,7 +25,7 @@ class Job:
     """One shard to write, and where."""
 
     plan: plan.ShardPlan
-    settings: plan.Settings
+    settings: dataset_settings.Settings
     reader: sources.Reader
     output: str
 
@@ -39,7 +40,7 @@ class Job:
 
 
 def make_job(input_dir: str, output: pathlib.Path, **changes) -> Job:
-    settings = plan.Settings(image_size=8, shard_size=8, **changes)
+    settings = dataset_settings.Settings(image_size=8, shard_size=8, **changes)
     listing = sources.list_images("celeba", input_dir)
     (output / files.PROGRESS_DIR).mkdir(parents=True)
     first = next(plan.shard_plans(listing, settings))
@@ -151,7 +152,7 @@ def test_rejects_are_named_and_leave_no_record(celeba, make_face, tmp_path):
     del celeba.images[gone]
     directory = celeba.write(tmp_path / "raw")
     listing = sources.list_images("celeba", directory)
-    settings = plan.Settings(image_size=8, crop_size=10)
+    settings = dataset_settings.Settings(image_size=8, crop_size=10)
     output = tmp_path / "out"
     (output / files.PROGRESS_DIR).mkdir(parents=True)
     only = next(plan.shard_plans(listing, settings))
@@ -193,9 +194,10 @@ def test_a_worker_never_imports_tensorflow(input_dir, tmp_path):
     program = f"""
 import sys
 from pipeline import job, plan, prepare, publish, runners, shards, sources, verify
+from pipeline.dataset_settings import Settings
 import pipeline.worker
 assert "tensorflow" not in sys.modules, "on import"
-settings = plan.Settings(image_size=8)
+settings = Settings(image_size=8)
 listing = sources.list_images("celeba", {input_dir!r})
 first = next(plan.shard_plans(listing, settings))
 result = shards.make_shard(

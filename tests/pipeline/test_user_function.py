@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline import contract, images, plan, prepare, user_function
+from pipeline import contract, images, prepare, user_function
+from pipeline.dataset_settings import Settings
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -145,7 +146,7 @@ def test_it_is_called_before_the_crop(encode):
 
 def test_it_is_a_setting_and_changes_the_dataset(input_dir, tmp_path):
     def run(output, name):
-        settings = plan.Settings(image_size=8, shard_size=8, preprocess=name)
+        settings = Settings(image_size=8, shard_size=8, preprocess=name)
         return prepare.prepare(
             settings, input_dir=input_dir, output=str(tmp_path / output)
         )

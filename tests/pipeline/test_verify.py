@@ -5,13 +5,14 @@ import pathlib
 import pytest
 
 from jobs import run_verify
-from pipeline import contract, plan, prepare, records, verify
+from pipeline import contract, prepare, records, verify
+from pipeline.dataset_settings import Settings
 
 
 @pytest.fixture
 def dataset(input_dir, tmp_path) -> pathlib.Path:
     output = tmp_path / "dataset"
-    settings = plan.Settings(image_size=8, shard_size=8)
+    settings = Settings(image_size=8, shard_size=8)
     prepare.prepare(settings, input_dir=input_dir, output=str(output))
     return output
 

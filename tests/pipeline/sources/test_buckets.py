@@ -10,7 +10,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from pipeline import buckets, contract, images, plan, prepare, sources, storage
+from pipeline import buckets, contract, images, prepare, sources, storage
+from pipeline.dataset_settings import Settings
 from pipeline.sources import image_files
 
 MAKERS: dict[str, Callable] = {
@@ -96,7 +97,7 @@ def test_the_digest_is_that_of_a_local_copy(form, make, upload, tmp_path):
     root = make(form)
     digests = {
         prepare.prepare(
-            plan.Settings(source=form.split()[0], image_size=8, shard_size=8),
+            Settings(source=form.split()[0], image_size=8, shard_size=8),
             input_dir=path,
             output=str(tmp_path / f"{number}.out"),
             beam_args=buckets._beam_flags,

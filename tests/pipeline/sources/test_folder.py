@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import contract, images, plan, prepare, rgb, rows, sources, verify
+from pipeline import contract, images, prepare, rgb, rows, sources, verify
+from pipeline.dataset_settings import Settings
 from pipeline.files import PROGRESS_DIR
 from pipeline.sources import copies, image_files, splits
 
@@ -40,7 +41,7 @@ def split_of(listing) -> dict[str, str]:
 def run(root, output, *, max_rejected_fraction=0.001, overwrite=False, **settings):
     values = {"image_size": 8, "shard_size": 4, **settings}
     return prepare.prepare(
-        plan.Settings(source="folder", **values),
+        Settings(source="folder", **values),
         input_dir=str(root),
         output=str(output),
         max_rejected_fraction=max_rejected_fraction,

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from mnist_files import FORMS, PREFIXES, Mnist, fails, list_mnist, write_npz
-from pipeline import contract, plan, prepare, records, sources, verify
+from pipeline import contract, prepare, records, sources, verify
+from pipeline.dataset_settings import Settings
 from pipeline.sources import arrays, mnist
 
 
@@ -25,9 +26,7 @@ def read_split(listing: sources.Listing, split: str) -> np.ndarray:
 
 def run(root, output, **settings) -> contract.Manifest:
     values = {"source": "mnist", "image_size": 28, "shard_size": 8, **settings}
-    return prepare.prepare(
-        plan.Settings(**values), input_dir=str(root), output=str(output)
-    )
+    return prepare.prepare(Settings(**values), input_dir=str(root), output=str(output))
 
 
 @pytest.mark.parametrize("form", FORMS)

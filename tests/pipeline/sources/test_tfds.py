@@ -10,7 +10,8 @@ import pytest
 from tensorflow_datasets.proto import tf_example_pb2
 
 from mnist_files import write_records
-from pipeline import contract, images, plan, prepare, records, sources, verify
+from pipeline import contract, images, prepare, records, sources, verify
+from pipeline.dataset_settings import Settings
 from pipeline.sources import splits, tfds, tfds_info
 
 NAMES = ("celeb_a", "pets", "marks", "views")
@@ -77,7 +78,7 @@ def set_lengths(root: pathlib.Path, split: str, lengths: list[int]) -> None:
 
 def run(root, output, **settings) -> contract.Manifest:
     return prepare.prepare(
-        plan.Settings(source="tfds", image_size=8, shard_size=8, **settings),
+        Settings(source="tfds", image_size=8, shard_size=8, **settings),
         input_dir=str(root),
         output=str(output),
         max_rejected_fraction=0.2,

@@ -1,0 +1,77 @@
+import pytest
+
+from pipeline import contract
+from pipeline.dataset_settings import Settings, parse_fractions
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"image_size": 0}, "--image_size=0 must be from 1 to 4096"),
+        ({"shard_size": 0}, "--shard_size=0 must be from 1"),
+        ({"seed": -1}, "--seed=-1 must be from 0"),
+        ({"crop_size": -1}, "--crop_size=-1 must be from 0"),
+        ({"image_dtype": "int8"}, "--image_dtype=int8 must be one of float16, float32"),
+        ({"resize": "cubic"}, "--resize=cubic must be one of bilinear, bicubic"),
+        *(
+            (
+                {"source": "folder", "split_fractions": fractions},
+                f"--split_fractions={text} must be the parts of train, validation, t",
+            )
+            for fractions, text in (
+                ((0.8, 0.1), "0.8,0.1"),
+                ((0.8, 0.1, 0.1, 0.0), "0.8,0.1,0.1,0"),
+                ((0.8, 0.1, 0.2), "0.8,0.1,0.2"),
+                ((1.2, -0.1, -0.1), "1.2,-0.1,-0.1"),
+                ((float("nan"), 0.5, 0.5), "nan,0.5,0.5"),
+                ((), ""),
+            )
+        ),
+        (
+            {"split_fractions": (0.8, 0.1, 0.1)},
+            "--split_fractions is not for --source=celeba, but for folder, tfds: leave",
+        ),
+        (
+            {"source": "mnist", "deduplicate": True},
+            "--deduplicate is not for --source=mnist, but for folder: leave it out",
+        ),
+        (
+            {"source": "x", "deduplicate": True},
+            "--source=x must be one of celeba, mnist, folder",
+        ),
+    ],
+)
+def test_settings_name_the_flag_and_what_is_allowed(values, message):
+    with pytest.raises(contract.DatasetError, match=message):
+        Settings(**values)
+
+
+def test_settings_that_are_not_made_are_not_in_the_manifest():
+    # What is there decides the digests of the datasets that were made before.
+    assert Settings(source="mnist", image_size=28).to_dict() == {
+        "source": "mnist",
+        "image_size": 28,
+        "image_dtype": "float16",
+        "shard_size": 1024,
+        "seed": 0,
+        "resize": "bilinear",
+        "crop_size": 0,
+    }
+    made = Settings(
+        source="folder",
+        split_fractions=(0.5, 0.5, 0.0),
+        deduplicate=True,
+        preprocess="a.b:c",
+    ).to_dict()
+    assert made["split_fractions"] == [0.5, 0.5, 0.0]
+    assert made["deduplicate"] is True
+    assert made["preprocess"] == "a.b:c"
+
+
+def test_fractions_are_parsed():
+    assert parse_fractions(None) is None
+    assert parse_fractions("0.8, .1,1e-1") == (0.8, 0.1, 0.1)
+    for text in ("", "0.8,0.1,x", "0.8;0.1;0.1"):
+        match = f"--split_fractions={text} must be the parts of train, validation, test"
+        with pytest.raises(contract.DatasetError, match=match):
+            parse_fractions(text)
