@@ -141,12 +141,10 @@ def _truncate(path: pathlib.Path, last_step: int) -> None:
     if not has_steps:
         path.unlink()
     elif is_cut:
-        temporary = atomic_files.temporary_path(path)
-        with _errors_of_the_system(path):
+        with _errors_of_the_system(path), atomic_files.replacing(path) as temporary:
             with tf.io.TFRecordWriter(str(temporary)) as writer:
                 for record in kept:
                     writer.write(record)
-        temporary.replace(path)
 
 
 @contextlib.contextmanager

@@ -144,9 +144,8 @@ def save_curves(metrics_path: pathlib.Path, path: pathlib.Path) -> None:
     whole_lines, *_ = metrics_path.read_text().rpartition("\n")
     lines = [json.loads(line) for line in whole_lines.splitlines()]
     figure = plot_metrics(lines, ("loss", "elbo", "recon_nll", "kl"))
-    temporary = atomic_files.temporary_path(path)
-    FigureCanvasAgg(figure).print_png(str(temporary))
-    temporary.replace(path)
+    with atomic_files.replacing(path) as temporary:
+        FigureCanvasAgg(figure).print_png(str(temporary))
 
 
 def _pixels(figure: Figure) -> np.ndarray:

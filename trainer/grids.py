@@ -70,9 +70,8 @@ def compare(
 def save_png(path: pathlib.Path, grid: np.ndarray) -> None:
     """Writes `[height, width, 1 or 3]` uint8 as a PNG file, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = atomic_files.temporary_path(path)
-    _image(grid).save(temporary, format="PNG", compress_level=_PNG_LEVEL)
-    temporary.replace(path)
+    with atomic_files.replacing(path) as temporary:
+        _image(grid).save(temporary, format="PNG", compress_level=_PNG_LEVEL)
 
 
 def save_gif(path: pathlib.Path, frames: Sequence[np.ndarray]) -> None:
@@ -84,16 +83,15 @@ def save_gif(path: pathlib.Path, frames: Sequence[np.ndarray]) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     first, *others = [_image(frame) for frame in [*frames, *frames[-2:0:-1]]]
-    temporary = atomic_files.temporary_path(path)
-    first.save(
-        temporary,
-        format="GIF",
-        save_all=True,
-        append_images=others,
-        duration=_FRAME_MILLISECONDS,
-        loop=0,
-    )
-    temporary.replace(path)
+    with atomic_files.replacing(path) as temporary:
+        first.save(
+            temporary,
+            format="GIF",
+            save_all=True,
+            append_images=others,
+            duration=_FRAME_MILLISECONDS,
+            loop=0,
+        )
 
 
 def load_png(path: pathlib.Path) -> np.ndarray:

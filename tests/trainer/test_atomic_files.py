@@ -22,6 +22,7 @@ def test_half_a_file_is_never_seen(
         with pytest.raises(OSError, match="No space"):
             atomic_files.write(path, b"new")
     assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
     atomic_files.write(path, b"new")
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
