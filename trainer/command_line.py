@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 from absl import flags, logging
+from ml_collections import ConfigDict
 
 from pipeline import contract
+from trainer import config_files
 from trainer.shard_files import DamageError
 
 
@@ -23,11 +25,37 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         The program name and what is no flag.
     """
     try:
-        return flags.FLAGS(list(argv))
-    # The second is a setting that a config does not have.
-    except (flags.Error, AttributeError) as error:
-        text = innermost_text(error)
-        sys.exit(f"error: {' '.join(text.split())} (--help shows all flags)")
+        others = flags.FLAGS(list(argv))
+    # A config file may raise anything.
+    except Exception as error:
+        text = explain(error, argv)
+        raise SystemExit(f"error: {text} (--help shows all flags)") from error
+    # A file that is missing, or whose function returns nothing, is no error so far.
+    if not isinstance(flags.FLAGS.get_flag_value("config", None), ConfigDict):
+        try:
+            config_files.check(argv)
+        except config_files.ConfigError as error:
+            sys.exit(f"error: {error} (--help shows all flags)")
+    return others
+
+
+def explain(error: Exception, argv: Sequence[str]) -> str:
+    """Returns in one line why flags could not be parsed.
+
+    Args:
+        error: That this raised.
+        argv: The program name and its flags.
+
+    Raises:
+        Exception: The error, if it is neither of the flags nor of a config file.
+    """
+    try:
+        config_files.check(argv)
+    except (config_files.ConfigError, flags.Error) as found:
+        return str(found)
+    if not isinstance(error, flags.Error | ValueError | TypeError):
+        raise error
+    return " ".join(innermost_text(error).split())
 
 
 def log_with_times() -> None:

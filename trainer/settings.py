@@ -1,6 +1,7 @@
 """Checks an experiment's settings, and settles those that depend on the devices."""
 
 import math
+from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
@@ -31,6 +32,7 @@ CADENCE = frozenset(
 
 _AT_LEAST_ONE = (
     "latent_dim",
+    "base_size",
     "shuffle_block_size",
     "log_every_steps",
     "image_every_steps",
@@ -44,6 +46,7 @@ _AT_LEAST_ZERO = (
     "keep_best_checkpoints",
     "keep_checkpoint_every_steps",
     "num_picture_traversals",
+    "checkpoint_every_secs",
 )
 _FRACTIONS = (
     "batch_norm_momentum",
@@ -52,7 +55,10 @@ _FRACTIONS = (
     "adam_beta_2",
     "rmsprop_decay",
 )
+_SIZES = ("encoder_filters", "encoder_units", "decoder_units", "decoder_filters")
 _POSITIVE = ("learning_rate", "adam_epsilon", "rmsprop_epsilon", "likelihood_stddev")
+# Of Keras, by which weights are drawn.
+_MAX_SEED = 2**32 - 1
 LOSS_REDUCTIONS = ("mean", "sum")
 
 
@@ -90,9 +96,13 @@ def check(config: ConfigDict) -> None:
     for name in _FRACTIONS:
         if not 0 <= config[name] < 1:
             raise ValueError(f"--config.{name}={config[name]} must be in [0, 1)")
+    for name in _SIZES:
+        _check_sizes(name, config[name])
     for name in _POSITIVE:
         if not config[name] > 0:
             raise ValueError(f"--config.{name}={config[name]} must be positive")
+    if not 0 <= config.seed <= _MAX_SEED:
+        raise ValueError(f"--config.seed={config.seed} must be from 0 to {_MAX_SEED}")
     if config.num_train_steps < -1:
         raise ValueError(
             f"--config.num_train_steps={config.num_train_steps} must be a number of "
@@ -122,6 +132,13 @@ def check(config: ConfigDict) -> None:
     settled = config.copy_and_resolve_references()
     settled.learning_rate_decay_steps = schedules.decay_steps(config)
     schedules.check(settled)
+
+
+def _check_sizes(name: str, sizes: Sequence[int]) -> None:
+    if not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise ValueError(
+            f"--config.{name}={sizes} must be whole numbers from 1 on, as in (32,64)"
+        )
 
 
 def settle_batch(config: ConfigDict, num_replicas: int) -> ConfigDict:

@@ -138,10 +138,10 @@ def _read(train_flags: Sequence[str], changed: Mapping[str, str]) -> ConfigDict:
     try:
         values(argv, known_only=True)
         return values.config
-    # The first is a setting that there is not; the last that of a wrong tuple.
-    except (AttributeError, KeyError, flags.Error, ValueError, TypeError) as error:
+    # A config file may raise anything.
+    except Exception as error:
         given = ", ".join(f"{name}={value}" for name, value in changed.items())
-        text = " ".join(command_line.innermost_text(error).split())
+        text = command_line.explain(error, argv)
         raise ValueError(f"--sweep={given}: {text}") from error
 
 

@@ -8,10 +8,20 @@ from runs import run_module
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--config.latnt_dim=3", 'latnt_dim.* Did you mean "latent_dim" instead'),
+        (
+            "--config.latnt_dim=3",
+            "--config.latnt_dim is no .*: did you mean --config.l",
+        ),
+        (
+            "--config.layers.seed=3",
+            "--config.layers.seed is no setting of configs/celeb",
+        ),
         ("--config.seed=x", "--config.seed=x: invalid literal for int"),
         ("--vrtual_devices=3", "'vrtual_devices'. Did you mean: virtual_devices"),
-        ("--config=nothing.py", "Failed loading config file"),
+        (
+            "--config=nothing.py",
+            "--config=nothing.py does not exist: give a Python file",
+        ),
     ],
 )
 def test_a_wrong_flag_is_one_line(flag, message, tmp_path):

@@ -23,6 +23,15 @@ def test_the_batch_grows_with_the_replicas_unless_it_is_given() -> None:
     [
         ({"latent_dim": 0}, "--config.latent_dim=0 must be at least 1"),
         ({"keep_checkpoints": 0}, "--config.keep_checkpoints=0 must be at least 1"),
+        ({"base_size": 0}, "--config.base_size=0 must be at least 1"),
+        ({"checkpoint_every_secs": -1}, "_every_secs=-1 must not be negative"),
+        ({"seed": -1}, "--config.seed=-1 must be from 0 to 4294967295"),
+        ({"seed": 2**32}, "--config.seed=4294967296 must be from 0 to 4294967295"),
+        (
+            {"encoder_filters": (8, 0)},
+            r"encoder_filters=\(8, 0\) must be whole numbers",
+        ),
+        ({"decoder_units": ("8,8",)}, r"decoder_units=\('8,8',\) must be whole numb"),
         ({"ema_decay": 1.0}, r"--config.ema_decay=1.0 must be in \[0, 1\)"),
         ({"learning_rate": 0.0}, "--config.learning_rate=0.0 must be positive"),
         ({"num_train_steps": -2}, "-1 for no limit"),

@@ -1,0 +1,86 @@
+import pathlib
+
+import pytest
+
+from trainer import config_files
+
+FLAG = "--config=configs/celeba_debug.py"
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        [],
+        ["--config.latent_dims=3"],
+        [FLAG, "--config.latent_dim=3", "--config.layer_defaults.batch_norm=False"],
+        ["-config", "configs/celeba_debug.py", "-noconfig.show_strip"],
+        [FLAG, "--config.layer_defaults={}", "--virtual_devices=2"],
+        ["--config=nothing.py", FLAG],
+    ],
+)
+def test_what_is_right_passes(flags):
+    config_files.check(["train", *flags])
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("latent_dims=3", "latent_dims is no .*: did you mean --config.latent_dim or"),
+        ("latent_dim.x=3", "latent_dim.x is no setting .*: did you mean --config.late"),
+        (
+            "encoder_filters[0]=3",
+            r"encoder_filters\[0\] is no .*: did you mean --config.e",
+        ),
+        ("qqqqqq=1", "qqqqqq is no setting of configs/celeba_debug.py: it has adam_b"),
+    ],
+)
+def test_a_setting_that_is_not_there_is_named_with_what_is_near_it(flag, message):
+    with pytest.raises(config_files.ConfigError, match=f"^--config.{message}"):
+        config_files.check(["train", FLAG, f"--config.{flag}"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = (", r"fails: '\(' was never closed \(line 1 of PATH\)$"),
+        ("import nothing_of_this_name", "fails: ModuleNotFoundError: .*line 1 of PATH"),
+        (
+            "def get_config(): f()\ndef f(): raise ValueError('a\\nb')",
+            r"fails: ValueError: a b \(line 2 of PATH\)$",
+        ),
+        (
+            "def get_config(): return 1 / 0",
+            "fails: ZeroDivisionError: .*line 1 of PATH",
+        ),
+        ("seed = 1", "has no function get_config$"),
+        ("def get_config(): pass", "returns None from get_config, and no ConfigDict$"),
+        (None, "does not exist: give a Python file that has a function get_config$"),
+    ],
+)
+def test_a_config_file_that_fails_is_one_line(text, message, tmp_path: pathlib.Path):
+    path = tmp_path / "settings.py"
+    if text is not None:
+        path.write_text(text)
+    expected = f"^--config={path} {message.replace('PATH', str(path))}"
+    with pytest.raises(config_files.ConfigError, match=expected) as found:
+        config_files.check(["train", f"--config={path}"])
+    assert "\n" not in str(found.value)
+
+
+def test_a_file_of_another_kind_is_none(tmp_path: pathlib.Path):
+    path = tmp_path / "settings.txt"
+    path.write_text("seed = 1")
+    with pytest.raises(config_files.ConfigError, match="its name ends in .py"):
+        config_files.check(["train", f"--config={path}"])
+
+
+def test_what_follows_a_colon_is_given_to_the_function(tmp_path: pathlib.Path):
+    path = tmp_path / "settings.py"
+    path.write_text(
+        "from ml_collections import ConfigDict\n"
+        "def get_config(name): return ConfigDict({name: 1})\n"
+    )
+    flag = f"--config={path}:seed"
+    config_files.check(["train", flag, "--config.seed=2"])
+    with pytest.raises(config_files.ConfigError, match="it has seed"):
+        config_files.check(["train", flag, "--config.number=2"])
