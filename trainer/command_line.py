@@ -52,7 +52,7 @@ def explain(error: Exception, argv: Sequence[str]) -> str:
     try:
         config_files.check(argv)
     except (config_files.ConfigError, flags.Error) as found:
-        return str(found)
+        error = found
     if not isinstance(error, flags.Error | ValueError | TypeError):
         raise error
     return " ".join(innermost_text(error).split())

@@ -101,7 +101,7 @@ def _described(error: Exception, path: str) -> str:
 
 def _settings(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yields the names and values of groups, and of what is in them."""
-    for name, value in config.items():
+    for name, value in config.items(preserve_field_references=True):
         yield prefix + name, value
         if isinstance(value, ConfigDict):
             yield from _settings(value, f"{prefix}{name}.")

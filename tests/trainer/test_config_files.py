@@ -77,8 +77,9 @@ def test_a_file_of_another_kind_is_none(tmp_path: pathlib.Path):
 def test_what_follows_a_colon_is_given_to_the_function(tmp_path: pathlib.Path):
     path = tmp_path / "settings.py"
     path.write_text(
-        "from ml_collections import ConfigDict\n"
-        "def get_config(name): return ConfigDict({name: 1})\n"
+        "from ml_collections import ConfigDict, config_dict\n"
+        "def get_config(name):\n"
+        "    return ConfigDict({name: config_dict.required_placeholder(int)})\n"
     )
     flag = f"--config={path}:seed"
     config_files.check(["train", flag, "--config.seed=2"])
