@@ -24,14 +24,15 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     Returns:
         The program name and what is no flag.
     """
+    has_config = "config" in flags.FLAGS
     try:
         others = flags.FLAGS(list(argv))
     # A config file may raise anything.
     except Exception as error:
-        text = explain(error, argv)
+        text = explain(error, argv if has_config else ())
         raise SystemExit(f"error: {text} (--help shows all flags)") from error
     # A file that is missing, or whose function returns nothing, is no error so far.
-    if not isinstance(flags.FLAGS.get_flag_value("config", None), ConfigDict):
+    if has_config and not isinstance(flags.FLAGS.config, ConfigDict):
         try:
             config_files.check(argv)
         except config_files.ConfigError as error:
@@ -44,7 +45,7 @@ def explain(error: Exception, argv: Sequence[str]) -> str:
 
     Args:
         error: That this raised.
-        argv: The program name and its flags.
+        argv: The program name and its flags, of a command that has `--config`.
 
     Raises:
         Exception: The error, if it is neither of the flags nor of a config file.

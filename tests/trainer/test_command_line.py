@@ -36,3 +36,10 @@ def test_a_wrong_flag_is_one_line(flag, message, tmp_path):
     (line,) = [line for line in done.stderr.splitlines() if "error: " in line]
     assert re.search(message, line)
     assert "Traceback" not in done.stderr
+
+
+def test_a_command_without_a_config_has_no_such_flag(tmp_path):
+    done = run_module("trainer.export", f"--workdir={tmp_path}", "--config=nothing.py")
+    assert done.returncode == 1
+    assert "Unknown command line flag 'config'" in done.stderr
+    assert "Traceback" not in done.stderr
