@@ -291,58 +291,6 @@ def load_manifest(dataset_dir: str | os.PathLike[str]) -> Manifest:
     return parse_manifest(text, path)
 
 
-def check_shard_sizes(
-    manifest: Manifest, dataset_dir: str | os.PathLike[str], split: str
-) -> None:
-    """Checks that every shard of a split is there and has its size: O(shards).
-
-    Raises:
-        DatasetError: If the split is unknown, or a shard is missing or has another
-            size; the first one is named.
-    """
-    if split not in manifest.splits:
-        raise DatasetError(
-            f"no split {split!r} in {dataset_dir}: it has {', '.join(manifest.splits)}"
-        )
-    for shard in manifest.splits[split].shards:
-        path = pathlib.Path(dataset_dir) / shard.name
-        try:
-            num_bytes = path.stat().st_size
-        except OSError as error:
-            raise DatasetError(f"shard {path} cannot be read: {error}") from error
-        if num_bytes != shard.num_bytes:
-            raise DatasetError(
-                f"shard {path} has {num_bytes} bytes, and its manifest says "
-                f"{shard.num_bytes}: run pipeline.prepare again to restore it"
-            )
-
-
-def check_shard_hashes(
-    manifest: Manifest, dataset_dir: str | os.PathLike[str], split: str
-) -> None:
-    """Checks that every shard of a split has the bytes that were written: O(bytes).
-
-    So it has its records too. `pipeline.verify` names what is wrong with each.
-
-    Raises:
-        DatasetError: If the split is unknown, or a shard is missing or has another
-            content; the first one is named.
-    """
-    check_shard_sizes(manifest, dataset_dir, split)
-    for shard in manifest.splits[split].shards:
-        path = pathlib.Path(dataset_dir) / shard.name
-        try:
-            with open(path, "rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise DatasetError(f"shard {path} cannot be read: {error}") from error
-        if sha256 != shard.sha256:
-            raise DatasetError(
-                f"shard {path} has the sha256 {sha256}, and its manifest says "
-                f"{shard.sha256}: run pipeline.prepare again to restore it"
-            )
-
-
 def shard_name(name: str, split: str, index: int, num_shards: int) -> str:
     """Returns a shard's file name, in the form that TensorFlow Datasets parses.
 

@@ -16,12 +16,12 @@ from trainer import (
     estimates,
     forward,
     hosts,
-    input_pipeline,
     loop,
     machine,
     monitor,
     objectives,
     settings,
+    splits,
     workdir,
 )
 from trainer import state as states
@@ -127,9 +127,9 @@ class Diagnosis:
 
     def _look_at_dataset(self) -> str:
         self._manifest = contract.load_manifest(self._dataset_dir)
-        splits = self._manifest.splits.items()
+        found = self._manifest.splits.items()
         return (
-            f"{', '.join(f'{split.num_examples} {name}' for name, split in splits)} of "
+            f"{', '.join(f'{split.num_examples} {name}' for name, split in found)} of "
             f"{' x '.join(map(str, self._manifest.image_shape))}; digest "
             f"{self._manifest.digest}"
         )
@@ -139,11 +139,9 @@ class Diagnosis:
         for flag in ("train_split", "eval_split"):
             split = self._config[flag]
             try:
-                shards = input_pipeline.shards_of(
-                    self._manifest, self._dataset_dir, split
-                )
+                shards = splits.shards_of(self._manifest, self._dataset_dir, split)
                 for name in split.split("+") if self._is_full else ():
-                    contract.check_shard_hashes(self._manifest, self._dataset_dir, name)
+                    splits.check_shard_hashes(self._manifest, self._dataset_dir, name)
             except contract.DatasetError as error:
                 raise ValueError(f"--config.{flag}={split}: {error}") from error
             counts.append(f"{len(shards)} of {split}")

@@ -7,7 +7,7 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from pipeline import contract
-from trainer import conditions, distribution, input_pipeline
+from trainer import conditions, distribution, input_pipeline, splits
 from trainer.latents import usage
 from trainer.steps import Steps
 
@@ -54,7 +54,7 @@ class Evaluator:
                 features=conditions.features(config),
             ).repeat(),
         )
-        self._num_examples = input_pipeline.num_examples(manifest, split)
+        self._num_examples = splits.num_examples(manifest, split)
         self._num_batches = -(-self._num_examples // config.global_batch_size)
 
     def evaluate(self) -> Evaluation:

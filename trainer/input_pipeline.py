@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline import contract
-from trainer import order, small_features
+from trainer import order, small_features, splits
 from trainer.record_reader import RecordReader
 from trainer.small_features import SmallFeatures
 
@@ -46,35 +46,6 @@ def scaled(stored: tf.Tensor) -> tf.Tensor:
         )
     values = tf.cast(stored, tf.float32)
     return values if (scale, offset) == (1.0, 0.0) else values * scale + offset
-
-
-def shards_of(
-    manifest: contract.Manifest, dataset_dir: str | pathlib.Path, split: str
-) -> list[contract.ShardInfo]:
-    """Returns the shards of a split that have any examples.
-
-    Args:
-        manifest: Of the dataset.
-        dataset_dir: Where its shards are.
-        split: Name of a split, or of several, joined by a plus.
-
-    Raises:
-        contract.DatasetError: If a shard is missing or has another size, or if a
-            split is unknown or empty.
-    """
-    shards = []
-    for name in split.split("+"):
-        contract.check_shard_sizes(manifest, dataset_dir, name)
-        found = [one for one in manifest.splits[name].shards if one.num_examples]
-        if not found:
-            raise contract.DatasetError(f"split {name!r} of {dataset_dir} is empty")
-        shards += found
-    return shards
-
-
-def num_examples(manifest: contract.Manifest, split: str) -> int:
-    """Returns the examples of a split, or of several that are joined by a plus."""
-    return sum(manifest.splits[name].num_examples for name in split.split("+"))
 
 
 def training_batches(
@@ -248,7 +219,7 @@ class _Records:
         split: str,
         features: Sequence[str] = (),
     ) -> None:
-        shards = shards_of(manifest, dataset_dir, split)
+        shards = splits.shards_of(manifest, dataset_dir, split)
         self.num_examples = [shard.num_examples for shard in shards]
         self._starts = np.cumsum([0, *self.num_examples])
         paths = [str(pathlib.Path(dataset_dir) / shard.name) for shard in shards]

@@ -9,7 +9,15 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from pipeline import contract
-from trainer import conditions, corruption, due, input_pipeline, pictures, summaries
+from trainer import (
+    conditions,
+    corruption,
+    due,
+    input_pipeline,
+    pictures,
+    splits,
+    summaries,
+)
 from trainer.evaluation import Evaluator
 from trainer.run_writer import RunWriter
 from trainer.steps import Steps
@@ -94,7 +102,7 @@ def eval_text(
     Raises:
         ValueError: If that names what there is not.
     """
-    num_examples = input_pipeline.num_examples(manifest, config.train_split)
+    num_examples = splits.num_examples(manifest, config.train_split)
     epoch = step * config.global_batch_size / num_examples
     try:
         return config.eval_line.format(

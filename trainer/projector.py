@@ -22,7 +22,7 @@ from PIL import Image
 from tensorboard.plugins.projector import metadata, projector_config_pb2
 
 from pipeline import contract
-from trainer import atomic_files, events, grids, input_pipeline
+from trainer import atomic_files, events, grids, splits
 from trainer.posteriors import StoredLatents
 from trainer.trained import TrainedRun
 
@@ -89,7 +89,7 @@ def write_split(
     else:
         manifest, data_dir = latents.manifest, latents.directory
         batches = latents.pictured(split)
-    shards = input_pipeline.shards_of(manifest, data_dir, split)
+    shards = splits.shards_of(manifest, data_dir, split)
     num_points = sum(shard.num_examples for shard in shards)
     name = f"{split} latents at step {run.step}"
     size = _thumbnail_size(run.manifest.image_shape, num_points)

@@ -1,4 +1,4 @@
-"""Where the image files are: in a zip archive, or in a folder.
+"""Where the image files of a zip archive are.
 
 The archive is indexed once, where the job is launched. A worker gets the place of
 each of its images and reads that range, without a look at the archive's directory.
@@ -20,7 +20,8 @@ from pipeline.images import MAX_FILE_BYTES, RejectedImageError
 from pipeline.sources import Reader
 from pipeline.sources.read_ahead import Part, ReadAhead
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+# Of image files, in small letters.
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 # Beyond the header, for the name and the extra fields of a member.
 _HEADER_SLACK = 512
@@ -81,7 +82,7 @@ class ZipReader:
             raise RejectedImageError(
                 "missing", f"not in {os.path.basename(self._path)}"
             )
-        _check_size(max(stored_bytes, num_bytes))
+        check_size(max(stored_bytes, num_bytes))
         try:
             stored = self._read_member(offset, stored_bytes)
         except OSError as error:
@@ -123,41 +124,6 @@ class ZipReader:
         if storage.is_url(self._path):
             return self._ahead.read(Part(self._path, num_bytes, start))
         return os.pread(self._opened(), num_bytes, start)
-
-
-class FolderReader:
-    """Reads the files of a folder; a location is (size, modification time in ns)."""
-
-    def __init__(self, path: str) -> None:
-        """Keeps the folder's path."""
-        self._path = path
-        self._ahead = ReadAhead()
-
-    def prefetch(self, keys: Sequence[str], locations: np.ndarray) -> None:
-        """Has the files of a bucket read ahead; a local one would have to be opened."""
-        if storage.is_url(self._path):
-            self._ahead.announce(
-                Part(storage.join(self._path, key), num_bytes)
-                for key, num_bytes in zip(keys, locations[:, 0].tolist(), strict=True)
-                if num_bytes >= 0
-            )
-
-    def read(self, key: str, location: np.ndarray) -> bytes:
-        """Returns the content of a file; see `Reader.read`."""
-        num_bytes = int(location[0])
-        if num_bytes < 0:
-            raise RejectedImageError(
-                "missing", f"not in {os.path.basename(self._path)}"
-            )
-        _check_size(num_bytes)
-        path = storage.join(self._path, key)
-        try:
-            if storage.is_url(path):
-                return self._ahead.read(Part(path, num_bytes))
-            with open(path, "rb") as file:
-                return file.read()
-        except OSError as error:
-            raise contract.DatasetError(f"cannot read {path}: {error}") from error
 
 
 def index_zip(path: str, official_bytes: int) -> ImageIndex:
@@ -205,7 +171,7 @@ def index_zip(path: str, official_bytes: int) -> ImageIndex:
             member.CRC,
         )
     if not locations:
-        raise contract.DatasetError(f"{path} has no image ({', '.join(_SUFFIXES)})")
+        raise contract.DatasetError(f"{path} has no image ({', '.join(SUFFIXES)})")
     return ImageIndex(
         path=path,
         locations=locations,
@@ -215,27 +181,15 @@ def index_zip(path: str, official_bytes: int) -> ImageIndex:
     )
 
 
-def index_folder(path: str) -> ImageIndex:
-    """Returns the images directly in a folder.
+def check_size(num_bytes: int) -> None:
+    """Checks that an image file is not larger than any that is read.
 
     Raises:
-        DatasetError: If there is none, or the folder cannot be read.
+        RejectedImageError: If it is.
     """
-    locations: dict[str, tuple[int, ...]] = {}
-    for entry in storage.list_directory(path):
-        if entry.name.lower().endswith(_SUFFIXES) and not entry.is_directory:
-            locations[entry.name] = (entry.num_bytes, entry.modified_ns)
-    if not locations:
-        raise contract.DatasetError(
-            f"the folder {path} has no image ({', '.join(_SUFFIXES)})"
-        )
-    return ImageIndex(
-        path=path,
-        locations=locations,
-        sizes={key: location[0] for key, location in locations.items()},
-        missing=(-1, 0),
-        reader=FolderReader(storage.resolve(path)),
-    )
+    if num_bytes > MAX_FILE_BYTES:
+        detail = f"{num_bytes:,} B, and an image file has at most {MAX_FILE_BYTES:,}"
+        raise RejectedImageError("oversized", detail)
 
 
 def is_html(head: bytes) -> bool:
@@ -246,12 +200,6 @@ def is_html(head: bytes) -> bool:
         (True, False)
     """
     return re.search(rb"<!doctype html|<html", head, re.IGNORECASE) is not None
-
-
-def _check_size(num_bytes: int) -> None:
-    if num_bytes > MAX_FILE_BYTES:
-        detail = f"{num_bytes:,} B, and an image file has at most {MAX_FILE_BYTES:,}"
-        raise RejectedImageError("oversized", detail)
 
 
 def _inflated(stored: bytes, max_bytes: int) -> bytes:
@@ -290,7 +238,7 @@ def _member_key(path: str, member: zipfile.ZipInfo) -> str | None:
             f"{path} has a member named {member.orig_filename!r:.80}, which leads out "
             "of the archive: it is not the official file; download it again"
         )
-    is_image = parts[-1].lower().endswith(_SUFFIXES)
+    is_image = parts[-1].lower().endswith(SUFFIXES)
     if not is_image or "__MACOSX" in parts:
         return None
     if member.flag_bits & 1 or member.compress_type not in (0, 8):

@@ -19,7 +19,7 @@ from absl import logging
 
 from pipeline import contract, storage
 from pipeline.rows import Rows
-from pipeline.sources import Listing, archives, labels
+from pipeline.sources import Listing, archives, folder_reader, labels
 
 ZIP_NAME = "img_align_celeba.zip"
 ZIP_BYTES = 1_443_490_838
@@ -161,7 +161,7 @@ def _index_images(root: str) -> archives.ImageIndex:
         return archives.index_zip(zip_path, official_bytes=ZIP_BYTES)
     folder_path = _find(root, "Img", FOLDER_NAME, storage.is_directory)
     if folder_path is not None:
-        return archives.index_folder(folder_path)
+        return folder_reader.index_folder(folder_path)
     raise contract.DatasetError(
         f"--input={root} has neither {ZIP_NAME} ({ZIP_BYTES:,} B) nor a folder "
         f"{FOLDER_NAME}: put one of them there, or in its subdirectory Img"

@@ -24,7 +24,8 @@ from absl import logging
 
 from pipeline import contract, rgb, storage
 from pipeline.images import RejectedImageError
-from pipeline.sources import archives, labels, patterns
+from pipeline.sources import labels, patterns
+from pipeline.sources.folder_reader import FolderReader
 from pipeline.sources.patterns import Location
 
 # Of what `rgb.FORMATS` are in. The content of a file decides how it is decoded.
@@ -62,10 +63,10 @@ class ImageFileReader:
 
     def __init__(self, root: str) -> None:
         """Keeps where the files are."""
-        self._files = archives.FolderReader(root)
+        self._files = FolderReader(root)
 
     def prefetch(self, keys: Sequence[str], locations: np.ndarray) -> None:
-        """See `archives.FolderReader`."""
+        """See `FolderReader`."""
         self._files.prefetch(keys, locations)
 
     def read(self, key: str, location: np.ndarray) -> np.ndarray:

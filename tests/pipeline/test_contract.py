@@ -150,20 +150,6 @@ def test_load_manifest_says_what_is_missing(tmp_path: pathlib.Path):
         contract.load_manifest(tmp_path)
 
 
-def test_check_shard_sizes(tmp_path: pathlib.Path):
-    manifest = make_manifest()
-    with pytest.raises(contract.DatasetError, match="no split 'test'.* it has train"):
-        contract.check_shard_sizes(manifest, tmp_path, "test")
-    with pytest.raises(contract.DatasetError, match="cannot be read"):
-        contract.check_shard_sizes(manifest, tmp_path, "train")
-    path = tmp_path / "d-train.tfrecord-00000-of-00001"
-    path.write_bytes(b"x" * 99)
-    with pytest.raises(contract.DatasetError, match="has 99 bytes.* says 100"):
-        contract.check_shard_sizes(manifest, tmp_path, "train")
-    path.write_bytes(b"x" * 100)
-    contract.check_shard_sizes(manifest, tmp_path, "train")
-
-
 def test_shard_name():
     name = contract.shard_name("celeba", "train", 3, 64)
     assert name == "celeba-train.tfrecord-00003-of-00064"

@@ -26,6 +26,7 @@ from pipeline import (
 )
 from pipeline.dataset_settings import Settings
 from pipeline.rows import Rows
+from trainer import splits
 
 NAME = "d-train.tfrecord-00000-of-00001"
 FEATURES = {
@@ -120,7 +121,7 @@ def test_a_changed_manifest_whose_digest_is_right(body, folder):
             for split, info in manifest.splits.items():
                 for shard in info.shards:
                     assert (folder / shard.name).parent == folder
-                contract.check_shard_sizes(manifest, folder, split)
+                splits.check_shard_sizes(manifest, folder, split)
 
         refuses(contract.DatasetError, call=use)
 

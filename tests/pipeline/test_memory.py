@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from pipeline import contract, images, records, rgb
-from pipeline.sources import archives, arrays, idx, npz
+from pipeline.sources import archives, arrays, folder_reader, idx, npz
 
 # Python's and NumPy's own, at the most, for what is a few kilobytes.
 LIMIT_BYTES = 16 << 20
@@ -115,7 +115,7 @@ def test_an_image_file_of_any_size(refused):
         image = path.with_name("a.png")
         path.rename(image)
         os.truncate(image, 2**34)
-        index = archives.index_folder(str(path.parent))
+        index = folder_reader.index_folder(str(path.parent))
         index.reader.read("a.png", np.array(index.locations["a.png"]))
 
     assert refused(read, b"").startswith("('oversized'")

@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 
 from pipeline import contract, records
 from runs import prepare
-from trainer import command_line, input_pipeline
+from trainer import command_line, input_pipeline, splits
 
 BATCH = 12  # 4 lanes of 3 records; 16 shards of 6 records give 24 to a lane.
 
@@ -204,7 +204,7 @@ def test_joined_splits_are_seen_in_equal_parts_of_a_lane(
     joined = "train+validation+test"
     num_shards = {name: len(info.shards) for name, info in manifest.splits.items()}
     assert num_shards == {"train": 16, "validation": 2, "test": 2}
-    total = input_pipeline.num_examples(manifest, joined)
+    total = splits.num_examples(manifest, joined)
     assert total == 120
     seen = record_ids(batches(dataset_dir, split=joined), num_batches=total // BATCH)
     counts = np.unique(seen, return_counts=True)[1]
@@ -218,7 +218,7 @@ def test_joined_splits_are_seen_in_equal_parts_of_a_lane(
 def test_a_split_that_is_not_there_is_named(dataset_dir: pathlib.Path) -> None:
     manifest = contract.load_manifest(dataset_dir)
     with pytest.raises(contract.DatasetError, match="no split 'val' in"):
-        input_pipeline.shards_of(manifest, dataset_dir, "val")
+        splits.shards_of(manifest, dataset_dir, "val")
 
 
 def test_a_split_that_is_cut_between_two_records_is_no_shorter_split(

@@ -1,0 +1,91 @@
+"""The shards of a split: which they are, and whether they are what was written."""
+
+import hashlib
+import pathlib
+
+from pipeline import contract
+
+
+def shards_of(
+    manifest: contract.Manifest, dataset_dir: str | pathlib.Path, split: str
+) -> list[contract.ShardInfo]:
+    """Returns the shards of a split that have any examples.
+
+    Args:
+        manifest: Of the dataset.
+        dataset_dir: Where its shards are.
+        split: Name of a split, or of several, joined by a plus.
+
+    Raises:
+        contract.DatasetError: If a shard is missing or has another size, or if a
+            split is unknown or empty.
+    """
+    shards = []
+    for name in split.split("+"):
+        check_shard_sizes(manifest, dataset_dir, name)
+        found = [one for one in manifest.splits[name].shards if one.num_examples]
+        if not found:
+            raise contract.DatasetError(f"split {name!r} of {dataset_dir} is empty")
+        shards += found
+    return shards
+
+
+def num_examples(manifest: contract.Manifest, split: str) -> int:
+    """Returns the examples of a split, or of several that are joined by a plus."""
+    return sum(manifest.splits[name].num_examples for name in split.split("+"))
+
+
+def check_shard_sizes(
+    manifest: contract.Manifest, dataset_dir: str | pathlib.Path, split: str
+) -> None:
+    """Checks that every shard of a split is there and has its size: O(shards).
+
+    Raises:
+        contract.DatasetError: If the split is unknown, or a shard is missing or has
+            another size; the first one is named.
+    """
+    if split not in manifest.splits:
+        raise contract.DatasetError(
+            f"no split {split!r} in {dataset_dir}: it has {', '.join(manifest.splits)}"
+        )
+    for shard in manifest.splits[split].shards:
+        path = pathlib.Path(dataset_dir) / shard.name
+        try:
+            num_bytes = path.stat().st_size
+        except OSError as error:
+            raise contract.DatasetError(
+                f"shard {path} cannot be read: {error}"
+            ) from error
+        if num_bytes != shard.num_bytes:
+            raise contract.DatasetError(
+                f"shard {path} has {num_bytes} bytes, and its manifest says "
+                f"{shard.num_bytes}: run pipeline.prepare again to restore it"
+            )
+
+
+def check_shard_hashes(
+    manifest: contract.Manifest, dataset_dir: str | pathlib.Path, split: str
+) -> None:
+    """Checks that every shard of a split has the bytes that were written: O(bytes).
+
+    So it has its records too. `pipeline.verify` names what is wrong with each.
+
+    Raises:
+        contract.DatasetError: If the split is unknown, or a shard is missing or has
+            another content; the first one is named.
+    """
+    check_shard_sizes(manifest, dataset_dir, split)
+    for shard in manifest.splits[split].shards:
+        path = pathlib.Path(dataset_dir) / shard.name
+        try:
+            with open(path, "rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise contract.DatasetError(
+                f"shard {path} cannot be read: {error}"
+            ) from error
+        if sha256 != shard.sha256:
+            raise contract.DatasetError(
+                f"shard {path} has the sha256 {sha256}, and its manifest says "
+                f"{shard.sha256}: run pipeline.prepare again to restore it"
+            )
