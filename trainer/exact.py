@@ -9,7 +9,11 @@ make a visible change of loss out of it (measured: 2.4e-4 relative after one ste
   replicas, and every kernel that mixes examples or blocks them by batch size runs
   on one group at a time;
 * every sum over groups is made in float64. A float64 sum of a few float32 values
-  is exact unless their exponents lie 2^29 apart, so its order does not matter.
+  is exact unless their exponents lie 2^29 apart, so its order does not matter;
+* no tensor below float64 gets more than two gradients. TensorFlow adds them by one
+  `AddN`, whose order follows the moment: it begins with whichever input's memory is
+  free. A sum of two is the same in both orders. A tensor with more uses goes through
+  `branch`.
 
 A replica holds an equal share of the groups. With the same groups, one device and
 many compute the same bits.
@@ -156,6 +160,15 @@ def by_group(
         for group, *group_weights in zip(groups, *copies, strict=True)
     ]
     return join(parts)
+
+
+def branch(x: tf.Tensor) -> tf.Tensor:
+    """Returns `x` for some of its uses, whose gradients are added by themselves.
+
+    The gradient of all uses together has a fixed order then: first the sum over the
+    uses of the result, then that sum and the gradients of the other uses of `x`.
+    """
+    return tf.identity(x)
 
 
 def fan_out(weight: tf.Tensor, dtype: tf.DType, num: int) -> Sequence[tf.Tensor]:

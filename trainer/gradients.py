@@ -106,11 +106,14 @@ class Gradients:
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(weights)
                 terms = self._forward.terms(vae, part, step, training=True)
-                sums = float64_sums(terms)
-                loss = sums[self._forward.term_names.index("loss")] / self._loss_divisor
+                # A slice of all sums would pass zeros back through every other term.
+                loss_per_example = terms[self._forward.term_names.index("loss")]
+                loss = tf.reduce_sum(tf.cast(loss_per_example, tf.float64))
+                loss /= self._loss_divisor
                 if self._state.loss_scale is not None:
                     loss *= self._state.loss_scale.scale
             gradients = tape.gradient(loss, weights)
+        sums = float64_sums(terms)
         return [
             total + value
             for total, value in zip(totals, [sums, *gradients], strict=True)

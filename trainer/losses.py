@@ -4,6 +4,8 @@ import math
 
 import tensorflow as tf
 
+from trainer import exact
+
 
 def gaussian_kl(mean: tf.Tensor, log_var: tf.Tensor) -> tf.Tensor:
     """Returns KL(q(z|x) || p(z)) for a diagonal Gaussian posterior.
@@ -42,6 +44,8 @@ def gaussian_kl(mean: tf.Tensor, log_var: tf.Tensor) -> tf.Tensor:
 
 def gaussian_kl_per_latent(mean: tf.Tensor, log_var: tf.Tensor) -> tf.Tensor:
     """Returns the summands of `gaussian_kl`, `[batch, latent_dim]`."""
+    # Two uses here, and a third where the latents are drawn.
+    log_var = exact.branch(log_var)
     return 0.5 * (tf.square(mean) + tf.exp(log_var) - log_var - 1)
 
 

@@ -232,11 +232,13 @@ class ElboObjective:
         if k == 1:
             loss = recon_nll + self.kl_weight(step) * self._charged(kl_per_latent)
         else:
+            # Two uses here, and a third by the decoder.
+            z = exact.branch(posterior.z)
             log_weights = (
                 log_likelihood
-                + losses.normal_log_density(posterior.z, 0.0, 0.0)
+                + losses.normal_log_density(z, 0.0, 0.0)
                 - losses.normal_log_density(
-                    posterior.z,
+                    z,
                     tf.repeat(posterior.mean, k, axis=0),
                     tf.repeat(posterior.log_var, k, axis=0),
                 )

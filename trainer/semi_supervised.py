@@ -133,12 +133,14 @@ def marginalise(
         `accuracy`, 1 where the classifier is right, of all images.
     """
     num_classes = logits.shape[1]
-    log_q = exact.by_group(tf.nn.log_softmax, logits)
+    log_probabilities = exact.by_group(tf.nn.log_softmax, logits)
+    # Two uses by an image without a label, and a third by the classifier's loss.
+    log_q = exact.branch(log_probabilities)
     known = tf.one_hot(label, num_classes)
     q = tf.where(labelled[:, tf.newaxis], known, tf.exp(log_q))
     negative_entropy = tf.where(labelled, 0.0, tf.reduce_sum(q * log_q, axis=1))
     label_kl = math.log(num_classes) + negative_entropy
-    cross_entropy = -tf.reduce_sum(known * log_q, axis=1)
+    cross_entropy = -tf.reduce_sum(known * log_probabilities, axis=1)
     classifier_loss = label_cost * tf.where(labelled, cross_entropy, 0.0)
     means = {
         name: tf.reduce_sum(q * tf.reshape(term, [-1, num_classes]), axis=1)
