@@ -25,6 +25,7 @@ class Stepper:
         virtual_devices: int = 1,
         image_shape: tuple[int, int, int] = (128, 128, 3),
         changes: Mapping[str, Any] | None = None,
+        num_threads: int | None = None,
     ) -> None:
         """Starts it; several that are started one after another start together.
 
@@ -33,8 +34,16 @@ class Stepper:
             virtual_devices: Into which the CPU is split.
             image_shape: `[height, width, channels]` of the images, which are noise.
             changes: Values of the config by name.
+            num_threads: Threads by which kernels split their work; the trainer's
+                default if None.
         """
-        arguments = [config, virtual_devices, image_shape, dict(changes or {})]
+        arguments = [
+            config,
+            virtual_devices,
+            image_shape,
+            dict(changes or {}),
+            num_threads,
+        ]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.stepping", json.dumps(arguments)],
             stdin=subprocess.PIPE,
@@ -89,7 +98,11 @@ def take_turns(
 
 
 def _serve(
-    config_file: str, virtual_devices: int, image_shape: list[int], changes: dict
+    config_file: str,
+    virtual_devices: int,
+    image_shape: list[int],
+    changes: dict,
+    num_threads: int | None,
 ) -> None:
     """Makes as many steps as each line of the input says, and prints their seconds."""
     import time
@@ -99,7 +112,7 @@ def _serve(
     from benchmarks import compiled
     from trainer import distribution, exact
 
-    exact.configure()
+    exact.configure(num_threads or exact.NUM_THREADS)
     strategy = distribution.make_strategy(0, virtual_devices)
     config = compiled.load_config(config_file, strategy, changes)
     run = compiled.make_run(config, strategy, image_shape)

@@ -27,14 +27,29 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import keras
 import tensorflow as tf
 
+# Threads by which kernels split their work, unless a run is given another number.
+NUM_THREADS = 8
 
-def configure() -> None:
+
+def configure(num_threads: int = NUM_THREADS) -> None:
     """Makes TensorFlow itself reproducible; to be called before any graph is built.
 
     Besides deterministic kernels this needs the graph optimizer to leave arithmetic
     alone: with one group to a replica there is less to concatenate, it then rewrites
     a gradient in another way, and the last bit differs.
+
+    Args:
+        num_threads: Threads by which a kernel on the CPU splits its work. A kernel that
+            sums gives each thread a part, so this number decides the rounding. The
+            default is the same on every machine; TensorFlow's own is the number of
+            cores that the process may use.
+
+    Raises:
+        ValueError: If there is no thread.
     """
+    if num_threads < 1:
+        raise ValueError(f"--num_threads={num_threads} must be at least 1")
+    tf.config.threading.set_intra_op_parallelism_threads(num_threads)
     tf.config.experimental.enable_op_determinism()
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
 

@@ -17,6 +17,7 @@ from trainer import (
     conditions,
     distribution,
     due,
+    environment,
     input_pipeline,
     pace,
     profiling,
@@ -88,12 +89,16 @@ def train(
     with strategy.scope():
         state = states.make_state(config, manifest)
     hosts = Hosts(strategy, cluster)
-    hosts.check_equal(f"{config.to_json()} {manifest.digest} {profile_steps}")
+    found = environment.describe(strategy.extended.worker_devices)
+    hosts.check_equal(
+        f"{config.to_json()} {manifest.digest} {profile_steps} {found['threads']}"
+    )
     checkpoint_dir = run_dir / "checkpoints"
     lock, is_resumed = contextlib.nullcontext(), False
     if hosts.is_chief:
         lock = workdir.claim(run_dir, config, manifest, dataset_dir)
         is_resumed = states.restore(state, checkpoint_dir)
+        environment.record(run_dir, found, is_resumed=is_resumed)
     # Or the others would make evaluations that the chief does not.
     is_resumed = bool(hosts.gather(is_resumed)[0])
     states.share(state, hosts)

@@ -42,6 +42,12 @@ _NUM_GPUS = flags.DEFINE_integer(
 _VIRTUAL_DEVICES = flags.DEFINE_integer(
     "virtual_devices", None, "Splits the CPU into so many devices instead."
 )
+_NUM_THREADS = flags.DEFINE_integer(
+    "num_threads",
+    exact.NUM_THREADS,
+    "Threads by which a kernel on the CPU splits its work. Another number rounds "
+    "otherwise, so a run keeps its number on every machine.",
+)
 _PROFILE_STEPS = flags.DEFINE_string(
     "profile_steps",
     None,
@@ -55,8 +61,8 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     command_line.log_with_times()
     config, run_dir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
-    exact.configure()
     try:
+        exact.configure(_NUM_THREADS.value)
         found = cluster.find_cluster(os.environ)
         logging.info("%s", cluster.describe(found))
         strategy = distribution.make_strategy(
