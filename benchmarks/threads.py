@@ -2,9 +2,9 @@
 
     python -m benchmarks.threads
 
-The flagship's step on one device, in processes with 1, 2, 4, 8 and 16 threads that take
-turns on one batch in memory. The number is fixed, whatever cores a machine has, since it
-decides how sums are rounded. A row is added to benchmarks/RESULTS.md.
+The flagship's step on one device, in processes with 1, 2, 4, 8 and 16 threads that
+take turns on one batch in memory. The number is fixed, whatever cores a machine has,
+since it decides how sums are rounded. A row is added to benchmarks/RESULTS.md.
 """
 
 import os

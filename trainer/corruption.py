@@ -8,10 +8,11 @@ from collections.abc import Callable
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from trainer import order
+from trainer import random
+from trainer.random import Stream
 
 BINARIZE = ("none", "threshold", "dynamic")
-_FIXED_STREAMS = (12, 17, 18)
+_SPLIT_STREAMS = (Stream.SPLIT_BINARIZATION, Stream.SPLIT_NOISE, Stream.SPLIT_DROPS)
 
 # Values of the images' shape from a distribution, by the number of the stream.
 Draw = Callable[[Callable[..., tf.Tensor], int], tf.Tensor]
@@ -69,19 +70,24 @@ def targets_and_inputs(
 
 
 def fixed_targets_and_inputs(
-    images: tf.Tensor, config: ConfigDict, index: int = 0
+    images: tf.Tensor, config: ConfigDict, first: int = 0
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the same for a batch of a split that is read again and again.
+
+    An example is black and white in one way, and has one noise, in every reading and in
+    batches of any size.
 
     Args:
         images: As `targets_and_inputs`.
         config: The same, and `seed`.
-        index: Of the batch.
+        first: Place of the batch's first example in the split.
     """
+    num, *shape = images.shape.as_list()
 
     def draw(distribution: Callable[..., tf.Tensor], stream: int) -> tf.Tensor:
-        seed = order.fold(config.seed, _FIXED_STREAMS[stream], index)
-        return distribution(tf.shape(images), seed, alg="philox")
+        return random.of_examples(
+            distribution, shape, config.seed, _SPLIT_STREAMS[stream], first, num
+        )
 
     return targets_and_inputs(images, config, draw)
 

@@ -26,16 +26,15 @@ from trainer import (
     corruption,
     generation,
     jpeg,
-    order,
     plain_keras,
     preprocessing,
+    random,
 )
+from trainer.random import Stream
 from trainer.trained import TrainedRun
 
 # What an export says of itself, where TensorFlow leaves room for it.
 DESCRIPTION = "assets.extra/export.json"
-
-_BINARIZE_STREAM = 19
 
 
 class ExportedModel:
@@ -172,7 +171,7 @@ class ExportedModel:
     def _seen(self, image: tf.Tensor) -> tf.Tensor:
         """Returns what the encoder sees of images: black and white, if it is so."""
         # One draw for all images, so that an image's posterior is its own.
-        seed = order.fold(self.config.seed, _BINARIZE_STREAM)
+        seed = random.fold(self.config.seed, Stream.EXPORT_BINARIZATION)
         uniform = tf.random.stateless_uniform(self._image_shape, seed, alg="philox")
         return corruption.binarize(image, self.config.binarize, uniform)
 

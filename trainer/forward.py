@@ -8,14 +8,25 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from trainer import conditions, corruption, input_pipeline, order, semi_supervised
+from trainer import conditions, corruption, input_pipeline, random, semi_supervised
 from trainer.input_pipeline import Batch
 from trainer.models.vae import VAE, draw_posterior
 from trainer.objectives import Objective, Posterior
+from trainer.random import Stream
 
-# First word of every random seed, so that no two uses share a stream: a step's own,
-# then that of binarisation and two of corruption.
-TRAIN_STREAMS, EVAL_STREAMS = (3, 6, 7, 8), (5, 9, 10, 11)
+# For the latents, and for the three draws of `corruption.targets_and_inputs`.
+TRAIN_STREAMS = (
+    Stream.TRAINING_POSTERIOR,
+    Stream.TRAINING_BINARIZATION,
+    Stream.TRAINING_NOISE,
+    Stream.TRAINING_DROPS,
+)
+EVAL_STREAMS = (
+    Stream.VALIDATION_POSTERIOR,
+    Stream.VALIDATION_BINARIZATION,
+    Stream.VALIDATION_NOISE,
+    Stream.VALIDATION_DROPS,
+)
 
 
 class Forward:
@@ -54,7 +65,9 @@ class Forward:
             terms |= dict.fromkeys(semi_supervised.TERMS)
         self.term_names = sorted(terms)
 
-    def examples(self, batch: Batch, streams: Sequence[int], index: tf.Tensor) -> Batch:
+    def examples(
+        self, batch: Batch, streams: Sequence[Stream], index: tf.Tensor
+    ) -> Batch:
         """Returns this replica's batch with all that is drawn for it.
 
         Args:
@@ -190,13 +203,13 @@ class Forward:
         self,
         distribution: Callable[..., tf.Tensor],
         shape: Sequence[int],
-        stream: int,
+        stream: Stream,
         index: tf.Tensor,
     ) -> tf.Tensor:
         """Returns this replica's part of one draw over the global batch."""
         draw = distribution(
             [self._config.global_batch_size, *shape],
-            order.fold(self._config.seed, stream, index),
+            random.fold(self._config.seed, stream, index),
             alg="philox",
         )
         first, end = share(self._config.global_batch_size)

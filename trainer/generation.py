@@ -12,13 +12,13 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from trainer import checkpoints, order
+from trainer import checkpoints, random
 from trainer.examples import Examples
 from trainer.models.vae import draw_posterior
 from trainer.posteriors import EncodedSplit
+from trainer.random import Stream
 from trainer.trained import TrainedRun
 
-_PRIOR_STREAM, _POSTERIOR_STREAM, _PIXEL_STREAM = 1, 2, 3
 _BATCH_SIZE = 200
 
 
@@ -83,7 +83,7 @@ def decode(run: TrainedRun, z: np.ndarray, told: np.ndarray, seed: int) -> Predi
         part = slice(start, start + _BATCH_SIZE)
         outputs = run.vae.decode(z[part], told[part])
         means.append(run.vae.likelihood.mean(outputs).numpy())
-        pixel_seed = order.fold(seed, _PIXEL_STREAM, start)
+        pixel_seed = random.fold(seed, Stream.GENERATED_PIXELS, start)
         samples.append(run.vae.likelihood.draw(outputs, pixel_seed).numpy())
     return Predictive(z, np.concatenate(means), np.concatenate(samples))
 
@@ -97,19 +97,21 @@ def prior_noise(
     num: int | tf.Tensor, latent_dim: int, seed: int | tf.Tensor
 ) -> tf.Tensor:
     """Returns draws of N(0, I), `[num, latent_dim]`, in a graph too."""
-    return _normal((num, latent_dim), seed, _PRIOR_STREAM)
+    return random.normal((num, latent_dim), seed, Stream.GENERATED_PRIOR)
 
 
 def draw_posteriors(run: TrainedRun, examples: Examples, seed: int) -> np.ndarray:
     """Returns a draw of q(z|x) for each example, `[n, latent_dim]`."""
     mean, log_var = encode(run, examples)
-    noise = _normal(mean.shape, seed, _POSTERIOR_STREAM)
+    noise = random.normal(mean.shape, seed, Stream.GENERATED_POSTERIOR)
     return draw_posterior(mean, log_var, noise).numpy()
 
 
 def draw_posterior_of(encoded: EncodedSplit, seed: int) -> np.ndarray:
     """Returns a draw of q(z|x) for each example: of the aggregate posterior."""
-    noise = _normal(encoded.posterior_mean.shape, seed, _POSTERIOR_STREAM)
+    noise = random.normal(
+        encoded.posterior_mean.shape, seed, Stream.GENERATED_POSTERIOR
+    )
     return draw_posterior(
         encoded.posterior_mean, encoded.posterior_log_var, noise
     ).numpy()
@@ -176,9 +178,3 @@ def interpolate(
             weights = np.sin((1 - share) * angle), np.sin(share * angle)
             return (weights[0] * start + weights[1] * end) / math.sin(angle)
     return (1 - share) * start + share * end
-
-
-def _normal(
-    shape: tuple[int | tf.Tensor, ...], seed: int | tf.Tensor, stream: int
-) -> tf.Tensor:
-    return tf.random.stateless_normal(shape, order.fold(seed, stream), alg="philox")

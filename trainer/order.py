@@ -11,11 +11,11 @@ import threading
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 
 MAX_LANES = 64
 
-# Of every permutation's random key, so that no two uses share a stream.
+# First words of the keys of NumPy's generators, so that no two permutations share a
+# stream; TensorFlow's streams are in `trainer.random`.
 _SHARD_STREAM, _BLOCK_STREAM = 1, 2
 
 
@@ -39,16 +39,6 @@ def num_lanes(global_batch_size: int, num_shards: int) -> int:
     while global_batch_size % (2 * lanes) == 0 and 2 * lanes <= limit:
         lanes *= 2
     return lanes
-
-
-def fold(seed: int | tf.Tensor, *words: int | tf.Tensor) -> tf.Tensor:
-    """Returns a stateless seed `[2]` int32, a function of `seed` and all words."""
-    value = tf.convert_to_tensor([seed, 0], tf.int32)
-    for word in words:
-        value = tf.random.experimental.stateless_fold_in(
-            value, tf.cast(word, tf.int32), alg="philox"
-        )
-    return value
 
 
 def in_turn(num_examples: Sequence[int], first: int, stop: int) -> np.ndarray:

@@ -13,8 +13,9 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 from PIL import Image
 
-from trainer import conditions, grids, losses, order
+from trainer import conditions, grids, losses, random
 from trainer.models.vae import VAE, draw_posterior
+from trainer.random import Stream
 
 DRAWS = ("mean", "sample")
 
@@ -24,7 +25,6 @@ MAX_SCATTERED = 10_000
 NUM_INTERPOLATED = 25
 NUM_TRAVERSED, _TRAVERSAL_LIMIT = 10, 3.0
 _BATCH_SIZE = 500
-_PRIOR_STREAM, _POSTERIOR_STREAM, _PIXEL_STREAM = 4, 15, 16
 _STRIP_CELL_SIDE = 96
 
 
@@ -75,9 +75,9 @@ def compute_grids(
     told = shown.conditions
     mean, log_var = vae.compiled_encode(shown.inputs, told)
     if config.reconstruction_draw == "sample":
-        noise = _normal(mean.shape, config.seed, _POSTERIOR_STREAM)
+        noise = random.normal(mean.shape, config.seed, Stream.PICTURE_POSTERIOR)
         outputs = vae.decode(draw_posterior(mean, log_var, noise), told)
-        seed = order.fold(config.seed, _PIXEL_STREAM)
+        seed = random.fold(config.seed, Stream.PICTURE_PIXELS)
         reconstructions = vae.likelihood.draw(outputs, seed).numpy()
     else:
         reconstructions = vae.mean_image(mean, told).numpy()
@@ -228,8 +228,4 @@ def _scatter(latents: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
 def _prior_draws(config: ConfigDict) -> tf.Tensor:
     """Returns the latents of the samples, and two more between which to interpolate."""
     shape = [config.num_picture_samples + 2, config.latent_dim]
-    return _normal(shape, config.seed, _PRIOR_STREAM)
-
-
-def _normal(shape: tf.TensorShape | list[int], seed: int, stream: int) -> tf.Tensor:
-    return tf.random.stateless_normal(shape, order.fold(seed, stream), alg="philox")
+    return random.normal(shape, config.seed, Stream.PICTURE_PRIOR)

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainer import losses, metrics, order
+from trainer import losses, metrics, random
 from trainer.latents import disentanglement, factors, pca, probe, usage
 from trainer.likelihoods import Bernoulli, LogisticMixture
 from trainer.models.vae import VAE, draw_posterior
 from trainer.posteriors import EncodedSplit
+from trainer.random import Stream
 from trainer.trained import TrainedRun
 
-_DRAW_STREAM, _IMPORTANCE_STREAM = 13, 14
 _BATCH_SIZE = 100
 # Images that the decoder makes at once for the importance weights.
 _MAX_DECODED = 5_000
@@ -76,7 +76,7 @@ def score_images(
     for index, batch in enumerate(run.batches(split, _BATCH_SIZE)):
         images = batch["image"]
         inputs = (images, batch["input"], batch["conditions"])
-        seed = order.fold(run.config.seed, _DRAW_STREAM, index)
+        seed = random.fold(run.config.seed, Stream.SCORE_POSTERIOR, index)
         values = {name: x.numpy() for name, x in forward(*inputs, seed).items()}
         reconstructions = values.pop("reconstruction")
         values["mse_levels"] = metrics.mean_squared_error_levels(
@@ -262,9 +262,11 @@ def _log_weights(
 ) -> tf.Tensor:
     """Returns log p(x, z) - log q(z|x) of `num` draws of each example, `[b, num]`.
 
-    The draws are a function of `words`, `[4]` int32, see `order.fold`.
+    The draws are a function of `words`, `[3]` int32: the run's seed, the number of the
+    batch, and that of the first draw.
     """
-    seed = order.fold(*tf.unstack(words))
+    seed, *others = tf.unstack(words)
+    seed = random.fold(seed, Stream.SCORE_IMPORTANCE, *others)
     mean, log_var = vae.encode(inputs, told)
     repeated = [tf.repeat(tensor, num, axis=0) for tensor in (mean, log_var)]
     noise = tf.random.stateless_normal(tf.shape(repeated[0]), seed, alg="philox")
@@ -291,7 +293,7 @@ def _log_marginal(
     parts = [
         log_weights(
             *inputs,
-            tf.constant([*seed, _IMPORTANCE_STREAM, start]),
+            tf.constant([*seed, start]),
             tf.constant(min(chunk, num_samples - start)),
         ).numpy()
         for start in range(0, num_samples, chunk)

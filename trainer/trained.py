@@ -66,12 +66,14 @@ class TrainedRun:
         batches = input_pipeline.examples(
             self.manifest, self.dataset_dir, split, batch_size
         )
-        for index, batch in enumerate(batches):
+        first = 0
+        for batch in batches:
             arrays = {name: tensor.numpy() for name, tensor in batch.items()}
             keys = np.char.decode(arrays["key"].astype(bytes))
             targets, inputs = corruption.fixed_targets_and_inputs(
-                batch["image"], self.config, index
+                batch["image"], self.config, first
             )
+            first += len(keys)
             yield {
                 **arrays,
                 "key": keys,

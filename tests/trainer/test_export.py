@@ -20,7 +20,7 @@ from PIL import Image
 from configs import mnist_m2
 from pipeline import contract, images
 from runs import Run, run_module
-from trainer import corruption, exported, generation, order, preprocessing, trained
+from trainer import corruption, exported, generation, preprocessing, random, trained
 from trainer.models.vae import make_vae
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -359,7 +359,7 @@ def test_a_model_of_few_labels_is_told_them_and_classifies(
     )
     uniform = tf.random.stateless_uniform(
         (28, 28, 1),
-        order.fold(run.config.seed, exported._BINARIZE_STREAM),
+        random.fold(run.config.seed, random.Stream.EXPORT_BINARIZATION),
         alg="philox",
     )
     seen = corruption.binarize(image, run.config.binarize, uniform)

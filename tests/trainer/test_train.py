@@ -65,6 +65,43 @@ def test_a_killed_run_resumes_with_the_same_losses(
         np.testing.assert_array_equal(array, expected[name], err_msg=name)
 
 
+def test_fewer_cores_and_another_environment_change_no_bit(
+    reference_run: Run,
+    dataset_dir: pathlib.Path,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "3")
+    process = start_training(
+        dataset_dir,
+        tmp_path / "run",
+        "--virtual_devices=1",
+        prefix=("taskset", "--cpu-list", "0"),
+        # A copy of a process that has begun keeps that one's cores.
+        python=sys.executable,
+    )
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    run = Run(tmp_path / "run", 0, output)
+    assert run.metrics() == reference_run.metrics()
+    assert run.metrics("validation") == reference_run.metrics("validation")
+
+
+def test_another_number_of_threads_is_named(
+    reference_run: Run, dataset_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    workdir = tmp_path / "run"
+    shutil.copytree(reference_run.workdir, workdir)
+    flags = ("--num_threads=3", "--config.num_train_steps=51")
+    run = train(dataset_dir, workdir, *flags)
+    assert run.returncode == 0, run.output
+    (warning,) = [line for line in run.output.splitlines() if " W " in line]
+    assert "another environment (threads was 8 and is now 3): the losses may" in warning
+    wrong = train(dataset_dir, tmp_path / "wrong", "--num_threads=0")
+    assert wrong.returncode == 1
+    assert "error: --num_threads=0 must be at least 1" in wrong.output
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_checkpoints_and_the_rerun_goes_on_elsewhere(
     reference_run: Run,

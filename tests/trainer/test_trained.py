@@ -62,6 +62,36 @@ def test_a_denoising_model_sees_the_noise_of_its_training(
     assert np.abs(encoded.posterior_mean - run.vae.encoder(seen)[0]).max() > 1e-3
 
 
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("binarize", "dynamic"),
+        ("input_noise_stddev", 0.5),
+        ("input_drop_fraction", 0.5),
+    ],
+)
+def test_what_is_drawn_for_an_example_does_not_depend_on_the_batch_size(
+    run: trained.TrainedRun, setting: str, value: str | float
+) -> None:
+    default = run.config[setting]
+    run.config[setting] = value
+    try:
+        by_size = {
+            size: [
+                np.concatenate([batch[name] for batch in run.batches("train", size)])
+                for name in ("image", "input")
+            ]
+            for size in (5, 32, 96)
+        }
+    finally:
+        run.config[setting] = default
+    images, inputs = by_size[96]
+    assert not np.array_equal(inputs, next(run.batches("train", 96))["image"])
+    for size in (5, 32):
+        np.testing.assert_array_equal(by_size[size][0], images)
+        np.testing.assert_array_equal(by_size[size][1], inputs)
+
+
 def test_posteriors_come_with_their_keys_and_features(run: trained.TrainedRun) -> None:
     encoded = posteriors.encode_split(run, "validation")
     batch = next(run.batches("validation", 11))

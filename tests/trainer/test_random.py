@@ -1,0 +1,55 @@
+"""Streams of random numbers: each use has its own, and none ever changes."""
+
+import pathlib
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer import forward, random
+from trainer.random import Stream
+
+TRAINER = pathlib.Path(random.__file__).parent
+
+
+def test_a_run_goes_on_with_the_numbers_of_earlier_releases() -> None:
+    # As the first releases folded the seed 5, the stream 3 and step 7.
+    seed = random.fold(5, Stream.TRAINING_POSTERIOR, 7)
+    assert seed.numpy().tolist() == [-1729064858, 7]
+    seed = random.fold(5, Stream.EXPORT_BINARIZATION)
+    assert seed.numpy().tolist() == [-1861752113, 19]
+    assert [int(stream) for stream in forward.TRAIN_STREAMS] == [3, 6, 7, 8]
+    assert [int(stream) for stream in forward.EVAL_STREAMS] == [5, 9, 10, 11]
+
+
+def test_no_two_uses_share_their_numbers() -> None:
+    seeds = {
+        tuple(random.fold(seed, stream, 0).numpy().tolist())
+        for seed in (0, 1)
+        for stream in Stream
+    }
+    assert len(seeds) == 2 * len(Stream)
+
+
+def test_every_seed_is_made_here() -> None:
+    for path in TRAINER.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if path.name != "random.py":
+            assert "stateless_fold_in" not in text, path
+        for call in re.findall(r"random\.fold\(([^()]*)", text):
+            assert re.search(r"Stream\.|\bstream\b", call), f"{path}: fold({call})"
+
+
+@pytest.mark.parametrize("size", [1, 7, 99, 100, 101, 230])
+def test_numbers_of_an_example_do_not_depend_on_its_batch(size: int) -> None:
+    def draw(first: int, num: int) -> np.ndarray:
+        return random.of_examples(
+            tf.random.stateless_uniform, [3], 5, Stream.SPLIT_DROPS, first, num
+        ).numpy()
+
+    whole = draw(0, 230)
+    assert whole.shape == (230, 3)
+    assert len(np.unique(whole)) > 680
+    parts = [draw(at, min(size, 230 - at)) for at in range(0, 230, size)]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
