@@ -1,0 +1,85 @@
+"""Moments at which a trainer is killed."""
+
+import json
+import pathlib
+import random
+import subprocess
+import time
+
+import trainers
+
+# Of a life, before the kill: all of them together are less than the run.
+_MAX_STEPS, _MAX_SECONDS = 3, 8.0
+
+
+def kill_in_a_start(
+    process: subprocess.Popen[str], workdir: pathlib.Path, rng: random.Random
+) -> bool:
+    """Kills after a time in which a trainer starts, and makes its first steps."""
+    limit = time.monotonic() + rng.uniform(0, _MAX_SECONDS)
+    step = trainers.last_step(workdir) + _MAX_STEPS
+    trainers.wait_until(
+        process,
+        lambda: time.monotonic() > limit or trainers.last_step(workdir) >= step,
+    )
+    process.kill()
+    return True
+
+
+def kill_in_steps(
+    process: subprocess.Popen[str], workdir: pathlib.Path, rng: random.Random
+) -> bool:
+    """Kills between two checkpoints, or in one."""
+    _make_steps(process, workdir, rng)
+    time.sleep(rng.uniform(0, 0.03))
+    process.kill()
+    return True
+
+
+def kill_in_a_checkpoint(
+    process: subprocess.Popen[str], workdir: pathlib.Path, rng: random.Random
+) -> bool:
+    """Kills while a checkpoint is written; returns whether it was then in the midst."""
+    _make_steps(process, workdir, rng)
+    folder = workdir / "checkpoints"
+    trainers.wait_until(process, lambda: any(folder.glob(".tmp-*")), pause=0)
+    process.kill()
+    process.wait()
+    return any(folder.glob(".tmp-*"))
+
+
+def kill_in_an_event_flush(
+    process: subprocess.Popen[str], workdir: pathlib.Path, rng: random.Random
+) -> bool:
+    """Kills when events have grown; returns whether no checkpoint has their step."""
+    _make_steps(process, workdir, rng)
+    path = max((workdir / "train").glob("events*"))
+    size = path.stat().st_size
+    trainers.wait_until(process, lambda: path.stat().st_size != size, pause=0)
+    process.kill()
+    process.wait()
+    return last_logged(workdir) >= trainers.last_step(workdir)
+
+
+KILLS = (
+    kill_in_a_checkpoint,
+    kill_in_an_event_flush,
+    kill_in_steps,
+    kill_in_a_start,
+)
+
+
+def _make_steps(
+    process: subprocess.Popen[str], workdir: pathlib.Path, rng: random.Random
+) -> None:
+    """Returns once some steps were made since the start."""
+    step = trainers.last_step(workdir) + rng.randint(1, _MAX_STEPS)
+    trainers.wait_until(process, lambda: trainers.last_step(workdir) >= step)
+
+
+def last_logged(workdir: pathlib.Path) -> int:
+    """Returns the step of the last whole line of metrics.jsonl, 0 without any."""
+    path = workdir / "metrics.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    steps = [json.loads(line)["step"] for line in lines if line.endswith(b"\n")]
+    return max(steps, default=0)

@@ -1,0 +1,101 @@
+"""`pipeline.prepare`, killed at any moment and run again."""
+
+import pathlib
+import random
+import re
+import signal
+import subprocess
+import time
+
+import pytest
+
+import jobs
+from reliability import IS_FULL, scenario
+from runs import run_module
+
+_NUM_KILLS = 60 if IS_FULL else 4
+# Processes are used from a thousand images on.
+_NUM_IMAGES = 1200 if IS_FULL else 300
+_FLAGS = ("--shard_size=8", "--num_workers=2")
+# A rerun that keeps most shards ends sooner than that.
+_MAX_SECONDS = 6.0
+
+
+@pytest.fixture(scope="module")
+def faces_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Returns drawn faces in CelebA's layout."""
+    path = tmp_path_factory.mktemp("faces")
+    done = run_module(
+        "pipeline.synthesize", f"--output={path}", f"--num_images={_NUM_IMAGES}"
+    )
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+def files_of(dataset: pathlib.Path) -> dict[str, bytes]:
+    """Returns the bytes of all files of a dataset, by their names."""
+    return {
+        str(path.relative_to(dataset)): path.read_bytes()
+        for path in dataset.rglob("*")
+        if path.is_file()
+    }
+
+
+@scenario("SIGKILL at 60 moments of pipeline.prepare")
+@pytest.mark.timeout(3600)
+def test_killed_at_any_moment(faces_dir, tmp_path, row) -> None:
+    rng = random.Random(2)
+    whole, output = tmp_path / "whole", tmp_path / "output"
+    done = jobs.run_command(faces_dir, whole, *_FLAGS)
+    assert done.returncode == 0, done.stderr
+    num_killed = num_lives = num_finished = most_kept = 0
+    while num_killed < _NUM_KILLS:
+        process = subprocess.Popen(
+            jobs.command(faces_dir, output, *_FLAGS),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        # By time, or when some more shards are written.
+        limit = time.monotonic() + rng.uniform(0, _MAX_SECONDS)
+        num_shards = jobs.num_finished(output) + rng.randint(1, 12)
+        while process.poll() is None and time.monotonic() < limit:
+            if jobs.num_finished(output) >= num_shards:
+                break
+            time.sleep(0.001)
+        process.kill()
+        _, said = process.communicate()
+        num_lives += 1
+        if process.returncode == -signal.SIGKILL:
+            num_killed += 1
+            assert not (output / "manifest.json").exists() or (
+                files_of(output).keys() >= files_of(whole).keys()
+            )
+        else:
+            assert process.returncode == 0, said
+        kept = re.findall(r"kept (\d+) of", said)
+        most_kept = max(most_kept, *map(int, kept or [0]))
+        if (output / "manifest.json").exists():
+            assert_same(output, whole, faces_dir)
+            num_finished += 1
+            output = tmp_path / f"output{num_finished}"
+    done = jobs.run_command(faces_dir, output, *_FLAGS)
+    assert done.returncode == 0, done.stderr
+    assert_same(output, whole, faces_dir)
+    assert most_kept, "no life went on with what an earlier one had finished"
+    row(
+        f"run again each time, {num_finished + 1} datasets were finished, each of the "
+        "same bytes as one that nothing disturbed",
+        "the shards in work",
+    )
+
+
+def assert_same(output: pathlib.Path, whole: pathlib.Path, faces_dir) -> None:
+    """Checks the bytes of a dataset, once a last run has cleaned up after itself."""
+    done = jobs.run_command(faces_dir, output, *_FLAGS)
+    assert done.returncode == 0, done.stderr
+    found, expected = files_of(output), files_of(whole)
+    assert found.keys() == expected.keys()
+    for name, data in expected.items():
+        assert found[name] == data, name

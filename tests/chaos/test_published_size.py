@@ -1,0 +1,110 @@
+"""The flagship at its published size: on other devices, hosts and cores, and killed."""
+
+import os
+import pathlib
+import random
+import signal
+
+import pytest
+
+import trainers
+from kills import KILLS
+from reliability import scenario
+from runs import Run, prepare, run_module
+
+_NUM_STEPS = 50
+_FLAGS = (
+    "--config.encoder_filters=(32,64,64,128,256)",
+    "--config.decoder_filters=(256,128,64,64,32)",
+    "--config.latent_dim=100",
+    "--config.global_batch_size=64",
+    f"--config.num_train_steps={_NUM_STEPS}",
+    "--config.eval_every_steps=1000",
+    "--config.image_every_steps=1000",
+    "--config.show_neighbours=False",
+)
+_SELDOM = "--config.checkpoint_every_secs=3600"
+_PUBLISHED = {"config": "celeba"}
+_NUM_KILLS = 12
+
+
+@pytest.fixture(scope="module")
+def faces_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Returns 600 drawn faces at 128 px, prepared."""
+    faces = tmp_path_factory.mktemp("faces")
+    done = run_module("pipeline.synthesize", f"--output={faces}", "--num_images=600")
+    assert done.returncode == 0, done.stderr
+    return prepare(faces, tmp_path_factory.mktemp("dataset"), "--image_size=128")
+
+
+@pytest.fixture(scope="module")
+def one_device(
+    faces_dir: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    """Returns fifty steps on one device, never disturbed."""
+    workdir = tmp_path_factory.mktemp("flagship") / "one"
+    run = trainers.run(faces_dir, workdir, *_FLAGS, _SELDOM, **_PUBLISHED)
+    assert run.returncode == 0, run.output
+    return run
+
+
+def assert_same(run: Run, reference: Run) -> None:
+    """Checks every loss, gradient norm and ledger, and the bytes of the checkpoint."""
+    assert run.returncode == 0, run.output
+    assert sorted(run.metrics()) == list(range(1, _NUM_STEPS + 1))
+    assert run.metrics() == reference.metrics()
+    trainers.assert_same_state(run.workdir, reference, _NUM_STEPS)
+
+
+@scenario("the flagship on 2 and 4 devices, and on two hosts", only_full=True)
+@pytest.mark.timeout(3600)
+def test_other_devices_and_hosts(one_device: Run, faces_dir, tmp_path, row) -> None:
+    for name, flags, how in (
+        ("two", ["--virtual_devices=2"], {}),
+        ("four", ["--virtual_devices=4"], {}),
+        ("hosts", ["--num_processes=2"], {"module": "trainer.launch"}),
+    ):
+        workdir = tmp_path / name
+        flags = [*_FLAGS, _SELDOM, *flags]
+        run = trainers.run(faces_dir, workdir, *flags, **how, **_PUBLISHED)
+        assert_same(run, one_device)
+    row(f"{_NUM_STEPS} steps of 64 images, the same bits as on one device", "nothing")
+
+
+@scenario(
+    "the flagship, SIGKILL at 12 moments, on other cores and devices each time",
+    only_full=True,
+)
+@pytest.mark.timeout(3600)
+def test_killed_and_moved(one_device: Run, faces_dir, tmp_path, row, monkeypatch):
+    cores = sorted(os.sched_getaffinity(0))
+    rng = random.Random(1)
+    workdir = tmp_path / "run"
+    hits = dict.fromkeys(KILLS, 0)
+
+    def start(number: int):
+        monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", str(1 + number % 3))
+        few = ("taskset", "--cpu-list", str(cores[number % len(cores)]))
+        return trainers.start(
+            faces_dir,
+            workdir,
+            *_FLAGS,
+            f"--virtual_devices={(1, 2, 4)[number % 3]}",
+            prefix=few if number % 2 else (),
+            **_PUBLISHED,
+        )
+
+    for number in range(_NUM_KILLS):
+        process = start(number)
+        kill = KILLS[number % len(KILLS)]
+        hits[kill] += kill(process, workdir, rng)
+        killed = trainers.end(process, workdir)
+        assert killed.returncode == -signal.SIGKILL, killed.output
+    assert_same(trainers.end(start(_NUM_KILLS), workdir), one_device)
+    checkpoint, flush, steps, begin = hits.values()
+    row(
+        f"{checkpoint} in a checkpoint's write, {flush} in an event flush, {steps} in "
+        f"steps, {begin} at a start; it went on on one core and on all, on 1, 2 and 4 "
+        "devices",
+        "nothing",
+    )
