@@ -11,12 +11,16 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.pipeline_context import PipelineContext
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.runners.worker import worker_pool_main
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from pipeline.worker import Nursery
 
 # Below, one process is done as soon.
 PROCESSES_FROM_IMAGES = 1_000
+
+_LOOPBACK = "127.0.0.1"
+_SERVING_MODULES: tuple[Any, ...] = (worker_handlers, worker_pool_main)
 
 _ENVIRONMENT = "vaeline:environment:nursery:v1"
 
@@ -65,6 +69,36 @@ def make_runner(
         yield FnApiRunner(_Environment.from_command_string(""))
 
 
+@contextlib.contextmanager
+def on_loopback() -> Iterator[None]:
+    """Has the servers that Beam starts for its workers listen on the loopback.
+
+    Beam listens on every address, has no option for that, and gives work to whoever
+    asks. Only its two modules that serve a local run see another `grpc`.
+    """
+    for module in _SERVING_MODULES:
+        module.grpc = _LoopbackGrpc
+    try:
+        yield
+    finally:
+        for module in _SERVING_MODULES:
+            module.grpc = grpc
+
+
+class _LoopbackGrpc:
+    """All that these modules use of `grpc`; the servers have another address."""
+
+    @staticmethod
+    def server(*args: Any, **kwargs: Any) -> grpc.Server:
+        """Returns a server whose ports are those of the loopback."""
+        server = grpc.server(*args, **kwargs)
+        add_port = server.add_insecure_port
+        server.add_insecure_port = lambda address: add_port(
+            f"{_LOOPBACK}:{address.rpartition(':')[2]}"
+        )
+        return server
+
+
 def _is_given(flag: str, beam_args: Sequence[str]) -> bool:
     return any(arg.split("=")[0] == f"--{flag}" for arg in beam_args)
 
@@ -91,6 +125,9 @@ class _WorkerHandler(worker_handlers.GrpcWorkerHandler):
         del payload
         super().__init__(*runner)
         self._nursery = nursery
+
+    def host_from_worker(self) -> str:
+        return _LOOPBACK
 
     def start_worker(self) -> None:
         self._nursery.start_worker(self.control_address, self.worker_id)

@@ -135,7 +135,11 @@ def run_graph(
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     pipeline = None
     try:
-        with local as runner, beam.Pipeline(runner=runner, options=options) as pipeline:
+        with (
+            local_runner.on_loopback(),
+            local as runner,
+            beam.Pipeline(runner=runner, options=options) as pipeline,
+        ):
             build(pipeline)
     except KeyboardInterrupt:
         if pipeline is not None and hasattr(pipeline, "result"):

@@ -1,12 +1,18 @@
-"""Hosts of a network of their own: namespaces of this machine, and links to cut."""
+"""Hosts of a network of their own, and who reaches the ports of a command.
+
+The hosts are namespaces of this machine, with links to cut.
+"""
 
 import contextlib
 import dataclasses
 import os
+import pathlib
 import shutil
 import signal
+import socket
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -101,3 +107,82 @@ def _ip(*arguments: str) -> str:
     done = subprocess.run(["ip", *arguments], capture_output=True, text=True)
     done.check_returncode()
     return done.stdout
+
+
+def reached(
+    process: subprocess.Popen[str], until: Callable[[], object] | None = None
+) -> dict[int, set[str]]:
+    """Connects to all ports of a process and its children, by every address.
+
+    Args:
+        process: That was started.
+        until: Ends it before the process does, once it is true.
+
+    Returns:
+        By port, the addresses that answered; one is 127.0.0.1.
+    """
+    found: dict[int, set[str]] = {}
+    while process.poll() is None and not (until and until()):
+        for port in _ports(_family(process.pid)):
+            if _answers("127.0.0.1", port):
+                others = [at for at in _other_addresses() if _answers(at, port)]
+                found.setdefault(port, {"127.0.0.1"}).update(others)
+        time.sleep(0.1)
+    return found
+
+
+def _other_addresses() -> list[str]:
+    """Returns addresses of this machine besides 127.0.0.1."""
+    found = ["127.0.0.2", "::1"]
+    # Where no packet goes: it is only asked by which address it would.
+    for family, target in (
+        (socket.AF_INET, "192.0.2.1"),
+        (socket.AF_INET6, "2001:db8::1"),
+    ):
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(family, socket.SOCK_DGRAM) as one,
+        ):
+            one.connect((target, 9))
+            found.append(one.getsockname()[0])
+    return found
+
+
+def _answers(address: str, port: int) -> bool:
+    with contextlib.suppress(OSError):
+        socket.create_connection((address, port), timeout=1).close()
+        return True
+    return False
+
+
+def _family(pid: int) -> set[int]:
+    """Returns a process and all that descend from it."""
+    parents = {}
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            parents[int(entry.name)] = int(fields[1])
+    found, new = {pid}, {pid}
+    while new:
+        new = {child for child, parent in parents.items() if parent in new} - found
+        found |= new
+    return found
+
+
+def _ports(pids: set[int]) -> set[int]:
+    """Returns the TCP ports at which processes listen, whatever the address."""
+    listening = {}
+    for name in ("tcp", "tcp6"):
+        for line in pathlib.Path("/proc/net", name).read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A":
+                listening[f"socket:[{fields[9]}]"] = int(
+                    fields[1].rpartition(":")[2], 16
+                )
+    found = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for file in os.listdir(f"/proc/{pid}/fd"):
+                with contextlib.suppress(OSError):
+                    found.add(listening.get(os.readlink(f"/proc/{pid}/fd/{file}")))
+    return found - {None}

@@ -11,6 +11,7 @@ None of them, or a single host, means this machine alone.
 """
 
 import dataclasses
+import ipaddress
 import json
 import re
 from collections.abc import Mapping
@@ -49,6 +50,12 @@ class Cluster:
     def address(self) -> str:
         """Of this host."""
         return self.addresses[self.index]
+
+    @property
+    def loopback(self) -> str | None:
+        """IP address of this host, if all hosts are on the loopback of one machine."""
+        found = [_loopback(address) for address in self.addresses]
+        return found[self.index] if all(found) else None
 
     def tf_config(self) -> str:
         """Returns what TF_CONFIG is for this host, as JSON."""
@@ -194,6 +201,17 @@ def _expand_part(part: str) -> list[str]:
         # Leading zeros are kept.
         numbers += [f"{value:0{len(first)}d}" for value in range(int(first), stop)]
     return [f"{head}{number}{rest}" for number in numbers for rest in tail]
+
+
+def _loopback(address: str) -> str | None:
+    """Returns the IP address of HOST:PORT if it is one of the loopback."""
+    host = address.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return "127.0.0.1"
+    try:
+        return host if ipaddress.ip_address(host).is_loopback else None
+    except ValueError:
+        return None
 
 
 def _wrong_text(variable: str, environ: Mapping[str, str], reason: object) -> str:

@@ -13,7 +13,7 @@ from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
 from tensorflow.python.distribute import collective_all_reduce_strategy
 from tensorflow.python.eager import context
 
-from trainer import hosts
+from trainer import hosts, loopback
 from trainer.cluster import Cluster
 
 _IS_LINUX = sys.platform == "linux"
@@ -68,7 +68,8 @@ def make_strategy(
         strategy = tf.distribute.MirroredStrategy(devices)
     else:
         hosts.wait_for_peers(cluster, _PEER_TIMEOUT_SECS)
-        strategy = _multi_host_strategy(cluster, devices)
+        with loopback.serving(cluster):
+            strategy = _multi_host_strategy(cluster, devices)
     logging.info(
         "replicas: %d, of which here %s",
         strategy.num_replicas_in_sync,

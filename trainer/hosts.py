@@ -167,14 +167,18 @@ def lost_host_error(cluster: Cluster, error: tf.errors.OpError) -> LostHostError
 
 @contextlib.contextmanager
 def listening(cluster: Cluster) -> Iterator[None]:
-    """Answers at this host's port, on every interface, as TensorFlow will.
+    """Answers at this host's port, where TensorFlow will.
+
+    That is on every interface, but for hosts on the loopback of one machine.
 
     Raises:
         ValueError: If it cannot.
     """
     port = cluster.address.rpartition(":")[2]
+    address = cluster.loopback or ""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        server = socket.create_server(("", int(port)), backlog=1024)
+        server = socket.create_server((address, int(port)), family=family, backlog=1024)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"cannot listen at port {port} of {cluster.address}, which "

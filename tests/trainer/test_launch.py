@@ -6,10 +6,12 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 import pytest
 
+import network
 from runs import Run, start_training, stop_at_step, train, wait_for_step
 from trainer import hosts, launch
 from trainer.cluster import Cluster
@@ -72,6 +74,22 @@ def test_a_run_grows_and_shrinks(reference_run: Run, dataset_dir, tmp_path) -> N
     name = "checkpoints/step-000000050/state.npz"
     expected = (reference_run.workdir / name).read_bytes()
     assert (run.workdir / name).read_bytes() == expected
+
+
+@pytest.mark.parametrize("module", [MODULE, "trainer.train"])
+def test_only_the_loopback_reaches_a_training(dataset_dir, tmp_path, module) -> None:
+    flags = PAIR if module == MODULE else PAIR[1:]
+    workdir = tmp_path / "run"
+    process = start_training(
+        dataset_dir, workdir, *flags, module=module, python=sys.executable
+    )
+    metrics = workdir / "metrics.jsonl"
+    found = network.reached(process, lambda: metrics.exists() and metrics.read_text())
+    stopped = stop_at_step(process, workdir, 1, signal.SIGTERM)
+    assert stopped.returncode == 128 + signal.SIGTERM, stopped.output
+    assert "listens at" not in stopped.output
+    assert len(found) == (2 if module == MODULE else 0)
+    assert set().union(*found.values()) <= {"127.0.0.1"}
 
 
 def test_a_signal_stops_all_hosts_at_one_step(
