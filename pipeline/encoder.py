@@ -96,13 +96,40 @@ def read_export(path: str) -> Export:
         ) from error
 
 
-def image_settings(export: Export) -> dict[str, Any]:
-    """Returns how the images of a model's training were made, by flag of prepare."""
+def image_settings(export: Export, preprocess: str | None) -> dict[str, Any]:
+    """Returns how the images of a model's training were made, by flag of prepare.
+
+    Args:
+        export: Of the model.
+        preprocess: Name of the function that the user's own flag allows, or None. An
+            export is a file from elsewhere, and does not decide what is imported.
+
+    Raises:
+        DatasetError: If the export names another function.
+    """
+    named = export.settings.get("preprocess")
+    if named != preprocess:
+        raise contract.DatasetError(_unlike_text(export, named, preprocess))
     return {
         name: export.settings[name]
         for name in _IMAGE_SETTINGS
         if name in export.settings
     }
+
+
+def _unlike_text(export: Export, named: Any, preprocess: str | None) -> str:
+    if preprocess is None:
+        return (
+            f"--model={export.path}: {DESCRIPTION} names the function {named!r:.200}, "
+            "which would be imported and called on every image: to allow that, give "
+            f"--preprocess={named!r:.200}, or else another --model"
+        )
+    found = "no function" if named is None else f"the function {named!r:.200}"
+    remedy = "leave the flag out" if named is None else "repeat that name"
+    return (
+        f"--preprocess={preprocess}: {DESCRIPTION} of --model={export.path} names "
+        f"{found} for its images: {remedy}, or give another --model"
+    )
 
 
 def check_images(

@@ -123,7 +123,7 @@ def encode_raw(
 
     Args:
         images: What a dataset of them would be made with; but how they are made is
-            taken from the model.
+            taken from the model, whose function `preprocess` has to repeat.
         model: What `trainer.export` wrote.
         input_dir: The source's files.
         output: Directory of the latents.
@@ -141,7 +141,8 @@ def encode_raw(
     command_line.check_fraction(max_rejected_fraction)
     buckets.configure(beam_args)
     export = encoder.read_export(command_line.absolute(model))
-    images = dataclasses.replace(images, **encoder.image_settings(export))
+    how_made = encoder.image_settings(export, images.preprocess)
+    images = dataclasses.replace(images, **how_made)
     input_dir = command_line.absolute(input_dir)
     output = command_line.absolute(output)
     if images.preprocess is not None:

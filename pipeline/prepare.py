@@ -59,12 +59,6 @@ _CROP_SIZE = flags.DEFINE_integer(
     _DEFAULTS.crop_size,
     "Side in pixels of the square cut from the centre; 0 for the short side.",
 )
-_PREPROCESS = flags.DEFINE_string(
-    "preprocess",
-    None,
-    "Your own function, PACKAGE.MODULE:FUNCTION, on the pixels of every image before "
-    "the crop: [height, width, channels] uint8 to the same.",
-)
 _NUM_WORKERS = flags.DEFINE_integer(
     "num_workers",
     runners.num_cores(),
@@ -160,7 +154,6 @@ def _settings() -> Settings:
         image_dtype=_IMAGE_DTYPE.value,
         resize=_RESIZE.value,
         crop_size=_CROP_SIZE.value,
-        preprocess=_PREPROCESS.value,
     )
 
 

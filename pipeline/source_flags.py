@@ -32,6 +32,12 @@ _SPLIT_FRACTIONS = flags.DEFINE_string(
 _DEDUPLICATE = flags.DEFINE_bool(
     "deduplicate", False, "Use only the first of a folder's files of one content."
 )
+_PREPROCESS = flags.DEFINE_string(
+    "preprocess",
+    None,
+    "Your own function, PACKAGE.MODULE:FUNCTION, on the pixels of every image before "
+    "the crop: [height, width, channels] uint8 to the same.",
+)
 MAX_REJECTED_FRACTION = flags.DEFINE_float(
     "max_rejected_fraction",
     0.001,
@@ -51,6 +57,7 @@ def settings(**how_images_are_made: Any) -> dataset_settings.Settings:
         seed=_SEED.value,
         split_fractions=dataset_settings.parse_fractions(_SPLIT_FRACTIONS.value),
         deduplicate=_DEDUPLICATE.value,
+        preprocess=_PREPROCESS.value,
         **how_images_are_made,
     )
 

@@ -1,5 +1,6 @@
 """Latents of raw images: those that a dataset of them would have."""
 
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -12,10 +13,11 @@ from test_verify import faults
 
 import exports
 import pipeline.latents
-from jobs import kept, num_finished, wait_until
+from jobs import kept, num_finished, run_command, wait_until
 from pipeline import contract, encoder, files, latent_plan, prepare
 from pipeline.dataset_settings import Settings
 
+ROOT = pathlib.Path(__file__).parents[2]
 SETTINGS = Settings(image_size=8, image_dtype="uint8", crop_size=40)
 
 
@@ -181,6 +183,80 @@ def test_images_of_other_channels_are_refused(model, raw, tmp_path):
     assert f"the images of --input={raw} are made otherwise than those of" in text
     assert "(3 channels there, and 1 in its training): give images that are" in text
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def model_naming(model, tmp_path, monkeypatch):
+    """Returns a function that makes an export with the name of a function.
+
+    The module `planted` is there; its import and its function each leave a file.
+    """
+    planted = "import pathlib\npathlib.Path('imported').touch()\n"
+    planted += "def run(image):\n    pathlib.Path('called').touch()\n    return image\n"
+    (tmp_path / "planted.py").write_text(planted)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{tmp_path}")
+
+    def make(name: object) -> pathlib.Path:
+        copied = shutil.copytree(model, tmp_path / "export", dirs_exist_ok=True)
+        description = copied / encoder.DESCRIPTION
+        body = json.loads(description.read_text())
+        body["dataset"]["settings"]["preprocess"] = name
+        description.write_text(json.dumps(body))
+        return copied
+
+    return make
+
+
+def test_a_function_that_an_export_names_is_not_called(model_naming, raw, tmp_path):
+    export = model_naming("planted:run")
+    named = "assets.extra/export.json names the function 'planted:run', which would be"
+    found = run(export, tmp_path / "out", f"--input={raw}")
+    assert found.returncode == 1
+    assert found.stderr.splitlines() == [
+        f"error: --model={export}: {named} imported and called on every image: to "
+        "allow that, give --preprocess='planted:run', or else another --model"
+    ]
+    assert not list(tmp_path.glob("*ed"))
+    flags = ("--preprocess=planted:run", "--max_rejected_fraction=0.2")
+    found = run(export, tmp_path / "out", f"--input={raw}", *flags)
+    assert found.returncode == 0, found.stderr
+    assert sorted(path.name for path in tmp_path.glob("*ed")) == ["called", "imported"]
+
+
+# What is no name is none that a flag can repeat.
+@pytest.mark.parametrize("name", ["builtins:exec", "a\nb", ["a", "b"], 3, ""])
+def test_no_other_name_is_called(model_naming, raw, tmp_path, name):
+    export = model_naming(name)
+    text = refused(SETTINGS, export, raw, tmp_path / "out")
+    assert f"names the function {name!r}, which would be imported" in text
+    assert "\n" not in text
+    asked = dataclasses.replace(SETTINGS, preprocess="planted:run")
+    assert refused(asked, export, raw, tmp_path / "out") == (
+        f"--preprocess=planted:run: assets.extra/export.json of --model={export} names "
+        f"the function {name!r} for its images: repeat that name, or give another "
+        "--model"
+    )
+    assert not list(tmp_path.glob("*ed"))
+
+
+def test_a_function_that_the_training_did_not_have_is_refused(model, raw, tmp_path):
+    asked = dataclasses.replace(SETTINGS, preprocess="numpy:flipud")
+    text = refused(asked, model, raw, tmp_path / "out")
+    assert "names no function for its images: leave the flag out, or" in text
+
+
+def test_images_of_a_dataset_need_no_function(model_naming, make_celeba, tmp_path):
+    raw = make_celeba(5, has_labels=False).write(tmp_path / "few")
+    flags = ("--image_size=8", "--image_dtype=uint8", "--crop_size=40")
+    done = run_command(raw, tmp_path / "dataset", *flags, "--preprocess=planted:run")
+    assert done.returncode == 0, done.stderr
+    for path in tmp_path.glob("*ed"):
+        path.unlink()
+    given = f"--dataset={tmp_path / 'dataset'}"
+    found = run(model_naming("planted:run"), tmp_path / "out", given)
+    assert found.returncode == 0, found.stderr
+    assert not list(tmp_path.glob("*ed"))
 
 
 def test_a_fraction_is_checked(model, raw, tmp_path):
