@@ -24,6 +24,14 @@ _SIGNATURE = "encode_preprocessed"
 # How images were made: those of another dataset must be made alike.
 _IMAGE_SETTINGS = ("image_size", "image_dtype", "resize", "crop_size", "preprocess")
 
+# Operations of an export that have an effect: they hold, save and restore its weights,
+# call its functions, and check its input. Any other may write files, or call Python.
+_EFFECTS = {
+    *("AssignVariableOp", "DisableCopyOnRead", "ReadVariableOp", "VarHandleOp"),
+    *("MergeV2Checkpoints", "RestoreV2", "SaveV2", "VarIsInitializedOp"),
+    *("Assert", "If", "StatefulPartitionedCall", "While"),
+}
+
 # From images `[n, h, w, c]` float32 in [-1, 1], and what a conditional model is told,
 # `[n, ...]` int64, to the posterior's mean and log variance, `[n, latent_dim]`.
 Encode = Callable[[np.ndarray, np.ndarray | None], tuple[np.ndarray, np.ndarray]]
@@ -194,6 +202,30 @@ def _without_stderr() -> Iterator[None]:
         os.close(saved)
 
 
+def _check_operations(path: str) -> None:
+    """Checks that a model that is run changes nothing outside of it.
+
+    Raises:
+        DatasetError: If it has an operation with such an effect; it is named.
+    """
+    from tensorflow.python.framework import op_def_registry
+    from tensorflow.python.saved_model import loader_impl
+
+    found = set()
+    for graph in loader_impl.parse_saved_model(path).meta_graphs:
+        found |= {node.op for node in graph.graph_def.node}
+        for function in graph.graph_def.library.function:
+            found |= {node.op for node in function.node_def}
+    known = {name: op_def_registry.get(name) for name in found - _EFFECTS}
+    refused = sorted(name for name, op in known.items() if not op or op.is_stateful)
+    if refused:
+        raise contract.DatasetError(
+            f"--model={path} has operations that no export has, and whose effects go "
+            f"beyond the model ({', '.join(refused):.200}): give what trainer.export "
+            "wrote"
+        )
+
+
 @functools.lru_cache(maxsize=1)
 def load(path: str, digest: str, condition: str | None) -> Encode:
     """Returns the encoder of an export, in a process that keeps it.
@@ -207,8 +239,8 @@ def load(path: str, digest: str, condition: str | None) -> Encode:
         condition: Name of what it is told, if it is told anything.
 
     Raises:
-        DatasetError: If there is another export, or one that cannot be loaded, or no
-            TensorFlow.
+        DatasetError: If there is another export, or one that cannot be loaded or does
+            more than to compute, or no TensorFlow.
     """
     found = read_export(path)
     if found.digest != digest:
@@ -230,8 +262,11 @@ def load(path: str, digest: str, condition: str | None) -> Encode:
     tf.config.threading.set_inter_op_parallelism_threads(1)
     tf.config.experimental.enable_op_determinism()
     try:
+        _check_operations(path)
         model = tf.saved_model.load(path)
         signature = model.signatures[_SIGNATURE]
+    except contract.DatasetError:
+        raise
     except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
         raise contract.DatasetError(
             f"cannot load --model={path} ({type(error).__name__}: {error!s:.200}): run "

@@ -56,6 +56,7 @@ def make_strategy(
     tf.config.set_visible_devices(used, "GPU")
     if used:
         _limit_gpu_memory(used, gpu_memory_fraction)
+        _keep_nccl_local(cluster)
     else:
         _keep_freed_memory()
         tf.config.set_logical_device_configuration(
@@ -196,6 +197,12 @@ def _limit_gpu_memory(
     for gpu, total in zip(gpus, gpu_memory_mib(), strict=False):
         limit = tf.config.LogicalDeviceConfiguration(int(total * memory_fraction))
         tf.config.set_logical_device_configuration(gpu, [limit])
+
+
+def _keep_nccl_local(cluster: Cluster | None) -> None:
+    """Has NCCL listen on the loopback, if all devices are this machine's."""
+    if cluster is None or cluster.loopback is not None:
+        os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
 
 
 def check_memory_fraction(memory_fraction: float) -> None:

@@ -32,7 +32,7 @@ _ADDRESS = {socket.AF_INET: slice(4, 8), socket.AF_INET6: slice(8, 24)}
 _Bind = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint32, use_errno=True
 )
-# A thread may be about to call one.
+# Never freed: a thread may be about to call one.
 _replacements: list[object] = []
 
 
@@ -50,9 +50,8 @@ class _LinkMap(ctypes.Structure):
 def serving(cluster: Cluster) -> Iterator[None]:
     """Has the server that TensorFlow starts in this block listen on the loopback.
 
-    It is one that only this machine reaches, if the addresses of all hosts are; with
-    other hosts nothing changes. Where the server cannot be held to the loopback, a
-    warning says so.
+    That holds if the addresses of all hosts are on the loopback; with any other
+    address nothing changes. Where the server cannot be kept there, a warning says so.
 
     Args:
         cluster: Of this host.
@@ -70,7 +69,8 @@ def serving(cluster: Cluster) -> Iterator[None]:
             moved = _moved(ctypes.string_at(where, size), address)
             if moved is None:
                 return real(file, ctypes.c_void_p(where), size)
-            # Other threads of TensorFlow, which need not wait for Python's lock.
+            # From here on, other threads of TensorFlow would wait in vain for Python's
+            # lock, which its server holds until all hosts are there.
             stack.close()
             bound.append(moved)
             return real(file, moved, size)
@@ -109,7 +109,7 @@ def _libraries() -> list[str]:
     """Returns the libraries of TensorFlow that this process has loaded."""
     if sys.platform != "linux":
         return []
-    with open("/proc/self/maps", encoding="utf-8") as maps:
+    with open("/proc/self/maps", errors="surrogateescape") as maps:
         paths = {line.split(maxsplit=5)[-1].rstrip("\n") for line in maps}
     return sorted(p for p in paths if os.path.basename(p).startswith("libtensorflow"))
 

@@ -18,7 +18,7 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from tensorflow_datasets.proto import tf_example_pb2
 
 from benchmarks.peers import examples
-from pipeline import plan
+from pipeline import local_runner, plan
 
 
 def serialize(example: dict[str, Any]) -> bytes:
@@ -44,7 +44,10 @@ def main(argv: list[str]) -> None:
         examples.make_example, files=files, image_dtype=image_dtype
     )
     start_seconds = time.monotonic()
-    with beam.Pipeline(FnApiRunner(), examples.beam_options()) as pipeline:
+    with (
+        local_runner.on_loopback(),
+        beam.Pipeline(FnApiRunner(), examples.beam_options()) as pipeline,
+    ):
         for split, images in listed.items():
             _ = (
                 pipeline

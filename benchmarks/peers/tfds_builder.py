@@ -19,7 +19,7 @@ from absl import app
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from benchmarks.peers import examples
-from pipeline import plan
+from pipeline import local_runner, plan
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -97,16 +97,17 @@ def main(argv: list[str]) -> None:
     )
     largest_split = max(map(len, examples.load_listed(files).values()))
     start_seconds = time.monotonic()
-    builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(
-            beam_runner=FnApiRunner(),
-            beam_options=examples.beam_options(),
-            try_download_gcs=False,
-            compute_stats=tfds.download.ComputeStatsMode.SKIP,
-            # One number for every split.
-            num_shards=plan.num_shards(largest_split, examples.SHARD_SIZE),
+    with local_runner.on_loopback():
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(
+                beam_runner=FnApiRunner(),
+                beam_options=examples.beam_options(),
+                try_download_gcs=False,
+                compute_stats=tfds.download.ComputeStatsMode.SKIP,
+                # One number for every split.
+                num_shards=plan.num_shards(largest_split, examples.SHARD_SIZE),
+            )
         )
-    )
     seconds = time.monotonic() - start_seconds
     examples.print_rate(builder.info.splits.total_num_examples, seconds)
 

@@ -18,14 +18,20 @@ DIGEST = "ab" * 32
 
 
 def write(
-    path: pathlib.Path, dataset: pathlib.Path, condition: str = "none", **changes: Any
+    path: pathlib.Path,
+    dataset: pathlib.Path,
+    condition: str = "none",
+    *,
+    writes: object = "",
+    **changes: Any,
 ) -> pathlib.Path:
     """Writes an export for the images of a dataset, in another process.
 
-    TensorFlow stays as a worker finds it: not imported.
+    TensorFlow stays as a worker finds it: not imported. The model writes the file
+    `writes`, if one is given, whenever it encodes.
     """
     subprocess.run(
-        [preloaded.shared_python(), __file__, path, dataset, condition],
+        [preloaded.shared_python(), __file__, path, dataset, condition, str(writes)],
         env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT}/tests"},
         stderr=subprocess.DEVNULL,
         check=True,
@@ -56,7 +62,7 @@ def posteriors(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return found[:, :LATENT_DIM], found[:, LATENT_DIM:]
 
 
-def _save(path: str, dataset: str, condition: str) -> None:
+def _save(path: str, dataset: str, condition: str, writes: str) -> None:
     import tensorflow as tf
 
     manifest = contract.load_manifest(dataset)
@@ -64,6 +70,8 @@ def _save(path: str, dataset: str, condition: str) -> None:
     module.weights = tf.Variable(weights(int(np.prod(manifest.image_shape))))
 
     def encode(image: tf.Tensor, **told: tf.Tensor) -> dict[str, tf.Tensor]:
+        if writes:
+            tf.io.write_file(writes, "written")
         flat = tf.reshape(image, [tf.shape(image)[0], -1])
         found = flat @ module.weights
         added = sum(tf.reduce_sum(values, 1) for values in told.values())

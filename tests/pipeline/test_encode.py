@@ -72,6 +72,18 @@ def latents(model, images, tmp_path_factory) -> pathlib.Path:
     return output
 
 
+def test_a_model_that_writes_files_is_not_run(images, tmp_path):
+    model = exports.write(tmp_path / "export", images, writes=tmp_path / "written")
+    found = run(model, images, tmp_path / "out")
+    assert found.returncode == 1
+    (line,) = [text for text in found.stderr.splitlines() if "error: " in text]
+    assert line == (
+        f"error: --model={model} has operations that no export has, and whose effects "
+        "go beyond the model (WriteFile): give what trainer.export wrote"
+    )
+    assert not (tmp_path / "written").exists()
+
+
 @pytest.fixture
 def copied(latents, tmp_path) -> pathlib.Path:
     return shutil.copytree(latents, tmp_path / "copied")

@@ -1,8 +1,10 @@
+import os
 import pathlib
 
 import pytest
 
 from trainer import distribution
+from trainer.cluster import Cluster
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,31 @@ def test_without_nvidia_smi_the_flag_is_named(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ValueError, match="gpu_memory_fraction below 1 needs nvidia"):
         distribution.gpu_memory_mib()
+
+
+@pytest.mark.parametrize(
+    ("addresses", "before", "after"),
+    [
+        ((), None, "lo"),
+        ((), "eth1", "eth1"),
+        (("127.0.0.1:1", "127.0.0.1:2"), None, "lo"),
+        (("10.0.0.1:1", "10.0.0.2:1"), None, None),
+    ],
+)
+def test_nccl_of_one_machine_listens_on_its_loopback(
+    monkeypatch: pytest.MonkeyPatch,
+    addresses: tuple[str, ...],
+    before: str | None,
+    after: str | None,
+) -> None:
+    name = "NCCL_SOCKET_IFNAME"
+    # So that monkeypatch restores it.
+    monkeypatch.setenv(name, "any")
+    monkeypatch.delenv(name)
+    if before:
+        monkeypatch.setenv(name, before)
+    distribution._keep_nccl_local(Cluster(addresses, 0, "") if addresses else None)
+    assert os.environ.get(name) == after
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.5])

@@ -18,7 +18,7 @@ import tensorflow as tf
 from PIL import Image
 
 from configs import mnist_m2
-from pipeline import contract, images
+from pipeline import contract, encoder, images
 from runs import Run, run_module
 from trainer import corruption, exported, generation, preprocessing, random, trained
 from trainer.models.vae import make_vae
@@ -58,6 +58,7 @@ def export_dir(
 
 @pytest.fixture(scope="module")
 def model(export_dir: pathlib.Path) -> Any:
+    encoder._check_operations(str(export_dir))
     return tf.saved_model.load(str(export_dir))
 
 
@@ -342,6 +343,8 @@ def digits_run(settings: dict[str, Any] | None = None, **changes) -> trained.Tra
 
 def saved_signatures(run: trained.TrainedRun, output: pathlib.Path) -> tuple[Any, Any]:
     exported.save(run, output)
+    # None that pipeline.encode would refuse.
+    encoder._check_operations(str(output))
     loaded = tf.saved_model.load(str(output))
     return loaded, loaded.signatures
 
