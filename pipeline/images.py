@@ -11,13 +11,13 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
-from pipeline import contract, resizing, user_function
+from pipeline import contract, jpeg, resizing, user_function
 
 # Every reason for which an image is refused. The image alone decides.
 REASONS = (
@@ -38,6 +38,9 @@ MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
 MAX_FILE_BYTES = 8 * MAX_PIXELS
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+
+# Pillow's names of a JPEG, and of one that several others follow.
+_JPEG_FORMATS = ("JPEG", "MPO")
 
 # What Pillow raises on damaged input. The input is in memory, so that an OSError is
 # never the disk's.
@@ -129,22 +132,26 @@ def decode(data: bytes) -> np.ndarray:
     return decode_with_pillow(data) if pixels is None else pixels
 
 
-def decode_sound_jpeg(data: bytes) -> np.ndarray | None:
-    """Returns the pixels of a sound colour JPEG, or None if it is anything else.
+def decode_sound_jpeg(
+    data: bytes, colours: Collection[str] = ("YCbCr", "RGB"), output: str = "RGB"
+) -> np.ndarray | None:
+    """Returns the pixels of a sound JPEG, or None if it is anything else.
 
     simplejpeg calls the same library as Pillow, and gives the same pixels in half the
     time.
 
     Args:
         data: The content of a file.
+        colours: What a file may have, by simplejpeg's names.
+        output: What they become, by simplejpeg's name.
 
     Returns:
-        `[height, width, 3]` uint8.
+        `[height, width, 3]` uint8, or `[height, width, 1]` for the output `GRAY`.
     """
     try:
-        height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
-        if colorspace == "YCbCr" and int(height) * int(width) <= MAX_PIXELS:
-            return simplejpeg.decode_jpeg(data, "RGB", strict=True)
+        height, width, found, _ = simplejpeg.decode_jpeg_header(data)
+        if found in colours and int(height) * int(width) <= MAX_PIXELS:
+            return simplejpeg.decode_jpeg(data, output, strict=True)
     except ValueError:
         pass  # Not a JPEG, or a damaged one.
     return None
@@ -170,7 +177,7 @@ def decode_with_pillow(data: bytes, mode: str = "RGB") -> np.ndarray:
         image = open_sized(data, FORMATS)
         if image.mode != mode:
             raise RejectedImageError("mode", f"{image.mode} instead of {mode}")
-        return np.asarray(image)
+        return np.asarray(load_sound(image, data))
 
 
 def open_sized(data: bytes, formats: tuple[str, ...]) -> Image.Image:
@@ -186,6 +193,27 @@ def open_sized(data: bytes, formats: tuple[str, ...]) -> Image.Image:
     image = Image.open(io.BytesIO(data), formats=formats)
     if image.width * image.height > MAX_PIXELS:
         raise RejectedImageError("oversized", f"{image.width}x{image.height}")
+    return image
+
+
+def load_sound(image: Image.Image, data: bytes) -> Image.Image:
+    """Decodes the pixels of an image that is not damaged.
+
+    Args:
+        image: From `open_sized`.
+        data: The content of its file.
+
+    Returns:
+        The image itself.
+
+    Raises:
+        RejectedImageError: If it is a JPEG in whose scans libjpeg finds damage.
+    """
+    image.load()
+    damage = jpeg.find_damage(data) if image.format in _JPEG_FORMATS else None
+    if damage is not None:
+        is_cut = "premature" in damage.lower()
+        raise RejectedImageError("truncated" if is_cut else "unreadable", damage)
     return image
 
 

@@ -20,6 +20,10 @@ from pipeline import images
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 
 _CONVERTIBLE_MODES = ("RGB", "RGBX", "L", "1", "P", "CMYK", "YCbCr")
+# By simplejpeg's names: those whose RGB pixels are Pillow's.
+_JPEG_COLOURS = ("YCbCr", "RGB", "Gray")
+# Orientations, as EXIF numbers them, other than upright.
+_TURNED = range(2, 9)
 # One of these is in every JPEG whose metadata say how to turn it.
 _ORIENTATION_MARKS = (b"Exif", b"tiff:Orientation")
 _QUIETLY = threading.Lock()
@@ -28,7 +32,7 @@ _QUIETLY = threading.Lock()
 def decode_as_rgb(data: bytes) -> np.ndarray:
     """Returns the pixels of an image in any of `FORMATS`.
 
-    A sound and upright colour JPEG is decoded as by `images.decode`.
+    A sound JPEG that is grey, or of three colours, is decoded by simplejpeg.
 
     Args:
         data: The content of an image file. Its name does not matter.
@@ -52,27 +56,30 @@ def decode_as_rgb(data: bytes) -> np.ndarray:
 
 
 def _decode(data: bytes) -> np.ndarray:
-    if not _is_turned(data):
-        pixels = images.decode_sound_jpeg(data)
-        if pixels is not None:
-            return pixels
-    image = images.open_sized(data, FORMATS)
-    image.load()
-    return _as_rgb(_upright(image))
+    orientation = _orientation(data)
+    pixels = images.decode_sound_jpeg(data, _JPEG_COLOURS)
+    if pixels is None:
+        image = images.load_sound(images.open_sized(data, FORMATS), data)
+        return _as_rgb(_upright(image))
+    if orientation not in _TURNED:
+        return pixels
+    image = Image.fromarray(pixels)
+    image.getexif()[ExifTags.Base.Orientation] = orientation
+    return np.asarray(ImageOps.exif_transpose(image))
 
 
-def _is_turned(data: bytes) -> bool:
-    """Returns whether the metadata say that an image lies on its side, or the like."""
+def _orientation(data: bytes) -> object:
+    """Returns what the metadata say of how an image lies; 1 if they say nothing."""
     if not any(mark in data for mark in _ORIENTATION_MARKS):
-        return False
+        return 1
     try:
         image = images.open_sized(data, FORMATS)
-        return image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
     except Warning:
         raise
     except images.DECODE_ERRORS:
         # Damaged metadata say nothing.
-        return False
+        return 1
 
 
 def _upright(image: Image.Image) -> Image.Image:

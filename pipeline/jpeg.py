@@ -1,0 +1,58 @@
+"""Damage in the scans of a JPEG, which libjpeg decodes and only warns of.
+
+libjpeg fills in what is missing, with grey. Pillow drops its warnings; simplejpeg, which
+calls the same library, raises the first one. Bytes after the end marker are not read:
+cameras put other pictures there.
+"""
+
+import simplejpeg
+
+# How libjpeg begins its warnings of damage: a scan or the file ends early, a code that
+# is in no table, bytes left over, a wrong restart marker. Its other warnings are of odd
+# numbers in headers, with which an image is decoded as it was meant.
+_DAMAGE = ("Corrupt JPEG data", "Premature end of JPEG file")
+
+# By the colours of a file, those that libjpeg can make of them.
+_OUTPUTS = {"Gray": "GRAY", "CMYK": "CMYK", "YCCK": "CMYK"}
+
+_MARK, _START_OF_SCAN, _COMMENT = 0xFF, 0xDA, 0xFE
+_APPLICATION = range(0xE0, 0xF0)
+# Markers that no length follows: restarts, and one for temporary use.
+_BARE = (0x01, *range(0xD0, 0xD8))
+
+
+def find_damage(data: bytes) -> str | None:
+    """Returns libjpeg's first warning of damage in the scans of a JPEG, or None.
+
+    Args:
+        data: The content of a JPEG file that can be decoded, in any colours.
+    """
+    plain = _without_metadata(data)
+    try:
+        _, _, colours, _ = simplejpeg.decode_jpeg_header(plain)
+        simplejpeg.decode_jpeg(plain, _OUTPUTS.get(colours, "RGB"), strict=True)
+    except ValueError as error:
+        return str(error) if str(error).startswith(_DAMAGE) else None
+    return None
+
+
+def _without_metadata(data: bytes) -> bytes:
+    """Returns a JPEG without its metadata, and without bytes between its headers.
+
+    The first warning hides those that follow: one of metadata, which is no damage to
+    the image, would hide one of a scan.
+    """
+    kept = [data[:2]]
+    place = 2
+    while (place := data.find(_MARK, place)) >= 0:
+        while data[place : place + 1] == b"\xff":
+            place += 1
+        marker = data[place] if place < len(data) else _START_OF_SCAN
+        if marker == _START_OF_SCAN:
+            return b"".join([*kept, data[place - 1 :]])
+        if marker and marker not in _BARE:
+            start = place - 1
+            place += 1 + int.from_bytes(data[place + 1 : place + 3])
+            if marker not in _APPLICATION and marker != _COMMENT:
+                kept.append(data[start:place])
+    return data
