@@ -1,18 +1,18 @@
 """Damage in the scans of a JPEG, which libjpeg decodes and only warns of.
 
-libjpeg fills in what is missing, with grey. Pillow drops its warnings; simplejpeg, which
+libjpeg fills missing blocks with grey. Pillow drops its warnings; simplejpeg, which
 calls the same library, raises the first one. Bytes after the end marker are not read:
 cameras put other pictures there.
 """
 
 import simplejpeg
 
-# How libjpeg begins its warnings of damage: a scan or the file ends early, a code that
-# is in no table, bytes left over, a wrong restart marker. Its other warnings are of odd
-# numbers in headers, with which an image is decoded as it was meant.
+# Beginnings of libjpeg's warnings of damage: a scan or the file ends early, a code is
+# in no table, bytes are left over, a restart marker is wrong. Other warnings are about
+# odd numbers in headers, and the image is decoded as it was meant.
 _DAMAGE = ("Corrupt JPEG data", "Premature end of JPEG file")
 
-# By the colours of a file, those that libjpeg can make of them.
+# Colours to decode to, by the colours of the file; RGB for any other.
 _OUTPUTS = {"Gray": "GRAY", "CMYK": "CMYK", "YCCK": "CMYK"}
 
 _MARK, _START_OF_SCAN, _COMMENT = 0xFF, 0xDA, 0xFE
@@ -39,8 +39,8 @@ def find_damage(data: bytes) -> str | None:
 def _without_metadata(data: bytes) -> bytes:
     """Returns a JPEG without its metadata, and without bytes between its headers.
 
-    The first warning hides those that follow: one of metadata, which is no damage to
-    the image, would hide one of a scan.
+    The first warning hides all later ones: a warning of metadata, which is no damage to
+    the image, would hide a warning of a scan.
     """
     kept = [data[:2]]
     place = 2

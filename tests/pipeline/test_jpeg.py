@@ -1,9 +1,9 @@
 import collections
 
+import damaged_jpegs
 import numpy as np
 import pytest
 
-import damaged_jpegs
 from pipeline import images, jpeg, rgb, sources
 
 FORMS = damaged_jpegs.sound_forms()

@@ -211,13 +211,13 @@ def test_damaged_metadata_leave_an_image_as_it_is():
 
 def test_what_pillow_only_warns_of_is_no_reject():
     # A tag that goes beyond the end of the metadata, in an image for Pillow.
-    data = encoded(drawn("L"), "JPEG", exif=with_orientation(1))
+    data = encoded(drawn("CMYK"), "JPEG", exif=with_orientation(1))
     entry = data.index(b"Exif\0\0") + 6 + 8 + 2
     damaged = struct.pack(">HHII", 0x010F, 2, 4000, 4000)
     data = data[:entry] + damaged + data[entry + 12 :]
     with pytest.raises(UserWarning, match="Truncated File Read"):
         Image.open(io.BytesIO(data)).getexif().get(0x010F)
-    assert is_near(rgb.decode_as_rgb(data), drawn("L").convert("RGB"))
+    assert is_near(rgb.decode_as_rgb(data), drawn("CMYK").convert("RGB"))
     # And what decodes next is as strict as before.
     with pytest.raises(UserWarning, match="Truncated File Read"):
         Image.open(io.BytesIO(data)).getexif().get(0x010F)

@@ -2,6 +2,7 @@
 
 import io
 
+import damaged_jpegs
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
-from pipeline import rgb
+from pipeline import images, rgb
 from trainer import jpeg
 
 SMOOTH = np.stack(np.meshgrid(np.arange(83) * 3, np.arange(61) * 4), -1)
@@ -98,3 +99,69 @@ def test_what_is_no_image_is_refused() -> None:
     for data in (b"", b"not an image", whole[: len(whole) // 2]):
         with pytest.raises(tf.errors.InvalidArgumentError):
             decode(data)
+
+
+FORMS = damaged_jpegs.sound_forms()
+SCANS_IN_STEPS = ("progressive", "progressive grey", "turned, progressive")
+
+
+def is_accepted(decoder, data: bytes) -> bool:
+    try:
+        decoder(data)
+    except (tf.errors.InvalidArgumentError, images.RejectedImageError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_sound_form_is_accepted_as_by_prepare(form: str) -> None:
+    expected = rgb.decode_as_rgb(FORMS[form])
+    # TensorFlow has a conversion of its own for the colours of print.
+    levels = 255 if form == "CMYK" else 0
+    np.testing.assert_allclose(decode(FORMS[form]), expected, atol=levels)
+
+
+@pytest.mark.parametrize(
+    "form", set(FORMS) - {"one colour", "a pixel", "CMYK", *SCANS_IN_STEPS}
+)
+def test_a_cut_scan_is_refused_as_by_prepare(form: str) -> None:
+    data = FORMS[form]
+    cut = damaged_jpegs.cut_to_a_quarter(data)
+    for damaged in (cut, cut + bytes(99), cut + FORMS["plain"], cut[:-2]):
+        assert not is_accepted(rgb.decode_as_rgb, damaged)
+        assert not is_accepted(decode, damaged)
+    one = tf.function(lambda data: jpeg.decode_upright(data, 1))
+    assert is_accepted(one, tf.constant(data))
+    assert not is_accepted(one, tf.constant(cut))
+
+
+def test_a_cut_scan_behind_a_thumbnail_is_refused() -> None:
+    thumbnail = b"\xff\xe1" + (2 + len(FORMS["one colour"])).to_bytes(2, "big")
+    thumbnail += FORMS["one colour"]
+    for form, is_sound in (("plain", False), ("one colour", True)):
+        data = FORMS[form]
+        data = data[:2] + thumbnail + data[2:]
+        if not is_sound:
+            data = damaged_jpegs.cut_to_a_quarter(data)
+        assert is_accepted(decode, data) == is_sound
+
+
+def test_a_grey_corner_is_no_damage() -> None:
+    for kind in ("JPEG", "PNG"):
+        pixels = PICTURES["smooth"].copy()
+        pixels[-16:, -16:] = 128
+        data = encoded(pixels, kind, **({"quality": 95} if kind == "JPEG" else {}))
+        assert decode(data)[-1, -1].numpy().tolist() == [128] * 3
+        np.testing.assert_array_equal(decode(data), rgb.decode_as_rgb(data))
+
+
+def test_changed_bytes_of_a_scan_are_refused_by_prepare_alone() -> None:
+    """What docs/serving.md says of damage that a served model does not notice."""
+    changed = [damaged_jpegs.with_changed_bytes(FORMS["plain"], n) for n in range(40)]
+    served = [is_accepted(decode, data) for data in changed]
+    prepared = [is_accepted(rgb.decode_as_rgb, data) for data in changed]
+    assert all(
+        is_served >= is_prepared
+        for is_served, is_prepared in zip(served, prepared, strict=True)
+    )
+    assert sum(prepared) < sum(served)
