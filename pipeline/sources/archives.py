@@ -17,7 +17,7 @@ import numpy as np
 
 from pipeline import contract, files, storage
 from pipeline.images import MAX_FILE_BYTES, RejectedImageError
-from pipeline.sources import Reader
+from pipeline.sources import Reader, listed
 from pipeline.sources.read_ahead import Part, ReadAhead
 
 # Of image files, in small letters.
@@ -49,9 +49,15 @@ class ImageIndex:
 class ZipReader:
     """Reads members of a zip by (header offset, size, size, method, CRC-32)."""
 
-    def __init__(self, path: str) -> None:
-        """Opens nothing yet: workers get an unopened copy."""
+    def __init__(self, path: str, state: listed.State) -> None:
+        """Opens nothing yet: workers get an unopened copy.
+
+        Args:
+            path: The archive.
+            state: Its state when it was listed.
+        """
         self._path = path
+        self._state = state
         self._file: int | None = None
         self._ahead = ReadAhead()
 
@@ -85,28 +91,25 @@ class ZipReader:
         check_size(max(stored_bytes, num_bytes))
         try:
             stored = self._read_member(offset, stored_bytes)
-        except OSError as error:
-            raise contract.DatasetError(
-                f"cannot read {key} from {self._path}: {error}"
-            ) from error
-        try:
             # One byte more than it should have shows that a member goes on.
             data = stored if method == 0 else _inflated(stored, num_bytes + 1)
-        except zlib.error as error:
-            raise RejectedImageError("checksum", str(error)) from error
-        if len(data) != num_bytes or zlib.crc32(data) != crc:
-            detail = f"CRC-32 {zlib.crc32(data):08x}, the zip says {crc:08x}"
-            raise RejectedImageError("checksum", detail)
-        return data
+            if len(data) != num_bytes or zlib.crc32(data) != crc:
+                detail = f"CRC-32 {zlib.crc32(data):08x}, the zip says {crc:08x}"
+                raise RejectedImageError("checksum", detail)
+            return data
+        except OSError as error:
+            raise listed.unreadable(self._path, error) from error
+        except RejectedImageError:
+            # Members of a zip that was cut or replaced are no rejects.
+            listed.check_same(self._path, self._state, listed.find_state(self._path))
+            raise
 
     def _opened(self) -> int:
         if self._file is None:
             try:
                 self._file = os.open(self._path, os.O_RDONLY)
             except OSError as error:
-                raise contract.DatasetError(
-                    f"cannot read {self._path}: {error}"
-                ) from error
+                raise listed.unreadable(self._path, error) from error
         return self._file
 
     def _read_member(self, offset: int, stored_bytes: int) -> bytes:
@@ -137,6 +140,7 @@ def index_zip(path: str, official_bytes: int) -> ImageIndex:
         DatasetError: If it is no zip or a truncated one, or has an unsafe or
             encrypted member, two images of one name, or none.
     """
+    state = listed.find_state(path)
     num_bytes = _check_is_zip(path, official_bytes)
     try:
         with storage.open_file(path) as file, zipfile.ZipFile(file) as archive:
@@ -177,7 +181,7 @@ def index_zip(path: str, official_bytes: int) -> ImageIndex:
         locations=locations,
         sizes={key: location[2] for key, location in locations.items()},
         missing=(-1, 0, 0, 0, 0),
-        reader=ZipReader(storage.resolve(path)),
+        reader=ZipReader(storage.resolve(path), state),
     )
 
 
@@ -203,7 +207,10 @@ def is_html(head: bytes) -> bool:
 
 
 def _inflated(stored: bytes, max_bytes: int) -> bytes:
-    return zlib.decompressobj(-15).decompress(stored, max_bytes)
+    try:
+        return zlib.decompressobj(-15).decompress(stored, max_bytes)
+    except zlib.error as error:
+        raise RejectedImageError("checksum", str(error)) from error
 
 
 def _check_is_zip(path: str, official_bytes: int) -> int:

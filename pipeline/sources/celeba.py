@@ -19,7 +19,7 @@ from absl import logging
 
 from pipeline import contract, storage
 from pipeline.rows import Rows
-from pipeline.sources import Listing, archives, folder_reader, labels
+from pipeline.sources import Listing, archives, folder_reader, labels, listed
 
 ZIP_NAME = "img_align_celeba.zip"
 ZIP_BYTES = 1_443_490_838
@@ -53,8 +53,9 @@ def list_images(input_dir: str) -> Listing:
             f"--input={input_dir} has no {PARTITION_NAME}: put the official file "
             "(2,836,386 B in full) there, or in its subdirectory Eval"
         )
-    split_of = read_partition(partition_path)
     label_paths = {PARTITION_NAME: partition_path}
+    states = {partition_path: listed.find_state(partition_path)}
+    split_of = read_partition(partition_path)
     tables: dict[str, labels.Labels] = {}
     for feature, name in (
         ("attributes", ATTRIBUTES_NAME),
@@ -63,6 +64,7 @@ def list_images(input_dir: str) -> Listing:
         path = _find(input_dir, "Anno", name)
         if path is not None:
             label_paths[name] = path
+            states[path] = listed.find_state(path)
             is_binary = feature == "attributes"
             tables[feature] = labels.read_labels(path, is_binary=is_binary)
     index = _index_images(input_dir)
@@ -70,11 +72,15 @@ def list_images(input_dir: str) -> Listing:
     if unused:
         logging.info("%d images are not in %s: not used", unused, partition_path)
     splits = _splits(split_of, tables, index, partition_path)
+    fingerprint = _fingerprint(splits, index, label_paths)
+    # A file may have changed between its labels and its hash.
+    for path, state in states.items():
+        listed.check_same(path, state, listed.find_state(path))
     return Listing(
         name="celeba",
         parts=list(splits.items()),
         features={feature: table.feature for feature, table in tables.items()},
-        fingerprint=_fingerprint(splits, index, label_paths),
+        fingerprint=fingerprint,
         reader=index.reader,
     )
 

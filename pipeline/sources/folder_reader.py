@@ -7,6 +7,7 @@ import numpy as np
 
 from pipeline import contract, storage
 from pipeline.images import RejectedImageError
+from pipeline.sources import listed
 from pipeline.sources.archives import SUFFIXES, ImageIndex, check_size
 from pipeline.sources.read_ahead import Part, ReadAhead
 
@@ -30,7 +31,7 @@ class FolderReader:
 
     def read(self, key: str, location: np.ndarray) -> bytes:
         """Returns the content of a file; see `Reader.read`."""
-        num_bytes = int(location[0])
+        num_bytes, modified_ns = map(int, location)
         if num_bytes < 0:
             raise RejectedImageError(
                 "missing", f"not in {os.path.basename(self._path)}"
@@ -39,11 +40,17 @@ class FolderReader:
         path = storage.join(self._path, key)
         try:
             if storage.is_url(path):
-                return self._ahead.read(Part(path, num_bytes))
-            with open(path, "rb") as file:
-                return file.read()
+                data = self._ahead.read(Part(path, num_bytes))
+                # Another request would tell the time.
+                found = len(data), modified_ns
+            else:
+                with open(path, "rb") as file:
+                    data = file.read()
+                    found = len(data), os.fstat(file.fileno()).st_mtime_ns
         except OSError as error:
-            raise contract.DatasetError(f"cannot read {path}: {error}") from error
+            raise listed.unreadable(path, error) from error
+        listed.check_same(path, (num_bytes, modified_ns), found)
+        return data
 
 
 def index_folder(path: str) -> ImageIndex:

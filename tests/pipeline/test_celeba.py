@@ -106,23 +106,43 @@ def test_an_image_without_a_split_is_not_used(celeba, tmp_path):
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_damaged_bytes_in_the_zip_are_a_reject(celeba, tmp_path, compression):
     root = pathlib.Path(celeba.write(tmp_path, compression=compression))
-    listing = list_celeba(root)
-    split = listing.by_split()["train"]
+    split = list_celeba(root).by_split()["train"]
     offset, stored_bytes = split.locations[0][:2].tolist()
     path = root / "img_align_celeba.zip"
     data = bytearray(path.read_bytes())
     start = offset + 30 + sum(struct.unpack_from("<HH", data, offset + 26))
     for position in range(start + stored_bytes // 2, start + stored_bytes // 2 + 9):
         data[position] ^= 0xFF
+    # Another member has no header.
+    offset = int(split.locations[1][0])
+    data[offset : offset + 4] = bytes(4)
     path.write_bytes(data)
+    listing = list_celeba(root)
     with pytest.raises(images.RejectedImageError) as error:
         listing.reader.read(split.keys[0], split.locations[0])
     assert error.value.reason == "checksum"
-    # A member whose header is gone, and one beyond the end.
+    with pytest.raises(images.RejectedImageError, match="no zip member"):
+        listing.reader.read(split.keys[1], split.locations[1])
+    # Nothing is said of members of a zip that was listed otherwise.
     path.write_bytes(b"\0" * 100)
-    for location in split.locations[:2]:
-        with pytest.raises(images.RejectedImageError, match="no zip member"):
-            listing.reader.read("x", location)
+    for key, location in zip(split.keys[:2], split.locations[:2], strict=True):
+        with pytest.raises(contract.DatasetError, match=r"changed after .* \(100 B in"):
+            listing.reader.read(key, location)
+
+
+def test_labels_that_change_while_they_are_listed_are_seen(
+    celeba, tmp_path, monkeypatch
+):
+    root = pathlib.Path(celeba.write(tmp_path))
+    read_labels = labels.read_labels
+
+    def read_and_change(path, **changes):
+        found = read_labels(path, **changes)
+        pathlib.Path(path).write_text(pathlib.Path(path).read_text() + "\n")
+        return found
+
+    monkeypatch.setattr(labels, "read_labels", read_and_change)
+    fails(root, "list_attr_celeba.txt changed after it was listed .* same command aga")
 
 
 def test_a_source_that_disappears_is_an_error(celeba, tmp_path):
