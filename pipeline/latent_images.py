@@ -20,9 +20,9 @@ from pipeline import (
     latent_plan,
     plan_files,
     records,
-    shards,
     storage,
 )
+from pipeline.examples import Reject, make_examples
 from pipeline.plan import PlannedShard
 from pipeline.sources import Reader
 
@@ -41,7 +41,7 @@ class ImageShard:
     planned: PlannedShard
     features: Mapping[str, contract.Feature]
     examples: Iterator[records.Example]
-    rejects: list[shards.Reject] = dataclasses.field(default_factory=list)
+    rejects: list[Reject] = dataclasses.field(default_factory=list)
 
 
 class Images(Protocol):
@@ -83,8 +83,8 @@ class DatasetImages:
             )
         manifest, planned = _read_plan(self.dataset_dir, self.settings)
         shard, info = planned[name]
-        examples = _read_examples(self.dataset_dir, manifest, info)
-        return ImageShard(shard, manifest.features, examples)
+        read = _read_examples(self.dataset_dir, manifest, info)
+        return ImageShard(shard, manifest.features, read)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,9 +104,9 @@ class RawImages:
     def open(self, output: str, name: str, run_id: str) -> ImageShard:
         """See `Images`."""
         found = plan_files.load_plan(output, name, run_id)
-        rejects: list[shards.Reject] = []
-        examples = shards.make_examples(found.rows, self.settings, self.reader, rejects)
-        return ImageShard(found.shard, self.features, examples, rejects)
+        rejects: list[Reject] = []
+        made = make_examples(found.rows, self.settings, self.reader, rejects)
+        return ImageShard(found.shard, self.features, made, rejects)
 
 
 @functools.lru_cache(maxsize=1)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from pipeline import contract, encoder, latent_images, latent_plan, records, shards
+from pipeline.second_look import SecondLook, find_unconfirmed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,12 +19,14 @@ class Job:
         images: That are encoded.
         output: Where the latents go.
         run_id: Marks the shards that this run writes.
+        second_look: Confirms rejects; None for images that are all sound.
     """
 
     export: encoder.Export
     images: latent_images.Images
     output: str
     run_id: str
+    second_look: SecondLook | None = None
 
 
 def make_shard(job: Job, name: str) -> shards.ShardResult:
@@ -35,7 +38,7 @@ def make_shard(job: Job, name: str) -> shards.ShardResult:
     """
     images = job.images.open(job.output, name, job.run_id)
     kept = shards.find_intact(images.planned, job.output)
-    if kept is not None:
+    if kept is not None and not find_unconfirmed(job.second_look, [kept]):
         return kept
     return shards.write_shard(
         images.planned,

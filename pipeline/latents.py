@@ -24,6 +24,7 @@ from pipeline import (
     user_function,
     worker,
 )
+from pipeline.second_look import SecondLook
 
 
 def encode(
@@ -162,7 +163,8 @@ def encode_raw(
     plans = latent_plan.of_source(listing, images, settings)
     run_id = uuid.uuid4().hex
     found = latent_images.RawImages(images, listing.reader, features)
-    shared = latent_shards.Job(export, found, output, run_id)
+    look = SecondLook(images, listing.reader, output, run_id)
+    shared = latent_shards.Job(export, found, output, run_id, look)
     with claim.claimed(
         output,
         settings,
@@ -209,4 +211,5 @@ def _publication(
         shard_names=publish.names_by_split(planned),
         num_images=sum(shard.num_images for shard in planned),
         max_rejected_fraction=max_rejected_fraction,
+        second_look=shared.second_look,
     )

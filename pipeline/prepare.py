@@ -132,6 +132,7 @@ def prepare(
             settings,
             output,
             max_rejected_fraction,
+            run_id,
             with_stats=with_stats,
         )
         return command_line.make_missing(

@@ -6,18 +6,17 @@ that publishing twice, as a runner may, writes the same files.
 
 import concurrent.futures
 import dataclasses
-import importlib.metadata
 import json
 import os
-import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from PIL import features as pillow_features
+from absl import logging
 
-from pipeline import contract, stats, storage, tfds_files
+from pipeline import contract, stats, storage, tfds_files, versions
 from pipeline.dataset_settings import DatasetSettings, Settings
 from pipeline.plan import PlannedShard
+from pipeline.second_look import SecondLook, find_unconfirmed
 from pipeline.shards import ShardResult
 from pipeline.sources import Listing
 
@@ -38,6 +37,7 @@ class Publication:
         num_images: How many were planned.
         max_rejected_fraction: More than this part of them refused is an error.
         with_stats: Whether `stats.json` and `overview.png` are written too.
+        second_look: Confirms rejects; None for images that are all sound.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Publication:
     num_images: int
     max_rejected_fraction: float
     with_stats: bool = False
+    second_look: SecondLook | None = None
 
 
 def plan_publication(
@@ -57,10 +58,11 @@ def plan_publication(
     settings: Settings,
     output: str,
     max_rejected_fraction: float,
+    run_id: str,
     *,
     with_stats: bool = False,
 ) -> Publication:
-    """Returns the publication of the planned shards."""
+    """Returns the publication of the planned shards, whose plans a run has saved."""
     return Publication(
         name=listing.name,
         output=output,
@@ -71,6 +73,7 @@ def plan_publication(
         num_images=sum(plan.num_images for plan in plans),
         max_rejected_fraction=max_rejected_fraction,
         with_stats=with_stats,
+        second_look=SecondLook(settings, listing.reader, output, run_id),
     )
 
 
@@ -102,10 +105,18 @@ def publish(publication: Publication, results: Iterable[ShardResult]) -> str:
         results: Of every shard, in any order.
 
     Raises:
-        DatasetError: If too many images were refused, or a split has none left.
+        DatasetError: If too many images were refused, a split has none left, or a
+            second look does not confirm a reject.
     """
     by_name = results_by_name(publication, results)
     check_rejects(publication, by_name.values())
+    unconfirmed = find_unconfirmed(publication.second_look, by_name.values())
+    if unconfirmed is not None:
+        raise contract.DatasetError(
+            f"{unconfirmed}, and a second look does not confirm it: the source was "
+            "damaged, or could not be read well, for a while. Run the same command "
+            "again: it makes the shards of such images anew"
+        )
     manifest = build_manifest(publication, by_name)
     output = publication.output
     _write_text(output, contract.REJECTED_NAME, rejected_lines(by_name.values()))
@@ -126,6 +137,8 @@ def complete_manifest(
 ) -> contract.Manifest | None:
     """Returns the manifest of a dataset that is complete and intact, else None.
 
+    It is not complete if an image was rejected that is sound by now.
+
     Args:
         publication: What was planned.
         results: Of the shards that are there.
@@ -144,6 +157,13 @@ def complete_manifest(
     by_name = results_by_name(publication, results)
     check_rejects(publication, results)
     if build_manifest(publication, by_name).digest != manifest.digest:
+        return None
+    unconfirmed = find_unconfirmed(publication.second_look, results)
+    if unconfirmed is not None:
+        logging.warning(
+            "%s, and is not any more: the shards of such images are made anew",
+            unconfirmed,
+        )
         return None
     paths = [storage.join(publication.output, name) for name in by_name]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -272,17 +292,5 @@ def build_manifest(
         source_fingerprint=publication.source_fingerprint,
         features=publication.features,
         splits=splits,
-        versions=library_versions(publication.features),
+        versions=versions.find(publication.features),
     )
-
-
-def library_versions(features: Mapping[str, contract.Feature]) -> dict[str, str]:
-    """Returns the versions of what decides values and bytes, where they are known."""
-    versions = {"python": platform.python_version()}
-    names = ["apache-beam", "numpy", "pillow", "protobuf", "tensorflow-datasets"]
-    if "image" not in features:
-        names.append("tensorflow")
-    for name in names:
-        versions[name] = importlib.metadata.version(name)
-    versions["libjpeg"] = str(pillow_features.version("jpg"))
-    return versions

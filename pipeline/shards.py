@@ -15,26 +15,11 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline import contract, files, images, records, stats, storage
+from pipeline import contract, examples, files, records, stats, storage
 from pipeline.dataset_settings import Settings
 from pipeline.plan import PlannedShard, ShardPlan
 from pipeline.rows import Rows
 from pipeline.sources import Reader
-
-
-@dataclasses.dataclass(frozen=True)
-class Reject:
-    """An image that was refused: its key, one of `images.REASONS`, what was found."""
-
-    key: str
-    reason: str
-    detail: str
-
-    def __post_init__(self) -> None:
-        """Checks what may come from a file."""
-        are_texts = isinstance(self.key, str) and isinstance(self.detail, str)
-        if not are_texts or self.reason not in images.REASONS:
-            raise ValueError(f"no rejected image: {self!r:.80}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +39,7 @@ class ShardResult:
     split: str
     index: int
     info: contract.ShardInfo
-    rejects: tuple[Reject, ...]
+    rejects: tuple[examples.Reject, ...]
     plan_fingerprint: str
     run_id: str
     stats: Mapping[str, Any] | None = None
@@ -70,6 +55,8 @@ def make_shard(
 ) -> ShardResult:
     """Returns the shard of a plan: kept if it is whole, else written.
 
+    A shard with rejects is kept only if a second look confirms them.
+
     Args:
         plan: What to write.
         settings: How to preprocess the images.
@@ -82,9 +69,11 @@ def make_shard(
         DatasetError: If the source cannot be read, or the disk is full.
     """
     kept = find_intact(plan.shard, output)
-    if kept is not None:
+    if kept is not None and not examples.find_unconfirmed(
+        kept.rejects, plan.rows, settings, reader
+    ):
         return kept if counted is None else _with_stats(kept, output, counted)
-    rejects: list[Reject] = []
+    rejects: list[examples.Reject] = []
     counts = None if counted is None else stats.Stats(counted["image"].shape[2])
     encoded = encode_records(plan.rows, settings, reader, rejects, counts)
     return write_shard(plan.shard, encoded, output, run_id, rejects, counts)
@@ -95,7 +84,7 @@ def write_shard(
     encoded: Iterator[Sequence[records.Part]],
     output: str,
     run_id: str,
-    rejects: Sequence[Reject] = (),
+    rejects: Sequence[examples.Reject] = (),
     counts: stats.Stats | None = None,
 ) -> ShardResult:
     """Writes a shard, whole or not at all, then its sidecar.
@@ -154,7 +143,7 @@ def encode_records(
     rows: Rows,
     settings: Settings,
     reader: Reader,
-    rejects: list[Reject],
+    rejects: list[examples.Reject],
     counts: stats.Stats | None = None,
 ) -> Iterator[list[records.Part]]:
     """Yields the parts of each image's record, and collects the refused ones.
@@ -166,36 +155,10 @@ def encode_records(
         rejects: Receives the images that yield no record.
         counts: Counts those that do, if it is given.
     """
-    for key, image, labels in make_examples(rows, settings, reader, rejects):
+    for key, image, labels in examples.make_examples(rows, settings, reader, rejects):
         if counts is not None:
             counts.add(image, labels)
         yield records.encode_record(key, {"image": image}, labels)
-
-
-def make_examples(
-    rows: Rows, settings: Settings, reader: Reader, rejects: list[Reject]
-) -> Iterator[records.Example]:
-    """Yields what a record of each image holds; see `encode_records`."""
-    reader.prefetch(rows.keys, rows.locations)
-    # A scalar is a list of one value.
-    features = {
-        name: values.reshape(len(rows), -1).tolist()
-        for name, values in rows.features.items()
-    }
-    for position, key in enumerate(rows.keys):
-        try:
-            image = images.preprocess(
-                reader.read(key, rows.locations[position]),
-                image_size=settings.image_size,
-                image_dtype=settings.image_dtype,
-                resize=settings.resize,
-                crop_size=settings.crop_size,
-                function=settings.preprocess,
-            )
-        except images.RejectedImageError as error:
-            rejects.append(Reject(key=key, reason=error.reason, detail=error.detail))
-            continue
-        yield key, image, {name: values[position] for name, values in features.items()}
 
 
 def write_records(
@@ -266,7 +229,7 @@ def read_sidecar(path: str) -> ShardResult | None:
             split=body["split"],
             index=body["index"],
             info=contract.parse_shard_info(body["info"]),
-            rejects=tuple(Reject(**reject) for reject in body["rejects"]),
+            rejects=tuple(examples.Reject(**reject) for reject in body["rejects"]),
             plan_fingerprint=body["plan_fingerprint"],
             run_id=body["run_id"],
             stats=body.get("stats"),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from test_passing_faults import flip_a_bit_of
 from test_verify import faults
 
 import exports
@@ -285,3 +286,24 @@ def test_a_conditional_model_needs_its_condition(model, make_celeba, tmp_path):
         found = run(told, tmp_path / name, f"{images}={value}")
         assert found.returncode == 0, found.stderr
     assert shard_bytes(tmp_path / "one") == shard_bytes(tmp_path / "two")
+
+
+def test_rejects_of_a_fault_that_passed_are_made_up_for(model, celeba, tmp_path):
+    raw = pathlib.Path(celeba.write(tmp_path / "raw"))
+    arguments = (f"--input={raw}", *SOURCE_FLAGS)
+    found = run(model, tmp_path / "fresh", *arguments)
+    assert found.returncode == 0, found.stderr
+    path = raw / "img_align_celeba.zip"
+    sound = path.read_bytes()
+    flip_a_bit_of(raw, 4)
+    damaged = run(model, tmp_path / "out", *arguments)
+    assert "rejected: 1 checksum" in damaged.stderr
+    path.write_bytes(sound)
+    # Of a dataset that is complete, and of one that is not.
+    shutil.copytree(tmp_path / "out", tmp_path / "part")
+    (tmp_path / "part" / contract.MANIFEST_NAME).unlink()
+    for name in ("out", "part"):
+        again = run(model, tmp_path / name, *arguments)
+        assert kept(again.stderr) == (5, 6), again.stderr
+        assert again.stdout == found.stdout
+        assert shard_bytes(tmp_path / name) == shard_bytes(tmp_path / "fresh")

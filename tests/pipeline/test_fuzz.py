@@ -15,6 +15,7 @@ from fuzzing import JSON_TEXTS, changed, changed_json, refuses
 from pipeline import (
     claim,
     contract,
+    examples,
     files,
     images,
     plan,
@@ -67,7 +68,7 @@ RESULT = shards.ShardResult(
     split="train",
     index=0,
     info=contract.ShardInfo(NAME, 3, len(SHARD), "ab" * 32),
-    rejects=(shards.Reject("3.jpg", "missing", "not there"),),
+    rejects=(examples.Reject("3.jpg", "missing", "not there"),),
     plan_fingerprint="cd" * 32,
     run_id="first",
     stats=COUNTS.to_dict(),

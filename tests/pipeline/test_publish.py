@@ -6,7 +6,7 @@ import pathlib
 import pytest
 from google.protobuf import json_format
 
-from pipeline import contract, publish, shards, sources, storage, tfds_files
+from pipeline import contract, examples, publish, shards, sources, storage, tfds_files
 from pipeline.dataset_settings import Settings
 
 
@@ -39,7 +39,7 @@ def make_results(publication, num_rejects=0, num_examples=20):
     for split, names in publication.shard_names.items():
         for index, name in enumerate(names):
             rejects = tuple(
-                shards.Reject(f"{split}{index}{at:03d}", "mode", "L instead of RGB")
+                examples.Reject(f"{split}{index}{at:03d}", "mode", "L instead of RGB")
                 for at in reversed(range(num_rejects))
             )
             info = contract.ShardInfo(name, num_examples, 1000, f"{index}" * 64)
@@ -85,7 +85,7 @@ def test_the_manifest_says_what_was_planned_and_found(tmp_path):
 def test_the_image_has_the_listings_channels(tmp_path, num_channels):
     listing = sources.Listing("d", [], {}, "ab", None, num_channels)
     publication = publish.plan_publication(
-        listing, [], Settings(image_size=4), str(tmp_path), 0.0
+        listing, [], Settings(image_size=4), str(tmp_path), 0.0, "run"
     )
     image = contract.Feature("float16", (4, 4, num_channels))
     assert publication.features["image"] == image

@@ -176,7 +176,9 @@ def test_the_graph_is_linear_and_small(input_dir, tmp_path):
     """A service gets a chain of well-known steps, and refuses more than 10 MB."""
     settings = Settings(image_size=8, shard_size=4)
     listing = sources.list_images("celeba", input_dir)
-    publication = publish.plan_publication(listing, [], settings, str(tmp_path), 0.0)
+    publication = publish.plan_publication(
+        listing, [], settings, str(tmp_path), 0.0, "run"
+    )
     options = ["--runner=DataflowRunner", "--sdk_location=container"]
     pipeline = beam.Pipeline(runner="FnApiRunner", options=PipelineOptions(options))
     names = [
