@@ -31,7 +31,7 @@ class FolderReader:
 
     def read(self, key: str, location: np.ndarray) -> bytes:
         """Returns the content of a file; see `Reader.read`."""
-        num_bytes, modified_ns = map(int, location)
+        num_bytes, modified_ns = int(location[0]), int(location[1])
         if num_bytes < 0:
             raise RejectedImageError(
                 "missing", f"not in {os.path.basename(self._path)}"
@@ -44,7 +44,7 @@ class FolderReader:
                 # Another request would tell the time.
                 found = len(data), modified_ns
             else:
-                with open(path, "rb") as file:
+                with open(path, "rb", buffering=0) as file:
                     data = file.read()
                     found = len(data), os.fstat(file.fileno()).st_mtime_ns
         except OSError as error:

@@ -10,6 +10,7 @@ import pytest
 from pipeline import (
     contract,
     dataset_settings,
+    examples,
     files,
     plan,
     plan_files,
@@ -165,6 +166,27 @@ def test_rejects_are_named_and_leave_no_record(celeba, make_face, tmp_path):
     assert result.info.num_examples == len(train) - 3
     sidecar = shards.sidecar_path(str(output), only.shard.name)
     assert shards.read_sidecar(sidecar) == result
+
+
+def test_a_look_confirms_a_reject_for_its_own_reason_alone(celeba, tmp_path):
+    cut, sound, *_ = sorted(celeba.images)
+    celeba.images[cut] = celeba.images[cut][:-200]
+    job = make_job(celeba.write(tmp_path / "raw"), tmp_path / "out")
+    planned = plan.shard_plans(
+        sources.list_images("celeba", str(tmp_path / "raw")), job.settings
+    )
+    rows = {key: found.rows for found in planned for key in found.rows.keys}
+    for key, reason, is_confirmed in (
+        (cut, "truncated", True),
+        (cut, "checksum", False),
+        (sound, "truncated", False),
+        ("absent.jpg", "missing", False),
+    ):
+        reject = examples.Reject(key, reason, "")
+        found = examples.find_unconfirmed(
+            [reject], rows.get(key, rows[cut]), job.settings, job.reader
+        )
+        assert found == (None if is_confirmed else reject)
 
 
 def test_a_full_disk_says_what_to_do(job, monkeypatch):
