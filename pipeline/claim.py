@@ -24,6 +24,8 @@ _SHARD_NAME = re.compile(
     rf"[a-zA-Z]\w*-({'|'.join(contract.SPLITS)})\.tfrecord-\d{{5,}}-of-\d{{5,}}",
     re.ASCII,
 )
+# By which `files.write_bytes` goes, until a file is whole.
+_TEMPORARY_NAME = re.compile(r".+\.[0-9a-f]{32}\.tmp")
 
 
 @contextlib.contextmanager
@@ -136,7 +138,7 @@ def _locked(output: str) -> Iterator[None]:
 
 def _discard(output: str) -> None:
     """Removes what would make a dataset seem complete, or pass for another one's."""
-    storage.remove(storage.join(output, contract.MANIFEST_NAME))
+    storage.remove(storage.join(output, contract.MANIFEST_NAME), is_synced=True)
     for name in _names(_in_progress(output)):
         if name.endswith(".json"):
             storage.remove(_in_progress(output, name))
@@ -155,7 +157,7 @@ def _remove_leftovers(output: str) -> None:
         if name.endswith((".tmp", ".npz")):
             storage.remove(_in_progress(output, name))
     for name in _names(output):
-        if name.endswith(".tmp") and ".json" in name:
+        if _TEMPORARY_NAME.fullmatch(name):
             storage.remove(storage.join(output, name))
 
 

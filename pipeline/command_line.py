@@ -73,8 +73,9 @@ def make_missing(
     if manifest is not None:
         logging.info("kept %d of %d shards: complete", len(planned), len(planned))
         return manifest
-    # A dataset without its manifest is seen as unfinished, and it is from here.
-    storage.remove(storage.join(output, contract.MANIFEST_NAME))
+    # A dataset without its manifest is seen as unfinished, and it is from here. After a
+    # loss of power, too: or a manifest might be back that names other shards.
+    storage.remove(storage.join(output, contract.MANIFEST_NAME), is_synced=True)
     progress.check_disk(output, planned, publication.features)
     runner = runners.runner_name(beam_args)
     if runners.is_distributed(runner) and not storage.is_url(output):

@@ -1,4 +1,8 @@
-"""Files that are there in full or not at all, and how large ones are written.
+"""Files that are there in full or not at all, even after a loss of power.
+
+A file that is renamed is not on the disk yet: its bytes, its name and the name of its
+directory all wait in memory. So what must survive a loss of power is written under a
+temporary name, synced, renamed, and its directory is synced; see `put`.
 
 Neither TensorFlow nor Beam is imported: a worker starts in a second without them.
 """
@@ -25,6 +29,9 @@ PROGRESS_DIR = ".progress"
 
 # Of a `LargeFile`, of which two are in memory: whole pages.
 _PIECE_BYTES = 4 << 20
+
+# What a directory is answered with that cannot be synced, or was not changed.
+_UNSYNCED = (errno.EINVAL, errno.ENOTSUP, errno.EROFS, errno.EACCES)
 
 # Not every system has it.
 _DIRECT = getattr(os, "O_DIRECT", 0)
@@ -61,16 +68,87 @@ def temporary_path(output: str, name: str) -> pathlib.Path:
 
 
 def write_bytes(path: pathlib.Path, data: bytes) -> None:
-    """Writes a small file so that it is there in full or not at all."""
+    """Writes a small file, which is on the disk in full or not at all.
+
+    Raises:
+        OSError: If it cannot be written; what was there before stays.
+    """
+    # Two workers may write the same file.
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.write_bytes(data)
+        put(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def put(temporary: pathlib.Path, path: pathlib.Path) -> None:
+    """Renames what is written; it is on the disk once this returns.
+
+    Args:
+        temporary: A file, or a directory of files, on the same disk.
+        path: Where it is to be seen; a file that is there is replaced.
+
+    Raises:
+        OSError: If it cannot be written or renamed.
+    """
+    sync(temporary)
+    os.replace(temporary, path)
+    sync_names(path.parent)
+
+
+def sync(path: pathlib.Path) -> None:
+    """Puts the content of a file, or of a directory and all below, on the disk.
+
+    Raises:
+        OSError: If the disk cannot take it.
+    """
+    if path.is_dir():
+        for entry in path.iterdir():
+            sync(entry)
+        sync_names(path)
+        return
+    _fsync(path)
+
+
+def sync_names(directory: pathlib.Path) -> None:
+    """Puts the names in a directory on the disk: what was made, renamed or removed.
+
+    Some file systems sync no directory, and a directory that this user may not read
+    cannot be opened. Such names reach the disk when the system sees fit.
+
+    Raises:
+        OSError: If the disk cannot take them.
+    """
+    try:
+        _fsync(directory)
+    except OSError as error:
+        if error.errno not in _UNSYNCED:
+            raise
+
+
+def _fsync(path: pathlib.Path) -> None:
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        # It does not say of which file.
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        os.close(opened)
+
+
+def make_directory(path: pathlib.Path) -> None:
+    """Makes a directory, and those above, whose names are then on the disk.
+
+    Raises:
+        OSError: If it cannot be made.
+    """
+    made = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    # Whoever made one that is there may have been killed before it was synced.
+    for each in made or [path]:
+        sync_names(each.parent)
 
 
 class LargeFile:

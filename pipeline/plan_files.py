@@ -43,7 +43,8 @@ def save_plan(plan: ShardPlan, output: str, run_id: str) -> PlannedShard:
                     locations=rows.locations,
                     **arrays,
                 )
-            storage.put_file(str(temporary), path)
+            # A loss of power ends the run, and a plan with it.
+            storage.put_file(str(temporary), path, is_synced=False)
         finally:
             temporary.unlink(missing_ok=True)
     return shard

@@ -199,18 +199,18 @@ def walk(path: str) -> Iterator[Entry]:
 
 
 def make_directory(path: str) -> None:
-    """Makes a local directory, and those above, if they are not there.
+    """Makes a local directory, and those above, on the disk, if they are not there.
 
     Raises:
         DatasetError: If it cannot be made.
     """
     if not is_url(path):
         with _explained(path):
-            os.makedirs(path, exist_ok=True)
+            files.make_directory(pathlib.Path(path))
 
 
 def write_bytes(path: str, data: bytes) -> None:
-    """Writes a file so that it is there in full or not at all.
+    """Writes a file, which is on the disk in full or not at all.
 
     Raises:
         DatasetError: If it cannot be written.
@@ -223,12 +223,13 @@ def write_bytes(path: str, data: bytes) -> None:
         files.write_bytes(pathlib.Path(path), data)
 
 
-def put_file(local_path: str, path: str) -> None:
+def put_file(local_path: str, path: str, *, is_synced: bool = True) -> None:
     """Moves a finished local file to where it is to be seen, all at once.
 
     Args:
         local_path: A file on the same disk, if the other path is local.
         path: Where it goes; a file that is there is replaced.
+        is_synced: Whether it is on the disk when this returns.
 
     Raises:
         DatasetError: If it cannot be written.
@@ -239,11 +240,16 @@ def put_file(local_path: str, path: str) -> None:
         os.unlink(local_path)
         return
     with _writing(path):
-        os.replace(local_path, path)
+        put = files.put if is_synced else os.replace
+        put(pathlib.Path(local_path), pathlib.Path(path))
 
 
-def remove(path: str) -> None:
+def remove(path: str, *, is_synced: bool = False) -> None:
     """Removes a file, if it is there.
+
+    Args:
+        path: Of the file.
+        is_synced: Whether it is gone from the disk when this returns.
 
     Raises:
         DatasetError: If it cannot be removed.
@@ -254,6 +260,8 @@ def remove(path: str) -> None:
         return
     with _explained(path):
         pathlib.Path(path).unlink(missing_ok=True)
+        if is_synced:
+            files.sync_names(pathlib.Path(path).parent)
 
 
 def _list_bucket(path: str, delimiter: str = "") -> Iterator[Entry]:

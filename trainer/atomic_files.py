@@ -1,9 +1,10 @@
-"""Files that are there in full, or not at all."""
+"""Files of a run that are there in full or not at all, even after a loss of power."""
 
 import contextlib
-import os
 import pathlib
 from collections.abc import Iterator
+
+from pipeline import files
 
 
 def temporary_path(path: pathlib.Path) -> pathlib.Path:
@@ -13,16 +14,16 @@ def temporary_path(path: pathlib.Path) -> pathlib.Path:
 
 @contextlib.contextmanager
 def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives the name under which to write a file, which then is renamed.
+    """Gives the name under which to write a file, which then is renamed; see `files`.
 
     Raises:
-        OSError: If it cannot be renamed. Then, and if writing fails, what was there
-            before stays, and nothing else.
+        OSError: If it cannot be written or renamed. What was there before stays then,
+            also if the caller fails.
     """
     temporary = temporary_path(path)
     try:
         yield temporary
-        os.replace(temporary, path)
+        files.put(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 

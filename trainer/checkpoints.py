@@ -2,45 +2,35 @@
 
 A checkpoint is a directory `step-000001000` with `state.npz` (arrays by name) and
 `checkpoint.json` (step, dataset digest, ledger, and the size and sha256 of the
-arrays). It is written under a temporary name and renamed. Loading uses no pickle.
+arrays). It is written under a temporary name, synced and renamed; see `files`. Loading
+uses no pickle.
+
+The trainer that holds the workdir renames a damaged checkpoint to
+`damaged-step-000001000`, so that it is neither counted nor in the way of a new one.
+Everyone else only reads.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import pathlib
 import re
 import shutil
-import struct
-import tokenize
 import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from absl import logging
 
+from pipeline import files
+
 _ARRAYS_NAME = "state.npz"
 META_NAME = "checkpoint.json"
-
-# What zipfile and NumPy raise on an npz that is damaged, is encrypted, has pickles, or
-# asks for more memory than there is.
-NPZ_ERRORS = (
-    OSError,
-    EOFError,
-    LookupError,
-    ArithmeticError,
-    ValueError,
-    TypeError,
-    SyntaxError,
-    RuntimeError,
-    MemoryError,
-    struct.error,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+_ASIDE = "damaged-"
+# Directories that a kill may leave: not written to their end, or not removed to it.
+_UNFINISHED, _REMOVED = ".tmp-", ".removed-"
 
 
 class CheckpointError(ValueError):
@@ -57,7 +47,7 @@ def save(
     arrays: Mapping[str, np.ndarray],
     meta: Mapping[str, Any],
 ) -> pathlib.Path:
-    """Writes a checkpoint.
+    """Writes a checkpoint, which is on the disk when this returns.
 
     Args:
         directory: Where checkpoints lie; created if it is not there.
@@ -66,21 +56,25 @@ def save(
         meta: What else to remember; JSON values.
 
     Returns:
-        The directory of the new checkpoint.
+        The directory of the new checkpoint, or of a whole one of this step that was
+        there: a run's state is a function of its step.
 
     Raises:
         OSError: If it cannot be written; older checkpoints are as they were.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    for leftover in directory.glob(".tmp-*"):
-        shutil.rmtree(leftover)
-    temporary = directory / f".tmp-{step}"
+    files.make_directory(directory)
+    for beginning in (_UNFINISHED, _REMOVED):
+        for leftover in directory.glob(f"{beginning}*"):
+            shutil.rmtree(leftover)
+    path = directory / f"step-{step:09d}"
+    if path.exists():
+        if is_whole(path):
+            return path
+        set_aside(path)
+    temporary = directory / f"{_UNFINISHED}{step}"
     temporary.mkdir()
     try:
-        with open(temporary / _ARRAYS_NAME, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
+        np.savez(temporary / _ARRAYS_NAME, **arrays)
         sealed = {
             "step": step,
             "num_bytes": (temporary / _ARRAYS_NAME).stat().st_size,
@@ -88,29 +82,70 @@ def save(
             **meta,
         }
         (temporary / META_NAME).write_text(json.dumps(sealed, indent=1) + "\n")
-        path = directory / f"step-{step:09d}"
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
+        files.put(temporary, path)
     except OSError:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return path
 
 
+def remove(path: pathlib.Path) -> None:
+    """Removes a checkpoint, of which no part is seen once this has begun.
+
+    Raises:
+        OSError: If it cannot be removed.
+    """
+    removed = path.with_name(f"{_REMOVED}{path.name}")
+    files.put(path, removed)
+    shutil.rmtree(removed)
+
+
+def set_aside(path: pathlib.Path) -> None:
+    """Renames a damaged checkpoint, for the trainer that holds the workdir.
+
+    An older damaged checkpoint of the same step is removed.
+
+    Raises:
+        OSError: If it cannot be renamed.
+    """
+    aside = path.with_name(f"{_ASIDE}{path.name}")
+    if aside.exists():
+        shutil.rmtree(aside)
+    os.replace(path, aside)
+    logging.warning("%s is damaged, and now named %s", path, aside.name)
+
+
 def list_newest_first(directory: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the checkpoints in `directory`, whole or damaged."""
+    """Returns the checkpoints in `directory`, whole or damaged, but none set aside."""
+    return _list(directory, "")
+
+
+def list_set_aside(directory: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the damaged checkpoints that were set aside, the highest step first."""
+    return _list(directory, _ASIDE)
+
+
+def _list(directory: pathlib.Path, beginning: str) -> list[pathlib.Path]:
     found = [
         path
-        for path in directory.glob("step-*")
-        if re.fullmatch(r"step-\d+", path.name)
+        for path in directory.glob(f"{beginning}step-*")
+        if re.fullmatch(rf"{beginning}step-\d+", path.name)
     ]
     return sorted(found, key=step_of, reverse=True)
 
 
 def step_of(path: pathlib.Path) -> int:
     """Returns the step of a checkpoint, by its name."""
-    return int(path.name[5:])
+    return int(path.name.rpartition("-")[2])
+
+
+def is_whole(path: pathlib.Path) -> bool:
+    """Returns whether the arrays of a checkpoint are there as they were written."""
+    try:
+        _check(path)
+    except CheckpointError:
+        return False
+    return True
 
 
 def load(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -120,7 +155,24 @@ def load(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         CheckpointError: If a file is missing, or is not what `save` writes; nothing
             is unpickled.
     """
-    try:
+    meta = _check(path)
+    with _named(path):
+        with np.load(path / _ARRAYS_NAME, allow_pickle=False) as file:
+            # What is compressed may unpack to any size.
+            members = file.zip.infolist()
+            if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+                raise CheckpointError(f"{path} is damaged: its arrays are compressed")
+            arrays = dict(file)
+        # NumPy gives the bytes of what does not begin like an array.
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray):
+                raise CheckpointError(f"{path} is damaged: {name} is no array")
+        return arrays, meta
+
+
+def _check(path: pathlib.Path) -> dict[str, Any]:
+    """Returns the metadata of a checkpoint whose arrays are as they were written."""
+    with _named(path):
         meta = json.loads((path / META_NAME).read_text())
         num_bytes = (path / _ARRAYS_NAME).stat().st_size
         if num_bytes != meta["num_bytes"]:
@@ -133,44 +185,61 @@ def load(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
                 f"{path} is damaged: {_ARRAYS_NAME} is not what was written "
                 "(its sha256 differs)"
             )
-        with np.load(path / _ARRAYS_NAME, allow_pickle=False) as file:
-            # What is compressed may unpack to any size.
-            members = file.zip.infolist()
-            if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-                raise CheckpointError(f"{path} is damaged: its arrays are compressed")
-            arrays = dict(file)
-        # NumPy gives the bytes of what does not begin like an array.
-        for name, array in arrays.items():
-            if not isinstance(array, np.ndarray):
-                raise CheckpointError(f"{path} is damaged: {name} is no array")
-        return arrays, meta
+        return meta
+
+
+@contextlib.contextmanager
+def _named(path: pathlib.Path) -> Iterator[None]:
+    """Turns what a damaged checkpoint raises to a `CheckpointError`."""
+    try:
+        yield
     except CheckpointError:
         raise
-    except NPZ_ERRORS as error:
+    except files.ARCHIVE_ERRORS as error:
         raise CheckpointError(
             f"{path} is damaged: {type(error).__name__}: {error!s:.200}"
         ) from error
 
 
 def load_newest(
-    directory: pathlib.Path,
+    directory: pathlib.Path, *, is_owner: bool = False
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
     """Returns the newest whole checkpoint, or None if there never was one.
 
     A damaged one is passed over with a warning that says why.
 
+    Args:
+        directory: Where checkpoints lie.
+        is_owner: Whether the caller holds the workdir, so that damaged checkpoints are
+            set aside; but none of them if no checkpoint is whole.
+
     Raises:
         CheckpointError: If there are checkpoints and every one is damaged.
     """
-    paths = list_newest_first(directory)
-    for path in paths:
+    damaged, gone = [], []
+    # Listed again each time, as a trainer may save and remove some meanwhile.
+    while paths := [
+        path
+        for path in list_newest_first(directory)
+        if path not in damaged and path not in gone
+    ]:
         try:
-            return load(path)
+            loaded = load(paths[0])
         except CheckpointError as error:
-            logging.warning("%s; trying the one before", error)
-    if paths:
+            if paths[0].exists():
+                damaged.append(paths[0])
+                logging.warning("%s; trying the one before", error)
+            else:
+                gone.append(paths[0])
+            continue
+        if is_owner:
+            for path in damaged:
+                set_aside(path)
+        return loaded
+    damaged += list_set_aside(directory)
+    if damaged:
         raise CheckpointError(
-            f"all {len(paths)} checkpoints in {directory} are damaged: restore one "
+            f"all {len(damaged)} checkpoints in {directory} are damaged: restore one "
             "from a backup, or remove the directory to start from step 0"
         )
     return None

@@ -19,6 +19,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
+from pipeline import files
 from trainer import atomic_files, command_line, exact, posteriors, scores, trained
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
@@ -146,7 +147,7 @@ def main(argv: list[str]) -> None:
         path = pathlib.Path(
             _OUTPUT.value or run_dir / "evaluation" / f"{split.replace('+', '-')}.json"
         )
-        path.parent.mkdir(parents=True, exist_ok=True)
+        files.make_directory(path.parent)
         atomic_files.write(path, json.dumps(found, indent=1).encode() + b"\n")
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -24,6 +24,7 @@ from tensorboard.plugins.scalar import summary_v2 as scalar_summary
 from tensorboard.plugins.text import summary_v2 as text_summary
 from tensorboard.util import tensor_util
 
+from pipeline import files
 from trainer import atomic_files
 
 _NAME = re.compile(r"events\.out\.tfevents\.(\d+)\..*")
@@ -32,7 +33,10 @@ _TOLD = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
 class EventFile:
-    """A new event file; what it is given is with the system when a call returns."""
+    """A new event file; what it is given is with the system when a call returns.
+
+    It is on the disk after `sync`.
+    """
 
     def __init__(self, directory: pathlib.Path) -> None:
         """Creates the file, and the directory if need be.
@@ -40,7 +44,7 @@ class EventFile:
         Raises:
             OSError: If it cannot be written.
         """
-        directory.mkdir(parents=True, exist_ok=True)
+        files.make_directory(directory)
         names = (_NAME.fullmatch(path.name) for path in directory.glob(_PATTERN))
         later = [int(found[1]) + 1 for found in names if found]
         stem = f"events.out.tfevents.{max([int(time.time()), *later]):010d}"
@@ -93,6 +97,15 @@ class EventFile:
         self._write(event_pb2.Event(graph_def=graph.as_graph_def().SerializeToString()))
         self._flush()
 
+    def sync(self) -> None:
+        """Puts what was written on the disk.
+
+        Raises:
+            OSError: If the disk cannot take it.
+        """
+        files.sync(self._path)
+        files.sync_names(self._path.parent)
+
     def close(self) -> None:
         """Closes the file."""
         with _errors_of_the_system(self._path):
@@ -124,6 +137,9 @@ def truncate(directory: pathlib.Path, last_step: int) -> None:
         leftover.unlink()
     for path in directory.glob(_PATTERN):
         _truncate(path, last_step)
+    # After a loss of power, removed events might be back beside those of the new start.
+    if directory.exists():
+        files.sync_names(directory)
 
 
 def _truncate(path: pathlib.Path, last_step: int) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from pipeline import files
 from trainer import (
     atomic_files,
     conditions,
@@ -234,7 +235,7 @@ def save(run: TrainedRun, output: pathlib.Path, *, overwrite: bool = False) -> N
     output = output.resolve()
     temporary = atomic_files.temporary_path(output)
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    files.make_directory(temporary)
     try:
         _write(model, temporary)
         _replace(output, temporary)
@@ -245,12 +246,17 @@ def save(run: TrainedRun, output: pathlib.Path, *, overwrite: bool = False) -> N
 
 
 def _replace(output: pathlib.Path, by: pathlib.Path) -> None:
-    """Renames `by`; what was there is removed once that is done."""
+    """Renames `by`; what was there is removed once that is on the disk.
+
+    Between two renames there is no export under its name, and the old one is there
+    under another. The new one is synced before, so that this time is short.
+    """
+    files.sync(by)
     old = output.with_name(f".{output.name}.old")
     if output.exists():
         shutil.rmtree(old, ignore_errors=True)
         output.rename(old)
-    by.rename(output)
+    files.put(by, output)
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -33,6 +33,7 @@ import sys
 import numpy as np
 from absl import app, flags, logging
 
+from pipeline import files
 from trainer import (
     arithmetic,
     browser,
@@ -109,7 +110,7 @@ def main(argv: list[str]) -> None:
         _check_latents()
         run = trained.load(pathlib.Path(_WORKDIR.value), _DATASET.value)
         output = pathlib.Path(_OUTPUT.value or f"{_WORKDIR.value}/generated")
-        output.mkdir(parents=True, exist_ok=True)
+        files.make_directory(output)
         with command_line.damage_explained():
             _MAKERS[_MODE.value](run, output)
     except (ValueError, OSError) as error:

@@ -12,7 +12,8 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from trainer import checkpoints, random
+from pipeline import files
+from trainer import random
 from trainer.examples import Examples
 from trainer.models.vae import draw_posterior
 from trainer.posteriors import EncodedSplit
@@ -135,7 +136,7 @@ def load_latents(path: pathlib.Path) -> np.ndarray:
         return np.atleast_2d(values.astype(np.float32))
     except OSError:
         raise
-    except checkpoints.NPZ_ERRORS as error:
+    except files.ARCHIVE_ERRORS as error:
         raise ValueError(
             f"--latents={path} is neither a .npy file of numbers nor a JSON list of "
             f"lists of numbers: {error}"

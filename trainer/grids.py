@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from pipeline import files
 from trainer import atomic_files
 
 _FRAME_MILLISECONDS = 80
@@ -69,7 +70,7 @@ def compare(
 
 def save_png(path: pathlib.Path, grid: np.ndarray) -> None:
     """Writes `[height, width, 1 or 3]` uint8 as a PNG file, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.make_directory(path.parent)
     with atomic_files.replacing(path) as temporary:
         _image(grid).save(temporary, format="PNG", compress_level=_PNG_LEVEL)
 
@@ -81,7 +82,7 @@ def save_gif(path: pathlib.Path, frames: Sequence[np.ndarray]) -> None:
         path: Where.
         frames: `[height, width, 1 or 3]` uint8 each.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.make_directory(path.parent)
     first, *others = [_image(frame) for frame in [*frames, *frames[-2:0:-1]]]
     with atomic_files.replacing(path) as temporary:
         first.save(

@@ -97,7 +97,7 @@ def train(
     lock, is_resumed = contextlib.nullcontext(), False
     if hosts.is_chief:
         lock = workdir.claim(run_dir, config, manifest, dataset_dir)
-        is_resumed = states.restore(state, checkpoint_dir)
+        is_resumed = states.restore(state, checkpoint_dir, is_owner=True)
         environment.record(run_dir, found, is_resumed=is_resumed)
     # Or the others would make evaluations that the chief does not.
     is_resumed = bool(hosts.gather(is_resumed)[0])
@@ -122,6 +122,9 @@ def train(
                 step, state.arrays(), {"dataset_digest": manifest.digest, **meta}
             )
 
+    writer = NoWriter()
+    if hosts.is_chief:
+        writer = RunWriter(run_dir, last_step=step if is_resumed else -1)
     saver = Saver(
         checkpoint_dir,
         Retention(
@@ -129,10 +132,8 @@ def train(
             config.keep_best_checkpoints,
             config.keep_checkpoint_every_steps,
         ),
+        before=writer.sync,
     )
-    writer = NoWriter()
-    if hosts.is_chief:
-        writer = RunWriter(run_dir, last_step=step if is_resumed else -1)
     profiler = profiling.Profiler(
         profile_steps, run_dir / "train" if hosts.is_chief else None
     )

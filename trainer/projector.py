@@ -21,7 +21,7 @@ from google.protobuf import text_format
 from PIL import Image
 from tensorboard.plugins.projector import metadata, projector_config_pb2
 
-from pipeline import contract
+from pipeline import contract, files
 from trainer import atomic_files, events, grids, splits
 from trainer.posteriors import StoredLatents
 from trainer.trained import TrainedRun
@@ -130,7 +130,7 @@ def write_points(
         OSError: If the directory cannot be written.
     """
     folder = directory / _FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
+    files.make_directory(folder)
     latents, thumbnails, lines = [], [], []
     for batch in batches:
         latents.append(batch["posterior_mean"])

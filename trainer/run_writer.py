@@ -2,7 +2,8 @@
 
 Nothing overlaps after a resume: what a killed run wrote past its checkpoint is cut
 off, since the resumed run writes it again. And nothing is missing: pictures are drawn
-and encoded in a thread, and a checkpoint waits for those before it.
+and encoded in a thread, and a checkpoint waits until those before it, and all that was
+logged, are on the disk.
 """
 
 import json
@@ -13,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.compat.proto import summary_pb2
 
+from pipeline import files
 from trainer import atomic_files, events, grids, pictures, projector
 from trainer.background import Background
 from trainer.trained import TrainedRun
@@ -86,6 +88,20 @@ class RunWriter:
             OSError: If one could not be.
         """
         self._background.wait()
+
+    def sync(self) -> None:
+        """Puts the scalars, texts and pictures of now on the disk.
+
+        A checkpoint comes after it, since a resumed run logs no step before it again.
+
+        Raises:
+            OSError: If the disk cannot take them.
+        """
+        if self._metrics_path.exists():
+            files.sync(self._metrics_path)
+        files.sync_names(self._directory)
+        for file in self._events.values():
+            file.sync()
 
     def _write_pictures(
         self,
@@ -175,6 +191,9 @@ class NoWriter(RunWriter):
 
     def wait(self) -> None:
         """Has nothing to wait for."""
+
+    def sync(self) -> None:
+        """Has nothing to put on the disk."""
 
     def write_text(self, step: int, name: str, text: str) -> None:
         """Writes nothing."""

@@ -1,10 +1,11 @@
 """Writes checkpoints while the run goes on, and decides which of them stay."""
 
 import dataclasses
+import functools
+import itertools
 import json
 import pathlib
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,9 @@ class Retention:
     """Which checkpoints stay.
 
     Attributes:
-        num_newest: So many of the newest.
-        num_best: So many of those whose `elbo` is the highest, of those that have one.
-        every_steps: Those of steps that it divides; 0 for none.
+        num_newest: Number of the newest whole checkpoints that stay.
+        num_best: Number of the whole checkpoints with the highest `elbo` that stay.
+        every_steps: The checkpoints of the steps that it divides stay; 0 for none.
     """
 
     num_newest: int
@@ -36,10 +37,22 @@ class Saver:
     once. A second one waits until the first is whole.
     """
 
-    def __init__(self, directory: pathlib.Path, retention: Retention) -> None:
-        """Writes nothing yet."""
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        retention: Retention,
+        before: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Writes nothing yet.
+
+        Args:
+            directory: Where checkpoints lie.
+            retention: Which of them stay.
+            before: Is called in the thread before each checkpoint is written.
+        """
         self._directory = directory
         self._retention = retention
+        self._before = before
         self._background = Background("checkpoints")
 
     def save(
@@ -85,35 +98,58 @@ class Saver:
     def _write(
         self, step: int, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]
     ) -> None:
+        self._before()
         path = checkpoints.save(self._directory, step, arrays, meta)
         logging.info("checkpoint of step %d in %s", step, path)
         remove_old(self._directory, self._retention)
 
 
 def remove_old(directory: pathlib.Path, retention: Retention) -> None:
-    """Removes the checkpoints that `retention` does not keep."""
+    """Removes the checkpoints that `retention` does not keep.
+
+    It counts whole ones alone. A damaged one that it would keep is set aside; the
+    `num_newest` of the highest steps stay so, for their owner to look at.
+    """
+    is_whole = functools.cache(checkpoints.is_whole)
     paths = checkpoints.list_newest_first(directory)
-    kept = set(paths[: retention.num_newest])
-    if retention.every_steps:
-        kept |= {
-            path
-            for path in paths
-            if checkpoints.step_of(path) % retention.every_steps == 0
-        }
-    elbos = {path: elbo for path in paths if (elbo := _elbo(path)) is not None}
-    # Of equal ones the newer.
-    best = sorted(elbos, key=lambda path: elbos[path], reverse=True)
-    kept |= set(best[: retention.num_best])
+    kept = set(_keep(paths, retention.num_newest, is_whole))
+    best = _best_first(checkpoints.list_newest_first(directory))
+    kept |= set(_keep(best, retention.num_best, is_whole))
+    for path in checkpoints.list_newest_first(directory):
+        step = checkpoints.step_of(path)
+        is_due = retention.every_steps and step % retention.every_steps == 0
+        if path not in kept and not is_due:
+            checkpoints.remove(path)
+    for path in checkpoints.list_set_aside(directory)[retention.num_newest :]:
+        logging.info("removing %s, the oldest of the damaged checkpoints", path)
+        checkpoints.remove(path)
+
+
+def _keep(
+    paths: Iterable[pathlib.Path], number: int, is_whole: Callable[[pathlib.Path], bool]
+) -> Iterator[pathlib.Path]:
+    """Yields the first so many whole ones, and sets aside those that are damaged."""
     for path in paths:
-        if path not in kept:
-            shutil.rmtree(path)
+        if not number:
+            return
+        if is_whole(path):
+            number -= 1
+            yield path
+        else:
+            checkpoints.set_aside(path)
+
+
+def _best_first(paths: Iterable[pathlib.Path]) -> list[pathlib.Path]:
+    """Returns the checkpoints that have an `elbo`; of equal ones the first first."""
+    elbos = {path: elbo for path in paths if (elbo := _elbo(path)) is not None}
+    return sorted(elbos, key=lambda path: elbos[path], reverse=True)
 
 
 def best_elbos(directory: pathlib.Path, number: int) -> list[float]:
-    """Returns the highest `elbo` of the checkpoints, the best first."""
-    elbos = map(_elbo, checkpoints.list_newest_first(directory))
-    found = [elbo for elbo in elbos if elbo is not None]
-    return sorted(found, reverse=True)[:number]
+    """Returns the highest `elbo` of the whole checkpoints, the best first."""
+    paths = _best_first(checkpoints.list_newest_first(directory))
+    whole = itertools.islice(filter(checkpoints.is_whole, paths), number)
+    return [elbo for elbo in map(_elbo, whole) if elbo is not None]
 
 
 def _elbo(path: pathlib.Path) -> float | None:

@@ -110,8 +110,13 @@ def make_optimizer(config: ConfigDict) -> keras.optimizers.Optimizer:
     raise ValueError(f"--config.optimizer={config.optimizer!r} must be adam or rmsprop")
 
 
-def restore(state: State, directory: pathlib.Path) -> bool:
+def restore(state: State, directory: pathlib.Path, *, is_owner: bool = False) -> bool:
     """Fills `state` from the newest whole checkpoint, if there is one.
+
+    Args:
+        state: Of a run that has begun or not.
+        directory: Where checkpoints lie.
+        is_owner: See `checkpoints.load_newest`.
 
     Returns:
         Whether there was one.
@@ -119,7 +124,7 @@ def restore(state: State, directory: pathlib.Path) -> bool:
     Raises:
         CheckpointError: If all are damaged, or one is of another model.
     """
-    loaded = checkpoints.load_newest(directory)
+    loaded = checkpoints.load_newest(directory, is_owner=is_owner)
     if loaded is None:
         return False
     arrays, _ = loaded

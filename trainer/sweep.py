@@ -23,7 +23,7 @@ from collections.abc import Sequence
 
 from absl import app, flags, logging
 
-from pipeline import contract
+from pipeline import contract, files
 from trainer import (
     checkpoints,
     children,
@@ -101,7 +101,7 @@ class Sweep:
             self.statuses[run.name] = "done"
             self._say(run, "kept, done at step %d", run.config.num_train_steps)
             return
-        run.workdir.mkdir(parents=True, exist_ok=True)
+        files.make_directory(run.workdir)
         with open(log_path(run), "a", encoding="utf-8") as log:
             offset = log.tell()
             process = children.start_training(run.train_flags, log)
@@ -151,9 +151,10 @@ def _last_error(run: Run, log_offset: int) -> str:
 
 
 def is_finished(run: Run) -> bool:
-    """Returns whether a run has the checkpoint of its last step."""
+    """Returns whether a run has the checkpoint of its last step, undamaged."""
     paths = checkpoints.list_newest_first(run.workdir / "checkpoints")
-    return bool(paths) and checkpoints.step_of(paths[0]) == run.config.num_train_steps
+    is_there = paths and checkpoints.step_of(paths[0]) == run.config.num_train_steps
+    return bool(is_there) and checkpoints.is_whole(paths[0])
 
 
 def check(runs: Sequence[Run], dataset_dir: str, num_replicas: int) -> None:

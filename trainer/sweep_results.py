@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline import files
 from trainer import atomic_files
 from trainer.sweep_plan import Run, readable
 
@@ -105,7 +106,7 @@ def write(table: Table, directory: pathlib.Path) -> None:
     writer = csv.DictWriter(text, _columns(table), lineterminator="\n")
     writer.writeheader()
     writer.writerows(table)
-    directory.mkdir(parents=True, exist_ok=True)
+    files.make_directory(directory)
     atomic_files.write(directory / "results.csv", text.getvalue().encode())
     atomic_files.write(directory / "results.md", as_markdown(table).encode())
 

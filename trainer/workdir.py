@@ -17,7 +17,7 @@ from typing import IO, Any
 from absl import logging
 from ml_collections import ConfigDict
 
-from pipeline import contract
+from pipeline import contract, files
 from trainer import atomic_files, settings
 
 LOCK_NAME = "lock"
@@ -73,7 +73,7 @@ def claim(
         ValueError: If another trainer is at work in the directory, or as `check`.
         OSError: If it cannot be written.
     """
-    workdir.mkdir(parents=True, exist_ok=True)
+    files.make_directory(workdir)
     lock = _lock(workdir)
     try:
         _claim(workdir, config, manifest, dataset_dir)

@@ -6,8 +6,8 @@
     DIR/Anno/list_landmarks_align_celeba.txt
     DIR/factors.csv                       the true factors of every image
 
-Every file is written to a temporary name and renamed when it is complete; the zip
-is renamed last, so a directory with the zip in it is whole.
+Every file is written to a temporary name and renamed when it is complete and on the
+disk; the zip is renamed last, so a directory with the zip in it is whole.
 """
 
 import collections
@@ -26,6 +26,7 @@ from typing import IO
 import tqdm
 
 from pipeline.contract import DatasetError
+from pipeline.files import make_directory, put
 from pipeline.synthetic.attributes import ATTRIBUTE_NAMES, list_attributes
 from pipeline.synthetic.face import LANDMARK_NAMES, draw_jpeg, list_landmarks
 from pipeline.synthetic.factors import FACTOR_NAMES, sample_factors
@@ -206,14 +207,11 @@ def _open_files(root: pathlib.Path) -> Iterator[dict[str, IO[bytes]]]:
         with contextlib.ExitStack() as stack:
             files: dict[str, IO[bytes]] = {}
             for name, path in partial.items():
-                path.parent.mkdir(parents=True, exist_ok=True)
+                make_directory(path.parent)
                 files[name] = stack.enter_context(path.open("wb"))
             yield files
-            for file in files.values():
-                file.flush()
-                os.fsync(file.fileno())
         for name, path in partial.items():
-            path.replace(root / name)
+            put(path, root / name)
         is_complete = True
     finally:
         if not is_complete:

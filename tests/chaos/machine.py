@@ -1,15 +1,19 @@
 """What tests do to the machine under a trainer: its disks and its clock."""
 
 import contextlib
+import fcntl
 import os
 import pathlib
 import shutil
+import struct
 import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 _CLOCK = pathlib.Path(__file__).with_name("clock.c")
+# FS_IOC_SHUTDOWN and FS_SHUTDOWN_FLAGS_NOLOGFLUSH: the file system ends as it is.
+_SHUTDOWN, _WITHOUT_LOG = 0x8004587D, 2
 
 
 @contextlib.contextmanager
@@ -54,3 +58,53 @@ def clock_set_back(library: pathlib.Path, seconds: int) -> dict[str, str]:
     command = ["cc", "-shared", "-fPIC", "-o", str(library), str(_CLOCK), "-ldl"]
     subprocess.run(command, check=True)
     return {"LD_PRELOAD": str(library), "CLOCK_BACK_SECONDS": str(seconds)}
+
+
+class Disk:
+    """An ext4 disk in a file, whose power can be cut."""
+
+    def __init__(self, path: pathlib.Path, mib: int) -> None:
+        """Mounts a new one at `path`; skips the test if it may not."""
+        self._path = path
+        self._image = path.with_name(f"{path.name}.img")
+        if shutil.which("mkfs.ext4") is None or os.geteuid() != 0:
+            pytest.skip("only root can mount an ext4 disk, and needs mkfs.ext4")
+        with open(self._image, "wb") as file:
+            file.truncate(mib << 20)
+        subprocess.run(["mkfs.ext4", "-q", str(self._image)], check=True)
+        path.mkdir()
+        done = self._mount()
+        if done.returncode:
+            pytest.skip(f"cannot mount an ext4 disk: {done.stderr.strip()}")
+
+    def cut(self) -> None:
+        """Cuts the power: nothing reaches the disk from here on."""
+        opened = os.open(self._path, os.O_RDONLY)
+        try:
+            fcntl.ioctl(opened, _SHUTDOWN, struct.pack("I", _WITHOUT_LOG))
+        finally:
+            os.close(opened)
+
+    def restore(self) -> None:
+        """Has power again: mounts what reached the disk; no process may hold it."""
+        self.unmount()
+        done = self._mount()
+        assert not done.returncode, done.stderr
+
+    def unmount(self) -> None:
+        """Unmounts it."""
+        subprocess.run(["umount", str(self._path)], check=True)
+
+    def _mount(self) -> subprocess.CompletedProcess[str]:
+        command = ["mount", "-o", "loop", str(self._image), str(self._path)]
+        return subprocess.run(command, capture_output=True, text=True)
+
+
+@contextlib.contextmanager
+def disk_to_cut(path: pathlib.Path, mib: int) -> Iterator[Disk]:
+    """Mounts an empty disk at `path` whose power can be cut."""
+    disk = Disk(path, mib)
+    try:
+        yield disk
+    finally:
+        disk.unmount()

@@ -1,7 +1,10 @@
+import contextlib
 import errno
 import mmap
 import os
 import pathlib
+import re
+import stat
 
 import numpy as np
 import pytest
@@ -21,6 +24,65 @@ def test_a_file_is_written_in_full_or_not_at_all(tmp_path, monkeypatch):
         files.write_bytes(path, b"new")
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
     assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("number", "is_told"),
+    [(errno.EINVAL, False), (errno.ENOTSUP, False), (errno.EIO, True)],
+)
+def test_a_system_may_sync_no_directory(tmp_path, monkeypatch, number, is_told):
+    fsync = os.fsync
+
+    def refuse(file):
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    path = tmp_path / "a.json"
+    with contextlib.ExitStack() as stack:
+        if is_told:
+            # The error has the name that the system's lacks.
+            match = re.escape(f"{os.strerror(number)}: '{tmp_path}'")
+            stack.enter_context(pytest.raises(OSError, match=match))
+        files.write_bytes(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
+def test_a_file_that_cannot_be_synced_is_an_error_of_its_name(tmp_path, monkeypatch):
+    def refuse(file):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    (tmp_path / "new").write_bytes(b"new")
+    with pytest.raises(OSError, match=f"Invalid argument: '{tmp_path / 'new'}'"):
+        files.put(tmp_path / "new", tmp_path / "old")
+    assert not (tmp_path / "old").exists()
+
+
+def test_a_directory_that_may_not_be_read_is_left_to_the_system(tmp_path, monkeypatch):
+    # As root may read everything.
+    real_open = os.open
+
+    def refuse(path, flags, *rest):
+        if os.path.isdir(path):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real_open(path, flags, *rest)
+
+    monkeypatch.setattr(os, "open", refuse)
+    files.write_bytes(tmp_path / "a.json", b"new")
+    assert (tmp_path / "a.json").read_bytes() == b"new"
+
+
+def test_directories_are_made_with_those_above(tmp_path):
+    for _ in range(2):
+        files.make_directory(tmp_path / "a/b/c")
+    assert (tmp_path / "a/b/c").is_dir()
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(NotADirectoryError):
+        files.make_directory(tmp_path / "file/a")
+    with pytest.raises(FileExistsError):
+        files.make_directory(tmp_path / "file")
 
 
 PIECE = 4 * mmap.PAGESIZE

@@ -76,10 +76,102 @@ def test_damage_is_noticed_and_the_one_before_is_used(
     assert "step-000000002 is damaged" in caplog.text
 
 
-def test_when_all_are_damaged_nothing_is_guessed(tmp_path: pathlib.Path) -> None:
+def flip(path: pathlib.Path) -> None:
+    """Damages a checkpoint as a disk may."""
+    data = bytearray((path / "state.npz").read_bytes())
+    data[len(data) // 2] ^= 1
+    (path / "state.npz").write_bytes(data)
+
+
+def names_in(directory: pathlib.Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+@pytest.mark.parametrize("is_owner", [False, True])
+def test_when_all_are_damaged_nothing_is_guessed(tmp_path, is_owner: bool) -> None:
     (save(tmp_path, 1) / "state.npz").unlink()
     with pytest.raises(checkpoints.CheckpointError, match="all 1 checkpoints in"):
+        checkpoints.load_newest(tmp_path, is_owner=is_owner)
+    assert names_in(tmp_path) == ["step-000000001"]
+
+
+def test_only_the_owner_sets_damaged_ones_aside(tmp_path, caplog) -> None:
+    for step in (1, 2, 3):
+        newest = save(tmp_path, step)
+    flip(newest)
+    flip(tmp_path / "step-000000002")
+    before = names_in(tmp_path)
+    assert checkpoints.load_newest(tmp_path)[1]["step"] == 1
+    assert names_in(tmp_path) == before
+    assert checkpoints.load_newest(tmp_path, is_owner=True)[1]["step"] == 1
+    assert names_in(tmp_path) == [
+        "damaged-step-000000002",
+        "damaged-step-000000003",
+        "step-000000001",
+    ]
+    assert f"{newest} is damaged, and now named damaged-step-000000003" in caplog.text
+    assert checkpoints.list_newest_first(tmp_path) == [tmp_path / "step-000000001"]
+    # It is not looked at again, and in nobody's way.
+    caplog.clear()
+    assert checkpoints.load_newest(tmp_path, is_owner=True)[1]["step"] == 1
+    assert not caplog.text
+    save(tmp_path, 3)
+    assert checkpoints.load_newest(tmp_path)[1]["step"] == 3
+
+
+def test_a_run_with_damaged_ones_alone_does_not_begin_anew(tmp_path) -> None:
+    path = save(tmp_path, 1)
+    flip(path)
+    checkpoints.set_aside(path)
+    with pytest.raises(checkpoints.CheckpointError, match="all 1 checkpoints in"):
         checkpoints.load_newest(tmp_path)
+    flip(save(tmp_path, 2))
+    with pytest.raises(checkpoints.CheckpointError, match="all 2 checkpoints in"):
+        checkpoints.load_newest(tmp_path)
+
+
+def test_the_same_step_may_be_damaged_twice(tmp_path) -> None:
+    for _ in range(2):
+        path = save(tmp_path, 4)
+        flip(path)
+        checkpoints.set_aside(path)
+    assert names_in(tmp_path) == ["damaged-step-000000004"]
+
+
+def test_a_step_is_saved_once_and_again_if_it_is_damaged(tmp_path) -> None:
+    path = save(tmp_path, 4)
+    checkpoints.save(tmp_path, 4, ARRAYS, {"ledger": "cd"})
+    assert checkpoints.load(path)[1]["ledger"] == "ab"
+    flip(path)
+    checkpoints.save(tmp_path, 4, ARRAYS, {"ledger": "cd"})
+    assert checkpoints.load(path)[1]["ledger"] == "cd"
+    assert names_in(tmp_path) == ["damaged-step-000000004", "step-000000004"]
+
+
+def test_what_a_trainer_removes_meanwhile_is_not_damaged(
+    tmp_path, monkeypatch, caplog
+) -> None:
+    path, load = save(tmp_path, 1), checkpoints.load
+
+    def load_late(asked: pathlib.Path):
+        if asked == path:
+            save(tmp_path, 2)
+            checkpoints.remove(path)
+        return load(asked)
+
+    monkeypatch.setattr(checkpoints, "load", load_late)
+    assert checkpoints.load_newest(tmp_path)[1]["step"] == 2
+    assert "damaged" not in caplog.text
+
+
+def test_half_a_removal_is_finished_by_the_next_save(tmp_path, monkeypatch) -> None:
+    path = save(tmp_path, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.shutil, "rmtree", lambda path: None)
+        checkpoints.remove(path)
+    assert checkpoints.load_newest(tmp_path) is None
+    save(tmp_path, 2)
+    assert names_in(tmp_path) == ["step-000000002"]
 
 
 def test_pickled_objects_are_not_loaded(tmp_path: pathlib.Path) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from fuzzing import changed_json, refuses
 from runs import Run, run_module
-from trainer import grids
+from trainer import checkpoints, grids
 from trainer.reports import charts, style, work_time
 from trainer.reports.page import write as write_page
 
@@ -240,6 +240,19 @@ def test_damage_is_left_out_and_counted(tmp_path: pathlib.Path) -> None:
     assert not page.all("img")
 
 
+def test_the_newest_checkpoint_is_a_whole_one(tmp_path: pathlib.Path) -> None:
+    workdir = make_workdir(tmp_path / "run")
+    write_metrics(workdir)
+    for step in (1, 2):
+        path = checkpoints.save(
+            workdir / "checkpoints", step, {"step": np.int64(step)}, {}
+        )
+    (path / "state.npz").write_bytes(b"")
+    text = write(workdir).text
+    assert "newest checkpoint, step 1," in text
+    assert path.is_dir()
+
+
 def test_large_pictures_and_long_runs_stay_small(tmp_path: pathlib.Path) -> None:
     workdir = make_workdir(tmp_path / "run")
     noise = np.random.default_rng(0).integers(0, 256, [1500, 3000, 3], np.uint8)
@@ -313,6 +326,8 @@ def test_files_of_any_content(config, dataset, metrics, meta, score) -> None:
         ):
             (workdir / name).parent.mkdir(parents=True, exist_ok=True)
             (workdir / name).write_text(json.dumps(body))
+        # Of damaged ones it reads those that are older than a whole one.
+        checkpoints.save(workdir / "checkpoints", 3, {"step": np.int64(3)}, {})
         page = workdir / "report.html"
         if not refuses(ValueError, call=lambda: write_page(workdir, page)):
             Page(page)

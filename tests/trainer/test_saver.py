@@ -90,6 +90,83 @@ def test_which_ones_stay(tmp_path, make_saver, retention, expected):
     assert steps_in(tmp_path) == expected
 
 
+def flip(directory: pathlib.Path, step: int) -> None:
+    path = directory / f"step-{step:09d}" / "state.npz"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def set_aside_in(directory: pathlib.Path) -> list[int]:
+    return sorted(map(checkpoints.step_of, checkpoints.list_set_aside(directory)))
+
+
+@pytest.mark.parametrize(
+    ("retention", "flipped", "expected", "set_aside"),
+    [
+        # The newest are three whole ones, whatever is between them.
+        ({"num_newest": 3}, [50, 40], [20, 30, 60], [40, 50]),
+        ({"num_newest": 1}, [50], [60], []),
+        ({"num_newest": 2}, [50], [40, 60], [50]),
+        # 20 has the best ELBO, and would be kept alone.
+        ({"num_newest": 1, "num_best": 1}, [20], [50, 60], [20]),
+        ({"num_newest": 1, "num_best": 2}, [20, 50], [10, 40, 60], [50]),
+        # One of every so many steps pushes nothing out, and is set aside only where
+        # it would count.
+        ({"num_newest": 2, "every_steps": 10}, [20], [10, 20, 30, 40, 50, 60], []),
+    ],
+)
+def test_damaged_ones_do_not_count(
+    tmp_path, make_saver, retention, flipped, expected, set_aside
+):
+    elbos = {10: -9.0, 20: -3.0, 40: -6.0, 50: -5.0}
+    keeps_all = make_saver(num_newest=9)
+    for step in range(10, 60, 10):
+        keeps_all.save(step, ARRAYS, {"elbo": elbos[step]} if step in elbos else {})
+    keeps_all.wait()
+    for step in flipped:
+        flip(tmp_path, step)
+    writer = make_saver(**retention)
+    writer.save(60, ARRAYS, {})
+    writer.wait()
+    assert steps_in(tmp_path) == expected
+    assert set_aside_in(tmp_path) == set_aside
+
+
+def test_as_many_damaged_ones_stay_as_whole_ones(tmp_path, make_saver):
+    writer = make_saver(num_newest=2)
+    for step in range(10):
+        writer.save(step, ARRAYS, {})
+        writer.wait()
+        if step % 2:
+            flip(tmp_path, step)
+    assert steps_in(tmp_path)[-1] == 9
+    writer.save(10, ARRAYS, {})
+    writer.wait()
+    assert steps_in(tmp_path) == [8, 10]
+    assert set_aside_in(tmp_path) == [7, 9]
+
+
+def test_a_damaged_one_is_not_the_best(tmp_path, make_saver):
+    writer = make_saver(num_newest=3, num_best=1)
+    writer.save(1, ARRAYS, {"elbo": -5.0})
+    writer.save(2, ARRAYS, {"elbo": -1.0})
+    assert not writer.is_among_best(-3.0)
+    flip(tmp_path, 2)
+    assert writer.is_among_best(-3.0)
+
+
+def test_what_was_logged_is_on_the_disk_first(tmp_path, make_saver):
+    seen = []
+    one = saver.Saver(
+        tmp_path, saver.Retention(1), before=lambda: seen.append(steps_in(tmp_path))
+    )
+    for step in (1, 2):
+        one.save(step, ARRAYS, {})
+    one.close()
+    assert seen == [[], [1]]
+
+
 def test_what_is_among_the_best(make_saver):
     writer = make_saver(num_newest=1, num_best=2)
     assert not writer.is_among_best(None)

@@ -175,6 +175,13 @@ def test_runs_train_side_by_side_and_one_that_fails_is_named(
     assert "[1/2] learning_rate=0.001: kept, done at step 6" in again.stderr
     assert path.stat().st_mtime_ns == before
     assert [row["status"] for row in rows(tmp_path).values()] == ["done", "done"]
+    # A run whose last checkpoint is damaged is not finished.
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    mended = sweep(dataset_dir, tmp_path, *FLAGS, "--sweep=learning_rate=1e-3")
+    assert mended.returncode == 0, mended.stderr
+    assert "learning_rate=0.001: started" in mended.stderr
+    assert path.read_bytes() == whole
     # With other common settings it is another run.
     flags = (*FLAGS, "--sweep=learning_rate=1e-3", "--config.beta=2.0")
     refused = sweep(dataset_dir, tmp_path, *flags)

@@ -15,6 +15,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from runs import ROOT, Run, start_training, stop_at_step, train, wait_for_step
+from trainer import checkpoints
 
 ENDLESS = "--config.num_train_steps=-1"
 
@@ -138,6 +139,26 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     )
     assert "resuming at step 19" in resumed.output
     assert resumed.metrics() == reference_run.metrics()
+
+
+def test_a_damaged_newer_checkpoint_pushes_out_no_whole_one(
+    dataset_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    flags = ("--virtual_devices=1", "--config.checkpoint_every_secs=0")
+    flags += ("--config.eval_every_steps=100", "--config.image_every_steps=100")
+    for last, num_kept in ((10, 2), (12, 1)):
+        flags_now = (f"--config.num_train_steps={last}",)
+        flags_now += (f"--config.keep_checkpoints={num_kept}",)
+        run = train(dataset_dir, tmp_path / "run", *flags, *flags_now)
+        assert run.returncode == 0, run.output
+        directory = tmp_path / "run/checkpoints"
+        for path in directory.glob("step-*10/state.npz"):
+            zero_the_end(path)
+    assert "resuming at step 9" in run.output
+    assert "step-000000010 is damaged, and now named damaged-step-0" in run.output
+    names = sorted(path.name for path in directory.iterdir())
+    assert names == ["damaged-step-000000010", "step-000000012"]
+    assert checkpoints.is_whole(directory / "step-000000012")
 
 
 def zero_the_end(path: pathlib.Path) -> None:

@@ -8,13 +8,13 @@ to what the decoder has seen than z drawn from the prior.
 
 import dataclasses
 import math
-import os
 import pathlib
 
 import numpy as np
 from sklearn.mixture import GaussianMixture
 
-from trainer import checkpoints
+from pipeline import files
+from trainer import atomic_files
 
 _MAX_ITERATIONS = 200
 
@@ -91,10 +91,8 @@ class Mixture:
 
     def save(self, path: pathlib.Path) -> None:
         """Writes the arrays as an npz file, atomically."""
-        temporary = path.with_name(f".{path.name}.tmp")
-        with temporary.open("wb") as file:
+        with atomic_files.replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **vars(self))
-        os.replace(temporary, path)
 
 
 def fit(latents: np.ndarray, num_components: int, seed: int = 0) -> Mixture:
@@ -148,5 +146,5 @@ def load(path: pathlib.Path) -> Mixture:
             return Mixture(**{name: np.asarray(arrays[name], float) for name in names})
     except FileNotFoundError:
         raise
-    except checkpoints.NPZ_ERRORS as error:
+    except files.ARCHIVE_ERRORS as error:
         raise ValueError(f"{path} does not hold a mixture: {error}") from error

@@ -5,6 +5,7 @@ import pathlib
 import statistics
 from collections.abc import Sequence
 
+from pipeline import files
 from trainer import atomic_files
 from trainer.reports import charts, run_files, style, tables, texts
 from trainer.reports.run_files import Picture, RunFiles
@@ -76,7 +77,7 @@ def write(directory: pathlib.Path, output: pathlib.Path) -> None:
     """
     text = render(run_files.read(directory, _NUM_SAMPLES))
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
+        files.make_directory(output.parent)
         # Names in JSON may hold halves of characters.
         atomic_files.write(output, text.encode("utf-8", "replace"))
     except OSError as error:

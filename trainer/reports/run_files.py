@@ -261,10 +261,11 @@ def _read_picture(name: str, path: pathlib.Path) -> Picture:
 
 
 def _meta_paths(directory: pathlib.Path) -> list[pathlib.Path]:
-    return [
-        path / checkpoints.META_NAME
-        for path in checkpoints.list_newest_first(directory)
-    ]
+    paths = checkpoints.list_newest_first(directory)
+    # The newest is to be the one that every other command loads.
+    while paths and not checkpoints.is_whole(paths[0]):
+        paths.pop(0)
+    return [path / checkpoints.META_NAME for path in paths]
 
 
 def _read_all(paths: Iterable[pathlib.Path]) -> dict[str, dict[str, Any]]:

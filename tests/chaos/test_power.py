@@ -1,0 +1,138 @@
+"""The power is cut: what was said to be saved is on the disk, and all goes on."""
+
+import json
+import pathlib
+import random
+import re
+import subprocess
+import time
+
+import pytest
+
+import jobs
+import machine
+import trainers
+from pipeline import files, shards, storage
+from reliability import IS_FULL, scenario
+from runs import Run, run_module
+from trainer import checkpoints
+
+_NUM_CUTS = 50 if IS_FULL else 4
+_PREPARE_FLAGS = ("--image_size=8", "--shard_size=4", "--num_workers=1")
+# Every so many lives of a trainer are cut while it starts.
+_EACH_START, _MAX_SECONDS = 5, 8.0
+
+
+def cut_in_a_life(
+    disk: machine.Disk, dataset: pathlib.Path, workdir: pathlib.Path, number: int
+) -> int:
+    """Starts a trainer, cuts the power, and looks for all that it said to have saved.
+
+    Returns:
+        The last step that it saved, by its word; -1 for none.
+    """
+    rng = random.Random(number)
+    process = trainers.start(dataset, workdir)
+    if number % _EACH_START == 0:
+        limit = time.monotonic() + rng.uniform(0, _MAX_SECONDS)
+        step = trainers.last_step(workdir) + 1
+    else:
+        limit, step = float("inf"), trainers.last_step(workdir) + rng.randint(1, 2)
+    trainers.wait_until(
+        process,
+        lambda: time.monotonic() > limit or trainers.last_step(workdir) >= step,
+        pause=0.001,
+    )
+    time.sleep(rng.uniform(0, 0.03))
+    disk.cut()
+    output = trainers.kill(process, workdir).output
+    disk.restore()
+    said = map(int, re.findall(r"checkpoint of step (\d+) in", output))
+    last = max(said, default=-1)
+    found = checkpoints.list_newest_first(workdir / "checkpoints")
+    assert all(map(checkpoints.is_whole, found)), output
+    assert trainers.last_step(workdir) >= last
+    if last >= 0:
+        for name in ("config.json", "dataset.json"):
+            assert json.loads((workdir / name).read_text())
+    return last
+
+
+@scenario("the power is cut at 50 moments of one run")
+@pytest.mark.timeout(3600)
+def test_power_cuts_of_a_run(undisturbed: Run, tiny_dir, tmp_path, row) -> None:
+    workdir = tmp_path / "disk/run"
+    with machine.disk_to_cut(tmp_path / "disk", mib=64) as disk:
+        said = [
+            cut_in_a_life(disk, tiny_dir, workdir, number)
+            for number in range(_NUM_CUTS)
+        ]
+        assert -1 < max(said) < trainers.NUM_STEPS
+        resumed = trainers.run(tiny_dir, workdir)
+        assert "resuming at step" in resumed.output
+        trainers.assert_same(resumed, undisturbed)
+    row(
+        f"{_NUM_CUTS} of {_NUM_CUTS} times every checkpoint that the log names was "
+        "there (ext4 on a loop device), and it went on",
+        "nothing",
+    )
+
+
+def cut_in_a_preparation(
+    disk: machine.Disk, faces: pathlib.Path, output: pathlib.Path, number: int
+) -> None:
+    """Starts `prepare`, cuts the power, and looks for the shards that it finished."""
+    rng = random.Random(number)
+    num_before = jobs.num_finished(output)
+    process = subprocess.Popen(
+        jobs.command(faces, output, *_PREPARE_FLAGS),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    trainers.wait_until(
+        process,
+        lambda: jobs.num_finished(output) > num_before + rng.randint(0, 2),
+        pause=0.001,
+    )
+    time.sleep(rng.uniform(0, 0.01))
+    seen = sorted(sidecars(output), key=lambda path: path.stat().st_mtime_ns)
+    disk.cut()
+    process.kill()
+    process.wait()
+    disk.restore()
+    # The one worker goes on to the next shard once a sidecar is on the disk.
+    assert set(seen[:-1]) <= set(sidecars(output))
+    for path in sidecars(output):
+        result = shards.read_sidecar(str(path))
+        assert result is not None
+        assert storage.hash_file(str(output / path.stem)) == result.info.sha256
+
+
+def sidecars(output: pathlib.Path) -> list[pathlib.Path]:
+    return list((output / files.PROGRESS_DIR).glob("celeba-*.json"))
+
+
+@scenario("the power is cut at 50 moments of prepare")
+@pytest.mark.timeout(3600)
+def test_power_cuts_of_prepare(tmp_path, row) -> None:
+    faces, output = tmp_path / "faces", tmp_path / "disk/dataset"
+    run_module("pipeline.synthesize", f"--output={faces}", "--num_images=999")
+    done = jobs.run_command(faces, tmp_path / "reference", *_PREPARE_FLAGS)
+    assert done.returncode == 0, done.stderr
+    with machine.disk_to_cut(tmp_path / "disk", mib=64) as disk:
+        for number in range(_NUM_CUTS):
+            cut_in_a_preparation(disk, faces, output, number)
+        num_left = jobs.num_finished(output)
+        resumed = jobs.run_command(faces, output, *_PREPARE_FLAGS)
+        num_kept, num_shards = jobs.kept(resumed.stderr)
+        assert num_kept == num_left
+        assert _NUM_CUTS // 2 < num_kept < num_shards
+        disk.cut()
+        disk.restore()
+        assert resumed.stdout == done.stdout
+        assert jobs.run_verify(output).returncode == 0
+    row(
+        f"{_NUM_CUTS} of {_NUM_CUTS} times every finished shard was there (ext4 on a "
+        "loop device), and it went on to the same digest",
+        "the shard in work",
+    )
