@@ -17,7 +17,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
-from pipeline import contract, jpeg, resizing, user_function
+from pipeline import contract, jpeg_damage, resizing, user_function
 
 # Every reason for which an image is refused. The image alone decides.
 REASONS = (
@@ -210,7 +210,7 @@ def load_sound(image: Image.Image, data: bytes) -> Image.Image:
         RejectedImageError: If it is a JPEG in whose scans libjpeg finds damage.
     """
     image.load()
-    damage = jpeg.find_damage(data) if image.format in _JPEG_FORMATS else None
+    damage = jpeg_damage.find_damage(data) if image.format in _JPEG_FORMATS else None
     if damage is not None:
         is_cut = "premature" in damage.lower()
         raise RejectedImageError("truncated" if is_cut else "unreadable", damage)

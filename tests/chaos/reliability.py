@@ -12,7 +12,7 @@ import pytest
 # Of the suite, in the order of the table.
 MODULES = ("test_kills", "test_published_size", "test_prepare_kills")
 MODULES += ("test_damage", "test_workdirs", "test_clock", "test_peers", "test_links")
-MODULES += ("test_power",)
+MODULES += ("test_power", "test_sources")
 PAGE = pathlib.Path(__file__).parents[2] / "docs/reliability.md"
 # Set by `make chaos`; without, there are fewer kills and only the faster scenarios.
 IS_FULL = os.environ.get("CHAOS") == "full"

@@ -1,0 +1,100 @@
+"""A source that is cut or damaged under `pipeline.prepare`, and restored."""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+
+import pytest
+
+import jobs
+from reliability import IS_FULL, scenario
+from runs import run_module
+
+_ZIP = "img_align_celeba.zip"
+# Below a thousand images there are no worker processes, which hold the zip open.
+_NUM_IMAGES = 990
+_FLAGS = ("--image_size=32", "--shard_size=4", "--num_workers=1")
+
+
+@pytest.fixture(scope="module")
+def faces_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Returns drawn faces in CelebA's layout."""
+    path = tmp_path_factory.mktemp("faces")
+    done = run_module(
+        "pipeline.synthesize", f"--output={path}", f"--num_images={_NUM_IMAGES}"
+    )
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+def write_in_place(path: pathlib.Path, data: bytes) -> None:
+    """Changes a file, which keeps its time."""
+    status = path.stat()
+    path.write_bytes(data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def cut(data: bytes) -> bytes:
+    return data[: len(data) // 5]
+
+
+def flip_bits(data: bytes) -> bytes:
+    """Flips a bit of some images, from the middle of the zip on."""
+    changed = bytearray(data)
+    for place in range(len(data) // 5, len(data) * 9 // 10, 40_000):
+        changed[place] ^= 4
+    return bytes(changed)
+
+
+def prepare_while_damaged(faces: pathlib.Path, output: pathlib.Path, damage) -> str:
+    """Damages the zip once some shards are written, and restores it at the end.
+
+    Returns:
+        What `prepare` said.
+    """
+    path = faces / _ZIP
+    sound = path.read_bytes()
+    process = subprocess.Popen(
+        jobs.command(faces, output, *_FLAGS),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    jobs.wait_until(
+        lambda: jobs.num_finished(output) >= 5 or process.poll() is not None
+    )
+    # The job does not run while a file is half-written.
+    process.send_signal(signal.SIGSTOP)
+    write_in_place(path, damage(sound))
+    process.send_signal(signal.SIGCONT)
+    try:
+        _, said = process.communicate(timeout=120)
+    finally:
+        write_in_place(path, sound)
+    assert process.returncode == 1, said
+    assert not (output / "manifest.json").exists()
+    return next(line for line in said.splitlines() if line.startswith("error: "))
+
+
+@scenario("the zip is cut, or its bits flip, while prepare reads it")
+def test_a_source_that_is_restored(faces_dir, tmp_path, row) -> None:
+    fresh = jobs.run_command(faces_dir, tmp_path / "fresh", *_FLAGS)
+    assert fresh.returncode == 0, fresh.stderr
+    for damage in (flip_bits, cut) if IS_FULL else (cut,):
+        output = tmp_path / damage.__name__
+        said = prepare_while_damaged(faces_dir, output, damage)
+        again = jobs.run_command(faces_dir, output, *_FLAGS)
+        assert again.returncode == 0, again.stderr
+        assert again.stdout == fresh.stdout
+        assert re.search(r"kept [1-9]\d* of", again.stderr), again.stderr
+        assert jobs.run_verify(output).returncode == 0
+    row(
+        "exit code 1, and nothing is published; once the zip is restored, the same "
+        "command ends with the digest of sound data",
+        "the shards with rejects",
+        said,
+        DIRECTORY=faces_dir,
+        OUTPUT=output,
+    )
