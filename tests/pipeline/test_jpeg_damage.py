@@ -92,4 +92,4 @@ def test_no_bytes_are_too_odd(seed):
             data[place] = rng.choice([0, 255, 0xDA, 0xD0, 1])
         for end in (len(data), 150, 3, 1, 0):
             found = jpeg_damage.find_damage(bytes(data[:end]))
-            assert found is None or found.startswith(jpeg._DAMAGE)
+            assert found is None or found.startswith(jpeg_damage._DAMAGE)
