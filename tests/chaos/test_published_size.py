@@ -14,17 +14,15 @@ from runs import Run, prepare, run_module
 
 _NUM_STEPS = 50
 _FLAGS = (
-    "--config.encoder_filters=(32,64,64,128,256)",
-    "--config.decoder_filters=(256,128,64,64,32)",
-    "--config.latent_dim=100",
     "--config.global_batch_size=64",
     f"--config.num_train_steps={_NUM_STEPS}",
     "--config.eval_every_steps=1000",
     "--config.image_every_steps=1000",
     "--config.show_neighbours=False",
+    "--config.checkpoint_every_secs=0",
 )
 _SELDOM = "--config.checkpoint_every_secs=3600"
-_PUBLISHED = {"config": "celeba"}
+_PUBLISHED = {"config": "celeba", "model": _FLAGS}
 _NUM_KILLS = 12
 
 
@@ -43,7 +41,7 @@ def one_device(
 ) -> Run:
     """Returns fifty steps on one device, never disturbed."""
     workdir = tmp_path_factory.mktemp("flagship") / "one"
-    run = trainers.run(faces_dir, workdir, *_FLAGS, _SELDOM, **_PUBLISHED)
+    run = trainers.run(faces_dir, workdir, _SELDOM, "--virtual_devices=1", **_PUBLISHED)
     assert run.returncode == 0, run.output
     return run
 
@@ -65,8 +63,7 @@ def test_other_devices_and_hosts(one_device: Run, faces_dir, tmp_path, row) -> N
         ("hosts", ["--num_processes=2"], {"module": "trainer.launch"}),
     ):
         workdir = tmp_path / name
-        flags = [*_FLAGS, _SELDOM, *flags]
-        run = trainers.run(faces_dir, workdir, *flags, **how, **_PUBLISHED)
+        run = trainers.run(faces_dir, workdir, _SELDOM, *flags, **how, **_PUBLISHED)
         assert_same(run, one_device)
     row(f"{_NUM_STEPS} steps of 64 images, the same bits as on one device", "nothing")
 
@@ -88,7 +85,6 @@ def test_killed_and_moved(one_device: Run, faces_dir, tmp_path, row, monkeypatch
         return trainers.start(
             faces_dir,
             workdir,
-            *_FLAGS,
             f"--virtual_devices={(1, 2, 4)[number % 3]}",
             prefix=few if number % 2 else (),
             **_PUBLISHED,

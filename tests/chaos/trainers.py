@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -32,14 +32,20 @@ _started: list[subprocess.Popen[str]] = []
 
 
 def start(
-    dataset: pathlib.Path, workdir: pathlib.Path, *flags: str, **how: Any
+    dataset: pathlib.Path,
+    workdir: pathlib.Path,
+    *flags: str,
+    model: Sequence[str] = _FLAGS,
+    **how: Any,
 ) -> subprocess.Popen[str]:
-    """Starts a trainer of 150 steps; `flags` and `how` are as in `runs`.
+    """Starts a trainer, of 150 steps and a tiny model unless other flags are given.
+
+    `flags` and `how` are as in `runs`.
 
     Its processes are looked at, and put into other networks: they are no copies.
     """
     how = {"python": sys.executable, **how}
-    _started.append(start_training(dataset, workdir, *_FLAGS, *flags, **how))
+    _started.append(start_training(dataset, workdir, *model, *flags, **how))
     return _started[-1]
 
 
