@@ -248,8 +248,8 @@ def save(run: TrainedRun, output: pathlib.Path, *, overwrite: bool = False) -> N
 def _replace(output: pathlib.Path, by: pathlib.Path) -> None:
     """Renames `by`; what was there is removed once that is on the disk.
 
-    Between two renames there is no export under its name, and the old one is there
-    under another. The new one is synced before, so that this time is short.
+    Between two renames the old export has another name, and no export has its name. The
+    new one is synced before, so that this time is short.
     """
     files.sync(by)
     old = output.with_name(f".{output.name}.old")
