@@ -87,6 +87,20 @@ def record(
     atomic_files.write(path, json.dumps(current, indent=1).encode() + b"\n")
 
 
+def warn_of_hosts(differing: Sequence[int]) -> None:
+    """Warns if hosts compute in another environment than the chief.
+
+    Args:
+        differing: Numbers of these hosts.
+    """
+    if differing:
+        logging.warning(
+            "host %s has another processor or other versions than host 0: %s",
+            ", ".join(map(str, differing)),
+            _CONSEQUENCE,
+        )
+
+
 def _warning(path: pathlib.Path, current: Mapping[str, str]) -> str:
     """Returns how a resumed run is computed otherwise than before, if it is."""
     if not path.exists():

@@ -66,16 +66,19 @@ class Hosts:
             for part, array in zip(found, arrays, strict=True)
         ]
 
+    def differing(self, text: str) -> list[int]:
+        """Returns the numbers of the hosts that gave another text than the chief."""
+        digest = hashlib.sha256(text.encode()).digest()
+        chief, *others = self.gather(int.from_bytes(digest[:7]))
+        return [place for place, its in enumerate(others, 1) if its != chief]
+
     def check_equal(self, text: str) -> None:
         """Checks that every host has the chief's text: its settings and dataset.
 
         Raises:
             ValueError: If not, on every host.
         """
-        digest = hashlib.sha256(text.encode()).digest()
-        number = int.from_bytes(digest[:7])
-        chief, *others = self.gather(number)
-        wrong = [place for place, its in enumerate(others, 1) if its != chief]
+        wrong = self.differing(text)
         if wrong:
             # One that left at once would cut off another's answer. At this meeting
             # all have it, however it ends.

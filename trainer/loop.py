@@ -93,6 +93,7 @@ def train(
     hosts.check_equal(
         f"{config.to_json()} {manifest.digest} {profile_steps} {found['threads']}"
     )
+    environment.warn_of_hosts(hosts.differing(str(found)))
     checkpoint_dir = run_dir / "checkpoints"
     lock, is_resumed = contextlib.nullcontext(), False
     if hosts.is_chief:

@@ -46,6 +46,16 @@ def test_an_older_run_is_resumed_with_a_warning(tmp_path, caplog) -> None:
     assert "an earlier release began this run" in text
 
 
+def test_other_hosts_are_named(caplog) -> None:
+    with caplog.at_level(logging.WARNING, logger="absl"):
+        environment.warn_of_hosts([])
+        assert not caplog.text
+        environment.warn_of_hosts([1, 3])
+    assert (
+        "host 1, 3 has another processor or other versions than host 0" in caplog.text
+    )
+
+
 def test_a_damaged_file_is_named(tmp_path) -> None:
     (tmp_path / environment.FILE_NAME).write_text("{")
     with pytest.raises(ValueError, match=r"environment\.json is damaged"):
