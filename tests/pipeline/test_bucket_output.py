@@ -90,10 +90,10 @@ def test_what_is_not_ours_is_never_touched(input_dir, url_root):
 def test_an_upload_that_breaks_off_publishes_nothing(input_dir, url_root, monkeypatch):
     put_file = storage.put_file
 
-    def fail(local_path: str, path: str) -> None:
+    def fail(local_path: str, path: str, **how: bool) -> None:
         if "-test.tfrecord" in path and path.endswith("tfrecord-00000-of-00002"):
             raise contract.DatasetError("the line is cut")
-        put_file(local_path, path)
+        put_file(local_path, path, **how)
 
     monkeypatch.setattr(storage, "put_file", fail)
     with pytest.raises(contract.DatasetError, match="the line is cut"):
