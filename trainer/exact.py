@@ -28,7 +28,7 @@ import keras
 import tensorflow as tf
 
 # Threads by which kernels split their work, unless a run is given another number.
-NUM_THREADS = 8
+NUM_THREADS = 2
 
 
 def configure(num_threads: int = NUM_THREADS) -> None:

@@ -97,7 +97,7 @@ def test_another_number_of_threads_is_named(
     run = train(dataset_dir, workdir, *flags)
     assert run.returncode == 0, run.output
     (warning,) = [line for line in run.output.splitlines() if " W " in line]
-    assert "another environment (threads was 8 and is now 3): the losses may" in warning
+    assert "another environment (threads was 2 and is now 3): the losses may" in warning
     wrong = train(dataset_dir, tmp_path / "wrong", "--num_threads=0")
     assert wrong.returncode == 1
     assert "error: --num_threads=0 must be at least 1" in wrong.output
