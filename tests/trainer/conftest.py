@@ -3,8 +3,13 @@
 import pathlib
 
 import pytest
+import tensorflow as tf
 
 from runs import Run, prepare, run_module, train
+from trainer import exact
+
+# As the commands compute; no later than this, before a test touches a device.
+tf.config.threading.set_intra_op_parallelism_threads(exact.NUM_THREADS)
 
 NUM_IMAGES = 120
 
