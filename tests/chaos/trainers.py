@@ -58,9 +58,11 @@ def end_all() -> None:
         process.stdout.close()
 
 
-def end(process: subprocess.Popen[str], workdir: pathlib.Path) -> Run:
+def end(
+    process: subprocess.Popen[str], workdir: pathlib.Path, seconds: float = _SECONDS
+) -> Run:
     """Returns how a trainer ended, once it has."""
-    output, _ = process.communicate(timeout=_SECONDS)
+    output, _ = process.communicate(timeout=seconds)
     assert "Traceback" not in output, output
     return Run(workdir, process.returncode, output)
 
