@@ -178,10 +178,11 @@ def test_runs_train_side_by_side_and_one_that_fails_is_named(
     # A run whose last checkpoint is damaged is not finished.
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
-    mended = sweep(dataset_dir, tmp_path, *FLAGS, "--sweep=learning_rate=1e-3")
-    assert mended.returncode == 0, mended.stderr
-    assert "learning_rate=0.001: started" in mended.stderr
-    assert path.read_bytes() == whole
+    damaged = sweep(dataset_dir, tmp_path, *FLAGS, "--sweep=learning_rate=1e-3")
+    assert damaged.returncode == 1, damaged.stderr
+    assert "learning_rate=0.001: started" in damaged.stderr
+    assert "failed with exit code 1 (error: all 1 checkpoints in" in damaged.stderr
+    path.write_bytes(whole)
     # With other common settings it is another run.
     flags = (*FLAGS, "--sweep=learning_rate=1e-3", "--config.beta=2.0")
     refused = sweep(dataset_dir, tmp_path, *flags)
