@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 # Of the suite, in the order of the table.
-MODULES = ("test_kills", "test_published_size", "test_prepare_kills")
-MODULES += ("test_damage", "test_workdirs", "test_clock", "test_peers", "test_links")
+MODULES = ("test_kills", "test_damage", "test_workdirs", "test_clock", "test_peers")
+MODULES += ("test_links",)
 MODULES += ("test_power", "test_sources")
 PAGE = pathlib.Path(__file__).parents[2] / "docs/reliability.md"
 # Set by `make chaos`; without, there are fewer kills and only the faster scenarios.
