@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 # Of the suite, in the order of the table.
-MODULES = ("test_kills", "test_damage", "test_workdirs", "test_clock", "test_peers")
-MODULES += ("test_links",)
-MODULES += ("test_power", "test_sources")
+MODULES = ("test_kills", "test_published_size", "test_damage", "test_workdirs")
+MODULES += ("test_clock", "test_peers", "test_links")
+MODULES += ("test_power", "test_prepare_kills", "test_sources")
 PAGE = pathlib.Path(__file__).parents[2] / "docs/reliability.md"
 # Set by `make chaos`; without, there are fewer kills and only the faster scenarios.
 IS_FULL = os.environ.get("CHAOS") == "full"

@@ -14,7 +14,7 @@ import machine
 import trainers
 from pipeline import files, shards, storage
 from reliability import IS_FULL, scenario
-from runs import Run, run_module
+from runs import Run, synthesize
 from trainer import checkpoints
 
 _NUM_CUTS = 50 if IS_FULL else 4
@@ -116,8 +116,7 @@ def sidecars(output: pathlib.Path) -> list[pathlib.Path]:
 @scenario("the power is cut at 50 moments of prepare")
 @pytest.mark.timeout(3600)
 def test_power_cuts_of_prepare(tmp_path, row) -> None:
-    faces, output = tmp_path / "faces", tmp_path / "disk/dataset"
-    run_module("pipeline.synthesize", f"--output={faces}", "--num_images=999")
+    faces, output = synthesize(tmp_path / "faces", 999), tmp_path / "disk/dataset"
     done = jobs.run_command(faces, tmp_path / "reference", *_PREPARE_FLAGS)
     assert done.returncode == 0, done.stderr
     with machine.disk_to_cut(tmp_path / "disk", mib=64) as disk:

@@ -9,8 +9,9 @@ import time
 import pytest
 
 import jobs
-from reliability import IS_FULL
-from runs import run_module
+from pipeline import files
+from reliability import IS_FULL, scenario
+from runs import synthesize
 
 _NUM_KILLS = 60 if IS_FULL else 4
 # Processes are used from a thousand images on.
@@ -23,12 +24,7 @@ _MAX_SECONDS = 6.0
 @pytest.fixture(scope="module")
 def faces_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """Returns drawn faces in CelebA's layout."""
-    path = tmp_path_factory.mktemp("faces")
-    done = run_module(
-        "pipeline.synthesize", f"--output={path}", f"--num_images={_NUM_IMAGES}"
-    )
-    assert done.returncode == 0, done.stderr
-    return path
+    return synthesize(tmp_path_factory.mktemp("faces"), _NUM_IMAGES)
 
 
 def files_of(dataset: pathlib.Path) -> dict[str, bytes]:
@@ -41,15 +37,16 @@ def files_of(dataset: pathlib.Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.chaos
+@scenario("SIGKILL at 60 moments of prepare")
 @pytest.mark.timeout(3600)
-def test_killed_at_any_moment(faces_dir, tmp_path) -> None:
+def test_killed_at_any_moment(faces_dir, tmp_path, row) -> None:
     rng = random.Random(2)
     whole, output = tmp_path / "whole", tmp_path / "output"
     done = jobs.run_command(faces_dir, whole, *_FLAGS)
     assert done.returncode == 0, done.stderr
-    num_killed = num_finished = 0
+    num_killed = num_published = num_kept = 0
     while num_killed < _NUM_KILLS:
+        earlier = finished_shards(output)
         process = subprocess.Popen(
             jobs.command(faces_dir, output, *_FLAGS),
             stdout=subprocess.DEVNULL,
@@ -73,13 +70,28 @@ def test_killed_at_any_moment(faces_dir, tmp_path) -> None:
             )
         else:
             assert process.returncode == 0, said
+        # Each life keeps what those before it finished.
+        assert earlier.items() <= finished_shards(output).items()
+        num_kept += bool(earlier)
         if (output / "manifest.json").exists():
             assert_same(output, whole, faces_dir)
-            num_finished += 1
-            output = tmp_path / f"output{num_finished}"
+            num_published += 1
+            output = tmp_path / f"output{num_published}"
     done = jobs.run_command(faces_dir, output, *_FLAGS)
     assert done.returncode == 0, done.stderr
     assert_same(output, whole, faces_dir)
+    assert num_kept
+    row(
+        f"the same command went on each time, to the same bytes; {num_published} "
+        "datasets were finished on the way",
+        "the shards in work",
+    )
+
+
+def finished_shards(output: pathlib.Path) -> dict[str, int]:
+    """Returns the inodes of the shards that have a sidecar, by their names."""
+    sidecars = (output / files.PROGRESS_DIR).glob("celeba-*.json")
+    return {path.stem: (output / path.stem).stat().st_ino for path in sidecars}
 
 
 def assert_same(output: pathlib.Path, whole: pathlib.Path, faces_dir) -> None:

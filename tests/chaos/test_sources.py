@@ -10,7 +10,7 @@ import pytest
 
 import jobs
 from reliability import IS_FULL, scenario
-from runs import run_module
+from runs import synthesize
 
 _ZIP = "img_align_celeba.zip"
 # Below a thousand images there are no worker processes, which hold the zip open.
@@ -21,12 +21,7 @@ _FLAGS = ("--image_size=32", "--shard_size=4", "--num_workers=1")
 @pytest.fixture(scope="module")
 def faces_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """Returns drawn faces in CelebA's layout."""
-    path = tmp_path_factory.mktemp("faces")
-    done = run_module(
-        "pipeline.synthesize", f"--output={path}", f"--num_images={_NUM_IMAGES}"
-    )
-    assert done.returncode == 0, done.stderr
-    return path
+    return synthesize(tmp_path_factory.mktemp("faces"), _NUM_IMAGES)
 
 
 def write_in_place(path: pathlib.Path, data: bytes) -> None:

@@ -125,7 +125,10 @@ class Browser:
             items = self.texts("paper-listbox paper-item")
             if len(numbers) != 2 or not all(map(str.isdecimal, numbers)):
                 return None
-            return (int(numbers[0]), int(numbers[1]), items) if "key" in items else None
+            num_points, num_dimensions = map(int, numbers)
+            # The page shows zero points until it has read them.
+            is_read = num_points > 0 and "key" in items
+            return (num_points, num_dimensions, items) if is_read else None
 
         return self.wait("points with features", shown)
 

@@ -5,7 +5,7 @@ import pathlib
 import pytest
 import tensorflow as tf
 
-from runs import Run, prepare, run_module, train
+from runs import Run, prepare, synthesize, train
 from trainer import exact
 
 # As the commands compute; no later than this, before a test touches a device.
@@ -17,12 +17,7 @@ NUM_IMAGES = 120
 @pytest.fixture(scope="session")
 def faces_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """Returns 120 synthetic faces in CelebA's layout: 96 train, 11, 13."""
-    path = tmp_path_factory.mktemp("faces")
-    done = run_module(
-        "pipeline.synthesize", f"--output={path}", f"--num_images={NUM_IMAGES}"
-    )
-    assert done.returncode == 0, done.stderr
-    return path
+    return synthesize(tmp_path_factory.mktemp("faces"), NUM_IMAGES)
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,14 @@ def run_module(module: str, *args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
+def synthesize(path: pathlib.Path, num_images: int) -> pathlib.Path:
+    """Draws faces in CelebA's layout, and returns their directory."""
+    flags = (f"--output={path}", f"--num_images={num_images}")
+    done = run_module("pipeline.synthesize", *flags)
+    assert done.returncode == 0, done.stderr
+    return path
+
+
 def prepare(faces: pathlib.Path, output: pathlib.Path, *flags: str) -> pathlib.Path:
     done = run_module(
         "pipeline.prepare",
