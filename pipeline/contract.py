@@ -18,6 +18,7 @@ import math
 import os
 import pathlib
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -284,7 +285,8 @@ def load_manifest(dataset_dir: str | os.PathLike[str]) -> Manifest:
         raise DatasetError(
             f"the dataset {path.parent} {found} (no {MANIFEST_NAME}): run "
             "python -m pipeline.prepare, or pipeline.encode for latents, with "
-            f"--output={path.parent}; it keeps the shards that are there"
+            f"--output={shlex.quote(str(path.parent))}; it keeps the shards that are "
+            "there"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"cannot read {path}: {error}") from error

@@ -20,6 +20,7 @@ from pipeline import (
     contract,
     latents,
     local_runner,
+    path_flags,
     runners,
     source_flags,
     worker,
@@ -27,14 +28,18 @@ from pipeline import (
 
 flags.adopt_module_key_flags(source_flags)
 
-_MODEL = flags.DEFINE_string("model", None, "What trainer.export wrote: a directory.")
-_DATASET = flags.DEFINE_string(
+_MODEL = path_flags.define("model", None, "What trainer.export wrote: a directory.")
+_DATASET = path_flags.define(
     "dataset",
     None,
     "Of images, from pipeline.prepare, local or at s3:// or gs://; or give --input.",
+    takes_urls=True,
 )
-_OUTPUT = flags.DEFINE_string(
-    "output", None, "Directory of latents to make, local or at s3:// or gs://."
+_OUTPUT = path_flags.define(
+    "output",
+    None,
+    "Directory of latents to make, local or at s3:// or gs://.",
+    takes_urls=True,
 )
 _NUM_WORKERS = flags.DEFINE_integer(
     "num_workers",

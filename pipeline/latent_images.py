@@ -18,6 +18,7 @@ from pipeline import (
     dataset_settings,
     files,
     latent_plan,
+    path_flags,
     plan_files,
     records,
     storage,
@@ -133,8 +134,9 @@ def _read_examples(
     yield from records.parse_examples(frames, path, manifest.features)
     if sha256.hexdigest() != info.sha256:
         raise contract.DatasetError(
-            f"shard {path} is not as it was written: python -m pipeline.verify "
-            f"--dataset={dataset_dir} tells how, and pipeline.prepare restores it"
+            f"shard {path} is not as it was written: "
+            f"{path_flags.command('pipeline.verify', dataset=dataset_dir)} tells how, "
+            "and pipeline.prepare restores it"
         )
 
 

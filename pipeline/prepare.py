@@ -19,6 +19,7 @@ from pipeline import (
     contract,
     job,
     local_runner,
+    path_flags,
     plan,
     plan_files,
     publish,
@@ -34,8 +35,11 @@ from pipeline.dataset_settings import Settings
 _DEFAULTS = Settings()
 
 flags.adopt_module_key_flags(source_flags)
-_OUTPUT = flags.DEFINE_string(
-    "output", None, "Dataset directory to make, local or at s3:// or gs://."
+_OUTPUT = path_flags.define(
+    "output",
+    None,
+    "Dataset directory to make, local or at s3:// or gs://.",
+    takes_urls=True,
 )
 _IMAGE_SIZE = flags.DEFINE_integer(
     "image_size",

@@ -4,15 +4,16 @@ from typing import Any
 
 from absl import flags
 
-from pipeline import contract, dataset_settings, sources
+from pipeline import contract, dataset_settings, path_flags, sources
 
 _DEFAULTS = dataset_settings.Settings()
 
-INPUT = flags.DEFINE_string(
+INPUT = path_flags.define(
     "input",
     None,
     "The source's directory or file, local or at s3:// or gs://; of a folder also a "
     "pattern.",
+    takes_urls=True,
 )
 SOURCE = flags.DEFINE_string(
     "source", _DEFAULTS.source, f"What --input is: {', '.join(sources.SOURCES)}."

@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import pathlib
+import shlex
 from collections.abc import Iterator
 
 from pipeline import buckets, contract, files
@@ -111,8 +112,8 @@ def load_manifest(dataset_dir: str) -> contract.Manifest:
         raise contract.DatasetError(
             f"the dataset {dataset_dir} is not finished, or not there (no "
             f"{contract.MANIFEST_NAME}): run python -m pipeline.prepare, or "
-            f"pipeline.encode for latents, with --output={dataset_dir}; it keeps the "
-            "shards that are there"
+            "pipeline.encode for latents, with "
+            f"--output={shlex.quote(dataset_dir)}; it keeps the shards that are there"
         ) from error
     except UnicodeDecodeError as error:
         raise contract.DatasetError(f"cannot read {path}: {error}") from error

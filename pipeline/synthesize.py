@@ -8,10 +8,11 @@ from collections.abc import Sequence
 
 from absl import app, flags
 
+from pipeline import path_flags
 from pipeline.contract import DatasetError
 from pipeline.synthetic.layout import write_dataset
 
-_OUTPUT = flags.DEFINE_string(
+_OUTPUT = path_flags.define(
     "output", None, "Directory to write, in CelebA's layout.", required=True
 )
 _NUM_IMAGES = flags.DEFINE_integer("num_images", 20_000, "Number of faces.")

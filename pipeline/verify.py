@@ -13,11 +13,13 @@ from collections.abc import Mapping
 
 from absl import app, flags
 
-from pipeline import contract, records, storage
+from pipeline import contract, path_flags, records, storage
 
 EXIT_FAULTY = 3
 
-_DATASET = flags.DEFINE_string("dataset", None, "Dataset directory.")
+_DATASET = path_flags.define(
+    "dataset", None, "Dataset directory, local or at s3:// or gs://.", takes_urls=True
+)
 
 
 def find_faults(dataset_dir: str, manifest: contract.Manifest) -> list[str]:

@@ -1,6 +1,6 @@
 """The direction of imports, and what is imported or called by a name.
 
-Configs see nothing, the trainer two of our modules.
+Configs see nothing, the trainer three of our modules.
 """
 
 import ast
@@ -37,11 +37,13 @@ def of_package(names: set[str], package: str) -> set[str]:
 
 
 @pytest.mark.parametrize("path", files("trainer"), ids=str)
-def test_the_trainer_sees_the_contract_and_files(path: pathlib.Path) -> None:
+def test_the_trainer_sees_the_contract_files_and_flags_of_paths(
+    path: pathlib.Path,
+) -> None:
     names = imported_modules(path)
     allowed = {
         name
-        for module in ("pipeline.contract", "pipeline.files")
+        for module in ("pipeline.contract", "pipeline.files", "pipeline.path_flags")
         for name in of_package(names, module)
     }
     assert of_package(names, "pipeline") <= allowed

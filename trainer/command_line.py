@@ -26,6 +26,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     """
     has_config = "config" in flags.FLAGS
     try:
+        argv = config_files.expanded(argv)
         others = flags.FLAGS(list(argv))
     # A config file may raise anything.
     except Exception as error:

@@ -15,9 +15,29 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict
 
+from pipeline import path_flags
+
 
 class ConfigError(ValueError):
     """A config file cannot be used; the text names the flag."""
+
+
+def expanded(argv: Sequence[str]) -> list[str]:
+    """Returns flags with `~` expanded in `--config`, as `path_flags` does in others.
+
+    Args:
+        argv: The program name and its flags.
+
+    Raises:
+        ValueError: If it begins with `~` and the name of no user.
+    """
+    name = re.compile(r"--?config=(?=~)")
+    return [
+        found[0] + path_flags.parse(text[found.end() :])
+        if (found := name.match(text))
+        else text
+        for text in argv
+    ]
 
 
 def check(argv: Sequence[str]) -> None:

@@ -19,14 +19,14 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from pipeline import files
+from pipeline import files, path_flags
 from trainer import atomic_files, command_line, exact, posteriors, scores, trained
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
+_WORKDIR = path_flags.define("workdir", None, "Directory of the run.", required=True)
 _SPLIT = flags.DEFINE_string(
     "split", None, "What to score on; by default what training evaluated."
 )
-_DATASET = flags.DEFINE_string(
+_DATASET = path_flags.define(
     "dataset", None, "Where the run's dataset is, if it has moved."
 )
 _NUM_IMPORTANCE_SAMPLES = flags.DEFINE_integer(
@@ -37,16 +37,16 @@ _NUM_IMPORTANCE_EXAMPLES = flags.DEFINE_integer(
     None,
     "Of the split's first, that the log-likelihood is of; by default all.",
 )
-_FACTORS = flags.DEFINE_string(
+_FACTORS = path_flags.define(
     "factors", None, "factors.csv of a synthetic dataset, for MIG, DCI and SAP."
 )
 _PCA = flags.DEFINE_bool(
     "pca", False, "Whether to fit principal components, as many as there are latents."
 )
-_LATENTS = flags.DEFINE_string(
+_LATENTS = path_flags.define(
     "latents", None, "Directory of pipeline.encode, in place of encoding splits."
 )
-_OUTPUT = flags.DEFINE_string(
+_OUTPUT = path_flags.define(
     "output", None, "JSON file; by default WORKDIR/evaluation/SPLIT.json."
 )
 

@@ -12,11 +12,12 @@ import sys
 
 from absl import app, flags, logging
 
+from pipeline import path_flags
 from trainer import command_line, exported, trained
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
-_OUTPUT = flags.DEFINE_string("output", None, "Directory to make.", required=True)
-_DATASET = flags.DEFINE_string(
+_WORKDIR = path_flags.define("workdir", None, "Directory of the run.", required=True)
+_OUTPUT = path_flags.define("output", None, "Directory to make.", required=True)
+_DATASET = path_flags.define(
     "dataset", None, "Where the run's dataset is, if it has moved."
 )
 _OVERWRITE = flags.DEFINE_bool(
@@ -30,11 +31,6 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
     output = pathlib.Path(_OUTPUT.value)
     try:
-        if "://" in _OUTPUT.value:
-            raise ValueError(
-                f"--output={_OUTPUT.value} is in a bucket: export to a directory, and "
-                "copy that"
-            )
         exported.check_output(output, _OVERWRITE.value)
         run = trained.load(pathlib.Path(_WORKDIR.value), _DATASET.value)
         exported.save(run, output, overwrite=_OVERWRITE.value)

@@ -33,7 +33,7 @@ import sys
 import numpy as np
 from absl import app, flags, logging
 
-from pipeline import files
+from pipeline import files, path_flags
 from trainer import (
     arithmetic,
     browser,
@@ -68,12 +68,12 @@ _MODES = (
 # Modes that take a directory of latents.
 _READERS = ("transform", "attributes", "neighbours", "project")
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
+_WORKDIR = path_flags.define("workdir", None, "Directory of the run.", required=True)
 _MODE = flags.DEFINE_enum("mode", "sample", _MODES, "What to make.")
-_DATASET = flags.DEFINE_string(
+_DATASET = path_flags.define(
     "dataset", None, "Where the run's dataset is, if it has moved."
 )
-_OUTPUT = flags.DEFINE_string(
+_OUTPUT = path_flags.define(
     "output", None, "Directory to write to; by default WORKDIR/generated."
 )
 _SPLIT = flags.DEFINE_string(
@@ -90,7 +90,7 @@ _PRIOR = flags.DEFINE_enum(
 _NUM_COMPONENTS = flags.DEFINE_integer(
     "num_components", 10, "Of the mixture.", lower_bound=1
 )
-_LATENTS = flags.DEFINE_string(
+_LATENTS = path_flags.define(
     "latents", None, "File of latents to decode, or directory of pipeline.encode."
 )
 _PATH = flags.DEFINE_enum("path", "linear", ["linear", "spherical"], "Interpolation.")

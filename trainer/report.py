@@ -10,13 +10,14 @@ done; 1 a flag or a file is wrong.
 import pathlib
 import sys
 
-from absl import app, flags
+from absl import app
 
+from pipeline import path_flags
 from trainer import command_line
 from trainer.reports import page
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Directory of the run.", required=True)
-_OUTPUT = flags.DEFINE_string(
+_WORKDIR = path_flags.define("workdir", None, "Directory of the run.", required=True)
+_OUTPUT = path_flags.define(
     "output", None, "File to write; by default report.html in the workdir."
 )
 
@@ -28,11 +29,6 @@ def main(argv: list[str]) -> None:
     directory = pathlib.Path(_WORKDIR.value)
     output = pathlib.Path(_OUTPUT.value or directory / "report.html")
     try:
-        if "://" in (_OUTPUT.value or ""):
-            raise ValueError(
-                f"--output={_OUTPUT.value} is in a bucket: write to a directory, and "
-                "copy that"
-            )
         if output.is_dir() or not output.name.endswith((".html", ".htm")):
             raise ValueError(f"--output={output} must be the name of an .html file")
         page.write(directory, output)

@@ -23,12 +23,13 @@ from collections.abc import Sequence
 
 from absl import app, flags, logging
 
-from pipeline import contract, files
+from pipeline import contract, files, path_flags
 from trainer import (
     checkpoints,
     children,
     cluster,
     command_line,
+    config_files,
     distribution,
     settings,
     sweep_results,
@@ -185,8 +186,9 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     for name in (_SWEEP.name, _PARALLEL.name, "workdir"):
         own[name] = flags.FLAGS[name]
     try:
+        argv = config_files.expanded(argv)
         program, *train_flags = own(list(argv), known_only=True)
-    except flags.Error as error:
+    except (flags.Error, ValueError) as error:
         sys.exit(f"error: {error} (--help shows all flags)")
     # The others, which only train reads.
     program, *strays = command_line.parse_flags([program, *train_flags])
@@ -215,10 +217,9 @@ def main(argv: list[str]) -> None:
         sys.exit(f"error: {error}")
     print(sweep_results.as_markdown(table), end="")
     logging.info(
-        "results in %s and results.md; see all runs with\n"
-        "  python -m trainer.tensorboard --workdir=%s",
+        "results in %s and results.md; see all runs with\n  %s",
         sweep_dir / "results.csv",
-        sweep_dir,
+        path_flags.command("trainer.tensorboard", workdir=sweep_dir),
     )
     failed = [run for run in runs if sweep.statuses[run.name].startswith("failed")]
     for run in failed:

@@ -20,6 +20,7 @@ from absl import app, flags, logging
 from tensorboard import default, program
 from tensorboard.data import server_ingester
 
+from pipeline import path_flags
 from trainer import command_line
 
 _WORKDIR = flags.DEFINE_multi_string(
@@ -46,16 +47,13 @@ def main(argv: list[str]) -> None:
     """Runs the command."""
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
-    workdirs = [
-        pathlib.Path(part)
-        for text in _WORKDIR.value or ()
-        for part in text.split(",")
-        if part
-    ]
     # So that a service manager, too, ends it well.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.set_verbosity(logging.ERROR)
     try:
+        workdirs = [
+            path for text in _WORKDIR.value or () for path in split_workdirs(text)
+        ]
         with (
             _as_one_directory(workdirs) as directory,
             contextlib.suppress(KeyboardInterrupt),
@@ -105,6 +103,31 @@ def _launch(directory: str, host: str, port: int | None) -> str:
             f"cannot listen at --host={host}, --port={port or 'default'} "
             f"({' '.join(error.msg.split())}): choose another --port, or 0 for any"
         ) from error
+
+
+def split_workdirs(text: str) -> list[pathlib.Path]:
+    """Returns the workdirs that a value of the flag names.
+
+    A comma separates two of them. It is a part of the name if there is such a
+    directory, as a sweep makes them.
+
+    Raises:
+        ValueError: If one is no local path, or one of several is not there.
+    """
+    is_one = os.path.isdir(os.path.expanduser(text))
+    parts = [text] if is_one else [part for part in text.split(",") if part]
+    try:
+        paths = [pathlib.Path(path_flags.parse(part)) for part in parts or [text]]
+    except ValueError as error:
+        raise ValueError(f"--workdir={text}: {error}") from error
+    missing = [path for path in paths if not path.is_dir()]
+    if missing and len(paths) > 1:
+        raise ValueError(
+            f"--workdir={text} names several directories, and {missing[0]} is not "
+            "there: correct it, or give a name that has a comma by a --workdir of its "
+            "own"
+        )
+    return paths
 
 
 def names_of(workdirs: Sequence[pathlib.Path]) -> dict[str, pathlib.Path]:

@@ -15,6 +15,7 @@ import tensorflow as tf
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from pipeline import path_flags
 from trainer import (
     cluster,
     command_line,
@@ -30,10 +31,10 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Experiment settings; --config.NAME=VALUE changes one."
 )
 flags.mark_flag_as_required("config")
-_DATASET = flags.DEFINE_string(
+_DATASET = path_flags.define(
     "dataset", None, "Dataset directory, written by pipeline.prepare.", required=True
 )
-_WORKDIR = flags.DEFINE_string(
+_WORKDIR = path_flags.define(
     "workdir", None, "Directory of the run; an existing one is resumed.", required=True
 )
 _NUM_GPUS = flags.DEFINE_integer(
@@ -102,11 +103,10 @@ def main(argv: list[str]) -> None:
         )
         _leave(128 + outcome.stopped_by)
     logging.info(
-        "done at step %d; pictures in %s/images; see the run with\n"
-        "  python -m trainer.tensorboard --workdir=%s",
+        "done at step %d; pictures in %s/images; see the run with\n  %s",
         outcome.step,
-        _WORKDIR.value,
-        _WORKDIR.value,
+        run_dir,
+        path_flags.command("trainer.tensorboard", workdir=run_dir),
     )
     _leave(0)
 

@@ -177,7 +177,7 @@ def _listed_path(path: str, folder: str, line: str) -> str:
         if not storage.is_url(rest) and not f"{name}/".startswith(("/", "../")):
             return f"{folder}/{name}"
     elif not storage.is_url(line):
-        return os.path.normpath(os.path.join(folder, line))
+        return os.path.normpath(os.path.join(folder, os.path.expanduser(line)))
     raise contract.DatasetError(
         f"{path} lists {line!r:.200}: what is in a bucket can be listed only in its "
         "directory there, or in one above"

@@ -274,7 +274,7 @@ def test_large_pictures_and_long_runs_stay_small(tmp_path: pathlib.Path) -> None
     [
         (False, [], r"holds no run \(config.json is missing\): give the --workdir"),
         (True, ["--output={}/page.txt"], r"must be the name of an .html file"),
-        (True, ["--output=gs://a/b.html"], r"is in a bucket: write to a directory"),
+        (True, ["--output=gs://a/b.html"], r"takes local paths alone"),
         (
             True,
             ["--output={}/config.json/a.html"],

@@ -214,6 +214,22 @@ def test_wrong_flags_are_one_line(reference_run: Run, tmp_path: pathlib.Path) ->
             assert "Traceback" not in done.stderr
 
 
+def test_a_comma_separates_workdirs_unless_it_is_in_a_name(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    one, two, both = (tmp_path / name for name in ("a", "b", "a,b"))
+    for path in (one, two):
+        path.mkdir()
+    assert tensorboard.split_workdirs("~/a,~/b,") == [one, two]
+    with pytest.raises(ValueError, match=f"and {both.parent}/c is not there"):
+        tensorboard.split_workdirs(f"{one},{tmp_path}/c")
+    with pytest.raises(ValueError, match="--workdir=~/a,gs://b: this is a URL"):
+        tensorboard.split_workdirs("~/a,gs://b")
+    both.mkdir()
+    assert tensorboard.split_workdirs("~/a,b") == [both]
+
+
 def test_names_are_as_short_as_tells_runs_apart(tmp_path: pathlib.Path) -> None:
     workdirs = [tmp_path / part for part in ("old/a", "old/b", "new/a")]
     for workdir in workdirs:

@@ -1,0 +1,126 @@
+"""Flags whose value is a path: what a user may type, in all commands alike.
+
+    _OUTPUT = path_flags.define("output", None, "Directory to make.")
+
+Shells expand no `~` after `=`, so it is expanded here. A URL is refused where a command
+needs a local path: it would become a local directory of the name `gs:`.
+"""
+
+import os
+import re
+import shlex
+import urllib.parse
+import urllib.request
+from typing import Any
+
+from absl import flags
+
+# A flag belongs to the module that calls `define`.
+flags.disclaim_key_flags()
+
+# What other programs take for a URL, a bucket or another host: `gs://bucket/run`, the
+# mistyped `gs:/bucket/run`, `host:/data`.
+_REMOTE = re.compile(r"[^/]+:/")
+
+
+def parse(text: str, *, takes_urls: bool = False) -> str:
+    """Returns the path that a user typed, with `~` expanded.
+
+    Args:
+        text: A local path, a URL `file:///...`, or another URL.
+        takes_urls: Whether other URLs are allowed. They are returned as they are.
+
+    Raises:
+        ValueError: If the text is empty, is a URL that is not allowed, or begins with
+            `~` and the name of no user.
+
+    Example:
+        >>> parse("runs/a"), parse("file:///data/my%20faces")
+        ('runs/a', '/data/my faces')
+        >>> parse("s3://bucket/faces", takes_urls=True)
+        's3://bucket/faces'
+    """
+    if not text.strip():
+        raise ValueError("the path is empty: give one, such as ./NAME")
+    if "\0" in text:
+        raise ValueError("a path has no zero bytes: give another")
+    if text.lower().startswith("file:"):
+        return _local_path(text)
+    if _REMOTE.match(text):
+        _check_remote(text, takes_urls=takes_urls)
+        return text
+    path = os.path.expanduser(text)
+    if path.startswith("~"):
+        raise ValueError(
+            f"no user's home directory is {text.split('/')[0]}: give the whole path, "
+            f"or ./{text} for a directory of that name"
+        )
+    return path
+
+
+def _local_path(url: str) -> str:
+    """Returns the path of a `file:` URL."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
+        raise ValueError("this is no file:///PATH of this machine: give the path alone")
+    return urllib.request.url2pathname(parts.path)
+
+
+def _check_remote(text: str, *, takes_urls: bool) -> None:
+    name, _, rest = text.partition(":/")
+    if not takes_urls:
+        raise ValueError(
+            "this is a URL or a path of another host, and the command takes local "
+            "paths alone: give one, and copy from or to the other place yourself "
+            f"(./{text} is a local path of that name)"
+        )
+    if not rest.startswith("/"):
+        raise ValueError(
+            f"a URL has two slashes: give {name}://{rest}, or ./{text} for a local "
+            "path of that name"
+        )
+
+
+class _Parser(flags.ArgumentParser[str]):
+    """Parses the value of a flag by `parse`."""
+
+    def __init__(self, *, takes_urls: bool) -> None:
+        """Makes it of what `parse` takes."""
+        self._takes_urls = takes_urls
+
+    def parse(self, argument: str) -> str:
+        return parse(argument, takes_urls=self._takes_urls)
+
+    def flag_type(self) -> str:
+        return "string"
+
+
+def define(
+    name: str, default: str | None, help: str, *, takes_urls: bool = False, **more: Any
+) -> flags.FlagHolder[Any]:
+    """Defines a flag whose value is a path.
+
+    Args:
+        name: Name of the flag.
+        default: Its value unless it is given.
+        help: What `--help` says of it.
+        takes_urls: Whether the command takes URLs of buckets, too.
+        **more: Further arguments of `flags.DEFINE`, such as `required=True`.
+    """
+    parser = _Parser(takes_urls=takes_urls)
+    return flags.DEFINE(parser, name, default, help, **more)
+
+
+def command(module: str, **values: object) -> str:
+    """Returns a command to be shown, which a shell reads as it is meant.
+
+    Args:
+        module: What Python runs.
+        **values: Values of its flags.
+
+    Example:
+        >>> command("trainer.tensorboard", workdir="my runs/a")
+        "python -m trainer.tensorboard --workdir='my runs/a'"
+    """
+    given = [f"--{name}={shlex.quote(str(value))}" for name, value in values.items()]
+    return " ".join(["python", "-m", module, *given])
