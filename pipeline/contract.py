@@ -44,12 +44,24 @@ IMAGE_DTYPES: Mapping[str, tuple[float, float]] = {
 }
 
 
+# In a URL, what precedes the host: a user, or a user and a password. A port is none.
+_CREDENTIALS = re.compile(r"(\w://)(?:[^\s/@]*:(?!\d*/)\S*@|[^\s/@]+@)")
+
+
 class DatasetError(ValueError):
     """A dataset or its source is not what it should be; the text is for the user."""
 
     def __str__(self) -> str:
-        """Returns one line, even if it quotes names that a file has over several."""
-        return " ".join(super().__str__().splitlines())
+        """Returns one line, without the passwords of URLs.
+
+        It may quote names that a file has over several lines.
+
+        Example:
+            >>> str(DatasetError("cannot reach http://me:secret@host:9000/faces"))
+            'cannot reach http://***@host:9000/faces'
+        """
+        line = " ".join(super().__str__().splitlines())
+        return _CREDENTIALS.sub(r"\1***@", line)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from apache_beam.io.aws.clients.s3 import boto3_client
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, S3Options
 from botocore import exceptions
 
 from pipeline import buckets, contract
@@ -37,8 +37,16 @@ def open_bucket(url: str, name: str, beam_flags: Sequence[str]) -> buckets.Bucke
     Raises:
         DatasetError: If the client cannot be configured like that.
     """
+    options = PipelineOptions(list(beam_flags))
+    endpoint = options.view_as(S3Options).s3_endpoint_url
+    if endpoint and not endpoint.startswith(("http://", "https://")):
+        # The value is not shown, as it may hold a password.
+        raise contract.DatasetError(
+            "--s3_endpoint_url begins with neither http:// nor https://: give the "
+            "whole URL, such as http://127.0.0.1:9000"
+        )
     try:
-        client = boto3_client.Client(PipelineOptions(list(beam_flags))).client
+        client = boto3_client.Client(options).client
     except (exceptions.BotoCoreError, ValueError) as error:
         raise contract.DatasetError(f"cannot use {url}: {error}") from error
     return _Bucket(url, name, client)

@@ -179,3 +179,25 @@ def test_the_values_of_a_scalar_may_have_names():
 
 def test_an_error_is_one_line_whatever_it_quotes():
     assert str(contract.DatasetError("no split 'a\r\nb'")) == "no split 'a b'"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no s3://bucket/me@home.jpg",
+        "no http://127.0.0.1:9000/bucket/me@home.jpg",
+        "no access for robot@project.iam",
+    ],
+)
+def test_what_is_no_password_is_shown(text: str) -> None:
+    assert str(contract.DatasetError(text)) == text
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://me:a@host/b", "https://me:a@b@host", "s3://token@host/b", "x://:a@h"],
+)
+def test_no_password_of_a_url_is_shown(url: str) -> None:
+    scheme, _, rest = url.partition("://")
+    expected = f"{scheme}://***@{rest.rpartition('@')[2]}, and more"
+    assert str(contract.DatasetError(f"{url}, and more")) == expected

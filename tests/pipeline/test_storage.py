@@ -266,6 +266,27 @@ def test_s3_out_of_reach(use_s3, monkeypatch):
         storage.read_bytes("s3://b/a")
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "message"),
+    [
+        ("http://me:s3cr/e@t@127.0.0.1:1", "http://***@127.0.0.1:1"),
+        ("http://s3cret@127.0.0.1:1", 'URL: "http://***@127.0.0.1:1/b/a"'),
+        ("http://me:s3cret@127.0.0.1:1x", "http://***@127.0.0.1:1x"),
+        ("me:s3cret@127.0.0.1:1", "neither http:// nor https://"),
+    ],
+)
+def test_a_password_of_an_endpoint_is_not_shown(
+    use_s3, monkeypatch, endpoint, message
+) -> None:
+    use_s3()
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    buckets.configure([f"--s3_endpoint_url={endpoint}"])
+    with pytest.raises(contract.DatasetError) as caught:
+        storage.read_bytes("s3://b/a")
+    assert message in str(caught.value)
+    assert "cr" not in str(caught.value).replace("neither", "")
+
+
 class CuttingOff(http.server.BaseHTTPRequestHandler):
     """Sends the half of a file, and when it is asked again, all of it."""
 
