@@ -1,5 +1,6 @@
 import contextlib
 import io
+import logging as python_logging
 import re
 from collections.abc import Iterator
 
@@ -26,13 +27,21 @@ class Terminal(io.StringIO):
 def terminal() -> Iterator[Terminal]:
     """Gives standard error as a terminal, to which the log goes as well."""
     handler = logging.get_absl_handler().python_handler
+    verbosity, root_handlers = (
+        logging.get_verbosity(),
+        list(python_logging.root.handlers),
+    )
     logging.set_verbosity(logging.INFO)
     logging.use_absl_handler()
     found = Terminal()
     with contextlib.redirect_stderr(found):
         before = handler.setStream(found)
-        yield found
-        handler.setStream(before)
+        try:
+            yield found
+        finally:
+            handler.setStream(before)
+            python_logging.root.handlers[:] = root_handlers
+            logging.set_verbosity(verbosity)
 
 
 def test_a_terminal_has_one_live_line() -> None:
