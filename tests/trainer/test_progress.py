@@ -79,7 +79,7 @@ def test_the_log_goes_where_it_went() -> None:
 def test_elsewhere_there_are_lines_in_the_log(
     caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    logging.set_verbosity(logging.INFO)
+    caplog.set_level("INFO", logger="absl")
     shown = progress.Progress(0, 1000)
     shown.update(300)
     shown.log(400, SCALARS, RATE)
