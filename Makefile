@@ -1,6 +1,12 @@
-# Every target sets up what it needs: `make demo` on a fresh machine with Python 3.11.
+# Every target sets up what it needs: `make demo` on a fresh machine with a Python of
+# 3.11 to 3.13.
 
-PYTHON ?= python3
+FITS = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+# The first that fits. A name may be there and not run, as pyenv has them.
+ifndef PYTHON
+PYTHON := $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
+  $(shell $(name) -c "$(FITS)" 2> /dev/null && echo $(name))))
+endif
 PY := .venv/bin/python
 # Which tests: MARKS=flink are those on a Flink cluster, which need Java; MARKS=browser
 # those of TensorBoard's pages, which need Chromium.
@@ -8,11 +14,12 @@ MARKS ?= not perf and not flink and not browser and not chaos
 
 PEERS := .venv-peers/bin/python
 
-.PHONY: help venv demo test chaos lint audit package bench lock
+.PHONY: help venv demo test test-all chaos lint audit package bench lock
 
 help:
 	@echo "make demo   synthetic faces -> dataset -> a few hundred training steps"
 	@echo "make test   all tests but chaos; MARKS=flink are those that need Java"
+	@echo "make test-all  all tests but those of speed; needs root, Java and Chromium"
 	@echo "make chaos  kills, starves and misleads trainers; writes docs/reliability.md"
 	@echo "make lint   format, style and type checks"
 	@echo "make audit  known vulnerabilities of what requirements.lock pins"
@@ -22,6 +29,9 @@ help:
 
 # Reused as long as the lock file says the same.
 venv:
+	@test -n "$(PYTHON)" || { \
+	  echo "error: no Python of 3.11 to 3.13 is found: install one, or give PYTHON=FILE"; \
+	  exit 1; }
 	@sha256sum requirements.lock | cmp -s - .venv/lock.sha256 || { \
 	  $(PYTHON) -m venv --clear .venv && \
 	  $(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock && \
@@ -42,6 +52,9 @@ demo: venv
 
 test: venv
 	$(PY) -m pytest -m "$(MARKS)" $(ARGS)
+
+test-all: venv
+	$(PY) -m pytest -m "not perf" $(ARGS)
 
 chaos: venv
 	CHAOS=full $(PY) -m pytest -m chaos tests/chaos $(ARGS)
