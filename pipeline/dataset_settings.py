@@ -2,11 +2,12 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 from pipeline import contract, resizing
-from pipeline.sources import check_taken
+from pipeline.sources import check_taken, layouts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Settings:
         crop_size: Side of the centre crop in pixels; 0 for the short side.
         split_fractions: Of the images, for train, validation and test; None where the
             source has splits.
+        split_folders: Which folder is which split, as `layouts.parse` takes it; None
+            for what their names say.
         deduplicate: Whether of the files of one content only the first is used.
         preprocess: Name of the user's function on the pixels; None for none.
     """
@@ -35,6 +38,7 @@ class Settings:
     resize: str = "bilinear"
     crop_size: int = 0
     split_fractions: tuple[float, ...] | None = None
+    split_folders: tuple[str, ...] | None = None
     deduplicate: bool = False
     preprocess: str | None = None
 
@@ -49,6 +53,9 @@ class Settings:
         if self.split_fractions is not None:
             _check_fractions(self.split_fractions)
             check_taken(self.source, "split_fractions")
+        if self.split_folders is not None:
+            layouts.parse(self.split_folders)
+            check_taken(self.source, "split_folders")
         if self.deduplicate:
             check_taken(self.source, "deduplicate")
 
@@ -85,6 +92,20 @@ def parse_fractions(text: str | None) -> tuple[float, ...] | None:
         return tuple(float(field) for field in text.split(","))
     except ValueError as error:
         raise _wrong_fractions(text) from error
+
+
+def parse_folders(text: str | None) -> tuple[str, ...] | None:
+    """Returns the pairs that --split_folders gives, sorted, if it is given.
+
+    A comma divides pairs only before the name of a split, as folders have commas, too.
+
+    Example:
+        >>> parse_folders("train=Train, big,test=test1")
+        ('test=test1', 'train=Train, big')
+    """
+    if text is None:
+        return None
+    return tuple(sorted(re.split(f",(?=(?:{'|'.join(contract.SPLITS)})=)", text)))
 
 
 def _check_fractions(fractions: Sequence[float]) -> None:

@@ -30,6 +30,12 @@ _SPLIT_FRACTIONS = flags.DEFINE_string(
     f"Of the images, for {', '.join(contract.SPLITS)}; unless given, "
     "0.8,0.1,0.1, or the splits that the source has.",
 )
+_SPLIT_FOLDERS = flags.DEFINE_string(
+    "split_folders",
+    None,
+    "Which of a folder's sub-folders is which split, as in train=Train,test=test1; or "
+    "none; unless given, as their names say.",
+)
 _DEDUPLICATE = flags.DEFINE_bool(
     "deduplicate", False, "Use only the first of a folder's files of one content."
 )
@@ -57,6 +63,7 @@ def settings(**how_images_are_made: Any) -> dataset_settings.Settings:
         shard_size=_SHARD_SIZE.value,
         seed=_SEED.value,
         split_fractions=dataset_settings.parse_fractions(_SPLIT_FRACTIONS.value),
+        split_folders=dataset_settings.parse_folders(_SPLIT_FOLDERS.value),
         deduplicate=_DEDUPLICATE.value,
         preprocess=_PREPROCESS.value,
         **how_images_are_made,

@@ -38,7 +38,7 @@ SOURCES: Mapping[str, Source] = {
     "folder": Source(
         "pipeline.sources.folder",
         image_size=128,
-        settings=("seed", "split_fractions", "deduplicate"),
+        settings=("seed", "split_fractions", "split_folders", "deduplicate"),
     ),
     "tfds": Source(
         "pipeline.sources.tfds",

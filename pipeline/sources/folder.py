@@ -2,21 +2,22 @@
 
 FOLDER/a.jpg                  no label; the splits are made by hashes of the keys
 FOLDER/cat/a.jpg              label: cat, if every image is in a sub-folder
-FOLDER/train/a.jpg            the splits, if no image is elsewhere than in train,
-                              validation (or val, or valid) and test
+FOLDER/train/a.jpg            the splits, by their usual names: see `layouts`
 FOLDER/train/cat/a.jpg        both
 """
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from absl import logging
 
 from pipeline import contract, plan, rows
 from pipeline.rows import Rows
-from pipeline.sources import Listing, copies, image_files, splits
+from pipeline.sources import Listing, copies, image_files, layouts, splits
+from pipeline.sources.patterns import Location
 
 _NUM_NAMED = 5
 
@@ -26,6 +27,7 @@ def list_images(
     *,
     seed: int = 0,
     split_fractions: Sequence[float] | None = None,
+    split_folders: Sequence[str] | None = None,
     deduplicate: bool = False,
 ) -> Listing:
     """Returns the images of a folder, a pattern or a list, with labels if it has any.
@@ -35,27 +37,41 @@ def list_images(
         seed: Of the hashes that decide the splits.
         split_fractions: Of the images, for `contract.SPLITS`; None for what the
             sub-folders say, else `splits.DEFAULT_FRACTIONS`.
+        split_folders: Which sub-folder is which split, see `layouts.parse`; None for
+            what their names say.
         deduplicate: Whether of the files of one content only the first is used.
 
     Raises:
         DatasetError: If there is no image, or none for a split that was asked for, or
             the sub-folders are at odds with a flag or with each other.
     """
+    asked = None if split_folders is None else layouts.parse(split_folders)
     files = image_files.find_images(input_dir)
-    blocks = rows.in_blocks(files.found)
+    images = files.found if asked is None else _in_folders(asked, files.found)
+    blocks = rows.in_blocks(images)
     if deduplicate:
         blocks = copies.without_copies(blocks, files.root)
     found, spool = _Found(), rows.Spool()
     for block in blocks:
         found.add(block)
         spool.add(block)
-    if found.folders and splits.SPLIT_OF_NAME.keys() >= found.folders:
-        found.check_split_folders(input_dir, split_fractions)
-        fractions, depth = None, 1
+    if asked is None:
+        layout = layouts.find(found.folders, input_dir)
     else:
-        fractions, depth = tuple(split_fractions or splits.DEFAULT_FRACTIONS), 0
-    names = found.class_names(depth)
-    parts = _Parts(spool, names, depth, fractions, seed)
+        layout = layouts.with_images(asked, found.folders, input_dir)
+    fractions = None
+    if not layout.has_splits:
+        fractions = tuple(split_fractions or splits.DEFAULT_FRACTIONS)
+    elif split_fractions is not None:
+        raise contract.DatasetError(
+            f"--input={input_dir} has its splits as sub-folders "
+            f"({', '.join(map('/'.join, layout.split_of))}): leave --split_fractions "
+            f"out, or give {layouts.FLAG}={layouts.NONE}"
+        )
+    else:
+        logging.info("folders taken as splits: %s", layout)
+    names = found.class_names(layout)
+    parts = _Parts(spool, names, layout, fractions, seed)
     counts = splits.count_images(parts, fractions)
     logging.info("images below %s: %s", files.root, counts)
     return Listing(
@@ -68,60 +84,45 @@ def list_images(
     )
 
 
+def _in_folders(
+    layout: layouts.Layout, images: Iterable[tuple[str, Location]]
+) -> Iterator[tuple[str, Location]]:
+    """Yields the images in the folders of a layout, and logs how many are not."""
+    num_left_out = 0
+    for key, location in images:
+        if layout.place(key) is None:
+            num_left_out += 1
+        else:
+            yield key, location
+    if num_left_out:
+        logging.info("%d images are left out by %s", num_left_out, layouts.FLAG)
+
+
 class _Found:
     """What must be known of all images before the first has a split and a label."""
 
     def __init__(self) -> None:
         # Of keys and sizes, in any order: a sum of their own hashes.
         self.hash = 0
-        self.folders: set[str] = set()
-        # By depth: the folders there, and the first key that is in none.
-        self._classes: list[set[str]] = [set(), set()]
-        self._bare: list[str | None] = [None, None]
+        self.folders = layouts.Folders()
 
     def add(self, block: Rows) -> None:
         sizes = block.locations[:, 0].tolist()
         for key, size in zip(block.keys, sizes, strict=True):
             hashed = hashlib.sha256(f"{key} {size}\n".encode()).digest()
             self.hash += int.from_bytes(hashed)
-            parents = key.split("/")[:-1]
-            self.folders.update(parents[:1])
-            for depth in range(2):
-                if len(parents) > depth:
-                    self._classes[depth].add(parents[depth])
-                else:
-                    self._bare[depth] = min(self._bare[depth] or key, key)
+            self.folders.add(key)
         self.hash %= 1 << 256
 
-    def check_split_folders(
-        self, input_dir: str, split_fractions: Sequence[float] | None
-    ) -> None:
-        names = sorted(self.folders)
-        found = (
-            f"--input={input_dir} has its splits as sub-folders ({', '.join(names)})"
-        )
-        if split_fractions is not None:
-            raise contract.DatasetError(
-                f"{found}: leave --split_fractions out, or rename them"
-            )
-        if len(names) > len({splits.SPLIT_OF_NAME[name] for name in names}):
-            raise contract.DatasetError(
-                f"{found}, and more than one is the validation split: merge or rename "
-                "them"
-            )
-        if self._bare[0] is not None:
-            raise contract.DatasetError(
-                f"{found}, and {self._bare[0]} is in none of them: move it, or rename "
-                "them"
-            )
-
-    def class_names(self, depth: int) -> tuple[str, ...]:
-        """Returns the folders at a depth, or none if an image is in none of them."""
-        bare = self._bare[depth]
-        if bare is not None:
-            logging.info("no labels: %s is not in the folder of a class", bare)
+    def class_names(self, layout: layouts.Layout) -> tuple[str, ...]:
+        """Returns the folders of classes, or none if an image is in none of them."""
+        bare = filter(None, map(self.folders.first_image, layout.split_of))
+        first = min(bare, default=None)
+        if first is not None:
+            logging.info("no labels: %s is not in the folder of a class", first)
             return ()
-        names = tuple(sorted(self._classes[depth]))
+        found = (self.folders.names(path) for path in layout.split_of)
+        names = tuple(sorted(set(itertools.chain.from_iterable(found))))
         for name in names:
             if name != name.strip() or len(name.splitlines()) > 1:
                 raise contract.DatasetError(
@@ -141,28 +142,28 @@ class _Parts:
     Attributes:
         spool: The images.
         names: Of the classes; empty if there are no labels.
-        depth: Which part of the key is the class.
-        fractions: Of the splits; None if the topmost folder is the split.
+        layout: Which folders are splits and classes.
+        fractions: Of the splits; None if folders are the splits.
         seed: Of the hashes that decide the splits.
     """
 
     spool: rows.Spool
     names: tuple[str, ...]
-    depth: int
+    layout: layouts.Layout
     fractions: tuple[float, ...] | None
     seed: int
 
     def __iter__(self) -> Iterator[tuple[str, Rows]]:
         number_of = {name: number for number, name in enumerate(self.names)}
         for block in self.spool:
+            places = [self.layout.place(key) or ("", "") for key in block.keys]
             features = {}
             if self.names:
-                labels = [number_of[key.split("/")[self.depth]] for key in block.keys]
+                labels = [number_of[name] for _, name in places]
                 features["label"] = np.array(labels, np.int64)
             block = dataclasses.replace(block, features=features)
-            yield from splits.divided(block, self._splits(block.keys))
-
-    def _splits(self, keys: Sequence[str]) -> list[str]:
-        if self.fractions is None:
-            return [splits.SPLIT_OF_NAME[key.partition("/")[0]] for key in keys]
-        return plan.hashed_splits(keys, self.fractions, self.seed)
+            if self.fractions is None:
+                split_of = [split for split, _ in places]
+            else:
+                split_of = plan.hashed_splits(block.keys, self.fractions, self.seed)
+            yield from splits.divided(block, split_of)

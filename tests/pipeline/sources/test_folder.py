@@ -138,12 +138,89 @@ def test_not_every_split_needs_a_folder(tmp_path):
 def test_folders_that_only_look_like_splits_are_classes(tmp_path, caplog):
     files = {
         f"{name}/{at}.png": b"x"
-        for name in ("train", "plane", "test")
+        for name in ("train", "plane", "bus")
         for at in range(40)
     }
-    listing = list_folder(write_folder(tmp_path, files))
-    assert listing.features["label"].names == ("plane", "test", "train")
+    write_folder(tmp_path, files)
+    with caplog.at_level(logging.INFO, logger="absl"):
+        listing = list_folder(tmp_path)
+    assert "train: a class, as the folders beside it are; --split_folders=" in (
+        caplog.text
+    )
+    assert listing.features["label"].names == ("bus", "plane", "train")
     assert listing.split_fractions == splits.DEFAULT_FRACTIONS
+
+
+def test_split_folders_have_labels_keys_and_a_line_of_the_log(tmp_path, caplog):
+    files = {
+        f"data/{folder}/{name}/{at}.png": b"x"
+        for folder in ("Train", "test1")
+        for name in ("cat", "dog")
+        for at in range(3)
+    }
+    write_folder(tmp_path, files)
+    with caplog.at_level(logging.INFO, logger="absl"):
+        listing = list_folder(tmp_path)
+    line = "folders taken as splits: data/Train is train, data/test1 is test"
+    assert line in caplog.messages
+    assert listing.split_fractions is None
+    assert listing.features["label"].names == ("cat", "dog")
+    names = {"Train": "train", "test1": "test"}
+    assert split_of(listing) == {key: names[key.split("/")[1]] for key in files}
+    labels = listing.by_split()["test"].features["label"]
+    assert labels.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_the_user_names_the_folders_of_splits(classes, tmp_path, caplog):
+    files = {
+        f"{folder}/{key}": data
+        for folder in ("train", "extra", "test", "old")
+        for key, data in classes.items()
+    }
+    root = write_folder(tmp_path / "in", files)
+    with fails("not all of them are splits: give --split_folders=train=train,test=te"):
+        list_folder(root)
+    pairs = ("test=test", "train=./extra/", "train=train")
+    with caplog.at_level(logging.INFO, logger="absl"):
+        listing = list_folder(root, split_folders=pairs)
+    assert "40 images are left out by --split_folders" in caplog.messages
+    names = {"train": "train", "extra": "train", "test": "test"}
+    assert split_of(listing) == {
+        key: names[folder] for key in files if (folder := key.split("/")[0]) in names
+    }
+    assert listing.features["label"].names == ("cat", "dog", "Ärger & co")
+    # What is left out is no part of the source.
+    (root / "old" / "cat" / "new.jpg").write_bytes(b"x")
+    again = list_folder(root, split_folders=pairs)
+    assert again.fingerprint == listing.fingerprint
+    manifest = run(root, tmp_path / "out", split_folders=pairs)
+    assert manifest.settings["split_folders"] == list(pairs)
+    assert manifest.splits["test"].num_examples == 40
+
+
+def test_no_folder_is_a_split_if_the_user_says_so(tmp_path):
+    files = {f"{name}/{at}.png": b"x" for name in ("train", "val") for at in range(40)}
+    write_folder(tmp_path, files)
+    listing = list_folder(
+        tmp_path, split_folders=["none"], split_fractions=[0.8, 0.1, 0.1]
+    )
+    assert listing.features["label"].names == ("train", "val")
+    assert listing.split_fractions == (0.8, 0.1, 0.1)
+    assert list_folder(tmp_path, split_folders=["none"]).split_fractions == (
+        splits.DEFAULT_FRACTIONS
+    )
+
+
+def test_split_folders_that_cannot_be_used(tmp_path):
+    write_folder(tmp_path, {"train/a.png": b"x", "val/b.png": b"x"})
+    with fails("--split_folders names dev, and --input=.* has no image there: give"):
+        list_folder(tmp_path, split_folders=["train=train", "validation=dev"])
+    with fails("leave --split_fractions out, or give --split_folders=none"):
+        list_folder(tmp_path, split_folders=["train=train"], split_fractions=[1, 0, 0])
+    with fails("--split_folders is not for --source=mnist, but for folder"):
+        Settings(source="mnist", split_folders=("none",))
+    with fails("--split_folders=val=x must be pairs SPLIT=FOLDER"):
+        Settings(source="folder", split_folders=("val=x",))
 
 
 def test_folders_that_are_splits_but_not_quite_are_an_error(tmp_path):

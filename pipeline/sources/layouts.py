@@ -1,0 +1,397 @@
+"""Which folders of a source are its splits, and which are its classes.
+
+FOLDER/cat/a.jpg                   classes
+FOLDER/Train/cat/a.jpg             splits, by any of their usual names
+FOLDER/data/images/train2017/...   splits below folders that hold nothing else
+FOLDER/test/images/cat/a.jpg       a folder of images in every split is no class
+
+A name is read as words: `TrainImages`, `train-256` and `training_set` are all train.
+Folders that may be splits or classes are an error, which the user's own names decide.
+"""
+
+import dataclasses
+import functools
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+from absl import logging
+
+from pipeline import contract
+
+# What takes every folder as a class.
+NONE = "none"
+FLAG = "--split_folders"
+
+_SPLIT_OF_WORD: Mapping[str, str] = {
+    **dict.fromkeys(("train", "training", "trn", "trainval"), "train"),
+    **dict.fromkeys(("validation", "validate", "valid", "val"), "validation"),
+    **dict.fromkeys(("dev", "devel", "development"), "validation"),
+    **dict.fromkeys(("eval", "evaluation"), "validation"),
+    **dict.fromkeys(("test", "testing", "tests", "tst", "holdout"), "test"),
+}
+# Words that say nothing about a folder, as the digits of a year or a size do.
+_PLAIN_WORDS = frozenset(
+    ("set", "subset", "split", "data", "dataset", "folder", "dir", "part", "x", "px")
+)
+_IMAGE_WORDS = frozenset(
+    ("image", "images", "img", "imgs", "picture", "pictures", "pic", "pics", "photo")
+    + ("photos", "jpg", "jpgs", "jpeg", "jpegs", "png", "pngs", "frames", "samples")
+)
+# Of folders beside splits that hold other images, or no photographs.
+_COMPANION_WORDS = frozenset(
+    ("extra", "unlabeled", "unlabelled", "unsup", "unsupervised", "label", "labels")
+    + ("mask", "masks", "annotation", "annotations", "annot", "gt", "groundtruth")
+    + ("segmentation", "segmentations", "pred", "predict", "prediction")
+)
+# Names that are splits even where none is that of the training images.
+_PLAIN_SPLITS = frozenset(("train", "validation", "val", "valid", "test"))
+
+# Two words that are one.
+_COMPOUNDS = {r"h[eo]ld[\W_]*out": "holdout", r"train[\W_]*val(?![a-z])": "trainval"}
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+|[^\W\d_]+")
+_GLUED = re.compile(
+    f"({'|'.join(sorted(_SPLIT_OF_WORD, key=len, reverse=True))})"
+    f"({'|'.join(sorted(_PLAIN_WORDS | _IMAGE_WORDS, key=len, reverse=True))})"
+)
+# Levels of folders that are looked at: wrappers, split, images, class.
+_NUM_LEVELS = 6
+_NUM_NAMED = 8
+
+# The names of a folder and of those above it, from the source's root.
+Path = tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Where the splits and the classes of a source are.
+
+    Attributes:
+        split_of: By the folder that holds a split, its name; of a source without
+            splits, the root alone, with an empty name.
+    """
+
+    split_of: Mapping[Path, str]
+
+    @property
+    def has_splits(self) -> bool:
+        """Whether folders are the splits."""
+        return "" not in self.split_of.values()
+
+    @functools.cached_property
+    def _levels(self) -> list[int]:
+        return sorted({len(path) for path in self.split_of})
+
+    def place(self, key: str) -> tuple[str, str] | None:
+        """Returns the split and the class of an image, or None if it is left out.
+
+        Either is empty if there is none.
+
+        Example:
+            >>> Layout({("data", "Train"): "train"}).place("data/Train/cat/1.jpg")
+            ('train', 'cat')
+        """
+        *parents, _ = key.split("/")
+        for level in self._levels:
+            path = tuple(parents[:level])
+            if path in self.split_of:
+                name = parents[level] if len(parents) > level else ""
+                return self.split_of[path], name
+        return None
+
+    def __str__(self) -> str:
+        """Returns which folder is which split, for a message.
+
+        Example:
+            >>> print(Layout({("Train",): "train", ("test1",): "test"}))
+            Train is train, test1 is test
+        """
+        return ", ".join(
+            f"{'/'.join(path)} is {split}" for path, split in self.split_of.items()
+        )
+
+
+class Folders:
+    """The folders of a source that have images in them or below."""
+
+    def __init__(self, num_levels: int = _NUM_LEVELS) -> None:
+        """Knows no folder yet.
+
+        Args:
+            num_levels: Deeper folders are not told apart.
+        """
+        self._num_levels = num_levels
+        # The smallest key directly in each.
+        self._first_of: dict[Path, str | None] = {}
+        self._names: dict[Path, set[str]] = {}
+
+    def add(self, key: str) -> None:
+        """Adds the folders that an image is in."""
+        *parents, _ = key.split("/")
+        path = tuple(parents[: self._num_levels])
+        if path not in self._first_of:
+            self._first_of[path] = None
+            for level, name in enumerate(path):
+                self._names.setdefault(path[:level], set()).add(name)
+        if len(parents) <= self._num_levels:
+            self._first_of[path] = min(self._first_of[path] or key, key)
+
+    def names(self, path: Path) -> list[str]:
+        """Returns the names of the folders in one, sorted."""
+        return sorted(self._names.get(path, ()))
+
+    def first_image(self, path: Path) -> str | None:
+        """Returns the smallest key directly in a folder, if there is one."""
+        return self._first_of.get(path)
+
+    def __contains__(self, path: Path) -> bool:
+        """Returns whether there is an image in a folder or below."""
+        return path in self._first_of or path in self._names
+
+
+def parse(texts: Sequence[str]) -> Layout:
+    """Returns what --split_folders names.
+
+    Args:
+        texts: SPLIT=FOLDER, with the folder's path from the root; or `none` alone.
+
+    Raises:
+        DatasetError: If a text is anything else, or a folder comes twice or is inside
+            another one.
+
+    Example:
+        >>> parse(["train=data/Train", "test=data/test1"]).split_of
+        {('data', 'Train'): 'train', ('data', 'test1'): 'test'}
+    """
+    if list(texts) == [NONE]:
+        return Layout({(): ""})
+    split_of: dict[Path, str] = {}
+    for text in texts:
+        split, _, folder = text.partition("=")
+        path = tuple(name for name in folder.split("/") if name not in ("", "."))
+        above = [path[:level] for level in range(len(path) + 1)]
+        if split not in contract.SPLITS or not path or ".." in path:
+            raise contract.DatasetError(
+                f"{FLAG}={','.join(texts)} must be pairs SPLIT=FOLDER, as in "
+                f"train=Train,test=test1, or {NONE}; SPLIT is one of "
+                f"{', '.join(contract.SPLITS)}, FOLDER a path below --input"
+            )
+        if any(other in split_of for other in above) or any(
+            other[: len(path)] == path for other in split_of
+        ):
+            raise contract.DatasetError(
+                f"{FLAG}={','.join(texts)} names {folder} twice, or a folder inside "
+                "another one: give each folder once"
+            )
+        split_of[path] = split
+    return Layout(split_of)
+
+
+def with_images(asked: Layout, folders: Folders, input_dir: str) -> Layout:
+    """Returns the layout that the user asked for, with the folders of its classes.
+
+    Raises:
+        DatasetError: If a folder has no image.
+    """
+    for path in asked.split_of:
+        if path not in folders:
+            raise contract.DatasetError(
+                f"{FLAG} names {'/'.join(path)}, and --input={input_dir} has no image "
+                "there: give the path of a folder below --input"
+            )
+    return _below_image_folders(asked, folders)
+
+
+def find(folders: Folders, input_dir: str) -> Layout:
+    """Returns the layout that the names of a source's folders say.
+
+    Args:
+        folders: All that have images.
+        input_dir: For the error messages.
+
+    Raises:
+        DatasetError: If folders may be splits or classes, or an image is in no split.
+    """
+    wrappers: list[Path] = [()]
+    # Down to the first folder that has images or several folders.
+    while len(folders.names(wrappers[-1])) == 1 and not folders.first_image(
+        wrappers[-1]
+    ):
+        wrappers.append((*wrappers[-1], *folders.names(wrappers[-1])))
+    split_of = _judge(wrappers[-1], folders, input_dir)
+    if not split_of:
+        split_of = _only_folder(wrappers[1:], input_dir)
+    if not split_of:
+        _check_inside(wrappers[-1], folders, input_dir)
+        return Layout({(): ""})
+    return _below_image_folders(Layout(split_of), folders)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reading:
+    """The name of a folder as words.
+
+    Attributes:
+        split: The split that it names, if it names one and no other.
+        rest: The other words, without those that say nothing.
+    """
+
+    split: str | None
+    rest: tuple[str, ...]
+
+    @property
+    def is_plain(self) -> bool:
+        return self.split is not None and not self.rest
+
+    @property
+    def is_companion(self) -> bool:
+        return not _COMPANION_WORDS.isdisjoint(self.rest)
+
+
+def _read(name: str) -> _Reading:
+    words = list(_words(name))
+    splits = {_SPLIT_OF_WORD[word] for word in words if word in _SPLIT_OF_WORD}
+    idle = _SPLIT_OF_WORD.keys() | _PLAIN_WORDS | _IMAGE_WORDS
+    rest = tuple(word for word in words if not word.isdigit() and word not in idle)
+    return _Reading(splits.pop() if len(splits) == 1 else None, rest)
+
+
+def _words(name: str) -> Iterator[str]:
+    for pattern, word in _COMPOUNDS.items():
+        name = re.sub(pattern, word, name, flags=re.IGNORECASE)
+    for word in _WORD.findall(name):
+        glued = _GLUED.fullmatch(word.lower())
+        yield from glued.groups() if glued else [word.lower()]
+
+
+def _judge(level: Path, folders: Folders, input_dir: str) -> dict[Path, str]:
+    """Returns the splits among the folders in one; none if they are classes."""
+    readings = _readings(level, folders)
+    splits = {reading.split for reading in readings.values()}
+    rests = {reading.rest for reading in readings.values()}
+    if None in splits or rests != {()} and (len(rests) > 1 or len(splits) == 1):
+        if _is_doubtful(readings.values()):
+            raise _ambiguous(readings, input_dir, "not all of them are splits")
+        plain = {path: found for path, found in readings.items() if found.is_plain}
+        if plain:
+            logging.info(
+                "%s: a class, as the folders beside it are; %s=%s makes it a split",
+                *(_listed(plain), FLAG, _pairs(plain)),
+            )
+        return {}
+    if len(readings) > len(splits):
+        found = [reading.split for reading in readings.values()]
+        double = max(contract.SPLITS, key=found.count)
+        why = f"more than one is the {double} split"
+        raise _ambiguous(readings, input_dir, why)
+    if not readings:
+        return {}
+    if "train" not in splits and not all(map(_is_always_split, readings)):
+        raise _ambiguous(readings, input_dir, "none is the train split")
+    bare = folders.first_image(level)
+    if bare is not None:
+        raise contract.DatasetError(
+            f"--input={input_dir} has its splits as sub-folders ({_listed(readings)}), "
+            f"and {bare} is in none of them: move it, or rename them, or leave it out "
+            f"by {FLAG}={_pairs(readings)}"
+        )
+    return {
+        path: split
+        for split in contract.SPLITS
+        for path, reading in readings.items()
+        if reading.split == split
+    }
+
+
+def _readings(level: Path, folders: Folders) -> dict[Path, _Reading]:
+    return {(*level, name): _read(name) for name in folders.names(level)}
+
+
+def _is_always_split(path: Path) -> bool:
+    return path[-1].lower() in _PLAIN_SPLITS
+
+
+def _is_doubtful(readings: Collection[_Reading]) -> bool:
+    """Returns whether folders that are not all splits may yet have splits in them."""
+    splits = {reading.split for reading in readings if reading.split}
+    if any(reading.is_plain for reading in readings):
+        return len(splits) > 1 or any(reading.is_companion for reading in readings)
+    is_all = all(reading.split for reading in readings)
+    return len(splits) > 1 and (is_all or _has_counterparts(readings))
+
+
+def _has_counterparts(readings: Iterable[_Reading]) -> bool:
+    """Returns whether two names differ only in the split that they name."""
+    splits_of: dict[tuple[str, ...], set[str]] = {}
+    for reading in readings:
+        if reading.split:
+            splits_of.setdefault(reading.rest, set()).add(reading.split)
+    return any(len(splits) > 1 for splits in splits_of.values())
+
+
+def _only_folder(wrappers: Sequence[Path], input_dir: str) -> dict[Path, str]:
+    """Returns the one folder that has all images, if it is a split."""
+    for path in wrappers:
+        reading = _read(path[-1])
+        if reading.split == "train" and not reading.rest:
+            return {path: "train"}
+    if wrappers and (reading := _read(wrappers[0][-1])).is_plain:
+        if _is_always_split(wrappers[0]):
+            return {wrappers[0]: str(reading.split)}
+        why = "none is the train split"
+        raise _ambiguous({wrappers[0]: reading}, input_dir, why)
+    return {}
+
+
+def _check_inside(level: Path, folders: Folders, input_dir: str) -> None:
+    """Checks that no class, or folder of masks, is divided into splits itself."""
+    inside = [
+        _readings(path, folders)
+        for path, reading in _readings(level, folders).items()
+        if not reading.is_companion
+    ]
+    if any(_has_counterparts(readings.values()) for readings in inside):
+        found = {path: reading for each in inside for path, reading in each.items()}
+        raise _ambiguous(found, input_dir, "they are inside of other folders")
+
+
+def _below_image_folders(layout: Layout, folders: Folders) -> Layout:
+    """Returns the layout with the folders in which all images of a split are.
+
+    Such a folder is called `images`, or as the split itself, in every split.
+    """
+    split_of = layout.split_of
+    while True:
+        below: dict[Path, str] = {}
+        for path, split in split_of.items():
+            names = folders.names(path)
+            if len(names) != 1 or folders.first_image(path) is not None:
+                return Layout(split_of)
+            if names[0] != path[-1] and not _IMAGE_WORDS.issuperset(_words(names[0])):
+                return Layout(split_of)
+            below[(*path, names[0])] = split
+        split_of = below
+
+
+def _ambiguous(
+    readings: Mapping[Path, _Reading], input_dir: str, why: str
+) -> contract.DatasetError:
+    return contract.DatasetError(
+        f"--input={input_dir} has folders that may be splits ({_listed(readings)}), "
+        f"and {why}: give {FLAG}={_pairs(readings)} with the folders to use, others "
+        f"are left out; or {FLAG}={NONE} if no folder is a split; or rename them"
+    )
+
+
+def _pairs(readings: Mapping[Path, _Reading]) -> str:
+    """Returns what --split_folders may be."""
+    return ",".join(
+        f"{reading.split}={'/'.join(path)}"
+        for split in contract.SPLITS
+        for path, reading in readings.items()
+        if reading.split == split and not reading.is_companion
+    )
+
+
+def _listed(paths: Collection[Path]) -> str:
+    more = ", ..." if len(paths) > _NUM_NAMED else ""
+    return ", ".join(map("/".join, list(paths)[:_NUM_NAMED])) + more
