@@ -45,6 +45,30 @@ class ImageIndex:
     missing: tuple[int, ...]
     reader: Reader
 
+    def renamed(self, name_of: Mapping[str, str]) -> "ImageIndex":
+        """Returns the index with some images under other keys.
+
+        Args:
+            name_of: By new key, the key here.
+        """
+        return dataclasses.replace(
+            self,
+            locations=with_keys(self.locations, name_of),
+            sizes=with_keys(self.sizes, name_of),
+        )
+
+
+def with_keys(of_key: Mapping[str, Any], name_of: Mapping[str, str]) -> dict[str, Any]:
+    """Returns what is known by key, under some other keys.
+
+    Example:
+        >>> with_keys({"1.png": 7, "2.jpg": 8}, {"1.jpg": "1.png"})
+        {'2.jpg': 8, '1.jpg': 7}
+    """
+    others = of_key.keys() - name_of.values()
+    kept = {key: value for key, value in of_key.items() if key in others}
+    return kept | {key: of_key[name] for key, name in name_of.items()}
+
 
 class ZipReader:
     """Reads members of a zip by (header offset, size, size, method, CRC-32)."""

@@ -1,18 +1,22 @@
-"""CelebA in its official layout: the aligned images, the partition, the labels.
+"""CelebA: the aligned images, the partition, the labels.
 
     DIR/img_align_celeba.zip, or the folder img_align_celeba/     images
     DIR/list_eval_partition.txt                                   split of each image
     DIR/list_attr_celeba.txt                   40 attributes of each image, optional
     DIR/list_landmarks_align_celeba.txt         5 landmarks of each image, optional
 
-The subdirectories Img/, Eval/ and Anno/ of the official download are searched too.
+The subdirectories Img/, Eval/ and Anno/ of the official download are searched too, and
+DIR/celeba, as torchvision makes it, or whichever subdirectory has a partition. Kaggle's
+lists are CSV, and its folder is in another one of its name. Images may be PNG, and
+names in any case.
 
 Source:
     Liu et al., "Deep Learning Face Attributes in the Wild", ICCV 2015.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from absl import logging
@@ -28,8 +32,22 @@ PARTITION_NAME = "list_eval_partition.txt"
 ATTRIBUTES_NAME = "list_attr_celeba.txt"
 LANDMARKS_NAME = "list_landmarks_align_celeba.txt"
 
+_SUBDIRECTORIES = ("img", "eval", "anno")
+_ZIP_NAMES = (ZIP_NAME, "img_align_celeba_png.zip")
+_FOLDER_NAMES = (FOLDER_NAME, "img_align_celeba_png")
+# Suffixes of files that are not read, and what is to be done with them.
+_REMEDIES: Mapping[str, str] = {
+    ".parquet": "Parquet files are not read: download Kaggle's or the official files",
+    ".arrow": "Arrow files are not read: download Kaggle's or the official files",
+    ".001": "unpack the 7z archive of img_align_celeba_png there",
+    ".7z": "unpack the 7z archive of img_align_celeba_png there",
+}
+
 # The number in the partition file is the index of the split.
 _SPLIT_NUMBERS = {str(number): split for number, split in enumerate(contract.SPLITS)}
+
+# By the name of a file or a directory, in small letters, its path.
+_Files = Mapping[str, str]
 
 
 def list_images(input_dir: str) -> Listing:
@@ -47,32 +65,40 @@ def list_images(input_dir: str) -> Listing:
             f"--input={input_dir} {found}: give the directory that has {ZIP_NAME} "
             f"and {PARTITION_NAME}"
         )
-    partition_path = _find(input_dir, "Eval", PARTITION_NAME)
-    if partition_path is None:
-        raise contract.DatasetError(
-            f"--input={input_dir} has no {PARTITION_NAME}: put the official file "
-            "(2,836,386 B in full) there, or in its subdirectory Eval"
-        )
-    label_paths = {PARTITION_NAME: partition_path}
+    files, folders = _find_home(input_dir)
+    partition_path = _find_list(files, PARTITION_NAME)
+    assert partition_path is not None
     states = {partition_path: listed.find_state(partition_path)}
     split_of = read_partition(partition_path)
+    digests = {PARTITION_NAME: labels.read_partition_lines(partition_path)[1]}
     tables: dict[str, labels.Labels] = {}
     for feature, name in (
         ("attributes", ATTRIBUTES_NAME),
         ("landmarks", LANDMARKS_NAME),
     ):
-        path = _find(input_dir, "Anno", name)
-        if path is not None:
-            label_paths[name] = path
-            states[path] = listed.find_state(path)
-            is_binary = feature == "attributes"
-            tables[feature] = labels.read_labels(path, is_binary=is_binary)
-    index = _index_images(input_dir)
+        path = _find_list(files, name)
+        if path is None:
+            logging.info("no %s: --input has no %s, nor .csv", feature, name)
+            continue
+        logging.info("%s from %s", feature, path)
+        states[path] = listed.find_state(path)
+        table = labels.read_labels(path, is_binary=feature == "attributes")
+        digests[name] = table.sha256
+        tables[feature] = table.renamed(_other_suffixes(split_of, table.row_of))
+    index = _index_images(input_dir, files, folders)
+    renamed = _other_suffixes(split_of, index.locations)
+    if renamed:
+        index = index.renamed(renamed)
+        first = min(renamed)
+        logging.info(
+            "%d images are files with other suffixes, the first %s is %s",
+            *(len(renamed), first, renamed[first]),
+        )
     unused = len(index.locations.keys() - split_of.keys())
     if unused:
         logging.info("%d images are not in %s: not used", unused, partition_path)
     splits = _splits(split_of, tables, index, partition_path)
-    fingerprint = _fingerprint(splits, index, label_paths)
+    fingerprint = _fingerprint(splits, index, digests)
     # A file may have changed between its labels and its hash.
     for path, state in states.items():
         listed.check_same(path, state, listed.find_state(path))
@@ -86,14 +112,15 @@ def list_images(input_dir: str) -> Listing:
 
 
 def read_partition(path: str) -> dict[str, str]:
-    """Returns the split of each key, from `list_eval_partition.txt`.
+    """Returns the split of each key, from `list_eval_partition.txt` or CSV.
 
     Raises:
         DatasetError: If a line is not a file name and 0, 1 or 2, a file name comes
             twice, or a split has no image.
     """
     split_of: dict[str, str] = {}
-    for number, line in enumerate(labels.read_lines(path), start=1):
+    lines, _ = labels.read_partition_lines(path)
+    for number, line in enumerate(lines, start=1):
         fields = line.split()
         if not fields:
             continue
@@ -149,36 +176,95 @@ def _splits(
 def _fingerprint(
     splits: Mapping[str, Rows],
     index: archives.ImageIndex,
-    label_paths: Mapping[str, str],
+    digests: Mapping[str, str],
 ) -> str:
     """Hashes names, sizes and labels, which the zip and the folder share."""
     sha256 = hashlib.sha256()
-    for name in sorted(label_paths):
-        digest = storage.hash_file(label_paths[name])
-        sha256.update(f"{name} {digest}\n".encode())
+    for name in sorted(digests):
+        sha256.update(f"{name} {digests[name]}\n".encode())
     for key in sorted(key for split in splits.values() for key in split.keys):
         sha256.update(f"{key} {index.sizes.get(key, 'missing')}\n".encode())
     return sha256.hexdigest()
 
 
-def _index_images(root: str) -> archives.ImageIndex:
-    zip_path = _find(root, "Img", ZIP_NAME)
-    if zip_path is not None:
-        return archives.index_zip(zip_path, official_bytes=ZIP_BYTES)
-    folder_path = _find(root, "Img", FOLDER_NAME, storage.is_directory)
-    if folder_path is not None:
-        return folder_reader.index_folder(folder_path)
+def _index_images(
+    input_dir: str, files: _Files, folders: _Files
+) -> archives.ImageIndex:
+    for name in _ZIP_NAMES:
+        if name in files:
+            return archives.index_zip(files[name], official_bytes=ZIP_BYTES)
+    for name in _FOLDER_NAMES:
+        if name in folders:
+            return folder_reader.index_folder(folders[name])
     raise contract.DatasetError(
-        f"--input={root} has neither {ZIP_NAME} ({ZIP_BYTES:,} B) nor a folder "
-        f"{FOLDER_NAME}: put one of them there, or in its subdirectory Img"
+        f"--input={input_dir} has neither {ZIP_NAME} ({ZIP_BYTES:,} B) nor a folder "
+        f"{FOLDER_NAME}: {_remedy(files)}put one of them there, or in its subdirectory "
+        "Img"
     )
 
 
-def _find(
-    root: str,
-    subdirectory: str,
-    name: str,
-    is_there: Callable[[str], object] = storage.find,
-) -> str | None:
-    candidates = (storage.join(root, name), storage.join(root, subdirectory, name))
-    return next(filter(is_there, candidates), None)
+def _find_home(input_dir: str) -> tuple[_Files, _Files]:
+    """Returns the files and the folders of the directory that has a partition."""
+    files, folders = _list(input_dir)
+    if _find_list(files, PARTITION_NAME):
+        return files, folders
+    homes = [
+        (path, *found)
+        for name, path in sorted(folders.items())
+        if name not in (*_FOLDER_NAMES, *_SUBDIRECTORIES)
+        and _find_list((found := _list(path))[0], PARTITION_NAME)
+    ]
+    if len(homes) == 1:
+        path, files, folders = homes[0]
+        logging.info("CelebA is in %s", path)
+        return files, folders
+    if homes:
+        raise contract.DatasetError(
+            f"--input={input_dir} has {PARTITION_NAME} or .csv in several directories "
+            f"({', '.join(path for path, *_ in homes)}): give one of them as --input"
+        )
+    inner = [files, *(_list(path)[0] for path in folders.values())]
+    remedy = "".join(sorted({_remedy(each) for each in inner}))
+    raise contract.DatasetError(
+        f"--input={input_dir} has no {PARTITION_NAME}: {remedy}put the official file "
+        "(2,836,386 B in full) there, or in its subdirectory Eval, or Kaggle's "
+        f"{_as_csv(PARTITION_NAME)}"
+    )
+
+
+def _list(path: str) -> tuple[_Files, _Files]:
+    """Returns the files and the directories in one and its official subdirectories."""
+    files: dict[str, str] = {}
+    folders: dict[str, str] = {}
+    pending = [path]
+    while pending:
+        folder = pending.pop(0)
+        for entry in sorted(storage.list_directory(folder), key=lambda e: e.name):
+            name, its_path = entry.name.lower(), storage.join(folder, entry.name)
+            (folders if entry.is_directory else files).setdefault(name, its_path)
+            if folder == path and entry.is_directory and name in _SUBDIRECTORIES:
+                pending.append(its_path)
+    return files, folders
+
+
+def _find_list(files: _Files, name: str) -> str | None:
+    return files.get(name.lower()) or files.get(_as_csv(name).lower())
+
+
+def _as_csv(name: str) -> str:
+    return name.removesuffix("txt") + "csv"
+
+
+def _remedy(files: _Files) -> str:
+    """Returns what is to be done with files that are not read."""
+    found = {os.path.splitext(name)[1] for name in files}
+    remedies = {_REMEDIES[suffix] for suffix in found & _REMEDIES.keys()}
+    return "".join(f"{text}; or " for text in sorted(remedies))
+
+
+def _other_suffixes(keys: Collection[str], names: Collection[str]) -> dict[str, str]:
+    """Returns, for each key that is no name, the name that has another suffix."""
+    found = set(names)
+    name_of = {os.path.splitext(name)[0]: name for name in sorted(found - set(keys))}
+    pairs = ((key, name_of.get(os.path.splitext(key)[0])) for key in keys)
+    return {key: name for key, name in pairs if name is not None and key not in found}

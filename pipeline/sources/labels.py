@@ -1,6 +1,10 @@
-"""CelebA's files of labels: a count, a line of names, and a line for each image."""
+"""CelebA's files of labels: a count, a line of names, and a line for each image.
+
+Labels may be CSV, too: see `label_tables`.
+"""
 
 import dataclasses
+import hashlib
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -8,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pipeline import contract, storage
+from pipeline.sources import label_tables
 
 _BLOCK_LINES = 8192
 # No label is as large, as 16 bits must hold it.
@@ -22,11 +27,18 @@ class Labels:
         feature: Their type and names.
         row_of: By key, its row of `values`.
         values: `[num_images, num_names]` integers.
+        sha256: Of the file; of CSV, of the official text with its content.
     """
 
     feature: contract.Feature
     row_of: Mapping[str, int]
     values: np.ndarray
+    sha256: str
+
+    def renamed(self, name_of: Mapping[str, str]) -> "Labels":
+        """Returns the labels with more keys, each with the row of its name here."""
+        more = {key: self.row_of[name] for key, name in name_of.items()}
+        return dataclasses.replace(self, row_of={**self.row_of, **more})
 
     def rows(self, keys: Sequence[str]) -> np.ndarray:
         """Returns `[num_keys, num_names]`: zeros for a key that is not there."""
@@ -39,14 +51,19 @@ def read_labels(path: str, *, is_binary: bool) -> Labels:
     """Returns the labels of a file.
 
     Args:
-        path: `list_attr_celeba.txt` or `list_landmarks_align_celeba.txt`.
+        path: `list_attr_celeba.txt` or `list_landmarks_align_celeba.txt`, or CSV.
         is_binary: Whether labels are -1 or 1, returned as 0 or 1; else they are
             pixel positions in the original image.
 
     Raises:
         DatasetError: If a line is malformed, or there are fewer than announced.
     """
-    lines = read_lines(path)
+    data = _read_bytes(path)
+    text = _as_text(path, data)
+    if label_tables.is_table(text):
+        text = label_tables.labels_text(path, text, is_binary=is_binary)
+        data = text.encode()
+    lines = text.splitlines()
     names = tuple(lines[1].split()) if len(lines) > 1 else ()
     if not names or not re.fullmatch(r"\s*\d{1,18}\s*", lines[0]):
         raise contract.DatasetError(
@@ -84,7 +101,22 @@ def read_labels(path: str, *, is_binary: bool) -> Labels:
         feature=contract.Feature(dtype="int64", shape=(len(names),), names=names),
         row_of={key: row for row, key in enumerate(keys)},
         values=values,
+        sha256=hashlib.sha256(data).hexdigest(),
     )
+
+
+def read_partition_lines(path: str) -> tuple[list[str], str]:
+    """Returns the lines of `list_eval_partition.txt`, or of CSV, and their sha256.
+
+    Raises:
+        DatasetError: If it cannot be read, is no text, or is malformed CSV.
+    """
+    data = _read_bytes(path)
+    text = _as_text(path, data)
+    if label_tables.is_table(text):
+        text = label_tables.partition_text(path, text)
+        data = text.encode()
+    return text.splitlines(), hashlib.sha256(data).hexdigest()
 
 
 def read_lines(path: str) -> list[str]:
@@ -93,9 +125,20 @@ def read_lines(path: str) -> list[str]:
     Raises:
         DatasetError: If it cannot be read, or is no text.
     """
+    return _as_text(path, _read_bytes(path)).splitlines()
+
+
+def _read_bytes(path: str) -> bytes:
     try:
-        return storage.read_bytes(path).decode("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        return storage.read_bytes(path)
+    except OSError as error:
+        raise contract.DatasetError(f"cannot read {path}: {error}") from error
+
+
+def _as_text(path: str, data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
         raise contract.DatasetError(f"cannot read {path}: {error}") from error
 
 
