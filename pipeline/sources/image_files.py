@@ -24,7 +24,7 @@ from absl import logging
 
 from pipeline import contract, rgb, storage
 from pipeline.images import RejectedImageError
-from pipeline.sources import labels, patterns
+from pipeline.sources import byproducts, labels, patterns
 from pipeline.sources.folder_reader import FolderReader
 from pipeline.sources.patterns import Location
 
@@ -133,13 +133,16 @@ def _in_directory(
 def _walk_images(
     root: str, pattern: Sequence[str], skipped: collections.Counter[str]
 ) -> Iterator[tuple[str, Location | None]]:
-    """Yields what `patterns.walk` does, but for files that are no images."""
+    """Yields what `patterns.walk` does, but for files that are no images, or ours."""
+    own = byproducts.OwnPictures(root)
     for name, location in patterns.walk(root, pattern, skipped):
         suffix = os.path.splitext(name)[1].lower()
-        if suffix in SUFFIXES:
-            yield name, location
-        else:
+        if suffix not in SUFFIXES:
             skipped[suffix or "without a suffix"] += 1
+        elif kind := own.kind_of(name):
+            skipped[kind] += 1
+        else:
+            yield name, location
 
 
 def _in_list(path: str) -> ImageFiles:

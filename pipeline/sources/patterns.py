@@ -2,7 +2,7 @@
 
 A pattern has a part for every level of directories, the last for the files: *, ? and
 [a-z] stand for parts of a name, ** for any number of directories. What is hidden is no
-match.
+match, nor are the `byproducts` of other programs.
 """
 
 import collections
@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterator, Sequence
 
 from pipeline import contract, storage
+from pipeline.sources import byproducts
 
 # Size in bytes, modification time in ns.
 Location = tuple[int, int]
@@ -53,6 +54,8 @@ def _walk_bucket(
             skipped["with a double slash"] += 1
         elif any(part.startswith(".") for part in parts):
             skipped["hidden"] += 1
+        elif kind := byproducts.kind_of(parts, root):
+            skipped[kind] += 1
         else:
             yield entry.name, (entry.num_bytes, entry.modified_ns)
 
@@ -78,6 +81,11 @@ def _walk_local(
                     if entry.name.startswith("."):
                         skipped["hidden"] += _matches(parts, pattern)
                         continue
+                    # Those above have been asked for.
+                    kind = byproducts.kind_of(parts[-1:], folder)
+                    if kind:
+                        skipped[kind] += _num_files(entry, parts, pattern)
+                        continue
                     info = _status(entry.path)
                     if info is not None and stat.S_ISDIR(info.st_mode):
                         if _leads_to_match(parts, pattern):
@@ -93,6 +101,18 @@ def _walk_local(
                 f"cannot read {folder}: {error.strerror}: make it readable, or give "
                 "a list of the images, NAME.txt, as --input"
             ) from error
+
+
+def _num_files(
+    entry: os.DirEntry[str], parts: Sequence[str], pattern: Sequence[str]
+) -> int:
+    """Returns how many files are skipped with a file or a directory."""
+    if not entry.is_dir(follow_symlinks=False):
+        return int(_matches(parts, pattern))
+    if not _leads_to_match(parts, pattern):
+        return 0
+    # What cannot be read, as `lost+found`, is not counted.
+    return sum(len(names) for _, _, names in os.walk(entry.path))
 
 
 def locate(path: str) -> Location | None:
