@@ -33,6 +33,12 @@ LATENTS = ("posterior_mean", "posterior_log_var")
 # Features that are the raw little-endian values of an array, in row-major order.
 RAW_FEATURES = ("image", *LATENTS)
 
+# The largest image, in pixels: Pillow's own limit, from which it warns. It is about
+# 9,500 x 9,500.
+MAX_IMAGE_PIXELS = 1024 * 1024 * 1024 // 4 // 3
+# The largest image file: as many pixels, not compressed, of 16 bits in four channels.
+MAX_IMAGE_BYTES = 8 * MAX_IMAGE_PIXELS
+
 # Values in a record: protocol buffers are smaller than 2 GiB.
 _MAX_VALUES = 2**31
 

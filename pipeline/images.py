@@ -26,16 +26,10 @@ REASONS = (
     "checksum",  # Its bytes are not those that the archive recorded.
     "unreadable",  # Not an image, or a damaged one.
     "truncated",  # The file ends before the image does.
-    "oversized",  # More than MAX_PIXELS or MAX_FILE_BYTES: a decompression bomb.
+    "oversized",  # More than `contract` allows: a decompression bomb.
     "mode",  # Not 8-bit RGB; of an image that is converted, not convertible.
     "too_small",  # Smaller than the crop.
 )
-
-# Pillow's own limit, from which it warns: about 9,500 x 9,500 pixels.
-MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
-
-# Of an image file: as many pixels, not compressed, of 16 bits in four channels.
-MAX_FILE_BYTES = 8 * MAX_PIXELS
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 
@@ -126,7 +120,7 @@ def decode(data: bytes) -> np.ndarray:
 
     Raises:
         RejectedImageError: If the file is damaged, or is not an RGB image of at most
-            `MAX_PIXELS`.
+            `contract.MAX_IMAGE_PIXELS`.
     """
     pixels = decode_sound_jpeg(data)
     return decode_with_pillow(data) if pixels is None else pixels
@@ -150,7 +144,7 @@ def decode_sound_jpeg(
     """
     try:
         height, width, found, _ = simplejpeg.decode_jpeg_header(data)
-        if found in colours and int(height) * int(width) <= MAX_PIXELS:
+        if found in colours and int(height) * int(width) <= contract.MAX_IMAGE_PIXELS:
             return simplejpeg.decode_jpeg(data, output, strict=True)
     except ValueError:
         pass  # Not a JPEG, or a damaged one.
@@ -181,7 +175,7 @@ def decode_with_pillow(data: bytes, mode: str = "RGB") -> np.ndarray:
 
 
 def open_sized(data: bytes, formats: tuple[str, ...]) -> Image.Image:
-    """Returns an image of at most `MAX_PIXELS`, none of which is decoded yet.
+    """Returns an image of at most `contract.MAX_IMAGE_PIXELS`, none decoded yet.
 
     Args:
         data: The content of an image file.
@@ -191,7 +185,7 @@ def open_sized(data: bytes, formats: tuple[str, ...]) -> Image.Image:
         RejectedImageError: If it is larger.
     """
     image = Image.open(io.BytesIO(data), formats=formats)
-    if image.width * image.height > MAX_PIXELS:
+    if image.width * image.height > contract.MAX_IMAGE_PIXELS:
         raise RejectedImageError("oversized", f"{image.width}x{image.height}")
     return image
 

@@ -42,7 +42,7 @@ def decode_as_rgb(data: bytes) -> np.ndarray:
 
     Raises:
         RejectedImageError: If the file is damaged, is no such image, has more than
-            `images.MAX_PIXELS`, or cannot be converted.
+            `contract.MAX_IMAGE_PIXELS`, or cannot be converted.
     """
     with images.damage_rejected(data, FORMATS):
         try:

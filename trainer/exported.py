@@ -162,12 +162,15 @@ class ExportedModel:
         return forms
 
     def _decode_and_preprocess(self, image_bytes: tf.Tensor) -> tf.Tensor:
-        def one(data: tf.Tensor) -> tf.Tensor:
-            pixels = jpeg.decode_upright(data, self._image_shape[2])
+        def one(file: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+            position, data = file
+            name = tf.strings.format("image {} of the batch", position)
+            pixels = jpeg.decode_upright(data, self._image_shape[2], name)
             return self.preprocess(pixels[tf.newaxis])[0]
 
         spec = tf.TensorSpec(self._image_shape, tf.float32)
-        return tf.map_fn(one, image_bytes, fn_output_signature=spec)
+        positions = tf.range(tf.size(image_bytes))
+        return tf.map_fn(one, (positions, image_bytes), fn_output_signature=spec)
 
     def _seen(self, image: tf.Tensor) -> tf.Tensor:
         """Returns what the encoder sees of images: black and white, if it is so."""

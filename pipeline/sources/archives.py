@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import contract, files, storage
-from pipeline.images import MAX_FILE_BYTES, RejectedImageError
+from pipeline.images import RejectedImageError
 from pipeline.sources import Reader, listed
 from pipeline.sources.read_ahead import Part, ReadAhead
 
@@ -215,8 +215,9 @@ def check_size(num_bytes: int) -> None:
     Raises:
         RejectedImageError: If it is.
     """
-    if num_bytes > MAX_FILE_BYTES:
-        detail = f"{num_bytes:,} B, and an image file has at most {MAX_FILE_BYTES:,}"
+    if num_bytes > contract.MAX_IMAGE_BYTES:
+        limit = contract.MAX_IMAGE_BYTES
+        detail = f"{num_bytes:,} B, and an image file has at most {limit:,}"
         raise RejectedImageError("oversized", detail)
 
 

@@ -70,7 +70,7 @@ def test_metadata_are_found_behind_other_segments() -> None:
     xmp = b"http://ns.adobe.com/xap/1.0/\0<x/>"
     segment = b"\xff\xff\xff\xe1" + (len(xmp) + 2).to_bytes(2, "big") + xmp
     data = data[:2] + segment + data[2:]
-    assert jpeg.orientation(tf.constant(data)).numpy() == 6
+    assert jpeg.read_header(tf.constant(data)).orientation.numpy() == 6
     np.testing.assert_array_equal(decode(data), rgb.decode_as_rgb(data))
 
 
@@ -90,8 +90,8 @@ def test_damaged_metadata_turn_nothing_and_raise_nothing(
 ) -> None:
     data = bytearray(encoded(PICTURES["smooth"][:8, :8], exif=exif(6)))
     data[place] = value
-    found = jpeg.orientation(tf.constant(bytes(data[:cut])))
-    assert 1 <= found.numpy() <= 8
+    header = jpeg.read_header(tf.constant(bytes(data[:cut])))
+    assert 1 <= header.orientation.numpy() <= 8
 
 
 def test_what_is_no_image_is_refused() -> None:
@@ -113,12 +113,10 @@ def is_accepted(decoder, data: bytes) -> bool:
     return True
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", sorted(FORMS.keys() - {"CMYK"}))
 def test_every_sound_form_is_accepted_as_by_prepare(form: str) -> None:
     expected = rgb.decode_as_rgb(FORMS[form])
-    # TensorFlow has a conversion of its own for the colours of print.
-    levels = 255 if form == "CMYK" else 0
-    np.testing.assert_allclose(decode(FORMS[form]), expected, atol=levels)
+    np.testing.assert_array_equal(decode(FORMS[form]), expected)
 
 
 @pytest.mark.parametrize(
