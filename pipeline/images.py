@@ -17,7 +17,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
-from pipeline import contract, jpeg_damage, resizing, user_function
+from pipeline import contract, jpeg_damage, rare_forms, resizing, user_function
 
 # Every reason for which an image is refused. The image alone decides.
 REASONS = (
@@ -169,8 +169,9 @@ def decode_with_pillow(data: bytes, mode: str = "RGB") -> np.ndarray:
     """
     with damage_rejected(data, FORMATS):
         image = open_sized(data, FORMATS)
-        if image.mode != mode:
-            raise RejectedImageError("mode", f"{image.mode} instead of {mode}")
+        if image.mode != mode or image.has_transparency_data:
+            kind = " with transparency" if image.has_transparency_data else ""
+            raise RejectedImageError("mode", f"{image.mode}{kind} instead of {mode}")
         return np.asarray(load_sound(image, data))
 
 
@@ -182,11 +183,14 @@ def open_sized(data: bytes, formats: tuple[str, ...]) -> Image.Image:
         formats: Pillow's names of those that it may be in.
 
     Raises:
-        RejectedImageError: If it is larger.
+        RejectedImageError: If it is larger, or has a form that would be shown wrong.
     """
     image = Image.open(io.BytesIO(data), formats=formats)
     if image.width * image.height > contract.MAX_IMAGE_PIXELS:
         raise RejectedImageError("oversized", f"{image.width}x{image.height}")
+    fault = rare_forms.find_fault(image, data)
+    if fault is not None:
+        raise RejectedImageError("mode", fault)
     return image
 
 
@@ -220,6 +224,8 @@ def damage_rejected(data: bytes, formats: Sequence[str]) -> Iterator[None]:
         raise RejectedImageError("oversized", str(error)) from error
     except UnidentifiedImageError as error:
         detail = f"no {', '.join(formats)} image in {len(data)} bytes"
+        with contextlib.suppress(*DECODE_ERRORS):
+            detail += rare_forms.describe_unread(data)
         raise RejectedImageError("unreadable", detail) from error
     except DECODE_ERRORS as error:
         detail = str(error) or type(error).__name__

@@ -4,9 +4,10 @@ EXIF orientation        applied
 several frames, pages   the first
 transparency            laid over white
 palette, grey, 1 bit    as its colours
-16-bit grey             the upper 8 bits, rounded
+16-bit, 12-bit grey     as 8 bits, rounded
 CMYK                    Pillow's conversion; colour profiles are not applied
 32-bit, floats, Lab     rejected: nothing says which values are black and white
+`rare_forms`            rejected: Pillow shows them wrong
 """
 
 import threading
@@ -15,7 +16,7 @@ import warnings
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from pipeline import images
+from pipeline import images, rare_forms
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 
@@ -59,8 +60,10 @@ def _decode(data: bytes) -> np.ndarray:
     orientation = _orientation(data)
     pixels = images.decode_sound_jpeg(data, _JPEG_COLOURS)
     if pixels is None:
-        image = images.load_sound(images.open_sized(data, FORMATS), data)
-        return _as_rgb(_upright(image))
+        image = images.open_sized(data, FORMATS)
+        grey_range = rare_forms.grey_range(image)
+        rare_forms.scale_transparency(image)
+        return _as_rgb(_upright(images.load_sound(image, data)), grey_range)
     if orientation not in _TURNED:
         return pixels
     image = Image.fromarray(pixels)
@@ -91,10 +94,10 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _as_rgb(image: Image.Image) -> np.ndarray:
+def _as_rgb(image: Image.Image, grey_range: tuple[int, int]) -> np.ndarray:
     """Returns `[height, width, 3]` uint8."""
     if image.mode.startswith("I"):
-        return _grey_of_16_bits(image)
+        return _grey_of_16_bits(image, *grey_range)
     if image.has_transparency_data:
         transparent = image.convert("RGBA")
         paper = Image.new("RGB", image.size, "white")
@@ -106,10 +109,14 @@ def _as_rgb(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("RGB"))
 
 
-def _grey_of_16_bits(image: Image.Image) -> np.ndarray:
+def _grey_of_16_bits(image: Image.Image, black: int, white: int) -> np.ndarray:
     values = np.asarray(image)
-    if values.min() < 0 or values.max() > 65_535:
+    span = abs(white - black)
+    if values.min() < 0 or values.max() > span:
         detail = f"{image.mode} with values from {values.min()} to {values.max()}"
         raise images.RejectedImageError("mode", detail)
-    grey = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    levels = values.astype(np.uint32) if white else span - values.astype(np.uint32)
+    grey = ((levels * 255 + span // 2) // span).astype(np.uint8)
+    if "transparency" in image.info:
+        grey[values == image.info["transparency"]] = 255
     return np.repeat(grey[..., None], 3, axis=2)

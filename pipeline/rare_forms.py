@@ -1,0 +1,151 @@
+"""Forms of image files that Pillow opens, but shows with other colours than they have.
+
+    TIFF    signed integers, YCbCr without compression, some files in planes, a palette
+            of 8-bit values, inks other than CMYK
+    PNG     16-bit RGB with a transparent colour
+    BMP     16 bits with transparency
+    GIF     a first frame that leaves some of the background uncovered
+    JPEG    CMYK that does not say which value is full ink
+
+Source:
+    "TIFF, Revision 6.0", sections 2, 3, 16, 21, and libtiff's `tif_getimage.c`; W3C,
+    "PNG Specification", section 11.3.1.1; CompuServe, "GIF89a", section 18.
+"""
+
+import io
+
+from PIL import GifImagePlugin, Image, PngImagePlugin, TiffImagePlugin
+
+_WHITE_IS_ZERO, _YCBCR = 0, 6
+_SIGNED = 2
+_CMYK_INKS = 1
+_SEPARATE_PLANES = 2
+_INK_SET = 332
+_TAG_NAMES = {
+    TiffImagePlugin.PHOTOMETRIC_INTERPRETATION: "photometric interpretation",
+    TiffImagePlugin.BITSPERSAMPLE: "bits per sample",
+    TiffImagePlugin.SAMPLEFORMAT: "sample format",
+    TiffImagePlugin.EXTRASAMPLES: "extra samples",
+}
+# Where the header of a BMP has its length, bits, compression and the alpha mask.
+_BMP_HEADER, _BMP_BITS, _BMP_COMPRESSION, _BMP_ALPHA = 14, 28, 30, 66
+_BITFIELDS = 3
+# How an opened PNG names grey of 2 and 4 bits, and what white is.
+_NARROW_GREYS = {"L;2": 3, "L;4": 15}
+
+
+def find_fault(image: Image.Image, data: bytes) -> str | None:
+    """Returns what of the form of an image Pillow does not show right, or None.
+
+    Args:
+        image: That was opened, and not loaded.
+        data: The content of its file.
+    """
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return _fault_of_tiff(image)
+    if isinstance(image, PngImagePlugin.PngImageFile):
+        if _raw_mode(image) == "RGB;16B" and "transparency" in image.info:
+            return "16-bit PNG with a transparent colour"
+    elif isinstance(image, GifImagePlugin.GifImageFile):
+        return _fault_of_gif(image)
+    elif image.format == "BMP":
+        return _fault_of_bmp(data)
+    elif image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
+        return "CMYK JPEG without the marker by which full ink is told from none"
+    return None
+
+
+def describe_unread(data: bytes) -> str:
+    """Returns what is known of a file that Pillow does not open; often nothing.
+
+    Args:
+        data: The content of the file.
+
+    Raises:
+        Exception: What Pillow raises on damaged input.
+    """
+    if data[:4] not in (b"II*\0", b"MM\0*"):
+        return ""
+    tags = TiffImagePlugin.ImageFileDirectory_v2(data[:8])
+    file = io.BytesIO(data)
+    file.seek(tags.next)
+    tags.load(file)
+    return "; it is a TIFF of " + ", ".join(
+        f"{name} {tags.get(tag, 'not given')}" for tag, name in _TAG_NAMES.items()
+    )
+
+
+def grey_range(image: Image.Image) -> tuple[int, int]:
+    """Returns which values are black and white in an image of 16-bit grey.
+
+    Args:
+        image: That was opened, and not loaded.
+    """
+    black, white = 0, 65_535
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        if image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE) == (12,):
+            white = 4095
+        photometric = image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 0)
+        if photometric == _WHITE_IS_ZERO:
+            black, white = white, black
+    return black, white
+
+
+def scale_transparency(image: Image.Image) -> None:
+    """Makes the transparent grey of a PNG of 2 or 4 bits one of 8, as its pixels are.
+
+    Args:
+        image: That was opened, and not loaded.
+    """
+    white = _NARROW_GREYS.get(_raw_mode(image)) if image.format == "PNG" else None
+    if white is not None and "transparency" in image.info:
+        image.info["transparency"] *= 255 // white
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """Returns what Pillow calls the form of the pixels of a PNG."""
+    arguments = image.tile[0].args if image.tile else ""
+    return arguments if isinstance(arguments, str) else ""
+
+
+def _fault_of_tiff(image: TiffImagePlugin.TiffImageFile) -> str | None:
+    tags = image.tag_v2
+    bits = max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
+    is_raw = image.info["compression"] == "raw"
+    photometric = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, _WHITE_IS_ZERO)
+    palette = tags.get(TiffImagePlugin.COLORMAP, ())
+    if _SIGNED in tags.get(TiffImagePlugin.SAMPLEFORMAT, ()) and bits < 32:
+        return f"TIFF of signed {bits}-bit integers"
+    if photometric == _YCBCR and is_raw and image.mode == "RGB":
+        return "TIFF of YCbCr without compression"
+    if tags.get(_INK_SET, _CMYK_INKS) != _CMYK_INKS:
+        return "TIFF of inks other than CMYK"
+    if image.mode in ("P", "PA") and 0 < max(palette, default=0) < 256:
+        return "TIFF whose palette has 8-bit values instead of 16-bit ones"
+    if tags.get(TiffImagePlugin.PLANAR_CONFIGURATION) != _SEPARATE_PLANES:
+        return None
+    if image.mode in ("LA", "PA") or (
+        is_raw and bits > 8 and len(image.getbands()) > 1
+    ):
+        return f"TIFF of {image.mode}, {bits} bits, in separate planes"
+    return None
+
+
+def _fault_of_gif(image: GifImagePlugin.GifImageFile) -> str | None:
+    is_covered = image.tile[0].extents == (0, 0, *image.size)
+    if is_covered or "transparency" in image.info or not image.info.get("background"):
+        return None
+    return "GIF whose first frame does not cover its background"
+
+
+def _fault_of_bmp(data: bytes) -> str | None:
+    is_narrow = _number(data, _BMP_BITS, 2) == 16
+    has_masks = _number(data, _BMP_COMPRESSION, 4) == _BITFIELDS
+    # Shorter headers have no mask for alpha.
+    if is_narrow and has_masks and _number(data, _BMP_HEADER, 4) >= 56:
+        return "16-bit BMP with transparency" if _number(data, _BMP_ALPHA, 4) else None
+    return None
+
+
+def _number(data: bytes, place: int, num_bytes: int) -> int:
+    return int.from_bytes(data[place : place + num_bytes], "little")
