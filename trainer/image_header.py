@@ -15,7 +15,7 @@ NUM_SPARE_BYTES = 16
 NO_ORIENTATION, ODD_ORIENTATION = 0, -1
 
 _ORIENTATION_TAG = 0x0112
-_BYTE, _SHORT, _LONG = 1, 3, 4
+_SHORT, _LONG = 3, 4
 # Of TIFF, in either byte order; then of BigTIFF.
 _TIFF_STARTS = (0x49492A00, 0x4D4D002A)
 _BIG_TIFF_STARTS = (0x49492B00, 0x4D4D002B)
@@ -115,20 +115,15 @@ def orientation_of_tiff(bytes_: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
     types = number(bytes_, entries + 2, 2, is_little)
     counts = number(bytes_, entries + 4, 4, is_little)
     values = tf.where(
-        types == _BYTE,
-        number(bytes_, entries + 8, 1),
-        tf.where(
-            types == _SHORT,
-            number(bytes_, entries + 8, 2, is_little),
-            number(bytes_, entries + 8, 4, is_little),
-        ),
+        types == _SHORT,
+        number(bytes_, entries + 8, 2, is_little),
+        number(bytes_, entries + 8, 4, is_little),
     )
-    is_read = (counts == 1) & _is_one_of(types, (_BYTE, _SHORT, _LONG))
+    is_read = (counts == 1) & _is_one_of(types, (_SHORT, _LONG))
     value = tf.reduce_max(tf.where(is_wanted, values, 0))
     known = tf.where((value >= 1) & (value <= 8), value, 1)
-    is_odd = tf.reduce_any(is_wanted & ~is_read) | (
-        tf.reduce_sum(tf.cast(is_wanted, tf.int32)) > 1
-    )
+    is_repeated = tf.reduce_sum(tf.cast(is_wanted, tf.int32)) > 1
+    is_odd = tf.reduce_any(is_wanted & ~is_read) | is_repeated
     found = tf.where(is_odd, ODD_ORIENTATION, known)
     found = tf.where(tf.reduce_any(is_wanted), found, NO_ORIENTATION)
     found = tf.where(_is_one_of(first, _TIFF_STARTS), found, NO_ORIENTATION)
