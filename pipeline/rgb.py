@@ -12,6 +12,8 @@ CMYK                    Pillow's conversion; colour profiles are not applied
 
 import threading
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
@@ -25,8 +27,11 @@ _CONVERTIBLE_MODES = ("RGB", "RGBX", "L", "1", "P", "CMYK", "YCbCr")
 _JPEG_COLOURS = ("YCbCr", "RGB", "Gray")
 # Orientations, as EXIF numbers them, other than upright.
 _TURNED = range(2, 9)
-# One of these is in every JPEG whose metadata say how to turn it.
-_ORIENTATION_MARKS = (b"Exif", b"tiff:Orientation")
+# One of these is in every JPEG and PNG whose metadata say how to turn it.
+_ORIENTATION_MARKS = (
+    *(b"Exif", b"eXIf", b"Raw profile type exif"),
+    *(b"tiff:Orientation", b"XML:com.adobe.xmp"),
+)
 _QUIETLY = threading.Lock()
 
 
@@ -46,29 +51,57 @@ def decode_as_rgb(data: bytes) -> np.ndarray:
             `contract.MAX_IMAGE_PIXELS`, or cannot be converted.
     """
     with images.damage_rejected(data, FORMATS):
-        try:
-            return _decode(data)
-        except Warning:
-            # Of odd metadata in a sound image, or a size that `open_sized` refuses.
-            # Filters are of the whole process, and elsewhere a warning is an error.
-            with _QUIETLY, warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return _decode(data)
+        return _quietly(_decode, data)
+
+
+def decode_as_grey(data: bytes) -> np.ndarray:
+    """Returns the pixels of a grey image of 8 bits, upright.
+
+    Args:
+        data: The content of an image file in any of `images.FORMATS`.
+
+    Returns:
+        `[height, width, 1]` uint8.
+
+    Raises:
+        RejectedImageError: As `decode_as_rgb`, or if it is no such image.
+    """
+    pixels = images.decode_sound_jpeg(data, ("Gray",), "GRAY")
+    if pixels is None:
+        pixels = images.decode_with_pillow(data, mode="L")[..., np.newaxis]
+    return _turned(pixels, _quietly(_orientation, data))
+
+
+def _quietly(function: Callable[[bytes], Any], data: bytes) -> Any:
+    """Returns what a function makes of a file, whatever Pillow warns of."""
+    try:
+        return function(data)
+    except Warning:
+        # Of odd metadata in a sound image, or a size that `open_sized` refuses.
+        # Filters are of the whole process, and elsewhere a warning is an error.
+        with _QUIETLY, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return function(data)
 
 
 def _decode(data: bytes) -> np.ndarray:
-    orientation = _orientation(data)
     pixels = images.decode_sound_jpeg(data, _JPEG_COLOURS)
-    if pixels is None:
-        image = images.open_sized(data, FORMATS)
-        grey_range = rare_forms.grey_range(image)
-        rare_forms.scale_transparency(image)
-        return _as_rgb(_upright(images.load_sound(image, data)), grey_range)
+    if pixels is not None:
+        return _turned(pixels, _orientation(data))
+    image = images.open_sized(data, FORMATS)
+    grey_range = rare_forms.grey_range(image)
+    rare_forms.scale_transparency(image)
+    return _as_rgb(_upright(images.load_sound(image, data)), grey_range)
+
+
+def _turned(pixels: np.ndarray, orientation: object) -> np.ndarray:
+    """Returns `[height, width, channels]` upright, of 1 or 3 channels."""
     if orientation not in _TURNED:
         return pixels
-    image = Image.fromarray(pixels)
+    image = Image.fromarray(pixels.squeeze(axis=2) if pixels.shape[2] == 1 else pixels)
     image.getexif()[ExifTags.Base.Orientation] = orientation
-    return np.asarray(ImageOps.exif_transpose(image))
+    upright = np.asarray(ImageOps.exif_transpose(image))
+    return upright.reshape(*upright.shape[:2], -1)
 
 
 def _orientation(data: bytes) -> object:

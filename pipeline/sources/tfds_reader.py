@@ -78,10 +78,7 @@ class RecordReader:
             detail = f"{len(encoded)} images named {self._image} in its record"
             raise images.RejectedImageError("missing", detail)
         if self._num_channels == 1:
-            pixels = images.decode_sound_jpeg(encoded[0], ("Gray",), "GRAY")
-            if pixels is None:
-                pixels = images.decode_with_pillow(encoded[0], mode="L")[..., None]
-            return pixels
+            return rgb.decode_as_grey(encoded[0])
         return rgb.decode_as_rgb(encoded[0])
 
     def _read_range(self, number: int, start: int, num_bytes: int) -> bytes:

@@ -185,6 +185,21 @@ def test_the_orientation_is_applied(image_format, orientation):
     assert is_near(rgb.decode_as_rgb(data), expected)
 
 
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", [None, 1, 6, 9])
+def test_grey_is_upright_too(image_format, orientation):
+    image = drawn("L")
+    options = {} if orientation is None else {"exif": with_orientation(orientation)}
+    data = encoded(image, image_format, **options)
+    if image_format == "WEBP":
+        with pytest.raises(images.RejectedImageError, match="RGB instead of L"):
+            rgb.decode_as_grey(data)
+        return
+    expected = rgb.decode_as_rgb(data)[..., :1]
+    np.testing.assert_array_equal(rgb.decode_as_grey(data), expected)
+    assert (expected.shape == (WIDTH, HEIGHT, 1)) == (orientation == 6)
+
+
 def test_a_jpeg_with_exif_is_still_decoded_fast(monkeypatch):
     monkeypatch.setattr(images, "load_sound", None)
     for mode in ("RGB", "L"):
