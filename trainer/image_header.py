@@ -98,13 +98,16 @@ def orientation_of_tiff(bytes_: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
 
     Args:
         bytes_: From `with_spare`.
-        start: Where the header begins, int32 scalar.
+        start: Where the header begins, or "Exif" before it, int32 scalar.
 
     Returns:
         An int32 scalar: 1 to 8; 1 too for a number that means nothing.
         `NO_ORIENTATION` if there is none, and `ODD_ORIENTATION` if the value is
         written in a way that is not read here.
     """
+    start += tf.where(is_exif(bytes_, start), 6, 0)
+    # Some programs write it twice.
+    start += tf.where(is_exif(bytes_, start), 6, 0)
     first = number(bytes_, start, 4)
     is_little = number(bytes_, start, 2) == 0x4949
     # A place beyond the file is its end, and a negative one its start.

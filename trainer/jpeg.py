@@ -152,7 +152,7 @@ def read_header(data: tf.Tensor) -> Header:
     num_colours = number(bytes_, frame + 9, 1)
     found = tf.where(
         exif > 0,
-        image_header.orientation_of_tiff(bytes_, exif + 10),
+        image_header.orientation_of_tiff(bytes_, exif + 4),
         image_header.NO_ORIENTATION,
     )
     turning = image_header.orientation_fault(found, tf.strings.substr(data, 0, scan))

@@ -80,9 +80,7 @@ def read_header(data: tf.Tensor) -> Header:
     is_alpha_sound &= (alpha > 0) & (alpha < pixels) & (num_alphas > 0)
     orientation = tf.where(
         exif > 0,
-        image_header.orientation_of_tiff(
-            bytes_, exif + tf.where(image_header.is_exif(bytes_, exif + 8), 14, 8)
-        ),
+        image_header.orientation_of_tiff(bytes_, exif + 8),
         image_header.NO_ORIENTATION,
     )
     is_header_first = (number(bytes_, 8, 4) == 13) & (number(bytes_, 12, 4) == _IHDR)
@@ -150,10 +148,13 @@ def over_white(pixels: tf.Tensor) -> tf.Tensor:
         >>> over_white(tf.constant([[[200, 100, 0, 51]]], tf.uint8)).numpy().tolist()
         [[[244, 224, 204]]]
     """
-    wide = tf.cast(pixels, tf.int32)
+    # Sums are at most 65,407.
+    wide = tf.cast(pixels, tf.uint16)
     colour, opacity = wide[..., :3], wide[..., 3:]
     sums = 255 * (255 - opacity) + colour * opacity + 128
-    return tf.cast((sums // 256 + sums) // 256, tf.uint8)
+    byte = tf.constant(8, tf.uint16)
+    rounded = tf.bitwise.right_shift(sums, byte) + sums
+    return tf.cast(tf.bitwise.right_shift(rounded, byte), tf.uint8)
 
 
 def luma(pixels: tf.Tensor) -> tf.Tensor:

@@ -80,6 +80,11 @@ def served_forms() -> dict[str, bytes]:
         turned = exif(orientation)
         forms[f"JPEG, turned {orientation}"] = encoded(PICTURE, "JPEG", exif=turned)
         forms[f"PNG, turned {orientation}"] = encoded(PICTURE, "PNG", exif=turned)
+    named = b"Exif\0\0" + exif(6).tobytes().removeprefix(b"Exif\0\0")
+    forms["PNG, EXIF by name"] = colours((b"eXIf", named))
+    twice = encoded(PICTURE, "JPEG", exif=b"Exif\0\0" + named)
+    assert twice.count(b"Exif\0\0") == 2
+    forms["JPEG, EXIF named twice"] = twice
     after = [(b"eXIf", exif(8).tobytes())]
     forms["PNG, EXIF behind the pixels"] = colours(after=after)
     for kind, value in ((3, b"\6\0"), (4, b"\6\0\0\0"), (3, b"\x09\0")):
