@@ -1,14 +1,16 @@
 """An output directory, held by one run while a dataset is made in it.
 
-OUT/.progress/settings.json    settings and source, written before anything else
-OUT/.progress/lock             held by the running launcher; a bucket has none
+OUT/.progress/settings.json    settings and source, written before any shard
+OUT/.progress/lock             held by the running launcher, and so is OUT itself; a
+                               bucket has no locks
 """
 
 import contextlib
-import fcntl
+import dataclasses
 import json
+import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import logging
@@ -24,8 +26,51 @@ _SHARD_NAME = re.compile(
     rf"[a-zA-Z]\w*-({'|'.join(contract.SPLITS)})\.tfrecord-\d{{5,}}-of-\d{{5,}}",
     re.ASCII,
 )
+_FILE_NAMES = (
+    contract.MANIFEST_NAME,
+    contract.REJECTED_NAME,
+    contract.OVERVIEW_NAME,
+    stats.STATS_NAME,
+    tfds_files.FEATURES_NAME,
+)
 # By which `files.write_bytes` goes, until a file is whole.
 _TEMPORARY_NAME = re.compile(r".+\.[0-9a-f]{32}\.tmp")
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """An output directory that this run holds.
+
+    Attributes:
+        output: The directory.
+        body: Settings and source of this run, as `settings.json` holds them.
+        overwrite: Whether to discard a dataset that is there.
+    """
+
+    output: str
+    body: Mapping[str, Any]
+    overwrite: bool
+
+    def begin(self, planned: Sequence[PlannedShard]) -> None:
+        """Records the settings, and discards what is of another plan or dataset.
+
+        To be called once nothing more can be checked: what it removes is gone.
+        """
+        if self.overwrite:
+            _discard(self.output)
+        text = json.dumps(self.body, indent=1)
+        storage.write_bytes(_in_progress(self.output, SETTINGS_NAME), text.encode())
+        _remove_unplanned(self.output, planned)
+
+    def num_bytes_freed(self) -> int:
+        """Returns the size in bytes of the shards that `begin` discards."""
+        if not self.overwrite:
+            return 0
+        return sum(
+            entry.num_bytes
+            for entry in storage.list_directory(self.output)
+            if _SHARD_NAME.fullmatch(entry.name)
+        )
 
 
 @contextlib.contextmanager
@@ -36,11 +81,11 @@ def claimed(
     *,
     overwrite: bool,
     is_detached: bool = False,
-) -> Iterator[None]:
-    """Holds an output directory for this run, and records its settings in it.
+) -> Iterator[Claim]:
+    """Holds an output directory for this run.
 
     Unfinished files and saved plans are removed, before, and after unless the job is
-    detached, which still needs them.
+    detached, which still needs them. Nothing else is, before `Claim.begin`.
 
     Args:
         output: Made if it is not there.
@@ -53,7 +98,7 @@ def claimed(
         DatasetError: If the directory has files that are not ours, or a dataset with
             other settings, or another run is at work in it.
     """
-    _check_output(output)
+    _check_output(output, overwrite=overwrite)
     try:
         storage.make_directory(_in_progress(output))
     except contract.DatasetError as error:
@@ -66,22 +111,35 @@ def claimed(
             "settings": settings.to_dict(),
             "source_fingerprint": source_fingerprint,
         }
-        if overwrite:
-            _discard(output)
-        else:
+        if not overwrite:
             _check_settings(output, body)
-        text = json.dumps(body, indent=1)
-        storage.write_bytes(_in_progress(output, SETTINGS_NAME), text.encode())
         _remove_leftovers(output)
         try:
-            yield
+            yield Claim(output, body, overwrite)
         finally:
             # Another job that outlives this launcher ends without its plans.
             if not is_detached:
                 _remove_leftovers(output)
 
 
-def remove_unplanned(output: str, plans: Sequence[PlannedShard]) -> None:
+def check_apart(output: str, inputs: Mapping[str, str]) -> None:
+    """Checks that an output directory neither is an input nor holds one.
+
+    Args:
+        output: Directory to write.
+        inputs: Paths to read, by their flags.
+
+    Raises:
+        DatasetError: If one of them is `output` or below it, by whatever path.
+    """
+    for flag, path in inputs.items():
+        if storage.contains(output, path):
+            raise contract.DatasetError(
+                f"--output={output} is or holds {flag}={path}: give another --output"
+            )
+
+
+def _remove_unplanned(output: str, plans: Sequence[PlannedShard]) -> None:
     """Removes the shards and sidecars of another plan."""
     names = {plan.name for plan in plans}
     for name in _names(output):
@@ -98,20 +156,58 @@ def _in_progress(output: str, *names: str) -> str:
 
 
 def _names(directory: str) -> list[str]:
-    """Returns the names of what is directly in a directory."""
-    return [entry.name for entry in storage.list_directory(directory)]
+    """Returns the names of the files that are directly in a directory."""
+    entries = storage.list_directory(directory)
+    return [entry.name for entry in entries if not entry.is_directory]
 
 
-def _check_output(output: str) -> None:
+def _check_output(output: str, *, overwrite: bool) -> None:
     """Checks that a directory is new, empty, or one of ours."""
     if storage.find(output) is not None:
         raise contract.DatasetError(f"--output={output} is a file, not a directory")
-    names = _names(output)
-    if names and not {files.PROGRESS_DIR, contract.MANIFEST_NAME}.intersection(names):
+    names = {entry.name for entry in storage.list_directory(output)}
+    # Those that systems make, such as .DS_Store, are in nobody's way.
+    seen = {name for name in names if not name.startswith(".")} - {"lost+found"}
+    if not seen or files.PROGRESS_DIR in names or _has_manifest(output):
+        return
+    foreign = sorted(name for name in seen if not _is_ours(output, name))
+    if foreign or not any(map(_SHARD_NAME.fullmatch, seen)):
         raise contract.DatasetError(
-            f"--output={output} has files that are not a dataset's: give an empty or "
-            "a new directory"
+            f"--output={output} has files that are not a dataset's "
+            f"({', '.join((foreign or sorted(seen))[:3])!r:.200}): give an empty or a "
+            "new directory"
         )
+    if not overwrite:
+        raise contract.DatasetError(
+            f"--output={output} has shards without {files.PROGRESS_DIR} and without a "
+            f"sound {contract.MANIFEST_NAME}, so it is not known what they were made "
+            "of: give another --output, or --overwrite to discard them"
+        )
+
+
+def _has_manifest(output: str) -> bool:
+    """Whether a directory has a manifest of a dataset, and not of something else."""
+    try:
+        body = contract.parse_json(
+            storage.read_bytes(storage.join(output, contract.MANIFEST_NAME))
+        )
+    except (FileNotFoundError, ValueError, RecursionError):
+        return False
+    wanted = {"schema_version", "settings", "source_fingerprint", "splits"}
+    return isinstance(body, dict) and wanted <= body.keys()
+
+
+def _is_ours(output: str, name: str) -> bool:
+    """Whether a file is one that a run writes, by its name."""
+    if name == tfds_files.DATASET_INFO_NAME:
+        # TensorFlow Datasets has shards of the same names.
+        text = storage.read_bytes(storage.join(output, name))
+        return tfds_files.is_our_dataset_info(text)
+    return (
+        name in _FILE_NAMES
+        or name.endswith(tfds_files.LABELS_SUFFIX)
+        or bool(_SHARD_NAME.fullmatch(name) or _TEMPORARY_NAME.fullmatch(name))
+    )
 
 
 @contextlib.contextmanager
@@ -121,18 +217,20 @@ def _locked(output: str) -> Iterator[None]:
         logging.info("a bucket has no locks: give --output to one run at a time")
         yield
         return
-    path = _in_progress(output, LOCK_NAME)
-    with open(path, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise contract.DatasetError(
-                f"another run is at work in --output={output}: wait for "
-                "it, or give another directory"
-            ) from error
-        except OSError as error:
-            # Some network file systems have no locks.
-            logging.warning("cannot lock %s: %s", path, error)
+    try:
+        lock = files.DirectoryLock(
+            pathlib.Path(output), pathlib.Path(_in_progress(output, LOCK_NAME))
+        )
+    except BlockingIOError as error:
+        raise contract.DatasetError(
+            f"another run is at work in --output={output}: wait for "
+            "it, or give another directory"
+        ) from error
+    except OSError as error:
+        raise contract.DatasetError(
+            f"cannot lock --output={output}: {error}"
+        ) from error
+    with contextlib.closing(lock):
         yield
 
 
@@ -191,7 +289,7 @@ def _recorded_settings(output: str) -> dict[str, Any] | None:
         storage.join(output, contract.MANIFEST_NAME),
     ):
         try:
-            body = json.loads(storage.read_bytes(path))
+            body = contract.parse_json(storage.read_bytes(path))
             return {
                 "schema_version": body["schema_version"],
                 "settings": {**body["settings"]},

@@ -26,6 +26,7 @@ import apache_beam as beam  # noqa: E402
 gc.enable()
 
 from pipeline import (  # noqa: E402
+    claim,
     contract,
     job,
     progress,
@@ -40,6 +41,7 @@ EXIT_INTERRUPTED = 130
 
 
 def make_missing(
+    held: claim.Claim,
     publication: publish.Publication,
     planned: Sequence[PlannedShard],
     make_shard: beam.DoFn,
@@ -51,7 +53,11 @@ def make_missing(
 ) -> contract.Manifest | None:
     """Makes what is missing of a dataset, in a directory that is claimed.
 
+    A dataset that is to be overwritten is discarded once the disk and Beam's flags are
+    checked.
+
     Args:
+        held: The directory.
         publication: Of the dataset.
         planned: Its shards.
         make_shard: From a name to a `ShardResult`.
@@ -68,15 +74,17 @@ def make_missing(
         DatasetError: If a shard cannot be made, or the disk is too small.
     """
     output = publication.output
-    results = progress.finished_results(output, planned)
-    manifest = publish.complete_manifest(publication, results)
-    if manifest is not None:
-        logging.info("kept %d of %d shards: complete", len(planned), len(planned))
-        return manifest
-    # A dataset without its manifest is seen as unfinished, and it is from here. After a
-    # loss of power, too: or a manifest might be back that names other shards.
-    storage.remove(storage.join(output, contract.MANIFEST_NAME), is_synced=True)
-    progress.check_disk(output, planned, publication.features)
+    if held.overwrite:
+        freed = held.num_bytes_freed()
+        progress.check_disk(output, planned, publication.features, freed)
+    else:
+        held.begin(planned)
+        results = progress.finished_results(output, planned)
+        manifest = publish.complete_manifest(publication, results)
+        if manifest is not None:
+            logging.info("kept %d of %d shards: complete", len(planned), len(planned))
+            return manifest
+        progress.check_disk(output, planned, publication.features)
     runner = runners.runner_name(beam_args)
     if runners.is_distributed(runner) and not storage.is_url(output):
         logging.warning(
@@ -87,11 +95,21 @@ def make_missing(
         )
     names = [shard.name for shard in planned]
     start_seconds = time.monotonic()
-    with progress.ProgressBar(output, planned, run_id):
+    with contextlib.ExitStack() as stack:
+
+        def build(pipeline: beam.Pipeline) -> None:
+            if held.overwrite:
+                held.begin(planned)
+            # A dataset without its manifest is seen as unfinished, and it is from here.
+            # After a loss of power, too: or a manifest might be back that names other
+            # shards.
+            path = storage.join(output, contract.MANIFEST_NAME)
+            storage.remove(path, is_synced=True)
+            stack.enter_context(progress.ProgressBar(output, planned, run_id))
+            job.build_graph(pipeline, names, make_shard, publication, beam_args)
+
         runners.run_graph(
-            lambda pipeline: job.build_graph(
-                pipeline, names, make_shard, publication, beam_args
-            ),
+            build,
             beam_args,
             num_workers=num_workers,
             num_images=publication.num_images,

@@ -41,6 +41,8 @@ MAX_IMAGE_BYTES = 8 * MAX_IMAGE_PIXELS
 
 # Values in a record: protocol buffers are smaller than 2 GiB.
 _MAX_VALUES = 2**31
+# Length and two checksums of each record in a TFRecord file.
+_FRAME_BYTES = 16
 
 # Storage type -> (scale, offset): stored * scale + offset lies in [-1, 1].
 IMAGE_DTYPES: Mapping[str, tuple[float, float]] = {
@@ -224,10 +226,11 @@ def parse_manifest(text: str, path: str | os.PathLike[str] = MANIFEST_NAME) -> M
 
     Raises:
         DatasetError: If the text is not JSON, has another schema version, lacks a
-            field, has one of the wrong type, or does not match its own digest.
+            field, has one of the wrong type, or does not match its own digest, in
+            fields that are derived from others too.
     """
     try:
-        body = json.loads(text)
+        body = parse_json(text)
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"{path} is not JSON: {error}") from error
     version = body.get("schema_version") if isinstance(body, dict) else None
@@ -256,7 +259,8 @@ def parse_manifest(text: str, path: str | os.PathLike[str] = MANIFEST_NAME) -> M
             versions=_typed(body["versions"], dict),
         )
         _check_features(manifest.features)
-        is_sealed = body["digest"] == manifest.digest
+        sealed = {name: body[name] for name in body.keys() - {"digest", "versions"}}
+        is_sealed = body["digest"] == _digest(sealed) == manifest.digest
         counts = {name: split["num_examples"] for name, split in body["splits"].items()}
     except (
         AttributeError,
@@ -311,6 +315,30 @@ def load_manifest(dataset_dir: str | os.PathLike[str]) -> Manifest:
     return parse_manifest(text, path)
 
 
+def parse_json(text: str | bytes) -> Any:
+    """Returns what a JSON text holds, in which no object has a name twice.
+
+    Raises:
+        ValueError: If it is not JSON, or has a name twice: readers differ in which of
+            the two values they take.
+        RecursionError: If it is nested too deeply.
+
+    Example:
+        >>> parse_json('{"a": 1}')
+        {'a': 1}
+    """
+    return json.loads(text, object_pairs_hook=_without_doubles)
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        double = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {double!r:.80} is there twice")
+    return found
+
+
 def shard_name(name: str, split: str, index: int, num_shards: int) -> str:
     """Returns a shard's file name, in the form that TensorFlow Datasets parses.
 
@@ -345,7 +373,7 @@ def parse_shard_info(body: Any) -> ShardInfo:
         num_bytes=_typed(body["num_bytes"], int),
         sha256=_typed(body["sha256"], str),
     )
-    if not (0 <= info.num_examples < 2**63 and 0 <= info.num_bytes < 2**63):
+    if not 0 <= info.num_examples * _FRAME_BYTES <= info.num_bytes < 2**63:
         raise ValueError(f"{info.num_examples} examples in {info.num_bytes} bytes")
     return info
 
@@ -362,6 +390,8 @@ def _parse_split(split: Mapping[str, Any], name: str, split_name: str) -> SplitI
         reason: _typed(count, int)
         for reason, count in _typed(split["rejected"], dict).items()
     }
+    if any(not 0 <= count < 2**63 for count in rejected.values()):
+        raise ValueError(f"rejected images {rejected!r:.80}")
     return SplitInfo(shards=shards, rejected=rejected)
 
 

@@ -14,6 +14,7 @@ import fcntl
 import mmap
 import os
 import pathlib
+import shutil
 import struct
 import tempfile
 import tokenize
@@ -21,6 +22,8 @@ import uuid
 import zipfile
 import zlib
 from collections.abc import Iterator
+
+from absl import logging
 
 from pipeline import contract
 
@@ -149,6 +152,94 @@ def make_directory(path: pathlib.Path) -> None:
     # Whoever made one that is there may have been killed before it was synced.
     for each in made or [path]:
         sync_names(each.parent)
+
+
+class DirectoryLock:
+    """A directory that one process holds, until it closes the lock or ends.
+
+    The directory itself is locked, as a file in it may be removed or replaced, and a
+    file in it, as some network file systems lock no directories.
+    """
+
+    def __init__(self, directory: pathlib.Path, path: pathlib.Path) -> None:
+        """Locks it.
+
+        Args:
+            directory: What to hold.
+            path: Of the file in it, which is made if it is not there.
+
+        Raises:
+            BlockingIOError: If another process holds it.
+            OSError: If the file cannot be opened, or is a link or a pipe.
+        """
+        self._opened: list[int] = []
+        self._locked: list[tuple[pathlib.Path, int]] = []
+        # A link would make a file elsewhere, and a pipe would wait for a reader.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            with contextlib.suppress(PermissionError):
+                self._lock(directory, os.open(directory, os.O_RDONLY))
+            self._lock(path, os.open(path, flags, 0o666))
+        except BaseException:
+            self.close()
+            raise
+        if not self._locked:
+            logging.warning(
+                "cannot lock %s: its file system has no locks, so give it to one "
+                "process at a time",
+                directory,
+            )
+
+    def _lock(self, path: pathlib.Path, opened: int) -> None:
+        self._opened.append(opened)
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:
+            # Some network file systems have no locks.
+            return
+        self._locked.append((path, opened))
+
+    def is_held(self) -> bool:
+        """Returns whether what is locked is still where it was, and not replaced."""
+        # The first is the directory, wherever one can be locked.
+        for path, opened in self._locked[:1]:
+            try:
+                return os.path.samestat(os.stat(path), os.fstat(opened))
+            except FileNotFoundError:
+                return False
+        return True
+
+    def close(self) -> None:
+        """Lets others have it."""
+        self._locked.clear()
+        while self._opened:
+            os.close(self._opened.pop())
+
+    def __enter__(self) -> "DirectoryLock":
+        """Returns it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes it."""
+        self.close()
+
+    def __del__(self) -> None:
+        """Closes it, as a file that nobody holds any more."""
+        self.close()
+
+
+def discard(path: pathlib.Path) -> None:
+    """Removes whatever has a name, if anything has: a link, and not what it leads to.
+
+    Raises:
+        OSError: If it cannot be removed.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 class LargeFile:

@@ -56,13 +56,11 @@ def encode(
     """
     command_line.check_num_workers(num_workers)
     buckets.configure(beam_args)
-    export = encoder.read_export(command_line.absolute(model))
+    model = command_line.absolute(model)
     dataset_dir = command_line.absolute(dataset_dir)
     output = command_line.absolute(output)
-    if output == dataset_dir:
-        raise contract.DatasetError(
-            f"--output={output} is the --dataset: give another --output"
-        )
+    claim.check_apart(output, {"--dataset": dataset_dir, "--model": model})
+    export = encoder.read_export(model)
     images = storage.load_manifest(dataset_dir)
     encoder.check_images(
         export,
@@ -82,10 +80,10 @@ def encode(
         images.source_fingerprint,
         overwrite=overwrite,
         is_detached=runners.is_detached(beam_args),
-    ):
-        claim.remove_unplanned(output, planned)
+    ) as held:
         latent_images.mark_run(output, run_id)
         return command_line.make_missing(
+            held,
             _publication(
                 images.name,
                 shared,
@@ -141,11 +139,13 @@ def encode_raw(
     command_line.check_num_workers(num_workers)
     command_line.check_fraction(max_rejected_fraction)
     buckets.configure(beam_args)
-    export = encoder.read_export(command_line.absolute(model))
-    how_made = encoder.image_settings(export, images.preprocess)
-    images = dataclasses.replace(images, **how_made)
+    model = command_line.absolute(model)
     input_dir = command_line.absolute(input_dir)
     output = command_line.absolute(output)
+    claim.check_apart(output, {"--input": input_dir, "--model": model})
+    export = encoder.read_export(model)
+    how_made = encoder.image_settings(export, images.preprocess)
+    images = dataclasses.replace(images, **how_made)
     if images.preprocess is not None:
         user_function.load(images.preprocess)
     listing = sources.list_images(images.source, input_dir, images.to_dict())
@@ -171,19 +171,22 @@ def encode_raw(
         listing.fingerprint,
         overwrite=overwrite,
         is_detached=runners.is_detached(beam_args),
-    ):
-        planned = [plan_files.save_plan(each, output, run_id) for each in plans]
-        claim.remove_unplanned(output, planned)
+    ) as held:
+        planned, missing = plan_files.save_plans(plans, output, run_id)
+        publication = _publication(
+            listing.name,
+            shared,
+            settings,
+            listing.fingerprint,
+            features,
+            planned,
+            max_rejected_fraction,
+        )
+        if overwrite:
+            publish.check_missing(publication, missing)
         return command_line.make_missing(
-            _publication(
-                listing.name,
-                shared,
-                settings,
-                listing.fingerprint,
-                features,
-                planned,
-                max_rejected_fraction,
-            ),
+            held,
+            publication,
             planned,
             job.EncodeShard(shared, beam_args),
             run_id,

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -11,6 +12,27 @@ from pipeline.plan import PlannedShard, ShardPlan
 from pipeline.rows import Rows
 
 _FEATURE_PREFIX = "feature/"
+
+
+def save_plans(
+    plans: Iterable[ShardPlan], output: str, run_id: str
+) -> tuple[list[PlannedShard], list[str]]:
+    """Writes the plans of a run; see `save_plan`.
+
+    Returns:
+        What the launcher keeps of them; and the keys of the images that the source
+        lists and does not have.
+
+    Raises:
+        DatasetError: If a plan cannot be made, or the disk is full.
+    """
+    planned, missing = [], []
+    for plan in plans:
+        planned.append(save_plan(plan, output, run_id))
+        # See `archives.Index.missing`.
+        absent = np.flatnonzero(plan.rows.locations[:, 0] < 0)
+        missing += [plan.rows.keys[place] for place in absent.tolist()]
+    return planned, missing
 
 
 def save_plan(plan: ShardPlan, output: str, run_id: str) -> PlannedShard:

@@ -112,6 +112,7 @@ def prepare(
     buckets.configure(beam_args)
     input_dir = command_line.absolute(input_dir)
     output = command_line.absolute(output)
+    claim.check_apart(output, {"--input": input_dir})
     if settings.preprocess is not None:
         user_function.load(settings.preprocess)
     listing = sources.list_images(settings.source, input_dir, settings.to_dict())
@@ -125,11 +126,8 @@ def prepare(
         listing.fingerprint,
         overwrite=overwrite,
         is_detached=runners.is_detached(beam_args),
-    ):
-        planned = [
-            plan_files.save_plan(shard_plan, output, run_id) for shard_plan in plans
-        ]
-        claim.remove_unplanned(output, planned)
+    ) as held:
+        planned, missing = plan_files.save_plans(plans, output, run_id)
         publication = publish.plan_publication(
             listing,
             planned,
@@ -139,7 +137,10 @@ def prepare(
             run_id,
             with_stats=with_stats,
         )
+        if overwrite:
+            publish.check_missing(publication, missing)
         return command_line.make_missing(
+            held,
             publication,
             planned,
             job.MakeShard(publication, settings, listing.reader, run_id, beam_args),

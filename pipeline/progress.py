@@ -29,6 +29,7 @@ def check_disk(
     output: str,
     plans: Sequence[PlannedShard],
     features: Mapping[str, contract.Feature],
+    num_bytes_freed: int | None = None,
 ) -> None:
     """Checks that the shards that are yet to be written fit on the disk.
 
@@ -38,6 +39,8 @@ def check_disk(
         output: Dataset directory.
         plans: Of every shard.
         features: Of a record.
+        num_bytes_freed: Size in bytes of the shards that are discarded first, if all
+            are; None if those that fit stay.
 
     Raises:
         DatasetError: If not.
@@ -45,12 +48,14 @@ def check_disk(
     if storage.is_url(output):
         return
     num_images = sum(
-        plan.num_images for plan in plans if shards.find_kept(plan, output) is None
+        plan.num_images
+        for plan in plans
+        if num_bytes_freed is not None or shards.find_kept(plan, output) is None
     )
     raw = [features[name] for name in contract.RAW_FEATURES if name in features]
     num_bytes = sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize for x in raw)
     needed = num_images * (num_bytes + _RECORD_OVERHEAD_BYTES)
-    free = shutil.disk_usage(output).free
+    free = shutil.disk_usage(output).free + (num_bytes_freed or 0)
     if needed > free:
         smaller = ", a smaller --image_size or --image_dtype=uint8"
         raise contract.DatasetError(

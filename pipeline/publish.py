@@ -251,6 +251,26 @@ def check_rejects(publication: Publication, results: Iterable[ShardResult]) -> N
             )
 
 
+def check_missing(publication: Publication, keys: Sequence[str]) -> None:
+    """Checks that few enough images are missing, before any is read.
+
+    Args:
+        publication: What is planned.
+        keys: Of the images that the source lists and does not have.
+
+    Raises:
+        DatasetError: If they alone are more than may be rejected.
+    """
+    if len(keys) / publication.num_images > publication.max_rejected_fraction:
+        raise contract.DatasetError(
+            f"{len(keys)} of {publication.num_images} images are missing, and "
+            f"--max_rejected_fraction={publication.max_rejected_fraction:g} is "
+            f"allowed: {', '.join(keys[:_NUM_REJECTS_NAMED])}"
+            f"{', ...' if len(keys) > _NUM_REJECTS_NAMED else ''}; nothing in "
+            "--output was discarded"
+        )
+
+
 def rejected_lines(results: Iterable[ShardResult]) -> str:
     """Returns the text of `rejected.jsonl`: one image a line, sorted."""
     rejects = sorted(

@@ -53,6 +53,27 @@ def resolve(path: str) -> str:
     return path.rstrip("/") if is_url(path) else os.path.realpath(path)
 
 
+def contains(directory: str, path: str) -> bool:
+    """Returns whether a path is a directory or below it, through links and `..` too.
+
+    Example:
+        >>> contains("s3://bucket/a/", "s3://bucket/a/b"), contains("/x/a", "/x/ab")
+        (True, False)
+    """
+    directory, path = resolve(directory), resolve(path)
+    if path == directory or path.startswith(f"{directory.rstrip('/')}/"):
+        return True
+    if is_url(directory) or is_url(path):
+        return False
+    # The same directory may have two names: by a mount, or in another case.
+    with contextlib.suppress(OSError):
+        target = os.stat(directory)
+        for above in (pathlib.Path(path), *pathlib.Path(path).parents):
+            if above.exists() and os.path.samestat(os.stat(above), target):
+                return True
+    return False
+
+
 def read_bytes(path: str) -> bytes:
     """Returns the content of a file.
 

@@ -106,5 +106,22 @@ def _dataset_info_json(manifest: contract.Manifest) -> str:
     )
 
 
+def is_our_dataset_info(text: bytes) -> bool:
+    """Returns whether a `dataset_info.json` has the fields that we write, and no more.
+
+    Those that TensorFlow Datasets writes itself have a `moduleName` and others.
+
+    Example:
+        >>> is_our_dataset_info(b'{"name": "mnist", "moduleName": "tfds.mnist"}')
+        False
+    """
+    try:
+        body = contract.parse_json(text)
+    except (ValueError, RecursionError):
+        return False
+    names = {"name", "version", "fileFormat", "splits"}
+    return isinstance(body, dict) and body.keys() == names
+
+
 def _json(body: Mapping[str, Any]) -> str:
     return json.dumps(body, indent=1, sort_keys=True) + "\n"

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 import pathlib
 
 import pytest
@@ -49,30 +50,70 @@ def test_versions_are_not_in_the_digest():
     assert other.digest == manifest.digest
 
 
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        (("settings", "image_size"), 5),
-        (("source_fingerprint",), "ef" * 32),
-        (("splits", "train", "rejected"), {}),
-        (("splits", "train", "shards", 0, "sha256"), "00" * 32),
-        (("features", "attributes", "names"), ["Male", "Bald"]),
-        (("image", "scale"), 2.0),
-        (("splits", "train", "num_bytes"), 1),
-    ],
-)
-def test_a_changed_manifest_is_refused(path, value):
-    body = json.loads(make_manifest().to_json())
+def leaves_of(value, path=()):
+    """Yields the path of every value in a JSON body that holds no others."""
+    items = value.items() if isinstance(value, dict) else ()
+    items = enumerate(value) if isinstance(value, list) else items
+    for key, inner in items:
+        yield from leaves_of(inner, (*path, key))
+    if not isinstance(value, dict | list) or not value:
+        yield path
+
+
+def changed(body, path, value):
+    body = json.loads(json.dumps(body))
     target = body
     for part in path[:-1]:
         target = target[part]
     target[path[-1]] = value
-    if path[0] == "image" or path[-1] == "num_bytes":
-        # What is derived is not read, and so cannot mislead.
-        contract.parse_manifest(json.dumps(body))
-    else:
-        with pytest.raises(contract.DatasetError, match="its own digest"):
-            contract.parse_manifest(json.dumps(body))
+    return body
+
+
+BODY = json.loads(make_manifest().to_json())
+LEAVES = [path for path in leaves_of(BODY) if path[0] != "versions"]
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=lambda path: "/".join(map(str, path)))
+def test_every_changed_value_is_refused(path):
+    found = BODY
+    for part in path:
+        found = found[part]
+    values = [-1, 0, 3, 10**30, 1e30, 1.5, True, False, "", "x", None, [], {}]
+    values += [math.nan, math.inf]
+    if isinstance(found, int | float):
+        # Equal to Python, and others to whoever reads them.
+        values += [found + 1, float(found), str(found), -found or -0.0, bool(found)]
+        values += [int(found)]
+    if isinstance(found, str):
+        values += [f"{found} ", found[:-1], [found]]
+    for value in values:
+        if json.dumps(value) == json.dumps(found):
+            continue
+        with pytest.raises(contract.DatasetError, match=r"^/data/manifest.json ") as e:
+            text = json.dumps(changed(BODY, path, value))
+            contract.parse_manifest(text, "/data/manifest.json")
+        assert len(str(e.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("parent", [(), ("image",), ("splits", "train"), ("features",)])
+def test_a_field_more_is_refused(parent):
+    with pytest.raises(contract.DatasetError, match="damaged|its own digest"):
+        contract.parse_manifest(json.dumps(changed(BODY, (*parent, "more"), 1)))
+
+
+@pytest.mark.parametrize("name", ["scale", "num_bytes", "digest", "python"])
+def test_a_field_twice_is_refused(name):
+    text = json.dumps(BODY).replace(f'"{name}": ', f'"{name}": 0, "{name}": ', 1)
+    with pytest.raises(contract.DatasetError, match=f"'{name}' is there twice"):
+        contract.parse_manifest(text)
+
+
+@pytest.mark.parametrize("num_examples", [-1, 7, 10**18, 10**30])
+def test_a_shard_holds_its_records(num_examples):
+    # A resealed count too: 100 bytes hold six empty records.
+    body = {**dataclasses.asdict(make_manifest().splits["train"].shards[0])}
+    with pytest.raises(ValueError, match=f"{num_examples} examples in 100 bytes"):
+        contract.parse_shard_info({**body, "num_examples": num_examples})
 
 
 def test_counts_must_add_up():
@@ -118,9 +159,6 @@ def paths_of(value, path=()):
     items = enumerate(value) if isinstance(value, list) else items
     for key, inner in items:
         yield from paths_of(inner, (*path, key))
-
-
-BODY = json.loads(make_manifest().to_json())
 
 
 @settings(max_examples=400, deadline=None)

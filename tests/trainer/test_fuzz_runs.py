@@ -40,7 +40,7 @@ MANIFEST = contract.Manifest(
         "image": contract.Feature("uint8", (32, 32, 3)),
         "label": contract.Feature("int64"),
     },
-    splits={"train": contract.SplitInfo((contract.ShardInfo(NAME, 1, 9, "ab"),))},
+    splits={"train": contract.SplitInfo((contract.ShardInfo(NAME, 1, 19, "ab"),))},
 )
 BODY = json.loads(MANIFEST.to_json())
 ARRAYS = {"vae/kernel": np.arange(6.0).reshape(2, 3), "step": np.int64(5)}
@@ -223,7 +223,7 @@ def test_any_lines_of_metrics(text, folder):
 def test_any_manifest_makes_batches_or_a_clear_error(body, folder):
     data = folder / "data"
     data.mkdir(exist_ok=True)
-    (data / NAME).write_bytes(b"x" * 9)
+    (data / NAME).write_bytes(b"x" * 19)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(contract, "_digest", lambda _: BODY["digest"])
 

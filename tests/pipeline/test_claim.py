@@ -1,0 +1,272 @@
+"""What a run may find in its output directory, and what it discards there and when."""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+
+import pytest
+
+from pipeline import claim, command_line, contract, files, prepare, storage, verify
+from pipeline.dataset_settings import Settings
+
+SMALL = Settings(image_size=8, shard_size=4)
+OTHER = Settings(image_size=16, shard_size=8)
+
+
+def run(input_dir, output, settings=SMALL, **changes) -> contract.Manifest:
+    manifest = prepare.prepare(
+        settings, input_dir=str(input_dir), output=str(output), **changes
+    )
+    assert manifest is not None
+    return manifest
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, make_celeba) -> pathlib.Path:
+    """Returns a folder with `raw` images and a dataset `out`, not to be changed."""
+    root = tmp_path_factory.mktemp("made")
+    make_celeba().write(root / "raw")
+    run(root / "raw", root / "out")
+    return root
+
+
+@pytest.fixture
+def root(made: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
+    shutil.copytree(made, tmp_path / "made")
+    return tmp_path / "made"
+
+
+def content(directory: pathlib.Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.name != claim.LOCK_NAME
+    }
+
+
+def test_progress_that_was_deleted_after_a_kill_can_be_overwritten(root):
+    out = root / "out"
+    digest = contract.load_manifest(out).digest
+    (out / contract.MANIFEST_NAME).unlink()
+    shutil.rmtree(out / files.PROGRESS_DIR)
+    for name in (f"rejected.jsonl.{'0' * 32}.tmp", ".DS_Store", "._x"):
+        (out / name).write_text("")
+    with pytest.raises(contract.DatasetError, match=r"without .progress .*--overwrite"):
+        run(root / "raw", out)
+    assert run(root / "raw", out, overwrite=True).digest == digest
+    assert verify.find_faults(str(out), contract.load_manifest(out)) == []
+
+
+@pytest.mark.parametrize("text", ["{", '{"schema_version": 1}'])
+def test_a_damaged_manifest_beside_shards_can_be_overwritten(root, text):
+    out = root / "out"
+    shutil.rmtree(out / files.PROGRESS_DIR)
+    (out / contract.MANIFEST_NAME).write_text(text)
+    with pytest.raises(contract.DatasetError, match="--overwrite to discard them"):
+        run(root / "raw", out)
+    run(root / "raw", out, overwrite=True)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"manifest.json": '{"name": "a web page", "icons": []}'},
+        {"manifest.json": "not JSON", "index.html": ""},
+        {"mnist-train.tfrecord-00000-of-00001": "", "dataset_info.json": "{}"},
+        {
+            "mnist-train.tfrecord-00000-of-00001": "",
+            "dataset_info.json": '{"name": "mnist", "version": "3.0.1", '
+            '"fileFormat": "tfrecord", "splits": [], "moduleName": "tfds.mnist"}',
+        },
+        {"faces-train.tfrecord-00000-of-00001": "", "thesis.txt": ""},
+        {"rejected.jsonl": ""},
+    ],
+)
+def test_files_of_others_stay(root, tmp_path, names, overwrite):
+    out = tmp_path / "theirs"
+    out.mkdir()
+    for name, text in names.items():
+        (out / name).write_text(text)
+    before = content(out)
+    with pytest.raises(contract.DatasetError, match="files that are not a dataset's"):
+        run(root / "raw", out, overwrite=overwrite)
+    assert content(out) == before
+    assert not (out / files.PROGRESS_DIR).exists()
+
+
+def test_a_file_of_others_beside_a_dataset_survives_an_overwrite(root):
+    (root / "out/notes").mkdir()
+    (root / "out/notes/mine.json").write_text("mine")
+    (root / "out/README.md").write_text("mine")
+    run(root / "raw", root / "out", OTHER, overwrite=True)
+    assert (root / "out/notes/mine.json").read_text() == "mine"
+    assert (root / "out/README.md").read_text() == "mine"
+
+
+def break_source(root, monkeypatch):
+    (root / "raw/list_eval_partition.txt").write_text("x")
+    return {}
+
+
+def fill_disk(root, monkeypatch):
+    usage = type("Usage", (), {"free": 0})()
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+    return {"settings": Settings(image_size=512)}
+
+
+def remove_images(root, monkeypatch):
+    (root / "raw/img_align_celeba.zip").unlink()
+    (root / "raw/img_align_celeba").mkdir()
+    (root / "raw/img_align_celeba/000001.jpg").write_bytes(b"x")
+    return {}
+
+
+def refuse_beam_flags(root, monkeypatch):
+    class Refusing:
+        def __init__(self, **_):
+            raise contract.DatasetError("a flag that the runner lacks")
+
+    monkeypatch.setattr("apache_beam.Pipeline", Refusing)
+    return {}
+
+
+def fail_to_plan(root, monkeypatch):
+    return {"settings": Settings(image_size=8, preprocess="no.module:function")}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [break_source, fill_disk, remove_images, refuse_beam_flags, fail_to_plan],
+)
+def test_nothing_is_discarded_before_all_is_checked(root, monkeypatch, spoil):
+    before = content(root / "out")
+    changes = {"settings": OTHER, **spoil(root, monkeypatch)}
+    with pytest.raises(contract.DatasetError):
+        run(root / "raw", root / "out", overwrite=True, **changes)
+    assert content(root / "out") == before
+
+
+def test_missing_images_are_named_before_an_overwrite(root, monkeypatch):
+    remove_images(root, monkeypatch)
+    with pytest.raises(
+        contract.DatasetError, match=r"^29 of 30 images are missing, .*"
+    ):
+        run(root / "raw", root / "out", overwrite=True)
+    # As many as are allowed are no error.
+    out = root / "other"
+    with pytest.raises(contract.DatasetError, match="every image of split"):
+        run(root / "raw", out, overwrite=True, max_rejected_fraction=1)
+
+
+def test_the_discarded_shards_make_room_for_the_new_ones(root, monkeypatch):
+    needed = 30 * (8 * 8 * 3 * 2 + 512)
+    shards = (root / "out").glob("*.tfrecord-*")
+    old = sum(path.stat().st_size for path in shards)
+    usage = type("Usage", (), {"free": needed - old})()
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+    run(root / "raw", root / "out", overwrite=True)
+    usage.free = needed - old - 1
+    with pytest.raises(contract.DatasetError, match="GB free: free some space"):
+        run(root / "raw", root / "out", overwrite=True)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize(
+    "output", ["raw", "raw/", ".", "link", "out/..", "raw/../raw", "uplink"]
+)
+def test_an_output_that_is_or_holds_the_input_is_refused(
+    root, monkeypatch, output, overwrite
+):
+    (root / "link").symlink_to(root / "raw")
+    (root / "uplink").symlink_to(root)
+    (root / files.PROGRESS_DIR).mkdir()
+    before = content(root)
+    monkeypatch.chdir(root)
+    for output_dir in (output, f"{root}/{output}"):
+        with pytest.raises(
+            contract.DatasetError, match=r"is or holds --input=.*/raw: give another"
+        ):
+            run("raw", output_dir, overwrite=overwrite)
+    assert content(root) == before
+
+
+def test_a_bucket_that_holds_the_input_is_refused():
+    claim.check_apart("s3://a/b", {"--dataset": "s3://a/bc", "--model": "/a/b"})
+    for output in ("s3://a/b", "s3://a/b/", "s3://a"):
+        with pytest.raises(contract.DatasetError, match="or holds --dataset=s3://a/b"):
+            claim.check_apart(output, {"--dataset": "s3://a/b/"})
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced", "all of .progress"])
+def test_a_lock_that_is_deleted_still_holds(root, how):
+    output = str(root / "out")
+    lock = root / "out" / files.PROGRESS_DIR / claim.LOCK_NAME
+    with claim.claimed(output, SMALL, "ab", overwrite=True):
+        lock.unlink()
+        if how == "replaced":
+            lock.write_text("")
+        elif how != "deleted":
+            shutil.rmtree(lock.parent)
+        with pytest.raises(contract.DatasetError, match="another run is at work"):
+            run(root / "raw", root / "out")
+        lock.parent.mkdir(exist_ok=True)
+    run(root / "raw", root / "out", overwrite=True)
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling", "pipe", "directory"])
+def test_what_is_planted_for_the_lock_is_refused(root, kind):
+    lock = root / "out" / files.PROGRESS_DIR / claim.LOCK_NAME
+    lock.unlink()
+    target = root / "target"
+    if kind == "pipe":
+        os.mkfifo(lock)
+    elif kind == "directory":
+        lock.mkdir()
+    else:
+        lock.symlink_to(target)
+        if kind == "link":
+            target.write_text("theirs")
+    with pytest.raises(contract.DatasetError, match="^cannot lock --output=.*lock'"):
+        run(root / "raw", root / "out")
+    assert target.exists() == (kind == "link")
+
+
+def test_what_is_planted_beside_shards_is_no_error(root):
+    out = root / "out"
+    name = f"{contract.REJECTED_NAME}.{'0' * 32}.tmp"
+    target = root / "target"
+    target.write_text("theirs")
+    (out / name).mkdir()
+    (out / files.PROGRESS_DIR / "x.tmp").mkdir()
+    (out / files.PROGRESS_DIR / "y.tmp").symlink_to(target)
+    (out / files.PROGRESS_DIR / "z.npz").symlink_to(root / "absent")
+    os.mkfifo(out / files.PROGRESS_DIR / "p.tmp")
+    (out / contract.REJECTED_NAME).unlink()
+    (out / contract.REJECTED_NAME).symlink_to(target)
+    run(root / "raw", out, overwrite=True)
+    assert target.read_text() == "theirs"
+    assert not (out / contract.REJECTED_NAME).is_symlink()
+
+
+def test_an_output_may_be_a_link(root, tmp_path):
+    (tmp_path / "link").symlink_to(root / "out")
+    digest = contract.load_manifest(root / "out").digest
+    assert run(root / "raw", tmp_path / "link").digest == digest
+
+
+def test_settings_are_recorded_before_the_first_shard(root, monkeypatch):
+    seen = []
+
+    def stop(*_, **__):
+        body = storage.read_bytes(str(root / "new/.progress/settings.json"))
+        seen.append(json.loads(body)["settings"]["image_size"])
+        raise contract.DatasetError("stopped")
+
+    monkeypatch.setattr(command_line.job, "build_graph", stop)
+    for overwrite in (False, True):
+        with contextlib.suppress(contract.DatasetError):
+            run(root / "raw", root / "new", overwrite=overwrite)
+    assert seen == [8, 8]
