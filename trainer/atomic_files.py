@@ -21,11 +21,13 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
             also if the caller fails.
     """
     temporary = temporary_path(path)
+    # A link would lead what is written elsewhere, and a pipe would take it for ever.
+    files.discard(temporary)
     try:
         yield temporary
         files.put(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        files.discard(temporary)
 
 
 def write(path: pathlib.Path, data: bytes) -> None:

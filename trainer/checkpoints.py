@@ -1,9 +1,9 @@
 """Checkpoints: written whole or not at all, and checked before they are believed.
 
 A checkpoint is a directory `step-000001000` with `state.npz` (arrays by name) and
-`checkpoint.json` (step, dataset digest, ledger, and the size and sha256 of the
-arrays). It is written under a temporary name, synced and renamed; see `files`. Loading
-uses no pickle.
+`checkpoint.json` (step, digests of the dataset and of the settings, the size and
+sha256 of the arrays, and a digest of all that). It is written under a temporary name,
+synced and renamed; see `files`. Loading uses no pickle.
 
 The trainer that holds the workdir renames a damaged checkpoint to
 `damaged-step-000001000`, so that it is neither counted nor in the way of a new one.
@@ -19,12 +19,13 @@ import re
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from absl import logging
 
-from pipeline import files
+from pipeline import contract, files
 
 _ARRAYS_NAME = "state.npz"
 META_NAME = "checkpoint.json"
@@ -65,10 +66,10 @@ def save(
     files.make_directory(directory)
     for beginning in (_UNFINISHED, _REMOVED):
         for leftover in directory.glob(f"{beginning}*"):
-            shutil.rmtree(leftover)
+            files.discard(leftover)
     path = directory / f"step-{step:09d}"
     if path.exists():
-        if is_whole(path):
+        if is_whole(path) and not _differing(read_meta(path), meta):
             return path
         set_aside(path)
     temporary = directory / f"{_UNFINISHED}{step}"
@@ -81,12 +82,28 @@ def save(
             "sha256": _sha256(temporary / _ARRAYS_NAME),
             **meta,
         }
+        sealed["digest"] = _digest(sealed)
         (temporary / META_NAME).write_text(json.dumps(sealed, indent=1) + "\n")
         files.put(temporary, path)
     except OSError:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return path
+
+
+def _digest(meta: Mapping[str, Any]) -> str:
+    """Returns the hex sha256 of what a checkpoint says of itself."""
+    canonical = json.dumps(meta, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _differing(meta: Mapping[str, Any], origin: Mapping[str, Any]) -> list[str]:
+    """Returns which digests of a checkpoint are others; earlier releases lack some."""
+    return [
+        name
+        for name in ("dataset_digest", "config_digest")
+        if name in meta and name in origin and meta[name] != origin[name]
+    ]
 
 
 def remove(path: pathlib.Path) -> None:
@@ -96,8 +113,9 @@ def remove(path: pathlib.Path) -> None:
         OSError: If it cannot be removed.
     """
     removed = path.with_name(f"{_REMOVED}{path.name}")
+    files.discard(removed)
     files.put(path, removed)
-    shutil.rmtree(removed)
+    files.discard(removed)
 
 
 def set_aside(path: pathlib.Path) -> None:
@@ -109,8 +127,7 @@ def set_aside(path: pathlib.Path) -> None:
         OSError: If it cannot be renamed.
     """
     aside = path.with_name(f"{_ASIDE}{path.name}")
-    if aside.exists():
-        shutil.rmtree(aside)
+    files.discard(aside)
     os.replace(path, aside)
     logging.warning("%s is damaged, and now named %s", path, aside.name)
 
@@ -172,8 +189,8 @@ def load(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 def _check(path: pathlib.Path) -> dict[str, Any]:
     """Returns the metadata of a checkpoint whose arrays are as they were written."""
+    meta = read_meta(path)
     with _named(path):
-        meta = json.loads((path / META_NAME).read_text())
         num_bytes = (path / _ARRAYS_NAME).stat().st_size
         if num_bytes != meta["num_bytes"]:
             raise CheckpointError(
@@ -185,6 +202,32 @@ def _check(path: pathlib.Path) -> dict[str, Any]:
                 f"{path} is damaged: {_ARRAYS_NAME} is not what was written "
                 "(its sha256 differs)"
             )
+        return meta
+
+
+def read_meta(path: pathlib.Path) -> dict[str, Any]:
+    """Returns what a checkpoint says of itself, without a look at its arrays.
+
+    Raises:
+        CheckpointError: If it is damaged, was changed, or is that of another step.
+    """
+    with _named(path):
+        for name in (META_NAME, _ARRAYS_NAME):
+            # A pipe would never be read to its end.
+            if (path / name).exists() and not (path / name).is_file():
+                raise CheckpointError(f"{path} is damaged: {name} is no file")
+        meta = contract.parse_json((path / META_NAME).read_text())
+        if type(meta["step"]) is not int or meta["step"] != step_of(path):
+            raise CheckpointError(
+                f"{path} is damaged: {META_NAME} is of step {meta['step']!r:.80}"
+            )
+        # Earlier releases wrote none.
+        if "digest" in meta:
+            sealed = {name: meta[name] for name in meta.keys() - {"digest"}}
+            if meta["digest"] != _digest(sealed):
+                raise CheckpointError(
+                    f"{path} is damaged: {META_NAME} was changed after it was written"
+                )
         return meta
 
 
@@ -202,7 +245,10 @@ def _named(path: pathlib.Path) -> Iterator[None]:
 
 
 def load_newest(
-    directory: pathlib.Path, *, is_owner: bool = False
+    directory: pathlib.Path,
+    origin: Mapping[str, str] = MappingProxyType({}),
+    *,
+    is_owner: bool = False,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
     """Returns the newest whole checkpoint, or None if there never was one.
 
@@ -210,11 +256,13 @@ def load_newest(
 
     Args:
         directory: Where checkpoints lie.
+        origin: Digests of the run's dataset and settings; see `workdir.origin`.
         is_owner: Whether the caller holds the workdir, so that damaged checkpoints are
             set aside; but none of them if no checkpoint is whole.
 
     Raises:
-        CheckpointError: If there are checkpoints and every one is damaged.
+        CheckpointError: If there are checkpoints and every one is damaged, or the
+            newest whole one is of another run.
     """
     damaged, gone = [], []
     # Listed again each time, as a trainer may save and remove some meanwhile.
@@ -232,6 +280,12 @@ def load_newest(
             else:
                 gone.append(paths[0])
             continue
+        for name in _differing(loaded[1], origin):
+            raise CheckpointError(
+                f"{paths[0]} is of another run: its {name} is {loaded[1][name]!r:.80}, "
+                f"and that of this one is {origin[name]}. Move it away, or give the "
+                "--workdir that it is from; if config.json was edited, restore it"
+            )
         if is_owner:
             for path in damaged:
                 set_aside(path)

@@ -225,7 +225,8 @@ class Diagnosis:
         directory = self._run_dir / "checkpoints"
         if not self._is_chief:
             return _CHIEFS
-        if not states.restore(self._state, directory):
+        origin = workdir.origin(self._resolved, self._manifest)
+        if not states.restore(self._state, directory, origin):
             return "none"
         step = int(self._state.step.numpy())
         loop.check_step(step, self._resolved)

@@ -95,10 +95,11 @@ def train(
     )
     environment.warn_of_hosts(hosts.differing(str(found)))
     checkpoint_dir = run_dir / "checkpoints"
-    lock, is_resumed = contextlib.nullcontext(), False
+    origin = workdir.origin(config, manifest)
+    lock, is_resumed = None, False
     if hosts.is_chief:
         lock = workdir.claim(run_dir, config, manifest, dataset_dir)
-        is_resumed = states.restore(state, checkpoint_dir, is_owner=True)
+        is_resumed = states.restore(state, checkpoint_dir, origin, is_owner=True)
         environment.record(run_dir, found, is_resumed=is_resumed)
     # Or the others would make evaluations that the chief does not.
     is_resumed = bool(hosts.gather(is_resumed)[0])
@@ -116,12 +117,12 @@ def train(
     monitor = Monitor(strategy, steps, run, draws=hosts.is_chief)
 
     def save(**meta: float) -> None:
-        if hosts.is_chief:
+        # The chief's alone.
+        if lock is not None:
             # What is before a checkpoint is not made again.
             writer.wait()
-            saver.save(
-                step, state.arrays(), {"dataset_digest": manifest.digest, **meta}
-            )
+            workdir.check_held(run_dir, lock)
+            saver.save(step, state.arrays(), {**origin, **meta})
 
     writer = NoWriter()
     if hosts.is_chief:
@@ -139,7 +140,7 @@ def train(
         profile_steps, run_dir / "train" if hosts.is_chief else None
     )
     with (
-        lock,
+        lock or contextlib.nullcontext(),
         contextlib.closing(writer),
         contextlib.closing(saver),
         contextlib.closing(profiler),

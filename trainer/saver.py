@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import itertools
-import json
+import math
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -155,7 +155,7 @@ def best_elbos(directory: pathlib.Path, number: int) -> list[float]:
 def _elbo(path: pathlib.Path) -> float | None:
     """Returns what a checkpoint's evaluation gave; None if there was none."""
     try:
-        elbo = json.loads((path / checkpoints.META_NAME).read_text()).get("elbo")
-    except (OSError, ValueError, AttributeError):
+        elbo = checkpoints.read_meta(path).get("elbo")
+    except checkpoints.CheckpointError:
         return None
-    return elbo if isinstance(elbo, float) else None
+    return elbo if isinstance(elbo, float) and math.isfinite(elbo) else None

@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -11,7 +12,7 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from pipeline import contract
-from trainer import checkpoints, conditions, precision
+from trainer import checkpoints, conditions, precision, workdir
 from trainer.hosts import Hosts
 from trainer.models.vae import VAE, make_vae
 
@@ -110,24 +111,31 @@ def make_optimizer(config: ConfigDict) -> keras.optimizers.Optimizer:
     raise ValueError(f"--config.optimizer={config.optimizer!r} must be adam or rmsprop")
 
 
-def restore(state: State, directory: pathlib.Path, *, is_owner: bool = False) -> bool:
+def restore(
+    state: State,
+    directory: pathlib.Path,
+    origin: Mapping[str, str] = MappingProxyType({}),
+    *,
+    is_owner: bool = False,
+) -> bool:
     """Fills `state` from the newest whole checkpoint, if there is one.
 
     Args:
         state: Of a run that has begun or not.
         directory: Where checkpoints lie.
+        origin: Of the run; see `workdir.origin`.
         is_owner: See `checkpoints.load_newest`.
 
     Returns:
         Whether there was one.
 
     Raises:
-        CheckpointError: If all are damaged, or one is of another model.
+        CheckpointError: If all are damaged, or one is of another model or run.
     """
-    loaded = checkpoints.load_newest(directory, is_owner=is_owner)
+    loaded = checkpoints.load_newest(directory, origin, is_owner=is_owner)
     if loaded is None:
         return False
-    arrays, _ = loaded
+    arrays, meta = loaded
     variables = state.variables()
     if _kinds(variables) != _kinds(arrays):
         raise checkpoints.CheckpointError(
@@ -135,6 +143,7 @@ def restore(state: State, directory: pathlib.Path, *, is_owner: bool = False) ->
             "have the names, shapes and types of this configuration's; choose another "
             "--workdir"
         )
+    _check_step(arrays, meta, directory)
     for name, variable in variables.items():
         variable.assign(arrays[name])
     return True
@@ -155,14 +164,15 @@ def load_averaged_vae(
     """Returns the EMA model of the newest whole checkpoint, and its step.
 
     Raises:
-        CheckpointError: If there is none, all are damaged, or it is of another model.
+        CheckpointError: If there is none, all are damaged, or it is of another model
+            or run.
     """
-    loaded = checkpoints.load_newest(directory)
+    loaded = checkpoints.load_newest(directory, workdir.origin(config, manifest))
     if loaded is None:
         raise checkpoints.CheckpointError(
             f"{directory} has no checkpoint: train first, or give another --workdir"
         )
-    arrays, _ = loaded
+    arrays, meta = loaded
     vae = _make_vae(config, manifest)
     variables = {"step": tf.Variable(0, dtype=tf.int64)} | {
         f"ema_vae/{name}": variable for name, variable in vae.named_variables().items()
@@ -175,7 +185,18 @@ def load_averaged_vae(
                 f" its array {name} is {found.get(name)}, and should be {kind}"
             )
         variables[name].assign(arrays[name])
+    _check_step(arrays, meta, directory)
     return vae, int(arrays["step"])
+
+
+def _check_step(
+    arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], directory: pathlib.Path
+) -> None:
+    if arrays["step"] != meta["step"]:
+        raise checkpoints.CheckpointError(
+            f"the checkpoint of step {meta['step']} in {directory} holds the state of "
+            f"step {arrays['step']}: it was renamed or changed; move it away"
+        )
 
 
 def _kinds(arrays: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], str]]:

@@ -2,19 +2,17 @@
 
 WORKDIR/config.json     resolved settings
 WORKDIR/dataset.json    digest and settings of the dataset, and its place
-WORKDIR/lock            held by the running trainer
+WORKDIR/lock            held by the running trainer, and so is WORKDIR itself
 """
 
-import contextlib
 import errno
-import fcntl
+import hashlib
 import json
 import os
 import pathlib
 import shutil
-from typing import IO, Any
+from typing import Any
 
-from absl import logging
 from ml_collections import ConfigDict
 
 from pipeline import contract, files
@@ -40,7 +38,7 @@ def read_json(path: pathlib.Path, *texts: str) -> dict[str, Any]:
         ValueError: If it is damaged.
     """
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
+        body = contract.parse_json(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}): {_REMEDY}") from error
     if not isinstance(body, dict) or not "".join(body).isprintable():
@@ -57,7 +55,7 @@ def claim(
     config: ConfigDict,
     manifest: contract.Manifest,
     dataset_dir: str | os.PathLike[str],
-) -> IO[str]:
+) -> files.DirectoryLock:
     """Makes `workdir` the place of this run, or checks that it already is.
 
     Args:
@@ -112,23 +110,49 @@ def describe_error(workdir: pathlib.Path, error: OSError) -> str:
     return str(error)
 
 
-def _lock(workdir: pathlib.Path) -> IO[str]:
-    """Returns an open file with a lock that the system releases at any end."""
+def check_held(workdir: pathlib.Path, lock: files.DirectoryLock) -> None:
+    """Checks that a workdir is still the directory that `claim` locked.
+
+    Raises:
+        ValueError: If it was removed or replaced: another run may be at work there.
+    """
+    if not lock.is_held():
+        raise ValueError(
+            f"--workdir={workdir} was removed or replaced while this trainer ran, so "
+            "it writes nothing more there: stop what else uses it, and start again"
+        )
+
+
+def origin(config: ConfigDict, manifest: contract.Manifest) -> dict[str, str]:
+    """Returns what a checkpoint says of its run, by name.
+
+    Returns:
+        `dataset_digest`; and `config_digest`, the hex sha256 of the settings that a
+        resumed run must not change.
+    """
+    saved = json.loads(config.to_json())
+    decisive = {name: saved[name] for name in saved.keys() - settings.CADENCE}
+    text = json.dumps(decisive, sort_keys=True)
+    return {
+        "dataset_digest": manifest.digest,
+        "config_digest": hashlib.sha256(text.encode()).hexdigest(),
+    }
+
+
+def _lock(workdir: pathlib.Path) -> files.DirectoryLock:
+    """Returns a lock that the system releases at any end."""
     path = workdir / LOCK_NAME
-    with contextlib.ExitStack() as stack:
-        file = stack.enter_context(open(path, "a"))
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(
-                f"another trainer.train is at work in --workdir={workdir}: wait for "
-                "it, or choose another"
-            ) from error
-        except OSError as error:
-            # Some network file systems have no locks.
-            logging.warning("cannot lock %s: %s", path, error)
-        stack.pop_all()
-    return file
+    try:
+        return files.DirectoryLock(workdir, path)
+    except BlockingIOError as error:
+        raise ValueError(
+            f"another trainer.train is at work in --workdir={workdir}: wait for "
+            "it, or choose another"
+        ) from error
+    except OSError as error:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise ValueError(f"{path} is a link, or no file: remove it") from error
+        raise
 
 
 def _claim(

@@ -89,8 +89,8 @@ def test_every_changed_value_is_refused(path):
     for value in values:
         if json.dumps(value) == json.dumps(found):
             continue
+        text = json.dumps(changed(BODY, path, value))
         with pytest.raises(contract.DatasetError, match=r"^/data/manifest.json ") as e:
-            text = json.dumps(changed(BODY, path, value))
             contract.parse_manifest(text, "/data/manifest.json")
         assert len(str(e.value).splitlines()) == 1
 

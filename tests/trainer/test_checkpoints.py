@@ -1,6 +1,8 @@
 import hashlib
 import json
 import logging
+import math
+import os
 import pathlib
 import zipfile
 
@@ -185,7 +187,97 @@ def test_what_is_no_array_is_refused(tmp_path: pathlib.Path) -> None:
     with zipfile.ZipFile(path / "state.npz", "w") as archive:
         archive.writestr("step.npy", b"no array")
     data = (path / "state.npz").read_bytes()
-    meta = {"num_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    meta = {
+        "step": 1,
+        "num_bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
     (path / "checkpoint.json").write_text(json.dumps(meta))
     with pytest.raises(checkpoints.CheckpointError, match="step is no array"):
+        checkpoints.load(path)
+
+
+META = {"dataset_digest": "ab", "config_digest": "cd", "elbo": -10.5}
+FIELDS = ["config_digest", "dataset_digest", "digest", "elbo", "num_bytes", "sha256"]
+VALUES = [-1, 0, 10**30, 1e30, -10.25, True, "", "ef", None, [], {}, math.nan]
+
+
+@pytest.mark.parametrize("name", [*FIELDS, "step"])
+def test_every_changed_field_is_refused(tmp_path, name: str) -> None:
+    checkpoints.save(tmp_path, 1, ARRAYS, META)
+    path = checkpoints.save(tmp_path, 2, ARRAYS, META)
+    body = json.loads((path / checkpoints.META_NAME).read_text())
+    assert sorted([*FIELDS, "step"]) == sorted(body)
+    for value in VALUES:
+        text = json.dumps({**body, name: value})
+        (path / checkpoints.META_NAME).write_text(text)
+        with pytest.raises(checkpoints.CheckpointError, match=f"^{path} is damaged"):
+            checkpoints.load(path)
+        assert checkpoints.load_newest(tmp_path)[1]["step"] == 1
+    for text in (
+        json.dumps({**body, "more": 1}),
+        json.dumps(body).replace('"step"', '"step": 9, "step"'),
+    ):
+        (path / checkpoints.META_NAME).write_text(text)
+        with pytest.raises(checkpoints.CheckpointError, match=f"^{path} is damaged"):
+            checkpoints.load(path)
+
+
+def test_one_of_an_earlier_release_is_read(tmp_path) -> None:
+    path = checkpoints.save(tmp_path, 3, ARRAYS, {"dataset_digest": "ab"})
+    body = json.loads((path / checkpoints.META_NAME).read_text())
+    del body["digest"]
+    (path / checkpoints.META_NAME).write_text(json.dumps(body))
+    origin = {"dataset_digest": "ab", "config_digest": "cd"}
+    assert checkpoints.load_newest(tmp_path, origin)[1]["step"] == 3
+
+
+def test_one_that_was_renamed_is_not_believed(tmp_path, caplog) -> None:
+    save(tmp_path, 5).rename(tmp_path / "step-000000009")
+    save(tmp_path, 6)
+    assert checkpoints.load_newest(tmp_path)[1]["step"] == 6
+    assert "step-000000009 is damaged: checkpoint.json is of step 5" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["dataset_digest", "config_digest"])
+def test_one_of_another_run_is_refused(tmp_path, name: str) -> None:
+    checkpoints.save(tmp_path, 1, ARRAYS, META)
+    path = checkpoints.save(tmp_path, 2, ARRAYS, {**META, name: "theirs"})
+    for is_owner in (False, True):
+        with pytest.raises(
+            checkpoints.CheckpointError,
+            match=f"^{path} is of another run: its {name} is 'theirs', and that of",
+        ):
+            checkpoints.load_newest(tmp_path, META, is_owner=is_owner)
+    assert names_in(tmp_path) == ["step-000000001", "step-000000002"]
+    # Nor does it take the place of what this run saves at its step.
+    checkpoints.save(tmp_path, 2, ARRAYS, META)
+    assert checkpoints.load_newest(tmp_path, META)[1][name] == META[name]
+
+
+def test_what_is_planted_among_checkpoints_leads_nowhere(tmp_path) -> None:
+    directory, target = tmp_path / "checkpoints", tmp_path / "theirs"
+    target.mkdir()
+    (target / "file").write_text("theirs")
+    directory.mkdir()
+    (directory / ".tmp-1").symlink_to(target)
+    (directory / ".tmp-2").write_text("a file")
+    (directory / ".removed-step-000000001").symlink_to(target / "absent")
+    os.mkfifo(directory / ".tmp-3")
+    (directory / "step-000000001").symlink_to(target)
+    (directory / "damaged-step-000000001").symlink_to(target)
+    path = save(directory, 1)
+    assert not path.is_symlink()
+    assert checkpoints.load(path)[1]["step"] == 1
+    assert names_in(directory) == ["damaged-step-000000001", "step-000000001"]
+    checkpoints.remove(checkpoints.list_set_aside(directory)[0])
+    assert (target / "file").read_text() == "theirs"
+
+
+@pytest.mark.parametrize("name", ["checkpoint.json", "state.npz"])
+def test_a_pipe_in_a_checkpoint_is_not_waited_for(tmp_path, name: str) -> None:
+    path = save(tmp_path, 1)
+    (path / name).unlink()
+    os.mkfifo(path / name)
+    with pytest.raises(checkpoints.CheckpointError, match=f"{name} is no file"):
         checkpoints.load(path)

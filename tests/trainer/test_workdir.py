@@ -1,15 +1,17 @@
 import dataclasses
 import errno
+import fcntl
 import json
 import os
 import pathlib
 import re
+import stat
 
 import pytest
 
 from configs import celeba_debug
 from pipeline import contract
-from trainer import workdir
+from trainer import settings, workdir
 
 MANIFEST = contract.Manifest(
     name="celeba",
@@ -95,6 +97,97 @@ def test_a_workdir_has_one_trainer(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ValueError, match="holds a run with other settings"):
         workdir.claim(tmp_path, config, other, "data")
     workdir.claim(tmp_path, config, MANIFEST, "data").close()
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+def test_a_lock_that_is_deleted_still_holds(tmp_path: pathlib.Path, how: str) -> None:
+    config = celeba_debug.get_config()
+    with workdir.claim(tmp_path, config, MANIFEST, "data") as lock:
+        (tmp_path / workdir.LOCK_NAME).unlink()
+        if how == "replaced":
+            (tmp_path / workdir.LOCK_NAME).write_text("")
+        with pytest.raises(ValueError, match="another trainer.train is at work in --w"):
+            workdir.claim(tmp_path, config, MANIFEST, "data")
+        # Nothing is wrong with this one.
+        workdir.check_held(tmp_path, lock)
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_a_workdir_that_is_removed_is_noticed(tmp_path: pathlib.Path, how: str) -> None:
+    config = celeba_debug.get_config()
+    run_dir = tmp_path / "run"
+    with workdir.claim(run_dir, config, MANIFEST, "data") as lock:
+        workdir.check_held(run_dir, lock)
+        run_dir.rename(tmp_path / "moved")
+        if how == "replaced":
+            workdir.claim(run_dir, config, MANIFEST, "data").close()
+        with pytest.raises(ValueError, match="was removed or replaced while this"):
+            workdir.check_held(run_dir, lock)
+
+
+def test_a_workdir_that_is_moved_behind_a_link_is_the_same(tmp_path) -> None:
+    run_dir = tmp_path / "run"
+    with workdir.claim(run_dir, celeba_debug.get_config(), MANIFEST, "data") as lock:
+        run_dir.rename(tmp_path / "moved")
+        run_dir.symlink_to(tmp_path / "moved")
+        workdir.check_held(run_dir, lock)
+
+
+def test_where_directories_have_no_locks_the_file_is_locked(tmp_path, monkeypatch):
+    flock = fcntl.flock
+
+    def refuse(opened: int, operation: int) -> None:
+        if stat.S_ISDIR(os.fstat(opened).st_mode):
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        flock(opened, operation)
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    config = celeba_debug.get_config()
+    with workdir.claim(tmp_path, config, MANIFEST, "data") as lock:
+        with pytest.raises(ValueError, match="another trainer.train is at work in --w"):
+            workdir.claim(tmp_path, config, MANIFEST, "data")
+        workdir.check_held(tmp_path, lock)
+        (tmp_path / workdir.LOCK_NAME).unlink()
+        with pytest.raises(ValueError, match="was removed or replaced while this"):
+            workdir.check_held(tmp_path, lock)
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_what_is_planted_for_the_lock_is_named(tmp_path: pathlib.Path, kind) -> None:
+    path = tmp_path / "run" / workdir.LOCK_NAME
+    path.parent.mkdir()
+    if kind == "link":
+        path.symlink_to(tmp_path / "elsewhere")
+    else:
+        os.mkfifo(path)
+    with pytest.raises(ValueError, match="lock is a link, or no file: remove it"):
+        workdir.claim(path.parent, celeba_debug.get_config(), MANIFEST, "data")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+DECISIVE = sorted(
+    set(json.loads(celeba_debug.get_config().to_json())) - settings.CADENCE
+)
+
+
+@pytest.mark.parametrize("name", DECISIVE)
+def test_every_decisive_setting_is_in_the_origin(name: str) -> None:
+    config = celeba_debug.get_config()
+    before = workdir.origin(config, MANIFEST)
+    with config.ignore_type():
+        config[name] = "other"
+    after = workdir.origin(config, MANIFEST)
+    assert after["config_digest"] != before["config_digest"]
+    assert after["dataset_digest"] == before["dataset_digest"]
+
+
+@pytest.mark.parametrize("name", sorted(settings.CADENCE))
+def test_what_a_resumed_run_may_change_is_not_in_the_origin(name: str) -> None:
+    config = celeba_debug.get_config()
+    before = workdir.origin(config, MANIFEST)
+    with config.ignore_type():
+        config[name] = "other"
+    assert workdir.origin(config, MANIFEST) == before
 
 
 def test_a_file_system_without_locks_is_told_of(tmp_path, monkeypatch, caplog) -> None:
