@@ -87,24 +87,29 @@ class Steps:
         """Traces `train`, whose first call, be it of no step, compiles the graph."""
         self._train.get_concrete_function(batches, tf.constant(0, tf.int64))
 
-    @tf.function
+    # AutoGraph would write a file to TMPDIR, which stays when the process is ended.
+    @tf.function(autograph=False)
     def _train(
         self, batches: tf.distribute.DistributedIterator, num_steps: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        wait_secs = tf.constant(0.0, tf.float64)
-        values = tf.zeros([len(self.metric_names)], tf.float64)
-        can_go_on = tf.constant(True)
-        num_done = tf.constant(0, tf.int64)
-        while can_go_on and num_done < num_steps:
+        def is_next(can_go_on: tf.Tensor, _: Any, __: Any, num_done: tf.Tensor) -> Any:
+            return can_go_on & (num_done < num_steps)
+
+        def step(_: Any, __: Any, wait_secs: tf.Tensor, num_done: tf.Tensor) -> Any:
             batch, secs = self._next(batches, num_done % _CLOCKED_EVERY == 0)
             values, can_go_on = self._update(batch)
             wait_secs += secs * tf.cast(
                 tf.minimum(num_steps - num_done, _CLOCKED_EVERY), tf.float64
             )
-            num_done += 1
+            return can_go_on, values, wait_secs, num_done + 1
+
+        values = tf.zeros([len(self.metric_names)], tf.float64)
+        secs, num_done = tf.constant(0.0, tf.float64), tf.constant(0, tf.int64)
+        can_go_on, values, wait_secs, _ = tf.while_loop(
+            is_next, step, (tf.constant(True), values, secs, num_done)
+        )
         return values, can_go_on, wait_secs
 
-    @tf.autograph.experimental.do_not_convert
     def _next(
         self, batches: tf.distribute.DistributedIterator, is_clocked: tf.Tensor
     ) -> tuple[Any, tf.Tensor]:
@@ -120,7 +125,6 @@ class Steps:
         with tf.control_dependencies(tf.nest.flatten(local)):
             return batch, look() - asked_at
 
-    @tf.autograph.experimental.do_not_convert
     def _update(self, batch: Any) -> tuple[tf.Tensor, tf.Tensor]:
         state, strategy = self._state, self._strategy
         statistics = state.vae.batch_norm_statistics
