@@ -288,6 +288,34 @@ def parse_manifest(text: str, path: str | os.PathLike[str] = MANIFEST_NAME) -> M
     return manifest
 
 
+def check_labels(
+    lowest: int, highest: int, num_classes: int, *, are_all_known: bool
+) -> None:
+    """Checks that labels are among the classes of a model.
+
+    Args:
+        lowest: The lowest label.
+        highest: The highest label.
+        num_classes: Of the model.
+        are_all_known: Whether every image needs a class; if not, a negative label is
+            that of an image without one.
+
+    Raises:
+        DatasetError: If one is not.
+    """
+    if highest >= num_classes:
+        raise DatasetError(
+            f"an image has the label {highest}, and the model's classes are 0 to "
+            f"{num_classes - 1}: train with --config.num_classes={highest + 1} or more"
+        )
+    if are_all_known and lowest < 0:
+        raise DatasetError(
+            f"an image has the label {lowest}, which is no class: leave such images "
+            "out of the dataset, or train with --config.labelled_fraction below 1, by "
+            "which an image may lack a class, or with --config.condition=none"
+        )
+
+
 def load_manifest(dataset_dir: str | os.PathLike[str]) -> Manifest:
     """Returns the manifest of the dataset in `dataset_dir`.
 

@@ -20,6 +20,7 @@ from pipeline import contract
 
 # What trainer.export writes of an export, and the signature that takes records' images.
 DESCRIPTION = "assets.extra/export.json"
+_PARTS = ("saved_model.pb", "variables/variables.index")
 _SIGNATURE = "encode_preprocessed"
 # How images were made: those of another dataset must be made alike.
 _IMAGE_SETTINGS = ("image_size", "image_dtype", "resize", "crop_size", "preprocess")
@@ -48,6 +49,8 @@ class Export:
         condition: Name of the feature that the model is told, or None.
         settings: Of the dataset that it was trained on.
         features: Of a record of it.
+        num_classes: Of the label that it is told, or None.
+        are_all_known: Whether every image needs a class.
     """
 
     path: str
@@ -56,6 +59,8 @@ class Export:
     condition: str | None
     settings: Mapping[str, Any]
     features: Mapping[str, contract.Feature]
+    num_classes: int | None = None
+    are_all_known: bool = True
 
 
 def read_export(path: str) -> Export:
@@ -73,14 +78,24 @@ def read_export(path: str) -> Export:
             f"--model={path} is in a bucket: copy it to a directory that every worker "
             "sees"
         )
+    absent = [name for name in _PARTS if not pathlib.Path(path, name).is_file()]
+    if absent and pathlib.Path(path, DESCRIPTION).is_file():
+        raise contract.DatasetError(
+            f"--model={path} is not whole ({', '.join(absent)} is missing): run "
+            "trainer.export again"
+        )
     try:
         text = pathlib.Path(path, DESCRIPTION).read_text(encoding="utf-8")
         body = json.loads(text)
-        condition = body["config"]["condition"]
+        config = body["config"]
+        condition = config["condition"]
+        is_told_labels = condition == "label" and "num_classes" in config
         return Export(
             path=path,
             digest=str(body["model_digest"]),
-            latent_dim=int(body["config"]["latent_dim"]),
+            latent_dim=int(config["latent_dim"]),
+            num_classes=int(config["num_classes"]) if is_told_labels else None,
+            are_all_known=not config.get("labelled_fraction", 1) < 1,
             condition=None if condition == "none" else str(condition),
             settings=dict(body["dataset"]["settings"]),
             features={

@@ -7,6 +7,7 @@ raw images it is in a file, as for `prepare`:
     OUT/.progress/NAME-SPLIT...-of-00064.<run_id>.npz   the plan of raw images
 """
 
+import concurrent.futures
 import dataclasses
 import functools
 import hashlib
@@ -26,6 +27,8 @@ from pipeline import (
 from pipeline.examples import Reject, make_examples
 from pipeline.plan import PlannedShard
 from pipeline.sources import Reader
+
+_NUM_REQUESTS = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,6 +154,26 @@ def _hashed(frames: Iterable[bytes], sha256: "hashlib._Hash") -> Iterator[bytes]
     for framed in frames:
         sha256.update(framed)
         yield framed
+
+
+def check_shards(dataset_dir: str, manifest: contract.Manifest) -> None:
+    """Checks that every shard of a dataset is there and has its size.
+
+    Raises:
+        DatasetError: If not; the first one is named.
+    """
+    infos = [info for split in manifest.splits.values() for info in split.shards]
+    paths = [storage.join(dataset_dir, info.name) for info in infos]
+    # In a bucket each takes a request.
+    with concurrent.futures.ThreadPoolExecutor(_NUM_REQUESTS) as pool:
+        entries = list(pool.map(storage.find, paths))
+    for info, entry, path in zip(infos, entries, paths, strict=True):
+        if entry is None or entry.num_bytes != info.num_bytes:
+            found = "is missing" if entry is None else f"has {entry.num_bytes} bytes"
+            raise contract.DatasetError(
+                f"shard {path} {found}, and its manifest says {info.num_bytes} bytes: "
+                "run pipeline.prepare again to restore it"
+            )
 
 
 def mark_run(output: str, run_id: str) -> None:

@@ -56,7 +56,7 @@ def _encode_records(
     encode = encoder.load(export.path, export.digest, export.condition)
     while batch := list(itertools.islice(images.examples, latent_plan.BATCH_SIZE)):
         stored = np.stack([_to_image(stored) for _, stored, _ in batch])
-        mean, log_var = encode(stored, _told(batch, images.features, export.condition))
+        mean, log_var = encode(stored, _told(batch, images.features, export))
         for (key, _, labels), *latents in zip(batch, mean, log_var, strict=True):
             if not np.isfinite(latents).all():
                 raise contract.DatasetError(
@@ -79,9 +79,17 @@ def _to_image(stored: np.ndarray) -> np.ndarray:
 def _told(
     batch: Sequence[records.Example],
     features: Mapping[str, contract.Feature],
-    condition: str | None,
+    export: encoder.Export,
 ) -> np.ndarray | None:
+    condition = export.condition
     if condition is None:
         return None
     values = [labels[condition] for _, _, labels in batch]
+    if export.num_classes is not None:
+        contract.check_labels(
+            int(np.min(values)),
+            int(np.max(values)),
+            export.num_classes,
+            are_all_known=export.are_all_known,
+        )
     return np.array(values, np.int64).reshape(len(batch), *features[condition].shape)

@@ -62,6 +62,8 @@ def encode(
     claim.check_apart(output, {"--dataset": dataset_dir, "--model": model})
     export = encoder.read_export(model)
     images = storage.load_manifest(dataset_dir)
+    if overwrite:
+        latent_images.check_shards(dataset_dir, images)
     encoder.check_images(
         export,
         images.settings,

@@ -72,7 +72,7 @@ def log_with_times() -> None:
 
 @contextlib.contextmanager
 def damage_explained() -> Iterator[None]:
-    """Turns the error of a damaged shard to one line.
+    """Turns the error of a damaged shard, or of a label, to one line.
 
     Raises:
         DatasetError: In its place; other errors are as they were.
@@ -80,6 +80,8 @@ def damage_explained() -> Iterator[None]:
     try:
         yield
     except (tf.errors.OpError, DamageError) as error:
+        if said := re.search(r"(?<=DatasetError: ).+", str(error)):
+            raise contract.DatasetError(said[0]) from error
         damage = _damage(error)
         if damage is None:
             raise

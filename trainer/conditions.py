@@ -10,6 +10,7 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from pipeline import contract
+from trainer import semi_supervised
 
 CONDITIONS = ("none", "label", "attributes")
 
@@ -53,13 +54,33 @@ def features(config: ConfigDict) -> list[str]:
     return [] if config.condition == "none" else [config.condition]
 
 
+def check_labels(batch: Mapping[str, np.ndarray], config: ConfigDict) -> None:
+    """Checks that the labels of some examples are classes of the model.
+
+    Args:
+        batch: With `label`, `[b]` integers, if it is the condition.
+        config: `condition`, `num_classes`, `labelled_fraction`.
+
+    Raises:
+        contract.DatasetError: If one is not.
+    """
+    if config.condition == "label":
+        contract.check_labels(
+            int(batch["label"].min()),
+            int(batch["label"].max()),
+            config.num_classes,
+            are_all_known=not semi_supervised.is_used(config),
+        )
+
+
 def of_batch(batch: Mapping[str, tf.Tensor], config: ConfigDict) -> tf.Tensor:
     """Returns the condition vector of each example.
 
     Args:
         batch: With `image`, and the feature that is the condition.
         config: `condition`: a `label` is one of `num_classes` in a vector of zeros (one
-            beyond them is all zeros); `attributes` are -1 or 1.
+            that is negative is all zeros; see `check_labels`); `attributes` are -1 or
+            1.
 
     Returns:
         `[batch, num_conditions]` float32.

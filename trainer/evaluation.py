@@ -1,6 +1,7 @@
 """Validation over a whole split."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import tensorflow as tf
@@ -17,7 +18,8 @@ class Evaluation:
     """What an evaluation found, as means over the examples of the split.
 
     Attributes:
-        scalars: Each term, and `active_units`, by name.
+        scalars: Each term, by name; and of two or more examples `active_units`, which
+            counts latents whose means vary among them.
         kl_per_latent: `[latent_dim]` float64, nats.
     """
 
@@ -52,6 +54,7 @@ class Evaluator:
                 global_batch_size=config.global_batch_size,
                 context=context,
                 features=conditions.features(config),
+                check=functools.partial(conditions.check_labels, config=config),
             ).repeat(),
         )
         self._num_examples = splits.num_examples(manifest, split)
@@ -71,5 +74,6 @@ class Evaluator:
         )
         scalars = dict(zip(self._steps.term_names, terms.tolist(), strict=True))
         kl, mean, mean_square = latents
-        scalars["active_units"] = usage.num_active(mean_square - mean**2)
+        if self._num_examples > 1:
+            scalars["active_units"] = usage.num_active(mean_square - mean**2)
         return Evaluation(scalars, kl)

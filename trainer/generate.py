@@ -180,7 +180,11 @@ def _transform(run: trained.TrainedRun, output: pathlib.Path) -> None:
 def _interpolate(run: trained.TrainedRun, output: pathlib.Path) -> None:
     found = examples.find_examples(run, _split(run), 2, _WHERE.value)
     if len(found.keys) < 2:
-        raise ValueError(f"--where={_WHERE.value} leaves one example: two are needed")
+        where = f" with --where={_WHERE.value}" if _WHERE.value else ""
+        raise ValueError(
+            f"--mode=interpolate needs two examples, and split {_split(run)!r} has "
+            f"one{where}: give another --split"
+        )
     (start, end), _ = generation.encode(run, found)
     z = generation.interpolate(
         start, end, _NUM.value, spherical=_PATH.value == "spherical"

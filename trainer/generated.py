@@ -79,6 +79,8 @@ def save_neighbours(
 ) -> None:
     """Writes samples beside their neighbours, and prints the memorisation ratio.
 
+    There is none if all of the other images are among those of training.
+
     Args:
         found: Neighbours of the samples, then of images that were not trained on.
         z: `[n, latent_dim]`, of the samples.
@@ -87,7 +89,6 @@ def save_neighbours(
         output: Directory.
     """
     num = len(samples)
-    ratio = memorisation_ratio(found.distances[:num], found.distances[num:])
     grid = grids.compare(samples, samples, found.images[:num])
     save_png(output / "neighbours.png", grid)
     save_npz(
@@ -98,7 +99,11 @@ def save_neighbours(
         unseen_keys=unseen_keys,
         unseen_distances=found.distances[num:],
     )
-    print(f"memorisation ratio: {ratio:.3f}")
+    of_samples, of_unseen = np.split(found.distances, [num])
+    if not of_unseen.any():
+        logging.info("no memorisation ratio: --split was trained on")
+        return
+    print(f"memorisation ratio: {memorisation_ratio(of_samples, of_unseen):.3f}")
 
 
 def save_latent_neighbours(

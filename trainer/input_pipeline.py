@@ -9,7 +9,7 @@ brought to [-1, 1] by `scaled`, on the device that they are for.
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from trainer.record_reader import RecordReader
 from trainer.small_features import SmallFeatures
 
 Batch = dict[str, tf.Tensor]
+Check = Callable[[Mapping[str, np.ndarray]], None]
 
 # One is read while another is handed on and a third waits for a file.
 _PARALLEL_READS = 3
@@ -59,6 +60,7 @@ def training_batches(
     start_step: int,
     context: tf.distribute.InputContext,
     features: Sequence[str] = (),
+    check: Check | None = None,
 ) -> tf.data.Dataset:
     """Returns this host's endless per-replica batches of a split.
 
@@ -75,11 +77,12 @@ def training_batches(
             are read, in the shard in which each lane stands.
         context: Which share of the batch is this host's.
         features: What batches have besides arrays and `record_id`, of integers.
+        check: Raises a `DatasetError` of features that the run cannot use.
 
     Raises:
         contract.DatasetError: If the split cannot be read.
     """
-    records = _Records(manifest, dataset_dir, split, features)
+    records = _Records(manifest, dataset_dir, split, features, check)
     # As many lanes as divide the shards of every split, so that each gets its share.
     fewest = min(len(manifest.splits[name].shards) for name in split.split("+"))
     shuffle = order.Shuffle(
@@ -109,16 +112,18 @@ def evaluation_batches(
     global_batch_size: int,
     context: tf.distribute.InputContext,
     features: Sequence[str] = (),
+    check: Check | None = None,
 ) -> tf.data.Dataset:
     """Returns this host's per-replica batches of a whole split, in the order on disk.
 
     The last global batch is filled up with records that count for nothing: every
-    batch has a float32 `weight` `[batch]`, 1 for an example and 0 for filling.
+    batch has a float32 `weight` `[batch]`, 1 for an example and 0 for filling. Other
+    arguments are those of `training_batches`.
 
     Raises:
         contract.DatasetError: If the split cannot be read.
     """
-    records = _Records(manifest, dataset_dir, split, features)
+    records = _Records(manifest, dataset_dir, split, features, check)
     total = sum(records.num_examples)
     share = _Share(global_batch_size, context)
 
@@ -218,7 +223,9 @@ class _Records:
         dataset_dir: str | pathlib.Path,
         split: str,
         features: Sequence[str] = (),
+        check: Check | None = None,
     ) -> None:
+        self._check = check
         shards = splits.shards_of(manifest, dataset_dir, split)
         self.num_examples = [shard.num_examples for shard in shards]
         self._starts = np.cumsum([0, *self.num_examples])
@@ -265,7 +272,10 @@ class _Records:
             found = places(int(number))
             records = self._reader.read(found)
             numbers = self._starts[found[:, 0]] + found[:, 1]
-            values = {**records.arrays, **self._small.of(records, numbers)}
+            small = self._small.of(records, numbers)
+            if self._check is not None:
+                self._check(small)
+            values = {**records.arrays, **small}
             return [values[name] for name in features]
 
         dtypes = [tf.as_dtype(feature.dtype) for feature in features.values()]

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
 import pathlib
 import signal
@@ -230,6 +231,7 @@ def _training_batches(
             start_step=start_step,
             context=context,
             features=conditions.features(config),
+            check=functools.partial(conditions.check_labels, config=config),
         ),
     )
 

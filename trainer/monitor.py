@@ -124,6 +124,8 @@ def _shown(
         batch = input_pipeline.first_examples(
             manifest, dataset_dir, config.eval_split, num
         )
+        small = {name: batch[name].numpy() for name in conditions.features(config)}
+        conditions.check_labels(small, config)
         targets, inputs = corruption.fixed_targets_and_inputs(batch["image"], config)
         told = conditions.of_batch(batch, config)
         labels = batch["label"].numpy() if "label" in batch else None

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
-from trainer import losses, metrics, random
+from trainer import losses, metrics, random, splits
 from trainer.latents import disentanglement, factors, pca, probe, usage
 from trainer.likelihoods import Bernoulli, LogisticMixture
 from trainer.models.vae import VAE, draw_posterior
@@ -109,8 +110,10 @@ def score_images(
     return scores
 
 
-def score_classifier(run: TrainedRun, split: str) -> float:
-    """Returns the share of a split whose label the model's classifier finds.
+def score_classifier(run: TrainedRun, split: str) -> float | None:
+    """Returns the share of the labels of a split that the model's classifier finds.
+
+    Images without a label, whose label is negative, do not count; None if none counts.
 
     Raises:
         contract.DatasetError: If the split cannot be read.
@@ -119,23 +122,30 @@ def score_classifier(run: TrainedRun, split: str) -> float:
     if run.vae.classifier is None:
         raise ValueError("only a run with --config.labelled_fraction < 1 classifies")
     classify = tf.function(run.vae.classify, autograph=False)
-    are_right = [
-        classify(batch["input"]).numpy().argmax(axis=1) == batch["label"]
-        for batch in run.batches(split, _BATCH_SIZE)
-    ]
-    return float(np.concatenate(are_right).mean())
+    num_right = num_labelled = 0
+    for batch in run.batches(split, _BATCH_SIZE):
+        found = classify(batch["input"]).numpy().argmax(axis=1)
+        num_right += int(np.sum(found == batch["label"]))
+        num_labelled += int(np.sum(batch["label"] >= 0))
+    if not num_labelled:
+        logging.info("no classifier_accuracy: split %s has no labels", split)
+        return None
+    return num_right / num_labelled
 
 
 def score_latents(encoded: EncodedSplit) -> dict[str, Any]:
     """Returns how the latents are used.
 
     Returns:
-        `active_units`; `aggregate_kl` in nats; `kl_per_latent`, `[latent_dim]` nats.
+        `active_units`, or None for a single example, since it counts latents that vary
+        among examples; `aggregate_kl` in nats; `kl_per_latent`, `[latent_dim]` nats.
     """
     mean, log_var = encoded.posterior_mean, encoded.posterior_log_var
     kl_per_latent = losses.gaussian_kl_per_latent(mean, log_var).numpy().mean(axis=0)
+    if len(mean) < 2:
+        logging.info("no active_units: they need two examples, and the split has one")
     return {
-        "active_units": usage.active_units(mean),
+        "active_units": usage.active_units(mean) if len(mean) > 1 else None,
         "aggregate_kl": usage.aggregate_kl(mean, log_var),
         "kl_per_latent": kl_per_latent.tolist(),
     }
@@ -159,20 +169,21 @@ def score_probes(
 
     Returns:
         By feature its accuracy, its balanced accuracy and the majority's accuracy;
-        of attributes the means, and each of them by its name.
+        of attributes the means, and each of them by its name. Images without a label,
+        whose label is negative, do not count; None for labels where nothing can be
+        fitted or scored.
     """
     num = min(len(train.keys), _MAX_PROBED)
-    train_latents = train.posterior_mean[:num]
     found: dict[str, Any] = {}
     for feature in probed_features(test):
         arguments = (
-            train_latents,
+            train.posterior_mean[:num],
             train.features[feature][:num],
             test.posterior_mean,
             test.features[feature],
         )
         if feature == "label":
-            found[feature] = dataclasses.asdict(probe.probe_labels(*arguments))
+            found[feature] = _score_label_probe(*arguments)
             continue
         scored = [
             dataclasses.asdict(each) for each in probe.probe_attributes(*arguments)
@@ -182,6 +193,33 @@ def score_probes(
         }
         found[feature] = {**means, **dict(zip(attribute_names, scored, strict=True))}
     return found
+
+
+def _score_label_probe(
+    train_latents: np.ndarray,
+    train_labels: np.ndarray,
+    test_latents: np.ndarray,
+    test_labels: np.ndarray,
+) -> dict[str, float] | None:
+    """Returns what a probe of labels scores; None without two classes or a test."""
+    has_label = train_labels >= 0
+    is_tested = test_labels >= 0
+    classes = np.unique(train_labels[has_label])
+    if len(classes) < 2 or not is_tested.any():
+        logging.info(
+            "no probe of labels: training has %d classes, where two are needed, and "
+            "%d examples of the split have a label",
+            len(classes),
+            is_tested.sum(),
+        )
+        return None
+    score = probe.probe_labels(
+        train_latents[has_label],
+        train_labels[has_label],
+        test_latents[is_tested],
+        test_labels[is_tested],
+    )
+    return dataclasses.asdict(score)
 
 
 def score_factors(encoded: EncodedSplit, path: str) -> dict[str, Any]:
@@ -223,10 +261,18 @@ def score_pca(run: TrainedRun, split: str) -> dict[str, float]:
     Raises:
         ValueError: If the training split has fewer images than the model has latents.
     """
-    fitted = pca.fit_pca(_images(run, run.config.train_split), run.config.latent_dim)
+    train_split, num_components = run.config.train_split, run.config.latent_dim
+    num_images = splits.num_examples(run.manifest, train_split)
+    if num_images < num_components:
+        raise ValueError(
+            f"--pca fits {num_components} components, as many as there are latents, to "
+            f"at least as many images, and {train_split!r} has {num_images}: leave it "
+            "out"
+        )
+    fitted = pca.fit_pca(_images(run, train_split), num_components)
     error = pca.reconstruction_error(fitted, _images(run, split))
     return {
-        "num_components": run.config.latent_dim,
+        "num_components": num_components,
         "mse_levels": error.per_value_levels,
     }
 

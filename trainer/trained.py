@@ -61,7 +61,8 @@ class TrainedRun:
             `[b, num_conditions]`; other features.
 
         Raises:
-            contract.DatasetError: If the split cannot be read.
+            contract.DatasetError: If the split cannot be read, or has a label that is
+                no class of the model.
         """
         batches = input_pipeline.examples(
             self.manifest, self.dataset_dir, split, batch_size
@@ -69,6 +70,7 @@ class TrainedRun:
         first = 0
         for batch in batches:
             arrays = {name: tensor.numpy() for name, tensor in batch.items()}
+            conditions.check_labels(arrays, self.config)
             keys = np.char.decode(arrays["key"].astype(bytes))
             targets, inputs = corruption.fixed_targets_and_inputs(
                 batch["image"], self.config, first

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import pathlib
 
 import numpy as np
@@ -6,9 +7,16 @@ import pytest
 import tensorflow as tf
 
 from configs import celeba_debug, mnist_mlss
-from pipeline import contract
+from pipeline import contract, records
 from runs import run_module, train
-from trainer import conditions, examples, generation, trained
+from trainer import (
+    command_line,
+    conditions,
+    examples,
+    generation,
+    input_pipeline,
+    trained,
+)
 from trainer.models.vae import make_vae
 
 FEATURES = {
@@ -39,6 +47,90 @@ def test_a_label_is_one_of_its_classes() -> None:
     told = conditions.of_batch(BATCH, config("label"))
     np.testing.assert_array_equal(told, [[0, 0, 1], [1, 0, 0], [0, 0, 0]])
     assert conditions.num_conditions(config("label"), manifest("label")) == 3
+
+
+@pytest.mark.parametrize(
+    ("labels", "fraction", "message"),
+    [
+        ([0, 2, 1], 1.0, None),
+        ([2], 1.0, None),
+        (
+            [0, 3],
+            1.0,
+            "label 3, and the model's classes are 0 to 2: .*num_classes=4 or",
+        ),
+        ([0, 3], 0.5, "label 3, and the model's classes are 0 to 2"),
+        ([0, -1], 1.0, "label -1, which is no class: .*labelled_fraction below 1"),
+        ([0, -1], 0.5, None),
+        ([2**62], 1.0, f"label {2**62}, and the model's"),
+    ],
+)
+def test_labels_are_classes_of_the_model(labels, fraction, message) -> None:
+    told = config("label")
+    told.labelled_fraction = fraction
+    small = {"label": np.array(labels, np.int64)}
+    if message is None:
+        conditions.check_labels(small, told)
+        return
+    with pytest.raises(contract.DatasetError, match=message):
+        conditions.check_labels(small, told)
+    told.condition = "none"
+    conditions.check_labels({}, told)
+
+
+@pytest.mark.parametrize("is_training", [False, True])
+def test_a_label_beyond_the_classes_ends_a_run_in_one_line(tmp_path, is_training):
+    features = {**FEATURES, "image": contract.Feature("uint8", (1, 1, 1))}
+    del features["attributes"]
+    pixel = np.zeros([1, 1, 1], np.uint8)
+    data = b"".join(
+        part
+        for number in range(4)
+        for part in records.frame(
+            *records.encode_record(str(number), {"image": pixel}, {"label": [number]})
+        )
+    )
+    name = "d-train.tfrecord-00000-of-00001"
+    (tmp_path / name).write_bytes(data)
+    shards = (contract.ShardInfo(name, 4, len(data), "ab"),)
+    made = contract.Manifest(
+        "d", {}, "ab", features, {"train": contract.SplitInfo(shards)}
+    )
+    for num_classes in (4, 3):
+        shared = {
+            "global_batch_size": 4,
+            "context": tf.distribute.InputContext(),
+            "features": ["label"],
+            "check": functools.partial(
+                conditions.check_labels, config=config("label", num_classes)
+            ),
+        }
+        if is_training:
+            batches = input_pipeline.training_batches(
+                made,
+                tmp_path,
+                "train",
+                seed=0,
+                block_size=4,
+                start_step=0,
+                **shared,
+            )
+        else:
+            batches = input_pipeline.evaluation_batches(
+                made, tmp_path, "train", **shared
+            )
+        if num_classes == 4:
+            assert sorted(next(iter(batches))["label"].numpy()) == [0, 1, 2, 3]
+            continue
+        with (
+            pytest.raises(
+                contract.DatasetError, match=r"^an image has the label 3, "
+            ) as error,
+            command_line.damage_explained(),
+        ):
+            next(iter(batches))
+        assert len(str(error.value).splitlines()) == 1
+        assert "damaged" not in str(error.value)
 
 
 def test_attributes_are_signs() -> None:

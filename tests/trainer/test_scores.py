@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 import pathlib
@@ -9,7 +10,7 @@ import tensorflow as tf
 from configs import mnist_mlss
 from pipeline import contract
 from runs import Run, run_module
-from trainer import posteriors, scores, trained
+from trainer import evaluate, posteriors, scores, trained
 from trainer.models.vae import make_vae
 
 
@@ -243,3 +244,82 @@ def test_the_command_prints_a_table_and_writes_json(
     assert wrong.returncode == 1
     assert "no split 'val'" in wrong.stderr
     assert "Traceback" not in wrong.stderr
+
+
+def encoded_split(labels: list[int]) -> posteriors.EncodedSplit:
+    """Returns latents that are their labels, plus a little that differs."""
+    num = len(labels)
+    mean = np.array(labels, np.float32)[:, None] + np.linspace(0, 0.1, num)[:, None]
+    return posteriors.EncodedSplit(
+        keys=np.array([str(number) for number in range(num)]),
+        posterior_mean=mean.astype(np.float32),
+        posterior_log_var=np.zeros([num, 1], np.float32),
+        features={"label": np.array(labels)},
+    )
+
+
+def test_one_example_has_no_active_units() -> None:
+    found = scores.score_latents(encoded_split([3]))
+    assert found["active_units"] is None
+    # KL(N(3, 1), N(0, 1)) is 4.5 nats, and one posterior is its own aggregate.
+    assert found["kl_per_latent"] == [4.5]
+    assert found["aggregate_kl"] == pytest.approx(4.5, abs=0.1)
+    assert scores.score_latents(encoded_split([3, 4]))["active_units"] == 1
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "accuracy"),
+    [
+        ([0, 0, 0], [0, 1], None),
+        ([0], [0], None),
+        ([-1, -1], [0, 1], None),
+        ([0, 0, -1], [0, 1], None),
+        ([0, 0, 1, 1], [-1, -1], None),
+        ([0, 0, 1, 1], [-1, 0, 1, 0], 1.0),
+        ([0, 0, 1, 1, -1], [1], 1.0),
+        # A class that training lacks is never found.
+        ([0, 0, 1, 1], [0, 1, 2, 2], 0.5),
+    ],
+)
+def test_probes_of_few_labels(train, test, accuracy) -> None:
+    found = scores.score_probes(encoded_split(train), encoded_split(test), ())["label"]
+    assert (found and found["accuracy"]) == accuracy
+
+
+def test_images_without_a_label_do_not_count_for_the_classifier(run) -> None:
+    class Vae:
+        classifier = True
+
+        def classify(self, images: tf.Tensor) -> tf.Tensor:
+            return tf.one_hot(tf.cast(images, tf.int64), 3)
+
+    class Labelled(trained.TrainedRun):
+        def batches(self, split, batch_size):
+            labels = {"some": [0, -1, 2, 1], "none": [-1, -1, -1, -1]}[split]
+            yield {"input": np.array([0, 1, 2, 2]), "label": np.array(labels)}
+
+    planted = Labelled(run.config, MANIFEST, "", Vae(), 0)
+    assert scores.score_classifier(planted, "some") == pytest.approx(2 / 3)
+    assert scores.score_classifier(planted, "none") is None
+
+
+def test_a_table_shows_what_is_undefined() -> None:
+    found = {"active_units": None, "probe": {"label": None}, "kl_per_latent": [1.0]}
+    assert [line.split() for line in evaluate.table(found).splitlines()[:2]] == [
+        ["active_units", "None"],
+        ["probe/label", "None"],
+    ]
+
+
+def test_factors_that_do_not_vary_are_named(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "factors.csv").write_text("image,hue\n0,1.5\n1,2.5\n")
+    with pytest.raises(ValueError, match="no factor varies among the 1 examples"):
+        scores.score_factors(encoded_split([0]), str(tmp_path / "factors.csv"))
+
+
+def test_components_need_as_many_images(run) -> None:
+    info = contract.ShardInfo("d-train.tfrecord-00000-of-00001", 2, 100, "ab")
+    splits = {"train": contract.SplitInfo((info,))}
+    small = dataclasses.replace(run.manifest, splits=splits)
+    with pytest.raises(ValueError, match="--pca fits 8 components, .* 'train' has 2"):
+        scores.score_pca(dataclasses.replace(run, manifest=small), "train")

@@ -28,7 +28,8 @@ def load(path: str, keys: Sequence[str]) -> Factors:
         keys: Of n images.
 
     Raises:
-        ValueError: If the file cannot be read as that, or lacks an image.
+        ValueError: If the file cannot be read as that, or lacks an image; or no factor
+            varies among them.
     """
     try:
         with open(path, encoding="utf-8", newline="") as file:
@@ -44,6 +45,11 @@ def load(path: str, keys: Sequence[str]) -> Factors:
     parsed = [_parse([row[name] for row in chosen]) for name in chosen[0]]
     # A factor that does not vary among them cannot be told from another.
     varied = [column for column in parsed if len(np.unique(column[0])) > 1]
+    if not varied:
+        raise ValueError(
+            f"--factors={path}: no factor varies among the {len(keys)} examples of the "
+            "split: give a larger --split"
+        )
     values, are_categorical = zip(*varied, strict=True)
     return Factors(np.stack(values, axis=1), np.array(are_categorical))
 

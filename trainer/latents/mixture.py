@@ -108,7 +108,7 @@ def fit(latents: np.ndarray, num_components: int, seed: int = 0) -> Mixture:
         seed: Of the k-means.
 
     Raises:
-        ValueError: If the latents are not `[n, d]`, not finite, or fewer than k.
+        ValueError: If the latents are not `[n, d]`, not finite, or fewer than k or 2.
 
     Source:
         Ghosh, Sajjadi, Vergari, Black and Schölkopf, "From Variational to Deterministic
@@ -122,10 +122,15 @@ def fit(latents: np.ndarray, num_components: int, seed: int = 0) -> Mixture:
     """
     if latents.ndim != 2 or not np.isfinite(latents).all():
         raise ValueError(f"latents {latents.shape} must be [n, d] and finite")
+    if len(latents) < 2:
+        raise ValueError(
+            f"a mixture is fitted to at least two latents, not {len(latents)}: leave "
+            "--prior=mixture out"
+        )
     if not 1 <= num_components <= len(latents):
         raise ValueError(
-            f"num_components={num_components} must be from 1 to the number of latents, "
-            f"{len(latents)}"
+            f"--num_components={num_components} must be from 1 to the number of "
+            f"latents, {len(latents)}"
         )
     found = GaussianMixture(
         num_components, max_iter=_MAX_ITERATIONS, random_state=seed
