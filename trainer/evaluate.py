@@ -103,6 +103,27 @@ def evaluate(
     return found
 
 
+def check_output(path: pathlib.Path) -> None:
+    """Checks that a file is new, or of an earlier evaluation, which is replaced.
+
+    Raises:
+        ValueError: If it is something else.
+        OSError: If that cannot be found out.
+    """
+    if path.is_dir():
+        raise ValueError(f"--output={path} is a directory: give the name of a file")
+    if not path.exists():
+        return
+    try:
+        body = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict) or not {"step", "split"} <= body.keys():
+        raise ValueError(
+            f"--output={path} is there, and is no evaluation: give another name"
+        )
+
+
 def table(found: dict[str, Any]) -> str:
     """Returns the scores as lines of name and value; of lists the range."""
     lines = []
@@ -134,6 +155,11 @@ def main(argv: list[str]) -> None:
     try:
         run = trained.load(run_dir, _DATASET.value)
         split = _SPLIT.value or run.config.eval_split
+        path = pathlib.Path(
+            _OUTPUT.value or run_dir / "evaluation" / f"{split.replace('+', '-')}.json"
+        )
+        check_output(path)
+        files.make_directory(path.parent)
         with command_line.damage_explained():
             found = evaluate(
                 run,
@@ -144,10 +170,6 @@ def main(argv: list[str]) -> None:
                 with_pca=_PCA.value,
                 latents_dir=_LATENTS.value,
             )
-        path = pathlib.Path(
-            _OUTPUT.value or run_dir / "evaluation" / f"{split.replace('+', '-')}.json"
-        )
-        files.make_directory(path.parent)
         atomic_files.write(path, json.dumps(found, indent=1).encode() + b"\n")
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

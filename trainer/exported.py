@@ -13,6 +13,7 @@ from latents to images, which are float32 `image` and uint8 `pixels`.
 
 import json
 import pathlib
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -36,6 +37,11 @@ from trainer.trained import TrainedRun
 
 # What an export says of itself, where TensorFlow leaves room for it.
 DESCRIPTION = "assets.extra/export.json"
+# What TensorFlow and `_write` write; and what a Mac adds.
+_FILES = re.compile(
+    r"saved_model\.pb|fingerprint\.pb|variables/variables\.[\w-]+|\w+\.keras|"
+    rf"{re.escape(DESCRIPTION)}|(.*/)?\.DS_Store"
+)
 
 
 class ExportedModel:
@@ -218,6 +224,24 @@ def check_output(output: pathlib.Path, overwrite: bool) -> None:
             f"--output={output} exists and is no export, so --overwrite does not "
             "replace it: give another"
         )
+    foreign = _foreign(output.resolve())
+    if foreign:
+        raise ValueError(
+            f"--output={output} has {', '.join(foreign[:3])}, which no export has, and "
+            "--overwrite would remove it: move it away, or give another --output"
+        )
+
+
+def _foreign(output: pathlib.Path) -> list[str]:
+    """Returns what a directory has besides an export, by name."""
+    directories = {"assets", "assets.extra", "variables"}
+    found = []
+    for path in output.rglob("*"):
+        name = path.relative_to(output).as_posix()
+        is_directory = path.is_dir() and not path.is_symlink()
+        if not (name in directories if is_directory else _FILES.fullmatch(name)):
+            found.append(name)
+    return sorted(found)
 
 
 def save(run: TrainedRun, output: pathlib.Path, *, overwrite: bool = False) -> None:
@@ -237,7 +261,7 @@ def save(run: TrainedRun, output: pathlib.Path, *, overwrite: bool = False) -> N
     # A link stays, and what it leads to is replaced.
     output = output.resolve()
     temporary = atomic_files.temporary_path(output)
-    shutil.rmtree(temporary, ignore_errors=True)
+    files.discard(temporary)
     files.make_directory(temporary)
     try:
         _write(model, temporary)
@@ -257,7 +281,7 @@ def _replace(output: pathlib.Path, by: pathlib.Path) -> None:
     files.sync(by)
     old = output.with_name(f".{output.name}.old")
     if output.exists():
-        shutil.rmtree(old, ignore_errors=True)
+        files.discard(old)
         output.rename(old)
     files.put(by, output)
     shutil.rmtree(old, ignore_errors=True)

@@ -31,6 +31,7 @@ def main(argv: list[str]) -> None:
     try:
         if output.is_dir() or not output.name.endswith((".html", ".htm")):
             raise ValueError(f"--output={output} must be the name of an .html file")
+        page.check_output(output)
         page.write(directory, output)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

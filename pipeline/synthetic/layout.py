@@ -26,7 +26,7 @@ from typing import IO
 import tqdm
 
 from pipeline.contract import DatasetError
-from pipeline.files import make_directory, put
+from pipeline.files import discard, make_directory, put, sync_names
 from pipeline.synthetic.attributes import ATTRIBUTE_NAMES, list_attributes
 from pipeline.synthetic.face import LANDMARK_NAMES, draw_jpeg, list_landmarks
 from pipeline.synthetic.factors import FACTOR_NAMES, sample_factors
@@ -36,6 +36,9 @@ PARTITION_NAME = "Eval/list_eval_partition.txt"
 ATTRIBUTES_NAME = "Anno/list_attr_celeba.txt"
 LANDMARKS_NAME = "Anno/list_landmarks_align_celeba.txt"
 FACTORS_NAME = "factors.csv"
+# In the order in which they get their names: with the first the directory is known as
+# one of synthetic faces, and with the last it is whole.
+FILE_NAMES = (FACTORS_NAME, PARTITION_NAME, ATTRIBUTES_NAME, LANDMARKS_NAME, ZIP_NAME)
 
 # CelebA's own proportions of train, validation and test.
 _CELEBA_TRAIN, _CELEBA_VALIDATION, _CELEBA_IMAGES = 162_770, 19_867, 202_599
@@ -112,7 +115,8 @@ def write_dataset(
 
     Raises:
         DatasetError: If a number is out of range, the directory has a dataset
-            already, or it cannot be written.
+            already, or one that is not synthetic; or it cannot be written, and then
+            one that was there stays.
     """
     sizes = split_sizes(num_images)
     if not 0 <= seed < 2**64:
@@ -122,14 +126,8 @@ def write_dataset(
         raise DatasetError(f"num_workers must be 1 or more, not {num_workers}")
     root = pathlib.Path(output_dir)
     zip_path = root / ZIP_NAME
-    if zip_path.exists() and not overwrite:
-        raise DatasetError(
-            f"{zip_path} exists already: pass --overwrite to replace it, or another "
-            "--output"
-        )
     try:
-        # Old labels beside new images would look whole.
-        zip_path.unlink(missing_ok=True)
+        _check_output(root, overwrite=overwrite)
         with (
             _open_files(root) as files,
             _drawings(num_images, seed, num_workers) as drawings,
@@ -146,6 +144,36 @@ def write_dataset(
     except OSError as error:
         raise DatasetError(f"cannot write the dataset {root}: {error}") from error
     return zip_path
+
+
+def _check_output(root: pathlib.Path, *, overwrite: bool) -> None:
+    """Checks that nothing is replaced but synthetic faces, and these if it is asked.
+
+    Raises:
+        DatasetError: If not.
+        OSError: If that cannot be found out.
+    """
+    there = [name for name in FILE_NAMES if os.path.lexists(root / name)]
+    if not there:
+        return
+    header = b""
+    if (root / FACTORS_NAME).is_file():
+        with (root / FACTORS_NAME).open("rb") as file:
+            header = file.read(len(_factors_header()))
+    if header != _factors_header():
+        raise DatasetError(
+            f"--output={root} has {there[0]}, and no {FACTORS_NAME} of synthetic faces "
+            "beside it, so it is not replaced: give another --output"
+        )
+    if (root / ZIP_NAME).exists() and not overwrite:
+        raise DatasetError(
+            f"{root / ZIP_NAME} exists already: pass --overwrite to replace it, or "
+            "another --output"
+        )
+
+
+def _factors_header() -> bytes:
+    return _csv_line(("image", *FACTOR_NAMES))
 
 
 def draw_example(index: int, seed: int) -> Drawing:
@@ -200,23 +228,27 @@ def _draw_chunk(chunk: range, seed: int) -> list[Drawing]:
 @contextlib.contextmanager
 def _open_files(root: pathlib.Path) -> Iterator[dict[str, IO[bytes]]]:
     """Opens every file under a temporary name, and renames them if all went well."""
-    names = (PARTITION_NAME, ATTRIBUTES_NAME, LANDMARKS_NAME, FACTORS_NAME, ZIP_NAME)
-    partial = {name: root / f"{name}{_TEMPORARY_SUFFIX}" for name in names}
+    partial = {name: root / f"{name}{_TEMPORARY_SUFFIX}" for name in FILE_NAMES}
     is_complete = False
     try:
         with contextlib.ExitStack() as stack:
             files: dict[str, IO[bytes]] = {}
             for name, path in partial.items():
                 make_directory(path.parent)
+                # A link would lead elsewhere.
+                discard(path)
                 files[name] = stack.enter_context(path.open("wb"))
             yield files
+        # Old images beside new labels would look whole.
+        (root / ZIP_NAME).unlink(missing_ok=True)
+        sync_names(root)
         for name, path in partial.items():
             put(path, root / name)
         is_complete = True
     finally:
         if not is_complete:
             for path in partial.values():
-                path.unlink(missing_ok=True)
+                discard(path)
 
 
 def _write_all(
@@ -230,7 +262,7 @@ def _write_all(
         f"{num_images}\n{' '.join(ATTRIBUTE_NAMES)} \n".encode()
     )
     files[LANDMARKS_NAME].write(f"{num_images}\n{' '.join(LANDMARK_NAMES)} \n".encode())
-    files[FACTORS_NAME].write(_csv_line(("image", *FACTOR_NAMES)))
+    files[FACTORS_NAME].write(_factors_header())
     with zipfile.ZipFile(files[ZIP_NAME], "w", zipfile.ZIP_STORED) as archive:
         for index, drawing in enumerate(drawings):
             split = (index >= num_train) + (index >= num_train + num_validation)

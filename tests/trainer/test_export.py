@@ -259,7 +259,8 @@ def test_an_export_is_replaced_whole_or_kept(
 ) -> None:
     output = tmp_path / "1"
     shutil.copytree(export_dir, output)
-    (output / "stray").write_text("of the old one")
+    stray = output / "variables/variables.data-00001-of-00002"
+    stray.write_text("of the old one")
 
     def fail(*_: Any, **__: Any) -> None:
         raise OSError("No space left on device")
@@ -271,9 +272,9 @@ def test_an_export_is_replaced_whole_or_kept(
         with pytest.raises(OSError, match="No space left"):
             exported.save(run, tmp_path / "2")
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
-    assert (output / "stray").exists()
+    assert stray.exists()
     exported.save(run, output, overwrite=True)
-    assert not (output / "stray").exists()
+    assert not stray.exists()
     assert (output / "saved_model.pb").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
 
@@ -282,12 +283,53 @@ def test_a_link_stays_and_leads_to_the_new_export(
     run: trained.TrainedRun, export_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     shutil.copytree(export_dir, tmp_path / "old")
-    (tmp_path / "old/stray").write_text("of the old one")
+    (tmp_path / "old/old.keras").write_text("of the old one")
     (tmp_path / "1").symlink_to("old")
     exported.save(run, tmp_path / "1", overwrite=True)
     assert (tmp_path / "1").is_symlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "old"]
-    assert not (tmp_path / "1/stray").exists()
+    assert not (tmp_path / "1/old.keras").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "README.md",
+        "assets.extra/tf_serving_warmup_requests",
+        "run/config.json",
+        "variables/mine.txt",
+        "assets/vocabulary.txt",
+        ".git/HEAD",
+    ],
+)
+def test_files_of_others_in_an_export_are_not_removed(
+    run: trained.TrainedRun, export_dir: pathlib.Path, tmp_path: pathlib.Path, name: str
+) -> None:
+    shutil.copytree(export_dir, tmp_path / "1")
+    path = tmp_path / "1" / name
+    path.parent.mkdir(exist_ok=True)
+    (tmp_path / "1/.DS_Store").write_text("")
+    exported.check_output(tmp_path / "1", overwrite=True)
+    path.write_text("theirs")
+    with pytest.raises(
+        ValueError, match=f"has .*{re.escape(name.split('/')[0])}.*, wh"
+    ):
+        exported.save(run, tmp_path / "1", overwrite=True)
+    assert path.read_text() == "theirs"
+
+
+@pytest.mark.parametrize("name", [".1.tmp", ".1.old"])
+def test_what_has_a_temporary_name_is_not_written_through(
+    run: trained.TrainedRun, export_dir: pathlib.Path, tmp_path: pathlib.Path, name: str
+) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "file").write_text("theirs")
+    shutil.copytree(export_dir, tmp_path / "1")
+    (tmp_path / name).symlink_to(theirs)
+    exported.save(run, tmp_path / "1", overwrite=True)
+    assert [path.name for path in theirs.iterdir()] == ["file"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "theirs"]
 
 
 def test_what_is_no_export_is_not_replaced(

@@ -59,8 +59,23 @@ _CAPTIONS = {
 _MAX_PIXELATED_WIDTH = 400
 # In the row of samples over time.
 _NUM_SAMPLES = 6
+_FOOTER = "Made from the files of the run by python -m trainer.report"
 # Of metrics.jsonl, for the speed.
 _NUM_RECENT_LINES = 20
+
+
+def check_output(output: pathlib.Path) -> None:
+    """Checks that a file is new, or an earlier page, which is replaced.
+
+    Raises:
+        ValueError: If it is something else.
+        OSError: If that cannot be found out.
+    """
+    if output.exists() and _FOOTER.encode() not in output.read_bytes():
+        raise ValueError(
+            f"--output={output} is there, and trainer.report did not write it: give "
+            "another name"
+        )
 
 
 def write(directory: pathlib.Path, output: pathlib.Path) -> None:
@@ -116,8 +131,7 @@ def render(run: RunFiles) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{title}</title>\n<style>{style.CSS}</style>\n</head>\n<body>\n"
         + "\n".join(part for part in body if part)
-        + "\n<footer>Made from the files of the run by python -m trainer.report"
-        "</footer>\n</body>\n</html>\n"
+        + f"\n<footer>{_FOOTER}</footer>\n</body>\n</html>\n"
     )
 
 

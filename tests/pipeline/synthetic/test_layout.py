@@ -179,6 +179,64 @@ def test_failure_leaves_nothing_that_looks_whole(
     assert digests(tmp_path) == {}
 
 
+def test_a_failure_leaves_what_was_to_be_overwritten(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_dataset(tmp_path, 3, 0, num_workers=1, show_progress=False)
+    before = digests(tmp_path)
+
+    def fail(index: int, seed: int) -> layout.Drawing:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(layout, "draw_example", fail)
+    with pytest.raises(DatasetError, match="cannot write the dataset .*No space left"):
+        write_dataset(tmp_path, 6, 0, 1, overwrite=True, show_progress=False)
+    assert digests(tmp_path) == before
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", layout.FILE_NAMES)
+def test_celebas_own_files_are_never_replaced(
+    tmp_path: pathlib.Path, name: str, overwrite: bool
+):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("image,years_of_work\n")
+    with pytest.raises(DatasetError, match=f"has {name}, .* give another --output"):
+        write_dataset(tmp_path, 3, 0, 1, overwrite=overwrite, show_progress=False)
+    assert list(digests(tmp_path)) == [name]
+
+
+@pytest.mark.parametrize("num_put", range(1, 5))
+def test_a_dataset_that_was_killed_as_it_got_its_names_is_made_again(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, num_put: int
+):
+    done = []
+
+    def put_some(temporary: pathlib.Path, path: pathlib.Path) -> None:
+        if len(done) == num_put:
+            raise KeyboardInterrupt
+        done.append(path)
+        temporary.rename(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(layout, "put", put_some)
+        with pytest.raises(KeyboardInterrupt):
+            write_dataset(tmp_path, 3, 0, num_workers=1, show_progress=False)
+    assert not (tmp_path / layout.ZIP_NAME).exists()
+    write_dataset(tmp_path, 3, 0, num_workers=1, show_progress=False)
+    assert len(digests(tmp_path)) == 5
+
+
+def test_a_planted_link_is_not_written_through(tmp_path: pathlib.Path):
+    (tmp_path / "theirs").write_text("theirs")
+    for name in ("factors.csv.partial", "img_align_celeba.zip.partial"):
+        (tmp_path / name).symlink_to(tmp_path / "theirs")
+    write_dataset(tmp_path, 3, 0, num_workers=1, show_progress=False)
+    assert (tmp_path / "theirs").read_text() == "theirs"
+    assert not (tmp_path / layout.ZIP_NAME).is_symlink()
+
+
 def test_output_is_a_file(tmp_path: pathlib.Path):
     path = tmp_path / "file"
     path.write_text("")
