@@ -1,1 +1,5 @@
 """Turns raw images into verified TFRecord shards with an Apache Beam job."""
+
+from pipeline import interrupts
+
+interrupts.begin()

@@ -28,6 +28,7 @@ gc.enable()
 from pipeline import (  # noqa: E402
     claim,
     contract,
+    interrupts,
     job,
     progress,
     publish,
@@ -36,8 +37,6 @@ from pipeline import (  # noqa: E402
     worker,
 )
 from pipeline.plan import PlannedShard  # noqa: E402
-
-EXIT_INTERRUPTED = 130
 
 
 def make_missing(
@@ -180,6 +179,7 @@ def run(
     logging.get_absl_handler().setFormatter(
         python_logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S")
     )
+    interrupts.explain("the same command keeps the finished shards")
     beam_args = list(argv[1:])
     num_workers = flags.FLAGS["num_workers"]
     if num_workers.present:
@@ -193,14 +193,13 @@ def run(
             nursery = stack.enter_context(
                 contextlib.closing(worker.Nursery(is_copy=True))
             )
+        if not is_local:
+            # A job elsewhere would go on.
+            stack.enter_context(interrupts.unwinding())
         try:
             manifest = make(beam_args, nursery)
         except contract.DatasetError as error:
             sys.exit(f"error: {error}")
-        except KeyboardInterrupt:
-            logging.error("interrupted: the same command keeps the finished shards")
-            # Beam's threads would finish their shards first.
-            os._exit(EXIT_INTERRUPTED)
     if manifest is None:
         return
     _log_summary(manifest)

@@ -13,11 +13,12 @@ killed is continued by the same command.
 from collections.abc import Sequence
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 
 from pipeline import (
     command_line,
     contract,
+    entry,
     latents,
     local_runner,
     path_flags,
@@ -85,4 +86,4 @@ def _encode(
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["model", "output"])
-    app.run(main, flags_parser=runners.parse_flags)
+    entry.run(main, flags_parser=runners.parse_flags)

@@ -10,13 +10,14 @@ import dataclasses
 import uuid
 from collections.abc import Sequence
 
-from absl import app, flags
+from absl import flags
 
 from pipeline import (
     buckets,
     claim,
     command_line,
     contract,
+    entry,
     job,
     local_runner,
     path_flags,
@@ -186,4 +187,4 @@ def _prepare(
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["input", "output"])
-    app.run(main, flags_parser=runners.parse_flags)
+    entry.run(main, flags_parser=runners.parse_flags)

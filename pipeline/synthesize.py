@@ -6,9 +6,9 @@ python -m pipeline.synthesize --output=data/synthetic --num_images=20000 --seed=
 import sys
 from collections.abc import Sequence
 
-from absl import app, flags
+from absl import flags
 
-from pipeline import path_flags
+from pipeline import entry, path_flags
 from pipeline.contract import DatasetError
 from pipeline.synthetic.layout import write_dataset
 
@@ -25,8 +25,7 @@ _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace what --output holds.
 
 def main(argv: Sequence[str]) -> None:
     """Draws the dataset that the flags describe."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    del argv
     try:
         write_dataset(
             _OUTPUT.value,
@@ -40,4 +39,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    entry.run(main)

@@ -11,9 +11,9 @@ import os
 import sys
 from collections.abc import Mapping
 
-from absl import app, flags
+from absl import flags
 
-from pipeline import contract, path_flags, records, storage
+from pipeline import contract, entry, path_flags, records, storage
 
 EXIT_FAULTY = 3
 
@@ -91,8 +91,7 @@ def _stray_shards(dataset_dir: str, known: set[str]) -> list[str]:
 
 def main(argv: list[str]) -> None:
     """Verifies the dataset that the flag names."""
-    if argv[1:]:
-        raise app.UsageError(f"unexpected {argv[1]}: give --dataset=DIR")
+    del argv
     dataset_dir = str(_DATASET.value)
     try:
         manifest = storage.load_manifest(dataset_dir)
@@ -112,4 +111,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["dataset"])
-    app.run(main)
+    entry.run(main)

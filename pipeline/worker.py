@@ -9,12 +9,13 @@ import gc
 import logging
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 from multiprocessing import connection
 
 import numpy as np
+
+from pipeline import interrupts
 
 
 class Nursery:
@@ -32,7 +33,9 @@ class Nursery:
         )
         self._orders, orders = context.Pipe()
         self._process = context.Process(target=_serve_orders, args=(orders,))
-        self._process.start()
+        # The launcher answers Ctrl-C for all.
+        with interrupts.hidden_from_children():
+            self._process.start()
         orders.close()
 
     def start_worker(self, control_address: str, worker_id: str) -> None:
@@ -47,8 +50,6 @@ class Nursery:
 
 
 def _serve_orders(orders: connection.Connection) -> None:
-    # The launcher answers an interrupt for all.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Each start of a worker is twenty lines of INFO, and an error reaches the launcher
     # anyway.
     logging.disable(logging.ERROR)
@@ -73,8 +74,13 @@ def _serve_orders(orders: connection.Connection) -> None:
         ).start()
 
 
+def end_with_parent() -> None:
+    """Has this process end when the one that started it does."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
 def _serve_runner(control_address: str, worker_id: str) -> None:
-    threading.Thread(target=_end_with_nursery, daemon=True).start()
+    end_with_parent()
     import grpc
     from apache_beam.runners.worker import sdk_worker
 
@@ -88,8 +94,8 @@ def _serve_runner(control_address: str, worker_id: str) -> None:
             os._exit(1)
 
 
-def _end_with_nursery() -> None:
-    nursery = multiprocessing.parent_process()
-    assert nursery is not None
-    nursery.join()
+def _wait_for_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
     os._exit(1)

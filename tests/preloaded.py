@@ -175,7 +175,7 @@ def run(request: dict, added: Mapping[str, Sequence[str]]) -> None:
     paths = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     sys.path[:1] = [os.getcwd(), *map(os.path.abspath, paths)]
     if first == "-m":
-        sys.argv = rest
+        sys.argv = ["-m", *rest[1:]]
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
     elif first == "-c":
         sys.argv = ["-c", *rest[1:]]

@@ -1,5 +1,9 @@
 """Trains and inspects variational autoencoders on prepared shards."""
 
+# It answers signals, from here on.
+import pipeline  # noqa: F401
+
+# isort: split
 import contextlib
 import gc
 import os

@@ -10,7 +10,7 @@ import tensorflow as tf
 from absl import flags, logging
 from ml_collections import ConfigDict
 
-from pipeline import contract
+from pipeline import contract, entry
 from trainer import config_files
 from trainer.shard_files import DamageError
 
@@ -22,7 +22,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         argv: The program name and its flags.
 
     Returns:
-        The program name and what is no flag.
+        The program name.
     """
     has_config = "config" in flags.FLAGS
     try:
@@ -38,6 +38,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
             config_files.check(argv)
         except config_files.ConfigError as error:
             sys.exit(f"error: {error} (--help shows all flags)")
+    entry.check_only_flags(others)
     return others
 
 

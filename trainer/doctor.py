@@ -11,8 +11,9 @@ Exit codes: 0 nothing failed; 1 something did.
 import pathlib
 import sys
 
-from absl import app, flags, logging
+from absl import flags, logging
 
+from pipeline import entry
 from trainer import command_line, findings, train
 from trainer.diagnosis import Diagnosis
 
@@ -24,8 +25,7 @@ flags.adopt_module_key_flags(train)
 
 def main(argv: list[str]) -> None:
     """Looks at what the flags describe."""
-    if argv[1:]:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    del argv
     diagnosis = Diagnosis(
         flags.FLAGS.config,
         flags.FLAGS.dataset,
@@ -43,4 +43,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     logging.set_verbosity(logging.ERROR)
-    app.run(main, flags_parser=command_line.parse_flags)
+    entry.run(main, flags_parser=command_line.parse_flags)

@@ -17,9 +17,9 @@ import pathlib
 import sys
 from typing import Any
 
-from absl import app, flags, logging
+from absl import flags, logging
 
-from pipeline import files, path_flags
+from pipeline import entry, files, path_flags
 from trainer import atomic_files, command_line, exact, posteriors, scores, trained
 
 _WORKDIR = path_flags.define("workdir", None, "Directory of the run.", required=True)
@@ -148,8 +148,7 @@ def _flat(found: dict[str, Any], prefix: str) -> list[tuple[str, Any]]:
 
 def main(argv: list[str]) -> None:
     """Runs the command."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    del argv
     exact.configure()
     run_dir = pathlib.Path(_WORKDIR.value)
     try:
@@ -180,4 +179,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     logging.set_verbosity(logging.INFO)
-    app.run(main, flags_parser=command_line.parse_flags)
+    entry.run(main, flags_parser=command_line.parse_flags)

@@ -10,9 +10,9 @@ not at all. Exit codes: 0 done; 1 a flag, file or setting is wrong.
 import pathlib
 import sys
 
-from absl import app, flags, logging
+from absl import flags, logging
 
-from pipeline import path_flags
+from pipeline import entry, path_flags
 from trainer import command_line, exported, trained
 
 _WORKDIR = path_flags.define("workdir", None, "Directory of the run.", required=True)
@@ -27,8 +27,7 @@ _OVERWRITE = flags.DEFINE_bool(
 
 def main(argv: list[str]) -> None:
     """Runs the command."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    del argv
     output = pathlib.Path(_OUTPUT.value)
     try:
         exported.check_output(output, _OVERWRITE.value)
@@ -43,4 +42,4 @@ def main(argv: list[str]) -> None:
 if __name__ == "__main__":
     # TensorFlow has more to say of a SavedModel than a user wants to read.
     logging.set_verbosity(logging.WARNING)
-    app.run(main, flags_parser=command_line.parse_flags)
+    entry.run(main, flags_parser=command_line.parse_flags)

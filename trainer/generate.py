@@ -31,9 +31,9 @@ import pathlib
 import sys
 
 import numpy as np
-from absl import app, flags, logging
+from absl import flags, logging
 
-from pipeline import files, path_flags
+from pipeline import entry, files, path_flags
 from trainer import (
     arithmetic,
     browser,
@@ -103,8 +103,7 @@ _LIMIT = flags.DEFINE_float(
 
 def main(argv: list[str]) -> None:
     """Runs the command."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    del argv
     exact.configure()
     try:
         _check_latents()
@@ -312,4 +311,4 @@ def _save_predictive(
 
 if __name__ == "__main__":
     logging.set_verbosity(logging.INFO)
-    app.run(main, flags_parser=command_line.parse_flags)
+    entry.run(main, flags_parser=command_line.parse_flags)

@@ -21,8 +21,9 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import IO
 
-from absl import app, flags, logging
+from absl import flags, logging
 
+from pipeline import entry
 from trainer import children, command_line
 from trainer.cluster import Cluster
 from trainer.signals import STOPPING
@@ -160,6 +161,14 @@ def _copy(stream: IO[str], prefix: str) -> None:
         sys.stderr.flush()
 
 
+def parse_flags(argv: Sequence[str]) -> list[str]:
+    """Parses the command line, and returns the program name and the flags of train."""
+    try:
+        return flags.FLAGS(list(argv), known_only=True)
+    except flags.Error as error:
+        sys.exit(f"error: {error} (--help shows all flags)")
+
+
 def main(argv: list[str]) -> None:
     """Supervises the training that the flags describe."""
     command_line.log_with_times()
@@ -168,4 +177,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     logging.set_verbosity(logging.INFO)
-    app.run(main, flags_parser=lambda argv: flags.FLAGS(argv, known_only=True))
+    entry.run(main, flags_parser=parse_flags)

@@ -10,9 +10,7 @@ done; 1 a flag or a file is wrong.
 import pathlib
 import sys
 
-from absl import app
-
-from pipeline import path_flags
+from pipeline import entry, path_flags
 from trainer import command_line
 from trainer.reports import page
 
@@ -24,8 +22,7 @@ _OUTPUT = path_flags.define(
 
 def main(argv: list[str]) -> None:
     """Runs the command."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    del argv
     directory = pathlib.Path(_WORKDIR.value)
     output = pathlib.Path(_OUTPUT.value or directory / "report.html")
     try:
@@ -40,4 +37,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=command_line.parse_flags)
+    entry.run(main, flags_parser=command_line.parse_flags)

@@ -21,9 +21,9 @@ import sys
 import time
 from collections.abc import Sequence
 
-from absl import app, flags, logging
+from absl import flags, logging
 
-from pipeline import contract, files, path_flags
+from pipeline import contract, entry, files, path_flags
 from trainer import (
     checkpoints,
     children,
@@ -191,9 +191,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     except (flags.Error, ValueError) as error:
         sys.exit(f"error: {error} (--help shows all flags)")
     # The others, which only train reads.
-    program, *strays = command_line.parse_flags([program, *train_flags])
-    if strays:
-        sys.exit(f"error: unexpected arguments: {' '.join(strays)}")
+    command_line.parse_flags([program, *train_flags])
     return [program, *train_flags]
 
 
@@ -236,4 +234,4 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     logging.set_verbosity(logging.INFO)
-    app.run(main, flags_parser=parse_flags)
+    entry.run(main, flags_parser=parse_flags)

@@ -16,11 +16,11 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 
-from absl import app, flags, logging
+from absl import flags, logging
 from tensorboard import default, program
 from tensorboard.data import server_ingester
 
-from pipeline import path_flags
+from pipeline import entry, path_flags
 from trainer import command_line
 
 _WORKDIR = flags.DEFINE_multi_string(
@@ -45,10 +45,10 @@ _SAMPLES = "images=1000000"
 
 def main(argv: list[str]) -> None:
     """Runs the command."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    del argv
     # So that a service manager, too, ends it well.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     logging.set_verbosity(logging.ERROR)
     try:
         workdirs = [
@@ -174,4 +174,4 @@ def _as_one_directory(workdirs: Sequence[pathlib.Path]) -> Iterator[str]:
 
 if __name__ == "__main__":
     flags.mark_flag_as_required("workdir")
-    app.run(main, flags_parser=command_line.parse_flags)
+    entry.run(main, flags_parser=command_line.parse_flags)

@@ -12,10 +12,10 @@ import sys
 from typing import NoReturn
 
 import tensorflow as tf
-from absl import app, flags, logging
+from absl import flags, logging
 from ml_collections import config_flags
 
-from pipeline import path_flags
+from pipeline import entry, interrupts, path_flags
 from trainer import (
     cluster,
     command_line,
@@ -58,8 +58,8 @@ _PROFILE_STEPS = flags.DEFINE_string(
 
 def main(argv: list[str]) -> None:
     """Runs the command."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {' '.join(argv[1:])}")
+    del argv
+    interrupts.explain("run the same command to go on from the last checkpoint")
     command_line.log_with_times()
     config, run_dir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
     try:
@@ -90,10 +90,6 @@ def main(argv: list[str]) -> None:
         _leave(1, workdir.describe_error(run_dir, error))
     except ValueError as error:
         _leave(1, error)
-    except KeyboardInterrupt:
-        _leave(
-            130, "interrupted: run the same command to go on from the last checkpoint"
-        )
     if outcome.stopped_by:
         logging.info(
             "stopped at step %d by %s, with a checkpoint: run the same command to go "
@@ -123,4 +119,4 @@ def _leave(code: int, error: Exception | str | None = None) -> NoReturn:
 
 if __name__ == "__main__":
     logging.set_verbosity(logging.INFO)
-    app.run(main, flags_parser=command_line.parse_flags)
+    entry.run(main, flags_parser=command_line.parse_flags)

@@ -10,21 +10,22 @@ Every file is written to a temporary name and renamed when it is complete and on
 disk; the zip is renamed last, so a directory with the zip in it is whole.
 """
 
-import collections
 import contextlib
 import csv
 import dataclasses
 import io
-import multiprocessing.pool
+import multiprocessing
 import os
 import pathlib
 import sys
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from multiprocessing import connection, resource_tracker
 from typing import IO
 
 import tqdm
 
+from pipeline import interrupts, worker
 from pipeline.contract import DatasetError
 from pipeline.files import discard, make_directory, put, sync_names
 from pipeline.synthetic.attributes import ATTRIBUTE_NAMES, list_attributes
@@ -194,35 +195,55 @@ def _drawings(
 ) -> Iterator[Iterator[Drawing]]:
     """Yields the drawings in order of their index."""
     starts = range(0, num_images, _CHUNK_IMAGES)
-    chunks = (range(s, min(s + _CHUNK_IMAGES, num_images)) for s in starts)
-    num_workers = min(num_workers, len(starts))
+    chunks = [range(s, min(s + _CHUNK_IMAGES, num_images)) for s in starts]
+    num_workers = min(num_workers, len(chunks))
     if num_workers == 1:
         yield (draw_example(index, seed) for chunk in chunks for index in chunk)
         return
     # Spawned, not forked: the caller may have threads.
     context = multiprocessing.get_context("spawn")
-    with context.Pool(num_workers) as pool:
-        yield _in_order(pool, chunks, seed, max_pending=4 * num_workers)
+    # Else the first start does, and lets Ctrl-C through to the others.
+    resource_tracker.ensure_running()
+    with contextlib.ExitStack() as stack:
+        readers = []
+        for number in range(num_workers):
+            reader, writer = context.Pipe(duplex=False)
+            readers.append(stack.enter_context(reader))
+            process = context.Process(
+                target=_draw_chunks,
+                args=(writer, chunks[number::num_workers], seed),
+                daemon=True,
+            )
+            with writer, interrupts.hidden_from_children():
+                process.start()
+            stack.callback(process.join)
+            stack.callback(process.kill)
+        yield _in_order(readers, len(chunks))
 
 
 def _in_order(
-    pool: multiprocessing.pool.Pool,
-    chunks: Iterator[range],
-    seed: int,
-    max_pending: int,
+    readers: Sequence[connection.Connection], num_chunks: int
 ) -> Iterator[Drawing]:
-    """Yields what the pool draws; `Pool.imap` would not wait for a slow reader."""
-    pending = collections.deque()
+    """Yields what the workers draw, of which each waits until its chunk is read."""
+    for number in range(num_chunks):
+        try:
+            yield from readers[number % len(readers)].recv()
+        except EOFError as error:
+            raise DatasetError(
+                "a process that draws was killed, perhaps because memory was short: "
+                "run the same command again, with fewer --num_workers"
+            ) from error
+
+
+def _draw_chunks(
+    results: connection.Connection, chunks: Sequence[range], seed: int
+) -> None:
+    worker.end_with_parent()
     for chunk in chunks:
-        pending.append(pool.apply_async(_draw_chunk, (chunk, seed)))
-        if len(pending) == max_pending:
-            yield from pending.popleft().get()
-    while pending:
-        yield from pending.popleft().get()
-
-
-def _draw_chunk(chunk: range, seed: int) -> list[Drawing]:
-    return [draw_example(index, seed) for index in chunk]
+        drawn = [draw_example(index, seed) for index in chunk]
+        # Nobody reads once the parent is gone.
+        with contextlib.suppress(BrokenPipeError):
+            results.send(drawn)
 
 
 @contextlib.contextmanager
