@@ -11,6 +11,9 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from pipeline import process
+from trainer import variables
+
 # Keras imports them for tools of its own that nothing here uses, and a third of the
 # time that the import takes is theirs.
 _NOT_FOR_KERAS = ("matplotlib", "sklearn")
@@ -62,4 +65,6 @@ def _hidden(packages: tuple[str, ...]) -> Iterator[None]:
 # What tracing makes by the hundred thousand stays too: the usual threshold, 700, has
 # the collector look at it all again and again, for a tenth of a start's time.
 gc.set_threshold(10_000)
+process.prepare()
+variables.override()
 _import_tensorflow_quietly()

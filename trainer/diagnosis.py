@@ -1,5 +1,6 @@
 """What trainer.doctor looks at: the checks of a training, made before it."""
 
+import functools
 import math
 import os
 import pathlib
@@ -13,6 +14,7 @@ from trainer import (
     checkpoints,
     cluster,
     distribution,
+    environment,
     estimates,
     forward,
     hosts,
@@ -68,6 +70,7 @@ class Diagnosis:
         data, run = f"--dataset={self._dataset_dir}", f"--workdir={self._run_dir}"
         settled = ("settings", "batch", "dataset")
         return [
+            *self._environment_checks(),
             Check("hosts", self._look_at_hosts),
             Check("addresses", self._look_at_addresses, ("hosts",)),
             Check("devices", self._look_at_devices),
@@ -84,6 +87,17 @@ class Diagnosis:
             Check("disk", self._look_at_disk, ("model",), run),
             Check("tensorboard", self._look_at_tensorboard),
         ]
+
+    def _environment_checks(self) -> list[Check]:
+        """Returns a check for each variable or file that is overridden or heeded."""
+
+        def doubt(phrase: str) -> str:
+            raise DoubtError(phrase)
+
+        return [
+            Check("environment", functools.partial(doubt, phrase))
+            for phrase in environment.phrases()
+        ] or [Check("environment", lambda: "nothing in it changes a run's numbers")]
 
     def _look_at_hosts(self) -> str:
         self._cluster = found = cluster.find_cluster(os.environ)

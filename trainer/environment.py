@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 from absl import logging
 
-from trainer import atomic_files, workdir
+from trainer import atomic_files, variables, workdir
 
 FILE_NAME = "environment.json"
 
@@ -36,8 +36,9 @@ def describe(devices: Sequence[str]) -> dict[str, str]:
     Returns:
         `threads` by which kernels on the CPU split their work (0 is TensorFlow's own
         number), the `device`, the vector `instructions` and `caches` of the processor,
-        by which kernels block their work, the setting of `oneDNN`, and the versions of
-        TensorFlow and Keras. A value that this system does not tell is `unknown`.
+        by which kernels block their work, the setting of `oneDNN`, the versions of
+        TensorFlow and Keras, and the variables of `variables.HEEDED` that are set. A
+        value that this system does not tell is `unknown`.
     """
     gpus = {
         tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
@@ -51,6 +52,7 @@ def describe(devices: Sequence[str]) -> dict[str, str]:
         "caches": _cache_sizes(),
         "oneDNN": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
         **{name: importlib.metadata.version(name) for name in ("tensorflow", "keras")},
+        **variables.heeded(),
     }
 
 
@@ -58,17 +60,29 @@ def differences(saved: Mapping[str, str], current: Mapping[str, str]) -> list[st
     """Returns a phrase for each value that differs, with both of them."""
     names = sorted(saved.keys() | current.keys())
     return [
-        f"{name} was {saved.get(name, 'unknown')} and is now "
-        f"{current.get(name, 'unknown')}"
+        f"{name} was {_value(saved, name)} and is now {_value(current, name)}"
         for name in names
         if saved.get(name) != current.get(name)
+    ]
+
+
+def phrases() -> list[str]:
+    """Returns what this process found in its environment, each with what it does."""
+    return [
+        f"{found} is overridden: a run's numbers and figures follow from its flags"
+        for found in variables.overridden
+    ] + [
+        f"{name}={value} is heeded: with another value {_CONSEQUENCE}"
+        for name, value in variables.heeded().items()
     ]
 
 
 def record(
     run_dir: pathlib.Path, current: Mapping[str, str], *, is_resumed: bool
 ) -> None:
-    """Writes the environment, and warns if a resumed run had another.
+    """Writes the environment, and warns of it if a resumed run had another.
+
+    It also warns of the variables that this process overrides or heeds.
 
     Args:
         run_dir: The workdir.
@@ -80,6 +94,8 @@ def record(
         OSError: If it cannot be written.
     """
     path = run_dir / FILE_NAME
+    for phrase in phrases():
+        logging.warning("%s", phrase)
     if is_resumed:
         warning = _warning(path, current)
         if warning:
@@ -99,6 +115,10 @@ def warn_of_hosts(differing: Sequence[int]) -> None:
             ", ".join(map(str, differing)),
             _CONSEQUENCE,
         )
+
+
+def _value(values: Mapping[str, str], name: str) -> str:
+    return values.get(name, "not set" if name in variables.HEEDED else "unknown")
 
 
 def _warning(path: pathlib.Path, current: Mapping[str, str]) -> str:

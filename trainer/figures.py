@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -13,6 +14,9 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from trainer import atomic_files, grids
+
+# A matplotlibrc in the working directory is read before that of `variables`.
+matplotlib.rcdefaults()
 
 _INCHES, _DPI = 5.0, 80
 # Of labelled images, in pixels: the least side of one, and the text.

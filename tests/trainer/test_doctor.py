@@ -12,11 +12,12 @@ import pytest
 
 from configs import celeba_debug
 from runs import ROOT, Run, run_module, train
-from trainer import findings, machine
+from trainer import findings, machine, variables
 from trainer.cluster import Cluster
 from trainer.diagnosis import Diagnosis
 
 NAMES = (
+    "environment",
     "hosts",
     "addresses",
     "devices",
@@ -161,6 +162,19 @@ def test_a_wrong_setting_fails_alone(
     found = failed(look(dataset_dir, tmp_path / "run", **values))
     assert list(found) == [name]
     assert text in found[name]
+
+
+def test_what_changes_numbers_has_a_line_each(
+    dataset_dir: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = look(dataset_dir, tmp_path / "run")["environment"]
+    assert str(found) == "ok   environment: nothing in it changes a run's numbers"
+    monkeypatch.setattr(variables, "overridden", ["KERAS_BACKEND=jax"])
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    checks = Diagnosis(celeba_debug.get_config(), "", tmp_path).checks()[:2]
+    lines = [str(finding) for finding in findings.make_all(checks)]
+    assert lines[0].startswith("warn environment: KERAS_BACKEND=jax is overridden: ")
+    assert lines[1].startswith("warn environment: NVIDIA_TF32_OVERRIDE=0 is heeded: ")
 
 
 def test_all_is_looked_at_whatever_failed(

@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from trainer import environment
+from trainer import environment, variables
 
 HERE = {"threads": "8", "device": "CPU", "instructions": "x86_64 avx2 fma"}
 
@@ -83,3 +83,18 @@ def test_the_processor_is_read_from_the_system(tmp_path, monkeypatch) -> None:
     found = environment.describe(["CPU:0"])
     assert found["instructions"].endswith(" unknown")
     assert found["caches"] == "unknown"
+
+
+def test_variables_that_round_otherwise_are_recorded_and_named(
+    tmp_path, caplog, monkeypatch
+) -> None:
+    before = environment.describe(["CPU:0"])
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=true")
+    monkeypatch.setattr(variables, "overridden", ["KERAS_BACKEND=jax"])
+    found = environment.describe(["CPU:0"])
+    assert found == {**before, "XLA_FLAGS": "--xla_cpu_enable_fast_math=true"}
+    record_with_log(caplog, tmp_path, before, is_resumed=False)
+    text = record_with_log(caplog, tmp_path, found, is_resumed=True)
+    assert "XLA_FLAGS was not set and is now --xla_cpu_enable_fast_math=true" in text
+    assert "KERAS_BACKEND=jax is overridden" in text
+    assert "XLA_FLAGS=--xla_cpu_enable_fast_math=true is heeded" in text

@@ -1,0 +1,79 @@
+"""What every command sets in its own process, before it imports any library."""
+
+import errno
+import os
+import sys
+import warnings
+
+# A run has a few hundred files open; some systems allow 256 unless they are asked.
+_OPEN_FILES = 4096
+# Open in a process besides shards: libraries, logs, checkpoints, sockets.
+_OTHER_FILES = 96
+
+# What makes a mere warning of a library, in its import or later, end a command.
+_QUIET_WARNINGS = (
+    DeprecationWarning,
+    ImportWarning,
+    PendingDeprecationWarning,
+    ResourceWarning,
+)
+
+
+def prepare() -> None:
+    """Sets up this process; the second call and later ones change nothing."""
+    # Numba's loops in Python would take minutes for each image.
+    os.environ.pop("NUMBA_DISABLE_JIT", None)
+    if any(option.startswith("error") for option in sys.warnoptions):
+        # Python's own filters. Warnings of libraries are no errors of a command.
+        warnings.simplefilter("default")
+        for category in _QUIET_WARNINGS:
+            warnings.simplefilter("ignore", category)
+    _raise_open_files()
+
+
+def open_files_limit() -> int:
+    """Returns how many files this process may have open."""
+    try:
+        import resource
+    except ImportError:  # Windows.
+        return _OPEN_FILES
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _OPEN_FILES if soft == resource.RLIM_INFINITY else soft
+
+
+def num_shards_open() -> int:
+    """Returns how many shards a process may hold open, beside its other files."""
+    return max(4, open_files_limit() - _OTHER_FILES)
+
+
+def is_out_of_files(error: OSError) -> bool:
+    """Returns whether this process, or the system, has too many files open."""
+    return error.errno in (errno.EMFILE, errno.ENFILE)
+
+
+def out_of_files_text(error: OSError) -> str:
+    """Returns what to tell the user of an error of `is_out_of_files`."""
+    if error.errno == errno.ENFILE:
+        return "the system has too many open files: end other programs"
+    return (
+        f"more than {open_files_limit()} open files, which this process may not have: "
+        f"raise the limit by ulimit -n {_OPEN_FILES}"
+    )
+
+
+def _raise_open_files() -> None:
+    """Raises the soft limit of open files, as far as the hard one allows."""
+    try:
+        import resource
+    except ImportError:  # Windows.
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= _OPEN_FILES:
+        return
+    wanted = _OPEN_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (OSError, ValueError):  # Where the system has a bound of its own.
+        return
