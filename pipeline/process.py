@@ -43,7 +43,7 @@ def open_files_limit() -> int:
 
 def num_shards_open() -> int:
     """Returns how many shards a process may hold open, beside its other files."""
-    return max(4, open_files_limit() - _OTHER_FILES)
+    return max(1, open_files_limit() - _OTHER_FILES)
 
 
 def is_out_of_files(error: OSError) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from absl import flags
 
-from pipeline import contract, entry, path_flags, records, storage
+from pipeline import contract, entry, path_flags, process, records, storage
 
 EXIT_FAULTY = 3
 
@@ -48,6 +48,9 @@ def shard_fault(
         dataset_dir: Directory of the shards.
         info: Of this one.
         names: Of all shards of the dataset, by sha256.
+
+    Raises:
+        OSError: If this process has too many files open.
     """
     path = storage.join(dataset_dir, info.name)
     sha256 = hashlib.sha256()
@@ -59,6 +62,8 @@ def shard_fault(
     except FileNotFoundError:
         return f"{info.name}: missing"
     except (OSError, contract.DatasetError) as error:
+        if isinstance(error, OSError) and process.is_out_of_files(error):
+            raise
         return f"{info.name}: {error}"
     digest = sha256.hexdigest()
     if digest == info.sha256:
@@ -98,7 +103,12 @@ def main(argv: list[str]) -> None:
     except contract.DatasetError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_FAULTY)
-    faults = find_faults(dataset_dir, manifest)
+    try:
+        faults = find_faults(dataset_dir, manifest)
+    except OSError as error:
+        if not process.is_out_of_files(error):
+            raise
+        sys.exit(f"error: {process.out_of_files_text(error)}")
     for fault in faults:
         print(f"error: {fault}", file=sys.stderr)
     if faults:

@@ -73,16 +73,20 @@ def log_with_times() -> None:
 
 @contextlib.contextmanager
 def damage_explained() -> Iterator[None]:
-    """Turns the error of a damaged shard, or of a label, to one line.
+    """Turns to one line an error of a damaged shard, a label, or too many open files.
 
     Raises:
-        DatasetError: In its place; other errors are as they were.
+        DatasetError: If a shard is damaged, or a label is beyond the classes.
+        ValueError: If the process may open no more files. Other errors stay as they
+            are.
     """
     try:
         yield
     except (tf.errors.OpError, DamageError) as error:
         if said := re.search(r"(?<=DatasetError: ).+", str(error)):
             raise contract.DatasetError(said[0]) from error
+        if refused := re.search(r"(?<=OpenFilesError: ).+", str(error)):
+            raise ValueError(refused[0]) from error
         damage = _damage(error)
         if damage is None:
             raise

@@ -76,24 +76,38 @@ class RecordReader:
         Raises:
             DamageError: If a file is not what the manifest says, or a record
                 is damaged, or has no such arrays; both are named.
+            OpenFilesError: If this process may not open a file.
         """
         if next(self._num_batches) == COMPILED_AFTER and len(self.arrays) == 1:
             threading.Thread(target=self.compile).start()
-        frames = self._files.find(places)
-        columns = [_empty(len(places), one) for one in self.arrays.values()]
-        if self._loop:
-            crcs, alike = self._read_alike(self._loop, frames, columns[0])
-        else:
-            crcs, alike = np.full(len(places), -1, np.int64), None
+        num, loop, (num_before, num_after) = len(places), self._loop, self._likely
+        columns = [_empty(num, one) for one in self.arrays.values()]
+        before = np.empty((num, num_before), np.uint8)
+        after = np.empty((num, num_after), np.uint8)
+        lengths, crcs = np.empty(num, np.int64), np.full(num, -1, np.int64)
+        mark = np.frombuffer(bytearray(self._marks[-1]), np.uint8)
         others = {}
-        for number in np.flatnonzero(crcs < 0).tolist():
-            rows = [column[number] for column in columns]
-            crcs[number], others[number] = self._read_any(frames, number, rows)
+        for part in self._files.parts(places):
+            frames = self._files.find(places[part])
+            lengths[part] = frames.lengths
+            rows = [column[part] for column in columns]
+            if loop:
+                where = frames.files, frames.starts, frames.lengths
+                loop(*where, mark, before[part], rows[0], after[part], crcs[part])
+            for at in np.flatnonzero(crcs[part] < 0).tolist():
+                found = self._read_any(frames, at, [row[at] for row in rows])
+                crcs[part.start + at], others[part.start + at] = found
+            # Its files are closed before others are opened.
+            del frames
+        alike = None
+        if loop:
+            end = num_before + columns[0].shape[1]
+            alike = _Alike(before[:, : -len(mark)], end, after)
         arrays = {
             name: column.view(one.dtype).reshape(-1, *one.shape)
             for (name, one), column in zip(self.arrays.items(), columns, strict=True)
         }
-        return Records(arrays, crcs, frames, alike, others)
+        return Records(arrays, crcs, lengths, places, self._files, alike, others)
 
     def compile(self) -> None:
         """Has a compiled loop read from now on, where there can be one."""
@@ -101,25 +115,6 @@ class RecordReader:
             from trainer import read_loop
 
             self._loop = read_loop.compiled()
-
-    def _read_alike(
-        self, loop: Callable[..., None], frames: Frames, rows: np.ndarray
-    ) -> tuple[np.ndarray, "_Alike"]:
-        """Fills the rows of records whose array is where that of one before was.
-
-        Returns:
-            Their checksums, and what else they have; a negative number for others,
-            sound or not.
-        """
-        num, (num_before, num_after) = len(rows), self._likely
-        before = np.empty((num, num_before), np.uint8)
-        after = np.empty((num, num_after), np.uint8)
-        crcs = np.empty(num, np.int64)
-        [mark] = self._marks
-        mark = np.frombuffer(bytearray(mark), np.uint8)
-        places = frames.files, frames.starts, frames.lengths
-        loop(*places, mark, before, rows, after, crcs)
-        return crcs, _Alike(before[:, : -len(mark)], rows.shape[1] + num_before, after)
 
     def _read_any(
         self, frames: Frames, number: int, rows: list[np.ndarray]
@@ -154,14 +149,18 @@ class Records:
         arrays: Of each feature that records hold as the bytes of an array, `[batch,
             ...]` of its type.
         crcs: `[batch]` int64: their checksums.
-        frames: Where they are.
+        lengths: `[batch]` int64: their bytes.
+        places: `[batch, 2]` int64: the index of a shard, and of a record in it.
+        files: Of the shards.
         alike: What those have that the loop read.
         others: What each other has, as a serialized `Example`.
     """
 
     arrays: dict[str, np.ndarray]
     crcs: np.ndarray
-    frames: Frames
+    lengths: np.ndarray
+    places: np.ndarray
+    files: ShardFiles
     alike: "_Alike | None"
     others: Mapping[int, bytes]
 
@@ -176,17 +175,17 @@ class Records:
     def _rest(self, number: int) -> bytes:
         if self.alike is None or number in self.others:
             return self.others[number]
-        length = int(self.frames.lengths[number])
+        length = int(self.lengths[number])
         opening = serialized.opening(length)
         head = self.alike.before[number].tobytes()
         tail = self.alike.after[number, : length - self.alike.end].tobytes()
         if not head.startswith(opening):
-            raise self.frames.error(number, "is no Example")
+            raise self.error(number, "is no Example")
         return serialized.example(head[len(opening) :], tail)
 
     def error(self, number: int, text: str) -> DamageError:
         """Returns what to raise of one of them."""
-        return self.frames.error(number, text)
+        return self.files.error(self.places[number], text)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,15 +8,18 @@ import dataclasses
 import os
 import struct
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import google_crc32c
 import numpy as np
 
-from pipeline import contract
+from pipeline import contract, process
 
 # Beyond it files are closed.
 MAX_OPEN_SHARDS = 256
+# By which what a process may have open is divided: the shards that readers of some
+# splits keep open, and those of three batches that are read at once.
+_SHARES = 8
 
 # Shards that are searched for records at once: a search waits for the disk.
 _PARALLEL_SEARCHES = 16
@@ -28,6 +31,10 @@ _LENGTH_BYTES = 8
 
 class DamageError(contract.DatasetError):
     """A shard or a record in it is not what was written; the text names it."""
+
+
+class OpenFilesError(ValueError):
+    """No more files can be opened; the text says what to do."""
 
 
 class ShardFiles:
@@ -44,6 +51,8 @@ class ShardFiles:
         """
         self._paths = paths
         self._shards = shards
+        share = max(1, process.num_shards_open() // _SHARES)
+        self._max_open = min(MAX_OPEN_SHARDS, share)
         # Where frames begin, of all shards, each of which has one more, its end; what
         # is not known yet is negative.
         ends = np.cumsum([shard.num_examples + 1 for shard in shards])
@@ -53,14 +62,36 @@ class ShardFiles:
         self._identities: dict[int, tuple[int, ...]] = {}
         self._lock = threading.Lock()
 
+    def parts(self, places: np.ndarray) -> Iterator[slice]:
+        """Yields parts of a batch, each of so few shards that all can be open.
+
+        Args:
+            places: `[batch, 2]` int64: the index of a shard, and of a record in it.
+        """
+        start, shards = 0, set()
+        if len(places) > self._max_open:
+            for at, index in enumerate(places[:, 0].tolist()):
+                if len(shards) == self._max_open and index not in shards:
+                    yield slice(start, at)
+                    start, shards = at, set()
+                shards.add(index)
+        yield slice(start, len(places))
+
+    def error(self, place: np.ndarray, text: str) -> DamageError:
+        """Returns what to raise of the record at a place, `[2]` as above."""
+        index, record = place.tolist()
+        return DamageError(f"record {record} of shard {self._paths[index]} {text}")
+
     def find(self, places: np.ndarray) -> "Frames":
         """Returns where records are; reads headers up to theirs, once.
 
         Args:
-            places: `[batch, 2]` int64: the index of a shard, and of a record in it.
+            places: `[batch, 2]` int64: the index of a shard, and of a record in it, of
+                one of the `parts` of a batch.
 
         Raises:
             DamageError: If a file is not what the manifest says.
+            OpenFilesError: If this process may not open it.
         """
         indices, records = places.T
         begun = set(indices[records == 0].tolist())
@@ -108,7 +139,7 @@ class ShardFiles:
                     bounds[self._slice(index)] = -1
                     self._bounds = bounds
                 self._open_shards[index] = shard
-                if len(self._open_shards) > MAX_OPEN_SHARDS:
+                if len(self._open_shards) > self._max_open:
                     del self._open_shards[next(iter(self._open_shards))]
         return shard
 
@@ -126,6 +157,7 @@ class _OpenShard:
 
         Raises:
             DamageError: If it cannot be opened, or has another size.
+            OpenFilesError: If this process may not open it.
         """
         self._path = path
         self._info = info
@@ -133,6 +165,8 @@ class _OpenShard:
         try:
             self.file = os.open(path, os.O_RDONLY)
         except OSError as error:
+            if process.is_out_of_files(error):
+                raise OpenFilesError(process.out_of_files_text(error)) from error
             raise _unreadable(path, error) from error
         stat = os.fstat(self.file)
         self.identity = _identity(stat)

@@ -15,7 +15,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from pipeline import contract, files
+from pipeline import contract, files, process
 from trainer import atomic_files, settings
 
 LOCK_NAME = "lock"
@@ -88,6 +88,8 @@ def describe_error(workdir: pathlib.Path, error: OSError) -> str:
         workdir: Of the run.
         error: Of any file; of others than the workdir's it is told as it is.
     """
+    if process.is_out_of_files(error):
+        return process.out_of_files_text(error)
     if error.errno in _FULL:
         there = next(at for at in (workdir, *workdir.parents) if at.exists())
         usage = shutil.disk_usage(there)

@@ -1,5 +1,7 @@
 """Reading by place gives what was written, or names what is damaged."""
 
+import contextlib
+import errno
 import math
 import os
 import pathlib
@@ -15,10 +17,10 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import contract, records
+from pipeline import contract, process, records
 from trainer import record_reader, shard_files
 from trainer.record_reader import RecordReader
-from trainer.shard_files import DamageError
+from trainer.shard_files import DamageError, OpenFilesError
 
 SHAPE = (2, 3, 1)
 FEATURES = {
@@ -279,16 +281,68 @@ def test_a_shard_that_is_restored_is_read_again(tmp_path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc says what is open")
-def test_no_more_files_are_open_than_are_allowed(tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_no_more_files_are_open_than_are_allowed(
+    is_compiled: bool, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shard_files, "MAX_OPEN_SHARDS", 5)
-    reader = reader_of(tmp_path, [[record(at)] for at in range(40)])
-    before = len(os.listdir("/proc/self/fd"))
+    reader = reader_of(
+        tmp_path, [[record(at)] for at in range(40)], is_compiled=is_compiled
+    )
+
+    def num_open() -> int:
+        # Of these shards alone: other threads of this process may open and close files.
+        found = []
+        for name in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                found.append(os.readlink(f"/proc/self/fd/{name}"))
+        return sum(path.startswith(f"{tmp_path}/shard-") for path in found)
+
     for _ in range(2):
         arrays, _ = read(reader, [(at, 0) for at in range(40)])
         assert arrays["image"][:, 0, 0, 0].tolist() == list(range(40))
-        assert len(os.listdir("/proc/self/fd")) - before == 5
+        assert num_open() == 5
     del reader
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert num_open() == 0
+
+
+@pytest.mark.parametrize("limit", [64, 128, 256])
+def test_a_batch_of_many_shards_keeps_to_the_limit(
+    limit: int, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "open_files_limit", lambda: limit)
+    reader = reader_of(tmp_path, [[record(at % 256)] for at in range(300)])
+    open_at_once, now_open = [0], set()
+    opened, closed = os.open, os.close
+
+    def open_one(path: str, *arguments: int) -> int:
+        file = opened(path, *arguments)
+        now_open.add(file)
+        open_at_once.append(len(now_open))
+        return file
+
+    def close_one(file: int) -> None:
+        now_open.discard(file)
+        closed(file)
+
+    monkeypatch.setattr(os, "open", open_one)
+    monkeypatch.setattr(os, "close", close_one)
+    arrays, _ = read(reader, [(at, 0) for at in range(300)])
+    assert arrays["image"][:, 0, 0, 0].tolist() == [at % 256 for at in range(300)]
+    # Those that are kept, those of a part, and one that is opened.
+    most = max(1, (limit - 96) // 8)
+    assert 0 < max(open_at_once) <= 2 * most + 1
+
+
+def test_too_many_open_files_are_no_damage(tmp_path, monkeypatch) -> None:
+    reader = reader_of(tmp_path, [[record(1)]])
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(OpenFilesError, match="more than .* open files.* ulimit -n"):
+        read(reader, [(0, 0)])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc says what is read")

@@ -1,0 +1,73 @@
+"""What a command sets in its process: enough open files, and its own warnings."""
+
+import errno
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from pipeline import process
+
+# Opens as few modules as it can: the limit is set before them.
+PROGRAM = """
+import resource, sys
+soft, hard = int(sys.argv[1]), int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+import pipeline
+print(*resource.getrlimit(resource.RLIMIT_NOFILE))
+"""
+
+
+def run(program: str, *arguments: str, **environ: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "raised"), [(256, 8192, 4096), (64, 256, 256), (5000, 8192, 5000)]
+)
+def test_open_files_are_raised_as_far_as_needed(
+    soft: int, hard: int, raised: int
+) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and hard > most:
+        pytest.skip(f"this system allows {most} open files")
+    assert run(PROGRAM, str(soft), str(hard)) == f"{raised} {hard}"
+
+
+@pytest.mark.parametrize(("limit", "num"), [(4096, 4000), (128, 32), (64, 1)])
+def test_shards_leave_room_for_other_files(
+    limit: int, num: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "open_files_limit", lambda: limit)
+    assert process.num_shards_open() == num
+
+
+def test_too_many_open_files_have_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "open_files_limit", lambda: 256)
+    ours, all_of_them = OSError(errno.EMFILE, ""), OSError(errno.ENFILE, "")
+    assert process.is_out_of_files(ours)
+    assert "more than 256 open files" in process.out_of_files_text(ours)
+    assert "ulimit -n 4096" in process.out_of_files_text(ours)
+    assert process.is_out_of_files(all_of_them)
+    assert "end other programs" in process.out_of_files_text(all_of_them)
+    assert not process.is_out_of_files(FileNotFoundError(errno.ENOENT, ""))
+
+
+@pytest.mark.parametrize("category", ["ImportWarning", "UserWarning"])
+def test_warnings_of_libraries_end_no_command(category: str) -> None:
+    program = f"import pipeline, warnings; warnings.warn('w', {category}); print('on')"
+    assert run(program, PYTHONWARNINGS="error") == "on"
+
+
+def test_loops_over_pixels_are_compiled_whatever_a_variable_says() -> None:
+    program = "import pipeline, numba; print(numba.config.DISABLE_JIT)"
+    assert run(program, NUMBA_DISABLE_JIT="1") == "0"
