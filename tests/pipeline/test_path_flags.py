@@ -15,7 +15,7 @@ from pipeline import path_flags
 ROOT = pathlib.Path(__file__).parents[2]
 # Whose value is text of another kind.
 NO_PATHS = {"host", "image_dtype", "preprocess", "profile_steps", "resize", "source"}
-NO_PATHS |= {"split", "split_fractions", "where"}
+NO_PATHS |= {"split", "split_folders", "split_fractions", "where"}
 # Read by `path_flags.parse` once its commas are.
 OTHERS = {"sweep", "workdir"}
 
