@@ -117,13 +117,14 @@ def train(
         _start_compiling(compiler, steps, batches)
     monitor = Monitor(strategy, steps, run, draws=hosts.is_chief)
 
-    def save(**meta: float) -> None:
+    def save(elbo: float | None = None) -> None:
         # The chief's alone.
         if lock is not None:
             # What is before a checkpoint is not made again.
             writer.wait()
             workdir.check_held(run_dir, lock)
-            saver.save(step, state.arrays(), {**origin, **meta})
+            evaluated = {} if elbo is None else {"elbo": elbo}
+            saver.save(step, state.arrays(), {**origin, **evaluated})
 
     writer = NoWriter()
     if hosts.is_chief:
@@ -156,7 +157,7 @@ def train(
             monitor.look(step, writer)
         compiler.wait()
         speed, saved_step, saved_at = pace.Pace(), step, time.monotonic()
-        stopped_by = None
+        stopped_by = elbo = None
         while step != config.num_train_steps:
             # All hosts stop, and all make as many steps as the chief.
             stopped_by = next(filter(None, hosts.gather(stop.received or 0)), None)
@@ -201,11 +202,11 @@ def train(
                 or due.is_kept(step, config)
                 or saver.is_among_best(elbo)
             ):
-                save(**({} if elbo is None else {"elbo": elbo}))
+                save(elbo)
                 saved_step, saved_at = step, time.monotonic()
             speed.skip()
         if step != saved_step:
-            save()
+            save(elbo)
         saver.wait()
         # The chief's last checkpoint would end with the cluster.
         hosts.wait()

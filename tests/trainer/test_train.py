@@ -64,6 +64,13 @@ def test_a_killed_run_resumes_with_the_same_losses(
     arrays, expected = load_arrays(resumed), load_arrays(reference_run)
     for name, array in arrays.items():
         np.testing.assert_array_equal(array, expected[name], err_msg=name)
+    # The other run saved its last step at its end, and not because of the time.
+    name = "checkpoints/step-000000050/checkpoint.json"
+    (meta, expected_meta) = (
+        (run.workdir / name).read_bytes() for run in (resumed, reference_run)
+    )
+    assert b'"elbo"' in meta
+    assert meta == expected_meta
 
 
 def test_fewer_cores_and_another_environment_change_no_bit(
