@@ -54,6 +54,23 @@ _LIBRARY = re.compile("|".join(map(fnmatch.translate, _LIBRARIES)))
 # Folders of a workdir that have pictures, and the files that a workdir has.
 _RUN_FOLDERS = frozenset(("images", "generated", "eval"))
 _RUN_FILES = ("config.json", "dataset.json", "lock")
+# What `trainer.generate` draws, and a file that it writes beside it.
+_GENERATED: Mapping[str, str] = {
+    "traverse.png": "traverse.gif",
+    "traverse.gif": "traverse.png",
+    "interpolate.png": "interpolate.npz",
+    "interpolate.gif": "interpolate.npz",
+    "reconstruct.png": "reconstruct.npz",
+    "attributes.png": "attributes.npz",
+    "neighbours.png": "neighbours.npz",
+    "neighbours-samples.png": "neighbours-latents.npz",
+    "neighbours-examples.png": "neighbours-latents.npz",
+    **{
+        f"{name}-{what}.png": f"{name}.npz"
+        for name in ("sample", "posterior", "decode")
+        for what in ("draw", "probability")
+    },
+}
 
 
 def kind_of(path: Sequence[str], root: str) -> str | None:
@@ -106,6 +123,8 @@ class OwnPictures:
             for level, parent in enumerate(parents):
                 if parent in _RUN_FOLDERS and self._is_run(tuple(parents[:level])):
                     return "pictures of a training run"
+        if file in _GENERATED and self._has(_GENERATED[file])(tuple(parents)):
+            return "pictures of a trained model"
         return None
 
     def _has(self, *names: str) -> Callable[[tuple[str, ...]], bool]:

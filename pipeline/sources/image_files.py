@@ -138,6 +138,8 @@ def _walk_images(
     for name, location in patterns.walk(root, pattern, skipped):
         suffix = os.path.splitext(name)[1].lower()
         if suffix not in SUFFIXES:
+            # Shards of a dataset have numbers after it.
+            suffix = re.sub(r"^\.tfrecord-\d.*", ".tfrecord", suffix)
             skipped[suffix or "without a suffix"] += 1
         elif kind := own.kind_of(name):
             skipped[kind] += 1

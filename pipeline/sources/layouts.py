@@ -357,7 +357,7 @@ def _check_inside(level: Path, folders: Folders, input_dir: str) -> None:
 def _below_image_folders(layout: Layout, folders: Folders) -> Layout:
     """Returns the layout with the folders in which all images of a split are.
 
-    Such a folder is called `images`, or as the split itself, in every split.
+    Such a folder is called `images`, or as the split is, in every split.
     """
     split_of = layout.split_of
     while True:
@@ -366,7 +366,10 @@ def _below_image_folders(layout: Layout, folders: Folders) -> Layout:
             names = folders.names(path)
             if len(names) != 1 or folders.first_image(path) is not None:
                 return Layout(split_of)
-            if names[0] != path[-1] and not _IMAGE_WORDS.issuperset(_words(names[0])):
+            inner = _read(names[0])
+            is_same = names[0].lower() == path[-1].lower()
+            is_split = inner.is_plain and inner.split == split
+            if not (is_same or is_split or _IMAGE_WORDS.issuperset(_words(names[0]))):
                 return Layout(split_of)
             below[(*path, names[0])] = split
         split_of = below

@@ -148,6 +148,31 @@ def test_pictures_of_a_run_are_skipped(tmp_path, place, caplog):
     assert len(found(tmp_path)) == 5
 
 
+@pytest.mark.parametrize(
+    ("picture", "values"),
+    [
+        ("reconstruct.png", "reconstruct.npz"),
+        ("interpolate.gif", "interpolate.npz"),
+        ("neighbours-samples.png", "neighbours-latents.npz"),
+        ("sample-draw.png", "sample.npz"),
+        ("decode-probability.png", "decode.npz"),
+    ],
+)
+def test_generated_pictures_are_skipped(tmp_path, picture, values, caplog):
+    # One without values is of the user.
+    write(tmp_path, "a/1.jpg", f"out/{picture}", f"out/{values}", f"a/{picture}")
+    with caplog.at_level(logging.INFO, logger="absl"):
+        assert found(tmp_path) == {"a/1.jpg", f"a/{picture}"}
+    assert "1 pictures of a trained model" in caplog.text
+
+
+def test_shards_of_a_dataset_are_one_kind(tmp_path, caplog):
+    names = [f"ds/images-train.tfrecord-0000{at}-of-00004" for at in range(4)]
+    with caplog.at_level(logging.INFO, logger="absl"):
+        assert found(write(tmp_path, "1.jpg", *names)) == {"1.jpg"}
+    assert "skipped 4, no images: 4 .tfrecord" in caplog.messages
+
+
 def test_a_run_alone_is_an_error(tmp_path):
     write(tmp_path, "images/strip.png", *RUN_FILES)
     with pytest.raises(contract.DatasetError, match="1 pictures of a training run"):

@@ -92,6 +92,17 @@ def test_kaggles_is_the_official_one(faces, kaggle):
     assert read_all(found) == read_all(expected)
 
 
+def test_kaggles_in_a_bucket_is_the_official_one(faces, kaggle, upload):
+    (kaggle / "img_align_celeba" / "img_align_celeba" / "000001.jpg").rename(
+        kaggle / "img_align_celeba" / "img_align_celeba" / "000001.JPG"
+    )
+    found, expected = list_celeba(upload(kaggle)), list_celeba(faces)
+    assert_same(found, expected)
+    rows = found.by_split()["train"]
+    found.reader.prefetch(rows.keys, rows.locations)
+    assert read_all(found) == read_all(expected)
+
+
 @pytest.mark.parametrize("folder", ["celeba", "data", "CelebA"])
 def test_torchvisions_is_the_official_one(faces, tmp_path, folder, caplog):
     root = tmp_path / "root" / folder

@@ -79,10 +79,11 @@ def test_splits_wherever_they_are(names, expected):
         (("Train", "Test"), "JPEGImages"),
         (("train", "test1"), None),
         (("seg_train", "seg_test"), None),
+        (("Train", "Test"), "{}_images"),
     ],
 )
 def test_a_folder_of_all_images_of_a_split_is_no_class(names, inside):
-    paths = [f"{name}/{inside or name}" for name in names]
+    paths = [f"{name}/{(inside or '{}').format(name.lower())}" for name in names]
     layout = layouts.find(folders_of(*paths), "photos")
     assert {"/".join(path) for path in layout.split_of} == set(paths)
     split, label = layout.place(f"{paths[0]}/cat/deep/1.jpg") or ("", "")
