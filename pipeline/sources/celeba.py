@@ -35,10 +35,12 @@ LANDMARKS_NAME = "list_landmarks_align_celeba.txt"
 _SUBDIRECTORIES = ("img", "eval", "anno")
 _ZIP_NAMES = (ZIP_NAME, "img_align_celeba_png.zip")
 _FOLDER_NAMES = (FOLDER_NAME, "img_align_celeba_png")
-# Suffixes of files that are not read, and what is to be done with them.
+# Suffixes and names of files that are not read, and what is to be done with them.
 _REMEDIES: Mapping[str, str] = {
     ".parquet": "Parquet files are not read: download Kaggle's or the official files",
     ".arrow": "Arrow files are not read: download Kaggle's or the official files",
+    "metadata.csv": "give --source=folder for folders of images without attributes",
+    "metadata.jsonl": "give --source=folder for folders of images without attributes",
     ".001": "unpack the 7z archive of img_align_celeba_png there",
     ".7z": "unpack the 7z archive of img_align_celeba_png there",
 }
@@ -257,7 +259,7 @@ def _as_csv(name: str) -> str:
 
 def _remedy(files: _Files) -> str:
     """Returns what is to be done with files that are not read."""
-    found = {os.path.splitext(name)[1] for name in files}
+    found = files.keys() | {os.path.splitext(name)[1] for name in files}
     remedies = {_REMEDIES[suffix] for suffix in found & _REMEDIES.keys()}
     return "".join(f"{text}; or " for text in sorted(remedies))
 

@@ -14,6 +14,7 @@ import csv
 import dataclasses
 import io
 import itertools
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -196,7 +197,7 @@ class _Table:
                     f"{self.path} line {number} has {len(cells)} columns, and the "
                     f"first line {num_columns}: download the file again"
                 )
-            yield number, cells[self.key], cells
+            yield number, _key(cells[self.key]), cells
 
 
 def _read(path: str, text: str) -> _Table:
@@ -240,6 +241,19 @@ def _lines(path: str, text: str) -> Iterator[tuple[int, list[str]]]:
 def _delimiter(text: str) -> str | None:
     first = text.lstrip().partition("\n")[0]
     return next((sign for sign in ",;" if sign in first), None)
+
+
+def _key(cell: str) -> str:
+    """Returns the official file name, whatever the folder and the suffix in a table.
+
+    Example:
+        >>> _key("img_align_celeba/000001.PNG"), _key("mine.png")
+        ('000001.jpg', 'mine.png')
+    """
+    name = cell.replace("\\", "/").rpartition("/")[2]
+    number, suffix = os.path.splitext(name)
+    is_official = re.fullmatch(r"\d{6}", number) and suffix.lower() in SUFFIXES
+    return f"{number}.jpg" if is_official else name
 
 
 def _is_image(cell: str) -> bool:

@@ -106,7 +106,10 @@ class Layout:
             Train is train, test1 is test
         """
         return ", ".join(
-            f"{'/'.join(path)} is {split}" for path, split in self.split_of.items()
+            f"{'/'.join(path)} is {split}"
+            for name in contract.SPLITS
+            for path, split in self.split_of.items()
+            if split == name
         )
 
 

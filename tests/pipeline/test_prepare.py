@@ -111,11 +111,13 @@ def test_a_folder_is_prepared_by_the_command(make_face, tmp_path):
         tmp_path / "out",
         *arguments,
         "--split_fractions=1,0,0",
+        "--split_folders=none",
     )
     assert found.returncode == 0, found.stderr
     manifest = contract.load_manifest(tmp_path / "out")
     assert manifest.splits["train"].num_examples == 9
     assert manifest.settings["split_fractions"] == [1.0, 0.0, 0.0]
+    assert manifest.settings["split_folders"] == ["none"]
     assert manifest.settings["deduplicate"] is True
     for fractions, line in (
         ("1", "must be the parts of train, validation, test, from 0 to 1 and together"),

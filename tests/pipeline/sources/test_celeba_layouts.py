@@ -205,6 +205,7 @@ def test_labels_that_are_not_there_are_named(faces, kaggle, caplog):
     [
         ("data/train-00000-of-00019.parquet", "Parquet files are not read: download"),
         ("x.arrow", "Arrow files are not read: download"),
+        ("train/metadata.csv", "give --source=folder for folders of images without"),
         ("readme.md", "has no list_eval_partition.txt: put the official file"),
     ],
 )
@@ -251,6 +252,17 @@ def changed(rows, name):
     low, high = values[name]
     table = {"-1": low, "1": high}
     return as_csv([header, *([row[0], *(table[v] for v in row[1:])] for row in body)])
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(".jpg", ".png"), (".jpg", ".JPG"), ("0", "img_align_celeba/0")]
+)
+def test_names_in_tables_become_the_official_ones(faces, kaggle, old, new):
+    for path in kaggle.glob("list_[eal]*.csv"):
+        lines = path.read_text().splitlines()
+        lines[1:] = [line.replace(old, new, 1) for line in lines[1:]]
+        path.write_text("\n".join(lines))
+    assert_same(list_celeba(kaggle), list_celeba(faces))
 
 
 CHANGES = ("numbered", "quoted", "other case", "spaces", "windows", "semicolons")
