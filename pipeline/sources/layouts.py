@@ -201,7 +201,7 @@ def with_images(asked: Layout, folders: Folders, input_dir: str) -> Layout:
                 f"{FLAG} names {'/'.join(path)}, and --input={input_dir} has no image "
                 "there: give the path of a folder below --input"
             )
-    return _below_image_folders(asked, folders)
+    return _below_image_folders(asked, folders) if asked.has_splits else asked
 
 
 def find(folders: Folders, input_dir: str) -> Layout:

@@ -154,6 +154,13 @@ def test_what_is_ambiguous_is_an_error_with_the_flag(names, why, flag):
     layouts.with_images(asked, folders_of(*names), "photos")
 
 
+@pytest.mark.parametrize("names", [("images",), ("train",), ("train", "test")])
+def test_folders_are_classes_if_the_user_says_so(names):
+    none = layouts.parse(["none"])
+    layout = layouts.with_images(none, folders_of(*names), "photos")
+    assert layout.place(f"{names[0]}/cat/1.jpg") == ("", names[0])
+
+
 def test_masks_are_not_offered_as_images():
     names = ("images/train", "images/val", "masks/train", "masks/val")
     with pytest.raises(contract.DatasetError) as error:
