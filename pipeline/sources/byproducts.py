@@ -11,7 +11,7 @@ import fnmatch
 import functools
 import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline import contract, storage
 
@@ -51,9 +51,10 @@ _LIBRARY_KIND = "thumbnails and previews of a photo library"
 _ANY_KIND = re.compile("|".join(map(fnmatch.translate, _KINDS)))
 _LIBRARY = re.compile("|".join(map(fnmatch.translate, _LIBRARIES)))
 
-# Folders of a workdir that have pictures, and the files that a workdir has.
+# Folders of a workdir that have pictures, and files that it has: the first ones once a
+# run began, the others once it has logged a step.
 _RUN_FOLDERS = frozenset(("images", "generated", "eval"))
-_RUN_FILES = ("config.json", "dataset.json", "lock")
+_RUN_FILES = (("config.json", "dataset.json", "lock"), ("config.json", "metrics.jsonl"))
 # What `trainer.generate` draws, and a file that it writes beside it.
 _GENERATED: Mapping[str, str] = {
     "traverse.png": "traverse.gif",
@@ -107,8 +108,7 @@ class OwnPictures:
     def __init__(self, root: str) -> None:
         """Keeps what paths are relative to: a directory, local or in a bucket."""
         self._root = root
-        self._is_dataset = functools.cache(self._has(contract.REJECTED_NAME))
-        self._is_run = functools.cache(self._has(*_RUN_FILES))
+        self._has = functools.cache(self._find)
 
     def kind_of(self, name: str) -> str | None:
         """Returns of what a picture is, or None if it is an image of the user's.
@@ -117,19 +117,22 @@ class OwnPictures:
             name: Path of the file from the root.
         """
         *parents, file = name.split("/")
-        if file == contract.OVERVIEW_NAME and self._is_dataset(tuple(parents)):
+        if file == contract.OVERVIEW_NAME and self._has(
+            contract.REJECTED_NAME, *parents
+        ):
             return "overview of a prepared dataset"
         if not _RUN_FOLDERS.isdisjoint(parents):
             for level, parent in enumerate(parents):
-                if parent in _RUN_FOLDERS and self._is_run(tuple(parents[:level])):
+                if parent in _RUN_FOLDERS and self._is_run(parents[:level]):
                     return "pictures of a training run"
-        if file in _GENERATED and self._has(_GENERATED[file])(tuple(parents)):
+        if file in _GENERATED and self._has(_GENERATED[file], *parents):
             return "pictures of a trained model"
         return None
 
-    def _has(self, *names: str) -> Callable[[tuple[str, ...]], bool]:
-        def has(folder: tuple[str, ...]) -> bool:
-            path = storage.join(self._root, *folder)
-            return all(storage.find(storage.join(path, name)) for name in names)
+    def _is_run(self, folder: Sequence[str]) -> bool:
+        return any(
+            all(self._has(name, *folder) for name in names) for names in _RUN_FILES
+        )
 
-        return has
+    def _find(self, name: str, *folder: str) -> bool:
+        return storage.find(storage.join(self._root, *folder, name)) is not None

@@ -53,7 +53,7 @@ _GLUED = re.compile(
     f"({'|'.join(sorted(_SPLIT_OF_WORD, key=len, reverse=True))})"
     f"({'|'.join(sorted(_PLAIN_WORDS | _IMAGE_WORDS, key=len, reverse=True))})"
 )
-# Levels of folders that are looked at: wrappers, split, images, class.
+# Levels of folders that are told apart: wrappers, split, images, class.
 _NUM_LEVELS = 6
 _NUM_NAMED = 8
 
@@ -116,13 +116,8 @@ class Layout:
 class Folders:
     """The folders of a source that have images in them or below."""
 
-    def __init__(self, num_levels: int = _NUM_LEVELS) -> None:
-        """Knows no folder yet.
-
-        Args:
-            num_levels: Deeper folders are not told apart.
-        """
-        self._num_levels = num_levels
+    def __init__(self) -> None:
+        """Knows no folder yet."""
         # The smallest key directly in each.
         self._first_of: dict[Path, str | None] = {}
         self._names: dict[Path, set[str]] = {}
@@ -130,12 +125,12 @@ class Folders:
     def add(self, key: str) -> None:
         """Adds the folders that an image is in."""
         *parents, _ = key.split("/")
-        path = tuple(parents[: self._num_levels])
+        path = tuple(parents[:_NUM_LEVELS])
         if path not in self._first_of:
             self._first_of[path] = None
             for level, name in enumerate(path):
                 self._names.setdefault(path[:level], set()).add(name)
-        if len(parents) <= self._num_levels:
+        if len(parents) <= _NUM_LEVELS:
             self._first_of[path] = min(self._first_of[path] or key, key)
 
     def names(self, path: Path) -> list[str]:

@@ -144,7 +144,13 @@ def test_pictures_of_a_run_are_skipped(tmp_path, place, caplog):
     with caplog.at_level(logging.INFO, logger="absl"):
         assert found(tmp_path) == {"a/1.jpg"}
     assert "4 pictures of a training run" in caplog.text
+    # One that has logged nothing yet, one that was copied, and none.
+    (tmp_path / f"{place}metrics.jsonl").unlink()
+    assert found(tmp_path) == {"a/1.jpg"}
+    write(tmp_path, f"{place}metrics.jsonl")
     (tmp_path / f"{place}lock").unlink()
+    assert found(tmp_path) == {"a/1.jpg"}
+    (tmp_path / f"{place}metrics.jsonl").unlink()
     assert len(found(tmp_path)) == 5
 
 
