@@ -108,7 +108,7 @@ def labels_text(path: str, text: str, *, is_binary: bool) -> str:
         DatasetError: If it is malformed, or has no header.
     """
     table = _read(path, text)
-    if not table.header:
+    if not table.header or not table.names:
         raise contract.DatasetError(
             f"{path} has no line of names, image_id and those of the labels: add it, "
             "or download the file again"

@@ -27,6 +27,7 @@ from pipeline.sources import (
 KEYS = [f"{number:06d}.jpg" for number in range(1, 4)]
 PARTITION = "".join(f"{key} {split}\n" for split, key in enumerate(KEYS)).encode()
 ATTRIBUTES = "3\nBald Male\n" + "".join(f"{key}  1 -1\n" for key in KEYS)
+ATTRIBUTES_TABLE = "image_id,Bald,Male\n" + "".join(f"{key},1,-1\n" for key in KEYS)
 PIXELS = np.arange(2 * 28 * 28, dtype=np.uint8).reshape(2, 28, 28)
 
 
@@ -103,7 +104,17 @@ def any_text(sound: bytes) -> st.SearchStrategy[bytes]:
     )
 
 
-@given(data=any_text(PARTITION))
+def any_table(sound: str):
+    """Returns CSV: cells that a table may have in any order, and damaged tables."""
+    cells = st.sampled_from(
+        ["000001.jpg", "image_id", "Male", "0", "-1", "1", "True", "", '"', "\n", ";"]
+    )
+    return (
+        st.lists(cells, max_size=20).map(lambda found: ",".join(found).encode())
+    ) | changed(sound.encode())
+
+
+@given(data=any_text(PARTITION) | any_table(PARTITION.decode().replace(" ", ",")))
 def test_any_partition(data, root):
     path = root / "partition.txt"
     path.write_bytes(data)
@@ -115,7 +126,10 @@ def test_any_partition(data, root):
     refuses(contract.DatasetError, call=read)
 
 
-@given(data=any_text(ATTRIBUTES.encode()), is_binary=st.booleans())
+@given(
+    data=any_text(ATTRIBUTES.encode()) | any_table(ATTRIBUTES_TABLE),
+    is_binary=st.booleans(),
+)
 def test_any_labels(data, is_binary, root):
     path = root / "labels.txt"
     path.write_bytes(data)

@@ -62,6 +62,7 @@ def test_malformed_partitions(text, match):
         ("image_id,A\na.jpg,2\n", True, "line 2 has '2', which is not -1 or 1"),
         ("image_id,A\na.jpg,\n", True, "line 2 has '', which is not -1 or 1"),
         ("image_id,A,B\na.jpg,-1,0\n", True, "has -1 and 0 .or False.: expected -1"),
+        ("image_id,\na.jpg,\n", True, "has no line of names, image_id and those of"),
         ("a.jpg,1\nb.jpg,1\n", True, "has no line of names, image_id and those of"),
         ("image_id,A\na.jpg,1.5\n", False, "has '1.5', which is not a whole number"),
         ("image_id,A\na.jpg,99999\n", False, "has '99999', which is not a whole"),
