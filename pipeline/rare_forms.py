@@ -27,9 +27,29 @@ _TAG_NAMES = {
     TiffImagePlugin.SAMPLEFORMAT: "sample format",
     TiffImagePlugin.EXTRASAMPLES: "extra samples",
 }
+_TIFF_STARTS = (b"II*\0", b"MM\0*")
+# Names of other files, some of which have the suffix of an image that is read.
+_STARTS = (
+    ("a damaged JPEG, or one of 12 bits", 0, b"\xff\xd8\xff"),
+    ("a damaged PNG", 0, b"\x89PNG\r\n\x1a\n"),
+    ("HEIC", 4, b"ftyphei"),
+    ("HEIC", 4, b"ftypmif1"),
+    ("JPEG 2000", 4, b"jP  "),
+    ("JPEG 2000", 0, b"\xff\x4f\xff\x51"),
+    ("JPEG XL", 0, b"\xff\x0a"),
+    ("JPEG XL", 4, b"JXL "),
+    ("PSD", 0, b"8BPS"),
+    ("ICO", 0, b"\0\0\1\0"),
+    ("DDS", 0, b"DDS "),
+    ("PDF", 0, b"%PDF"),
+    ("PFM", 0, b"PF\n"),
+    ("PAM", 0, b"P7\n"),
+)
 # Where the header of a BMP has its length, bits, compression and the alpha mask.
 _BMP_HEADER, _BMP_BITS, _BMP_COMPRESSION, _BMP_ALPHA = 14, 28, 30, 66
 _BITFIELDS = 3
+# Pillow's names of a JPEG, and of one that several others follow.
+_JPEGS = ("JPEG", "MPO")
 # How an opened PNG names grey of 2 and 4 bits, and what white is.
 _NARROW_GREYS = {"L;2": 3, "L;4": 15}
 
@@ -50,7 +70,7 @@ def find_fault(image: Image.Image, data: bytes) -> str | None:
         return _fault_of_gif(image)
     elif image.format == "BMP":
         return _fault_of_bmp(data)
-    elif image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
+    elif image.format in _JPEGS and image.mode == "CMYK" and "adobe" not in image.info:
         return "CMYK JPEG without the marker by which full ink is told from none"
     return None
 
@@ -64,7 +84,10 @@ def describe_unread(data: bytes) -> str:
     Raises:
         Exception: What Pillow raises on damaged input.
     """
-    if data[:4] not in (b"II*\0", b"MM\0*"):
+    for name, place, start in _STARTS:
+        if data.startswith(start, place):
+            return f"; it begins as {name}"
+    if not data.startswith(_TIFF_STARTS):
         return ""
     tags = TiffImagePlugin.ImageFileDirectory_v2(data[:8])
     file = io.BytesIO(data)

@@ -32,7 +32,7 @@ _BARE = (0x01, *range(0xD0, 0xD9))
 # Level of the pixels that libjpeg fills in.
 _GREY = 128
 # Codes for a scan that lacks some: no two of them are alike, and none is a marker.
-_MORE_CODES = bytes((37 * number + 11) % 251 for number in range(64))
+_MORE_CODES = bytes((37 * code + 11) % 251 for code in range(64))
 
 _JPEG_START, _PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 # Beginnings of files that are refused, with `.` for any byte.

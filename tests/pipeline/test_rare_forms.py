@@ -208,3 +208,23 @@ def test_transparency_is_no_plain_rgb() -> None:
     data = png(values(8), 8, 0, (b"tRNS", b"\0\1"))
     with pytest.raises(images.RejectedImageError, match="L with transparency instead"):
         images.decode_with_pillow(data, mode="L")
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [
+        (b"\0\0\0\x18ftypheic", "HEIC"),
+        (b"\0\0\0\x0cjP  \r\n", "JPEG 2000"),
+        (b"8BPS\0\1", "PSD"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF", "a damaged JPEG, or one of 12 bits"),
+        (b"PF\n13 9\n-1.0\n", "PFM"),
+    ],
+)
+def test_a_file_that_is_not_read_is_named(start: bytes, name: str) -> None:
+    reason, detail = rejected(start + bytes(99))
+    assert reason == "unreadable"
+    assert detail.endswith(f"; it begins as {name}")
+    assert "it begins" not in rejected(b"<html></html>")[1]
+    # A header that cannot be read either.
+    assert rejected(b"II*\0\xff\xff\xff\xff")[0] in ("unreadable", "truncated")
