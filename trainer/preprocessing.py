@@ -19,6 +19,8 @@ from pipeline import contract
 LEGACY_BILINEAR = "legacy_bilinear"
 
 _FRACTION = 2.0**22
+# Values that are held in float64 at once: 128 MiB.
+_MAX_FLOATS = 2**24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,11 +244,42 @@ def _as_stored(scaled: tf.Tensor, image_dtype: str) -> tf.Tensor:
 def _resize_lines(images: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     """Resizes the first axis of each image: `[n, side, w, c] -> [n, size, w, c]`."""
     num, side, width, channels = tf.unstack(tf.shape(images))
-    lines = tf.cast(tf.reshape(images, [num, side, width * channels]), tf.float64)
-    sums = tf.matmul(weights, lines)
+    columns = tf.reshape(images, [num, side, width * channels])
+    made = tf.cond(
+        tf.size(columns) <= _MAX_FLOATS,
+        lambda: _resize_columns(columns, weights),
+        lambda: _resize_in_blocks(columns, weights),
+    )
+    return tf.reshape(made, [num, tf.shape(weights)[0], width, channels])
+
+
+def _resize_columns(columns: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Resizes columns: `[n, side, num_columns] -> [n, size, num_columns]` uint8."""
+    sums = tf.matmul(weights, tf.cast(columns, tf.float64))
     rounded = tf.clip_by_value(tf.floor(sums / _FRACTION + 0.5), 0.0, 255.0)
-    shape = [num, tf.shape(weights)[0], width, channels]
-    return tf.reshape(tf.cast(rounded, tf.uint8), shape)
+    return tf.cast(rounded, tf.uint8)
+
+
+def _resize_in_blocks(columns: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Does what `_resize_columns` does, a block of columns after another."""
+    num, side, num_columns = tf.unstack(tf.shape(columns))
+    num_at_once = tf.clip_by_value(_MAX_FLOATS // (num * side), 1, num_columns)
+    num_blocks = (num_columns + num_at_once - 1) // num_at_once
+    padded = num_blocks * num_at_once
+    columns = tf.pad(columns, [[0, 0], [0, 0], [0, padded - num_columns]])
+
+    def block(number: tf.Tensor) -> tf.Tensor:
+        start = number * num_at_once
+        return _resize_columns(columns[:, :, start : start + num_at_once], weights)
+
+    blocks = tf.map_fn(
+        block,
+        tf.range(num_blocks),
+        fn_output_signature=tf.TensorSpec([None, None, None], tf.uint8),
+        parallel_iterations=1,
+    )
+    shape = [num, tf.shape(weights)[0], padded]
+    return tf.reshape(tf.transpose(blocks, [1, 2, 0, 3]), shape)[..., :num_columns]
 
 
 def _area(x: tf.Tensor) -> tf.Tensor:

@@ -62,6 +62,18 @@ def test_images_of_any_size_are_those_of_prepare(resize: str, image_dtype: str) 
         np.testing.assert_allclose(found, expected, rtol=0, atol=5e-4 * legacy)
 
 
+@pytest.mark.parametrize("num_floats", [1, 50, 1000])
+def test_large_images_are_resized_in_blocks_to_the_same(
+    num_floats: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"crop_size": 0, "resize": "lanczos", "image_dtype": "uint8"}
+    pixels = RNG.integers(0, 256, (2, 21, 30, 3), dtype=np.uint8)
+    expected = in_graph(channels=3, image_size=8, **settings)(pixels)
+    monkeypatch.setattr(preprocessing, "_MAX_FLOATS", num_floats)
+    found = in_graph(channels=3, image_size=8, **settings)(pixels)
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("resize", resizing.RESIZES)
 def test_photographs_are_those_of_prepare(resize: str) -> None:
     data = os.environ.get("VAELINE_TEST_DATA")
