@@ -307,9 +307,9 @@ def test_files_of_others_in_an_export_are_not_removed(
 ) -> None:
     shutil.copytree(export_dir, tmp_path / "1")
     path = tmp_path / "1" / name
-    path.parent.mkdir(exist_ok=True)
     (tmp_path / "1/.DS_Store").write_text("")
     exported.check_output(tmp_path / "1", overwrite=True)
+    path.parent.mkdir(exist_ok=True)
     path.write_text("theirs")
     with pytest.raises(
         ValueError, match=f"has .*{re.escape(name.split('/')[0])}.*, wh"
