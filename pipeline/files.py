@@ -11,10 +11,13 @@ import concurrent.futures
 import contextlib
 import errno
 import fcntl
+import functools
 import mmap
 import os
 import pathlib
+import re
 import shutil
+import socket
 import struct
 import tempfile
 import tokenize
@@ -66,8 +69,41 @@ def temporary_path(output: str, name: str) -> pathlib.Path:
             bucket it is in `TMPDIR`.
         name: Of the finished file.
     """
-    folder = tempfile.gettempdir() if "://" in output else f"{output}/{PROGRESS_DIR}"
-    return pathlib.Path(folder, f"{name}.{uuid.uuid4().hex}.tmp")
+    unfinished = f"{name}.{uuid.uuid4().hex}.tmp"
+    if "://" in output:
+        prefix = scratch_prefix(tempfile.gettempdir(), os.getpid())
+        return pathlib.Path(tempfile.gettempdir(), prefix + unfinished)
+    return pathlib.Path(output, PROGRESS_DIR, unfinished)
+
+
+@functools.cache
+def scratch_prefix(folder: str, pid: int) -> str:
+    """Returns how names of a process in `TMPDIR` begin, and tidies up there once.
+
+    What processes of this machine left that were killed is removed.
+
+    Args:
+        folder: `TMPDIR`.
+        pid: Of the process.
+    """
+    machine = f"vaeline-{socket.gethostname()}-"
+    for name in os.listdir(folder):
+        found = re.match(rf"{re.escape(machine)}(\d+)-", name)
+        if found and not _is_running(int(found[1])):
+            # It may be another user's, or be removed by another process.
+            with contextlib.suppress(OSError):
+                discard(pathlib.Path(folder, name))
+    return f"{machine}{pid}-"
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def write_bytes(path: pathlib.Path, data: bytes) -> None:

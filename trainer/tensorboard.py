@@ -20,7 +20,7 @@ from absl import flags, logging
 from tensorboard import default, program
 from tensorboard.data import server_ingester
 
-from pipeline import entry, path_flags
+from pipeline import entry, files, path_flags
 from trainer import command_line
 
 _WORKDIR = flags.DEFINE_multi_string(
@@ -166,7 +166,8 @@ def _as_one_directory(workdirs: Sequence[pathlib.Path]) -> Iterator[str]:
     if len(named) == 1:
         yield str(*named.values())
         return
-    with tempfile.TemporaryDirectory(prefix="vaeline-") as directory:
+    prefix = files.scratch_prefix(tempfile.gettempdir(), os.getpid())
+    with tempfile.TemporaryDirectory(prefix=prefix) as directory:
         for name, path in named.items():
             os.symlink(path, os.path.join(directory, name), target_is_directory=True)
         yield directory

@@ -4,7 +4,10 @@ import mmap
 import os
 import pathlib
 import re
+import socket
 import stat
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -188,3 +191,44 @@ def test_a_large_file_that_is_given_up_is_closed(small_pieces, tmp_path):
     with pytest.raises(KeyError):
         give_up()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_killed_processes_left_in_tmpdir_is_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    killed = subprocess.Popen([sys.executable, "-c", "pass"])
+    killed.wait()
+    machine = socket.gethostname()
+    theirs = [
+        f"vaeline-{machine}-{os.getppid()}-shard.tmp",
+        f"vaeline-another-{machine}-{killed.pid}-shard.tmp",
+        f"{machine}-{killed.pid}-shard.tmp",
+        "vaeline-notes",
+    ]
+    for name in (*theirs, f"vaeline-{machine}-{killed.pid}-shard.tmp"):
+        (tmp_path / name).write_text("")
+    directory = tmp_path / f"vaeline-{machine}-{killed.pid}-runs"
+    directory.mkdir()
+    (directory / "run").symlink_to(tmp_path / "vaeline-notes")
+    path = files.temporary_path("gs://bucket/faces", "shard")
+    assert path.parent == tmp_path
+    assert path.name.startswith(f"vaeline-{machine}-{os.getpid()}-shard.")
+    assert sorted(os.listdir(tmp_path)) == sorted(theirs)
+    assert files.temporary_path(str(tmp_path), "shard").parent.name == ".progress"
+
+
+def test_what_is_discarded_is_the_name_alone(tmp_path):
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs/file").write_text("theirs")
+    for name in ("file", "link", "pipe", "directory", "absent"):
+        path = tmp_path / name
+        if name == "file":
+            path.write_text("")
+        elif name == "link":
+            path.symlink_to(tmp_path / "theirs")
+        elif name == "pipe":
+            os.mkfifo(path)
+        elif name == "directory":
+            (path / "below").mkdir(parents=True)
+        files.discard(path)
+        assert not os.path.lexists(path)
+    assert (tmp_path / "theirs/file").exists()
