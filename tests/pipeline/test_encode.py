@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import exports
 import pipeline.latents
 from jobs import kept, num_finished, run_verify, wait_until
 from pipeline import (
+    claim,
     contract,
     dataset_settings,
     encoder,
@@ -401,3 +403,126 @@ def test_8_bit_images_are_scaled():
     found = latent_shards._to_image(stored)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, [-1, -0.6, 1], rtol=1e-6)
+
+
+def content(directory: pathlib.Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.name != claim.LOCK_NAME
+    }
+
+
+def encode(images: pathlib.Path, kind: str, flags: dict[str, Any]) -> None:
+    """Encodes a dataset, or raw images where the kind says so."""
+    if kind in ("raw", "--input"):
+        pipeline.latents.encode_raw(SETTINGS, input_dir=str(images), **flags)
+    else:
+        pipeline.latents.encode(dataset_dir=str(images), **flags)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("no model", "holds no export"),
+        ("model without graph", r"is not whole \(saved_model.pb is missing\)"),
+        ("model without weights", r"is not whole \(variables/variables.index is"),
+        ("no dataset", "does not exist"),
+        ("no shard", "is missing, and its manifest says"),
+        ("cut shard", "has 9 bytes, and its manifest says"),
+        ("no disk", "GB free: free some space"),
+        ("num_workers", "--num_workers=0 must be at least 1"),
+        ("raw", "no-input"),
+    ],
+)
+def test_nothing_is_discarded_before_all_is_checked(
+    model, images, copied, tmp_path, monkeypatch, wrong, message
+):
+    before = content(copied)
+    model = shutil.copytree(model, tmp_path / "export")
+    images = shutil.copytree(images, tmp_path / "images")
+    shard = next(images.glob("*.tfrecord-*"))
+    flags: dict[str, Any] = {
+        "num_workers": 0 if wrong == "num_workers" else 1,
+        "overwrite": True,
+    }
+    if wrong == "no model":
+        shutil.rmtree(model)
+    elif wrong == "model without graph":
+        (model / "saved_model.pb").unlink()
+    elif wrong == "model without weights":
+        (model / "variables/variables.index").unlink()
+    elif wrong == "no dataset":
+        shutil.rmtree(images)
+    elif wrong == "no shard":
+        shard.unlink()
+    elif wrong == "cut shard":
+        shard.write_bytes(b"x" * 9)
+    elif wrong == "no disk":
+        usage = type("Usage", (), {"free": -(10**9)})()
+        monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+    flags |= {"model": str(model), "output": str(copied)}
+    with pytest.raises(contract.DatasetError, match=message):
+        encode(tmp_path / "no-input" if wrong == "raw" else images, wrong, flags)
+    assert content(copied) == before
+
+
+@pytest.mark.parametrize("flag", ["--dataset", "--model", "--input"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_output_that_is_or_holds_an_input_is_refused(
+    model, images, tmp_path, flag, overwrite
+):
+    paths = {"--model": model, "--dataset": images, "--input": tmp_path / "a/raw"}
+    paths[flag] = tmp_path / "a/b/../in"
+    (tmp_path / "a/in").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "a/in")
+    (tmp_path / "a/b").mkdir()
+    shared: dict[str, Any] = {"model": str(paths["--model"]), "overwrite": overwrite}
+    for output in (tmp_path / "a", tmp_path / "a/in", tmp_path / "link"):
+        shared["output"] = f"{output}/"
+        given = paths["--input" if flag == "--input" else "--dataset"]
+        with pytest.raises(contract.DatasetError, match=f"is or holds {flag}=.*/in: "):
+            encode(given, flag, shared)
+
+
+@pytest.mark.parametrize(
+    ("labels", "are_all_known", "message"),
+    [
+        ([0, 2], True, None),
+        ([-1, 2], False, None),
+        ([0, 3], True, "label 3, and the model's classes are 0 to 2"),
+        ([0, 3], False, "label 3, and the model's classes are 0 to 2"),
+        ([-1, 2], True, "label -1, which is no class"),
+    ],
+)
+def test_labels_are_classes_of_the_model(labels, are_all_known, message):
+    batch = [("key", np.zeros([1]), {"label": [label]}) for label in labels]
+    features = {"label": contract.Feature("int64")}
+    export = encoder.Export("", "", 1, "label", {}, features, 3, are_all_known)
+    if message is None:
+        told = latent_shards._told(batch, features, export)
+        assert told is not None
+        assert told.tolist() == labels
+    else:
+        with pytest.raises(contract.DatasetError, match=message):
+            latent_shards._told(batch, features, export)
+
+
+@pytest.mark.parametrize(
+    ("config", "num_classes", "are_all_known"),
+    [
+        ({"condition": "none", "num_classes": 10}, None, True),
+        ({"condition": "label", "num_classes": 10}, 10, True),
+        ({"condition": "label", "num_classes": 3, "labelled_fraction": 0.5}, 3, False),
+        ({"condition": "label"}, None, True),
+    ],
+)
+def test_an_export_says_its_classes(
+    model, tmp_path, config, num_classes, are_all_known
+):
+    copy = shutil.copytree(model, tmp_path / "export")
+    body = json.loads((copy / encoder.DESCRIPTION).read_text())
+    body["config"] = {**body["config"], **config}
+    (copy / encoder.DESCRIPTION).write_text(json.dumps(body))
+    export = encoder.read_export(str(copy))
+    assert (export.num_classes, export.are_all_known) == (num_classes, are_all_known)
