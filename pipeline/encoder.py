@@ -4,10 +4,14 @@ This is the only module of the pipeline that runs TensorFlow. It imports it when
 worker loads a model: what lists, plans and prepares images never does.
 """
 
+import concurrent.futures
+import concurrent.futures.process
 import contextlib
 import dataclasses
 import functools
+import importlib.util
 import json
+import multiprocessing
 import os
 import pathlib
 import sys
@@ -239,6 +243,31 @@ def _check_operations(path: str) -> None:
             f"beyond the model ({', '.join(refused):.200}): give what trainer.export "
             "wrote"
         )
+
+
+def check_loads(export: Export) -> None:
+    """Checks, in a process of its own, that a worker here can load the model.
+
+    A launcher without TensorFlow, whose workers are elsewhere, cannot tell.
+
+    Raises:
+        DatasetError: As `load`.
+    """
+    if importlib.util.find_spec("tensorflow") is None:
+        return
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        try:
+            pool.submit(_load, export).result()
+        except concurrent.futures.process.BrokenProcessPool as error:
+            raise contract.DatasetError(
+                f"the process that loaded --model={export.path} was killed, perhaps "
+                "because memory was short: run the same command again"
+            ) from error
+
+
+def _load(export: Export) -> None:
+    load(export.path, export.digest, export.condition)
 
 
 @functools.lru_cache(maxsize=1)

@@ -62,8 +62,6 @@ def encode(
     claim.check_apart(output, {"--dataset": dataset_dir, "--model": model})
     export = encoder.read_export(model)
     images = storage.load_manifest(dataset_dir)
-    if overwrite:
-        latent_images.check_shards(dataset_dir, images)
     encoder.check_images(
         export,
         images.settings,
@@ -71,6 +69,9 @@ def encode(
         images.image_shape[2],
         f"--dataset={dataset_dir}",
     )
+    if overwrite:
+        latent_images.check_shards(dataset_dir, images)
+        encoder.check_loads(export)
     settings = latent_plan.Settings(model=export.digest, images=images.digest)
     planned = [shard for shard, _ in latent_plan.of_dataset(images, settings).values()]
     run_id = uuid.uuid4().hex
@@ -161,6 +162,8 @@ def encode_raw(
         listing.num_channels,
         f"--input={input_dir}",
     )
+    if overwrite:
+        encoder.check_loads(export)
     settings = latent_plan.Settings(model=export.digest, images=images)
     plans = latent_plan.of_source(listing, images, settings)
     run_id = uuid.uuid4().hex

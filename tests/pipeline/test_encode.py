@@ -427,6 +427,7 @@ def encode(images: pathlib.Path, kind: str, flags: dict[str, Any]) -> None:
         ("no model", "holds no export"),
         ("model without graph", r"is not whole \(saved_model.pb is missing\)"),
         ("model without weights", r"is not whole \(variables/variables.index is"),
+        ("model of other bytes", "cannot load --model="),
         ("no dataset", "does not exist"),
         ("no shard", "is missing, and its manifest says"),
         ("cut shard", "has 9 bytes, and its manifest says"),
@@ -452,6 +453,8 @@ def test_nothing_is_discarded_before_all_is_checked(
         (model / "saved_model.pb").unlink()
     elif wrong == "model without weights":
         (model / "variables/variables.index").unlink()
+    elif wrong == "model of other bytes":
+        (model / "saved_model.pb").write_bytes(b"\xff" * 99)
     elif wrong == "no dataset":
         shutil.rmtree(images)
     elif wrong == "no shard":
