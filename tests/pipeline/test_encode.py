@@ -305,7 +305,7 @@ def test_latents_have_no_images(model, images, latents, tmp_path):
         f"whose digest is {digest}" in text
     )
     text = refused(model, images, images)
-    assert "is the --dataset: give another --output" in text
+    assert f"is or holds --dataset={images}: give another --output" in text
     assert verify.find_faults(str(images), contract.load_manifest(images)) == []
 
 
