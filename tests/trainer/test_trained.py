@@ -123,9 +123,15 @@ def test_another_model_or_dataset_is_refused(
     copied = tmp_path / "run"
     shutil.copytree(reference_run.workdir, copied)
     config = json.loads((copied / "config.json").read_text())
-    (copied / "config.json").write_text(json.dumps({**config, "latent_dim": 5}))
-    with pytest.raises(checkpoints.CheckpointError, match="is of another model"):
-        trained.load(copied)
+    for changes in ({"latent_dim": 5}, {"seed": 9}, {"binarize": "static"}, {"x": 1}):
+        (copied / "config.json").write_text(json.dumps({**config, **changes}))
+        with pytest.raises(
+            checkpoints.CheckpointError, match="another run: its config_digest is .* if"
+        ):
+            trained.load(copied)
+    # What a resumed run may change may be changed.
+    (copied / "config.json").write_text(json.dumps({**config, "eval_every_steps": 7}))
+    assert trained.load(copied).step == 50
     dataset = json.loads((copied / "dataset.json").read_text())
     (copied / "dataset.json").write_text(json.dumps({**dataset, "digest": "ab"}))
     with pytest.raises(ValueError, match="trained on the dataset of digest ab, and"):
