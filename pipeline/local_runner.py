@@ -61,8 +61,6 @@ def make_runner(
     with contextlib.ExitStack() as stack:
         if nursery is None:
             nursery = stack.enter_context(contextlib.closing(Nursery()))
-        stack.callback(setattr, threading, "excepthook", threading.excepthook)
-        threading.excepthook = _hide_lost_connections
         worker_handlers.WorkerHandler.register_environment(_ENVIRONMENT, bytes)(
             functools.partial(_WorkerHandler, nursery)
         )
@@ -85,6 +83,23 @@ def on_loopback() -> Iterator[None]:
             module.grpc = grpc
 
 
+@contextlib.contextmanager
+def without_lost_connections() -> Iterator[None]:
+    """Leaves it to the runner to report a worker, or a job server, that is gone."""
+
+    def show(thrown: threading.ExceptHookArgs) -> None:
+        # So it is said of the channel to a job server that did not start.
+        is_closed = "Channel closed" in str(thrown.exc_value)
+        if not is_closed and not isinstance(thrown.exc_value, grpc.RpcError):
+            before(thrown)
+
+    before, threading.excepthook = threading.excepthook, show
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+
+
 class _LoopbackGrpc:
     """All that these modules use of `grpc`; the servers have another address."""
 
@@ -101,12 +116,6 @@ class _LoopbackGrpc:
 
 def _is_given(flag: str, beam_args: Sequence[str]) -> bool:
     return any(arg.split("=")[0] == f"--{flag}" for arg in beam_args)
-
-
-def _hide_lost_connections(thrown: threading.ExceptHookArgs) -> None:
-    """Leaves it to the runner to report a worker that was killed."""
-    if not isinstance(thrown.exc_value, grpc.RpcError):
-        threading.__excepthook__(thrown)
 
 
 class _Environment(

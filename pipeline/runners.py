@@ -13,10 +13,16 @@ from typing import Any
 import apache_beam as beam
 import grpc
 from absl import flags
-from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
-from apache_beam.runners.runner import create_runner
+from apache_beam.options.pipeline_options import (
+    PipelineOptions,
+    PortableOptions,
+    StandardOptions,
+)
+from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
+from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
+from apache_beam.runners.runner import PipelineRunner, create_runner
 
-from pipeline import contract, local_runner
+from pipeline import contract, job_servers, local_runner
 from pipeline.worker import Nursery
 
 LOCAL_RUNNER = "FnApiRunner"
@@ -24,13 +30,19 @@ LOCAL_RUNNER = "FnApiRunner"
 # Beam ends a job of Prism, which it starts, after --job_server_timeout.
 _LONGEST_JOB_SECONDS = 30 * 24 * 3600
 
-# These run beside the launcher, and so see its disk.
-_LOCAL_RUNNERS = (
-    LOCAL_RUNNER,
-    "DirectRunner",
-    "PrismRunner",
-    "BundleBasedDirectRunner",
-)
+# What else to give a runner that does not start.
+_REMEDIES = {
+    "DataflowRunner": "correct Dataflow's flags, such as --project, --region and "
+    "--temp_location, and log in to Google Cloud",
+    "FlinkRunner": "give --job_endpoint=HOST:PORT of a job server, or "
+    "--flink_job_server_jar=FILE and a Java",
+    "KafkaStreamsRunner": "give --job_endpoint=HOST:PORT of a job server, or "
+    "--kafka_streams_job_server_jar=FILE and a Java",
+    "PrismRunner": "give --prism_location=FILE, its binary or a zip of it, or "
+    "--job_endpoint=HOST:PORT of one that runs",
+    "SparkRunner": "give --job_endpoint=HOST:PORT of a job server, or "
+    "--spark_job_server_jar=FILE and a Java",
+}
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
@@ -70,22 +82,51 @@ def split_flags(argv: Sequence[str]) -> list[str]:
         nearest = difflib.get_close_matches(name, known, n=1)
         hint = f": did you mean {nearest[0]}?" if nearest else ""
         raise flags.Error(f"unknown flag {name}{hint}")
-    try:
-        create_runner(runner_name(beam_args))
-    except (ValueError, ImportError, AttributeError) as error:
-        raise flags.Error(f"--runner: {error}") from error
+    runner = _make_runner(beam_args)
+    options = PipelineOptions(beam_args)
+    missing = job_servers.missing_flags(runner, options)
+    if missing:
+        raise flags.Error(
+            f"--runner={type(runner).__name__} needs {', '.join(missing)}"
+        )
+    # Beam does the same, later; of Dataflow's flags it asks Google Cloud.
+    if not isinstance(runner, DataflowRunner):
+        wrong = PipelineOptionsValidator(options, runner).validate()
+        if wrong:
+            raise flags.Error(f"--runner={type(runner).__name__}: {' '.join(wrong)}")
     return [program, *beam_args]
 
 
+def _make_runner(beam_args: Sequence[str]) -> PipelineRunner:
+    """Makes the runner that Beam's flags name, or the local one.
+
+    Raises:
+        flags.Error: If there is none of this name, or it lacks a package.
+    """
+    options = PipelineOptions(list(beam_args))
+    name = options.view_as(StandardOptions).runner or LOCAL_RUNNER
+    try:
+        runner = create_runner(name)
+    # The name may be that of any module.
+    except Exception as error:
+        raise flags.Error(f"--runner={name}: {error}") from error
+    if not isinstance(runner, PipelineRunner):
+        raise flags.Error(f"--runner={name} is no runner of Beam")
+    return runner
+
+
 def runner_name(beam_args: Sequence[str]) -> str:
-    """Returns the runner that Beam's flags name, or the local one."""
-    options = PipelineOptions(list(beam_args)).get_all_options()
-    return (options["runner"] or LOCAL_RUNNER).rsplit(".", maxsplit=1)[-1]
+    """Returns the runner that Beam's flags name, or the local one, as Beam spells it.
+
+    Raises:
+        flags.Error: If there is none of this name, or it lacks a package.
+    """
+    return type(_make_runner(beam_args)).__name__
 
 
 def is_distributed(name: str) -> bool:
     """Returns whether the workers of a runner may be on other machines."""
-    return name not in _LOCAL_RUNNERS
+    return name not in StandardOptions.LOCAL_RUNNERS
 
 
 def is_detached(beam_args: Sequence[str]) -> bool:
@@ -118,8 +159,9 @@ def run_graph(
 
     Raises:
         DatasetError: If a worker raised it, with its text alone; a worker was killed;
-            or the job server is out of reach.
-        RuntimeError: If anything else failed; the text has the worker's traceback.
+            the runner does not take the job; or the job failed elsewhere.
+        RuntimeError: If anything else failed in the local runner; the text has the
+            worker's traceback.
     """
     options = PipelineOptions(list(beam_args))
     portable = options.view_as(PortableOptions)
@@ -129,7 +171,9 @@ def run_graph(
         local = local_runner.make_runner(
             options, beam_args, num_workers, num_images, nursery
         )
-    elif not is_distributed(name):
+    else:
+        job_servers.check(_make_runner(beam_args), options)
+    if name != LOCAL_RUNNER and not is_distributed(name):
         portable.job_server_timeout = _LONGEST_JOB_SECONDS
     # The exception has the traceback too.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
@@ -137,6 +181,7 @@ def run_graph(
     try:
         with (
             local_runner.on_loopback(),
+            local_runner.without_lost_connections(),
             local as runner,
             beam.Pipeline(runner=runner, options=options) as pipeline,
         ):
@@ -146,27 +191,42 @@ def run_graph(
             # On a cluster the job would go on.
             pipeline.result.cancel()
         raise
-    except (contract.DatasetError, RuntimeError) as error:
-        text = dataset_error_text(error)
-        if text is None and "Channel closed prematurely" in str(error):
-            text = (
-                "a worker process was killed, perhaps because memory was short: run "
-                "the same command again, with fewer --num_workers; it keeps the "
-                "finished shards"
-            )
+    # Beam, gRPC and the clients of clouds have errors of their own.
+    except Exception as error:
+        is_submitted = hasattr(pipeline, "result")
+        text = _explain(error, name, is_submitted=is_submitted)
         if text is None:
             raise
         raise contract.DatasetError(text) from error
-    except grpc.FutureTimeoutError as error:
-        raise contract.DatasetError(
-            f"no job server answers at {portable.job_endpoint}: start it, or correct "
-            "--job_endpoint"
-        ) from error
-    except grpc.RpcError as error:
-        raise contract.DatasetError(
+
+
+def _explain(error: Exception, name: str, *, is_submitted: bool) -> str | None:
+    """Returns in one line why a job failed, or None if that is an error of ours."""
+    text = dataset_error_text(error)
+    if text is not None:
+        return text
+    if "Channel closed prematurely" in str(error):
+        return (
+            "a worker process was killed, perhaps because memory was short: run the "
+            "same command again, with fewer --num_workers; it keeps the finished "
+            "shards"
+        )
+    if not is_distributed(name) and name != "PrismRunner":
+        return None
+    logging.getLogger("absl").debug("%s", error)
+    reason = job_servers.in_one_line(error)
+    if not is_submitted:
+        remedy = _REMEDIES.get(name, "correct the flags of this runner")
+        return f"--runner={name} does not start the job ({reason}): {remedy}"
+    if isinstance(error, grpc.RpcError):
+        return (
             "the job server is gone: see its log, and run the same command again; it "
             "keeps the finished shards"
-        ) from error
+        )
+    return (
+        f"the job failed on --runner={name} ({reason}): see the log of the runner, and "
+        "run the same command again; it keeps the finished shards"
+    )
 
 
 def dataset_error_text(error: BaseException) -> str | None:

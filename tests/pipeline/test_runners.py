@@ -1,11 +1,18 @@
 """Which runner, its flags, what its errors mean; and runners beside the local one."""
 
+import concurrent.futures
 import contextlib
+import http.server
 import os
 import re
+import socket
+import threading
+import urllib.error
+import urllib.request
 from unittest import mock
 
 import apache_beam as beam
+import grpc
 import pytest
 from absl import flags
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
@@ -15,6 +22,7 @@ from jobs import run_command
 from pipeline import (
     contract,
     job,
+    job_servers,
     local_runner,
     prepare,
     publish,
@@ -55,7 +63,17 @@ def test_processes_are_used_from_some_thousand_images_on_or_as_a_flag_says():
     [
         ("--imagesize=8", "unknown flag --imagesize: did you mean --image_size?"),
         ("--paralelism=8", "unknown flag --paralelism: did you mean --parallelism?"),
-        ("--runner=Foo", "--runner: Unexpected pipeline runner: Foo"),
+        ("--runner=Foo", "--runner=Foo: Unexpected pipeline runner: Foo"),
+        ("--runner=no.Such", "--runner=no.Such: No module named 'no'"),
+        ("--runner=os.path.nope", "has no attribute 'nope'"),
+        ("--runner=os.getcwd", "--runner=os.getcwd is no runner of Beam"),
+        ("--runner=PortableRunner", "needs --job_endpoint=HOST:PORT"),
+        (
+            "--runner=DataflowRunner",
+            "--runner=DataflowRunner needs --project=NAME, --region=NAME, "
+            "--temp_location=gs://BUCKET/PATH",
+        ),
+        ("--environment_type=EXTERNAL", "--runner=FnApiRunner: Option external_"),
         ("--direct_num_workers=x", "invalid int value: 'x'"),
         ("stray", "unknown flag stray"),
     ],
@@ -75,6 +93,21 @@ def test_beams_flags_pass_through():
     assert runners.is_distributed("FlinkRunner")
     assert runners.runner_name([]) == runners.LOCAL_RUNNER
     assert not runners.is_distributed(runners.LOCAL_RUNNER)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("fnapi", "FnApiRunner"),
+        ("direct", "SwitchingDirectRunner"),
+        ("apache_beam.runners.direct.DirectRunner", "SwitchingDirectRunner"),
+        ("flink", "FlinkRunner"),
+        ("", "FnApiRunner"),
+    ],
+)
+def test_a_runner_has_the_name_that_beam_gives_it(given, name):
+    assert runners.runner_name([f"--runner={given}"]) == name
+    assert runners.is_distributed(name) == (name == "FlinkRunner")
 
 
 @pytest.mark.parametrize(
@@ -157,19 +190,117 @@ def test_a_job_that_is_left_to_itself_publishes_the_same_dataset(
     assert not list(output.glob(".progress/*.npz"))
 
 
-def test_a_job_server_that_is_not_there_ends_in_one_line():
-    beam_args = ["--runner=PortableRunner", "--job_endpoint=127.0.0.1:9"]
-    beam_args += ["--job_server_timeout=1", "--environment_type=EXTERNAL"]
-    with pytest.raises(
-        contract.DatasetError,
-        match=r"^no job server answers at 127\.0\.0\.1:9: start it",
-    ):
-        runners.run_graph(
-            lambda pipeline: pipeline | beam.Create([1]),
-            [*beam_args, "--environment_config=127.0.0.1:9"],
-            num_workers=1,
-            num_images=1,
+def run_on(*beam_args):
+    runners.run_graph(
+        lambda pipeline: pipeline | beam.Create([1]),
+        beam_args,
+        num_workers=1,
+        num_images=1,
+    )
+
+
+@pytest.fixture
+def ports(monkeypatch):
+    """Ports of this machine: closed, silent, of HTTP, and of gRPC without jobs."""
+    monkeypatch.setattr(job_servers, "_ANSWER_SECONDS", 0.3)
+    with contextlib.ExitStack() as stack:
+        silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        web = http.server.HTTPServer(
+            ("127.0.0.1", 0), http.server.BaseHTTPRequestHandler
         )
+        stack.callback(web.server_close)
+        web.RequestHandlerClass.log_message = lambda *_: None
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        stack.callback(web.shutdown)
+        server = grpc.server(concurrent.futures.ThreadPoolExecutor(1))
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        stack.callback(server.stop, None)
+        yield {
+            "closed": 9,
+            "silent": silent.getsockname()[1],
+            "web": web.server_port,
+            "grpc": port,
+        }
+
+
+@pytest.mark.parametrize("runner", ["FlinkRunner", "PortableRunner", "PrismRunner"])
+@pytest.mark.parametrize("kind", ["closed", "grpc", "silent", "web"])
+def test_a_job_server_that_does_not_answer_is_one_line(ports, runner, kind):
+    endpoint = f"127.0.0.1:{ports[kind]}"
+    reason = "UNIMPLEMENTED" if kind == "grpc" else "DEADLINE_EXCEEDED"
+    match = f"--job_endpoint={endpoint}: no job server answers there ({reason}): start"
+    with pytest.raises(contract.DatasetError, match=f"^{re.escape(match)}"):
+        run_on(f"--runner={runner}", f"--job_endpoint={endpoint}")
+
+
+@pytest.mark.parametrize("host", ["", "http://", "nohost.invalid:"])
+def test_a_wrong_endpoint_is_named(ports, host):
+    with pytest.raises(contract.DatasetError, match=f"^--job_endpoint={host}9: no job"):
+        run_on("--runner=PortableRunner", f"--job_endpoint={host}9")
+
+
+@pytest.mark.parametrize(
+    ("runner", "flag", "kind"),
+    [
+        ("FlinkRunner", "flink_master=", "closed"),
+        ("FlinkRunner", "flink_master=", "silent"),
+        ("FlinkRunner", "flink_master=http://", "closed"),
+        ("SparkRunner", "spark_master_url=spark://", "closed"),
+    ],
+)
+def test_a_master_that_does_not_answer_is_one_line(ports, runner, flag, kind):
+    match = f"^--{flag}127.0.0.1:{ports[kind]}: nothing answers there"
+    with pytest.raises(contract.DatasetError, match=match):
+        run_on(f"--runner={runner}", f"--{flag}127.0.0.1:{ports[kind]}")
+
+
+def test_google_cloud_that_does_not_answer_is_one_line(monkeypatch):
+    def fail(*_, **__):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(urllib.request, "urlopen", fail)
+    with pytest.raises(contract.DatasetError, match="^--runner=DataflowRunner: Google"):
+        run_on("--runner=DataflowRunner", "--project=p", "--region=r")
+
+
+@pytest.mark.parametrize(
+    ("beam_args", "match"),
+    [
+        (["FlinkRunner", "--flink_job_server_jar=/no.jar"], "give --job_endpoint="),
+        (["KafkaStreamsRunner"], "--kafka_streams_job_server_jar=FILE"),
+        (["PrismRunner", "--prism_location=/no/prism"], "give --prism_location=FILE"),
+        (["SparkRunner", "--spark_job_server_jar=/no.jar"], "--spark_job_server_jar"),
+        (["PortableRunner", "--job_endpoint=embed", "--environment_type=X"], "type: X"),
+        (["apache_beam.runners.render.RenderRunner"], "--render_port or --render_outp"),
+    ],
+)
+def test_a_runner_that_does_not_start_a_job_is_one_line(beam_args, match):
+    with pytest.raises(contract.DatasetError, match=match) as raised:
+        run_on(f"--runner={beam_args[0]}", *beam_args[1:])
+    name = beam_args[0].rpartition(".")[2]
+    assert str(raised.value).startswith(f"--runner={name} does not start the job (")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_job_server_that_ends_at_once_shows_no_thread(tmp_path, capfd):
+    program = tmp_path / "java"
+    program.write_text("#!/bin/sh\nexit 3\n")
+    program.chmod(0o755)
+    jar = tmp_path / "server.jar"
+    jar.touch()
+    with pytest.raises(contract.DatasetError, match="failed to start up with error 3"):
+        run_on(
+            "--runner=FlinkRunner",
+            f"--flink_job_server_jar={jar}",
+            f"--job_server_java_launcher={program}",
+        )
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_an_error_of_a_job_elsewhere_is_its_last_line():
+    text = "FAILED: Traceback (most recent call last):\n  x\nValueError: no\n\tat org.x"
+    assert job_servers.in_one_line(RuntimeError(text)) == "ValueError: no"
 
 
 def test_the_graph_is_linear_and_small(input_dir, tmp_path):

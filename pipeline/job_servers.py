@@ -1,0 +1,158 @@
+"""Servers that a runner's flags name, and whether they answer.
+
+Beam would wait for them for minutes, and end in a traceback.
+"""
+
+import contextlib
+import http.client
+import re
+import socket
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import grpc
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+    PortableOptions,
+    SparkRunnerOptions,
+)
+from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
+from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
+from apache_beam.runners.portability.portable_runner import PortableRunner
+from apache_beam.runners.runner import PipelineRunner
+
+from pipeline import contract
+
+_ANSWER_SECONDS = 15.0
+_MOST_CHARACTERS = 400
+
+
+def missing_flags(runner: PipelineRunner, options: PipelineOptions) -> list[str]:
+    """Returns the flags that a runner cannot do without and that are not given."""
+    cloud = options.view_as(GoogleCloudOptions)
+    is_in_bucket = (cloud.temp_location or "").startswith("gs://")
+    needed: dict[str, object] = {}
+    if isinstance(runner, DataflowRunner):
+        needed = {
+            "--project=NAME": cloud.project,
+            "--region=NAME": cloud.region,
+            "--temp_location=gs://BUCKET/PATH": is_in_bucket,
+        }
+    elif type(runner) is PortableRunner:
+        needed = {"--job_endpoint=HOST:PORT": endpoint_of(options)}
+    return [flag for flag, value in needed.items() if not value]
+
+
+def check(runner: PipelineRunner, options: PipelineOptions) -> None:
+    """Checks that the servers that flags name answer.
+
+    Raises:
+        DatasetError: If one does not.
+    """
+    if isinstance(runner, DataflowRunner):
+        # Its clients would try for two minutes.
+        _check_google()
+    if not isinstance(runner, PortableRunner):
+        return
+    name, endpoint = type(runner).__name__, endpoint_of(options)
+    if endpoint:
+        if endpoint != "embed":
+            _check_job_server(endpoint)
+        return
+    flag, url = "", ""
+    if name == "FlinkRunner":
+        flag, url = "flink_master", options.view_as(FlinkRunnerOptions).flink_master
+    elif name == "SparkRunner":
+        spark = options.view_as(SparkRunnerOptions)
+        flag, url = "spark_master_url", spark.spark_master_url
+        if spark.spark_submit_uber_jar:
+            flag, url = "spark_rest_url", spark.spark_rest_url or ""
+    # As [auto], [local] and local[4] are none.
+    if re.search(r"[.:]|^\w+$", url) and url not in ("local", "yarn"):
+        _check_server(flag, url)
+
+
+def endpoint_of(options: PipelineOptions) -> str | None:
+    """Returns where a job server is said to be, or None."""
+    return options.view_as(PortableOptions).job_endpoint
+
+
+def _check_job_server(endpoint: str) -> None:
+    """Asks a job server for what Beam asks it first, which takes no longer than this.
+
+    Raises:
+        DatasetError: If it does not answer.
+    """
+    with grpc.insecure_channel(endpoint) as channel:
+        stub = beam_job_api_pb2_grpc.JobServiceStub(channel)
+        try:
+            stub.DescribePipelineOptions(
+                beam_job_api_pb2.DescribePipelineOptionsRequest(),
+                timeout=_ANSWER_SECONDS,
+                wait_for_ready=True,
+            )
+        except grpc.RpcError as error:
+            reason = error.code().name  # pyright: ignore[reportAttributeAccessIssue]
+            raise contract.DatasetError(
+                f"--job_endpoint={endpoint}: no job server answers there ({reason}): "
+                "start it, or correct the flag"
+            ) from error
+
+
+def _check_server(flag: str, url: str) -> None:
+    """Checks that a master answers: by HTTP if that is its protocol.
+
+    Raises:
+        DatasetError: If it does not.
+    """
+    scheme, _, address = url.rpartition("://")
+    scheme = scheme or "http"
+    try:
+        if scheme in ("http", "https"):
+            _ask(f"{scheme}://{address}")
+        else:
+            parsed = urllib.parse.urlsplit(f"//{address}")
+            place = parsed.hostname or "", parsed.port or 0
+            socket.create_connection(place, timeout=_ANSWER_SECONDS).close()
+    # A ValueError: the port is no number.
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise contract.DatasetError(
+            f"--{flag}={url}: nothing answers there ({in_one_line(error)}): start it, "
+            "or correct the flag"
+        ) from error
+
+
+def _check_google() -> None:
+    try:
+        _ask("https://storage.googleapis.com")
+    except OSError as error:
+        raise contract.DatasetError(
+            f"--runner=DataflowRunner: Google Cloud does not answer "
+            f"({in_one_line(error)}): connect this machine, or choose another --runner"
+        ) from error
+
+
+def _ask(url: str) -> None:
+    """Waits for any answer of a server of HTTP."""
+    with contextlib.suppress(urllib.error.HTTPError):
+        urllib.request.urlopen(url, timeout=_ANSWER_SECONDS).close()
+
+
+def in_one_line(error: Exception) -> str:
+    """Returns the kind of an error and the beginning of its text.
+
+    Of a text with tracebacks it is the last error that they tell of.
+    """
+    if isinstance(error, grpc.RpcError) and isinstance(error, grpc.Call):
+        text = f"{error.code().name}: {error.details()}"
+    else:
+        text = f"{type(error).__name__}: {error}"
+        if "Traceback (most recent call last)" in text:
+            errors = re.findall(r"^[\w.]*(?:Error|Exception)\b.*", text, re.MULTILINE)
+            text = errors[-1] if errors else text
+    text = " ".join(text.split())
+    is_long = len(text) > _MOST_CHARACTERS
+    return f"{text[:_MOST_CHARACTERS]} ..." if is_long else text
