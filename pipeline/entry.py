@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from absl import app, flags
 
@@ -18,23 +19,36 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     """
     try:
         others = flags.FLAGS(list(argv))
+        check_parsed(others)
     except flags.Error as error:
-        sys.exit(f"error: {error} (--help shows all flags)")
-    check_only_flags(others)
+        refuse(error)
     return others
 
 
-def check_only_flags(argv: Sequence[str]) -> None:
-    """Ends the program with one line if a command line has more than flags.
+def check_parsed(others: Sequence[str] = ()) -> None:
+    """Checks what absl takes: values without a flag, and flags without a value.
 
     Args:
-        argv: The program name and what is no flag.
+        others: The program name and what is no flag.
+
+    Raises:
+        flags.Error: If there is such a thing. An empty path would be the directory
+            that the command runs in.
     """
-    if argv[1:]:
-        sys.exit(
-            f"error: unexpected {' '.join(argv[1:])}: give each value as "
-            "--FLAG=VALUE (--help shows all flags)"
+    if others[1:]:
+        raise flags.Error(
+            f"unexpected {' '.join(others[1:])}: give each value as --FLAG=VALUE"
         )
+    for name in flags.FLAGS:
+        flag = flags.FLAGS[name]
+        if flag.default is None and flag.value in ("", [""]):
+            raise flags.Error(f"--{name}= is empty: give a value, or leave it out")
+
+
+def refuse(error: Exception | str) -> NoReturn:
+    """Ends the program with one line on what is wrong with its command line."""
+    text = " ".join(str(error).split())
+    sys.exit(f"error: {text} (--help shows all flags)")
 
 
 def run(

@@ -6,7 +6,6 @@ import difflib
 import logging
 import os
 import re
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,7 +21,7 @@ from apache_beam.options.pipeline_options_validator import PipelineOptionsValida
 from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
-from pipeline import contract, job_servers, local_runner
+from pipeline import contract, entry, job_servers, local_runner
 from pipeline.worker import Nursery
 
 LOCAL_RUNNER = "FnApiRunner"
@@ -57,7 +56,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     try:
         return split_flags(argv)
     except flags.Error as error:
-        sys.exit(f"error: {error} (--help shows all flags)")
+        entry.refuse(error)
 
 
 def split_flags(argv: Sequence[str]) -> list[str]:
@@ -70,6 +69,7 @@ def split_flags(argv: Sequence[str]) -> list[str]:
     # Else the first value without a flag, as in `--runner FlinkRunner`, ends it.
     flags.FLAGS.set_gnu_getopt(True)
     program, *beam_args = flags.FLAGS(list(argv), known_only=True)
+    entry.check_parsed()
     parser = _BeamParser()
     try:
         _, unknown = parser.parse_known_args(beam_args)

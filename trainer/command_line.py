@@ -3,7 +3,6 @@
 import contextlib
 import logging as python_logging
 import re
-import sys
 from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
@@ -28,6 +27,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     try:
         argv = config_files.expanded(argv)
         others = flags.FLAGS(list(argv))
+        entry.check_parsed(others)
     # A config file may raise anything.
     except Exception as error:
         text = explain(error, argv if has_config else ())
@@ -37,8 +37,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         try:
             config_files.check(argv)
         except config_files.ConfigError as error:
-            sys.exit(f"error: {error} (--help shows all flags)")
-    entry.check_only_flags(others)
+            entry.refuse(error)
     return others
 
 

@@ -166,7 +166,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(list(argv), known_only=True)
     except flags.Error as error:
-        sys.exit(f"error: {error} (--help shows all flags)")
+        entry.refuse(error)
 
 
 def main(argv: list[str]) -> None:

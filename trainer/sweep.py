@@ -189,7 +189,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         argv = config_files.expanded(argv)
         program, *train_flags = own(list(argv), known_only=True)
     except (flags.Error, ValueError) as error:
-        sys.exit(f"error: {error} (--help shows all flags)")
+        entry.refuse(error)
     # The others, which only train reads.
     command_line.parse_flags([program, *train_flags])
     return [program, *train_flags]
