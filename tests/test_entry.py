@@ -2,11 +2,12 @@
 
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -75,22 +76,43 @@ def test_a_wrong_flag_of_any_command_is_one_line(module: str) -> None:
     assert f"{last}= is empty" in only_line(run(module, *flags[:-1], f"{last}="))
 
 
-def children(pid: int) -> list[int]:
+def group_of(pid: int) -> list[int]:
+    """Returns the processes of a group that are no zombies."""
     found = []
     for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
         try:
-            fields = stat.read_text().rpartition(")")[2].split()
+            state, _, group, *_ = stat.read_text().rpartition(")")[2].split()
         except OSError:
             continue
-        if int(fields[2]) == pid and fields[0] not in "ZX":
+        if int(group) == pid and state not in "ZX":
             found.append(int(stat.parent.name))
     return found
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "timed out"
+        time.sleep(0.005)
+
+
+def is_answering(pid: int) -> bool:
+    """Returns whether a process catches SIGTERM, which Python by itself does not."""
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    (mask,) = re.findall(r"^SigCgt:\t(\w+)$", status, re.MULTILINE)
+    return bool(int(mask, 16) >> (signal.SIGTERM - 1) & 1)
+
+
 def interrupt(
-    command: Sequence[str], number: int, *, after: float, is_group: bool
-) -> None:
-    """Starts a command in a group of its own, interrupts it, and checks its end."""
+    command: Sequence[str], number: int, is_time: Callable[[int], bool]
+) -> str:
+    """Returns the line by which an interrupted command ends, as all of its group do.
+
+    Args:
+        command: In a group of its own.
+        number: The signal: Ctrl-C goes to the group, as from a terminal.
+        is_time: Whether to send it, of the command's process id.
+    """
     process = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -99,22 +121,80 @@ def interrupt(
         text=True,
         start_new_session=True,
     )
-    time.sleep(after)
-    (os.killpg if is_group else os.kill)(process.pid, number)
+    wait_until(lambda: is_time(process.pid))
+    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 128 + number, stderr
     assert "Traceback" not in stderr
     (line,) = [line for line in stderr.splitlines() if line.startswith("error: ")]
-    assert line.startswith("error: interrupted: ")
-    end = time.monotonic() + 10
-    while children(process.pid):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(lambda: not group_of(process.pid))
+    return line
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("module", MODULES)
 def test_a_signal_while_a_command_imports_is_one_line(module: str, number: int) -> None:
+    def is_time(pid: int) -> bool:
+        if module.startswith("trainer"):
+            # TensorFlow's import has its own standard error.
+            return os.readlink(f"/proc/{pid}/fd/2").endswith("(deleted)")
+        return is_answering(pid)
+
     # Nothing is preloaded: TensorFlow and Beam take seconds.
     command = [sys.executable, "-m", module, *COMMANDS[module]]
-    interrupt(command, number, after=0.3, is_group=number == signal.SIGINT)
+    line = interrupt(command, number, is_time)
+    assert line == "error: interrupted: run the same command again"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_faces_are_drawn_leaves_no_zip(
+    tmp_path: pathlib.Path, number: int
+) -> None:
+    partial = tmp_path / "img_align_celeba.zip.partial"
+    command = [sys.executable, "-m", "pipeline.synthesize", f"--output={tmp_path}"]
+    line = interrupt(
+        [*command, "--num_images=3000", "--num_workers=2"],
+        number,
+        lambda pid: partial.exists() and len(group_of(pid)) == 4,
+    )
+    assert line == "error: interrupted: run the same command again"
+    assert not (tmp_path / "img_align_celeba.zip").exists()
+
+
+def test_what_ignores_interrupts_goes_on_ignoring_them() -> None:
+    ignoring = "import signal, runpy, sys; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+    program = f"{ignoring}; sys.argv = ['-m']; import pipeline; signal.raise_signal(2)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=60)
+    assert done.returncode == 0
+
+
+def test_an_import_by_another_program_changes_no_handler() -> None:
+    program = "import signal, pipeline; print(signal.getsignal(15) == signal.SIG_DFL)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout == "True\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "said"),
+    [
+        ("| true", 1, ""),
+        ("> /dev/full", 1, "error: cannot write the output: No space left on device\n"),
+        (">&-", 0, ""),
+        (">&- 2>&- <&-", 0, ""),
+        ("2> /dev/full > /dev/null", 0, ""),
+    ],
+)
+def test_an_output_that_nobody_reads_shows_no_traceback(
+    tmp_path: pathlib.Path, redirection: str, code: int, said: str
+) -> None:
+    program = (
+        "import sys, time; sys.argv = ['-m']; from pipeline import entry;"
+        "sys.argv = ['x']; entry.run(lambda argv: [time.sleep(0.2), print('text')] and None)"
+    )
+    script = f'set -o pipefail; {sys.executable} -c "{program}" {redirection}'
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (code, said)

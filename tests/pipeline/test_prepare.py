@@ -13,7 +13,6 @@ from PIL import Image
 from jobs import command, kept, num_finished, processes, run_command, wait_until
 from pipeline import (
     claim,
-    command_line,
     contract,
     files,
     images,
@@ -449,6 +448,8 @@ def test_another_error_shows_its_traceback(input_dir, tmp_path, monkeypatch):
         ("in_memory", signal.SIGKILL),
         ("multi_processing", signal.SIGKILL),
         ("multi_processing", signal.SIGINT),
+        ("multi_processing", signal.SIGTERM),
+        ("in_memory", signal.SIGINT),
     ],
 )
 def test_a_killed_run_is_continued(real_celeba_dir, tmp_path, mode, signal_number):
@@ -463,11 +464,14 @@ def test_a_killed_run_is_continued(real_celeba_dir, tmp_path, mode, signal_numbe
         text=True,
     )
     wait_until(lambda: num_finished(tmp_path / "out") >= 3)
-    os.kill(process.pid, signal_number)
+    # A terminal sends Ctrl-C to the workers, too.
+    send = os.killpg if signal_number == signal.SIGINT else os.kill
+    send(process.pid, signal_number)
     _, stderr = process.communicate(timeout=30)
-    if signal_number == signal.SIGINT:
-        assert process.returncode == command_line.EXIT_INTERRUPTED
-        assert "interrupted: the same command keeps the finished shards" in stderr
+    if signal_number != signal.SIGKILL:
+        assert process.returncode == 128 + signal_number
+        line = "error: interrupted: the same command keeps the finished shards"
+        assert [x for x in stderr.splitlines() if x.startswith("error")] == [line]
         assert "Traceback" not in stderr
     # The workers go with their launcher.
     group = process.pid
