@@ -1,6 +1,7 @@
 """What all commands have in common: their flags, and how they begin and end."""
 
 import os
+import select
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -62,18 +63,20 @@ def run(
         flags_parser: Of the command line.
     """
     try:
-        app.run(main, flags_parser=flags_parser)
-    finally:
-        _flush()
-
-
-def _flush() -> None:
-    """Writes what was printed, or ends the process: Python would show a traceback."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever reads it, such as `head`, has had enough.
-        os._exit(1)
+        try:
+            app.run(main, flags_parser=flags_parser)
+        finally:
+            # At its end Python would show a traceback.
+            sys.stdout.flush()
     except OSError as error:
-        print(f"error: cannot write the output: {error.strerror}", file=sys.stderr)
+        # Else whoever reads the output, such as `head`, has had enough.
+        if _is_output_read() or not isinstance(error, BrokenPipeError):
+            print(f"error: {error}", file=sys.stderr)
+        # Python would try again to write it.
         os._exit(1)
+
+
+def _is_output_read() -> bool:
+    poll = select.poll()
+    poll.register(1, 0)
+    return not poll.poll(0)
