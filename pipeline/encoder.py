@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import contract
+from pipeline import contract, variables
 
 # What trainer.export writes of an export, and the signature that takes records' images.
 DESCRIPTION = "assets.extra/export.json"
@@ -210,6 +210,7 @@ def check_images(
 def _without_stderr() -> Iterator[None]:
     """Turns away what TensorFlow's C++ says to file descriptor 2 when it starts."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    variables.override()
     sys.stderr.flush()
     saved = os.dup(2)
     try:

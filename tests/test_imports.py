@@ -14,6 +14,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 OURS = ("pipeline", "trainer", "configs")
 # What the trainer sees of the pipeline.
 SHARED = ("contract", "entry", "files", "interrupts", "path_flags", "process")
+SHARED += ("variables",)
 SHARED = tuple(f"pipeline.{name}" for name in SHARED)
 
 

@@ -11,8 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from pipeline import process
-from trainer import variables
+from pipeline import process, variables
 
 # Keras imports them for tools of its own that nothing here uses, and a third of the
 # time that the import takes is theirs.

@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 from absl import logging
 
-from trainer import atomic_files, variables, workdir
+from pipeline import variables
+from trainer import atomic_files, workdir
 
 FILE_NAME = "environment.json"
 

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from trainer import atomic_files, grids
 
-# A matplotlibrc in the working directory is read before that of `variables`.
+# A matplotlibrc in the working directory is read before that of `pipeline.variables`.
 matplotlib.rcdefaults()
 
 _INCHES, _DPI = 5.0, 80

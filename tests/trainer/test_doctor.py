@@ -11,8 +11,9 @@ from collections.abc import Iterator
 import pytest
 
 from configs import celeba_debug
+from pipeline import variables
 from runs import ROOT, Run, run_module, train
-from trainer import findings, machine, variables
+from trainer import findings, machine
 from trainer.cluster import Cluster
 from trainer.diagnosis import Diagnosis
 

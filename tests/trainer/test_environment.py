@@ -6,7 +6,8 @@ import pathlib
 
 import pytest
 
-from trainer import environment, variables
+from pipeline import variables
+from trainer import environment
 
 HERE = {"threads": "8", "device": "CPU", "instructions": "x86_64 avx2 fma"}
 

@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from runs import ROOT
-from trainer import variables
+from pipeline import variables
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 # Of the real Python: TensorFlow and Keras must be imported under these variables.
 PROGRAM = """
@@ -122,6 +123,22 @@ def test_numbers_and_figures_are_the_same(
     assert computed(tmp_path, values) == undisturbed
     # Nor are they changed for other programs of the user.
     assert json.loads((tmp_path / ".keras/keras.json").read_text()) == KERAS_JSON
+
+
+def test_a_worker_that_encodes_imports_tensorflow_with_its_own_keras() -> None:
+    program = (
+        "from pipeline import encoder\n"
+        "with encoder._without_stderr():\n"
+        "    import tensorflow, keras\n"
+        "print(keras.config.backend())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "tensorflow\n", done.stderr
 
 
 def overridden(monkeypatch: pytest.MonkeyPatch, **environ: str) -> list[str]:

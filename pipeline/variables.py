@@ -95,7 +95,7 @@ def override(environ: MutableMapping[str, str] = os.environ) -> None:
             # A home alone changes nothing, but by its keras.json.
             if name != "KERAS_HOME" and _VALUES.get(name, "") != value:
                 found.append(f"{name}={value}")
-    environ |= _VALUES
+    environ.update(_VALUES)
     overridden[:] = found
 
 
