@@ -14,7 +14,7 @@ MARKS ?= not perf and not flink and not browser and not chaos
 
 PEERS := .venv-peers/bin/python
 
-.PHONY: help venv demo test test-all chaos lint audit package bench lock
+.PHONY: help venv demo test test-all chaos lint audit package versions bench lock
 
 help:
 	@echo "make demo   synthetic faces -> dataset -> a few hundred training steps"
@@ -24,6 +24,7 @@ help:
 	@echo "make lint   format, style and type checks"
 	@echo "make audit  known vulnerabilities of what requirements.lock pins"
 	@echo "make package  wheel and sdist in dist/, each installed and tried on its own"
+	@echo "make versions  a short run with the lowest and the newest versions of setup.py"
 	@echo "make bench  measures every stage in a short form; see benchmarks/RESULTS.md"
 	@echo "make lock   pins the newest versions that setup.py allows"
 
@@ -95,6 +96,10 @@ package:
 	  .venv-package/bin/pip uninstall --quiet --yes vaeline || exit 1; \
 	done
 	rm -rf .venv-package
+
+# Not a part of test: it asks for the newest versions, and installs two environments.
+versions:
+	PYTHON=$(PYTHON) .ci/versions lowest newest
 
 bench: venv
 	@cmp -s benchmarks/peers/requirements.txt .venv-peers/pinned.txt || { \

@@ -1,6 +1,7 @@
 """Package metadata; also what Beam ships to remote workers (--setup_file=./setup.py).
 
-Ranges stand here, and the exact versions that tests ran with in requirements.lock.
+Ranges stand here, whose ends `make versions` tries, and the exact versions that tests
+ran with in requirements.lock.
 """
 
 from setuptools import find_packages, setup
@@ -10,8 +11,9 @@ REQUIRED = [
     "absl-py>=2.1",
     # The distributed preprocessing job, on any runner.
     "apache-beam>=2.77,<3",
-    # TFRecord framing, by the processor's own CRC instruction.
-    "google-crc32c>=1.5",
+    # TFRecord framing, by the processor's own CRC instruction; 1.5 has no compiled
+    # wheel for this Python, and reads in Python.
+    "google-crc32c>=1.6",
     # Layers and optimizers of the trainer. Comes with TensorFlow; named because the
     # trainer builds on Keras 3's layer classes.
     "keras>=3.12,<4",
@@ -23,15 +25,18 @@ REQUIRED = [
     # batches of the trainer.
     "numba>=0.61",
     "numpy>=2.1",
-    # The reference decoder, and judge of every image that is not a sound JPEG; AVIF
-    # from 11.3 on.
-    "pillow>=11.3",
+    # Requirements of the installed packages, which the doctor compares.
+    "packaging>=24",
+    # The reference decoder, and judge of every image that is not a sound JPEG; Beam
+    # needs this version.
+    "pillow>=12.1.1",
     # Forests, linear classifiers and mixtures, by which latents are judged.
     "scikit-learn>=1.7",
     # Decodes sound RGB JPEGs to Pillow's very pixels in about half its time.
     "simplejpeg>=1.8",
-    # Curves and pictures of a run.
-    "tensorboard>=2.19",
+    # Curves and pictures of a run; 2.20 imports pkg_resources, which setuptools no
+    # longer has.
+    "tensorboard>=2.21",
     # tf.data, tf.distribute and the kernels.
     "tensorflow>=2.21,<3",
     # The Example message without TensorFlow, and metadata by which TFDS loads a

@@ -24,6 +24,7 @@ from trainer import (
     objectives,
     settings,
     splits,
+    versions,
     workdir,
 )
 from trainer import state as states
@@ -70,6 +71,7 @@ class Diagnosis:
         data, run = f"--dataset={self._dataset_dir}", f"--workdir={self._run_dir}"
         settled = ("settings", "batch", "dataset")
         return [
+            Check("versions", versions.check),
             *self._environment_checks(),
             Check("hosts", self._look_at_hosts),
             Check("addresses", self._look_at_addresses, ("hosts",)),

@@ -17,11 +17,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 
 from absl import flags, logging
-from tensorboard import default, program
-from tensorboard.data import server_ingester
 
 from pipeline import entry, files, path_flags
-from trainer import command_line
+from trainer import command_line, versions
+
+try:
+    from tensorboard import default, program
+    from tensorboard.data import server_ingester
+except ImportError as error:
+    sys.exit(f"error: {versions.import_error('tensorboard', error)}")
 
 _WORKDIR = flags.DEFINE_multi_string(
     "workdir",

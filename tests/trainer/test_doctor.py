@@ -18,6 +18,7 @@ from trainer.cluster import Cluster
 from trainer.diagnosis import Diagnosis
 
 NAMES = (
+    "versions",
     "environment",
     "hosts",
     "addresses",
@@ -172,7 +173,7 @@ def test_what_changes_numbers_has_a_line_each(
     assert str(found) == "ok   environment: nothing in it changes a run's numbers"
     monkeypatch.setattr(variables, "overridden", ["KERAS_BACKEND=jax"])
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
-    checks = Diagnosis(celeba_debug.get_config(), "", tmp_path).checks()[:2]
+    checks = Diagnosis(celeba_debug.get_config(), "", tmp_path).checks()[1:3]
     lines = [str(finding) for finding in findings.make_all(checks)]
     assert lines[0].startswith("warn environment: KERAS_BACKEND=jax is overridden: ")
     assert lines[1].startswith("warn environment: NVIDIA_TF32_OVERRIDE=0 is heeded: ")
