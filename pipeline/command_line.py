@@ -13,11 +13,15 @@ from collections.abc import Callable, Sequence
 
 from absl import flags, logging
 
+from pipeline import process
+
 # Beam logs without a name that it lacks a client of BigQuery, and each error of a job,
 # which the exception has.
 python_logging.getLogger().addFilter(
     lambda record: "apache_beam" not in record.pathname
 )
+
+process.check_addresses()
 
 # Of the second that the import takes, collections that find nothing are a tenth.
 gc.disable()
@@ -200,6 +204,11 @@ def run(
             manifest = make(beam_args, nursery)
         except contract.DatasetError as error:
             sys.exit(f"error: {error}")
+        except (MemoryError, RuntimeError) as error:
+            text = process.out_of_memory_text(error)
+            if text is None:
+                raise
+            sys.exit(f"error: {text}")
     if manifest is None:
         return
     _log_summary(manifest)

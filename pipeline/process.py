@@ -10,6 +10,10 @@ _OPEN_FILES = 4096
 # Open in a process besides shards: libraries, logs, checkpoints, sockets.
 _OTHER_FILES = 96
 
+# Addresses that TensorFlow, or Beam with a few threads, takes: with fewer they crash in
+# C++, or wait for ever for a thread that could not start.
+_LEAST_ADDRESSES = 2_500_000_000
+
 # What makes a mere warning of a library, in its import or later, end a command.
 _QUIET_WARNINGS = (
     DeprecationWarning,
@@ -29,6 +33,29 @@ def prepare() -> None:
         for category in _QUIET_WARNINGS:
             warnings.simplefilter("ignore", category)
     _raise_open_files()
+
+
+def check_addresses() -> None:
+    """Ends the command with one line if `ulimit -v` is too low for its libraries."""
+    try:
+        import resource
+    except ImportError:  # Windows.
+        return
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY and soft < _LEAST_ADDRESSES:
+        sys.exit(
+            f"error: this process may use {soft >> 10} KiB of addresses (ulimit -v), "
+            f"and needs at least {_LEAST_ADDRESSES >> 10}: set ulimit -v unlimited"
+        )
+
+
+def out_of_memory_text(error: BaseException) -> str | None:
+    """Returns what to tell of an error for want of memory or threads; else None."""
+    if isinstance(error, MemoryError):
+        return "out of memory: end other programs, or raise ulimit -v"
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return "no thread can be started: raise ulimit -u and ulimit -v"
+    return None
 
 
 def open_files_limit() -> int:

@@ -64,6 +64,6 @@ def _hidden(packages: tuple[str, ...]) -> Iterator[None]:
 # What tracing makes by the hundred thousand stays too: the usual threshold, 700, has
 # the collector look at it all again and again, for a tenth of a start's time.
 gc.set_threshold(10_000)
-process.prepare()
+process.check_addresses()
 variables.override()
 _import_tensorflow_quietly()

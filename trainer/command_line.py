@@ -9,7 +9,7 @@ import tensorflow as tf
 from absl import flags, logging
 from ml_collections import ConfigDict
 
-from pipeline import contract, entry
+from pipeline import contract, entry, process
 from trainer import config_files
 from trainer.shard_files import DamageError
 
@@ -72,15 +72,25 @@ def log_with_times() -> None:
 
 @contextlib.contextmanager
 def damage_explained() -> Iterator[None]:
-    """Turns to one line an error of a damaged shard, a label, or too many open files.
+    """Turns errors of the dataset and of the machine to one line.
 
     Raises:
         DatasetError: If a shard is damaged, or a label is beyond the classes.
-        ValueError: If the process may open no more files. Other errors stay as they
-            are.
+        ValueError: If too many files are open, or memory or threads are used up.
+        Exception: Other errors, as they were.
     """
     try:
         yield
+    except (MemoryError, RuntimeError) as error:
+        text = process.out_of_memory_text(error)
+        if text is None:
+            raise
+        raise ValueError(text) from error
+    except tf.errors.ResourceExhaustedError as error:
+        raise ValueError(
+            f"out of memory ({error.message.splitlines()[0]:.200}): lower "
+            "--config.global_batch_size, or raise --config.gradient_accumulation_steps"
+        ) from error
     except (tf.errors.OpError, DamageError) as error:
         if said := re.search(r"(?<=DatasetError: ).+", str(error)):
             raise contract.DatasetError(said[0]) from error

@@ -41,7 +41,9 @@ def outside(requirements: Iterable[Requirement]) -> list[str]:
             continue
         # A release candidate of an allowed version is one, too.
         if not one.specifier.contains(version, prereleases=True):
-            found.append(f"{one.name} {version} ({one.specifier} is needed)")
+            found.append(
+                f"{one.name} {version} (pip install '{one.name}{one.specifier}')"
+            )
     return found
 
 
@@ -54,7 +56,7 @@ def check() -> str:
     requirements = required()
     wrong = outside(requirements)
     if wrong:
-        raise ValueError(f"{', '.join(wrong)}: pip install the versions that are named")
+        raise ValueError(f"not a version that setup.py allows: {', '.join(wrong)}")
     return f"those of {len(requirements)} packages are as setup.py allows"
 
 
@@ -63,7 +65,7 @@ def import_error(package: str, error: ImportError) -> str:
     found = [text for text in outside(required()) if text.startswith(f"{package} ")]
     cause = f"{package} cannot be imported ({error})"
     if found:
-        return f"{cause}: {found[0]}; pip install another"
+        return f"{cause}, in a version that setup.py does not allow: {found[0]}"
     return f"{cause}: pip install it again"
 
 

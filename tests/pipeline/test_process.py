@@ -71,3 +71,32 @@ def test_warnings_of_libraries_end_no_command(category: str) -> None:
 def test_loops_over_pixels_are_compiled_whatever_a_variable_says() -> None:
     program = "import pipeline, numba; print(numba.config.DISABLE_JIT)"
     assert run(program, NUMBA_DISABLE_JIT="1") == "0"
+
+
+@pytest.mark.parametrize("module", ["trainer.train", "pipeline.prepare"])
+def test_too_few_addresses_are_one_line(module: str) -> None:
+    least = process._LEAST_ADDRESSES
+    program = (
+        "import resource, runpy\n"
+        f"resource.setrlimit(resource.RLIMIT_AS, ({least} - 1,) * 2)\n"
+        f"runpy.run_module({module!r}, run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: this process may use 2441406 KiB of addresses (ul")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "out of memory"),
+        (RuntimeError("can't start new thread"), "no thread can be started"),
+        (RuntimeError("else"), None),
+    ],
+)
+def test_want_of_memory_has_a_remedy(error: Exception, said: str | None) -> None:
+    text = process.out_of_memory_text(error)
+    assert text is None if said is None else said in str(text)

@@ -1,8 +1,10 @@
 import re
 
 import pytest
+import tensorflow as tf
 
 from runs import run_module
+from trainer import command_line
 
 
 @pytest.mark.parametrize(
@@ -43,3 +45,26 @@ def test_a_command_without_a_config_has_no_such_flag(tmp_path):
     assert done.returncode == 1
     assert "Unknown command line flag 'config'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "out of memory: end other programs"),
+        (RuntimeError("can't start new thread"), "raise ulimit -u"),
+        (tf.errors.ResourceExhaustedError(None, None, "OOM of [9]\n"), r"OOM of \[9\]"),
+        (tf.errors.UnknownError(None, None, "OpenFilesError: more\n"), "^more$"),
+    ],
+)
+def test_what_the_machine_lacks_is_one_line(error: Exception, said: str) -> None:
+    with (
+        pytest.raises(ValueError, match=said) as found,
+        command_line.damage_explained(),
+    ):
+        raise error
+    assert "\n" not in str(found.value)
+
+
+def test_other_errors_are_as_they_were() -> None:
+    with pytest.raises(RuntimeError, match="^else$"), command_line.damage_explained():
+        raise RuntimeError("else")
