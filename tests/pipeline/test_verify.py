@@ -1,6 +1,9 @@
 import dataclasses
+import errno
 import hashlib
+import os
 import pathlib
+import types
 
 import pytest
 
@@ -178,3 +181,13 @@ def test_the_command(dataset):
     found = run_verify(dataset)
     assert found.returncode == 3
     assert found.stderr.startswith(f"error: the dataset {dataset} is not finished")
+
+
+def test_too_many_open_files_are_no_fault_of_a_dataset(dataset, monkeypatch):
+    def refuse(path: str) -> list[bytes]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+
+    monkeypatch.setattr(verify.records, "read_frames", refuse)
+    monkeypatch.setattr(verify, "_DATASET", types.SimpleNamespace(value=str(dataset)))
+    with pytest.raises(SystemExit, match=r"^error: more than .* ulimit -n"):
+        verify.main(["verify"])
