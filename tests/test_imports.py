@@ -76,7 +76,9 @@ def test_the_contract_imports_nothing_of_ours() -> None:
     ("module", "absent"),
     [
         ("pipeline.contract", ["tensorflow", "apache_beam", "numpy"]),
+        ("pipeline.entry", ["tensorflow", "apache_beam", "numpy"]),
         ("pipeline.files", ["tensorflow", "apache_beam", "numpy"]),
+        ("pipeline.interrupts", ["absl", "typing", "re", "tempfile"]),
         ("pipeline.prepare", ["tensorflow", "keras"]),
         ("pipeline.encode", ["tensorflow", "keras"]),
         ("pipeline.job", ["tensorflow", "keras"]),

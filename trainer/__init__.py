@@ -1,7 +1,7 @@
 """Trains and inspects variational autoencoders on prepared shards."""
 
-# It answers signals, from here on.
-import pipeline  # noqa: F401
+# Its package answers signals, from here on.
+from pipeline import interrupts  # noqa: F401
 
 # isort: split
 import contextlib

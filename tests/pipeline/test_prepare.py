@@ -449,7 +449,6 @@ def test_another_error_shows_its_traceback(input_dir, tmp_path, monkeypatch):
         ("multi_processing", signal.SIGKILL),
         ("multi_processing", signal.SIGINT),
         ("multi_processing", signal.SIGTERM),
-        ("in_memory", signal.SIGINT),
     ],
 )
 def test_a_killed_run_is_continued(real_celeba_dir, tmp_path, mode, signal_number):
