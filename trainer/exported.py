@@ -31,6 +31,7 @@ from trainer import (
     plain_keras,
     preprocessing,
     random,
+    semi_supervised,
 )
 from trainer.random import Stream
 from trainer.trained import TrainedRun
@@ -192,7 +193,19 @@ class ExportedModel:
         return {name: tf.TensorSpec([None, *self._features[name].shape], tf.int64)}
 
     def _with_conditions(self, x: tf.Tensor, told: Mapping[str, tf.Tensor]) -> Any:
+        if "label" in told:
+            self._check_label(told["label"])
         return (x, conditions.of_batch(told, self.config)) if told else x
+
+    def _check_label(self, label: tf.Tensor) -> None:
+        """Refuses a label that is no class, as `conditions.check_labels` does."""
+        num_classes = self.config.num_classes
+        text = f"label must be a class, from 0 to {num_classes - 1}"
+        tf.debugging.assert_less(
+            label, tf.constant(num_classes, label.dtype), message=text
+        )
+        if not semi_supervised.is_used(self.config):
+            tf.debugging.assert_non_negative(label, message=text)
 
 
 def describe(run: TrainedRun) -> dict[str, Any]:

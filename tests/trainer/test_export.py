@@ -318,6 +318,28 @@ def test_files_of_others_in_an_export_are_not_removed(
     assert path.read_text() == "theirs"
 
 
+@pytest.mark.parametrize(
+    ("label", "fraction", "is_taken"),
+    [(0, 1.0, True), (2, 1.0, True), (3, 1.0, False), (-1, 1.0, False)]
+    + [(2, 0.5, True), (3, 0.5, False), (-1, 0.5, True)],
+)
+def test_a_label_that_is_no_class_is_refused(label, fraction, is_taken) -> None:
+    config = mnist_m2.get_config()
+    config.num_classes, config.labelled_fraction = 3, fraction
+    model = exported.ExportedModel.__new__(exported.ExportedModel)
+    model.config = config
+    told = tf.function(
+        lambda label: model._with_conditions(tf.zeros([1, 2]), {"label": label})[1],
+        autograph=False,
+    )
+    if is_taken:
+        expected = np.eye(3)[[label]] if label >= 0 else np.zeros([1, 3])
+        np.testing.assert_array_equal(told(tf.constant([label])), expected)
+    else:
+        with pytest.raises(tf.errors.InvalidArgumentError, match="from 0 to 2"):
+            told(tf.constant([label]))
+
+
 @pytest.mark.parametrize("name", [".1.tmp", ".1.old"])
 def test_what_has_a_temporary_name_is_not_written_through(
     run: trained.TrainedRun, export_dir: pathlib.Path, tmp_path: pathlib.Path, name: str
