@@ -31,8 +31,8 @@ def parse(text: str, *, takes_urls: bool = False) -> str:
         takes_urls: Whether other URLs are allowed. They are returned as they are.
 
     Raises:
-        ValueError: If the text is empty, is a URL that is not allowed, or begins with
-            `~` and the name of no user.
+        ValueError: If the text is a URL that is not allowed, or begins with `~` and
+            the name of no user.
 
     Example:
         >>> parse("runs/a"), parse("file:///data/my%20faces")
@@ -40,8 +40,6 @@ def parse(text: str, *, takes_urls: bool = False) -> str:
         >>> parse("s3://bucket/faces", takes_urls=True)
         's3://bucket/faces'
     """
-    if not text.strip():
-        raise ValueError("the path is empty: give one, such as ./NAME")
     if "\0" in text:
         raise ValueError("a path has no zero bytes: give another")
     if text.lower().startswith("file:"):

@@ -82,6 +82,7 @@ REPLACED = (
 NOT_RUN = {
     r"make test( MARKS=\w+)?$": "is the tests that this is one of",
     r"make (lint|package)$": "takes minutes; .ci/run runs it",
+    r"make versions$": "installs two environments; .ci/run tries the lowest",
     r"make bench$": "takes a quarter of an hour",
     r"(docker|kubectl|gcloud|sbatch) ": "needs a daemon, a cluster or an account",
     r"go install ": "downloads and compiles Prism",

@@ -2,6 +2,8 @@ import dataclasses
 import json
 import math
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import tensorflow as tf
 from configs import mnist_mlss
 from pipeline import contract
 from runs import Run, run_module
-from trainer import evaluate, posteriors, scores, trained
+from trainer import posteriors, scores, trained
 from trainer.models.vae import make_vae
 
 
@@ -304,11 +306,16 @@ def test_images_without_a_label_do_not_count_for_the_classifier(run) -> None:
 
 
 def test_a_table_shows_what_is_undefined() -> None:
-    found = {"active_units": None, "probe": {"label": None}, "kl_per_latent": [1.0]}
-    assert [line.split() for line in evaluate.table(found).splitlines()[:2]] == [
+    # In another process: the flags of a command are those of one process.
+    text = "{'active_units': None, 'probe': {'label': None}, 'kl_per_latent': [1.0]}"
+    program = f"from trainer import evaluate; print(evaluate.table({text}))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True
+    )
+    assert [line.split() for line in done.stdout.splitlines()[:2]] == [
         ["active_units", "None"],
         ["probe/label", "None"],
-    ]
+    ], done.stderr
 
 
 def test_factors_that_do_not_vary_are_named(tmp_path: pathlib.Path) -> None:
