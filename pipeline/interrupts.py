@@ -20,6 +20,8 @@ _remedy = "run the same command again"
 # descriptor 2 leads later.
 _pid: int | None = None
 _stderr = 2
+# Signals that came while a process was started; None at other times.
+_deferred: list[int] | None = None
 
 
 def begin() -> None:
@@ -80,11 +82,18 @@ def hidden_from_children() -> Iterator[None]:
     A terminal sends Ctrl-C to all of them. This process answers it, once they have all
     that they wait for, and they end when it does.
     """
+    global _deferred
+    # The mask is for the children. It is that of this thread alone, and a signal that
+    # another thread takes would be answered here in the midst of a start.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    _deferred = deferred = []
     try:
         yield
     finally:
+        _deferred = None
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number in deferred:
+            _end(number)
 
 
 def _listened() -> list[signal.Signals]:
@@ -94,6 +103,9 @@ def _listened() -> list[signal.Signals]:
 
 def _end(number: int, frame: FrameType | None = None) -> None:
     del frame
+    if _deferred is not None:
+        _deferred.append(number)
+        return
     _say()
     # They would end by themselves, but only once they have started.
     processes = sys.modules.get("multiprocessing.process")
