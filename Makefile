@@ -10,7 +10,9 @@ endif
 PY := .venv/bin/python
 # Which tests: MARKS=flink are those on a Flink cluster, which need Java; MARKS=browser
 # those of TensorBoard's pages, which need Chromium.
-MARKS ?= not perf and not flink and not browser and not chaos
+MARKS ?= not perf and not flink and not browser and not chaos and not slow
+# Files of tests beside each other: a process for each core.
+PARALLEL := --numprocesses=$(shell nproc 2> /dev/null || echo 2) --dist=loadfile --no-loadscope-reorder
 
 PEERS := .venv-peers/bin/python
 
@@ -18,7 +20,7 @@ PEERS := .venv-peers/bin/python
 
 help:
 	@echo "make demo   synthetic faces -> dataset -> a few hundred training steps"
-	@echo "make test   all tests but chaos; MARKS=flink are those that need Java"
+	@echo "make test   the tests of ten minutes; MARKS=flink are those that need Java"
 	@echo "make test-all  all tests but those of speed; needs root, Java and Chromium"
 	@echo "make chaos  kills, starves and misleads trainers; writes docs/reliability.md"
 	@echo "make lint   format, style and type checks"
@@ -52,10 +54,12 @@ demo: venv
 	@echo; echo "See the run:  .venv/bin/python -m trainer.tensorboard --workdir=demo/run"
 
 test: venv
-	$(PY) -m pytest -m "$(MARKS)" $(ARGS)
+	@echo "About ten minutes on two cores; a file's name alone: make test ARGS=FILE"
+	$(PY) -m pytest -m "$(MARKS)" $(PARALLEL) $(ARGS)
 
 test-all: venv
-	$(PY) -m pytest -m "not perf" $(ARGS)
+	@echo "About half an hour on two cores"
+	$(PY) -m pytest -m "not perf" $(PARALLEL) $(ARGS)
 
 chaos: venv
 	CHAOS=full $(PY) -m pytest -m chaos tests/chaos $(ARGS)

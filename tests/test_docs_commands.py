@@ -20,6 +20,8 @@ import preloaded
 import reader
 from pages import PAGES, ROOT, commands, read
 
+pytestmark = pytest.mark.slow
+
 # Flags for a word of a command line, such as a module, where they are not given.
 _SMALL_RUN = (
     "--config.num_train_steps=4",
@@ -80,7 +82,7 @@ REPLACED = (
 )
 # How a command that is not run begins, and why.
 NOT_RUN = {
-    r"make test( MARKS=\w+)?$": "is the tests that this is one of",
+    r"make test(-all)?( MARKS=\w+)?$": "is the tests that this is one of",
     r"make (lint|package)$": "takes minutes; .ci/run runs it",
     r"make versions$": "installs two environments; .ci/run tries the lowest",
     r"make bench$": "takes a quarter of an hour",

@@ -7,6 +7,8 @@ import pytest
 from benchmarks import comparison, inputs
 from pipeline.synthetic import layout
 
+pytestmark = pytest.mark.slow
+
 NUM_IMAGES = 40
 
 

@@ -21,6 +21,8 @@ from pipeline.synthetic import layout
 from trainer import record_reader
 from trainer.latents import neighbours
 
+pytestmark = pytest.mark.slow
+
 DEBUG, SHAPE = "configs/celeba_debug.py", (32, 32, 3)
 
 

@@ -23,6 +23,8 @@ from manifests import DEPLOY
 from pipeline import contract, prepare, verify
 from pipeline.dataset_settings import Settings
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = f"{DEPLOY}/flink/local.sh"
 PORTS = {"RPC": "6123", "REST": "8081", "JOB": "8099", "POOL": "50000"}
 SETTINGS = Settings(image_size=32, shard_size=4)

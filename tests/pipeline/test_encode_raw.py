@@ -18,6 +18,8 @@ from jobs import kept, num_finished, run_command, wait_until
 from pipeline import contract, encoder, files, latent_plan, prepare
 from pipeline.dataset_settings import Settings
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[2]
 SETTINGS = Settings(image_size=8, image_dtype="uint8", crop_size=40)
 

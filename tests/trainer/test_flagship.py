@@ -11,6 +11,8 @@ import pytest
 
 from runs import Run, prepare, train
 
+pytestmark = pytest.mark.slow
+
 FLAGS = (
     "--config.global_batch_size=64",
     "--config.num_train_steps=3",

@@ -16,6 +16,8 @@ from runs import Run, start_training, stop_at_step, train, wait_for_step
 from trainer import hosts, launch
 from trainer.cluster import Cluster
 
+pytestmark = pytest.mark.slow
+
 MODULE = "trainer.launch"
 PAIR = ("--num_processes=2", "--virtual_devices=1")
 

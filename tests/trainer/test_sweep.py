@@ -14,6 +14,8 @@ import pytest
 from runs import ROOT, run_module, wait_for_step
 from trainer import sweep_plan, sweep_results
 
+pytestmark = pytest.mark.slow
+
 CONFIG = f"--config={ROOT}/configs/celeba_debug.py"
 FLAGS = (
     CONFIG,
