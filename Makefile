@@ -20,7 +20,7 @@ PEERS := .venv-peers/bin/python
 
 help:
 	@echo "make demo   synthetic faces -> dataset -> a few hundred training steps"
-	@echo "make test   the tests of ten minutes; MARKS=flink are those that need Java"
+	@echo "make test   the tests that take seconds each; MARKS=flink are those that need Java"
 	@echo "make test-all  all tests but those of speed; needs root, Java and Chromium"
 	@echo "make chaos  kills, starves and misleads trainers; writes docs/reliability.md"
 	@echo "make lint   format, style and type checks"
@@ -54,7 +54,7 @@ demo: venv
 	@echo; echo "See the run:  .venv/bin/python -m trainer.tensorboard --workdir=demo/run"
 
 test: venv
-	@echo "About ten minutes on two cores; a file's name alone: make test ARGS=FILE"
+	@echo "About a quarter of an hour on two cores; a file's name alone: make test ARGS=FILE"
 	$(PY) -m pytest -m "$(MARKS)" $(PARALLEL) $(ARGS)
 
 test-all: venv
