@@ -390,7 +390,7 @@ def test_two_runs_in_one_process_are_alike(
     dataset_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     program = """
-import pathlib, sys
+import os, pathlib, sys
 from configs import celeba_debug
 from trainer import distribution, exact, loop
 exact.configure()
@@ -399,6 +399,8 @@ config.num_train_steps = config.log_every_steps = 3
 strategy = distribution.make_strategy(virtual_devices=2)
 for name in ("first", "second"):
     loop.train(config, sys.argv[1], pathlib.Path(sys.argv[2], name), strategy)
+# See `distribution.iterate`.
+os._exit(0)
 """
     done = subprocess.run(
         [sys.executable, "-c", program, str(dataset_dir), str(tmp_path)],
