@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
+from decoders import decode, decode_grey
 from pipeline import images, rgb
 from trainer import jpeg
 
@@ -18,16 +19,6 @@ PICTURES = {
     "smooth": np.concatenate([SMOOTH, SMOOTH[..., :1] * 2], -1).astype(np.uint8),
     "noise": np.random.default_rng(0).integers(0, 256, (61, 83, 3), dtype=np.uint8),
 }
-
-
-@tf.function(input_signature=[tf.TensorSpec([], tf.string)])
-def decode(data: tf.Tensor) -> tf.Tensor:
-    return jpeg.decode_upright(data, 3)
-
-
-@tf.function(input_signature=[tf.TensorSpec([], tf.string)])
-def decode_grey(data: tf.Tensor) -> tf.Tensor:
-    return jpeg.decode_upright(data, 1)
 
 
 @tf.function(input_signature=[tf.TensorSpec([], tf.string)])

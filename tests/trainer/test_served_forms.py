@@ -16,6 +16,7 @@ from image_forms import PNG_START, encoded, png, values
 from PIL import ExifTags, Image
 
 from configs import celeba_debug
+from decoders import decode, decode_grey
 from pipeline import contract, encoder, images, rgb
 from trainer import exported, jpeg, trained
 from trainer.models.vae import make_vae
@@ -221,16 +222,6 @@ def refused_forms() -> dict[str, tuple[bytes, str]]:
 
 
 SERVED, REFUSED = served_forms(), refused_forms()
-
-
-@tf.function(input_signature=[tf.TensorSpec([], tf.string)])
-def decode(data: tf.Tensor) -> tf.Tensor:
-    return jpeg.decode_upright(data, 3)
-
-
-@tf.function(input_signature=[tf.TensorSpec([], tf.string)])
-def decode_grey(data: tf.Tensor) -> tf.Tensor:
-    return jpeg.decode_upright(data, 1)
 
 
 @pytest.fixture(scope="module")

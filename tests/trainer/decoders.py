@@ -1,0 +1,15 @@
+"""Image files as a served model decodes them, in a graph."""
+
+import tensorflow as tf
+
+from trainer import jpeg
+
+
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+def decode(data: tf.Tensor) -> tf.Tensor:
+    return jpeg.decode_upright(data, 3)
+
+
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+def decode_grey(data: tf.Tensor) -> tf.Tensor:
+    return jpeg.decode_upright(data, 1)
