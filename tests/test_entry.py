@@ -76,6 +76,14 @@ def test_a_wrong_flag_of_any_command_is_one_line(module: str) -> None:
     assert f"{last}= is empty" in only_line(run(module, *flags[:-1], f"{last}="))
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_help_needs_no_other_flag(module: str) -> None:
+    done = run(module, "--help")
+    assert "error: " not in done.stderr
+    assert re.search(r"^flags:\n\n", done.stdout, re.MULTILINE)
+    assert re.search(r"^  --\[?\w+", done.stdout, re.MULTILINE)
+
+
 def group_of(pid: int) -> list[int]:
     """Returns the processes of a group that are no zombies."""
     found = []

@@ -51,6 +51,8 @@ _PARALLEL = flags.DEFINE_integer(
 )
 flags.adopt_module_key_flags(train)
 
+# Seen before the required flags are missed.
+_HELP_FLAGS = ("help", "helpshort", "helpfull", "helpxml")
 _LOG_NAME = "train.log"
 _POLL_SECS = 0.1
 
@@ -183,7 +185,7 @@ def check(runs: Sequence[Run], dataset_dir: str, num_replicas: int) -> None:
 def parse_flags(argv: Sequence[str]) -> list[str]:
     """Parses the command line, and returns the flags that go to all runs."""
     own = flags.FlagValues()
-    for name in (_SWEEP.name, _PARALLEL.name, "workdir"):
+    for name in (_SWEEP.name, _PARALLEL.name, "workdir", *_HELP_FLAGS):
         own[name] = flags.FLAGS[name]
     try:
         argv = config_files.expanded(argv)
