@@ -1,0 +1,200 @@
+"""The commands that made the golden files; make_golden.py runs them, and the tests."""
+
+import hashlib
+import itertools
+import json
+import os
+import pathlib
+import subprocess
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+import preloaded
+
+HERE = pathlib.Path(__file__).parent
+ROOT = HERE.parents[1]
+EXPECTED = HERE / "expected"
+
+# Flags of pipeline.prepare by the dataset that they make.
+PREPARED = {
+    "dataset": ("--image_size=16", "--shard_size=4"),
+    "dataset_folder": (
+        *("--source=folder", "--image_size=8", "--shard_size=4", "--seed=3"),
+        *("--image_dtype=uint8", "--resize=legacy_bilinear", "--crop_size=150"),
+        *("--split_fractions=0.6,0.2,0.2", "--deduplicate", "--stats"),
+    ),
+}
+# Of this one only the digest is kept.
+PREPARED_FLOAT32 = ("--image_size=8", "--image_dtype=float32", "--resize=area")
+
+# The first run stopped at this step, the second one at the other.
+STOPPED_AT, ENDED_AT = 8, 12
+_SMALL = (
+    *("--config.global_batch_size=8", "--config.shuffle_block_size=2"),
+    *("--config.log_every_steps=1", "--config.eval_every_steps=4"),
+    *("--config.image_every_steps=8", "--config.num_picture_pairs=2"),
+    *("--config.num_picture_samples=2", "--config.num_picture_traversals=1"),
+    *("--config.show_neighbours=False", "--config.show_strip=False"),
+)
+# Dataset and flags of trainer.train by the run that they make.
+TRAINED = {
+    "run": (
+        "dataset",
+        *("--config=configs/celeba_debug.py", "--config.latent_dim=4"),
+        *("--config.encoder_filters=(4,8)", "--config.decoder_filters=(4,4)"),
+        *("--config.layer_defaults.kernel_size=3", "--config.condition=attributes"),
+        *_SMALL,
+    ),
+    "run_folder": (
+        "dataset_folder",
+        *("--config=configs/mnist_m2.py", "--config.num_classes=2"),
+        *("--config.labelled_fraction=0.5", "--config.latent_dim=4"),
+        *("--config.encoder_units=(8,)", "--config.decoder_units=(8,)"),
+        *("--config.optimizer=rmsprop", "--config.ema_decay=0.99"),
+        *_SMALL,
+    ),
+}
+
+# What trainer.generate writes, by its mode.
+GENERATED = {"sample": "sample.npz", "transform": "transform-test.npz"}
+
+
+def run(module: str, *flags: str) -> str:
+    """Runs a command to its end, and returns what it printed.
+
+    Raises:
+        RuntimeError: If it failed.
+    """
+    done = subprocess.run(
+        [preloaded.shared_python(), "-m", module, *flags],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{module} {' '.join(flags)}\n{done.stdout}\n{done.stderr}")
+    return done.stdout
+
+
+def prepare(flags: Sequence[str], faces: pathlib.Path, output: pathlib.Path) -> str:
+    """Prepares a dataset of CelebA's layout, or of its images as a folder's."""
+    source = faces
+    if "--source=folder" in flags:
+        source = output.with_name(f"{output.name}-photos")
+        _unpack(faces, source)
+    return run("pipeline.prepare", f"--input={source}", f"--output={output}", *flags)
+
+
+def _unpack(faces: pathlib.Path, photos: pathlib.Path) -> None:
+    """Makes a folder of two classes, in which one image is there twice."""
+    with zipfile.ZipFile(faces / "img_align_celeba.zip") as archive:
+        for name, member in zip(
+            itertools.cycle(["even", "odd"]), sorted(archive.namelist()), strict=False
+        ):
+            path = photos / name / pathlib.Path(member).name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(archive.read(member))
+    (photos / "odd" / "copy.jpg").write_bytes(path.read_bytes())
+
+
+def train(
+    name: str, datasets: pathlib.Path, workdir: pathlib.Path, num_steps: int
+) -> None:
+    """Trains a run of `TRAINED`, or goes on with it."""
+    dataset, *flags = TRAINED[name]
+    steps = f"--config.num_train_steps={num_steps}"
+    places = (f"--dataset={datasets / dataset}", f"--workdir={workdir}")
+    run("trainer.train", *places, *flags, steps)
+
+
+def encode(export: pathlib.Path, dataset: pathlib.Path, output: pathlib.Path) -> str:
+    """Makes latents of a dataset."""
+    places = (f"--model={export}", f"--dataset={dataset}", f"--output={output}")
+    return run("pipeline.encode", *places)
+
+
+def evaluate(workdir: pathlib.Path, inputs: pathlib.Path) -> dict[str, Any]:
+    """Returns the scores of the first run, by its latents.
+
+    Args:
+        workdir: Of the run.
+        inputs: Where its dataset and its latents are.
+    """
+    run(
+        "trainer.evaluate",
+        f"--workdir={workdir}",
+        f"--dataset={inputs / 'dataset'}",
+        f"--latents={inputs / 'latents'}",
+        "--split=test",
+        "--num_importance_samples=4",
+        "--pca",
+    )
+    return json.loads((workdir / "evaluation/test.json").read_text())
+
+
+def generate(
+    workdir: pathlib.Path, dataset: pathlib.Path, mode: str, *flags: str
+) -> None:
+    """Writes two images, or the posteriors of a split, to `generated`."""
+    places = (f"--workdir={workdir}", f"--dataset={dataset}", "--num=2", "--split=test")
+    run("trainer.generate", *places, f"--mode={mode}", *flags)
+
+
+def metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:
+    """Returns the lines of metrics.jsonl, without speeds and memory."""
+    rows = []
+    for line in (workdir / "metrics.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        for name in ("images_per_second", "data_wait_percent", "memory/process_mib"):
+            row.pop(name, None)
+        rows.append(row)
+    return rows
+
+
+def arrays(workdir: pathlib.Path, step: int) -> dict[str, np.ndarray]:
+    """Returns the arrays of a checkpoint, by name."""
+    with np.load(workdir / f"checkpoints/step-{step:09d}/state.npz") as file:
+        return dict(file)
+
+
+def records(dataset: pathlib.Path) -> dict[str, np.ndarray]:
+    """Returns the features that the trainer reads, by split and name."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = pathlib.Path(directory, "records.npz")
+        done = subprocess.run(
+            [preloaded.shared_python(), HERE / "read_records.py", dataset, path],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        with np.load(path) as file:
+            return dict(file)
+
+
+def hashes(values: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Returns type, shape and sha256 of each array, by its name."""
+    return {
+        name: f"{array.dtype} {list(array.shape)} "
+        f"{hashlib.sha256(array.tobytes()).hexdigest()}"
+        for name, array in values.items()
+    }
+
+
+def expected(name: str) -> Any:
+    """Returns what make_golden.py wrote to expected/NAME.json."""
+    return json.loads((EXPECTED / f"{name}.json").read_text())
+
+
+def unpack_export(directory: pathlib.Path) -> pathlib.Path:
+    """Returns the directory of the export."""
+    with tarfile.open(HERE / "export.tar.xz") as archive:
+        archive.extractall(directory, filter="data")
+    return directory / "export"

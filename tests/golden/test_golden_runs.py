@@ -1,0 +1,100 @@
+"""Runs of before: read to the bit, and gone on with to the losses that were to come."""
+
+import json
+import pathlib
+import shutil
+from typing import Any
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing import event_accumulator
+
+import golden_commands as golden
+
+# Relative, of losses: how a processor rounds differs.
+TOLERANCE = 1e-5
+
+
+def copy(name: str, tmp_path: pathlib.Path) -> pathlib.Path:
+    return shutil.copytree(golden.HERE / name, tmp_path / name)
+
+
+def environment(workdir: pathlib.Path) -> Any:
+    return json.loads((workdir / "environment.json").read_text())
+
+
+def check_metrics(name: str, workdir: pathlib.Path) -> None:
+    """Checks all rows: to the bit on the processor that made the golden ones."""
+    found, expected = golden.metrics(workdir), golden.expected(f"metrics-{name}")
+    if environment(workdir) == environment(golden.HERE / name):
+        assert found == expected
+    assert [row.keys() for row in found] == [row.keys() for row in expected]
+    for row, wanted in zip(found, expected, strict=True):
+        for metric in ("step", "split", "ledger", "learning_rate"):
+            assert row.get(metric) == wanted.get(metric), row
+        for metric in ("loss", "elbo", "recon_nll"):
+            assert row[metric] == pytest.approx(wanted[metric], rel=TOLERANCE), row
+
+
+@pytest.mark.parametrize("name", golden.TRAINED)
+def test_a_checkpoint_is_what_was_written(name: str) -> None:
+    arrays = golden.arrays(golden.HERE / name, golden.STOPPED_AT)
+    assert golden.hashes(arrays) == golden.expected(f"arrays-{name}")
+
+
+@pytest.mark.parametrize("name", golden.TRAINED)
+def test_a_run_goes_on_as_if_it_had_not_stopped(
+    name: str, tmp_path: pathlib.Path
+) -> None:
+    workdir = copy(name, tmp_path)
+    golden.train(name, golden.HERE, workdir, golden.ENDED_AT)
+    check_metrics(name, workdir)
+    before = golden.arrays(workdir, golden.STOPPED_AT)
+    after = golden.arrays(workdir, golden.ENDED_AT)
+    assert list(after) == list(before)
+    for array, changed in zip(before.values(), after.values(), strict=True):
+        assert (changed.dtype, changed.shape) == (array.dtype, array.shape)
+    events = event_accumulator.EventAccumulator(str(workdir / "train"))
+    events.Reload()
+    steps = [event.step for event in events.Tensors("loss")]
+    assert steps == list(range(1, golden.ENDED_AT + 1))
+
+
+def test_a_run_begins_as_before(tmp_path: pathlib.Path) -> None:
+    golden.train("run", golden.HERE, tmp_path / "run", golden.ENDED_AT)
+    check_metrics("run", tmp_path / "run")
+
+
+def test_a_run_has_its_scores(tmp_path: pathlib.Path) -> None:
+    # Latents are refused unless the model that made them has the run's very weights.
+    found = golden.evaluate(copy("run", tmp_path), golden.HERE)
+    expected = golden.expected("evaluation")
+    assert found["probe"]["attributes"].keys() == expected["probe"]["attributes"].keys()
+    for scores in (found, expected):
+        scores.pop("probe")
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=1e-4, abs=1e-5), name
+
+
+@pytest.mark.parametrize("mode", golden.GENERATED)
+def test_a_run_makes_the_same_images(mode: str, tmp_path: pathlib.Path) -> None:
+    workdir, file = copy("run", tmp_path), golden.GENERATED[mode]
+    golden.generate(workdir, golden.HERE / "dataset", mode)
+    with (
+        np.load(workdir / "generated" / file) as found,
+        np.load(golden.EXPECTED / file) as expected,
+    ):
+        assert list(found) == list(expected)
+        for name, values in expected.items():
+            assert found[name].dtype == values.dtype
+            if values.dtype.kind == "f":
+                np.testing.assert_allclose(found[name], values, rtol=0, atol=1e-5)
+            else:
+                np.testing.assert_array_equal(found[name], values)
+
+
+def test_a_run_has_its_report(tmp_path: pathlib.Path) -> None:
+    workdir, page = copy("run", tmp_path), tmp_path / "page.html"
+    golden.run("trainer.report", f"--workdir={workdir}", f"--output={page}")
+    assert "step 8" in page.read_text()
