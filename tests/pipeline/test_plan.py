@@ -156,6 +156,14 @@ def test_the_split_of_a_key_depends_on_nothing_else():
     assert abs(first.count("train") / 2500 - 0.6) < 0.03
 
 
+def test_the_splits_of_keys_are_golden():
+    keys = [f"{number:06d}.jpg" for number in range(1, 21)]
+    letters = {"train": "r", "validation": "v", "test": "t"}
+    for seed, expected in enumerate(("trtrvrrrttrrtvtrrvrr", "rrrrrrrvrvvtvrrvvvrr")):
+        splits = plan.hashed_splits(keys, (0.5, 0.3, 0.2), seed=seed)
+        assert "".join(map(letters.get, splits)) == expected
+
+
 def test_a_hash_at_the_edge_has_a_split_that_was_asked_for(monkeypatch):
     edges = np.array([0, 2**64 - 1], ">u8")
     monkeypatch.setattr(plan, "_hashes", lambda keys, seed: edges)

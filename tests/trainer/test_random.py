@@ -23,6 +23,38 @@ def test_a_run_goes_on_with_the_numbers_of_earlier_releases() -> None:
     assert [int(stream) for stream in forward.EVAL_STREAMS] == [5, 9, 10, 11]
 
 
+# By their numbers, from 1 on: new ones come after them.
+STREAMS = """
+GENERATED_PRIOR GENERATED_POSTERIOR TRAINING_POSTERIOR PICTURE_PRIOR
+VALIDATION_POSTERIOR TRAINING_BINARIZATION TRAINING_NOISE TRAINING_DROPS
+VALIDATION_BINARIZATION VALIDATION_NOISE VALIDATION_DROPS SPLIT_BINARIZATION
+SCORE_POSTERIOR SCORE_IMPORTANCE PICTURE_POSTERIOR PICTURE_PIXELS
+SPLIT_NOISE SPLIT_DROPS EXPORT_BINARIZATION GENERATED_PIXELS
+""".split()
+
+
+def test_no_stream_changes_its_number() -> None:
+    found = {stream.name: int(stream) for stream in Stream}
+    assert {name: found[name] for name in STREAMS} == dict(
+        zip(STREAMS, range(1, 21), strict=True)
+    )
+
+
+def test_draws_are_those_of_earlier_releases() -> None:
+    drawn = random.normal([3], 5, Stream.GENERATED_PRIOR).numpy()
+    # Logarithms and cosines are rounded as the processor does.
+    expected = [3.480079412460327, -0.8493955731391907, -0.514886200428009]
+    np.testing.assert_allclose(drawn, expected, rtol=1e-6, atol=0)
+    # In two blocks.
+    drawn = random.of_examples(
+        tf.random.stateless_uniform, [2], 5, Stream.SPLIT_DROPS, 99, 2
+    )
+    assert drawn.numpy().tolist() == [
+        [0.3448735475540161, 0.16769301891326904],
+        [0.7143868207931519, 0.9255781173706055],
+    ]
+
+
 def test_no_two_uses_share_their_numbers() -> None:
     seeds = {
         tuple(random.fold(seed, stream, 0).numpy().tolist())
