@@ -14,7 +14,8 @@ DATASETS = (*golden.PREPARED, "latents")
 
 def contents(dataset: pathlib.Path) -> dict[str, bytes]:
     """Returns the files by their name; of the manifest all but versions."""
-    found = {path.name: path.read_bytes() for path in dataset.glob("*.*")}
+    paths = filter(pathlib.Path.is_file, dataset.iterdir())
+    found = {path.name: path.read_bytes() for path in paths}
     manifest = json.loads(found["manifest.json"])
     assert manifest.pop("versions")
     return {**found, "manifest.json": json.dumps(manifest).encode()}

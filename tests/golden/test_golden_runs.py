@@ -54,7 +54,9 @@ def test_a_run_goes_on_as_if_it_had_not_stopped(
     assert list(after) == list(before)
     for array, changed in zip(before.values(), after.values(), strict=True):
         assert (changed.dtype, changed.shape) == (array.dtype, array.shape)
-    events = event_accumulator.EventAccumulator(str(workdir / "train"))
+    events = event_accumulator.EventAccumulator(
+        str(workdir / "train"), size_guidance={"tensors": 0}
+    )
     events.Reload()
     steps = [event.step for event in events.Tensors("loss")]
     assert steps == list(range(1, golden.ENDED_AT + 1))
@@ -72,6 +74,7 @@ def test_a_run_has_its_scores(tmp_path: pathlib.Path) -> None:
     assert found["probe"]["attributes"].keys() == expected["probe"]["attributes"].keys()
     for scores in (found, expected):
         scores.pop("probe")
+        assert scores.pop("split") == "test"
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         assert found[name] == pytest.approx(value, rel=1e-4, abs=1e-5), name
