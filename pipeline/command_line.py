@@ -203,9 +203,9 @@ def run(
         try:
             manifest = make(beam_args, nursery)
         except contract.DatasetError as error:
-            sys.exit(f"error: {error}")
-        except (MemoryError, RuntimeError) as error:
-            text = process.out_of_memory_text(error)
+            sys.exit(f"error: {process.shortage_text(error) or error}")
+        except (MemoryError, RuntimeError, OSError) as error:
+            text = process.shortage_text(error)
             if text is None:
                 raise
             sys.exit(f"error: {text}")

@@ -19,7 +19,8 @@ import os
 import pathlib
 import re
 import shlex
-from collections.abc import Mapping
+import stat
+from collections.abc import Callable, Mapping
 from typing import Any
 
 SCHEMA_VERSION = 1
@@ -51,6 +52,14 @@ IMAGE_DTYPES: Mapping[str, tuple[float, float]] = {
     "uint8": (1.0 / 127.5, -1.0),
 }
 
+
+# Files that are no regular ones, nor directories.
+_KINDS: Mapping[Callable[[int], bool], str] = {
+    stat.S_ISFIFO: "named pipe",
+    stat.S_ISSOCK: "socket",
+    stat.S_ISCHR: "device",
+    stat.S_ISBLK: "device",
+}
 
 # In a URL, what precedes the host: a user, or a user and a password. A port is none.
 _CREDENTIALS = re.compile(r"(\w://)(?:[^\s/@]*:(?!\d*/)\S*@|[^\s/@]+@)")
@@ -329,6 +338,7 @@ def load_manifest(dataset_dir: str | os.PathLike[str]) -> Manifest:
         )
     path = pathlib.Path(dataset_dir) / MANIFEST_NAME
     try:
+        check_is_file(path)
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         found = "is not finished" if path.parent.is_dir() else "does not exist"
@@ -341,6 +351,22 @@ def load_manifest(dataset_dir: str | os.PathLike[str]) -> Manifest:
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"cannot read {path}: {error}") from error
     return parse_manifest(text, path)
+
+
+def check_is_file(path: str | os.PathLike[str]) -> None:
+    """Checks that a path is no named pipe, which would be waited for, nor a device.
+
+    Raises:
+        DatasetError: If it is one, or a socket.
+        OSError: If it is not there.
+    """
+    mode = os.stat(path).st_mode
+    for is_kind, kind in _KINDS.items():
+        if is_kind(mode):
+            raise DatasetError(
+                f"{os.fspath(path)} is a {kind}, and must be a regular file: put one "
+                "there"
+            )
 
 
 def parse_json(text: str | bytes) -> Any:

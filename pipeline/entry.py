@@ -8,6 +8,8 @@ from typing import NoReturn
 
 from absl import app, flags
 
+from pipeline import process
+
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
     """Parses the command line, or ends the program with one line on what is wrong.
@@ -71,7 +73,8 @@ def run(
     except OSError as error:
         # Else whoever reads the output, such as `head`, has had enough.
         if _is_output_read() or not isinstance(error, BrokenPipeError):
-            print(f"error: {error}", file=sys.stderr)
+            text = process.shortage_text(error) or str(error)
+            print(f"error: {text}", file=sys.stderr)
         # Python would try again to write it.
         os._exit(1)
 

@@ -49,8 +49,10 @@ def check_addresses() -> None:
         )
 
 
-def out_of_memory_text(error: BaseException) -> str | None:
-    """Returns what to tell of an error for want of memory or threads; else None."""
+def shortage_text(error: BaseException) -> str | None:
+    """Returns what to tell of a want of memory, threads or files; else None."""
+    if is_out_of_files(error):
+        return out_of_files_text(error)
     if isinstance(error, MemoryError):
         return "out of memory: end other programs, or raise ulimit -v"
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
@@ -73,19 +75,35 @@ def num_shards_open() -> int:
     return max(1, open_files_limit() - _OTHER_FILES)
 
 
-def is_out_of_files(error: OSError) -> bool:
-    """Returns whether this process, or the system, has too many files open."""
-    return error.errno in (errno.EMFILE, errno.ENFILE)
+def is_out_of_files(error: BaseException) -> bool:
+    """Returns whether this process, or the system, has too many files open.
+
+    Args:
+        error: Whatever was raised, also because of an error of the system.
+    """
+    return _out_of_files_number(error) is not None
 
 
-def out_of_files_text(error: OSError) -> str:
+def out_of_files_text(error: BaseException) -> str:
     """Returns what to tell the user of an error of `is_out_of_files`."""
-    if error.errno == errno.ENFILE:
+    if _out_of_files_number(error) == errno.ENFILE:
         return "the system has too many open files: end other programs"
     return (
         f"more than {open_files_limit()} open files, which this process may not have: "
         f"raise the limit by ulimit -n {_OPEN_FILES}"
     )
+
+
+def _out_of_files_number(error: BaseException | None) -> int | None:
+    while error is not None:
+        for number in (errno.EMFILE, errno.ENFILE):
+            if isinstance(error, OSError) and error.errno == number:
+                return number
+            # Beam brings an error of a worker as the text of its traceback.
+            if f"OSError: [Errno {number}]" in str(error):
+                return number
+        error = error.__cause__
+    return None
 
 
 def _raise_open_files() -> None:

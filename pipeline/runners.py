@@ -21,7 +21,7 @@ from apache_beam.options.pipeline_options_validator import PipelineOptionsValida
 from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
-from pipeline import contract, entry, job_servers, local_runner
+from pipeline import contract, entry, job_servers, local_runner, process
 from pipeline.worker import Nursery
 
 LOCAL_RUNNER = "FnApiRunner"
@@ -202,6 +202,8 @@ def run_graph(
 
 def _explain(error: Exception, name: str, *, is_submitted: bool) -> str | None:
     """Returns in one line why a job failed, or None if that is an error of ours."""
+    if process.is_out_of_files(error):
+        return process.out_of_files_text(error)
     text = dataset_error_text(error)
     if text is not None:
         return text

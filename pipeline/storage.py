@@ -85,6 +85,7 @@ def read_bytes(path: str) -> bytes:
         bucket, key = buckets.find_bucket(path)
         return bucket.read(key)
     with _explained(path):
+        contract.check_is_file(path)
         return pathlib.Path(path).read_bytes()
 
 
@@ -100,7 +101,7 @@ def read_range(path: str, start: int, num_bytes: int) -> bytes:
     if is_url(path):
         bucket, key = buckets.find_bucket(path)
         return bucket.read(key, start, start + num_bytes)
-    with _explained(path), open(path, "rb") as file:
+    with _explained(path), open_file(path) as file:
         return os.pread(file.fileno(), num_bytes, start)
 
 
@@ -115,6 +116,7 @@ def open_file(path: str) -> io.BufferedReader:
         file = buckets.BucketFile(*buckets.find_bucket(path))
         return io.BufferedReader(file, _READ_BUFFER_BYTES)
     with _explained(path):
+        contract.check_is_file(path)
         return open(path, "rb")
 
 
@@ -155,6 +157,8 @@ def hash_file(path: str) -> str:
 def find(path: str) -> Entry | None:
     """Returns what is known of a file, or None if no file is there.
 
+    A pipe or a device is found, too, so that whoever opens it is told what it is.
+
     Raises:
         DatasetError: If that cannot be found out.
     """
@@ -162,7 +166,7 @@ def find(path: str) -> Entry | None:
         bucket, key = buckets.find_bucket(path)
         return bucket.find(key) if key else None
     with _explained(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        if os.path.isfile(path):
+        if os.path.exists(path) and not os.path.isdir(path):
             return _entry(path, os.path.basename(path))
     return None
 
@@ -181,7 +185,7 @@ def is_directory(path: str) -> bool:
 def list_directory(path: str) -> Iterator[Entry]:
     """Yields the files and directories directly in a directory, in no order.
 
-    There is none if it does not exist.
+    There is none if it does not exist. Pipes and devices are files here, as in `find`.
 
     Raises:
         DatasetError: If it cannot be read, or a URL's bucket does not exist.
@@ -193,7 +197,8 @@ def list_directory(path: str) -> Iterator[Entry]:
             for entry in entries:
                 if entry.is_dir():
                     yield Entry(entry.name, is_directory=True)
-                elif entry.is_file():
+                # A link may lead nowhere.
+                elif entry.is_file() or os.path.exists(entry.path):
                     yield _entry(entry.path, entry.name)
 
 

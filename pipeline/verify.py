@@ -50,7 +50,7 @@ def shard_fault(
         names: Of all shards of the dataset, by sha256.
 
     Raises:
-        OSError: If this process has too many files open.
+        OSError, DatasetError: If this process has too many files open.
     """
     path = storage.join(dataset_dir, info.name)
     sha256 = hashlib.sha256()
@@ -62,7 +62,7 @@ def shard_fault(
     except FileNotFoundError:
         return f"{info.name}: missing"
     except (OSError, contract.DatasetError) as error:
-        if isinstance(error, OSError) and process.is_out_of_files(error):
+        if process.is_out_of_files(error):
             raise
         return f"{info.name}: {error}"
     digest = sha256.hexdigest()
@@ -105,7 +105,7 @@ def main(argv: list[str]) -> None:
         sys.exit(EXIT_FAULTY)
     try:
         faults = find_faults(dataset_dir, manifest)
-    except OSError as error:
+    except (OSError, contract.DatasetError) as error:
         if not process.is_out_of_files(error):
             raise
         sys.exit(f"error: {process.out_of_files_text(error)}")

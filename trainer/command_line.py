@@ -82,7 +82,7 @@ def damage_explained() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        text = process.out_of_memory_text(error)
+        text = process.shortage_text(error)
         if text is None:
             raise
         raise ValueError(text) from error

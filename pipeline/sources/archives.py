@@ -131,6 +131,7 @@ class ZipReader:
     def _opened(self) -> int:
         if self._file is None:
             try:
+                contract.check_is_file(self._path)
                 self._file = os.open(self._path, os.O_RDONLY)
             except OSError as error:
                 raise listed.unreadable(self._path, error) from error

@@ -54,6 +54,7 @@ class FolderReader:
                 # Another request would tell the time.
                 found = len(data), modified_ns
             else:
+                contract.check_is_file(path)
                 with open(path, "rb", buffering=0) as file:
                     data = file.read()
                     found = len(data), os.fstat(file.fileno()).st_mtime_ns

@@ -90,6 +90,6 @@ class RecordReader:
     def _open(self, number: int) -> BinaryIO:
         # The images of a plan are in all shards: too many to be kept open.
         try:
-            return open(self._paths[number], "rb", buffering=0)
+            return storage.open_file(self._paths[number])
         except OSError as error:
             raise listed.unreadable(self._paths[number], error) from error

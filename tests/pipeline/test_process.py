@@ -98,5 +98,5 @@ def test_too_few_addresses_are_one_line(module: str) -> None:
     ],
 )
 def test_want_of_memory_has_a_remedy(error: Exception, said: str | None) -> None:
-    text = process.out_of_memory_text(error)
+    text = process.shortage_text(error)
     assert text is None if said is None else said in str(text)
