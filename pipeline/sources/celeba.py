@@ -8,7 +8,8 @@
 The subdirectories Img/, Eval/ and Anno/ of the official download are searched too, and
 DIR/celeba, as torchvision makes it, or whichever subdirectory has a partition. Kaggle's
 lists are CSV, and its folder is in another one of its name. Images may be PNG, and
-names in any case.
+names in any case. Hugging Face has Parquet files in place of all that: see
+`celeba_parquet`.
 
 Source:
     Liu et al., "Deep Learning Face Attributes in the Wild", ICCV 2015.
@@ -16,14 +17,21 @@ Source:
 
 import hashlib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from absl import logging
 
 from pipeline import contract, storage
 from pipeline.rows import Rows
-from pipeline.sources import Listing, archives, folder_reader, labels, listed
+from pipeline.sources import (
+    Listing,
+    archives,
+    folder_reader,
+    labels,
+    listed,
+    parquet_files,
+)
 
 ZIP_NAME = "img_align_celeba.zip"
 ZIP_BYTES = 1_443_490_838
@@ -31,14 +39,14 @@ FOLDER_NAME = "img_align_celeba"
 PARTITION_NAME = "list_eval_partition.txt"
 ATTRIBUTES_NAME = "list_attr_celeba.txt"
 LANDMARKS_NAME = "list_landmarks_align_celeba.txt"
+_LIST_NAMES = {"attributes": ATTRIBUTES_NAME, "landmarks": LANDMARKS_NAME}
 
 _SUBDIRECTORIES = ("img", "eval", "anno")
 _ZIP_NAMES = (ZIP_NAME, "img_align_celeba_png.zip")
 _FOLDER_NAMES = (FOLDER_NAME, "img_align_celeba_png")
 # Suffixes and names of files that are not read, and what is to be done with them.
 _REMEDIES: Mapping[str, str] = {
-    ".parquet": "Parquet files are not read: download Kaggle's or the official files",
-    ".arrow": "Arrow files are not read: download Kaggle's or the official files",
+    ".arrow": "Arrow files are not read: download the Parquet files in their place",
     "metadata.csv": "give --source=folder for folders of images without attributes",
     "metadata.jsonl": "give --source=folder for folders of images without attributes",
     ".001": "unpack the 7z archive of img_align_celeba_png there",
@@ -67,17 +75,21 @@ def list_images(input_dir: str) -> Listing:
             f"--input={input_dir} {found}: give the directory that has {ZIP_NAME} "
             f"and {PARTITION_NAME}"
         )
-    files, folders = _find_home(input_dir)
+    home = _find_home(input_dir)
+    if home is None or not _find_images(*home):
+        shards = parquet_files.find(input_dir)
+        if shards:
+            return _list_parquet(input_dir, shards)
+    if home is None:
+        raise _no_partition(input_dir)
+    files, folders = home
     partition_path = _find_list(files, PARTITION_NAME)
     assert partition_path is not None
     states = {partition_path: listed.find_state(partition_path)}
     split_of = read_partition(partition_path)
     digests = {PARTITION_NAME: labels.read_partition_lines(partition_path)[1]}
     tables: dict[str, labels.Labels] = {}
-    for feature, name in (
-        ("attributes", ATTRIBUTES_NAME),
-        ("landmarks", LANDMARKS_NAME),
-    ):
+    for feature, name in _LIST_NAMES.items():
         path = _find_list(files, name)
         if path is None:
             logging.info("no %s: --input has no %s, nor .csv", feature, name)
@@ -99,11 +111,33 @@ def list_images(input_dir: str) -> Listing:
     unused = len(index.locations.keys() - split_of.keys())
     if unused:
         logging.info("%d images are not in %s: not used", unused, partition_path)
-    splits = _splits(split_of, tables, index, partition_path)
-    fingerprint = _fingerprint(splits, index, digests)
+    listing = _listing(split_of, tables, index, digests, partition_path)
     # A file may have changed between its labels and its hash.
     for path, state in states.items():
         listed.check_same(path, state, listed.find_state(path))
+    return listing
+
+
+def _list_parquet(input_dir: str, shards: Mapping[str, Sequence[str]]) -> Listing:
+    # pyarrow takes a quarter of a second to import.
+    from pipeline.sources import celeba_parquet
+
+    content = celeba_parquet.read(shards, input_dir)
+    tables = content.tables
+    digests = {_LIST_NAMES[feature]: table.sha256 for feature, table in tables.items()}
+    digests[PARTITION_NAME] = content.partition_sha256
+    return _listing(content.split_of, tables, content.index, digests, input_dir)
+
+
+def _listing(
+    split_of: Mapping[str, str],
+    tables: Mapping[str, labels.Labels],
+    index: archives.ImageIndex,
+    digests: Mapping[str, str],
+    partition_path: str,
+) -> Listing:
+    splits = _splits(split_of, tables, index, partition_path)
+    fingerprint = _fingerprint(splits, index, digests)
     return Listing(
         name="celeba",
         parts=list(splits.items()),
@@ -192,12 +226,11 @@ def _fingerprint(
 def _index_images(
     input_dir: str, files: _Files, folders: _Files
 ) -> archives.ImageIndex:
-    for name in _ZIP_NAMES:
-        if name in files:
-            return archives.index_zip(files[name], official_bytes=ZIP_BYTES)
-    for name in _FOLDER_NAMES:
-        if name in folders:
-            return folder_reader.index_folder(folders[name])
+    path = _find_images(files, folders)
+    if path in files.values():
+        return archives.index_zip(path, official_bytes=ZIP_BYTES)
+    if path:
+        return folder_reader.index_folder(path)
     raise contract.DatasetError(
         f"--input={input_dir} has neither {ZIP_NAME} ({ZIP_BYTES:,} B) nor a folder "
         f"{FOLDER_NAME}: {_remedy(files)}put one of them there, or in its subdirectory "
@@ -205,7 +238,14 @@ def _index_images(
     )
 
 
-def _find_home(input_dir: str) -> tuple[_Files, _Files]:
+def _find_images(files: _Files, folders: _Files) -> str:
+    """Returns the path of the zip or the folder of images; empty if there is none."""
+    zips = [files[name] for name in _ZIP_NAMES if name in files]
+    found = zips + [folders[name] for name in _FOLDER_NAMES if name in folders]
+    return found[0] if found else ""
+
+
+def _find_home(input_dir: str) -> tuple[_Files, _Files] | None:
     """Returns the files and the folders of the directory that has a partition."""
     files, folders = _list(input_dir)
     if _find_list(files, PARTITION_NAME):
@@ -225,9 +265,14 @@ def _find_home(input_dir: str) -> tuple[_Files, _Files]:
             f"--input={input_dir} has {PARTITION_NAME} or .csv in several directories "
             f"({', '.join(path for path, *_ in homes)}): give one of them as --input"
         )
+    return None
+
+
+def _no_partition(input_dir: str) -> contract.DatasetError:
+    files, folders = _list(input_dir)
     inner = [files, *(_list(path)[0] for path in folders.values())]
     remedy = "".join(sorted({_remedy(each) for each in inner}))
-    raise contract.DatasetError(
+    return contract.DatasetError(
         f"--input={input_dir} has no {PARTITION_NAME}: {remedy}put the official file "
         "(2,836,386 B in full) there, or in its subdirectory Eval, or Kaggle's "
         f"{_as_csv(PARTITION_NAME)}"

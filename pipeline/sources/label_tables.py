@@ -92,7 +92,7 @@ def partition_text(path: str, text: str) -> str:
                 "1 (validation) or 2 (test)"
             )
         lines.append(f"{key} {split}")
-    return _line_end(len(lines)).join([*lines, ""])
+    return partition_layout(lines)
 
 
 def labels_text(path: str, text: str, *, is_binary: bool) -> str:
@@ -114,9 +114,9 @@ def labels_text(path: str, text: str, *, is_binary: bool) -> str:
             "or download the file again"
         )
     official = ATTRIBUTE_NAMES if is_binary else LANDMARK_NAMES
-    name_of = {_simplified(name): name for name in official}
+    name_of = {simplified(name): name for name in official}
     found = {
-        at: name_of.get(_simplified(name), name) for at, name in table.names.items()
+        at: name_of.get(simplified(name), name) for at, name in table.names.items()
     }
     columns = list(found)
     if sorted(found.values()) == sorted(official):
@@ -140,10 +140,15 @@ def labels_text(path: str, text: str, *, is_binary: bool) -> str:
                 f"{path} has -1 and 0 (or False): expected -1 and 1, or 0 and 1"
             )
         rows = [[value or -1 for value in row] for row in rows]
-    return _layout([found[at] for at in columns], keys, rows, is_binary)
+    return labels_layout([found[at] for at in columns], keys, rows, is_binary)
 
 
-def _layout(
+def partition_layout(lines: Sequence[str]) -> str:
+    """Returns lines of file names and split numbers as the official file has them."""
+    return _line_end(len(lines)).join([*lines, ""])
+
+
+def labels_layout(
     names: Sequence[str],
     keys: Sequence[str],
     rows: Sequence[Sequence[int]],
@@ -197,7 +202,7 @@ class _Table:
                     f"{self.path} line {number} has {len(cells)} columns, and the "
                     f"first line {num_columns}: download the file again"
                 )
-            yield number, _key(cells[self.key]), cells
+            yield number, official_key(cells[self.key]), cells
 
 
 def _read(path: str, text: str) -> _Table:
@@ -243,11 +248,11 @@ def _delimiter(text: str) -> str | None:
     return next((sign for sign in ",;" if sign in first), None)
 
 
-def _key(cell: str) -> str:
+def official_key(cell: str) -> str:
     """Returns the official file name, whatever the folder and the suffix in a table.
 
     Example:
-        >>> _key("img_align_celeba/000001.PNG"), _key("mine.png")
+        >>> official_key("img_align_celeba/000001.PNG"), official_key("mine.png")
         ('000001.jpg', 'mine.png')
     """
     name = cell.replace("\\", "/").rpartition("/")[2]
@@ -260,7 +265,13 @@ def _is_image(cell: str) -> bool:
     return cell.lower().endswith(SUFFIXES)
 
 
-def _simplified(name: str) -> str:
+def simplified(name: str) -> str:
+    """Returns what the spellings of a column's name have in common.
+
+    Example:
+        >>> simplified("5 o'Clock Shadow"), simplified("5_o_Clock_Shadow")
+        ('5oclockshadow', '5oclockshadow')
+    """
     return re.sub(r"[\W_]+", "", name).lower()
 
 

@@ -7,9 +7,11 @@ import pathlib
 import zipfile
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from fuzzing import JSON_TEXTS, changed, changed_json, refuses
 from mnist_files import example, idx_bytes
@@ -112,6 +114,38 @@ def any_table(sound: str):
     return (
         st.lists(cells, max_size=20).map(lambda found: ",".join(found).encode())
     ) | changed(sound.encode())
+
+
+def parquet_bytes(key: str) -> bytes:
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    cells = [{"bytes": key.encode() * 9, "path": key}]
+    columns = {"image": pa.array(cells, kind), "Male": pa.array([True])}
+    parquet.write_table(pa.table(columns), file := io.BytesIO(), compression="none")
+    return file.getvalue()
+
+
+PARQUET = {
+    f"{split}.parquet": parquet_bytes(key)
+    for split, key in zip(contract.SPLITS, KEYS, strict=True)
+}
+
+
+@pytest.mark.parametrize("name", PARQUET)
+@given(data=st.data())
+def test_any_parquet(data, name, root):
+    folder = root / "parquet"
+    folder.mkdir(exist_ok=True)
+    for its_name, sound in PARQUET.items():
+        drawn = data.draw(changed(sound)) if its_name == name else sound
+        (folder / its_name).write_bytes(drawn)
+
+    def read() -> None:
+        listing = celeba.list_images(str(folder))
+        for rows in listing.by_split().values():
+            for key, location in zip(rows.keys, rows.locations, strict=True):
+                listing.reader.read(key, location)
+
+    refuses(contract.DatasetError, images.RejectedImageError, call=read)
 
 
 @given(data=any_text(PARTITION) | any_table(PARTITION.decode().replace(" ", ",")))
