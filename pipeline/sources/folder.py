@@ -8,7 +8,6 @@ FOLDER/train/cat/a.jpg        both
 
 import dataclasses
 import hashlib
-import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -116,13 +115,11 @@ class _Found:
 
     def class_names(self, layout: layouts.Layout) -> tuple[str, ...]:
         """Returns the folders of classes, or none if an image is in none of them."""
-        bare = filter(None, map(self.folders.first_image, layout.split_of))
-        first = min(bare, default=None)
+        first = layout.find_bare(self.folders)
         if first is not None:
             logging.info("no labels: %s is not in the folder of a class", first)
             return ()
-        found = (self.folders.names(path) for path in layout.split_of)
-        names = tuple(sorted(set(itertools.chain.from_iterable(found))))
+        names = tuple(sorted(layout.find_classes(self.folders)))
         for name in names:
             if name != name.strip() or len(name.splitlines()) > 1:
                 raise contract.DatasetError(

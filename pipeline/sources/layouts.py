@@ -21,6 +21,8 @@ from pipeline import contract
 # What takes every folder as a class.
 NONE = "none"
 FLAG = "--split_folders"
+# In what the user names, a folder that is a class and has splits in it.
+CLASS = "*"
 
 _SPLIT_OF_WORD: Mapping[str, str] = {
     **dict.fromkeys(("train", "training", "trn", "trainval"), "train"),
@@ -67,7 +69,8 @@ class Layout:
 
     Attributes:
         split_of: By the folder that holds a split, its name; of a source without
-            splits, the root alone, with an empty name.
+            splits, the root alone, with an empty name. One of the names of a folder
+            may be `CLASS`.
     """
 
     split_of: Mapping[Path, str]
@@ -96,7 +99,32 @@ class Layout:
             if path in self.split_of:
                 name = parents[level] if len(parents) > level else ""
                 return self.split_of[path], name
+            for place in self._class_places if len(path) == level else ():
+                any_class = (*path[:place], CLASS, *path[place + 1 :])
+                if any_class in self.split_of:
+                    return self.split_of[any_class], path[place]
         return None
+
+    def find_bare(self, folders: "Folders") -> str | None:
+        """Returns the smallest key of an image that is in a split and in no class."""
+        paths = [path for path in self.split_of if CLASS not in path]
+        return min(filter(None, map(folders.first_image, paths)), default=None)
+
+    def find_classes(self, folders: "Folders") -> set[str]:
+        """Returns the names of all folders that are classes."""
+        found: set[str] = set()
+        for path in self.split_of:
+            if CLASS in path:
+                place = path.index(CLASS)
+                found |= {each[place] for each in folders.matching(path)}
+            else:
+                found.update(folders.names(path))
+        return found
+
+    @functools.cached_property
+    def _class_places(self) -> list[int]:
+        paths = [path for path in self.split_of if CLASS in path]
+        return sorted({path.index(CLASS) for path in paths})
 
     def __str__(self) -> str:
         """Returns which folder is which split, for a message.
@@ -141,6 +169,15 @@ class Folders:
         """Returns the smallest key directly in a folder, if there is one."""
         return self._first_of.get(path)
 
+    def matching(self, path: Path) -> list[Path]:
+        """Returns the folders of a path, of which one name may be `CLASS`."""
+        if CLASS not in path:
+            return [path] if path in self else []
+        place = path.index(CLASS)
+        above, below = path[:place], path[place + 1 :]
+        paths = [(*above, name, *below) for name in self.names(above)]
+        return [each for each in paths if each in self]
+
     def __contains__(self, path: Path) -> bool:
         """Returns whether there is an image in a folder or below."""
         return path in self._first_of or path in self._names
@@ -150,7 +187,8 @@ def parse(texts: Sequence[str]) -> Layout:
     """Returns what --split_folders names.
 
     Args:
-        texts: SPLIT=FOLDER, with the folder's path from the root; or `none` alone.
+        texts: SPLIT=FOLDER, with the folder's path from the root, in which `*` is a
+            folder of any name, which is a class; or `none` alone.
 
     Raises:
         DatasetError: If a text is anything else, or a folder comes twice or is inside
@@ -159,6 +197,8 @@ def parse(texts: Sequence[str]) -> Layout:
     Example:
         >>> parse(["train=data/Train", "test=data/test1"]).split_of
         {('data', 'Train'): 'train', ('data', 'test1'): 'test'}
+        >>> parse(["train=*/train", "test=*/test"]).place("cat/test/1.jpg")
+        ('test', 'cat')
     """
     if list(texts) == [NONE]:
         return Layout({(): ""})
@@ -167,11 +207,13 @@ def parse(texts: Sequence[str]) -> Layout:
         split, _, folder = text.partition("=")
         path = tuple(name for name in folder.split("/") if name not in ("", "."))
         above = [path[:level] for level in range(len(path) + 1)]
-        if split not in contract.SPLITS or not path or ".." in path:
+        is_path = path and ".." not in path and path.count(CLASS) < 2
+        if split not in contract.SPLITS or not is_path or path[-1] == CLASS:
             raise contract.DatasetError(
                 f"{FLAG}={','.join(texts)} must be pairs SPLIT=FOLDER, as in "
                 f"train=Train,test=test1, or {NONE}; SPLIT is one of "
-                f"{', '.join(contract.SPLITS)}, FOLDER a path below --input"
+                f"{', '.join(contract.SPLITS)}, FOLDER a path below --input, in which "
+                f"one {CLASS} may stand for the folders of classes: {CLASS}/train"
             )
         if any(other in split_of for other in above) or any(
             other[: len(path)] == path for other in split_of
@@ -191,7 +233,7 @@ def with_images(asked: Layout, folders: Folders, input_dir: str) -> Layout:
         DatasetError: If a folder has no image.
     """
     for path in asked.split_of:
-        if path not in folders:
+        if not folders.matching(path):
             raise contract.DatasetError(
                 f"{FLAG} names {'/'.join(path)}, and --input={input_dir} has no image "
                 "there: give the path of a folder below --input"
@@ -349,7 +391,15 @@ def _check_inside(level: Path, folders: Folders, input_dir: str) -> None:
     ]
     if any(_has_counterparts(readings.values()) for readings in inside):
         found = {path: reading for each in inside for path, reading in each.items()}
-        raise _ambiguous(found, input_dir, "they are inside of other folders")
+        offered = found
+        is_each_divided = all(
+            any(each.split for each in readings.values()) for readings in inside
+        )
+        if is_each_divided and len(inside) == len(folders.names(level)) > 1:
+            # The folders around them are classes.
+            offered = {(*level, CLASS, path[-1]): found[path] for path in sorted(found)}
+        why = "they are inside of other folders"
+        raise _ambiguous(found, input_dir, why, offered)
 
 
 def _below_image_folders(layout: Layout, folders: Folders) -> Layout:
@@ -374,11 +424,15 @@ def _below_image_folders(layout: Layout, folders: Folders) -> Layout:
 
 
 def _ambiguous(
-    readings: Mapping[Path, _Reading], input_dir: str, why: str
+    readings: Mapping[Path, _Reading],
+    input_dir: str,
+    why: str,
+    offered: Mapping[Path, _Reading] | None = None,
 ) -> contract.DatasetError:
+    pairs = _pairs(offered or readings)
     return contract.DatasetError(
         f"--input={input_dir} has folders that may be splits ({_listed(readings)}), "
-        f"and {why}: give {FLAG}={_pairs(readings)} with the folders to use, others "
+        f"and {why}: give {FLAG}={pairs} with the folders to use, others "
         f"are left out; or {FLAG}={NONE} if no folder is a split; or rename them"
     )
 

@@ -198,6 +198,33 @@ def test_the_user_names_the_folders_of_splits(classes, tmp_path, caplog):
     assert manifest.splits["test"].num_examples == 40
 
 
+def test_classes_may_have_the_splits_in_them(tmp_path, caplog):
+    files = {
+        f"{name}/{folder}/{at}.png": b"x"
+        for name in ("bottle", "cable")
+        for folder in ("train/good", "test/broken", "test/good", "ground_truth/broken")
+        for at in range(2)
+    }
+    write_folder(tmp_path, files)
+    flag = r"--split_folders=train=\*/train,test=\*/test"
+    with fails(f"they are inside of other folders: give {flag} with the folders to"):
+        list_folder(tmp_path)
+    with caplog.at_level(logging.INFO, logger="absl"):
+        listing = list_folder(tmp_path, split_folders=["train=*/train", "test=*/test"])
+    assert "4 images are left out by --split_folders" in caplog.messages
+    assert "folders taken as splits: */train is train, */test is test" in (
+        caplog.messages
+    )
+    assert listing.features["label"].names == ("bottle", "cable")
+    names = {"train": "train", "test": "test"}
+    assert split_of(listing) == {
+        key: names[folder] for key in files if (folder := key.split("/")[1]) in names
+    }
+    rows = listing.by_split()["test"]
+    labels = dict(zip(rows.keys, rows.features["label"].tolist(), strict=True))
+    assert labels == {key: int(key.startswith("cable")) for key in rows.keys}
+
+
 def test_no_folder_is_a_split_if_the_user_says_so(tmp_path):
     files = {f"{name}/{at}.png": b"x" for name in ("train", "val") for at in range(40)}
     write_folder(tmp_path, files)
@@ -219,6 +246,13 @@ def test_split_folders_that_cannot_be_used(tmp_path):
         list_folder(tmp_path, split_folders=["train=train"], split_fractions=[1, 0, 0])
     with fails("--split_folders is not for --source=mnist, but for folder"):
         Settings(source="mnist", split_folders=("none",))
+    for path in ("*", "a/*", "*/*/train"):
+        with fails(r"must be pairs SPLIT=FOLDER.*: \*/train"):
+            Settings(source="folder", split_folders=(f"train={path}",))
+    with fails(
+        r"--split_folders names \*/dev, and --input=.* has no image there: give"
+    ):
+        list_folder(tmp_path, split_folders=["train=*/dev"])
     with fails("--split_folders=val=x must be pairs SPLIT=FOLDER"):
         Settings(source="folder", split_folders=("val=x",))
 

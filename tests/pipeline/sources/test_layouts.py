@@ -138,7 +138,12 @@ def test_other_folders_are_classes(names):
         ),
         (("val2017",), "none is the train split", "validation=val2017"),
         (("dev", "holdout"), "none is the train", "validation=dev,test=holdout"),
-        (("cat/train", "cat/test", "dog/test"), "inside", "train=cat/train,test=cat/t"),
+        (("cat/train", "cat/test", "dog/test"), "inside", "train=*/train,test=*/test"),
+        (
+            ("x/a/val", "x/a/Train", "x/b/Train"),
+            "in",
+            "train=x/*/Train,validation=x/*/v",
+        ),
         (("data/train", "data/test", "logo.jpg"), "inside", "train=data/train,test=da"),
     ],
 )
