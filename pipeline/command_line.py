@@ -57,7 +57,7 @@ def make_missing(
     """Makes what is missing of a dataset, in a directory that is claimed.
 
     A dataset that is to be overwritten is discarded once the disk and Beam's flags are
-    checked.
+    checked, and the server of a runner has taken the job.
 
     Args:
         held: The directory.
@@ -101,6 +101,9 @@ def make_missing(
     with contextlib.ExitStack() as stack:
 
         def build(pipeline: beam.Pipeline) -> None:
+            job.build_graph(pipeline, names, make_shard, publication, beam_args)
+
+        def begin() -> None:
             if held.overwrite:
                 held.begin(planned)
             # A dataset without its manifest is seen as unfinished, and it is from here.
@@ -109,13 +112,13 @@ def make_missing(
             path = storage.join(output, contract.MANIFEST_NAME)
             storage.remove(path, is_synced=True)
             stack.enter_context(progress.ProgressBar(output, planned, run_id))
-            job.build_graph(pipeline, names, make_shard, publication, beam_args)
 
         runners.run_graph(
             build,
             beam_args,
             num_workers=num_workers,
             num_images=publication.num_images,
+            begin=begin,
             nursery=nursery,
         )
     seconds = time.monotonic() - start_seconds

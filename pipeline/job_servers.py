@@ -10,6 +10,8 @@ import socket
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
+from typing import Any
 
 import grpc
 from apache_beam.options.pipeline_options import (
@@ -21,7 +23,10 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
-from apache_beam.runners.portability.portable_runner import PortableRunner
+from apache_beam.runners.portability.portable_runner import (
+    JobServiceHandle,
+    PortableRunner,
+)
 from apache_beam.runners.runner import PipelineRunner
 
 from pipeline import contract
@@ -78,6 +83,31 @@ def check(runner: PipelineRunner, options: PipelineOptions) -> None:
 def endpoint_of(options: PipelineOptions) -> str | None:
     """Returns where a job server is said to be, or None."""
     return options.view_as(PortableOptions).job_endpoint
+
+
+def begin_when_taken(runner: PortableRunner, begin: Callable[[], None]) -> None:
+    """Has a runner call a function once its server has taken a job, before it runs.
+
+    A server may not start, or refuse the job: until then nothing must be lost.
+
+    Args:
+        runner: Of one job.
+        begin: What the job cannot run without.
+    """
+    create = runner.create_job_service
+
+    def create_observed(options: PipelineOptions) -> JobServiceHandle:
+        handle = create(options)
+        run = handle.run
+
+        def begin_and_run(preparation_id: str) -> Any:
+            begin()
+            return run(preparation_id)
+
+        handle.run = begin_and_run
+        return handle
+
+    runner.create_job_service = create_observed
 
 
 def _check_job_server(endpoint: str) -> None:

@@ -19,6 +19,7 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
+from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
 from pipeline import contract, entry, job_servers, local_runner, process
@@ -146,6 +147,7 @@ def run_graph(
     *,
     num_workers: int,
     num_images: int,
+    begin: Callable[[], None] = lambda: None,
     nursery: Nursery | None = None,
 ) -> None:
     """Builds a graph and runs it to its end, or hands it over if it is detached.
@@ -155,6 +157,8 @@ def run_graph(
         beam_args: Beam's own flags.
         num_workers: Of the local runner, if no Beam flag says otherwise.
         num_images: To be read, by which the local runner's mode is chosen.
+        begin: Called before the job runs; of a portable runner, once its server has
+            taken the job.
         nursery: Of its workers; else one is made, if it is needed.
 
     Raises:
@@ -165,14 +169,15 @@ def run_graph(
     """
     options = PipelineOptions(list(beam_args))
     portable = options.view_as(PortableOptions)
-    name = runner_name(beam_args)
-    local = contextlib.nullcontext()
+    made = _make_runner(beam_args)
+    name = type(made).__name__
+    chosen = contextlib.nullcontext(made)
     if name == LOCAL_RUNNER:
-        local = local_runner.make_runner(
+        chosen = local_runner.make_runner(
             options, beam_args, num_workers, num_images, nursery
         )
     else:
-        job_servers.check(_make_runner(beam_args), options)
+        job_servers.check(made, options)
     if name != LOCAL_RUNNER and not is_distributed(name):
         portable.job_server_timeout = _LONGEST_JOB_SECONDS
     # The exception has the traceback too.
@@ -182,10 +187,14 @@ def run_graph(
         with (
             local_runner.on_loopback(),
             local_runner.without_lost_connections(),
-            local as runner,
+            chosen as runner,
             beam.Pipeline(runner=runner, options=options) as pipeline,
         ):
             build(pipeline)
+            if isinstance(runner, PortableRunner):
+                job_servers.begin_when_taken(runner, begin)
+            else:
+                begin()
     except KeyboardInterrupt:
         if pipeline is not None and hasattr(pipeline, "result"):
             # On a cluster the job would go on.

@@ -7,6 +7,7 @@ import pathlib
 import shutil
 
 import pytest
+from apache_beam.runners.portability import portable_runner
 
 from pipeline import claim, command_line, contract, files, prepare, storage, verify
 from pipeline.dataset_settings import Settings
@@ -133,13 +134,33 @@ def refuse_beam_flags(root, monkeypatch):
     return {}
 
 
+def lack_a_server(root, monkeypatch):
+    return {"beam_args": ["--runner=PrismRunner", "--prism_location=/nonexistent"]}
+
+
+def lack_a_jar(root, monkeypatch):
+    flags = ("--flink_master=[local]", "--flink_job_server_jar=/nonexistent.jar")
+    return {"beam_args": ["--runner=FlinkRunner", *flags]}
+
+
+def refuse_the_job(root, monkeypatch):
+    def refuse(self, *_):
+        raise RuntimeError("no such pipeline option")
+
+    monkeypatch.setattr(portable_runner.JobServiceHandle, "stage", refuse)
+    return {"beam_args": ["--runner=PortableRunner", "--job_endpoint=embed"]}
+
+
 def fail_to_plan(root, monkeypatch):
     return {"settings": Settings(image_size=8, preprocess="no.module:function")}
 
 
 @pytest.mark.parametrize(
     "spoil",
-    [break_source, fill_disk, remove_images, refuse_beam_flags, fail_to_plan],
+    [
+        *(break_source, fill_disk, remove_images, refuse_beam_flags, fail_to_plan),
+        *(lack_a_server, lack_a_jar, refuse_the_job),
+    ],
 )
 def test_nothing_is_discarded_before_all_is_checked(root, monkeypatch, spoil):
     before = content(root / "out")

@@ -434,6 +434,7 @@ def encode(images: pathlib.Path, kind: str, flags: dict[str, Any]) -> None:
         ("no disk", "GB free: free some space"),
         ("num_workers", "--num_workers=0 must be at least 1"),
         ("raw", "no-input"),
+        ("no server", "PrismRunner does not start the job"),
     ],
 )
 def test_nothing_is_discarded_before_all_is_checked(
@@ -461,6 +462,8 @@ def test_nothing_is_discarded_before_all_is_checked(
         shard.unlink()
     elif wrong == "cut shard":
         shard.write_bytes(b"x" * 9)
+    elif wrong == "no server":
+        flags["beam_args"] = ["--runner=PrismRunner", "--prism_location=/nonexistent"]
     elif wrong == "no disk":
         usage = type("Usage", (), {"free": -(10**9)})()
         monkeypatch.setattr("shutil.disk_usage", lambda path: usage)

@@ -16,6 +16,7 @@ import grpc
 import pytest
 from absl import flags
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.runners.portability import portable_runner
 from apache_beam.runners.runner import PipelineResult, PipelineRunner
 
 from jobs import run_command
@@ -197,6 +198,29 @@ def run_on(*beam_args):
         num_workers=1,
         num_images=1,
     )
+
+
+def test_a_portable_runner_begins_once_its_server_has_the_job(monkeypatch):
+    events = []
+    for name in ("prepare", "stage", "run"):
+        step = getattr(portable_runner.JobServiceHandle, name)
+
+        def observed(self, *arguments, name=name, step=step):
+            events.append(name)
+            return step(self, *arguments)
+
+        monkeypatch.setattr(portable_runner.JobServiceHandle, name, observed)
+    runners.run_graph(
+        lambda pipeline: pipeline | beam.Create([1]),
+        [
+            *("--runner=PortableRunner", "--job_endpoint=embed"),
+            "--environment_type=LOOPBACK",
+        ],
+        num_workers=1,
+        num_images=1,
+        begin=lambda: events.append("begin"),
+    )
+    assert events == ["prepare", "stage", "begin", "run"]
 
 
 @pytest.fixture
