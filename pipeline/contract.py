@@ -65,6 +65,16 @@ _KINDS: Mapping[Callable[[int], bool], str] = {
 _CREDENTIALS = re.compile(r"(\w://)(?:[^\s/@]*:(?!\d*/)\S*@|[^\s/@]+@)")
 
 
+def without_credentials(text: str) -> str:
+    """Returns a text whose URLs name no user and no password.
+
+    Example:
+        >>> without_credentials("cannot reach http://me:secret@host:9000/faces")
+        'cannot reach http://***@host:9000/faces'
+    """
+    return _CREDENTIALS.sub(r"\1***@", text)
+
+
 class DatasetError(ValueError):
     """A dataset or its source is not what it should be; the text is for the user."""
 
@@ -72,13 +82,8 @@ class DatasetError(ValueError):
         """Returns one line, without the passwords of URLs.
 
         It may quote names that a file has over several lines.
-
-        Example:
-            >>> str(DatasetError("cannot reach http://me:secret@host:9000/faces"))
-            'cannot reach http://***@host:9000/faces'
         """
-        line = " ".join(super().__str__().splitlines())
-        return _CREDENTIALS.sub(r"\1***@", line)
+        return without_credentials(" ".join(super().__str__().splitlines()))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from absl import app, flags
 
-from pipeline import process
+from pipeline import contract, process
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
@@ -50,8 +50,19 @@ def check_parsed(others: Sequence[str] = ()) -> None:
 
 def refuse(error: Exception | str) -> NoReturn:
     """Ends the program with one line on what is wrong with its command line."""
-    text = " ".join(str(error).split())
-    sys.exit(f"error: {text} (--help shows all flags)")
+    raise refusal(error)
+
+
+def refusal(error: Exception | str) -> SystemExit:
+    """Returns the end of a program, with one line on its wrong command line."""
+    text = contract.without_credentials(" ".join(str(error).split()))
+    return SystemExit(f"error: {text} (--help shows all flags)")
+
+
+def fail(error: Exception) -> NoReturn:
+    """Ends the program with one line on what kept it from its end."""
+    text = " ".join(process.error_text(error).splitlines())
+    sys.exit(f"error: {contract.without_credentials(text)}")
 
 
 def run(

@@ -115,7 +115,8 @@ def write_bytes(path: pathlib.Path, data: bytes) -> None:
     # Two workers may write the same file.
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        temporary.write_bytes(data)
+        with naming(path):
+            temporary.write_bytes(data)
         put(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -169,12 +170,21 @@ def sync_names(directory: pathlib.Path) -> None:
 def _fsync(path: pathlib.Path) -> None:
     opened = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(opened)
-    except OSError as error:
-        # It does not say of which file.
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        with naming(path):
+            os.fsync(opened)
     finally:
         os.close(opened)
+
+
+@contextlib.contextmanager
+def naming(path: pathlib.Path) -> Iterator[None]:
+    """Names a file in an error of the system that names none, as those of a write."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def make_directory(path: pathlib.Path) -> None:

@@ -14,6 +14,17 @@ _OTHER_FILES = 96
 # C++, or wait for ever for a thread that could not start.
 _LEAST_ADDRESSES = 2_500_000_000
 
+_MAKE_SPACE = "free some space and run the same command again"
+# What to do about a disk that takes no more.
+_REMEDIES = {
+    errno.ENOSPC: _MAKE_SPACE,
+    errno.EDQUOT: _MAKE_SPACE,
+    errno.EFBIG: "set ulimit -f unlimited, or write where larger files are allowed",
+    errno.EROFS: "write elsewhere, or have this file system mounted writable",
+}
+
+DISK_ERRORS = tuple(_REMEDIES)
+
 # What makes a mere warning of a library, in its import or later, end a command.
 _QUIET_WARNINGS = (
     DeprecationWarning,
@@ -104,6 +115,18 @@ def _out_of_files_number(error: BaseException | None) -> int | None:
                 return number
         error = error.__cause__
     return None
+
+
+def error_text(error: BaseException) -> str:
+    """Returns what to tell the user of an error: of the system's, with a remedy."""
+    shortage = shortage_text(error)
+    if shortage or not isinstance(error, OSError):
+        return shortage or str(error)
+    remedy = _REMEDIES.get(error.errno)
+    if remedy is None:
+        return str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror}: {remedy}"
 
 
 def _raise_open_files() -> None:

@@ -24,7 +24,8 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     # A link would lead what is written elsewhere, and a pipe would take it for ever.
     files.discard(temporary)
     try:
-        yield temporary
+        with files.naming(path):
+            yield temporary
         files.put(temporary, path)
     finally:
         files.discard(temporary)

@@ -30,8 +30,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         entry.check_parsed(others)
     # A config file may raise anything.
     except Exception as error:
-        text = explain(error, argv if has_config else ())
-        raise SystemExit(f"error: {text} (--help shows all flags)") from error
+        raise entry.refusal(explain(error, argv if has_config else ())) from error
     # A file that is missing, or whose function returns nothing, is no error so far.
     if has_config and not isinstance(flags.FLAGS.config, ConfigDict):
         try:

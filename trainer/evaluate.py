@@ -14,7 +14,6 @@ Exit codes: 0 done; 1 a flag, file or setting is wrong.
 
 import json
 import pathlib
-import sys
 from typing import Any
 
 from absl import flags, logging
@@ -171,8 +170,7 @@ def main(argv: list[str]) -> None:
             )
         atomic_files.write(path, json.dumps(found, indent=1).encode() + b"\n")
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        entry.fail(error)
     print(table(found))
     logging.info("written to %s", path)
 

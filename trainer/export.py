@@ -8,7 +8,6 @@ not at all. Exit codes: 0 done; 1 a flag, file or setting is wrong.
 """
 
 import pathlib
-import sys
 
 from absl import flags, logging
 
@@ -34,8 +33,7 @@ def main(argv: list[str]) -> None:
         run = trained.load(pathlib.Path(_WORKDIR.value), _DATASET.value)
         exported.save(run, output, overwrite=_OVERWRITE.value)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        entry.fail(error)
     print(f"step {run.step} is exported to {output}")
 
 

@@ -12,6 +12,7 @@ from latents to images, which are float32 `image` and uint8 `pixels`.
 """
 
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -21,7 +22,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from pipeline import files
+from pipeline import files, process
 from trainer import (
     atomic_files,
     conditions,
@@ -277,12 +278,21 @@ def save(run: TrainedRun, output: pathlib.Path, *, overwrite: bool = False) -> N
     files.discard(temporary)
     files.make_directory(temporary)
     try:
-        _write(model, temporary)
+        with files.naming(output):
+            _write(model, temporary)
         _replace(output, temporary)
     except tf.errors.OpError as error:
-        raise OSError(f"cannot write {temporary}: {error.message}") from error
+        raise _as_os_error(error, output) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _as_os_error(error: tf.errors.OpError, output: pathlib.Path) -> OSError:
+    """Returns the error of the system that TensorFlow's tells of at its end."""
+    for number in process.DISK_ERRORS:
+        if os.strerror(number) in error.message:
+            return OSError(number, os.strerror(number), str(output))
+    return OSError(f"cannot write {output}: {error.message}")
 
 
 def _replace(output: pathlib.Path, by: pathlib.Path) -> None:

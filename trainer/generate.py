@@ -28,7 +28,6 @@ Exit codes: 0 done; 1 a flag, file or setting is wrong.
 """
 
 import pathlib
-import sys
 
 import numpy as np
 from absl import flags, logging
@@ -113,8 +112,7 @@ def main(argv: list[str]) -> None:
         with command_line.damage_explained():
             _MAKERS[_MODE.value](run, output)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        entry.fail(error)
 
 
 def _check_latents() -> None:

@@ -8,7 +8,6 @@ done; 1 a flag or a file is wrong.
 """
 
 import pathlib
-import sys
 
 from pipeline import entry, path_flags
 from trainer import command_line
@@ -31,8 +30,7 @@ def main(argv: list[str]) -> None:
         page.check_output(output)
         page.write(directory, output)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        entry.fail(error)
     print(f"written to {output}")
 
 

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 
 from absl import flags, logging
 
-from pipeline import contract, entry, files, path_flags
+from pipeline import contract, entry, files, path_flags, process
 from trainer import (
     checkpoints,
     children,
@@ -104,14 +104,20 @@ class Sweep:
             self.statuses[run.name] = "done"
             self._say(run, "kept, done at step %d", run.config.num_train_steps)
             return
-        files.make_directory(run.workdir)
-        with open(log_path(run), "a", encoding="utf-8") as log:
-            offset = log.tell()
-            process = children.start_training(run.train_flags, log)
-        self._running[run.name] = _Training(run, process, time.monotonic(), offset)
+        try:
+            files.make_directory(run.workdir)
+            with open(log_path(run), "a", encoding="utf-8") as log:
+                offset = log.tell()
+                started = children.start_training(run.train_flags, log)
+        # Those that train go on.
+        except OSError as error:
+            self.statuses[run.name] = "failed to start"
+            self._say(run, "failed to start (%s)", process.error_text(error))
+            return
+        self._running[run.name] = _Training(run, started, time.monotonic(), offset)
         # One that came before the process was known.
         if self.stopped_by:
-            children.send([process], self.stopped_by)
+            children.send([started], self.stopped_by)
         self._say(run, "started; log: %s", log_path(run))
 
     def _note_end(self, training: _Training) -> None:
@@ -150,6 +156,8 @@ def _last_error(run: Run, log_offset: int) -> str:
         file.seek(log_offset)
         lines = file.read().decode(errors="replace").splitlines()
     errors = [line for line in lines if line.startswith("error: ")]
+    if not lines:
+        return " (and could write nothing to its log: is the disk full?)"
     return f" ({errors[-1]})" if errors else ""
 
 
@@ -212,10 +220,13 @@ def main(argv: list[str]) -> None:
         sweep = Sweep(runs)
         sweep.train(_PARALLEL.value)
         table = sweep_results.make_table(runs, sweep.statuses)
-        sweep_results.write(table, sweep_dir)
     except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+        entry.fail(error)
     print(sweep_results.as_markdown(table), end="")
+    try:
+        sweep_results.write(table, sweep_dir)
+    except OSError as error:
+        entry.fail(error)
     logging.info(
         "results in %s and results.md; see all runs with\n  %s",
         sweep_dir / "results.csv",

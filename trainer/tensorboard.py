@@ -68,8 +68,7 @@ def main(argv: list[str]) -> None:
             while True:
                 signal.pause()
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        entry.fail(error)
 
 
 def _launch(directory: str, host: str, port: int | None) -> str:

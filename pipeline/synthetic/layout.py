@@ -25,7 +25,7 @@ from typing import IO
 
 import tqdm
 
-from pipeline import interrupts, worker
+from pipeline import interrupts, process, worker
 from pipeline.contract import DatasetError
 from pipeline.files import discard, make_directory, put, sync_names
 from pipeline.synthetic.attributes import ATTRIBUTE_NAMES, list_attributes
@@ -143,7 +143,8 @@ def write_dataset(
             )
             _write_all(bar, files, sizes)
     except OSError as error:
-        raise DatasetError(f"cannot write the dataset {root}: {error}") from error
+        text = process.error_text(error)
+        raise DatasetError(f"cannot write the dataset {root}: {text}") from error
     return zip_path
 
 

@@ -90,6 +90,22 @@ def test_too_few_addresses_are_one_line(module: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OSError(errno.ENOSPC, "Full", "/a"), "/a: Full: free some space and run the"),
+        (OSError(errno.EDQUOT, "Quota"), "Quota: free some space and run the same co"),
+        (OSError(errno.EROFS, "Read-only", "/a"), "/a: Read-only: write elsewhere, or"),
+        (OSError(errno.EFBIG, "Too large"), "Too large: set ulimit -f unlimited, or"),
+        (OSError(errno.EMFILE, "Many"), "more than"),
+        (OSError(errno.ENOENT, "None", "/a"), "[Errno 2] None: '/a'"),
+        (ValueError("--a=1 is wrong"), "--a=1 is wrong"),
+    ],
+)
+def test_errors_of_the_system_have_a_remedy(error: Exception, text: str) -> None:
+    assert process.error_text(error).startswith(text)
+
+
+@pytest.mark.parametrize(
     ("error", "said"),
     [
         (MemoryError(), "out of memory"),

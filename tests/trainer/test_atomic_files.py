@@ -20,8 +20,9 @@ def test_half_a_file_is_never_seen(
 
     with monkeypatch.context() as patched:
         patched.setattr(pathlib.Path, "write_bytes", write_half)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(OSError, match="No space") as raised:
             atomic_files.write(path, b"new")
+    assert raised.value.filename == str(path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
     atomic_files.write(path, b"new")

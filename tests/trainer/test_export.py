@@ -1,15 +1,19 @@
 """An export gives what the run gives, from images as users have them, without us."""
 
 import base64
+import contextlib
 import dataclasses
+import errno
 import io
 import json
 import pathlib
 import re
+import resource
 import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -54,6 +58,30 @@ def export_dir(
     assert "exists: give another, or --overwrite to replace it" in again.stderr
     assert len(again.stderr.splitlines()) < 20
     return output
+
+
+@contextlib.contextmanager
+def largest_file(num_bytes: int) -> Iterator[None]:
+    """Has writes beyond a size fail, as those on a full disk do."""
+    limit, before = resource.RLIMIT_FSIZE, resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(limit, (num_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(limit, before)
+
+
+@pytest.mark.parametrize("num_bytes", [4096, 500_000])
+def test_a_disk_that_takes_no_more_leaves_the_old_export(
+    run: trained.TrainedRun, export_dir: pathlib.Path, tmp_path, num_bytes: int
+) -> None:
+    output = tmp_path / "export"
+    shutil.copytree(export_dir, output)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    with largest_file(num_bytes), pytest.raises(OSError, match="File too") as raised:
+        exported.save(run, output, overwrite=True)
+    assert (raised.value.errno, raised.value.filename) == (errno.EFBIG, str(output))
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
 
 
 @pytest.fixture(scope="module")

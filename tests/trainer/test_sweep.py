@@ -192,6 +192,20 @@ def test_runs_train_side_by_side_and_one_that_fails_is_named(
     assert "--config.beta was 1.0 and is now 2.0" in refused.stderr
 
 
+def test_a_run_that_cannot_start_does_not_end_the_others(
+    dataset_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    (tmp_path / "seed=1/train.log").mkdir(parents=True)
+    (tmp_path / "results.csv").mkdir()
+    done = sweep(dataset_dir, tmp_path, *FLAGS, "--sweep=seed=1,2")
+    assert done.returncode == 1
+    assert "seed=1: failed to start ([Errno 21] Is a directory: " in done.stderr
+    assert "seed=2: done in" in done.stderr
+    # Where the table cannot be written it is seen.
+    assert "| seed=1 | failed to start |" in done.stdout
+    assert done.stderr.splitlines()[-1].startswith("error: [Errno 21] Is a directory")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_checkpoints_all_runs_and_the_same_command_goes_on(
     dataset_dir: pathlib.Path, tmp_path: pathlib.Path, number: signal.Signals
