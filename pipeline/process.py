@@ -4,11 +4,33 @@ import errno
 import os
 import sys
 import warnings
+from collections.abc import Callable
 
 # A run has a few hundred files open; some systems allow 256 unless they are asked.
 _OPEN_FILES = 4096
 # Open in a process besides shards: libraries, logs, checkpoints, sockets.
 _OTHER_FILES = 96
+
+# Variables that libraries read as numbers when they are imported.
+_NUMBERS: dict[str, Callable[[str], float]] = {
+    **dict.fromkeys(
+        (
+            "NUMBA_NUM_THREADS",
+            "SKLEARN_PAIRWISE_DIST_CHUNK_SIZE",
+            "SKLEARN_WORKING_MEMORY",
+            *("TQDM_INITIAL", "TQDM_NCOLS", "TQDM_NROWS", "TQDM_POSITION"),
+            "TQDM_UNIT_DIVISOR",
+        ),
+        int,
+    ),
+    **dict.fromkeys(
+        (
+            *("TQDM_DELAY", "TQDM_MAXINTERVAL", "TQDM_MININTERVAL", "TQDM_MINITERS"),
+            *("TQDM_SMOOTHING", "TQDM_TOTAL"),
+        ),
+        float,
+    ),
+}
 
 # Addresses that TensorFlow, or Beam with a few threads, takes: with fewer they crash in
 # C++, or wait for ever for a thread that could not start.
@@ -36,14 +58,31 @@ _QUIET_WARNINGS = (
 
 def prepare() -> None:
     """Sets up this process; the second call and later ones change nothing."""
-    # Numba's loops in Python would take minutes for each image.
-    os.environ.pop("NUMBA_DISABLE_JIT", None)
+    _remove_variables()
     if any(option.startswith("error") for option in sys.warnoptions):
         # Python's own filters. Warnings of libraries are no errors of a command.
         warnings.simplefilter("default")
         for category in _QUIET_WARNINGS:
             warnings.simplefilter("ignore", category)
     _raise_open_files()
+
+
+def _remove_variables() -> None:
+    """Removes variables by which libraries end in a traceback, or take minutes.
+
+    Of Numba's, those remain that say where and how wide it works: our loops give the
+    same integers whatever the others say.
+    """
+    # Another implementation than the installed one fails.
+    os.environ.pop("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", None)
+    for name in [name for name in os.environ if name.startswith("NUMBA_")]:
+        if name not in ("NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS"):
+            del os.environ[name]
+    for name, kind in _NUMBERS.items():
+        try:
+            kind(os.environ.get(name, "0"))
+        except ValueError:
+            del os.environ[name]
 
 
 def check_addresses() -> None:

@@ -4,7 +4,9 @@ A module of its own, since Numba's import takes as long as hundreds of images.
 """
 
 import functools
+import pickle
 from collections.abc import Callable
+from typing import Any
 
 import numba
 import numpy as np
@@ -141,8 +143,20 @@ def loops(num_taps: int, num_channels: int) -> Callable[..., None]:
 
 
 def _compiled(function: Callable[..., None]) -> Callable[..., None]:
+    uncached = numba.njit(function, nogil=True)
     try:
-        return numba.njit(function, nogil=True, cache=True)
+        compiled = numba.njit(function, nogil=True, cache=True)
     # Neither the package's nor the user's directory can be written.
     except RuntimeError:
-        return numba.njit(function, nogil=True)
+        return uncached
+
+    def call(*arguments: Any) -> None:
+        nonlocal compiled
+        try:
+            compiled(*arguments)
+        # The cache is damaged, or its disk is full.
+        except (OSError, EOFError, pickle.UnpicklingError):
+            compiled = uncached
+            compiled(*arguments)
+
+    return call

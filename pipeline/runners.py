@@ -224,7 +224,8 @@ def _explain(error: Exception, name: str, *, is_submitted: bool) -> str | None:
         )
     if not is_distributed(name) and name != "PrismRunner":
         return None
-    logging.getLogger("absl").debug("%s", error)
+    text = contract.without_credentials(str(error))
+    logging.getLogger("absl").debug("%s", text)
     reason = job_servers.in_one_line(error)
     if not is_submitted:
         remedy = _REMEDIES.get(name, "correct the flags of this runner")

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import pytest
 
 import preloaded
+from pipeline import entry
 
 ROOT = pathlib.Path(__file__).parents[1]
 # Flags that each command needs.
@@ -71,6 +73,9 @@ def test_a_wrong_flag_of_any_command_is_one_line(module: str) -> None:
         module in ("pipeline.encode", "pipeline.prepare")
     )
     assert "nonsense" in only_line(run(module, *flags, "--nonsense=3"))
+    # absl's own errors quote the value.
+    line = only_line(run(module, *flags, "--verbosity=http://me:secret@host/x"))
+    assert "--verbosity=http://***@host/x" in line
     last = flags[-1].partition("=")[0]
     assert f"{last}" in only_line(run(module, *flags[:-1]))
     assert f"{last}= is empty" in only_line(run(module, *flags[:-1], f"{last}="))
@@ -167,6 +172,21 @@ def test_a_signal_while_faces_are_drawn_leaves_no_zip(
     )
     assert line == "error: interrupted: run the same command again"
     assert not (tmp_path / "img_align_celeba.zip").exists()
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [
+        (entry.refuse, "error: http://***@host:9/x is wrong (--help shows all flags)"),
+        (entry.fail, "error: http://***@host:9/x is wrong"),
+    ],
+)
+def test_a_line_of_an_error_has_no_passwords(
+    end: Callable[[Exception], NoReturn], said: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        end(ValueError("http://me:secret@host:9/x\nis wrong"))
+    assert ended.value.code == said
 
 
 def test_what_ignores_interrupts_goes_on_ignoring_them() -> None:

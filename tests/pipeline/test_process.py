@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pathlib
 import resource
 import subprocess
 import sys
@@ -68,9 +69,62 @@ def test_warnings_of_libraries_end_no_command(category: str) -> None:
     assert run(program, PYTHONWARNINGS="error") == "on"
 
 
-def test_loops_over_pixels_are_compiled_whatever_a_variable_says() -> None:
-    program = "import pipeline, numba; print(numba.config.DISABLE_JIT)"
-    assert run(program, NUMBA_DISABLE_JIT="1") == "0"
+# Resizes with loops that are not in the cache of the package.
+RESIZE = """
+import pipeline, warnings
+warnings.simplefilter("error")
+import numpy as np, numba
+from pipeline import resizing
+image = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
+print(resizing.resize_and_map(image, 2, "area", np.arange(256.0)).sum())
+print(numba.config.DISABLE_JIT, numba.config.NUMBA_NUM_THREADS)
+"""
+
+
+@pytest.mark.parametrize("cache", ["whole", "none", "not writable", "full", "damaged"])
+def test_loops_over_pixels_are_compiled_whatever_variables_say(
+    cache: str, tmp_path: pathlib.Path
+) -> None:
+    directory = tmp_path / "cache"
+    environ = {
+        "NUMBA_DISABLE_JIT": "1",
+        "NUMBA_CPU_FEATURES": "x",
+        "NUMBA_CPU_NAME": "x",
+        "NUMBA_OPT": "x",
+        "NUMBA_DEBUG": "x",
+        "NUMBA_CACHE_LOCATOR_CLASSES": "x",
+        "NUMBA_NUM_THREADS": "x" if cache == "none" else "1",
+        "NUMBA_CACHE_DIR": str(directory),
+    }
+    program = RESIZE
+    if cache == "none":
+        environ["NUMBA_CACHE_DIR"] = "/proc/none"
+    elif cache == "not writable":
+        directory.write_text("a file")
+    elif cache == "full":
+        limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))"
+        program = f"import resource; {limit}{RESIZE}"
+    elif cache == "damaged":
+        run(program, **environ)
+        paths = [path for path in directory.rglob("*.nbi") if path.is_file()]
+        assert len(paths) == 2
+        for path in paths:
+            path.write_bytes(path.read_bytes()[:40])
+    said = run(program, **environ).split()
+    assert said[:2] == ["1152.0", "0"]
+    assert int(said[2]) >= 1
+
+
+def test_variables_that_are_no_numbers_end_no_command() -> None:
+    program = (
+        "import pipeline, os, sklearn, tqdm, google.protobuf.internal.decoder\n"
+        "print(*sorted(name for name in os.environ if name.startswith('TQDM')))"
+    )
+    wrong = {name: "x" for name in process._NUMBERS}
+    wrong["PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"] = "x"
+    assert run(program, **wrong, TQDM_COLOUR="red") == "TQDM_COLOUR"
+    right = {name: "7" for name in process._NUMBERS if name.startswith("TQDM")}
+    assert run(program, **right) == " ".join(sorted(right))
 
 
 @pytest.mark.parametrize("module", ["trainer.train", "pipeline.prepare"])
