@@ -84,7 +84,7 @@ def run(
     except OSError as error:
         # Else whoever reads the output, such as `head`, has had enough.
         if _is_output_read() or not isinstance(error, BrokenPipeError):
-            text = process.shortage_text(error) or str(error)
+            text = process.error_text(error)
             print(f"error: {text}", file=sys.stderr)
         # Python would try again to write it.
         os._exit(1)

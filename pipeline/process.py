@@ -161,7 +161,7 @@ def error_text(error: BaseException) -> str:
     shortage = shortage_text(error)
     if shortage or not isinstance(error, OSError):
         return shortage or str(error)
-    remedy = _REMEDIES.get(error.errno)
+    remedy = _REMEDIES.get(error.errno or 0)
     if remedy is None:
         return str(error)
     where = f"{error.filename}: " if error.filename else ""
