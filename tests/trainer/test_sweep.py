@@ -202,7 +202,7 @@ def test_a_run_that_cannot_start_does_not_end_the_others(
     assert "seed=1: failed to start ([Errno 21] Is a directory: " in done.stderr
     assert "seed=2: done in" in done.stderr
     # Where the table cannot be written it is seen.
-    assert "| seed=1 | failed to start |" in done.stdout
+    assert "| seed=1 | 1    | failed to start |" in done.stdout
     assert done.stderr.splitlines()[-1].startswith("error: [Errno 21] Is a directory")
 
 
