@@ -8,36 +8,53 @@ PYTHON := $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
   $(shell $(name) -c "$(FITS)" 2> /dev/null && echo $(name))))
 endif
 PY := .venv/bin/python
+# Links packages from a cache outside of the clone, where pip unpacks each again.
+UV := .venv/bin/uv
+# As pip does.
+export UV_SYSTEM_CERTS := true
 # Which tests: MARKS=flink are those on a Flink cluster, which need Java; MARKS=browser
 # those of TensorBoard's pages, which need Chromium.
 MARKS ?= not perf and not flink and not browser and not chaos and not slow
 # Files of tests beside each other: a process for each core.
-PARALLEL := --numprocesses=$(shell nproc 2> /dev/null || echo 2) --dist=loadfile --no-loadscope-reorder
+PARALLEL := --numprocesses=$(shell nproc 2> /dev/null || echo 2) \
+  --dist=loadfile --no-loadscope-reorder
+# The tests of one folder: make test ROOM=pipeline/sources.
+ROOMS = $(patsubst tests/%/,%,$(sort $(dir $(wildcard tests/*/*.py tests/*/*/*.py))))
+TESTS = $(strip $(ROOM:%=tests/%) $(ARGS))
 
 PEERS := .venv-peers/bin/python
 
-.PHONY: help venv demo test test-all chaos lint audit package versions bench lock
+.PHONY: help venv room demo test test-all slowest chaos lint audit package versions pythons \
+  bench lock
 
 help:
 	@echo "make demo   synthetic faces -> dataset -> a few hundred training steps"
 	@echo "make test   the tests that take seconds each; MARKS=flink are those that need Java"
+	@echo "            and ROOM=pipeline/sources those of tests/pipeline/sources/"
 	@echo "make test-all  all tests but those of speed; needs root, Java and Chromium"
+	@echo "make slowest  the same; writes the slowest twenty into CONTRIBUTING.md"
 	@echo "make chaos  kills, starves and misleads trainers; writes docs/reliability.md"
 	@echo "make lint   format, style and type checks"
 	@echo "make audit  known vulnerabilities of what requirements.lock pins"
 	@echo "make package  wheel and sdist in dist/, each installed and tried on its own"
 	@echo "make versions  a short run with the lowest and the newest versions of setup.py"
+	@echo "make pythons  a short form of the tests on the other Pythons that are here"
 	@echo "make bench  measures every stage in a short form; see benchmarks/RESULTS.md"
 	@echo "make lock   pins the newest versions that setup.py allows"
 
-# Reused as long as the lock file says the same.
+PIP = $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes
+# Reused as long as the lock file says the same. By pip where uv fails: it may know a
+# mirror that uv does not.
 venv:
 	@test -n "$(PYTHON)" || { \
 	  echo "error: no Python of 3.11 to 3.13 is found: install one, or give PYTHON=FILE"; \
 	  exit 1; }
 	@sha256sum requirements.lock | cmp -s - .venv/lock.sha256 || { \
 	  $(PYTHON) -m venv --clear .venv && \
-	  $(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock && \
+	  sed -n '/^uv==/,/# via/p' requirements.lock > .venv/uv.txt && \
+	  $(PIP) -r .venv/uv.txt && \
+	  { $(UV) pip install --quiet --require-hashes --python $(PY) -r requirements.lock || \
+	    $(PIP) -r requirements.lock; } && \
 	  sha256sum requirements.lock > .venv/lock.sha256; }
 
 demo: venv
@@ -53,13 +70,24 @@ demo: venv
 	@ls demo/run/images/*/*500.png demo/run/images/*/*/*500.png
 	@echo; echo "See the run:  .venv/bin/python -m trainer.tensorboard --workdir=demo/run"
 
-test: venv
-	@echo "About a quarter of an hour on two cores; a file's name alone: make test ARGS=FILE"
-	$(PY) -m pytest -m "$(MARKS)" $(PARALLEL) $(ARGS)
+room:
+	@test -z "$(ROOM)" -o -n "$(filter $(ROOM),$(ROOMS))" || { \
+	  echo "error: ROOM=$(ROOM): tests/ has no such folder, but" $(ROOMS); exit 1; }
 
-test-all: venv
-	@echo "About half an hour on two cores"
-	$(PY) -m pytest -m "not perf" $(PARALLEL) $(ARGS)
+test: room venv
+	$(if $(TESTS),,@echo "About ten minutes on two cores;" \
+	  "of one folder: make test ROOM=pipeline/sources, of one file: make test ARGS=FILE")
+	$(PY) -m pytest -m "$(MARKS)" $(PARALLEL) $(TESTS)
+
+test-all: room venv
+	$(if $(ROOM),,@echo "About twenty minutes on two cores")
+	$(PY) -m pytest -m "not perf" $(PARALLEL) $(TESTS)
+
+# What pytest ends with decides, not what writes the table.
+slowest: SHELL := bash -o pipefail
+slowest: venv
+	@echo "About twenty minutes on two cores"
+	$(PY) -m pytest -m "not perf" $(PARALLEL) --durations=20 | $(PY) tests/slowest.py
 
 chaos: venv
 	CHAOS=full $(PY) -m pytest -m chaos tests/chaos $(ARGS)
@@ -79,31 +107,31 @@ audit:
 	  --progress-spinner=off -r requirements.lock
 	rm -rf .venv-audit
 
-# The wheel is built from the sdist, so that this one is complete. Both are tried
-# outside of the sources, with the versions of the lock file.
-package:
+# The wheel is built from the sdist, so that this one is complete. Each is tried outside
+# of the sources, in an environment of its own with the versions of the lock file.
+package: venv
 	rm -rf dist .venv-package
-	$(PYTHON) -m venv .venv-package
-	.venv-package/bin/pip install --quiet --disable-pip-version-check build
-	.venv-package/bin/python -m build --outdir dist > /dev/null
-	$(PYTHON) -m venv --clear .venv-package
-	sed -n 's/^\([a-z0-9.-]*==[^ ;]*\).*/\1/p' requirements.lock > .venv-package/pins.txt
+	$(UV) build --quiet --python $(PY) --out-dir dist
 	@for file in dist/*.whl dist/*.tar.gz; do \
-	  .venv-package/bin/pip install --quiet --disable-pip-version-check \
-	    --constraint .venv-package/pins.txt "$$file" && \
-	  (cd .venv-package && rm -rf faces dataset && \
+	  $(UV) venv --quiet --clear --python $(PY) .venv-package && \
+	  $(UV) pip install --quiet --python .venv-package/bin/python \
+	    --constraint requirements.lock "$$file" && \
+	  (cd .venv-package && \
 	    bin/python -m pipeline.synthesize --output=faces --num_images=40 && \
 	    bin/python -m pipeline.prepare --input=faces --output=dataset --image_size=32 && \
 	    bin/python -m trainer.doctor --config="$$(bin/python -c \
 	      'import configs.celeba_debug as found; print(found.__file__)')" \
-	      --dataset=dataset --workdir=run) && \
-	  .venv-package/bin/pip uninstall --quiet --yes vaeline || exit 1; \
+	      --dataset=dataset --workdir=run) || exit 1; \
 	done
 	rm -rf .venv-package
 
 # Not a part of test: it asks for the newest versions, and installs two environments.
-versions:
-	PYTHON=$(PYTHON) .ci/versions lowest newest
+versions: venv
+	.ci/versions lowest newest
+
+# Those that are not here are named.
+pythons: venv
+	.ci/pythons
 
 bench: venv
 	@cmp -s benchmarks/peers/requirements.txt .venv-peers/pinned.txt || { \
@@ -121,10 +149,7 @@ bench: venv
 	$(PY) -m benchmarks.latent_math --num_images=16000 --num_importance_images=100
 	$(PY) -m benchmarks.scaling
 
-lock:
-	$(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/pip install --quiet uv
-	.venv-lock/bin/uv pip compile --quiet --upgrade --extra dev --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --no-header \
-	  --output-file requirements.lock setup.py
-	rm -rf .venv-lock
+lock: venv
+	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 \
+	  --extra dev --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --no-header --output-file requirements.lock setup.py

@@ -82,7 +82,8 @@ REPLACED = (
 )
 # How a command that is not run begins, and why.
 NOT_RUN = {
-    r"make test(-all)?( MARKS=\w+)?$": "is the tests that this is one of",
+    r"make test(-all)?( (MARKS|ROOM)=[\w/]+)?$": "is the tests that this is one of",
+    r"make (slowest|pythons)$": "runs tests that this is one of",
     r"make (lint|package)$": "takes minutes; .ci/run runs it",
     r"make versions$": "installs two environments; .ci/run tries the lowest",
     r"make bench$": "takes a quarter of an hour",
@@ -337,6 +338,8 @@ def test_what_is_not_run_has_flags_and_paths_that_exist(
         words = shlex.split(line)
         for path in re.findall(r"(?<![\w/])(?:deploy|configs|tests)/[\w./-]+", line):
             assert (ROOT / path).exists(), line
+        for room in re.findall(r"ROOM=(\S+)", line):
+            assert (ROOT / "tests" / room).is_dir(), line
         for mark in re.findall(r"MARKS=(\w+)", line):
             assert f'"{mark}: ' in read("pyproject.toml"), line
         if words[0] == "make":
