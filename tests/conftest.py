@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+import running
+
 # The same inputs in every run, and no database of earlier ones.
 settings.register_profile(
     "short",
@@ -31,6 +33,16 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 # A shell has what it starts in the background ignore SIGINT, and its children too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# Once pytest has what writes.
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    running.configure(config)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    running.sort(items)
 
 
 @pytest.fixture(scope="session")

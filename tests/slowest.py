@@ -1,0 +1,67 @@
+"""Writes the slowest tests of a run into CONTRIBUTING.md.
+
+make test-all ARGS=--durations=20 | python tests/slowest.py
+"""
+
+import pathlib
+import re
+import sys
+from collections.abc import Iterable
+
+import running
+from pages import ROOT
+
+PAGE = ROOT / "CONTRIBUTING.md"
+# A file of fewer seconds may come last.
+MIN_SECS = 15
+HEAD = "| seconds | of | test |\n|--:|---|---|\n"
+# A file's name is enough: no two are alike.
+_LINE = re.compile(r"^(\d+\.\d+)s (call|setup|teardown) +(?:\S*/)?(test_\S+\.py::.+)$")
+_FILE = re.compile(r"^\[ *\d+%\] +(\d+) s  (?:\S*/)?(test_\w+\.py): ")
+_TABLE = re.compile(re.escape(HEAD) + r"(?:\|.*\n)*")
+_SECS = re.compile(r"^SECS = \{\n(?: .*\n)*\}\n", re.MULTILINE)
+
+
+def table_of(lines: Iterable[str]) -> str:
+    """Returns the table of what pytest's `--durations` shows among `lines`."""
+    found = [match.groups() for line in lines if (match := _LINE.match(line.rstrip()))]
+    rows = sorted(((float(secs), *rest) for secs, *rest in found), reverse=True)
+    return HEAD + "".join(
+        f"| {secs:.0f} | {phase} | `{name}` |\n" for secs, phase, name in rows
+    )
+
+
+def secs_of(lines: Iterable[str]) -> str:
+    """Returns `running.SECS` of the files that `running.Lines` shows among `lines`."""
+    found = [match.groups() for line in lines if (match := _FILE.match(line))]
+    rows = sorted(((-int(secs), name) for secs, name in found))
+    rows = [(-secs, name) for secs, name in rows if -secs >= MIN_SECS]
+    return "".join(["SECS = {\n", *(f'    "{n}": {s},\n' for s, n in rows), "}\n"])
+
+
+def replaced(pattern: re.Pattern[str], text: str, part: str) -> str:
+    """Returns a text with `part` in the one place of the pattern."""
+    new, num = pattern.subn(lambda _: part, text)
+    assert num == 1, pattern.pattern
+    return new
+
+
+def main() -> None:
+    """Shows the output of a whole run, and writes what it says."""
+    lines = []
+    for line in sys.stdin:
+        print(line, end="", flush=True)
+        lines.append(line)
+    table = table_of(lines)
+    if table == HEAD:
+        sys.exit("error: no line of --durations=20 among the input")
+    for path, pattern, part in (
+        (PAGE, _TABLE, table),
+        (pathlib.Path(running.__file__), _SECS, secs_of(lines)),
+    ):
+        text = replaced(pattern, path.read_text(encoding="utf-8"), part)
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""The order of the files of tests, and what a run of them shows."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import running
+import slowest
+
+HERE = pathlib.Path(__file__).parent
+CONFTEST = """
+import pytest
+import running
+
+running.SECS = {"test_long.py": 100, "test_short.py": 50}
+pytest_configure = pytest.hookimpl(trylast=True)(running.configure)
+pytest_collection_modifyitems = running.sort
+"""
+FILES = {
+    "test_any.py": "def test_one(): pass\n",
+    "test_long.py": "import pytest\n\n\n"
+    "def test_one(): pass\n\n\ndef test_two(): assert False\n\n\n"
+    "def test_three(): pytest.skip('not here')\n",
+    "test_short.py": "def test_one(): pass\n\n\ndef test_two(): pass\n",
+}
+
+
+def run(folder: pathlib.Path, *flags: str) -> str:
+    """Returns what pytest shows of `FILES`."""
+    for name, text in {"conftest.py": CONFTEST, **FILES}.items():
+        (folder / name).write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *flags],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(HERE)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1, done.stdout
+    return done.stdout
+
+
+def test_long_files_are_tests() -> None:
+    names = [path.name for path in HERE.rglob("test_*.py")]
+    assert set(running.SECS) <= set(names)
+    assert list(running.SECS.values()) == sorted(running.SECS.values(), reverse=True)
+
+
+def test_long_files_come_first(tmp_path: pathlib.Path) -> None:
+    shown = re.findall(r"^(test_\w+\.py) (\S+)", run(tmp_path), re.MULTILINE)
+    assert shown == [
+        ("test_long.py", ".Fs"),
+        ("test_short.py", ".."),
+        ("test_any.py", "."),
+    ]
+
+
+def test_a_file_that_workers_end_is_a_line(tmp_path: pathlib.Path) -> None:
+    shown = run(tmp_path, "--numprocesses=2", "--dist=loadfile")
+    lines = re.findall(r"^\[ *(\d+)%\] +\d+ s  (.*)$", shown, re.MULTILINE)
+    assert sorted(line for _, line in lines) == [
+        "test_any.py: 1 passed",
+        "test_long.py: 1 passed, 1 failed, 1 skipped",
+        "test_short.py: 2 passed",
+    ]
+    assert lines[-1][0] == "100"
+    assert re.search(r"^failed: test_long.py::test_two$", shown, re.MULTILINE)
+    assert not re.search(r"^[.Fs]+ ", shown, re.MULTILINE)
+
+
+SHOWN = """
+[  1%]    1 s  tests/test_one.py: 3 passed, 1 skipped
+[ 50%]   15 s  tests/pipeline/sources/test_idx.py: 4 passed
+[100%]  120 s  test_any.py: 1 passed, 1 failed
+============================= slowest 20 durations =============================
+9.51s call     tests/pipeline/sources/test_idx.py::test_one
+120.04s setup    tests/test_any.py::test_two[a b|c]
+0.31s teardown test_any.py::test_two[a b|c]
+======================== 3 passed in 121.00s (0:02:01) =========================
+"""
+
+
+def test_the_slowest_tests_of_a_run_are_a_table() -> None:
+    table = slowest.table_of(SHOWN.splitlines(keepends=True))
+    assert table == slowest.HEAD + (
+        "| 120 | setup | `test_any.py::test_two[a b|c]` |\n"
+        "| 10 | call | `test_idx.py::test_one` |\n"
+        "| 0 | teardown | `test_any.py::test_two[a b|c]` |\n"
+    )
+    page = f"Before.\n\n{slowest.HEAD}| 1 | call | `other` |\n\nAfter.\n"
+    page = slowest.replaced(slowest._TABLE, page, table)
+    assert page == f"Before.\n\n{table}\nAfter.\n"
+
+
+def test_the_files_of_a_run_are_sorted_by_their_seconds() -> None:
+    text = slowest.secs_of(SHOWN.splitlines(keepends=True))
+    assert text == 'SECS = {\n    "test_any.py": 120,\n    "test_idx.py": 15,\n}\n'
+    own = pathlib.Path(running.__file__).read_text(encoding="utf-8")
+    changed = slowest.replaced(slowest._SECS, own, text)
+    found: dict[str, dict[str, int]] = {}
+    exec(changed.split("def sort")[0], found)
+    assert found["SECS"] == {"test_any.py": 120, "test_idx.py": 15}
+
+
+def test_the_table_of_the_slowest_names_tests_in_their_order() -> None:
+    rows = slowest.PAGE.read_text(encoding="utf-8").split(slowest.HEAD)[1]
+    rows = re.findall(r"^\| (\d+) \| \w+ \| `(.+)` \|$", rows, re.MULTILINE)
+    assert 0 < len(rows) <= 20
+    secs = [int(secs) for secs, _ in rows]
+    assert secs == sorted(secs, reverse=True)
+    for _, name in rows:
+        file, function = re.fullmatch(r"(\w+\.py)::(\w+)(?:\[.*\])?", name).groups()
+        (path,) = HERE.rglob(file)
+        assert f"def {function}(" in path.read_text(encoding="utf-8"), name
+
+
+def test_what_is_slow_is_listed_with_its_reason() -> None:
+    marked = {
+        path.name
+        for path in HERE.rglob("test_*.py")
+        if "pytest.mark.slow" in path.read_text(encoding="utf-8")
+        and path.name != pathlib.Path(__file__).name
+    }
+    text = slowest.PAGE.read_text(encoding="utf-8").split("## Tests\n")[1]
+    listed = re.findall(
+        r"^- `(test_\w+\.py)`[,:]", text.split("\n## ")[0], re.MULTILINE
+    )
+    assert sorted(listed) == sorted(marked)
