@@ -63,7 +63,7 @@ class Lines:
         self._num_all = 0
         self._num_ended = 0
         self._left: collections.Counter[str] = collections.Counter()
-        self._secs: collections.Counter[str] = collections.Counter()
+        self._secs: dict[str, float] = collections.defaultdict(float)
         self._outcomes: dict[str, collections.Counter[str]] = {}
 
     @pytest.hookimpl(optionalhook=True)
