@@ -10,6 +10,7 @@ import running
 import slowest
 
 HERE = pathlib.Path(__file__).parent
+ROOT = HERE.parent
 CONFTEST = """
 import pytest
 import running
@@ -129,3 +130,27 @@ def test_what_is_slow_is_listed_with_its_reason() -> None:
         r"^- `(test_\w+\.py)`[,:]", text.split("\n## ")[0], re.MULTILINE
     )
     assert sorted(listed) == sorted(marked)
+
+
+def test_the_short_form_for_other_pythons_is_of_files_that_exist() -> None:
+    text = (ROOT / ".ci/pythons").read_text(encoding="utf-8")
+    (names,) = re.findall(r'^QUICK="([^"]+)"$', text, re.MULTILINE)
+    for name in names.split():
+        assert len(list(HERE.rglob(f"test_{name}.py"))) == 1, name
+
+
+def test_a_room_without_tests_is_one_line() -> None:
+    for target in ("test", "test-all"):
+        done = subprocess.run(
+            ["make", "--no-print-directory", target, "ROOM=kitchen"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 2
+        (line,) = done.stdout.splitlines()
+        rooms = line.removeprefix(
+            "error: ROOM=kitchen: tests/ has no such folder, but "
+        )
+        assert {"pipeline", "pipeline/sources", "trainer"} <= set(rooms.split())
