@@ -38,7 +38,7 @@ def run(folder: pathlib.Path, *flags: str) -> str:
         env={**os.environ, "PYTHONPATH": str(HERE)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 1, done.stdout
     return done.stdout
@@ -146,7 +146,7 @@ def test_a_room_without_tests_is_one_line() -> None:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
         )
         assert done.returncode == 2
         (line,) = done.stdout.splitlines()
