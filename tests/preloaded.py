@@ -5,8 +5,8 @@
 
 One process imports what the commands share, which takes six seconds, and each call of
 the program is a copy of it. Nothing of this repository is imported before, so that a
-command is what lies in its working directory. Standard streams, variables, signals and
-exit codes are those of the call; its end is the copy's end.
+command is what lies in its working directory. Standard streams, variables, network
+namespace, signals and exit codes are those of the call; its end is the copy's end.
 """
 
 import atexit
@@ -45,6 +45,9 @@ esac
 """
 _HANDED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 _MOST_BYTES = 1 << 18
+_NETWORK = "/proc/self/ns/net"
+# The name of a call's process, which ends with the number of its copy.
+_COPY = "copy "
 
 
 @contextlib.contextmanager
@@ -57,7 +60,10 @@ def python(added: Mapping[str, Sequence[str]] | None = None) -> Iterator[str]:
     """
     import tempfile
 
-    with tempfile.TemporaryDirectory(prefix="vaeline-") as directory:
+    # A copy that is killed late may still write there.
+    with tempfile.TemporaryDirectory(
+        prefix="vaeline-", ignore_cleanup_errors=True
+    ) as directory:
         path = f"{directory}/socket"
         program = pathlib.Path(directory, "python")
         program.write_text(
@@ -89,6 +95,21 @@ def shared_python() -> str:
     return stack.enter_context(python())
 
 
+def copy_of(pid: int) -> int:
+    """Returns the process that does what a call's process was started for.
+
+    A signal that cannot be handed on, such as SIGSTOP, has to be sent to it.
+
+    Args:
+        pid: Of a call; of any other process, that itself is returned.
+    """
+    with contextlib.suppress(OSError):
+        name = pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+        if name.startswith(_COPY):
+            return int(name.removeprefix(_COPY))
+    return pid
+
+
 def call(path: str, program: str, arguments: Sequence[str]) -> int:
     """Has the server at a socket run a command, and returns its exit code."""
     request = {
@@ -99,8 +120,10 @@ def call(path: str, program: str, arguments: Sequence[str]) -> int:
     }
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
         server.connect(path)
-        socket.send_fds(server, [json.dumps(request).encode()], [0, 1, 2])
+        network = os.open(_NETWORK, os.O_RDONLY)
+        socket.send_fds(server, [json.dumps(request).encode()], [0, 1, 2, network])
         pid = int(server.recv(_MOST_BYTES))
+        pathlib.Path("/proc/self/comm").write_text(f"{_COPY}{pid}")
         for number in _HANDED_ON:
             signal.signal(number, lambda number, _: os.kill(pid, number))
         code = os.waitstatus_to_exitcode(int(server.recv(_MOST_BYTES)))
@@ -121,10 +144,11 @@ def serve(listener: socket.socket) -> dict:
             for key, _ in selector.select():
                 if key.fileobj is listener:
                     caller, _ = listener.accept()
-                    data, fds, *_ = socket.recv_fds(caller, _MOST_BYTES, 3)
+                    data, fds, *_ = socket.recv_fds(caller, _MOST_BYTES, 4)
                     pid = os.fork()
                     if pid == 0:
-                        _take_streams(fds)
+                        _take_streams(fds[:3])
+                        _enter_network(fds[3])
                         return json.loads(data)
                     for fd in fds:
                         os.close(fd)
@@ -160,6 +184,17 @@ def _take_streams(fds: Sequence[int]) -> None:
         os.dup2(fd, number)
         os.close(fd)
     _end_with_parent()
+
+
+def _enter_network(fd: int) -> None:
+    import ctypes
+
+    # Only root may, be it into the same one.
+    if os.fstat(fd).st_ino != os.stat(_NETWORK).st_ino:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.setns(fd, 0) != 0:
+            raise OSError(ctypes.get_errno(), "cannot enter the network of the call")
+    os.close(fd)
 
 
 def run(request: dict, added: Mapping[str, Sequence[str]]) -> None:
@@ -205,8 +240,15 @@ def main() -> None:
     _end_with_parent()
     for name in SHARED:
         importlib.import_module(name)
+    import numba
+
+    # The first call of a compiled function takes a second, whatever the function.
+    numba.njit(lambda: 0)()
     gc.freeze()
     with socket.socket(fileno=int(where)) as listener:
+        # What one copy has compiled is there for all, even if Python is to leave none.
+        sys.pycache_prefix = f"{os.path.dirname(listener.getsockname())}/bytecode"
+        sys.dont_write_bytecode = False
         request = serve(listener)
     run(request, json.loads(rest[0]))
 

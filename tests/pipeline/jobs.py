@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
+import preloaded
 from pipeline import files
 
 
@@ -67,7 +68,13 @@ def processes() -> dict[int, tuple[int, int]]:
 
 
 def children(pid: int) -> list[int]:
-    return [child for child, (parent, _) in processes().items() if parent == pid]
+    """Returns the processes that a process started; of calls of `preloaded`, copies."""
+    pid = preloaded.copy_of(pid)
+    return [
+        preloaded.copy_of(child)
+        for child, (parent, _) in sorted(processes().items())
+        if parent == pid
+    ]
 
 
 def send(signal_number: int, pids: list[int]) -> None:

@@ -2,11 +2,11 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import shutil
 import signal
 import subprocess
-import sys
 
 import pytest
 from test_passing_faults import flip_a_bit_of
@@ -14,6 +14,7 @@ from test_verify import faults
 
 import exports
 import pipeline.latents
+import preloaded
 from jobs import kept, num_finished, run_command, wait_until
 from pipeline import contract, encoder, files, latent_plan, prepare
 from pipeline.dataset_settings import Settings
@@ -25,7 +26,7 @@ SETTINGS = Settings(image_size=8, image_dtype="uint8", crop_size=40)
 
 
 def command(model, output, *arguments) -> list[str]:
-    program = [sys.executable, "-m", "pipeline.encode", f"--model={model}"]
+    program = [preloaded.shared_python(), "-m", "pipeline.encode", f"--model={model}"]
     return [*program, f"--output={output}", *map(str, arguments)]
 
 
@@ -118,7 +119,7 @@ def test_a_killed_run_is_continued(model, make_celeba, tmp_path):
         stderr=subprocess.DEVNULL,
     )
     wait_until(lambda: num_finished(tmp_path / "out") >= 3)
-    process.send_signal(signal.SIGKILL)
+    os.kill(preloaded.copy_of(process.pid), signal.SIGKILL)
     process.wait(timeout=30)
     assert not (tmp_path / "out" / contract.MANIFEST_NAME).exists()
     num_left = num_finished(tmp_path / "out")
