@@ -17,6 +17,13 @@ UNREPEATED = ("images_per_second", "data_wait_percent", "memory/process_mib")
 
 ROOT = pathlib.Path(__file__).parents[2]
 
+# One block of layers, for runs of which no figure is compared with the reference's.
+SMALL_MODEL = (
+    "--config.encoder_filters=(4,)",
+    "--config.decoder_filters=(4,)",
+    "--config.base_size=16",
+)
+
 
 def run_module(module: str, *args: str) -> subprocess.CompletedProcess[str]:
     command = [preloaded.shared_python(), "-m", module, *args]

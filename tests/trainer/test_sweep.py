@@ -6,12 +6,13 @@ import os
 import pathlib
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
 
-from runs import ROOT, run_module, wait_for_step
+import preloaded
+from jobs import children
+from runs import ROOT, SMALL_MODEL, run_module, wait_for_step
 from trainer import sweep_plan, sweep_results
 
 pytestmark = pytest.mark.slow
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.slow
 CONFIG = f"--config={ROOT}/configs/celeba_debug.py"
 FLAGS = (
     CONFIG,
+    *SMALL_MODEL,
     "--virtual_devices=1",
     "--config.num_train_steps=6",
     "--config.log_every_steps=1",
@@ -38,9 +40,9 @@ def sweep(
 def start(
     dataset: pathlib.Path, directory: pathlib.Path, *flags: str
 ) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "trainer.sweep", f"--dataset={dataset}"]
+    program = [preloaded.shared_python(), "-m", "trainer.sweep"]
     return subprocess.Popen(
-        [*command, f"--workdir={directory}", *flags],
+        [*program, f"--dataset={dataset}", f"--workdir={directory}", *flags],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -210,8 +212,8 @@ def test_a_run_that_cannot_start_does_not_end_the_others(
 def test_a_signal_checkpoints_all_runs_and_the_same_command_goes_on(
     dataset_dir: pathlib.Path, tmp_path: pathlib.Path, number: signal.Signals
 ) -> None:
-    flags = (*FLAGS, "--config.num_train_steps=40", "--config.eval_every_steps=40")
-    flags += ("--config.image_every_steps=40", "--sweep=latent_dim=2,3")
+    flags = (*FLAGS, "--config.num_train_steps=100", "--config.eval_every_steps=100")
+    flags += ("--config.image_every_steps=100", "--sweep=latent_dim=2,3")
     directory = tmp_path / "sweep"
     process = start(dataset_dir, directory, *flags, "--parallel=2")
     runs = [directory / f"latent_dim={dim}" for dim in (2, 3)]
@@ -223,12 +225,12 @@ def test_a_signal_checkpoints_all_runs_and_the_same_command_goes_on(
     assert f"stopped by {number.name}: run the same command to go on" in output
     steps = {run: metrics(run)[-1]["step"] for run in runs}
     for run, step in steps.items():
-        if step < 40:
+        if step < 100:
             assert (run / f"checkpoints/step-{step:09d}").is_dir()
             assert f"stopped at step {step} by {number.name}" in (
                 (run / "train.log").read_text()
             )
-    assert min(steps.values()) < 40, "nothing was stopped"
+    assert min(steps.values()) < 100, "nothing was stopped"
     resumed = sweep(dataset_dir, directory, *flags, "--parallel=2")
     assert resumed.returncode == 0, resumed.stderr
     assert [row["status"] for row in rows(directory).values()] == ["done", "done"]
@@ -243,12 +245,8 @@ def test_a_killed_sweep_leaves_no_process_and_goes_on(
     flags += ("--config.checkpoint_every_secs=0",)
     process = start(dataset_dir, tmp_path, *flags)
     wait_for_step(tmp_path / "seed=0", 3)
-    (child,) = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(process.pid)],
-        capture_output=True,
-        text=True,
-    ).stdout.split()
-    process.kill()
+    (child,) = children(process.pid)
+    os.kill(preloaded.copy_of(process.pid), signal.SIGKILL)
     process.communicate()
     end = time.monotonic() + 10
     while pathlib.Path(f"/proc/{child}").exists():
