@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+import preloaded
+
 # Nothing else of this machine is in it, so that it may be anybody's.
 _ADDRESS = "10.77.0.{}"
 _INTERFACE = "eth0"
@@ -156,7 +158,7 @@ def _answers(address: str, port: int) -> bool:
 
 
 def _family(pid: int) -> set[int]:
-    """Returns a process and all that descend from it."""
+    """Returns a process and all that descend from it, or are copies for these."""
     parents = {}
     for entry in pathlib.Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
@@ -164,7 +166,10 @@ def _family(pid: int) -> set[int]:
             parents[int(entry.name)] = int(fields[1])
     found, new = {pid}, {pid}
     while new:
-        new = {child for child, parent in parents.items() if parent in new} - found
+        new = {child for child, parent in parents.items() if parent in new} | {
+            preloaded.copy_of(each) for each in new
+        }
+        new -= found
         found |= new
     return found
 

@@ -10,7 +10,6 @@ import pathlib
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 
 import network
+import preloaded
 from jobs import children, num_finished, send, wait_until
 from manifests import DEPLOY
 from pipeline import contract, prepare, verify
@@ -57,7 +57,7 @@ class Cluster:
             "VAELINE_FLINK_JOB_MANAGER": self._hosts[0].address,
             "VAELINE_FLINK_TASK_MANAGERS": "1" if index else "0",
             "VAELINE_FLINK_STATE": str(self._states[index]),
-            "VAELINE_PYTHON": sys.executable,
+            "VAELINE_PYTHON": preloaded.shared_python(),
         }
         return subprocess.Popen(
             [*self._hosts[index].prefix, SCRIPT, *arguments],
@@ -89,6 +89,8 @@ class Cluster:
 def cluster(tmp_path: pathlib.Path) -> Iterator[tuple[Cluster, list[network.Host]]]:
     if shutil.which("java") is None:
         pytest.skip("Flink needs Java: apt-get install default-jre-headless")
+    # From where the jars can be downloaded, which these hosts cannot.
+    subprocess.run([SCRIPT, "job-server", tmp_path / "job-server.jar"], check=True)
     with network.hosts(3) as hosts, contextlib.ExitStack() as stack:
         found = Cluster(hosts, tmp_path)
         stack.callback(found.everywhere, "down")
@@ -100,8 +102,8 @@ def cluster(tmp_path: pathlib.Path) -> Iterator[tuple[Cluster, list[network.Host
 def test_a_job_goes_on_without_a_host_that_is_cut_off(cluster, tmp_path):
     flink, hosts = cluster
     faces, output = tmp_path / "faces", tmp_path / "out"
-    program = [sys.executable, "-m", "pipeline.synthesize", f"--output={faces}"]
-    subprocess.run([*program, "--num_images=400"], check=True)
+    program = [preloaded.shared_python(), "-m", "pipeline.synthesize"]
+    subprocess.run([*program, f"--output={faces}", "--num_images=400"], check=True)
     local = prepare.prepare(
         SETTINGS, input_dir=str(faces), output=str(tmp_path / "local")
     )
