@@ -242,6 +242,7 @@ def test_a_killed_sweep_leaves_no_process_and_goes_on(
     dataset_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     flags = (*FLAGS, "--config.num_train_steps=40", "--sweep=seed=0,1")
+    flags += ("--config.eval_every_steps=40", "--config.image_every_steps=40")
     flags += ("--config.checkpoint_every_secs=0",)
     process = start(dataset_dir, tmp_path, *flags)
     wait_for_step(tmp_path / "seed=0", 3)
