@@ -1,18 +1,19 @@
 """Several processes that train together, and what becomes of them when one dies."""
 
+import os
 import pathlib
 import re
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 
 import pytest
 
 import network
-from runs import Run, start_training, stop_at_step, train, wait_for_step
+import preloaded
+from jobs import children
+from runs import SMALL_MODEL, Run, start_training, stop_at_step, train, wait_for_step
 from trainer import hosts, launch
 from trainer.cluster import Cluster
 
@@ -20,6 +21,19 @@ pytestmark = pytest.mark.slow
 
 MODULE = "trainer.launch"
 PAIR = ("--num_processes=2", "--virtual_devices=1")
+# A run that is ended, and does not end before.
+ENDLESS = (*SMALL_MODEL, "--config.num_train_steps=-1")
+
+
+@pytest.fixture(scope="module")
+def small_run(
+    dataset_dir: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    """Returns 50 steps of the small model on one device, never disturbed."""
+    workdir = tmp_path_factory.mktemp("runs") / "small"
+    run = train(dataset_dir, workdir, *SMALL_MODEL, "--virtual_devices=1")
+    assert run.returncode == 0, run.output
+    return run
 
 
 def assert_same(run: Run, expected: Run) -> None:
@@ -28,16 +42,6 @@ def assert_same(run: Run, expected: Run) -> None:
     assert run.metrics("validation") == expected.metrics("validation")
     name = "checkpoints/step-000000050/state.npz"
     assert (run.workdir / name).read_bytes() == (expected.workdir / name).read_bytes()
-
-
-def host_pids(launcher: subprocess.Popen[str]) -> list[int]:
-    """Returns the processes of a launcher, the chief first."""
-    found = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(launcher.pid)],
-        capture_output=True,
-        text=True,
-    )
-    return sorted(map(int, found.stdout.split()))
 
 
 def test_two_hosts_compute_the_bits_of_one(
@@ -53,7 +57,7 @@ def test_two_hosts_compute_the_bits_of_one(
     assert "[1] " in run.output
 
 
-def test_a_run_grows_and_shrinks(reference_run: Run, dataset_dir, tmp_path) -> None:
+def test_a_run_grows_and_shrinks(small_run: Run, dataset_dir, tmp_path) -> None:
     stages = [
         (6, "trainer.train", ("--virtual_devices=1",)),
         (12, "trainer.train", ("--virtual_devices=2",)),
@@ -66,25 +70,24 @@ def test_a_run_grows_and_shrinks(reference_run: Run, dataset_dir, tmp_path) -> N
         run = train(
             dataset_dir,
             tmp_path / "run",
+            *SMALL_MODEL,
             *flags,
             f"--config.num_train_steps={step}",
             module=module,
         )
         assert run.returncode == 0, run.output
     # Validation at the ends of the stages comes on top of the schedule.
-    assert run.metrics() == reference_run.metrics()
+    assert run.metrics() == small_run.metrics()
     name = "checkpoints/step-000000050/state.npz"
-    expected = (reference_run.workdir / name).read_bytes()
+    expected = (small_run.workdir / name).read_bytes()
     assert (run.workdir / name).read_bytes() == expected
 
 
 @pytest.mark.parametrize("module", [MODULE, "trainer.train"])
 def test_only_the_loopback_reaches_a_training(dataset_dir, tmp_path, module) -> None:
-    flags = PAIR if module == MODULE else PAIR[1:]
+    flags = (*(PAIR if module == MODULE else PAIR[1:]), *ENDLESS)
     workdir = tmp_path / "run"
-    process = start_training(
-        dataset_dir, workdir, *flags, module=module, python=sys.executable
-    )
+    process = start_training(dataset_dir, workdir, *flags, module=module)
     metrics = workdir / "metrics.jsonl"
     found = network.reached(process, lambda: metrics.exists() and metrics.read_text())
     stopped = stop_at_step(process, workdir, 1, signal.SIGTERM)
@@ -95,24 +98,29 @@ def test_only_the_loopback_reaches_a_training(dataset_dir, tmp_path, module) -> 
 
 
 def test_a_signal_stops_all_hosts_at_one_step(
-    reference_run: Run, dataset_dir, tmp_path
+    small_run: Run, dataset_dir, tmp_path
 ) -> None:
-    launcher = start_training(dataset_dir, tmp_path / "run", *PAIR, module=MODULE)
-    stopped = stop_at_step(launcher, tmp_path / "run", 10, signal.SIGTERM)
+    launcher = start_training(
+        dataset_dir, tmp_path / "run", *PAIR, *SMALL_MODEL, module=MODULE
+    )
+    stopped = stop_at_step(launcher, tmp_path / "run", 5, signal.SIGTERM)
     assert stopped.returncode == 128 + signal.SIGTERM, stopped.output
     last = max(stopped.metrics())
     said = re.findall(r"\[(\d)\] .*stopped at step (\d+) by SIGTERM", stopped.output)
     assert sorted(said) == [("0", str(last)), ("1", str(last))]
-    resumed = train(dataset_dir, tmp_path / "run", "--virtual_devices=1")
+    resumed = train(dataset_dir, tmp_path / "run", *SMALL_MODEL, "--virtual_devices=1")
     assert resumed.returncode == 0, resumed.output
-    assert_same(resumed, reference_run)
+    assert_same(resumed, small_run)
 
 
 def test_hosts_go_when_their_launcher_is_killed(dataset_dir, tmp_path) -> None:
-    launcher = start_training(dataset_dir, tmp_path / "run", *PAIR, module=MODULE)
+    launcher = start_training(
+        dataset_dir, tmp_path / "run", *PAIR, *ENDLESS, module=MODULE
+    )
     wait_for_step(tmp_path / "run", 5)
-    pids = host_pids(launcher)
-    launcher.kill()
+    pids = children(launcher.pid)
+    assert len(pids) == 2
+    os.kill(preloaded.copy_of(launcher.pid), signal.SIGKILL)
     launcher.communicate()
     end = time.monotonic() + 10
     while any(pathlib.Path(f"/proc/{pid}/status").exists() for pid in pids):
@@ -137,7 +145,7 @@ def free_addresses() -> tuple[str, ...]:
 
 
 def test_hosts_may_have_disks_of_their_own(
-    reference_run: Run, dataset_dir, tmp_path
+    small_run: Run, dataset_dir, tmp_path
 ) -> None:
     disks = [tmp_path / "0", tmp_path / "1"]
     for disk in disks:
@@ -148,6 +156,7 @@ def test_hosts_may_have_disks_of_their_own(
             start_training(
                 disk / "dataset",
                 disk / "run",
+                *SMALL_MODEL,
                 "--virtual_devices=1",
                 f"--config.num_train_steps={step}",
                 tf_config=Cluster(addresses, index, "").tf_config(),
@@ -158,9 +167,9 @@ def test_hosts_may_have_disks_of_their_own(
             output, _ = process.communicate(timeout=180)
             assert process.returncode == 0, output
     run = Run(disks[0] / "run", 0, "")
-    assert run.metrics() == reference_run.metrics()
+    assert run.metrics() == small_run.metrics()
     name = "checkpoints/step-000000050/state.npz"
-    expected = (reference_run.workdir / name).read_bytes()
+    expected = (small_run.workdir / name).read_bytes()
     assert (run.workdir / name).read_bytes() == expected
     # The chief alone writes.
     assert [path.name for path in disks[1].iterdir()] == ["dataset"]
@@ -172,6 +181,7 @@ def test_hosts_of_other_settings_are_told(dataset_dir, tmp_path) -> None:
         start_training(
             dataset_dir,
             tmp_path / str(index),
+            *SMALL_MODEL,
             "--virtual_devices=1",
             f"--config.seed={index}",
             tf_config=Cluster(addresses, index, "").tf_config(),
