@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import exports
+import preloaded
 from jobs import children, kept, num_finished, send, wait_until
 from pipeline import contract, files, prepare, records, sources, verify
 from pipeline.dataset_settings import Settings
@@ -23,8 +24,9 @@ from pipeline.dataset_settings import Settings
 pytestmark = pytest.mark.flink
 
 ROOT = pathlib.Path(__file__).parents[2]
-SETTINGS = Settings(image_size=32, shard_size=16)
-FLAGS = ("--image_size=32", "--shard_size=16")
+NUM_IMAGES = 1000
+SETTINGS = Settings(image_size=32, shard_size=8)
+FLAGS = ("--image_size=32", "--shard_size=8")
 SCRIPT = f"{ROOT}/deploy/flink/local.sh"
 
 
@@ -41,6 +43,10 @@ class Cluster:
     environ: dict[str, str]
     faces: str
     local: contract.Manifest
+
+    @property
+    def num_shards(self) -> int:
+        return sum(len(split.shards) for split in self.local.splits.values())
 
     def start(self, output: pathlib.Path, *arguments: str) -> subprocess.Popen[str]:
         """Starts a job."""
@@ -83,13 +89,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         pytest.skip("Flink needs Java: apt-get install default-jre-headless")
     root = tmp_path_factory.mktemp("flink")
     faces = root / "faces"
-    program = [sys.executable, "-m", "pipeline.synthesize", f"--output={faces}"]
-    subprocess.run([*program, "--num_images=2000"], check=True)
+    python = preloaded.shared_python()
+    program = [python, "-m", "pipeline.synthesize", f"--output={faces}"]
+    subprocess.run([*program, f"--num_images={NUM_IMAGES}"], check=True)
     local = prepare.prepare(SETTINGS, input_dir=str(faces), output=str(root / "local"))
     environ = {
         **os.environ,
         "VAELINE_FLINK_STATE": str(root / "state"),
-        "VAELINE_PYTHON": sys.executable,
+        "VAELINE_PYTHON": python,
     }
     try:
         up = run_script("up", environ)
@@ -126,7 +133,7 @@ def check(cluster: Cluster, output: pathlib.Path, stdout: str) -> None:
 def test_flink_makes_the_local_runners_bytes(cluster, tmp_path):
     stdout, stderr = cluster.start(tmp_path / "out").communicate(timeout=300)
     check(cluster, tmp_path / "out", stdout)
-    assert kept(stderr) == (0, 160)
+    assert kept(stderr) == (0, cluster.num_shards)
     job = cluster.last_job()
     (vertex,) = (v for v in job["vertices"] if "MakeShards" in v["name"])
     found = cluster.get(f"jobs/{job['jid']}/vertices/{vertex['id']}/taskmanagers")
@@ -141,8 +148,9 @@ def test_a_job_server_of_ones_own_submits_to_the_cluster(cluster, tmp_path):
     subprocess.run([SCRIPT, "job-server", jar], env=cluster.environ, check=True)
     text = (cluster.state / "cluster").read_text()
     port = re.search(r'pool_port="?(\d+)', text)[1]
-    program = [sys.executable, "-m", "pipeline.prepare", f"--input={cluster.faces}"]
-    program += [f"--output={tmp_path / 'out'}", *FLAGS, "--runner=FlinkRunner"]
+    program = [preloaded.shared_python(), "-m", "pipeline.prepare", *FLAGS]
+    program += [f"--input={cluster.faces}", f"--output={tmp_path / 'out'}"]
+    program += ["--runner=FlinkRunner"]
     program += [f"--flink_master={cluster.url}", "--flink_version=1.19"]
     program += [f"--flink_job_server_jar={jar}", "--parallelism=2"]
     program += ["--environment_type=EXTERNAL", f"--environment_config=localhost:{port}"]
@@ -173,7 +181,8 @@ def test_flink_makes_the_local_runners_latents(cluster, tmp_path, are_raw):
     model = exports.write(tmp_path / "model", images)
     flags = (f"--model={model}", f"--dataset={images}")
     if are_raw:
-        flags = (f"--model={model}", f"--input={cluster.faces}", "--shard_size=16")
+        flags = (f"--model={model}", f"--input={cluster.faces}", "--shard_size=8")
+    local = (preloaded.shared_python(), "-m", "pipeline.encode", "--num_workers=2")
     found = [
         subprocess.run(
             [*program, *flags, f"--output={tmp_path / name}"],
@@ -182,14 +191,11 @@ def test_flink_makes_the_local_runners_latents(cluster, tmp_path, are_raw):
             text=True,
             timeout=300,
         )
-        for name, program in (
-            ("local", (sys.executable, "-m", "pipeline.encode", "--num_workers=2")),
-            ("flink", (SCRIPT, "encode")),
-        )
+        for name, program in (("local", local), ("flink", (SCRIPT, "encode")))
     ]
     for name, done in zip(("local", "flink"), found, strict=True):
         assert done.returncode == 0, done.stderr
-        assert kept(done.stderr) == (0, 160)
+        assert kept(done.stderr) == (0, cluster.num_shards)
         manifest = contract.load_manifest(tmp_path / name)
         assert verify.find_faults(str(tmp_path / name), manifest) == []
     assert found[0].stdout == found[1].stdout
@@ -200,8 +206,8 @@ def test_a_job_survives_what_it_runs_on(cluster, tmp_path, service):
     process = cluster.start_and_wait_for_its_middle(tmp_path / "out")
     # As a container ends, with all that is in it.
     pid = cluster.pid(service)
-    send(signal.SIGKILL, [pid, *children(pid)])
-    assert num_finished(tmp_path / "out") < 160
+    send(signal.SIGKILL, [pid, preloaded.copy_of(pid), *children(pid)])
+    assert num_finished(tmp_path / "out") < cluster.num_shards
     stdout, stderr = process.communicate(timeout=300)
     assert process.returncode == 0, stderr
     check(cluster, tmp_path / "out", stdout)
@@ -215,7 +221,7 @@ def test_a_job_goes_on_after_its_launcher(cluster, tmp_path, signal_number):
     workers = children(cluster.pid("worker-pool"))
     send(signal.SIGSTOP, workers)
     left_alone = cluster.last_job()["jid"]
-    process.send_signal(signal_number)
+    os.kill(preloaded.copy_of(process.pid), signal_number)
     _, stderr = process.communicate(timeout=60)
     if signal_number == signal.SIGINT:
         assert process.returncode == 128 + signal.SIGINT
@@ -224,7 +230,7 @@ def test_a_job_goes_on_after_its_launcher(cluster, tmp_path, signal_number):
     process = cluster.start(tmp_path / "out")
     stdout, stderr = process.communicate(timeout=300)
     assert process.returncode == 0, stderr
-    assert 5 <= kept(stderr)[0] < 160
+    assert 5 <= kept(stderr)[0] < cluster.num_shards
     check(cluster, tmp_path / "out", stdout)
     send(signal.SIGCONT, workers)
     ends = ("CANCELED", "FAILED")
@@ -237,7 +243,10 @@ def test_an_error_of_a_worker_is_one_line(cluster, tmp_path):
     assert process.returncode == 1
     assert stdout == ""
     [line] = [line for line in stderr.splitlines() if line.startswith("error: ")]
-    assert line.startswith("error: 2000 of 2000 images were rejected, a fraction of 1")
+    rejected = (
+        f"error: {NUM_IMAGES} of {NUM_IMAGES} images were rejected, a fraction of 1"
+    )
+    assert line.startswith(rejected)
     assert "Traceback" not in stderr
     assert "Exception" not in stderr
 
