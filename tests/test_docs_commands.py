@@ -74,6 +74,7 @@ ADDED = {
 REPLACED = (
     ("--num_gpus=8", "--virtual_devices=2", "there are none"),
     ("--num_images=1000", "--num_images=60", "size"),
+    ("--sweep=latent_dim=2,8,32", "--sweep=latent_dim=2,8", "size"),
     ("num_train_steps=20000", "num_train_steps=4", "size"),
     ("num_train_steps=6000", "num_train_steps=4", "size"),
     ("--profile_steps=100:110", "--profile_steps=2:3", "the run has four"),
@@ -178,13 +179,25 @@ def is_run(line: str, apart: Sequence[str] = ()) -> bool:
     return not any(re.match(pattern, line) for pattern in (*NOT_RUN, *apart))
 
 
+def is_repeated(line: str, page: str) -> bool:
+    """Returns whether an earlier page has a benchmark, which no other command needs."""
+    earlier = PAGES[: PAGES.index(page)]
+    return "-m benchmarks." in line and any(line in commands(each) for each in earlier)
+
+
 ALL = list(dict.fromkeys(line for page in PAGES for line in commands(page)))
 # What runs in one folder, and what is given there: the commands of a page, and each of
 # make, whatever page shows it.
 PLACES = {
     page: (lines, GIVEN.get(page, {}))
     for page in PAGES
-    if (lines := [each for each in commands(page) if is_run(each, apart=ELSEWHERE)])
+    if (
+        lines := [
+            line
+            for line in commands(page)
+            if is_run(line, apart=ELSEWHERE) and not is_repeated(line, page)
+        ]
+    )
 } | {
     line: ([line], {"demo/faces": "celeba"})
     for line in ALL
