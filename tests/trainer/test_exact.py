@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from runs import Run, start_training, stop_at_step, train
+from runs import SMALL, Run, start_training, stop_at_step, train
 from trainer import exact
 
 
@@ -63,6 +63,7 @@ def test_outside_replicas_a_sum_over_replicas_is_the_value() -> None:
 
 # What changes the arithmetic of a step, all at once.
 FLAGS = (
+    *SMALL,
     "--config.precision=mixed_float16",
     "--config.loss_scale_growth_steps=1",
     "--config.gradient_accumulation_steps=2",
@@ -72,13 +73,10 @@ FLAGS = (
     "--config.learning_rate_schedule=cosine",
     "--config.num_train_steps=10",
     "--config.checkpoint_every_secs=0",
-    # Compiles faster.
-    "--config.encoder_filters=(8,)",
-    "--config.decoder_filters=(8,)",
-    "--config.base_size=16",
 )
 
 
+@pytest.mark.slow
 def test_a_run_killed_on_two_devices_goes_on_alike_on_four(
     dataset_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
@@ -105,7 +103,7 @@ def test_a_run_of_one_group_goes_on_alike(
     dataset_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     # Its batch norm is TensorFlow's fused one.
-    flags = ("--config.num_batch_groups=1", "--config.num_train_steps=10")
+    flags = (*SMALL, "--config.num_batch_groups=1", "--config.num_train_steps=10")
     expected = train(dataset_dir, tmp_path / "whole", *flags)
     assert expected.returncode == 0, expected.output
     begun = train(dataset_dir, tmp_path / "run", *flags, "--config.num_train_steps=4")

@@ -14,10 +14,22 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from runs import ROOT, Run, start_training, stop_at_step, train, wait_for_step
+import preloaded
+from runs import ROOT, SMALL, Run, start_training, stop_at_step, train, wait_for_step
 from trainer import checkpoints
 
 ENDLESS = "--config.num_train_steps=-1"
+
+
+@pytest.fixture(scope="module")
+def small_run(
+    dataset_dir: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
+) -> Run:
+    """Returns 50 steps of a model that compiles faster, never disturbed."""
+    workdir = tmp_path_factory.mktemp("runs") / "small"
+    run = train(dataset_dir, workdir, *SMALL, "--virtual_devices=1")
+    assert run.returncode == 0, run.output
+    return run
 
 
 def load_arrays(run: Run) -> dict[str, np.ndarray]:
@@ -26,7 +38,7 @@ def load_arrays(run: Run) -> dict[str, np.ndarray]:
         return dict(file)
 
 
-@pytest.mark.parametrize("num_devices", [2, 4])
+@pytest.mark.parametrize("num_devices", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_the_number_of_devices_changes_no_bit(
     reference_run: Run,
     dataset_dir: pathlib.Path,
@@ -49,9 +61,9 @@ def test_the_number_of_devices_changes_no_bit(
 
 
 def test_a_killed_run_resumes_with_the_same_losses(
-    reference_run: Run, dataset_dir: pathlib.Path, tmp_path: pathlib.Path
+    small_run: Run, dataset_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    flags = ("--virtual_devices=1", "--config.checkpoint_every_secs=0")
+    flags = (*SMALL, "--virtual_devices=1", "--config.checkpoint_every_secs=0")
     process = start_training(dataset_dir, tmp_path / "run", *flags)
     killed = stop_at_step(process, tmp_path / "run", 20, signal.SIGKILL)
     assert killed.returncode == -signal.SIGKILL
@@ -59,20 +71,21 @@ def test_a_killed_run_resumes_with_the_same_losses(
     resumed = train(dataset_dir, tmp_path / "run", *flags)
     assert resumed.returncode == 0, resumed.output
     assert "resuming at step" in resumed.output
-    assert resumed.metrics() == reference_run.metrics()
-    assert resumed.metrics("validation") == reference_run.metrics("validation")
-    arrays, expected = load_arrays(resumed), load_arrays(reference_run)
+    assert resumed.metrics() == small_run.metrics()
+    assert resumed.metrics("validation") == small_run.metrics("validation")
+    arrays, expected = load_arrays(resumed), load_arrays(small_run)
     for name, array in arrays.items():
         np.testing.assert_array_equal(array, expected[name], err_msg=name)
     # The other run saved its last step at its end, and not because of the time.
     name = "checkpoints/step-000000050/checkpoint.json"
     (meta, expected_meta) = (
-        (run.workdir / name).read_bytes() for run in (resumed, reference_run)
+        (run.workdir / name).read_bytes() for run in (resumed, small_run)
     )
     assert b'"elbo"' in meta
     assert meta == expected_meta
 
 
+@pytest.mark.slow
 def test_fewer_cores_and_another_environment_change_no_bit(
     reference_run: Run,
     dataset_dir: pathlib.Path,
@@ -96,11 +109,11 @@ def test_fewer_cores_and_another_environment_change_no_bit(
 
 
 def test_another_number_of_threads_is_named(
-    reference_run: Run, dataset_dir: pathlib.Path, tmp_path: pathlib.Path
+    small_run: Run, dataset_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     workdir = tmp_path / "run"
-    shutil.copytree(reference_run.workdir, workdir)
-    flags = ("--num_threads=3", "--config.num_train_steps=51")
+    shutil.copytree(small_run.workdir, workdir)
+    flags = (*SMALL, "--num_threads=3", "--config.num_train_steps=51")
     run = train(dataset_dir, workdir, *flags)
     assert run.returncode == 0, run.output
     (warning,) = [line for line in run.output.splitlines() if " W " in line]
@@ -110,29 +123,29 @@ def test_another_number_of_threads_is_named(
     assert "error: --num_threads=0 must be at least 1" in wrong.output
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_checkpoints_and_the_rerun_goes_on_elsewhere(
-    reference_run: Run,
-    dataset_dir: pathlib.Path,
-    tmp_path: pathlib.Path,
-    number: signal.Signals,
+    small_run: Run, dataset_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    process = start_training(dataset_dir, tmp_path / "run", "--virtual_devices=2")
-    stopped = stop_at_step(process, tmp_path / "run", 10, number)
-    assert stopped.returncode == 128 + number
-    last = max(stopped.metrics())
-    assert f"stopped at step {last} by {number.name}" in stopped.output
-    assert (tmp_path / "run/checkpoints" / f"step-{last:09d}").is_dir()
-    resumed = train(dataset_dir, tmp_path / "run", "--virtual_devices=1")
+    last = 0
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        devices = f"--virtual_devices={1 if last else 2}"
+        process = start_training(dataset_dir, tmp_path / "run", *SMALL, devices)
+        stopped = stop_at_step(process, tmp_path / "run", last + 3, number)
+        assert stopped.returncode == 128 + number
+        assert (f"resuming at step {last}" in stopped.output) == bool(last)
+        last = max(stopped.metrics())
+        assert f"stopped at step {last} by {number.name}" in stopped.output
+        assert (tmp_path / "run/checkpoints" / f"step-{last:09d}").is_dir()
+    resumed = train(dataset_dir, tmp_path / "run", *SMALL, "--virtual_devices=2")
     assert resumed.returncode == 0, resumed.output
     assert f"resuming at step {last}" in resumed.output
-    assert resumed.metrics() == reference_run.metrics()
+    assert resumed.metrics() == small_run.metrics()
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
-    reference_run: Run, dataset_dir: pathlib.Path, tmp_path: pathlib.Path
+    small_run: Run, dataset_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    flags = ("--virtual_devices=1", "--config.checkpoint_every_secs=0")
+    flags = (*SMALL, "--virtual_devices=1", "--config.checkpoint_every_secs=0")
     first = train(dataset_dir, tmp_path / "run", *flags, "--config.num_train_steps=20")
     assert first.returncode == 0, first.output
     path = tmp_path / "run/checkpoints/step-000000020/state.npz"
@@ -145,13 +158,13 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
         resumed.output
     )
     assert "resuming at step 19" in resumed.output
-    assert resumed.metrics() == reference_run.metrics()
+    assert resumed.metrics() == small_run.metrics()
 
 
 def test_a_damaged_newer_checkpoint_pushes_out_no_whole_one(
     dataset_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    flags = ("--virtual_devices=1", "--config.checkpoint_every_secs=0")
+    flags = (*SMALL, "--virtual_devices=1", "--config.checkpoint_every_secs=0")
     flags += ("--config.eval_every_steps=100", "--config.image_every_steps=100")
     for last, num_kept in ((10, 2), (12, 1)):
         flags_now = (f"--config.num_train_steps={last}",)
@@ -195,7 +208,7 @@ def test_a_dataset_that_changes_under_a_run_is_one_line(
 ) -> None:
     dataset = tmp_path / "dataset"
     shutil.copytree(dataset_dir, dataset)
-    process = start_training(dataset, tmp_path / "run", "--virtual_devices=1", ENDLESS)
+    process = start_training(dataset, tmp_path / "run", *SMALL, ENDLESS)
     wait_for_step(tmp_path / "run", 2)
     for path in dataset.glob("*-train.tfrecord-*"):
         damage(path)
@@ -208,28 +221,28 @@ def test_a_dataset_that_changes_under_a_run_is_one_line(
 
 
 def test_a_rerun_of_a_finished_run_changes_nothing(
-    reference_run: Run, dataset_dir: pathlib.Path, tmp_path: pathlib.Path
+    small_run: Run, dataset_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     workdir = tmp_path / "run"
-    shutil.copytree(reference_run.workdir, workdir)
+    shutil.copytree(small_run.workdir, workdir)
     before = {
         path: path.read_bytes()
         for path in workdir.rglob("*")
         if path.is_file() and "tfevents" not in path.name
     }
-    run = train(dataset_dir, workdir, "--virtual_devices=1")
+    run = train(dataset_dir, workdir, *SMALL, "--virtual_devices=1")
     assert run.returncode == 0, run.output
     for path, data in before.items():
         assert path.read_bytes() == data, path
 
 
 def test_a_profile_changes_nothing_and_is_where_tensorboard_looks(
-    reference_run: Run, dataset_dir: pathlib.Path, tmp_path: pathlib.Path
+    small_run: Run, dataset_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    flags = ("--virtual_devices=1", "--profile_steps=7:9")
+    flags = (*SMALL, "--virtual_devices=1", "--profile_steps=7:9")
     run = train(dataset_dir, tmp_path / "run", *flags)
     assert run.returncode == 0, run.output
-    assert run.metrics() == reference_run.metrics()
+    assert run.metrics() == small_run.metrics()
     (trace,) = run.workdir.glob("train/plugins/profile/*/*.xplane.pb")
     assert trace.stat().st_size > 10_000
     wrong = train(dataset_dir, tmp_path / "wrong", "--profile_steps=9:7")
@@ -253,7 +266,7 @@ def test_other_settings_are_refused_by_name(
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_weights(
     dataset_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    flags = ("--virtual_devices=2", "--config.learning_rate=1e30")
+    flags = (*SMALL, "--virtual_devices=2", "--config.learning_rate=1e30")
     run = train(dataset_dir, tmp_path / "run", *flags)
     assert run.returncode == 4
     assert "step 2 is not finite (" in run.output
@@ -335,7 +348,10 @@ def test_wrong_flags_are_one_clear_line(
 @pytest.mark.parametrize(
     "options",
     [
-        ("objective=elbo", "likelihood_scale=optimal", "free_bits=0.05"),
+        pytest.param(
+            ("objective=elbo", "likelihood_scale=optimal", "free_bits=0.05"),
+            marks=pytest.mark.slow,
+        ),
         (
             "objective=elbo",
             "likelihood_scale=learned",
@@ -347,25 +363,31 @@ def test_wrong_flags_are_one_clear_line(
             "optimizer=rmsprop",
             "loss_reduction=sum",
         ),
-        (
-            "objective=elbo",
-            "likelihood=bernoulli",
-            "output_activation=linear",
-            "binarize=dynamic",
-            "num_importance_samples=3",
-            "encoder_filters=()",
-            "encoder_units=(16,)",
-            "decoder_filters=()",
-            "decoder_units=(16,)",
-            "layer_overrides={}",
+        pytest.param(
+            (
+                "objective=elbo",
+                "likelihood=bernoulli",
+                "output_activation=linear",
+                "binarize=dynamic",
+                "num_importance_samples=3",
+                "encoder_filters=()",
+                "encoder_units=(16,)",
+                "decoder_filters=()",
+                "decoder_units=(16,)",
+                "layer_overrides={}",
+            ),
+            marks=pytest.mark.slow,
         ),
-        (
-            "objective=elbo",
-            "likelihood=logistic_mixture",
-            "output_activation=linear",
-            "downsample=max_pool",
-            "reconstruction_draw=sample",
-            "precision=mixed_bfloat16",
+        pytest.param(
+            (
+                "objective=elbo",
+                "likelihood=logistic_mixture",
+                "output_activation=linear",
+                "downsample=max_pool",
+                "reconstruction_draw=sample",
+                "precision=mixed_bfloat16",
+            ),
+            marks=pytest.mark.slow,
         ),
     ],
     ids=["optimal scale", "learned scale", "importance samples", "logistic mixture"],
@@ -373,7 +395,7 @@ def test_wrong_flags_are_one_clear_line(
 def test_every_objective_is_the_same_on_two_devices(
     dataset_dir: pathlib.Path, tmp_path: pathlib.Path, options: tuple[str, ...]
 ) -> None:
-    flags = [f"--config.{option}" for option in options]
+    flags = [*SMALL, *(f"--config.{option}" for option in options)]
     flags += ["--config.num_train_steps=5"]
     runs = [
         train(dataset_dir, tmp_path / str(num), *flags, f"--virtual_devices={num}")
@@ -386,6 +408,7 @@ def test_every_objective_is_the_same_on_two_devices(
     assert runs[0].metrics("validation") == runs[1].metrics("validation")
 
 
+@pytest.mark.slow
 def test_two_runs_in_one_process_are_alike(
     dataset_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
@@ -396,6 +419,7 @@ from trainer import distribution, exact, loop
 exact.configure()
 config = celeba_debug.get_config()
 config.num_train_steps = config.log_every_steps = 3
+config.encoder_filters, config.decoder_filters, config.base_size = (8,), (8,), 16
 strategy = distribution.make_strategy(virtual_devices=2)
 for name in ("first", "second"):
     loop.train(config, sys.argv[1], pathlib.Path(sys.argv[2], name), strategy)
@@ -403,7 +427,7 @@ for name in ("first", "second"):
 os._exit(0)
 """
     done = subprocess.run(
-        [sys.executable, "-c", program, str(dataset_dir), str(tmp_path)],
+        [preloaded.shared_python(), "-c", program, str(dataset_dir), str(tmp_path)],
         cwd=ROOT,
         capture_output=True,
         text=True,
