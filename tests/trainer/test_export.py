@@ -43,6 +43,15 @@ def run(reference_run: Run) -> trained.TrainedRun:
 
 
 @pytest.fixture(scope="module")
+def quick_run() -> trained.TrainedRun:
+    """Returns a run that takes a second to export, for what is done with files."""
+    # Without the signatures of JPEGs.
+    settings = {"preprocess": "mine:cut"}
+    changes = {"condition": "none", "labelled_fraction": 1.0}
+    return digits_run(settings, **changes, encoder_units=(8,), decoder_units=(8,))
+
+
+@pytest.fixture(scope="module")
 def export_dir(
     reference_run: Run, tmp_path_factory: pytest.TempPathFactory
 ) -> pathlib.Path:
@@ -280,7 +289,7 @@ def test_the_pages_requests_have_the_pages_responses(signatures: Any) -> None:
 
 
 def test_an_export_is_replaced_whole_or_kept(
-    run: trained.TrainedRun,
+    quick_run: trained.TrainedRun,
     export_dir: pathlib.Path,
     tmp_path: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -296,24 +305,24 @@ def test_an_export_is_replaced_whole_or_kept(
     with monkeypatch.context() as patch:
         patch.setattr(exported.pathlib.Path, "write_text", fail)
         with pytest.raises(OSError, match="No space left"):
-            exported.save(run, output, overwrite=True)
+            exported.save(quick_run, output, overwrite=True)
         with pytest.raises(OSError, match="No space left"):
-            exported.save(run, tmp_path / "2")
+            exported.save(quick_run, tmp_path / "2")
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
     assert stray.exists()
-    exported.save(run, output, overwrite=True)
+    exported.save(quick_run, output, overwrite=True)
     assert not stray.exists()
     assert (output / "saved_model.pb").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
 
 
 def test_a_link_stays_and_leads_to_the_new_export(
-    run: trained.TrainedRun, export_dir: pathlib.Path, tmp_path: pathlib.Path
+    quick_run: trained.TrainedRun, export_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     shutil.copytree(export_dir, tmp_path / "old")
     (tmp_path / "old/old.keras").write_text("of the old one")
     (tmp_path / "1").symlink_to("old")
-    exported.save(run, tmp_path / "1", overwrite=True)
+    exported.save(quick_run, tmp_path / "1", overwrite=True)
     assert (tmp_path / "1").is_symlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "old"]
     assert not (tmp_path / "1/old.keras").exists()
@@ -331,7 +340,10 @@ def test_a_link_stays_and_leads_to_the_new_export(
     ],
 )
 def test_files_of_others_in_an_export_are_not_removed(
-    run: trained.TrainedRun, export_dir: pathlib.Path, tmp_path: pathlib.Path, name: str
+    quick_run: trained.TrainedRun,
+    export_dir: pathlib.Path,
+    tmp_path: pathlib.Path,
+    name: str,
 ) -> None:
     shutil.copytree(export_dir, tmp_path / "1")
     path = tmp_path / "1" / name
@@ -342,7 +354,7 @@ def test_files_of_others_in_an_export_are_not_removed(
     with pytest.raises(
         ValueError, match=f"has .*{re.escape(name.split('/')[0])}.*, wh"
     ):
-        exported.save(run, tmp_path / "1", overwrite=True)
+        exported.save(quick_run, tmp_path / "1", overwrite=True)
     assert path.read_text() == "theirs"
 
 
@@ -370,29 +382,32 @@ def test_a_label_that_is_no_class_is_refused(label, fraction, is_taken) -> None:
 
 @pytest.mark.parametrize("name", [".1.tmp", ".1.old"])
 def test_what_has_a_temporary_name_is_not_written_through(
-    run: trained.TrainedRun, export_dir: pathlib.Path, tmp_path: pathlib.Path, name: str
+    quick_run: trained.TrainedRun,
+    export_dir: pathlib.Path,
+    tmp_path: pathlib.Path,
+    name: str,
 ) -> None:
     theirs = tmp_path / "theirs"
     theirs.mkdir()
     (theirs / "file").write_text("theirs")
     shutil.copytree(export_dir, tmp_path / "1")
     (tmp_path / name).symlink_to(theirs)
-    exported.save(run, tmp_path / "1", overwrite=True)
+    exported.save(quick_run, tmp_path / "1", overwrite=True)
     assert [path.name for path in theirs.iterdir()] == ["file"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "theirs"]
 
 
 def test_what_is_no_export_is_not_replaced(
-    run: trained.TrainedRun, tmp_path: pathlib.Path
+    quick_run: trained.TrainedRun, tmp_path: pathlib.Path
 ) -> None:
     thesis = tmp_path / "mine/thesis.txt"
     thesis.parent.mkdir()
     thesis.write_text("years of work")
     for output in (thesis.parent, thesis):
         with pytest.raises(ValueError, match=f"={output} exists and is no export, so"):
-            exported.save(run, output, overwrite=True)
+            exported.save(quick_run, output, overwrite=True)
     with pytest.raises(NotADirectoryError, match="Not a directory"):
-        exported.save(run, thesis / "1")
+        exported.save(quick_run, thesis / "1")
     assert thesis.read_text() == "years of work"
     assert len(list(tmp_path.rglob("*"))) == 2
 
@@ -497,7 +512,10 @@ def test_a_model_of_few_labels_is_told_them_and_classifies(
 def test_posteriors_do_not_depend_on_the_batch(
     binarize: str, tmp_path: pathlib.Path
 ) -> None:
-    run = digits_run(binarize=binarize, condition="attributes", labelled_fraction=1.0)
+    # Without the signatures of JPEGs, which take as long to trace as all others.
+    settings = {"preprocess": "mine:cut"}
+    changes = {"condition": "attributes", "labelled_fraction": 1.0}
+    run = digits_run(settings, binarize=binarize, **changes)
     model, signatures = saved_signatures(run, tmp_path / "1")
     pixels = RNG.integers(0, 256, (4, 30, 33, 1), dtype=np.uint8)
     attributes = np.array([[0, 1], [1, 1], [0, 0], [1, 0]])
