@@ -26,7 +26,8 @@ from trainer.saver import Retention, Saver
 from trainer.steps import Steps
 
 _NUM_TURNS = 5
-# In which pictures are drawn by their thread, as between those that a config has due.
+# In which pictures are drawn by their thread, as between those that a config has due;
+# no longer than a turn.
 _REST_SECONDS = 1.0
 # So that each thing is due alone at two steps or more, and nothing at others.
 _CADENCE = {
@@ -56,12 +57,13 @@ class TimedSteps(Steps):
     """Steps that remember when each call of the compiled loop began and ended."""
 
     calls: list[tuple[float, float, int]] = []
+    rest_seconds = _REST_SECONDS
 
     def train(self, batches: Any, num_steps: tf.Tensor) -> Any:
         """Makes the steps."""
         start_seconds = time.monotonic()
         found = super().train(batches, num_steps)
-        time.sleep(_REST_SECONDS)
+        time.sleep(self.rest_seconds)
         step = int(self._state.step.numpy())
         # That of no step only compiles.
         if int(num_steps):
@@ -111,6 +113,7 @@ def measure(
         the steps meanwhile; `between`: as `seconds_between_steps`; and of the config,
         how often each is due.
     """
+    TimedSteps.rest_seconds = min(_REST_SECONDS, turn_seconds)
     exact.configure()
     strategy = distribution.make_strategy()
     manifest = contract.load_manifest(dataset)

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+import preloaded
 from benchmarks import comparison, inputs
 from pipeline.synthetic import layout
 
@@ -31,7 +32,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> str:
     ],
 )
 def test_a_peer_writes_our_pixels(files, tmp_path, peer, image_dtype, num_workers):
-    command = [sys.executable, "-m", f"benchmarks.peers.{peer}", f"--files={files}"]
+    module = f"benchmarks.peers.{peer}"
+    command = [preloaded.shared_python(), "-m", module, f"--files={files}"]
     command += [f"--output={tmp_path}/out", f"--image_dtype={image_dtype}"]
     command += [f"--num_workers={num_workers}"]
     subprocess.run(command, check=True)

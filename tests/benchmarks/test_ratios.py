@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+import preloaded
 from benchmarks import inputs, limits, measuring, start_up, stepping
 from pipeline import contract, records, shards, sources
 from pipeline.dataset_settings import Settings
@@ -44,7 +45,7 @@ def dataset(faces: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def run(module: str, *arguments: str) -> str:
     """Returns what one of our modules prints."""
-    command = [sys.executable, "-m", module, *arguments]
+    command = [preloaded.shared_python(), "-m", module, *arguments]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 

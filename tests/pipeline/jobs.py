@@ -1,4 +1,8 @@
-"""Runs of `pipeline.prepare` as a command, to be watched and killed."""
+"""Runs of `pipeline.prepare` as a command, to be watched and killed.
+
+Those that are left to themselves are copies of a process that has imported, unless
+`python` is given.
+"""
 
 import contextlib
 import os
@@ -13,14 +17,17 @@ import preloaded
 from pipeline import files
 
 
-def command(input_dir, output, *arguments) -> list[str]:
-    program = [sys.executable, "-m", "pipeline.prepare", f"--input={input_dir}"]
+def command(input_dir, output, *arguments, python=sys.executable) -> list[str]:
+    program = [python, "-m", "pipeline.prepare", f"--input={input_dir}"]
     return [*program, f"--output={output}", *arguments]
 
 
-def run_command(input_dir, output, *arguments) -> subprocess.CompletedProcess[str]:
+def run_command(
+    input_dir, output, *arguments, python: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    python = python or preloaded.shared_python()
     return subprocess.run(
-        command(input_dir, output, *arguments),
+        command(input_dir, output, *arguments, python=python),
         capture_output=True,
         text=True,
         timeout=120,
@@ -29,7 +36,7 @@ def run_command(input_dir, output, *arguments) -> subprocess.CompletedProcess[st
 
 def run_verify(dataset) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pipeline.verify", f"--dataset={dataset}"],
+        [preloaded.shared_python(), "-m", "pipeline.verify", f"--dataset={dataset}"],
         capture_output=True,
         text=True,
     )

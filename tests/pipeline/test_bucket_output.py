@@ -1,5 +1,7 @@
 """Datasets that are made in a bucket: the same bytes, and as hard to lose."""
 
+import sys
+
 import pytest
 
 from jobs import kept, run_command, run_verify
@@ -115,6 +117,7 @@ def test_worker_processes_are_told_how_to_reach_it(
             s3_root,
             *("--image_size=8", "--shard_size=4", "--num_workers=2"),
             *("--direct_running_mode=multi_processing", *flags),
+            python=sys.executable,
         )
     assert done.returncode == 0, done.stderr
     assert local.digest in done.stdout

@@ -15,6 +15,7 @@ from test_verify import MUTATIONS, faults
 
 import exports
 import pipeline.latents
+import preloaded
 from jobs import kept, num_finished, run_verify, wait_until
 from pipeline import (
     claim,
@@ -34,14 +35,22 @@ from pipeline import (
 SETTINGS = dataset_settings.Settings(image_size=8, shard_size=8)
 
 
-def command(model, dataset, output, *arguments) -> list[str]:
-    program = [sys.executable, "-m", "pipeline.encode", f"--model={model}"]
-    return [*program, f"--dataset={dataset}", f"--output={output}", *arguments]
+def command(model, dataset, output, *arguments, python: str = "") -> list[str]:
+    program = [python or preloaded.shared_python(), "-m", "pipeline.encode"]
+    return [
+        *program,
+        f"--model={model}",
+        f"--dataset={dataset}",
+        f"--output={output}",
+        *arguments,
+    ]
 
 
-def run(model, dataset, output, *arguments) -> subprocess.CompletedProcess[str]:
+def run(
+    model, dataset, output, *arguments, python: str = ""
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(model, dataset, output, *arguments),
+        command(model, dataset, output, *arguments, python=python),
         capture_output=True,
         text=True,
         timeout=240,
@@ -65,7 +74,8 @@ def model(images, tmp_path_factory) -> pathlib.Path:
 @pytest.fixture(scope="module")
 def latents(model, images, tmp_path_factory) -> pathlib.Path:
     output = tmp_path_factory.mktemp("latents") / "latents"
-    found = run(model, images, output)
+    # As a user starts it, so that what it imports is seen to be quiet.
+    found = run(model, images, output, python=sys.executable)
     assert found.returncode == 0, found.stderr
     digest = contract.load_manifest(output).digest
     assert found.stdout == f"dataset digest: {digest}\n"
@@ -165,7 +175,8 @@ def test_tfds_loads_latents(latents):
 
 def test_processes_write_the_same_bytes(model, images, latents, tmp_path):
     mode = "--direct_running_mode=multi_processing"
-    found = run(model, images, tmp_path / "out", mode, "--num_workers=2")
+    flags = (mode, "--num_workers=2")
+    found = run(model, images, tmp_path / "out", *flags, python=sys.executable)
     assert found.returncode == 0, found.stderr
     digest = contract.load_manifest(latents).digest
     assert found.stdout == f"dataset digest: {digest}\n"
@@ -198,7 +209,7 @@ def test_a_killed_run_is_continued(make_celeba, tmp_path):
         stderr=subprocess.DEVNULL,
     )
     wait_until(lambda: num_finished(output) >= 3)
-    process.send_signal(signal.SIGKILL)
+    preloaded.send(process, signal.SIGKILL)
     process.wait(timeout=30)
     assert not (output / contract.MANIFEST_NAME).exists()
     num_left = num_finished(output)

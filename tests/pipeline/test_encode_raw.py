@@ -2,11 +2,11 @@
 
 import dataclasses
 import json
-import os
 import pathlib
 import shutil
 import signal
 import subprocess
+import sys
 
 import pytest
 from test_passing_faults import flip_a_bit_of
@@ -25,14 +25,19 @@ ROOT = pathlib.Path(__file__).parents[2]
 SETTINGS = Settings(image_size=8, image_dtype="uint8", crop_size=40)
 
 
-def command(model, output, *arguments) -> list[str]:
-    program = [preloaded.shared_python(), "-m", "pipeline.encode", f"--model={model}"]
-    return [*program, f"--output={output}", *map(str, arguments)]
+def command(model, output, *arguments, python: str = "") -> list[str]:
+    program = [python or preloaded.shared_python(), "-m", "pipeline.encode"]
+    return [*program, f"--model={model}", f"--output={output}", *map(str, arguments)]
 
 
-def run(model, output, *arguments) -> subprocess.CompletedProcess[str]:
+def run(
+    model, output, *arguments, python: str = ""
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(model, output, *arguments), capture_output=True, text=True, timeout=240
+        command(model, output, *arguments, python=python),
+        capture_output=True,
+        text=True,
+        timeout=240,
     )
 
 
@@ -105,8 +110,9 @@ def test_latents_are_those_of_the_dataset_that_there_would_be(model, raw, tmp_pa
     again = run(model, tmp_path / "one", f"--input={raw}", *SOURCE_FLAGS)
     assert again.stdout == found.stdout
     assert kept(again.stderr) == (5, 6)
-    mode = "--direct_running_mode=multi_processing"
-    again = run(model, tmp_path / "processes", f"--input={raw}", *SOURCE_FLAGS, mode)
+    flags = (*SOURCE_FLAGS, "--direct_running_mode=multi_processing")
+    processes = tmp_path / "processes"
+    again = run(model, processes, f"--input={raw}", *flags, python=sys.executable)
     assert again.stdout == found.stdout, again.stderr
 
 
@@ -119,7 +125,7 @@ def test_a_killed_run_is_continued(model, make_celeba, tmp_path):
         stderr=subprocess.DEVNULL,
     )
     wait_until(lambda: num_finished(tmp_path / "out") >= 3)
-    os.kill(preloaded.copy_of(process.pid), signal.SIGKILL)
+    preloaded.send(process, signal.SIGKILL)
     process.wait(timeout=30)
     assert not (tmp_path / "out" / contract.MANIFEST_NAME).exists()
     num_left = num_finished(tmp_path / "out")

@@ -64,6 +64,7 @@ def test_worker_processes_make_the_same_bytes(input_dir, tmp_path):
         "--image_size=8",
         "--shard_size=4",
         *WORKER_PROCESSES,
+        python=sys.executable,
     )
     assert found.returncode == 0, found.stderr
     assert found.stdout == f"dataset digest: {one.digest}\n"
@@ -81,22 +82,40 @@ def test_a_folder_makes_the_zips_digest(celeba, input_dir, tmp_path):
     assert run(folder, tmp_path / "b").digest == stored.digest
 
 
-# Of the photographs at the default flags, and of MNIST: who has such a dataset, and
+def run_as_by_default(source: str, root: str, output) -> contract.Manifest:
+    size = sources.find(source).image_size
+    return run(root, output, Settings(source=source, image_size=size))
+
+
+@pytest.fixture(scope="module")
+def photographs(real_celeba_dir, tmp_path_factory) -> contract.Manifest:
+    output = tmp_path_factory.mktemp("photographs") / "out"
+    return run_as_by_default("celeba", real_celeba_dir, output)
+
+
+@pytest.fixture(scope="module")
+def real_digits(real_mnist_dir, tmp_path_factory) -> contract.Manifest:
+    output = tmp_path_factory.mktemp("digits") / "out"
+    return run_as_by_default("mnist", real_mnist_dir, output)
+
+
+# Of all photographs at the default flags, and of MNIST: who has such a dataset, and
 # checkpoints of it, must get the same again.
 @pytest.mark.parametrize(
-    ("source", "digest"),
+    ("name", "digest"),
     [
-        ("celeba", "952fdf66e69f9edabddc0d31ae7681dd3ecdc746356aea274c1f2324fb62d00a"),
-        ("mnist", "c945f013f4baee6c0f5bfc996debc4776cea116e856c37e171c6727d0cd341d6"),
+        (
+            "photographs",
+            "952fdf66e69f9edabddc0d31ae7681dd3ecdc746356aea274c1f2324fb62d00a",
+        ),
+        (
+            "real_digits",
+            "c945f013f4baee6c0f5bfc996debc4776cea116e856c37e171c6727d0cd341d6",
+        ),
     ],
 )
-def test_the_digests_of_real_data_stay(
-    real_celeba_dir, real_mnist_dir, tmp_path, source, digest
-):
-    root = {"celeba": real_celeba_dir, "mnist": real_mnist_dir}[source]
-    size = sources.find(source).image_size
-    settings = Settings(source=source, image_size=size)
-    assert run(root, tmp_path / "out", settings).digest == digest
+def test_the_digests_of_real_data_stay(request, name, digest):
+    assert request.getfixturevalue(name).digest == digest
 
 
 def test_a_folder_is_prepared_by_the_command(make_face, tmp_path):
@@ -413,6 +432,7 @@ def test_too_many_rejects_end_in_one_line(celeba, encode, make_face, tmp_path, m
         "--shard_size=16",
         "--crop_size=10",
         "--num_workers=1",
+        python=sys.executable,
     )
     assert found.returncode == 1
     assert found.stdout == ""
@@ -442,6 +462,21 @@ def test_another_error_shows_its_traceback(input_dir, tmp_path, monkeypatch):
         run(input_dir, tmp_path / "out")
 
 
+@pytest.fixture(scope="module")
+def many_faces(make_celeba, tmp_path_factory) -> str:
+    """Returns a thousand small faces, so that a run can be met on its way."""
+    return make_celeba(1000).write(tmp_path_factory.mktemp("many"))
+
+
+FLOAT32 = Settings(image_size=96, shard_size=16, image_dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def many_digest(many_faces, tmp_path_factory) -> str:
+    """Returns their digest in float32, by a run that nothing disturbed."""
+    return run(many_faces, tmp_path_factory.mktemp("fresh") / "out", FLOAT32).digest
+
+
 @pytest.mark.parametrize(
     ("mode", "signal_number"),
     [
@@ -451,12 +486,14 @@ def test_another_error_shows_its_traceback(input_dir, tmp_path, monkeypatch):
         ("multi_processing", signal.SIGTERM),
     ],
 )
-def test_a_killed_run_is_continued(real_celeba_dir, tmp_path, mode, signal_number):
+def test_a_killed_run_is_continued(
+    many_faces, many_digest, tmp_path, mode, signal_number
+):
     arguments = ("--shard_size=16", "--num_workers=2", "--image_size=96")
     arguments += (f"--direct_running_mode={mode}", "--image_dtype=float32")
     progress_dir = tmp_path / "out" / files.PROGRESS_DIR
     process = subprocess.Popen(
-        command(real_celeba_dir, tmp_path / "out", *arguments),
+        command(many_faces, tmp_path / "out", *arguments),
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -477,21 +514,19 @@ def test_a_killed_run_is_continued(real_celeba_dir, tmp_path, mode, signal_numbe
     wait_until(lambda: all(of != group for _, of in processes().values()), seconds=10)
     assert not (tmp_path / "out" / contract.MANIFEST_NAME).exists()
     num_left = num_finished(tmp_path / "out")
-    found = run_command(real_celeba_dir, tmp_path / "out", *arguments)
+    found = run_command(many_faces, tmp_path / "out", *arguments)
     assert found.returncode == 0, found.stderr
     num_kept, number = kept(found.stderr)
     assert num_kept == num_left
     assert 3 <= num_kept < number
-    settings = Settings(image_size=96, shard_size=16, image_dtype="float32")
-    fresh = run(real_celeba_dir, tmp_path / "fresh", settings)
-    assert found.stdout == f"dataset digest: {fresh.digest}\n"
+    assert found.stdout == f"dataset digest: {many_digest}\n"
     assert list(progress_dir.glob("*.tmp")) == []
 
 
-def test_a_killed_worker_ends_the_run_in_one_line(real_celeba_dir, tmp_path):
+def test_a_killed_worker_ends_the_run_in_one_line(many_faces, tmp_path):
     arguments = ("--shard_size=16", "--num_workers=2", *WORKER_PROCESSES)
     process = subprocess.Popen(
-        command(real_celeba_dir, tmp_path / "out", *arguments),
+        command(many_faces, tmp_path / "out", *arguments),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -507,7 +542,7 @@ def test_a_killed_worker_ends_the_run_in_one_line(real_celeba_dir, tmp_path):
     assert line.startswith("error: a worker process was killed, perhaps because memory")
     assert "Traceback" not in stderr
     assert not {nursery, *workers} & set(processes())
-    found = run_command(real_celeba_dir, tmp_path / "out", *arguments)
+    found = run_command(many_faces, tmp_path / "out", *arguments)
     assert found.returncode == 0, found.stderr
     assert kept(found.stderr)[0] >= 3
 
@@ -524,12 +559,11 @@ def test_worker_processes_serve_a_caller_that_has_threads(input_dir, tmp_path):
     assert two.digest == one.digest
 
 
-def test_the_photographs_have_their_official_counts(real_celeba_dir, tmp_path):
-    settings = Settings(image_size=32, image_dtype="uint8")
-    manifest = run(real_celeba_dir, tmp_path / "out", settings)
-    counts = {name: split.num_examples for name, split in manifest.splits.items()}
+def test_the_photographs_have_their_official_counts(photographs):
+    splits = photographs.splits
+    counts = {name: split.num_examples for name, split in splits.items()}
     assert counts == {"train": 1521, "validation": 171, "test": 185}
-    assert all(split.rejected == {} for split in manifest.splits.values())
+    assert all(split.rejected == {} for split in splits.values())
 
 
 def test_the_progress_is_read_from_the_sidecars(input_dir, tmp_path, caplog):

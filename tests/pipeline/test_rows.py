@@ -137,6 +137,8 @@ def plan_images(num_images: int, output) -> tuple[int, int, int]:
     return tuple(json.loads(done.stdout))
 
 
+# Planning eleven million images takes most of a minute.
+@pytest.mark.slow
 def test_ten_million_images_are_planned_in_the_memory_of_one_million(tmp_path):
     *_, memory = plan_images(1_000_000, tmp_path / "one")
     num_shards, num_images, more_memory = plan_images(10_000_000, tmp_path / "ten")

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+import preloaded
 from pipeline import contract, images, prepare, user_function
 from pipeline.dataset_settings import Settings
 
@@ -167,7 +168,8 @@ def test_it_is_a_setting_and_changes_the_dataset(input_dir, tmp_path):
 @pytest.mark.parametrize("mode", ["in_memory", "multi_processing"])
 def test_workers_find_it_as_the_launcher_does(input_dir, tmp_path, directory, mode):
     def run_command(function):
-        command = [sys.executable, "-m", "pipeline.prepare", f"--input={input_dir}"]
+        python = preloaded.shared_python() if mode == "in_memory" else sys.executable
+        command = [python, "-m", "pipeline.prepare", f"--input={input_dir}"]
         command += [f"--output={tmp_path / function}", "--image_size=8"]
         command += [f"--preprocess=users.own:{function}", "--num_workers=2"]
         return subprocess.run(

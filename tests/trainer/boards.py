@@ -4,12 +4,13 @@ import contextlib
 import json
 import pathlib
 import subprocess
-import sys
 import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
+
+import preloaded
 
 ROOT = pathlib.Path(__file__).parents[2]
 PATIENCE_SECS = 120
@@ -45,7 +46,7 @@ class Board:
 @contextlib.contextmanager
 def serving(*workdirs: pathlib.Path) -> Iterator[Board]:
     """Yields a TensorBoard of these runs, which has read all there is."""
-    command = [sys.executable, "-m", "trainer.tensorboard", "--port=0"]
+    command = [preloaded.shared_python(), "-m", "trainer.tensorboard", "--port=0"]
     command += [f"--workdir={','.join(map(str, workdirs))}"]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -3,12 +3,12 @@ import json
 import math
 import pathlib
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import preloaded
 from configs import mnist_mlss
 from pipeline import contract
 from runs import Run, run_module
@@ -310,7 +310,7 @@ def test_a_table_shows_what_is_undefined() -> None:
     text = "{'active_units': None, 'probe': {'label': None}, 'kl_per_latent': [1.0]}"
     program = f"from trainer import evaluate; print(evaluate.table({text}))"
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True
+        [preloaded.shared_python(), "-c", program], capture_output=True, text=True
     )
     assert [line.split() for line in done.stdout.splitlines()[:2]] == [
         ["active_units", "None"],

@@ -2,12 +2,12 @@
 
 import pathlib
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tfds_datasets
 
+import preloaded
 from mnist_files import Mnist
 from pipeline.synthetic import layout
 
@@ -37,7 +37,7 @@ def faces(tmp_path_factory) -> pathlib.Path:
 def prepared(faces, tmp_path_factory) -> pathlib.Path:
     """What `tfds_datasets` writes; not to be changed."""
     out = tmp_path_factory.mktemp("tfds")
-    program = [sys.executable, tfds_datasets.__file__, str(faces), str(out)]
+    program = [preloaded.shared_python(), tfds_datasets.__file__, str(faces), str(out)]
     done = subprocess.run(program, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     return out

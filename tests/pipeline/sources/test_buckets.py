@@ -3,13 +3,13 @@
 import logging
 import pickle
 import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
+import preloaded
 from pipeline import buckets, contract, images, prepare, sources, storage
 from pipeline.dataset_settings import Settings
 from pipeline.sources import image_files
@@ -136,7 +136,7 @@ def test_a_worker_needs_the_reader_and_the_flags(form, make, upload):
     )
     first = (rows.keys[0], rows.locations[0])
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [preloaded.shared_python(), "-c", program],
         input=pickle.dumps((buckets._beam_flags, listing.reader, *first)),
         capture_output=True,
         timeout=60,
