@@ -46,7 +46,7 @@ esac
 _HANDED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 _MOST_BYTES = 1 << 18
 _NETWORK = "/proc/self/ns/net"
-# The name of a call's process, which ends with the number of its copy.
+# The name of a call's process while its copy is at work: this, and the copy's number.
 _COPY = "copy "
 
 
@@ -98,7 +98,8 @@ def shared_python() -> str:
 def copy_of(pid: int) -> int:
     """Returns the process that does what a call's process was started for.
 
-    A signal that cannot be handed on, such as SIGSTOP, has to be sent to it.
+    A signal that cannot be handed on, such as SIGSTOP, has to be sent to it, and its
+    children are those of the command.
 
     Args:
         pid: Of a call; of any other process, that itself is returned.
@@ -108,6 +109,13 @@ def copy_of(pid: int) -> int:
         if name.startswith(_COPY):
             return int(name.removeprefix(_COPY))
     return pid
+
+
+def send(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    """Sends a signal to what does the work of a command, unless it has ended."""
+    with contextlib.suppress(ProcessLookupError):
+        if process.poll() is None:
+            os.kill(copy_of(process.pid), number)
 
 
 def call(path: str, program: str, arguments: Sequence[str]) -> int:

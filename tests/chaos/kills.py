@@ -3,9 +3,11 @@
 import json
 import pathlib
 import random
+import signal
 import subprocess
 import time
 
+import preloaded
 import trainers
 
 # Of a life, before the kill: all of them together are less than the run.
@@ -22,7 +24,7 @@ def kill_in_a_start(
         process,
         lambda: time.monotonic() > limit or trainers.last_step(workdir) >= step,
     )
-    process.kill()
+    preloaded.send(process, signal.SIGKILL)
     return True
 
 
@@ -32,7 +34,7 @@ def kill_in_steps(
     """Kills between two checkpoints, or in one."""
     _make_steps(process, workdir, rng)
     time.sleep(rng.uniform(0, 0.03))
-    process.kill()
+    preloaded.send(process, signal.SIGKILL)
     return True
 
 
@@ -43,7 +45,7 @@ def kill_in_a_checkpoint(
     _make_steps(process, workdir, rng)
     folder = workdir / "checkpoints"
     trainers.wait_until(process, lambda: any(folder.glob(".tmp-*")), pause=0)
-    process.kill()
+    preloaded.send(process, signal.SIGKILL)
     process.wait()
     return any(folder.glob(".tmp-*"))
 
@@ -56,7 +58,7 @@ def kill_in_an_event_flush(
     path = max((workdir / "train").glob("events*"))
     size = path.stat().st_size
     trainers.wait_until(process, lambda: path.stat().st_size != size, pause=0)
-    process.kill()
+    preloaded.send(process, signal.SIGKILL)
     process.wait()
     return last_logged(workdir) >= trainers.last_step(workdir)
 

@@ -4,10 +4,13 @@ import importlib
 import os
 import pathlib
 import re
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+
+import preloaded
 
 # Of the suite, in the order of the table.
 MODULES = ("test_kills", "test_published_size", "test_damage", "test_workdirs")
@@ -45,6 +48,11 @@ def scenarios() -> list[str]:
     modules = map(importlib.import_module, MODULES)
     tests = [test for module in modules for test in vars(module).values()]
     return [test.scenario for test in tests if hasattr(test, "scenario")]
+
+
+def python() -> str:
+    """Returns the program of what is killed: the full form's are no copies."""
+    return sys.executable if IS_FULL else preloaded.shared_python()
 
 
 def rows_of(text: str) -> dict[str, Cells]:

@@ -1,6 +1,7 @@
 """Hosts of a network of their own, of which one is cut off."""
 
 import subprocess
+import sys
 import time
 
 import network
@@ -29,6 +30,8 @@ def test_a_host_that_is_cut_off(undisturbed: Run, tmp_path, row) -> None:
                     workdirs[index],
                     tf_config=Cluster(addresses, index, "").tf_config(),
                     prefix=host.prefix,
+                    # A copy would be in another network.
+                    python=sys.executable,
                 )
                 for index, host in enumerate(hosts)
             ]

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+import preloaded
 import trainers
 from reliability import scenario
 from runs import Run
@@ -48,7 +49,7 @@ def test_a_host_that_dies(undisturbed: Run, tiny_dir, tmp_path, row) -> None:
     workdir = tmp_path / "run"
     launcher = trainers.start(tiny_dir, workdir, _PAIR, **_LAUNCH)
     trainers.wait_for_checkpoint(launcher, workdir, 10)
-    os.kill(trainers.children(launcher)[0], signal.SIGKILL)
+    os.kill(preloaded.copy_of(trainers.children(launcher)[0]), signal.SIGKILL)
     run = trainers.end(launcher, workdir)
     assert "process 0 ended with SIGKILL" in run.output
     assert "restart 1 of 3, from the last checkpoint" in run.output
@@ -70,7 +71,8 @@ def test_a_host_that_hangs(undisturbed: Run, tiny_dir, tmp_path, row) -> None:
     launcher = trainers.start(tiny_dir, workdir, _PAIR, **_LAUNCH)
     trainers.wait_for_checkpoint(launcher, workdir, 10)
     pids = trainers.children(launcher)
-    os.kill(pids[1], signal.SIGSTOP)
+    at_work = list(map(preloaded.copy_of, pids))
+    os.kill(at_work[1], signal.SIGSTOP)
     stopped_at = time.monotonic()
     trainers.wait_until(launcher, lambda: set(trainers.children(launcher)) != set(pids))
     # TensorFlow's own health check takes two minutes.
@@ -79,7 +81,7 @@ def test_a_host_that_hangs(undisturbed: Run, tiny_dir, tmp_path, row) -> None:
     run = trainers.end(launcher, workdir)
     (said,) = re.findall(r"error: host 1 .*", run.output)
     trainers.assert_same(run, undisturbed)
-    for pid in pids:
+    for pid in {*pids, *at_work}:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
     row(f"noticed after {seconds:.0f} s; all start again", "nothing", said)

@@ -4,6 +4,7 @@ import json
 import pathlib
 import random
 import re
+import signal
 import subprocess
 import time
 
@@ -11,6 +12,8 @@ import pytest
 
 import jobs
 import machine
+import preloaded
+import reliability
 import trainers
 from pipeline import files, shards, storage
 from reliability import IS_FULL, scenario
@@ -18,6 +21,8 @@ from runs import Run, synthesize
 from trainer import checkpoints
 
 _NUM_CUTS = 50 if IS_FULL else 4
+# Below a thousand images there are no worker processes.
+_NUM_IMAGES = 999 if IS_FULL else 300
 _PREPARE_FLAGS = ("--image_size=8", "--shard_size=2", "--num_workers=1")
 # Every so many lives of a trainer are cut while it starts.
 _EACH_START, _MAX_SECONDS = 5, 8.0
@@ -86,7 +91,7 @@ def cut_in_a_preparation(
     # More than one, of which all but the last must stay.
     num_wanted = jobs.num_finished(output) + rng.randint(2, 3)
     process = subprocess.Popen(
-        jobs.command(faces, output, *_PREPARE_FLAGS),
+        jobs.command(faces, output, *_PREPARE_FLAGS, python=reliability.python()),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -98,7 +103,7 @@ def cut_in_a_preparation(
     time.sleep(rng.uniform(0, 0.01))
     seen = sorted(sidecars(output), key=lambda path: path.stat().st_mtime_ns)
     disk.cut()
-    process.kill()
+    preloaded.send(process, signal.SIGKILL)
     process.wait()
     disk.restore()
     # The one worker goes on to the next shard once a sidecar is on the disk.
@@ -116,7 +121,10 @@ def sidecars(output: pathlib.Path) -> list[pathlib.Path]:
 @scenario("the power is cut at 50 moments of prepare")
 @pytest.mark.timeout(3600)
 def test_power_cuts_of_prepare(tmp_path, row) -> None:
-    faces, output = synthesize(tmp_path / "faces", 999), tmp_path / "disk/dataset"
+    faces, output = (
+        synthesize(tmp_path / "faces", _NUM_IMAGES),
+        tmp_path / "disk/dataset",
+    )
     done = jobs.run_command(faces, tmp_path / "reference", *_PREPARE_FLAGS)
     assert done.returncode == 0, done.stderr
     with machine.disk_to_cut(tmp_path / "disk", mib=64) as disk:

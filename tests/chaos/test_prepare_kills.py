@@ -9,6 +9,8 @@ import time
 import pytest
 
 import jobs
+import preloaded
+import reliability
 from pipeline import files
 from reliability import IS_FULL, scenario
 from runs import synthesize
@@ -48,7 +50,7 @@ def test_killed_at_any_moment(faces_dir, tmp_path, row) -> None:
     while num_killed < _NUM_KILLS:
         earlier = finished_shards(output)
         process = subprocess.Popen(
-            jobs.command(faces_dir, output, *_FLAGS),
+            jobs.command(faces_dir, output, *_FLAGS, python=reliability.python()),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -61,7 +63,7 @@ def test_killed_at_any_moment(faces_dir, tmp_path, row) -> None:
             if jobs.num_finished(output) >= num_shards:
                 break
             time.sleep(0.001)
-        process.kill()
+        preloaded.send(process, signal.SIGKILL)
         _, said = process.communicate()
         if process.returncode == -signal.SIGKILL:
             num_killed += 1

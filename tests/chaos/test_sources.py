@@ -9,12 +9,14 @@ import subprocess
 import pytest
 
 import jobs
+import preloaded
+import reliability
 from reliability import IS_FULL, scenario
 from runs import synthesize
 
 _ZIP = "img_align_celeba.zip"
 # Below a thousand images there are no worker processes, which hold the zip open.
-_NUM_IMAGES = 990
+_NUM_IMAGES = 990 if IS_FULL else 300
 _FLAGS = ("--image_size=32", "--shard_size=4", "--num_workers=1")
 
 
@@ -52,7 +54,7 @@ def prepare_while_damaged(faces: pathlib.Path, output: pathlib.Path, damage) -> 
     path = faces / _ZIP
     sound = path.read_bytes()
     process = subprocess.Popen(
-        jobs.command(faces, output, *_FLAGS),
+        jobs.command(faces, output, *_FLAGS, python=reliability.python()),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -61,9 +63,9 @@ def prepare_while_damaged(faces: pathlib.Path, output: pathlib.Path, damage) -> 
         lambda: jobs.num_finished(output) >= 5 or process.poll() is not None
     )
     # The job does not run while a file is half-written.
-    process.send_signal(signal.SIGSTOP)
+    preloaded.send(process, signal.SIGSTOP)
     write_in_place(path, damage(sound))
-    process.send_signal(signal.SIGCONT)
+    preloaded.send(process, signal.SIGCONT)
     try:
         _, said = process.communicate(timeout=120)
     finally:

@@ -3,7 +3,6 @@
 import pathlib
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,14 +10,17 @@ from typing import Any
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
+import preloaded
+import reliability
+from reliability import IS_FULL
 from runs import UNREPEATED, Run, start_training
 
-NUM_STEPS = 150
+NUM_STEPS = 150 if IS_FULL else 75
 # Every step is logged and saved; evaluated and drawn is now and then.
 _FLAGS = (
     f"--config.num_train_steps={NUM_STEPS}",
-    "--config.eval_every_steps=50",
-    "--config.image_every_steps=50",
+    f"--config.eval_every_steps={NUM_STEPS // 3}",
+    f"--config.image_every_steps={NUM_STEPS // 3}",
     "--config.checkpoint_every_secs=0",
     "--config.encoder_filters=(8,)",
     "--config.decoder_filters=(8,)",
@@ -26,6 +28,9 @@ _FLAGS = (
     "--config.latent_dim=4",
     "--virtual_devices=1",
 )
+# Compile faster.
+_FLAGS += () if IS_FULL else ("--config.num_batch_groups=2",)
+_FLAGS += () if IS_FULL else ("--config.show_neighbours=False",)
 # TensorFlow's own patience with other hosts is longer.
 _SECONDS = 150
 _started: list[subprocess.Popen[str]] = []
@@ -38,13 +43,11 @@ def start(
     model: Sequence[str] = _FLAGS,
     **how: Any,
 ) -> subprocess.Popen[str]:
-    """Starts a trainer, of 150 steps and a tiny model unless other flags are given.
+    """Starts a trainer, of a tiny model unless other flags are given.
 
-    `flags` and `how` are as in `runs`.
-
-    Its processes are looked at, and put into other networks: they are no copies.
+    `flags` and `how` are as in `runs`. In the full form it is no copy.
     """
-    how = {"python": sys.executable, **how}
+    how = {"python": reliability.python(), **how}
     _started.append(start_training(dataset, workdir, *model, *flags, **how))
     return _started[-1]
 
@@ -74,7 +77,7 @@ def run(dataset: pathlib.Path, workdir: pathlib.Path, *flags: str, **how: Any) -
 
 def kill(process: subprocess.Popen[str], workdir: pathlib.Path) -> Run:
     """Kills a trainer, as the system would for want of memory."""
-    process.kill()
+    preloaded.send(process, signal.SIGKILL)
     return end(process, workdir)
 
 
@@ -112,18 +115,19 @@ def wait_for_checkpoint(
 
 def children(launcher: subprocess.Popen[str]) -> list[int]:
     """Returns the processes of a launcher, the chief first."""
-    path = pathlib.Path(f"/proc/{launcher.pid}/task/{launcher.pid}/children")
+    pid = preloaded.copy_of(launcher.pid)
+    path = pathlib.Path(f"/proc/{pid}/task/{pid}/children")
     return sorted(map(int, path.read_text().split()))
 
 
 def pause(process: subprocess.Popen[str]) -> None:
     """Has a trainer wait for `go_on`."""
-    process.send_signal(signal.SIGSTOP)
+    preloaded.send(process, signal.SIGSTOP)
 
 
 def go_on(process: subprocess.Popen[str]) -> None:
     """Ends what `pause` began."""
-    process.send_signal(signal.SIGCONT)
+    preloaded.send(process, signal.SIGCONT)
 
 
 def points(workdir: pathlib.Path, run: str) -> dict[str, list[tuple[int, bytes]]]:
