@@ -46,8 +46,8 @@ esac
 _HANDED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 _MOST_BYTES = 1 << 18
 _NETWORK = "/proc/self/ns/net"
-# The name of a call's process while its copy is at work: this, and the copy's number.
-_COPY = "copy "
+# The name of a copy's process, with the number of the process that called.
+_NAME = "for {}"
 
 
 @contextlib.contextmanager
@@ -104,11 +104,13 @@ def copy_of(pid: int) -> int:
     Args:
         pid: Of a call; of any other process, that itself is returned.
     """
-    with contextlib.suppress(OSError):
-        name = pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
-        if name.startswith(_COPY):
-            return int(name.removeprefix(_COPY))
-    return pid
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/comm"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if path.read_text().strip() == _NAME.format(pid):
+                found.append(int(path.parent.name))
+    # The forks of a copy, which came after it, have its name.
+    return min(found, default=pid)
 
 
 def send(process: subprocess.Popen[str], number: signal.Signals) -> None:
@@ -125,13 +127,13 @@ def call(path: str, program: str, arguments: Sequence[str]) -> int:
         "arguments": arguments,
         "directory": os.getcwd(),
         "environment": dict(os.environ),
+        "caller": os.getpid(),
     }
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
         server.connect(path)
         network = os.open(_NETWORK, os.O_RDONLY)
         socket.send_fds(server, [json.dumps(request).encode()], [0, 1, 2, network])
         pid = int(server.recv(_MOST_BYTES))
-        pathlib.Path("/proc/self/comm").write_text(f"{_COPY}{pid}")
         for number in _HANDED_ON:
             signal.signal(number, lambda number, _: os.kill(pid, number))
         code = os.waitstatus_to_exitcode(int(server.recv(_MOST_BYTES)))
@@ -153,6 +155,9 @@ def serve(listener: socket.socket) -> dict:
                 if key.fileobj is listener:
                     caller, _ = listener.accept()
                     data, fds, *_ = socket.recv_fds(caller, _MOST_BYTES, 4)
+                    if not data:
+                        caller.close()
+                        continue
                     pid = os.fork()
                     if pid == 0:
                         _take_streams(fds[:3])
@@ -160,7 +165,7 @@ def serve(listener: socket.socket) -> dict:
                         return json.loads(data)
                     for fd in fds:
                         os.close(fd)
-                    caller.send(str(pid).encode())
+                    _answer(caller, pid)
                     end = os.pidfd_open(pid)
                     copies[end] = pid, caller
                     selector.register(end, selectors.EVENT_READ)
@@ -172,12 +177,18 @@ def serve(listener: socket.socket) -> dict:
                     _, status = os.waitpid(pid, 0)
                     if caller in selector.get_map():
                         selector.unregister(caller)
-                        caller.send(str(status).encode())
+                        _answer(caller, status)
                     caller.close()
-                else:
+                elif selector.get_map().get(key.fd) is key:
                     # The caller is gone: a process that is killed does no more.
                     selector.unregister(key.fileobj)
                     os.kill(key.data, signal.SIGKILL)
+
+
+def _answer(caller: socket.socket, number: int) -> None:
+    # It may have been killed since it asked.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        caller.send(str(number).encode())
 
 
 def _end_with_parent() -> None:
@@ -209,6 +220,7 @@ def run(request: dict, added: Mapping[str, Sequence[str]]) -> None:
     """Does in this process what Python does with a command line."""
     import runpy
 
+    pathlib.Path("/proc/self/comm").write_text(_NAME.format(request["caller"]))
     os.chdir(request["directory"])
     os.environ.clear()
     os.environ.update(request["environment"])

@@ -50,7 +50,7 @@ def scenarios() -> list[str]:
     return [test.scenario for test in tests if hasattr(test, "scenario")]
 
 
-def python() -> str:
+def python_to_kill() -> str:
     """Returns the program of what is killed: the full form's are no copies."""
     return sys.executable if IS_FULL else preloaded.shared_python()
 

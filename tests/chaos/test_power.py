@@ -13,10 +13,9 @@ import pytest
 import jobs
 import machine
 import preloaded
-import reliability
 import trainers
 from pipeline import files, shards, storage
-from reliability import IS_FULL, scenario
+from reliability import IS_FULL, python_to_kill, scenario
 from runs import Run, synthesize
 from trainer import checkpoints
 
@@ -91,7 +90,7 @@ def cut_in_a_preparation(
     # More than one, of which all but the last must stay.
     num_wanted = jobs.num_finished(output) + rng.randint(2, 3)
     process = subprocess.Popen(
-        jobs.command(faces, output, *_PREPARE_FLAGS, python=reliability.python()),
+        jobs.command(faces, output, *_PREPARE_FLAGS, python=python_to_kill()),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -10,9 +10,8 @@ import pytest
 
 import jobs
 import preloaded
-import reliability
 from pipeline import files
-from reliability import IS_FULL, scenario
+from reliability import IS_FULL, python_to_kill, scenario
 from runs import synthesize
 
 _NUM_KILLS = 60 if IS_FULL else 4
@@ -50,7 +49,7 @@ def test_killed_at_any_moment(faces_dir, tmp_path, row) -> None:
     while num_killed < _NUM_KILLS:
         earlier = finished_shards(output)
         process = subprocess.Popen(
-            jobs.command(faces_dir, output, *_FLAGS, python=reliability.python()),
+            jobs.command(faces_dir, output, *_FLAGS, python=python_to_kill()),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

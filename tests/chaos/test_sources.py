@@ -10,8 +10,7 @@ import pytest
 
 import jobs
 import preloaded
-import reliability
-from reliability import IS_FULL, scenario
+from reliability import IS_FULL, python_to_kill, scenario
 from runs import synthesize
 
 _ZIP = "img_align_celeba.zip"
@@ -54,7 +53,7 @@ def prepare_while_damaged(faces: pathlib.Path, output: pathlib.Path, damage) -> 
     path = faces / _ZIP
     sound = path.read_bytes()
     process = subprocess.Popen(
-        jobs.command(faces, output, *_FLAGS, python=reliability.python()),
+        jobs.command(faces, output, *_FLAGS, python=python_to_kill()),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

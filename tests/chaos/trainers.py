@@ -11,8 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata
 
 import preloaded
-import reliability
-from reliability import IS_FULL
+from reliability import IS_FULL, python_to_kill
 from runs import UNREPEATED, Run, start_training
 
 NUM_STEPS = 150 if IS_FULL else 75
@@ -47,7 +46,7 @@ def start(
 
     `flags` and `how` are as in `runs`. In the full form it is no copy.
     """
-    how = {"python": reliability.python(), **how}
+    how = {"python": python_to_kill(), **how}
     _started.append(start_training(dataset, workdir, *model, *flags, **how))
     return _started[-1]
 
