@@ -4,7 +4,6 @@ import json
 import pathlib
 import random
 import re
-import signal
 import subprocess
 import time
 
@@ -12,10 +11,9 @@ import pytest
 
 import jobs
 import machine
-import preloaded
 import trainers
 from pipeline import files, shards, storage
-from reliability import IS_FULL, python_to_kill, scenario
+from reliability import IS_FULL, scenario
 from runs import Run, synthesize
 from trainer import checkpoints
 
@@ -90,7 +88,7 @@ def cut_in_a_preparation(
     # More than one, of which all but the last must stay.
     num_wanted = jobs.num_finished(output) + rng.randint(2, 3)
     process = subprocess.Popen(
-        jobs.command(faces, output, *_PREPARE_FLAGS, python=python_to_kill()),
+        jobs.command(faces, output, *_PREPARE_FLAGS),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -102,7 +100,7 @@ def cut_in_a_preparation(
     time.sleep(rng.uniform(0, 0.01))
     seen = sorted(sidecars(output), key=lambda path: path.stat().st_mtime_ns)
     disk.cut()
-    preloaded.send(process, signal.SIGKILL)
+    process.kill()
     process.wait()
     disk.restore()
     # The one worker goes on to the next shard once a sidecar is on the disk.
