@@ -20,10 +20,12 @@ from ml_collections import ConfigDict
 
 from benchmarks import compiled
 from pipeline import contract
-from trainer import distribution, exact, loop
-from trainer.objectives import make_objective
-from trainer.saver import Retention, Saver
-from trainer.steps import Steps
+from trainer.distribution import strategies
+from trainer.numerics import exact
+from trainer.optimization.objectives import make_objective
+from trainer.runs.checkpoint_saver import Retention, Saver
+from trainer.training import loop
+from trainer.training.steps import Steps
 
 _NUM_TURNS = 5
 # In which pictures are drawn by their thread, as between those that a config has due;
@@ -115,7 +117,7 @@ def measure(
     """
     TimedSteps.rest_seconds = min(_REST_SECONDS, turn_seconds)
     exact.configure()
-    strategy = distribution.make_strategy()
+    strategy = strategies.make_strategy()
     manifest = contract.load_manifest(dataset)
     config = compiled.load_config(config_file, strategy, {})
     run = compiled.make_run(config, strategy, manifest.image_shape)
@@ -162,5 +164,5 @@ if __name__ == "__main__":
     config_file, dataset, *turn_seconds = sys.argv[1:]
     found = measure(config_file, dataset, *map(float, turn_seconds))
     print(json.dumps(found), flush=True)
-    # No distributed iterator is freed; see `distribution.iterate`.
+    # No distributed iterator is freed; see `strategies.iterate`.
     os._exit(0)

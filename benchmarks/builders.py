@@ -13,9 +13,9 @@ images.
 "command img/s" counts the whole command, "graph img/s" what the system says of itself,
 without its imports and listing. "growth" is the peak memory of all processes, a
 cluster's too, over that at the fewest images. Every output is read back: all records
-are there, and the first image of each shard is what `pipeline.images` makes of its
-file, up to the difference shown. Pillow's limit is the bare decode, crop and resize on
-as many cores, before and after. A row for each is added to benchmarks/RESULTS.md.
+are there, and the first image of each shard is what `pipeline.images.squares` makes of
+its file, up to the difference shown. Pillow's limit is the bare decode, crop and resize
+on as many cores, before and after. A row for each is added to benchmarks/RESULTS.md.
 """
 
 import contextlib
@@ -30,7 +30,8 @@ from collections.abc import Mapping, Sequence
 from absl import app, flags, logging
 
 from benchmarks import comparison, inputs, limits, measuring, results, systems
-from pipeline import contract, runners
+from pipeline import contract
+from pipeline.jobs import runners
 
 _INPUT = flags.DEFINE_string("input", None, "CelebA directory; else one is drawn.")
 _TILE = flags.DEFINE_string("tile", None, "CelebA directory whose images to repeat.")

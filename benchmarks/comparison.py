@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from tensorflow_datasets.proto import tf_example_pb2
 
-from pipeline import contract, images, records
+from pipeline import contract
+from pipeline.formats import records
+from pipeline.images import squares
 
 IMAGE_SIZE = 128
 
@@ -22,7 +24,7 @@ class Outcome:
         command_rate: Images per second of the whole command.
         graph_rate: Images per second by the system's own clock.
         num_bytes: Size of the TFRecord files.
-        difference: Largest of a pixel in [-1, 1] from what `pipeline.images` makes.
+        difference: Largest of a pixel in [-1, 1] from `pipeline.images.squares`.
     """
 
     failure: str
@@ -93,11 +95,11 @@ def rows(
 
 
 def _difference(record: bytes, files: str, image_dtype: str) -> float:
-    """Returns the largest of a pixel in [-1, 1] from what `pipeline.images` makes."""
+    """Returns the largest difference of a pixel from `pipeline.images.squares`."""
     feature = tf_example_pb2.Example.FromString(record).features.feature
     [key] = feature["key"].bytes_list.value
     [image] = feature["image"].bytes_list.value
-    expected = images.preprocess(
+    expected = squares.preprocess(
         pathlib.Path(files, key.decode()).read_bytes(),
         image_size=IMAGE_SIZE,
         image_dtype=image_dtype,

@@ -12,10 +12,11 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from pipeline import contract
-from trainer import distribution, settings
-from trainer.objectives import make_objective
-from trainer.state import State, make_state
-from trainer.steps import Steps
+from trainer.distribution import strategies
+from trainer.optimization.objectives import make_objective
+from trainer.runs import settings
+from trainer.runs.state import State, make_state
+from trainer.training.steps import Steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +48,7 @@ def make_run(
 
     Args:
         config: Resolved settings, without conditions.
-        strategy: From `distribution.make_strategy`.
+        strategy: From `strategies.make_strategy`.
         image_shape: `[height, width, channels]` of images that are noise.
         make_steps: `Steps`, or another way to make them.
     """
@@ -68,7 +69,7 @@ def make_run(
     per_replica = config.global_batch_size // strategy.num_replicas_in_sync
     noise = np.random.default_rng(0).uniform(-1, 1, (per_replica, *image_shape))
     batch = {"image": noise.astype(np.float32), "record_id": np.arange(per_replica)}
-    batches = distribution.iterate(
+    batches = strategies.iterate(
         strategy, lambda context: tf.data.Dataset.from_tensors(batch).repeat()
     )
     return CompiledRun(state, steps, batches)

@@ -22,7 +22,8 @@ class Estimate:
             num_images: Of its first images, of which -log p(x) is estimated.
             num_draws: Of each image.
         """
-        from trainer import exact, state, trained
+        from trainer.numerics import exact
+        from trainer.runs import state, trained
 
         exact.configure()
         self._num_images, self._num_draws = num_images, num_draws
@@ -41,7 +42,7 @@ class Estimate:
 
     def score(self, num_draws: int) -> dict[str, float]:
         """Returns all scores of the images of the split; 0 draws are without -log p."""
-        from trainer import scores
+        from trainer.analysis import scores
 
         return scores.score_images(self._run, "test", num_draws, self._num_images)
 

@@ -30,7 +30,8 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import inputs, results
-from pipeline import contract, records
+from pipeline import contract
+from pipeline.formats import records
 
 _IMAGES = flags.DEFINE_string("images", None, "CelebA directory; else one is drawn.")
 _NUM_IMAGES = flags.DEFINE_integer(
@@ -90,9 +91,10 @@ def read(dataset_dir: str, system: str) -> None:
 def _our_batches(dataset_dir: str, is_scaled: bool) -> Iterator:
     import tensorflow as tf
 
-    from trainer import distribution, input_pipeline
+    from trainer.data import input_pipeline
+    from trainer.distribution import strategies
 
-    strategy = distribution.make_strategy(num_gpus=0)
+    strategy = strategies.make_strategy(num_gpus=0)
     manifest = contract.load_manifest(dataset_dir)
 
     def make(context: tf.distribute.InputContext) -> tf.data.Dataset:
@@ -113,7 +115,7 @@ def _our_batches(dataset_dir: str, is_scaled: bool) -> Iterator:
             ).prefetch(2)
         return batches
 
-    return distribution.iterate(strategy, make)
+    return strategies.iterate(strategy, make)
 
 
 def _plain_batches(dataset_dir: str, is_scaled: bool) -> Iterator:
@@ -227,7 +229,7 @@ def main(argv: Sequence[str]) -> None:
     if _READ.value:
         read(_DATASET.value, _READ.value)
         sys.stdout.flush()
-        os._exit(0)  # An iterator is open; see `distribution.iterate`.
+        os._exit(0)  # An iterator is open; see `strategies.iterate`.
     with tempfile.TemporaryDirectory() as work:
         systems = _systems(work, _make_data(work))
         rates: dict[str, list[float]] = {name: [] for name in systems}

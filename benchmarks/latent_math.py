@@ -3,11 +3,11 @@
     python -m benchmarks.latent_math
     python -m benchmarks.latent_math --num_images=16000 --num_importance_images=100
 
-`trainer.latents.neighbours` finds the nearest of 162,770 images of 128 px, as many as
-CelebA has for training, for 50 queries. The stream repeats some batches that are in
-memory, so that no disk is measured. `trainer.scores` estimates -log p(x) of images by
-5,000 draws each, with the model of `configs/mnist_iwae.py`; what its other scores take
-without them is left out.
+`trainer.analysis.latents.neighbours` finds the nearest of 162,770 images of 128 px, as
+many as CelebA has for training, for 50 queries. The stream repeats some batches that
+are in memory, so that no disk is measured. `trainer.analysis.scores` estimates
+-log p(x) of images by 5,000 draws each, with the model of `configs/mnist_iwae.py`; the
+time of its other scores is left out.
 
 The limit is the matrix product alone, or the products of all decoder layers, in
 float32 with as many threads. There are two loops, each timed on a part of the work in
@@ -24,14 +24,14 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import datasets, importance, results
-from trainer.latents import neighbours
+from trainer.analysis.latents import neighbours
 
 _NUM_IMAGES = flags.DEFINE_integer("num_images", 162_770, "Among which to search.")
 _NUM_IMPORTANCE_IMAGES = flags.DEFINE_integer(
     "num_importance_images", 1000, "Of which the NLL is estimated."
 )
 _NUM_QUERIES, _IMAGE_SHAPE = 50, (128, 128, 3)
-# As trainer.generation reads them.
+# As trainer.generation.sampling reads them.
 _BATCH_SIZE, _NUM_BATCHES = 200, 10
 _NUM_DRAWS = 5000
 _LOOP_SECONDS = 5.0

@@ -7,9 +7,9 @@
 Three things beside a bare loop, whose compiled step keeps no ledger and reads no clock:
 
 - the step of training, on the same batch in memory, in turn with the bare one;
-- what `trainer.loop` does between two calls of the compiled loop, by what is due then,
-  in a run with all of it due every few steps; here it counts as often as the config
-  has it due;
+- what `trainer.training.loop` does between two calls of the compiled loop, by what is
+  due then, in a run with all of it due every few steps; here it counts as often as the
+  config has it due;
 - a checkpoint: steps while one is written, beyond the same steps without.
 
 `beside` is the ledger, the scalars and the checkpoints together, in percent of a bare
@@ -32,7 +32,7 @@ _TURN_SECONDS = flags.DEFINE_float(
     "turn_seconds", 1.5, "Of steps that are timed together; more for less noise."
 )
 
-# What a call of the compiled loop aims at, by `trainer.pace`.
+# What a call of the compiled loop aims at, by `trainer.training.throughput`.
 _CALL_SECONDS = 0.5
 
 

@@ -18,7 +18,9 @@ from absl import app, flags, logging
 from PIL import Image
 
 from benchmarks import inputs, limits, measuring, results
-from pipeline import contract, images, runners
+from pipeline import contract
+from pipeline.images import squares
+from pipeline.jobs import runners
 
 _INPUT = flags.DEFINE_string("input", None, "CelebA directory; else one is drawn.")
 _TILE = flags.DEFINE_string("tile", None, "CelebA directory whose images to repeat.")
@@ -31,7 +33,7 @@ _OUTPUT = flags.DEFINE_string("output", None, "Where to work; a temporary direct
 
 def decode_as_the_pipeline(data: bytes) -> Image.Image:
     """Returns the square in the centre of an image as the pipeline makes it."""
-    return Image.fromarray(images.centre_crop(images.decode(data), 0))
+    return Image.fromarray(squares.centre_crop(squares.decode(data), 0))
 
 
 def run_prepare(input_dir: str, output: str) -> measuring.Usage:

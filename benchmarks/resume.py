@@ -34,7 +34,7 @@ _READ_FIRST_BATCH = """
 import json, pathlib, sys, time
 import tensorflow as tf
 from pipeline import contract
-from trainer import input_pipeline, order
+from trainer.data import input_pipeline, shuffling
 dataset, split, seed, batch_size, block_size, step = json.loads(sys.argv[1])
 manifest = contract.load_manifest(dataset)
 def bytes_read():
@@ -47,7 +47,7 @@ next(iter(input_pipeline.training_batches(
     context=tf.distribute.InputContext(1, 0, 1))))
 seconds, num_bytes = time.monotonic() - start, bytes_read() - before
 info = manifest.splits[split]
-lanes = order.num_lanes(batch_size, len(info.shards))
+lanes = shuffling.num_lanes(batch_size, len(info.shards))
 print(json.dumps([num_bytes, info.num_bytes / info.num_examples, lanes, seconds]))
 """
 

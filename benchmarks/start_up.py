@@ -35,10 +35,11 @@ import tensorflow as tf
 imported = time.monotonic()
 import json, re, sys
 from benchmarks import compiled
-from trainer import distribution, exact
+from trainer.distribution import strategies
+from trainer.numerics import exact
 config_file, image_shape = json.loads(sys.argv[1])
 exact.configure()
-strategy = distribution.make_strategy()
+strategy = strategies.make_strategy()
 config = compiled.load_config(config_file, strategy, {})
 run = compiled.make_run(config, strategy, image_shape)
 arguments = run.batches, tf.constant(1, tf.int64)

@@ -110,10 +110,11 @@ def _serve(
     import tensorflow as tf
 
     from benchmarks import compiled
-    from trainer import distribution, exact
+    from trainer.distribution import strategies
+    from trainer.numerics import exact
 
     exact.configure(num_threads or exact.NUM_THREADS)
-    strategy = distribution.make_strategy(0, virtual_devices)
+    strategy = strategies.make_strategy(0, virtual_devices)
     config = compiled.load_config(config_file, strategy, changes)
     run = compiled.make_run(config, strategy, image_shape)
     for line in sys.stdin:

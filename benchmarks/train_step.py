@@ -24,7 +24,7 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import datasets, results
-from pipeline import runners
+from pipeline.jobs import runners
 
 _DATASET = flags.DEFINE_string("dataset", None, "Of 128 px; else faces are drawn.")
 _PEERS_PYTHON = flags.DEFINE_string(
@@ -44,22 +44,26 @@ def train_ours(dataset: str) -> None:
 
     from configs import celeba
     from pipeline import contract
-    from trainer import distribution, exact, input_pipeline, objectives, settings
-    from trainer import state as states
-    from trainer.steps import Steps
+    from trainer.data import input_pipeline
+    from trainer.distribution import strategies
+    from trainer.numerics import exact
+    from trainer.optimization import objectives
+    from trainer.runs import settings
+    from trainer.runs import state as states
+    from trainer.training.steps import Steps
 
     exact.configure()
     config = celeba.get_config()
     config.num_batch_groups = _GROUPS.value
     config.global_batch_size = _BATCH_SIZE.value
-    strategy = distribution.make_strategy(num_gpus=0)
+    strategy = strategies.make_strategy(num_gpus=0)
     config = settings.resolve(config, 1)
     manifest = contract.load_manifest(dataset)
     objective = objectives.make_objective(config, math.prod(manifest.image_shape))
     with strategy.scope():
         state = states.make_state(config, manifest)
     steps = Steps(strategy, state, objective, config, manifest.image_shape)
-    batches = distribution.iterate(
+    batches = strategies.iterate(
         strategy,
         lambda context: input_pipeline.training_batches(
             manifest,
@@ -116,7 +120,7 @@ def main(argv: Sequence[str]) -> None:
     if _GROUPS.value is not None:
         train_ours(_DATASET.value or "")
         sys.stdout.flush()
-        os._exit(0)  # An iterator is open; see `distribution.iterate`.
+        os._exit(0)  # An iterator is open; see `strategies.iterate`.
     with tempfile.TemporaryDirectory() as work:
         _compare(_DATASET.value or datasets.faces(work))
 

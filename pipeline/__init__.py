@@ -1,7 +1,7 @@
 """Turns raw images into verified TFRecord shards with an Apache Beam job."""
 
-from pipeline import interrupts, process
+from pipeline.process import interrupts, limits
 
 # A signal is answered from here on, while libraries are imported, too.
 interrupts.begin()
-process.prepare()
+limits.prepare()

@@ -15,17 +15,10 @@ from typing import Any
 
 from absl import flags
 
-from pipeline import (
-    command_line,
-    contract,
-    entry,
-    latents,
-    local_runner,
-    path_flags,
-    runners,
-    source_flags,
-    worker,
-)
+from pipeline import contract
+from pipeline.jobs import execution, local_runner, runners, source_flags, worker
+from pipeline.latents import encoding
+from pipeline.process import entry, path_flags
 
 flags.adopt_module_key_flags(source_flags)
 
@@ -55,7 +48,7 @@ _OVERWRITE = flags.DEFINE_bool(
 
 def main(argv: list[str]) -> None:
     """Encodes the dataset that the flags name."""
-    command_line.run(argv, _encode)
+    execution.run(argv, _encode)
 
 
 def _encode(
@@ -71,12 +64,12 @@ def _encode(
     }
     if _DATASET.value is not None:
         source_flags.check_absent()
-        return latents.encode(dataset_dir=_DATASET.value, **shared)
+        return encoding.encode(dataset_dir=_DATASET.value, **shared)
     if source_flags.INPUT.value is None:
         raise contract.DatasetError(
             "give the images: --dataset, or --input of raw ones"
         )
-    return latents.encode_raw(
+    return encoding.encode_raw(
         source_flags.settings(),
         input_dir=source_flags.INPUT.value,
         max_rejected_fraction=source_flags.MAX_REJECTED_FRACTION.value,

@@ -12,26 +12,14 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from pipeline import (
-    buckets,
-    claim,
-    command_line,
-    contract,
-    entry,
-    job,
-    local_runner,
-    path_flags,
-    plan,
-    plan_files,
-    publish,
-    resizing,
-    runners,
-    source_flags,
-    sources,
-    user_function,
-    worker,
-)
-from pipeline.dataset_settings import Settings
+from pipeline import contract, sources
+from pipeline.dataset import output_directory, publishing
+from pipeline.images import resizing, user_function
+from pipeline.jobs import execution, graph, local_runner, runners, source_flags, worker
+from pipeline.planning import plan, plan_files
+from pipeline.planning.dataset_settings import Settings
+from pipeline.process import entry, path_flags
+from pipeline.storage import buckets
 
 _DEFAULTS = Settings()
 
@@ -108,12 +96,12 @@ def prepare(
     Raises:
         DatasetError: If the source, the directory or a flag is not as it should be.
     """
-    command_line.check_num_workers(num_workers)
-    command_line.check_fraction(max_rejected_fraction)
+    execution.check_num_workers(num_workers)
+    execution.check_fraction(max_rejected_fraction)
     buckets.configure(beam_args)
-    input_dir = command_line.absolute(input_dir)
-    output = command_line.absolute(output)
-    claim.check_apart(output, {"--input": input_dir})
+    input_dir = execution.absolute(input_dir)
+    output = execution.absolute(output)
+    output_directory.check_apart(output, {"--input": input_dir})
     if settings.preprocess is not None:
         user_function.load(settings.preprocess)
     listing = sources.list_images(settings.source, input_dir, settings.to_dict())
@@ -121,7 +109,7 @@ def prepare(
     settings = dataclasses.replace(settings, split_fractions=listing.split_fractions)
     plans = plan.shard_plans(listing, settings)
     run_id = uuid.uuid4().hex
-    with claim.claimed(
+    with output_directory.claimed(
         output,
         settings,
         listing.fingerprint,
@@ -129,7 +117,7 @@ def prepare(
         is_detached=runners.is_detached(beam_args),
     ) as held:
         planned, missing = plan_files.save_plans(plans, output, run_id)
-        publication = publish.plan_publication(
+        publication = publishing.plan_publication(
             listing,
             planned,
             settings,
@@ -139,12 +127,12 @@ def prepare(
             with_stats=with_stats,
         )
         if overwrite:
-            publish.check_missing(publication, missing)
-        return command_line.make_missing(
+            publishing.check_missing(publication, missing)
+        return execution.make_missing(
             held,
             publication,
             planned,
-            job.MakeShard(publication, settings, listing.reader, run_id, beam_args),
+            graph.MakeShard(publication, settings, listing.reader, run_id, beam_args),
             run_id,
             num_workers=num_workers,
             beam_args=beam_args,
@@ -166,7 +154,7 @@ def _settings() -> Settings:
 
 def main(argv: list[str]) -> None:
     """Prepares the dataset that the flags describe."""
-    command_line.run(argv, _prepare)
+    execution.run(argv, _prepare)
 
 
 def _prepare(

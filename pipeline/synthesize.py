@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from pipeline import entry, path_flags
 from pipeline.contract import DatasetError
+from pipeline.process import entry, path_flags
 from pipeline.synthetic.layout import write_dataset
 
 _OUTPUT = path_flags.define(

@@ -13,7 +13,10 @@ from collections.abc import Mapping
 
 from absl import flags
 
-from pipeline import contract, entry, path_flags, process, records, storage
+from pipeline import contract
+from pipeline.formats import records
+from pipeline.process import entry, limits, path_flags
+from pipeline.storage import paths
 
 EXIT_FAULTY = 3
 
@@ -52,7 +55,7 @@ def shard_fault(
     Raises:
         OSError, DatasetError: If this process has too many files open.
     """
-    path = storage.join(dataset_dir, info.name)
+    path = paths.join(dataset_dir, info.name)
     sha256 = hashlib.sha256()
     num_examples = 0
     try:
@@ -62,7 +65,7 @@ def shard_fault(
     except FileNotFoundError:
         return f"{info.name}: missing"
     except (OSError, contract.DatasetError) as error:
-        if process.is_out_of_files(error):
+        if limits.is_out_of_files(error):
             raise
         return f"{info.name}: {error}"
     digest = sha256.hexdigest()
@@ -86,7 +89,7 @@ def shard_fault(
 
 
 def _stray_shards(dataset_dir: str, known: set[str]) -> list[str]:
-    names = sorted(entry.name for entry in storage.list_directory(dataset_dir))
+    names = sorted(entry.name for entry in paths.list_directory(dataset_dir))
     return [
         f"{name}: not in {contract.MANIFEST_NAME}"
         for name in names
@@ -99,16 +102,16 @@ def main(argv: list[str]) -> None:
     del argv
     dataset_dir = str(_DATASET.value)
     try:
-        manifest = storage.load_manifest(dataset_dir)
+        manifest = paths.load_manifest(dataset_dir)
     except contract.DatasetError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_FAULTY)
     try:
         faults = find_faults(dataset_dir, manifest)
     except (OSError, contract.DatasetError) as error:
-        if not process.is_out_of_files(error):
+        if not limits.is_out_of_files(error):
             raise
-        sys.exit(f"error: {process.out_of_files_text(error)}")
+        sys.exit(f"error: {limits.out_of_files_text(error)}")
     for fault in faults:
         print(f"error: {fault}", file=sys.stderr)
     if faults:

@@ -8,9 +8,9 @@ import re
 import pytest
 import tensorflow as tf
 
-from trainer import settings
 from trainer.models.vae import make_vae
-from trainer.objectives import make_objective
+from trainer.optimization.objectives import make_objective
+from trainer.runs import settings
 
 ROOT = pathlib.Path(__file__).parents[1]
 NAMES = sorted(

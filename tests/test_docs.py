@@ -5,7 +5,7 @@ import re
 import pytest
 
 from pages import PAGES, ROOT, read
-from pipeline import buckets
+from pipeline.storage import buckets
 
 
 @pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])

@@ -13,7 +13,7 @@ from typing import NoReturn
 import pytest
 
 import preloaded
-from pipeline import entry
+from pipeline.process import entry
 
 ROOT = pathlib.Path(__file__).parents[1]
 # Flags that each command needs.

@@ -13,9 +13,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 OURS = ("pipeline", "trainer", "configs")
 # What the trainer sees of the pipeline.
-SHARED = ("contract", "entry", "files", "interrupts", "path_flags", "process")
-SHARED += ("variables",)
-SHARED = tuple(f"pipeline.{name}" for name in SHARED)
+SHARED = tuple(f"pipeline.{name}" for name in ("contract", "process", "storage"))
 
 
 def imported_modules(path: pathlib.Path) -> set[str]:
@@ -53,7 +51,7 @@ def test_the_trainer_sees_what_both_need(path: pathlib.Path) -> None:
 @pytest.mark.parametrize("path", files("pipeline"), ids=str)
 def test_the_pipeline_sees_neither_trainer_nor_tensorflow(path: pathlib.Path) -> None:
     names = imported_modules(path)
-    if path == ROOT / "pipeline/encoder.py":
+    if path == ROOT / "pipeline/latents/encoder.py":
         # An export is a SavedModel, which only TensorFlow runs. It is imported by the
         # worker that loads one, as the imports below tell.
         names -= of_package(names, "tensorflow")
@@ -76,15 +74,18 @@ def test_the_contract_imports_nothing_of_ours() -> None:
     ("module", "absent"),
     [
         ("pipeline.contract", ["tensorflow", "apache_beam", "numpy"]),
-        ("pipeline.entry", ["tensorflow", "apache_beam", "numpy"]),
-        ("pipeline.files", ["tensorflow", "apache_beam", "numpy"]),
-        ("pipeline.interrupts", ["absl", "typing", "re", "tempfile"]),
+        ("pipeline.process.entry", ["tensorflow", "apache_beam", "numpy"]),
+        ("pipeline.storage.files", ["tensorflow", "apache_beam", "numpy"]),
+        ("pipeline.process.interrupts", ["absl", "typing", "re", "tempfile"]),
         ("pipeline.prepare", ["tensorflow", "keras"]),
         ("pipeline.encode", ["tensorflow", "keras"]),
-        ("pipeline.job", ["tensorflow", "keras"]),
+        ("pipeline.jobs.graph", ["tensorflow", "keras"]),
         ("pipeline.verify", ["tensorflow", "apache_beam"]),
         ("pipeline.synthesize", ["tensorflow", "apache_beam"]),
-        ("pipeline.storage", ["tensorflow", "apache_beam", "boto3", "google.cloud"]),
+        (
+            "pipeline.storage.paths",
+            ["tensorflow", "apache_beam", "boto3", "google.cloud"],
+        ),
         ("trainer.train", ["apache_beam", "matplotlib", "numba", "sklearn"]),
     ],
 )
@@ -101,12 +102,24 @@ def test_what_an_import_does_not_bring_along(module: str, absent: list[str]) -> 
 
 # Calls by which a name or bytes become code, and why each is no file's to decide.
 BY_NAME = {
-    ("pipeline/buckets/__init__.py", "import_module"): "our own table, by the scheme",
-    ("pipeline/encoder.py", "saved_model.load"): "the directory that --model gives",
-    ("pipeline/rows.py", "pickle.load"): "a nameless file that this process wrote",
+    (
+        "pipeline/storage/buckets/__init__.py",
+        "import_module",
+    ): "our table",
+    (
+        "pipeline/latents/encoder.py",
+        "saved_model.load",
+    ): "what --model gives",
+    (
+        "pipeline/sources/rows.py",
+        "pickle.load",
+    ): "this process wrote it",
     ("pipeline/sources/__init__.py", "import_module"): "our own table, by --source",
-    ("pipeline/user_function.py", "import_module"): "--preprocess, even of an export",
-    ("trainer/config_files.py", "exec_module"): "the file that --config gives",
+    (
+        "pipeline/images/user_function.py",
+        "import_module",
+    ): "--preprocess",
+    ("trainer/cli/config_files.py", "exec_module"): "the file that --config gives",
 }
 CODE_FROM_DATA = {
     *("__import__", "eval", "exec", "exec_module", "import_module", "load_model"),

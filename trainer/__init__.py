@@ -1,7 +1,7 @@
 """Trains and inspects variational autoencoders on prepared shards."""
 
 # Its package answers signals, from here on.
-from pipeline import interrupts  # noqa: F401
+from pipeline.process import interrupts  # noqa: F401
 
 # isort: split
 import contextlib
@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from pipeline import process, variables
+from pipeline.process import limits, variables
 
 # Keras imports them for tools of its own that nothing here uses, and a third of the
 # time that the import takes is theirs.
@@ -64,6 +64,6 @@ def _hidden(packages: tuple[str, ...]) -> Iterator[None]:
 # What tracing makes by the hundred thousand stays too: the usual threshold, 700, has
 # the collector look at it all again and again, for a tenth of a start's time.
 gc.set_threshold(10_000)
-process.check_addresses()
+limits.check_addresses()
 variables.override()
 _import_tensorflow_quietly()

@@ -13,9 +13,11 @@ import sys
 
 from absl import flags, logging
 
-from pipeline import entry
-from trainer import command_line, findings, train
-from trainer.diagnosis import Diagnosis
+from pipeline.process import entry
+from trainer import train
+from trainer.cli import command_line
+from trainer.operations import checks
+from trainer.operations.diagnosis import Diagnosis
 
 _FULL = flags.DEFINE_bool(
     "full", False, "Reads all shards, and compares them with the manifest's hashes."
@@ -35,7 +37,7 @@ def main(argv: list[str]) -> None:
         is_full=_FULL.value,
     )
     num_failed = 0
-    for finding in findings.make_all(diagnosis.checks()):
+    for finding in checks.make_all(diagnosis.checks()):
         print(finding, flush=True)
         num_failed += finding.status == "fail"
     sys.exit(1 if num_failed else 0)

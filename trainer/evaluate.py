@@ -18,8 +18,13 @@ from typing import Any
 
 from absl import flags, logging
 
-from pipeline import entry, files, path_flags
-from trainer import atomic_files, command_line, exact, posteriors, scores, trained
+from pipeline.process import entry, path_flags
+from pipeline.storage import files
+from trainer.analysis import posteriors, scores
+from trainer.cli import command_line
+from trainer.numerics import exact
+from trainer.runs import trained
+from trainer.system import atomic_files
 
 _WORKDIR = path_flags.define("workdir", None, "Directory of the run.", required=True)
 _SPLIT = flags.DEFINE_string(

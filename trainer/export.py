@@ -11,8 +11,10 @@ import pathlib
 
 from absl import flags, logging
 
-from pipeline import entry, path_flags
-from trainer import command_line, exported, trained
+from pipeline.process import entry, path_flags
+from trainer.cli import command_line
+from trainer.runs import trained
+from trainer.serving import saved_model
 
 _WORKDIR = path_flags.define("workdir", None, "Directory of the run.", required=True)
 _OUTPUT = path_flags.define("output", None, "Directory to make.", required=True)
@@ -29,9 +31,9 @@ def main(argv: list[str]) -> None:
     del argv
     output = pathlib.Path(_OUTPUT.value)
     try:
-        exported.check_output(output, _OVERWRITE.value)
+        saved_model.check_output(output, _OVERWRITE.value)
         run = trained.load(pathlib.Path(_WORKDIR.value), _DATASET.value)
-        exported.save(run, output, overwrite=_OVERWRITE.value)
+        saved_model.save(run, output, overwrite=_OVERWRITE.value)
     except (ValueError, OSError) as error:
         entry.fail(error)
     print(f"step {run.step} is exported to {output}")

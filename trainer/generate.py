@@ -32,23 +32,15 @@ import pathlib
 import numpy as np
 from absl import flags, logging
 
-from pipeline import entry, files, path_flags
-from trainer import (
-    arithmetic,
-    browser,
-    command_line,
-    exact,
-    examples,
-    generated,
-    generation,
-    grids,
-    nearest_images,
-    pictures,
-    posteriors,
-    projector,
-    trained,
-)
-from trainer.latents import mixture
+from pipeline.process import entry, path_flags
+from pipeline.storage import files
+from trainer.analysis import examples, nearest_images, posteriors
+from trainer.analysis.latents import mixture
+from trainer.cli import command_line
+from trainer.generation import attribute_directions, browser, output_files, sampling
+from trainer.numerics import exact
+from trainer.reporting import image_grid, projector, sample_grids
+from trainer.runs import trained
 
 _MODES = (
     "reconstruct",
@@ -128,28 +120,28 @@ def _check_latents() -> None:
 
 def _reconstruct(run: trained.TrainedRun, output: pathlib.Path) -> None:
     found = _examples(run)
-    mean, _ = generation.encode(run, found)
-    made = generation.decode(run, mean, found.conditions, _SEED.value)
-    grid = grids.compare(found.images, found.inputs, made.mean)
-    generated.save_png(output / "reconstruct.png", grid)
-    generated.save_npz(
-        output / "reconstruct.npz", keys=found.keys, **generated.arrays(made)
+    mean, _ = sampling.encode(run, found)
+    made = sampling.decode(run, mean, found.conditions, _SEED.value)
+    grid = image_grid.compare(found.images, found.inputs, made.mean)
+    output_files.save_png(output / "reconstruct.png", grid)
+    output_files.save_npz(
+        output / "reconstruct.npz", keys=found.keys, **output_files.arrays(made)
     )
 
 
 def _posterior(run: trained.TrainedRun, output: pathlib.Path) -> None:
     found = _examples(run)
-    z = generation.draw_posteriors(run, found, _SEED.value)
+    z = sampling.draw_posteriors(run, found, _SEED.value)
     path = output / "posterior"
     _save_predictive(run, z, found.conditions, path, keys=found.keys)
 
 
 def _sample(run: trained.TrainedRun, output: pathlib.Path) -> None:
     if _PRIOR.value == "normal":
-        z = generation.draw_prior(run, _NUM.value, _SEED.value)
+        z = sampling.draw_prior(run, _NUM.value, _SEED.value)
     else:
         encoded = posteriors.encode_split(run, run.config.train_split, _LATENTS.value)
-        posterior = generation.draw_posterior_of(encoded, _SEED.value)
+        posterior = sampling.draw_posterior_of(encoded, _SEED.value)
         fitted = mixture.fit(posterior, _NUM_COMPONENTS.value, _SEED.value)
         fitted.save(output / "mixture.npz")
         z = fitted.sample(_NUM.value, _SEED.value)
@@ -159,13 +151,13 @@ def _sample(run: trained.TrainedRun, output: pathlib.Path) -> None:
 def _decode(run: trained.TrainedRun, output: pathlib.Path) -> None:
     if _LATENTS.value is None:
         raise ValueError("--mode=decode needs --latents=FILE, a .npy or a JSON file")
-    z = generation.load_latents(pathlib.Path(_LATENTS.value))
+    z = sampling.load_latents(pathlib.Path(_LATENTS.value))
     _save_predictive(run, z, _conditions(run), output / "decode")
 
 
 def _transform(run: trained.TrainedRun, output: pathlib.Path) -> None:
     encoded = posteriors.encode_split(run, _split(run), _LATENTS.value)
-    generated.save_npz(
+    output_files.save_npz(
         output / f"transform-{_split(run)}.npz",
         keys=encoded.keys,
         posterior_mean=encoded.posterior_mean,
@@ -182,22 +174,24 @@ def _interpolate(run: trained.TrainedRun, output: pathlib.Path) -> None:
             f"--mode=interpolate needs two examples, and split {_split(run)!r} has "
             f"one{where}: give another --split"
         )
-    (start, end), _ = generation.encode(run, found)
-    z = generation.interpolate(
+    (start, end), _ = sampling.encode(run, found)
+    z = sampling.interpolate(
         start, end, _NUM.value, spherical=_PATH.value == "spherical"
     )
-    made = generation.decode(run, z, found.conditions[:1], _SEED.value)
-    columns = pictures.num_columns(_NUM.value)
-    generated.save_png(output / "interpolate.png", grids.tile(made.mean, columns))
-    generated.save_gif(output / "interpolate.gif", made.mean[:, np.newaxis])
-    generated.save_npz(
-        output / "interpolate.npz", keys=found.keys, **generated.arrays(made)
+    made = sampling.decode(run, z, found.conditions[:1], _SEED.value)
+    columns = sample_grids.num_columns(_NUM.value)
+    output_files.save_png(
+        output / "interpolate.png", image_grid.tile(made.mean, columns)
+    )
+    output_files.save_gif(output / "interpolate.gif", made.mean[:, np.newaxis])
+    output_files.save_npz(
+        output / "interpolate.npz", keys=found.keys, **output_files.arrays(made)
     )
 
 
 def _traverse(run: trained.TrainedRun, output: pathlib.Path) -> None:
     found = examples.find_examples(run, _split(run), 1, _WHERE.value)
-    (start, *_), _ = generation.encode(run, found)
+    (start, *_), _ = sampling.encode(run, found)
     try:
         dimensions = [
             int(text) for text in _DIMENSIONS.value or range(run.config.latent_dim)
@@ -206,17 +200,19 @@ def _traverse(run: trained.TrainedRun, output: pathlib.Path) -> None:
         raise ValueError(
             f"--dimensions={','.join(_DIMENSIONS.value)} must be whole numbers"
         ) from error
-    rows = pictures.traverse(start, dimensions, _LIMIT.value, _NUM.value)
+    rows = sample_grids.traverse(start, dimensions, _LIMIT.value, _NUM.value)
     z = rows.reshape(-1, rows.shape[-1])
-    made = generation.decode(run, z, found.conditions, _SEED.value)
-    generated.save_png(output / "traverse.png", grids.tile(made.mean, _NUM.value))
+    made = sampling.decode(run, z, found.conditions, _SEED.value)
+    output_files.save_png(
+        output / "traverse.png", image_grid.tile(made.mean, _NUM.value)
+    )
     by_row = made.mean.reshape(*rows.shape[:2], *made.mean.shape[1:])
-    generated.save_gif(output / "traverse.gif", by_row.swapaxes(0, 1))
+    output_files.save_gif(output / "traverse.gif", by_row.swapaxes(0, 1))
 
 
 def _attributes(run: trained.TrainedRun, output: pathlib.Path) -> None:
     found = examples.find_examples(run, _split(run), 1, _WHERE.value)
-    made = arithmetic.explore(
+    made = attribute_directions.explore(
         run,
         found,
         _split(run),
@@ -226,30 +222,30 @@ def _attributes(run: trained.TrainedRun, output: pathlib.Path) -> None:
         _SEED.value,
         _LATENTS.value,
     )
-    generated.save_attributes(made, output)
+    output_files.save_attributes(made, output)
 
 
 def _neighbours(run: trained.TrainedRun, output: pathlib.Path) -> None:
     if _LATENTS.value is not None:
         _latent_neighbours(run, output, posteriors.open_latents(run, _LATENTS.value))
         return
-    z = generation.draw_prior(run, _NUM.value, _SEED.value)
-    samples = generation.decode(run, z, _conditions(run), _SEED.value).mean
+    z = sampling.draw_prior(run, _NUM.value, _SEED.value)
+    samples = sampling.decode(run, z, _conditions(run), _SEED.value).mean
     unseen = examples.find_examples(run, _split(run), _NUM.value, _WHERE.value)
     queries = np.concatenate([samples, unseen.images])
     found = nearest_images.in_training(run, queries)
-    generated.save_neighbours(found, z, samples, unseen.keys, output)
+    output_files.save_neighbours(found, z, samples, unseen.keys, output)
 
 
 def _latent_neighbours(
     run: trained.TrainedRun, output: pathlib.Path, latents: posteriors.StoredLatents
 ) -> None:
-    z = generation.draw_prior(run, _NUM.value, _SEED.value)
-    samples = generation.decode(run, z, _conditions(run), _SEED.value).mean
+    z = sampling.draw_prior(run, _NUM.value, _SEED.value)
+    samples = sampling.decode(run, z, _conditions(run), _SEED.value).mean
     shown = _examples(run)
-    mean, _ = generation.encode(run, shown)
+    mean, _ = sampling.encode(run, shown)
     found = nearest_images.by_latents(latents, np.concatenate([z, mean]))
-    generated.save_latent_neighbours(found, z, samples, shown, output)
+    output_files.save_latent_neighbours(found, z, samples, shown, output)
 
 
 def _project(run: trained.TrainedRun, output: pathlib.Path) -> None:
@@ -303,8 +299,8 @@ def _save_predictive(
     path: pathlib.Path,
     **arrays: np.ndarray,
 ) -> None:
-    made = generation.decode(run, z, told, _SEED.value)
-    generated.save_predictive(made, path, **arrays)
+    made = sampling.decode(run, z, told, _SEED.value)
+    output_files.save_predictive(made, path, **arrays)
 
 
 if __name__ == "__main__":

@@ -23,10 +23,11 @@ from typing import IO
 
 from absl import flags, logging
 
-from pipeline import entry
-from trainer import children, command_line
-from trainer.cluster import Cluster
-from trainer.signals import STOPPING
+from pipeline.process import entry
+from trainer.cli import command_line
+from trainer.distribution.cluster import Cluster
+from trainer.system import subprocesses
+from trainer.system.signals import STOPPING
 
 _NUM_PROCESSES = flags.DEFINE_integer(
     "num_processes", 1, "Processes that train together on this machine.", lower_bound=1
@@ -49,7 +50,7 @@ class Job:
         """Starts them."""
         clusters = _environments(num_processes)
         self._processes = [
-            children.start_training(train_flags, subprocess.PIPE, environment)
+            subprocesses.start_training(train_flags, subprocess.PIPE, environment)
             for environment in clusters
         ]
         self._readers = [
@@ -71,14 +72,14 @@ class Job:
             failed = [(at, code) for at, code in enumerate(codes) if code]
             if failed:
                 number, code = failed[0]
-                return number, children.exit_code(code)
+                return number, subprocesses.exit_code(code)
             if None not in codes:
                 return None
             time.sleep(_POLL_SECS)
 
     def send(self, number: int) -> None:
         """Sends a signal to every process that is there."""
-        children.send(self._processes, number)
+        subprocesses.send(self._processes, number)
 
     def stop(self) -> None:
         """Has every process end, by force after some seconds."""
@@ -126,7 +127,9 @@ def supervise(num_processes: int, max_restarts: int, train_flags: Sequence[str])
             return 128 + requests[0]
         if code in _FINAL_CODES:
             return code
-        logging.warning("process %d ended with %s", process, children.describe(code))
+        logging.warning(
+            "process %d ended with %s", process, subprocesses.describe(code)
+        )
         if attempt < max_restarts:
             logging.warning(
                 "restart %d of %d, from the last checkpoint", attempt + 1, max_restarts

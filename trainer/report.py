@@ -9,9 +9,9 @@ done; 1 a flag or a file is wrong.
 
 import pathlib
 
-from pipeline import entry, path_flags
-from trainer import command_line
-from trainer.reports import page
+from pipeline.process import entry, path_flags
+from trainer.cli import command_line
+from trainer.reporting.html import page
 
 _WORKDIR = path_flags.define("workdir", None, "Directory of the run.", required=True)
 _OUTPUT = path_flags.define(

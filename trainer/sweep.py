@@ -23,21 +23,17 @@ from collections.abc import Sequence
 
 from absl import flags, logging
 
-from pipeline import contract, entry, files, path_flags, process
-from trainer import (
-    checkpoints,
-    children,
-    cluster,
-    command_line,
-    config_files,
-    distribution,
-    settings,
-    sweep_results,
-    train,
-    workdir,
-)
-from trainer.signals import STOPPING
-from trainer.sweep_plan import Run, make_plan
+from pipeline import contract
+from pipeline.process import entry, limits, path_flags
+from pipeline.storage import files
+from trainer import train
+from trainer.cli import command_line, config_files
+from trainer.distribution import cluster, strategies
+from trainer.operations import sweep_results
+from trainer.operations.sweep_plan import Run, make_plan
+from trainer.runs import checkpoints, settings, workdir
+from trainer.system import subprocesses
+from trainer.system.signals import STOPPING
 
 _SWEEP = flags.DEFINE_multi_string(
     "sweep",
@@ -108,21 +104,21 @@ class Sweep:
             files.make_directory(run.workdir)
             with open(log_path(run), "a", encoding="utf-8") as log:
                 offset = log.tell()
-                started = children.start_training(run.train_flags, log)
+                started = subprocesses.start_training(run.train_flags, log)
         # Those that train go on.
         except OSError as error:
             self.statuses[run.name] = "failed to start"
-            self._say(run, "failed to start (%s)", process.error_text(error))
+            self._say(run, "failed to start (%s)", limits.error_text(error))
             return
         self._running[run.name] = _Training(run, started, time.monotonic(), offset)
         # One that came before the process was known.
         if self.stopped_by:
-            children.send([started], self.stopped_by)
+            subprocesses.send([started], self.stopped_by)
         self._say(run, "started; log: %s", log_path(run))
 
     def _note_end(self, training: _Training) -> None:
         run = self._running.pop(training.run.name).run
-        code = children.exit_code(training.process.returncode)
+        code = subprocesses.exit_code(training.process.returncode)
         seconds = time.monotonic() - training.started_at
         if not code:
             self.statuses[run.name] = "done"
@@ -131,7 +127,7 @@ class Sweep:
             self.statuses[run.name] = "stopped"
             self._say(run, "stopped after %.0f s", seconds)
         else:
-            self.statuses[run.name] = f"failed with {children.describe(code)}"
+            self.statuses[run.name] = f"failed with {subprocesses.describe(code)}"
             reason = _last_error(run, training.log_offset)
             self._say(run, "%s%s", self.statuses[run.name], reason)
 
@@ -139,7 +135,7 @@ class Sweep:
         del frame
         self.stopped_by = self.stopped_by or number
         processes = [training.process for training in self._running.values()]
-        children.send(processes, number)
+        subprocesses.send(processes, number)
 
     def _say(self, run: Run, text: str, *values: object) -> None:
         place = [other.name for other in self._runs].index(run.name) + 1
@@ -210,7 +206,7 @@ def main(argv: list[str]) -> None:
     command_line.log_with_times()
     sweep_dir = pathlib.Path(flags.FLAGS.workdir)
     try:
-        devices = distribution.choose_devices(
+        devices = strategies.choose_devices(
             flags.FLAGS.num_gpus, flags.FLAGS.virtual_devices
         )
         hosts = cluster.find_cluster(os.environ)

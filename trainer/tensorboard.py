@@ -18,8 +18,10 @@ from collections.abc import Iterator, Sequence
 
 from absl import flags, logging
 
-from pipeline import entry, files, path_flags
-from trainer import command_line, versions
+from pipeline.process import entry, path_flags
+from pipeline.storage import files
+from trainer.cli import command_line
+from trainer.operations import versions
 
 try:
     from tensorboard import default, program

@@ -15,17 +15,12 @@ import tensorflow as tf
 from absl import flags, logging
 from ml_collections import config_flags
 
-from pipeline import entry, interrupts, path_flags
-from trainer import (
-    cluster,
-    command_line,
-    distribution,
-    exact,
-    hosts,
-    loop,
-    profiling,
-    workdir,
-)
+from pipeline.process import entry, interrupts, path_flags
+from trainer.cli import command_line
+from trainer.distribution import cluster, hosts, strategies
+from trainer.numerics import exact
+from trainer.runs import workdir
+from trainer.training import loop, profiling
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Experiment settings; --config.NAME=VALUE changes one."
@@ -66,7 +61,7 @@ def main(argv: list[str]) -> None:
         exact.configure(_NUM_THREADS.value)
         found = cluster.find_cluster(os.environ)
         logging.info("%s", cluster.describe(found))
-        strategy = distribution.make_strategy(
+        strategy = strategies.make_strategy(
             _NUM_GPUS.value, _VIRTUAL_DEVICES.value, config.gpu_memory_fraction, found
         )
         with command_line.damage_explained():
@@ -108,7 +103,7 @@ def main(argv: list[str]) -> None:
 
 
 def _leave(code: int, error: Exception | str | None = None) -> NoReturn:
-    """Ends the process at once; see `distribution.iterate`."""
+    """Ends the process at once; see `strategies.iterate`."""
     if error:
         print(f"error: {error}", file=sys.stderr)
     logging.flush()

@@ -18,7 +18,8 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from tensorflow_datasets.proto import tf_example_pb2
 
 from benchmarks.peers import examples
-from pipeline import local_runner, plan
+from pipeline.jobs import local_runner
+from pipeline.planning import plan
 
 
 def serialize(example: dict[str, Any]) -> bytes:

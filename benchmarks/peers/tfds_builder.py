@@ -19,7 +19,8 @@ from absl import app
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from benchmarks.peers import examples
-from pipeline import local_runner, plan
+from pipeline.jobs import local_runner
+from pipeline.planning import plan
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pipeline import contract
-from pipeline.rows import Rows, concatenate
+from pipeline.sources.rows import Rows, concatenate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,15 +33,15 @@ class Source:
 
 # By the value of --source.
 SOURCES: Mapping[str, Source] = {
-    "celeba": Source("pipeline.sources.celeba", image_size=128),
-    "mnist": Source("pipeline.sources.mnist", image_size=28),
+    "celeba": Source("pipeline.sources.celeba.celeba", image_size=128),
+    "mnist": Source("pipeline.sources.mnist.mnist", image_size=28),
     "folder": Source(
         "pipeline.sources.folder",
         image_size=128,
         settings=("seed", "split_fractions", "split_folders", "deduplicate"),
     ),
     "tfds": Source(
-        "pipeline.sources.tfds",
+        "pipeline.sources.tfds.tfds",
         image_size=128,
         settings=("seed", "split_fractions"),
     ),

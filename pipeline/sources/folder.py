@@ -13,10 +13,12 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from absl import logging
 
-from pipeline import contract, plan, rows
-from pipeline.rows import Rows
-from pipeline.sources import Listing, copies, image_files, layouts, splits
-from pipeline.sources.patterns import Location
+from pipeline import contract
+from pipeline.planning import plan
+from pipeline.sources import Listing, layouts, rows, splits
+from pipeline.sources.listing import copies, image_files
+from pipeline.sources.listing.patterns import Location
+from pipeline.sources.rows import Rows
 
 _NUM_NAMED = 5
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from pipeline import contract
-from pipeline.rows import Rows
+from pipeline.sources.rows import Rows
 
 # Of the images, for `contract.SPLITS`, where a source has no splits.
 DEFAULT_FRACTIONS = (0.8, 0.1, 0.1)

@@ -17,11 +17,7 @@ from pipeline.synthetic.frame import (
     place_head,
 )
 from pipeline.synthetic.glasses import paint_glasses
-from pipeline.synthetic.hair import (
-    grow_hair,
-    paint_hair_before,
-    paint_hair_behind,
-)
+from pipeline.synthetic.hair import grow_hair, paint_hair_before, paint_hair_behind
 from pipeline.synthetic.head import paint_ears, paint_head
 from pipeline.synthetic.light import aim_light
 from pipeline.synthetic.mouth import MOUTH_RISE, mouth_shape, paint_mouth

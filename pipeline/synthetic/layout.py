@@ -25,9 +25,10 @@ from typing import IO
 
 import tqdm
 
-from pipeline import interrupts, process, worker
 from pipeline.contract import DatasetError
-from pipeline.files import discard, make_directory, put, sync_names
+from pipeline.jobs import worker
+from pipeline.process import interrupts, limits
+from pipeline.storage.files import discard, make_directory, put, sync_names
 from pipeline.synthetic.attributes import ATTRIBUTE_NAMES, list_attributes
 from pipeline.synthetic.face import LANDMARK_NAMES, draw_jpeg, list_landmarks
 from pipeline.synthetic.factors import FACTOR_NAMES, sample_factors
@@ -143,7 +144,7 @@ def write_dataset(
             )
             _write_all(bar, files, sizes)
     except OSError as error:
-        text = process.error_text(error)
+        text = limits.error_text(error)
         raise DatasetError(f"cannot write the dataset {root}: {text}") from error
     return zip_path
 

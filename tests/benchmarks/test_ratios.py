@@ -16,11 +16,13 @@ import pytest
 
 import preloaded
 from benchmarks import inputs, limits, measuring, start_up, stepping
-from pipeline import contract, records, shards, sources
-from pipeline.dataset_settings import Settings
+from pipeline import contract, sources
+from pipeline.dataset import shards
+from pipeline.formats import records
+from pipeline.planning.dataset_settings import Settings
 from pipeline.synthetic import layout
-from trainer import record_reader
-from trainer.latents import neighbours
+from trainer.analysis.latents import neighbours
+from trainer.data import record_reader
 
 pytestmark = pytest.mark.slow
 

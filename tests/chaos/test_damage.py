@@ -10,7 +10,7 @@ import pytest
 
 import tiny_dataset
 import trainers
-from pipeline import records
+from pipeline.formats import records
 from reliability import IS_FULL, scenario
 from runs import Run
 

@@ -9,7 +9,7 @@ import tiny_dataset
 import trainers
 from reliability import scenario
 from runs import Run
-from trainer.cluster import DEFAULT_PORT, Cluster
+from trainer.distribution.cluster import DEFAULT_PORT, Cluster
 
 # As deploy/README.md says. It is the patience of timers, not the speed of a machine.
 _STATED_SECS = 30

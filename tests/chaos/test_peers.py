@@ -15,7 +15,7 @@ import preloaded
 import trainers
 from reliability import scenario
 from runs import Run
-from trainer.cluster import Cluster
+from trainer.distribution.cluster import Cluster
 
 _LAUNCH = {"module": "trainer.launch"}
 _PAIR = "--num_processes=2"

@@ -12,10 +12,11 @@ import pytest
 import jobs
 import machine
 import trainers
-from pipeline import files, shards, storage
+from pipeline.dataset import shards
+from pipeline.storage import files, paths
 from reliability import IS_FULL, scenario
 from runs import Run, synthesize
-from trainer import checkpoints
+from trainer.runs import checkpoints
 
 _NUM_CUTS = 50 if IS_FULL else 4
 # Below a thousand images there are no worker processes.
@@ -108,7 +109,7 @@ def cut_in_a_preparation(
     for path in sidecars(output):
         result = shards.read_sidecar(str(path))
         assert result is not None
-        assert storage.hash_file(str(output / path.stem)) == result.info.sha256
+        assert paths.hash_file(str(output / path.stem)) == result.info.sha256
 
 
 def sidecars(output: pathlib.Path) -> list[pathlib.Path]:

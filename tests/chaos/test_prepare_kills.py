@@ -10,7 +10,7 @@ import pytest
 
 import jobs
 import preloaded
-from pipeline import files
+from pipeline.storage import files
 from reliability import IS_FULL, python_to_kill, scenario
 from runs import synthesize
 

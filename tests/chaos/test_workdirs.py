@@ -6,7 +6,7 @@ import machine
 import trainers
 from reliability import IS_FULL, scenario
 from runs import Run
-from trainer import checkpoints
+from trainer.runs import checkpoints
 
 _DISK_KIB = 4096
 _SELDOM = "--config.checkpoint_every_secs=3600"

@@ -6,7 +6,8 @@ import pathlib
 
 import numpy as np
 
-from pipeline import contract, records
+from pipeline import contract
+from pipeline.formats import records
 
 SHAPE = (8, 8, 3)
 # Of a split: shards, and records in each.

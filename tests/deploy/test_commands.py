@@ -22,7 +22,7 @@ if name == "trainer.launch":
     importlib.import_module("trainer.train")
 def parse(argv):
     if name == "pipeline.prepare":
-        from pipeline import runners
+        from pipeline.jobs import runners
         return runners.split_flags(argv)[:1]
     return flags.FLAGS(argv)
 for where, arguments in json.loads(sys.argv[2]):

@@ -13,7 +13,7 @@ import pytest
 
 import crds
 import manifests
-from trainer import cluster
+from trainer.distribution import cluster
 
 VERSION = "1.32"
 CUSTOM = ("flink.apache.org", "trainer.kubeflow.org")

@@ -21,7 +21,7 @@ import preloaded
 from jobs import children, num_finished, send, wait_until
 from manifests import DEPLOY
 from pipeline import contract, prepare, verify
-from pipeline.dataset_settings import Settings
+from pipeline.planning.dataset_settings import Settings
 
 pytestmark = pytest.mark.slow
 

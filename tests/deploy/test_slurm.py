@@ -10,7 +10,7 @@ import pytest
 
 import test_commands
 from manifests import DEPLOY
-from trainer import cluster
+from trainer.distribution import cluster
 
 SCRIPTS = sorted((DEPLOY / "slurm").glob("*.sbatch"))
 SCRIPTS.append(DEPLOY / "flink/local.sh")
@@ -122,7 +122,7 @@ def test_the_signal_is_one_that_the_trainer_knows():
     text = (DEPLOY / "slurm/train.sbatch").read_text()
     # Without `B:`, it comes to the tasks and not to the script.
     (name,) = re.findall(r"^#SBATCH --signal=(\w+)@\d+$", text, re.MULTILINE)
-    signals = (DEPLOY.parent / "trainer/signals.py").read_text()
+    signals = (DEPLOY.parent / "trainer/system/signals.py").read_text()
     assert f"signal.SIG{name}" in signals
 
 

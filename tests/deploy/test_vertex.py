@@ -3,7 +3,7 @@
 import json
 
 import manifests
-from trainer import cluster
+from trainer.distribution import cluster
 
 
 def test_hosts_find_each_other():

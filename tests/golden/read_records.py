@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from pipeline import contract
-from trainer import input_pipeline
+from trainer.data import input_pipeline
 
 
 def main() -> None:

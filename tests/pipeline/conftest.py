@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import buckets, storage
+from pipeline.storage import buckets, paths
 
 SPLIT_NUMBERS = {"train": 0, "validation": 1, "test": 2}
 ATTRIBUTE_NAMES = ("Bald", "Eyeglasses", "Male")
@@ -198,9 +198,9 @@ def upload(url_root) -> Callable[[object], str]:
 
     def copy(local: object) -> str:
         root = f"{url_root}/{uuid.uuid4().hex}"
-        for entry in storage.walk(str(local)):
-            data = storage.read_bytes(storage.join(str(local), entry.name))
-            storage.write_bytes(storage.join(root, entry.name), data)
+        for entry in paths.walk(str(local)):
+            data = paths.read_bytes(paths.join(str(local), entry.name))
+            paths.write_bytes(paths.join(root, entry.name), data)
         return root
 
     return copy

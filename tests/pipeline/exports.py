@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 import preloaded
-from pipeline import contract, encoder
+from pipeline import contract
+from pipeline.latents import encoder
 
 ROOT = pathlib.Path(__file__).parents[2]
 LATENT_DIM = 4

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 
 import preloaded
-from pipeline import files
+from pipeline.storage import files
 
 
 def command(input_dir, output, *arguments, python=sys.executable) -> list[str]:

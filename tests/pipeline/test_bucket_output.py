@@ -5,8 +5,10 @@ import sys
 import pytest
 
 from jobs import kept, run_command, run_verify
-from pipeline import claim, contract, files, prepare, stats, storage, verify
-from pipeline.dataset_settings import Settings
+from pipeline import contract, prepare, verify
+from pipeline.dataset import output_directory, stats
+from pipeline.planning.dataset_settings import Settings
+from pipeline.storage import files, paths
 
 SMALL = Settings(image_size=8, shard_size=4)
 
@@ -24,17 +26,17 @@ def run(input_dir, output, settings=SMALL, **changes) -> contract.Manifest:
 
 def contents(root: str) -> dict[str, bytes]:
     """Returns what is published in a directory, by name."""
-    names = [entry.name for entry in storage.list_directory(root)]
+    names = [entry.name for entry in paths.list_directory(root)]
     return {
-        name: storage.read_bytes(storage.join(root, name))
+        name: paths.read_bytes(paths.join(root, name))
         for name in names
         if name != files.PROGRESS_DIR
     }
 
 
 def in_progress(root: str) -> set[str]:
-    folder = storage.join(root, files.PROGRESS_DIR)
-    return {entry.name for entry in storage.list_directory(folder)}
+    folder = paths.join(root, files.PROGRESS_DIR)
+    return {entry.name for entry in paths.list_directory(folder)}
 
 
 def test_a_bucket_gets_the_bytes_of_a_directory(input_dir, tmp_path, url_root):
@@ -42,9 +44,9 @@ def test_a_bucket_gets_the_bytes_of_a_directory(input_dir, tmp_path, url_root):
     manifest = run(input_dir, f"{url_root}/", with_stats=True)
     assert manifest == local
     assert contents(url_root) == contents(str(tmp_path / "local"))
-    expected = in_progress(str(tmp_path / "local")) - {claim.LOCK_NAME}
+    expected = in_progress(str(tmp_path / "local")) - {output_directory.LOCK_NAME}
     assert in_progress(url_root) == expected
-    assert verify.find_faults(url_root, storage.load_manifest(url_root)) == []
+    assert verify.find_faults(url_root, paths.load_manifest(url_root)) == []
 
 
 def test_a_rerun_keeps_what_is_whole(input_dir, url_root, caplog):
@@ -56,12 +58,12 @@ def test_a_rerun_keeps_what_is_whole(input_dir, url_root, caplog):
     assert kept(caplog.text) == (len(names), len(names))
     caplog.clear()
     # One is gone, one is cut, one has other bytes, and the manifest is not there.
-    storage.remove(storage.join(url_root, names[0]))
-    storage.write_bytes(storage.join(url_root, names[1]), before[names[1]][:-1])
-    storage.write_bytes(storage.join(url_root, names[2]), bytes(len(before[names[2]])))
-    storage.remove(storage.join(url_root, contract.MANIFEST_NAME))
+    paths.remove(paths.join(url_root, names[0]))
+    paths.write_bytes(paths.join(url_root, names[1]), before[names[1]][:-1])
+    paths.write_bytes(paths.join(url_root, names[2]), bytes(len(before[names[2]])))
+    paths.remove(paths.join(url_root, contract.MANIFEST_NAME))
     with pytest.raises(contract.DatasetError, match="not finished, or not there"):
-        storage.load_manifest(url_root)
+        paths.load_manifest(url_root)
     with caplog.at_level("INFO", logger="absl"):
         assert run(input_dir, url_root) == first
     assert kept(caplog.text) == (len(names) - 3, len(names))
@@ -80,24 +82,24 @@ def test_other_settings_are_refused_and_overwritten(input_dir, tmp_path, url_roo
 
 
 def test_what_is_not_ours_is_never_touched(input_dir, url_root):
-    storage.write_bytes(storage.join(url_root, "thesis.txt"), b"")
+    paths.write_bytes(paths.join(url_root, "thesis.txt"), b"")
     for overwrite in (False, True):
         with pytest.raises(contract.DatasetError, match="has files that are not a da"):
             run(input_dir, url_root, overwrite=overwrite)
     assert contents(url_root) == {"thesis.txt": b""}
     with pytest.raises(contract.DatasetError, match="is a file, not a directory"):
-        run(input_dir, storage.join(url_root, "thesis.txt"))
+        run(input_dir, paths.join(url_root, "thesis.txt"))
 
 
 def test_an_upload_that_breaks_off_publishes_nothing(input_dir, url_root, monkeypatch):
-    put_file = storage.put_file
+    put_file = paths.put_file
 
     def fail(local_path: str, path: str, **how: bool) -> None:
         if "-test.tfrecord" in path and path.endswith("tfrecord-00000-of-00002"):
             raise contract.DatasetError("the line is cut")
         put_file(local_path, path, **how)
 
-    monkeypatch.setattr(storage, "put_file", fail)
+    monkeypatch.setattr(paths, "put_file", fail)
     with pytest.raises(contract.DatasetError, match="the line is cut"):
         run(input_dir, url_root)
     assert contract.MANIFEST_NAME not in contents(url_root)
@@ -130,8 +132,8 @@ def test_verify_names_the_faults_of_a_bucket(input_dir, s3_root):
     assert found.returncode == 0, found.stderr
     assert f"dataset digest: {manifest.digest}" in found.stdout
     name = manifest.splits["train"].shards[0].name
-    storage.remove(storage.join(s3_root, name))
-    storage.write_bytes(storage.join(s3_root, f"{name}x"), b"")
+    paths.remove(paths.join(s3_root, name))
+    paths.write_bytes(paths.join(s3_root, f"{name}x"), b"")
     found = run_verify(s3_root)
     assert found.returncode == verify.EXIT_FAULTY
     lines = [line for line in found.stderr.splitlines() if line.startswith("error: ")]

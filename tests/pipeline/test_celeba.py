@@ -6,9 +6,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from pipeline import contract, images, sources
-from pipeline.dataset_settings import Settings
-from pipeline.sources import labels
+from pipeline import contract, sources
+from pipeline.images import squares
+from pipeline.planning.dataset_settings import Settings
+from pipeline.sources.celeba import labels
 
 
 def list_celeba(root) -> sources.Listing:
@@ -92,7 +93,7 @@ def test_an_image_that_is_not_there_is_a_reject(celeba, tmp_path):
         listing = list_celeba(celeba.write(tmp_path / name, as_folder=as_folder))
         split = listing.by_split()["train"]
         assert split.keys[0] == "000001.jpg"
-        with pytest.raises(images.RejectedImageError) as error:
+        with pytest.raises(squares.RejectedImageError) as error:
             listing.reader.read("000001.jpg", split.locations[0])
         assert error.value.reason == "missing"
 
@@ -118,10 +119,10 @@ def test_damaged_bytes_in_the_zip_are_a_reject(celeba, tmp_path, compression):
     data[offset : offset + 4] = bytes(4)
     path.write_bytes(data)
     listing = list_celeba(root)
-    with pytest.raises(images.RejectedImageError) as error:
+    with pytest.raises(squares.RejectedImageError) as error:
         listing.reader.read(split.keys[0], split.locations[0])
     assert error.value.reason == "checksum"
-    with pytest.raises(images.RejectedImageError, match="no zip member"):
+    with pytest.raises(squares.RejectedImageError, match="no zip member"):
         listing.reader.read(split.keys[1], split.locations[1])
     # Nothing is said of members of a zip that was listed otherwise.
     path.write_bytes(b"\0" * 100)

@@ -9,8 +9,11 @@ import shutil
 import pytest
 from apache_beam.runners.portability import portable_runner
 
-from pipeline import claim, command_line, contract, files, prepare, storage, verify
-from pipeline.dataset_settings import Settings
+from pipeline import contract, prepare, verify
+from pipeline.dataset import output_directory
+from pipeline.jobs import execution
+from pipeline.planning.dataset_settings import Settings
+from pipeline.storage import files, paths
 
 SMALL = Settings(image_size=8, shard_size=4)
 OTHER = Settings(image_size=16, shard_size=8)
@@ -43,7 +46,7 @@ def content(directory: pathlib.Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(directory)): path.read_bytes()
         for path in sorted(directory.rglob("*"))
-        if path.is_file() and path.name != claim.LOCK_NAME
+        if path.is_file() and path.name != output_directory.LOCK_NAME
     }
 
 
@@ -215,17 +218,19 @@ def test_an_output_that_is_or_holds_the_input_is_refused(
 
 
 def test_a_bucket_that_holds_the_input_is_refused():
-    claim.check_apart("s3://a/b", {"--dataset": "s3://a/bc", "--model": "/a/b"})
+    output_directory.check_apart(
+        "s3://a/b", {"--dataset": "s3://a/bc", "--model": "/a/b"}
+    )
     for output in ("s3://a/b", "s3://a/b/", "s3://a"):
         with pytest.raises(contract.DatasetError, match="or holds --dataset=s3://a/b"):
-            claim.check_apart(output, {"--dataset": "s3://a/b/"})
+            output_directory.check_apart(output, {"--dataset": "s3://a/b/"})
 
 
 @pytest.mark.parametrize("how", ["deleted", "replaced", "all of .progress"])
 def test_a_lock_that_is_deleted_still_holds(root, how):
     output = str(root / "out")
-    lock = root / "out" / files.PROGRESS_DIR / claim.LOCK_NAME
-    with claim.claimed(output, SMALL, "ab", overwrite=True):
+    lock = root / "out" / files.PROGRESS_DIR / output_directory.LOCK_NAME
+    with output_directory.claimed(output, SMALL, "ab", overwrite=True):
         lock.unlink()
         if how == "replaced":
             lock.write_text("")
@@ -239,7 +244,7 @@ def test_a_lock_that_is_deleted_still_holds(root, how):
 
 @pytest.mark.parametrize("kind", ["link", "dangling", "pipe", "directory"])
 def test_what_is_planted_for_the_lock_is_refused(root, kind):
-    lock = root / "out" / files.PROGRESS_DIR / claim.LOCK_NAME
+    lock = root / "out" / files.PROGRESS_DIR / output_directory.LOCK_NAME
     lock.unlink()
     target = root / "target"
     if kind == "pipe":
@@ -282,11 +287,11 @@ def test_settings_are_recorded_before_the_first_shard(root, monkeypatch):
     seen = []
 
     def stop(*_, **__):
-        body = storage.read_bytes(str(root / "new/.progress/settings.json"))
+        body = paths.read_bytes(str(root / "new/.progress/settings.json"))
         seen.append(json.loads(body)["settings"]["image_size"])
         raise contract.DatasetError("stopped")
 
-    monkeypatch.setattr(command_line.job, "build_graph", stop)
+    monkeypatch.setattr(execution.job, "build_graph", stop)
     for overwrite in (False, True):
         with contextlib.suppress(contract.DatasetError):
             run(root / "raw", root / "new", overwrite=overwrite)

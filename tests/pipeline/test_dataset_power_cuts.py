@@ -4,8 +4,10 @@ import dataclasses
 import pathlib
 
 import power_cuts
-from pipeline import contract, prepare, shards, storage, verify
-from pipeline.dataset_settings import Settings
+from pipeline import contract, prepare, verify
+from pipeline.dataset import shards
+from pipeline.planning.dataset_settings import Settings
+from pipeline.storage import paths
 
 FIRST = Settings(image_size=8, shard_size=4)
 # Its shards have the names of the first.
@@ -41,7 +43,7 @@ def check_told(output: pathlib.Path, notes: tuple[object, ...]) -> None:
         if isinstance(note, shards.ShardResult):
             name = note.info.name
             assert shards.read_sidecar(shards.sidecar_path(str(output), name)) == note
-            assert storage.hash_file(str(output / name)) == note.info.sha256
+            assert paths.hash_file(str(output / name)) == note.info.sha256
         elif isinstance(note, Made):
             assert contract.load_manifest(output).digest == note.digest
 

@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline import contract
-from pipeline.dataset_settings import Settings, parse_fractions
+from pipeline.planning.dataset_settings import Settings, parse_fractions
 
 
 @pytest.mark.parametrize(

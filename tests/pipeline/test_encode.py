@@ -14,23 +14,15 @@ import pytest
 from test_verify import MUTATIONS, faults
 
 import exports
-import pipeline.latents
+import pipeline.latents.encoding
 import preloaded
 from jobs import kept, num_finished, run_verify, wait_until
-from pipeline import (
-    claim,
-    contract,
-    dataset_settings,
-    encoder,
-    files,
-    latent_images,
-    latent_plan,
-    latent_shards,
-    prepare,
-    records,
-    shards,
-    verify,
-)
+from pipeline import contract, prepare, verify
+from pipeline.dataset import output_directory, shards
+from pipeline.formats import records
+from pipeline.latents import encoder, latent_images, latent_plan, latent_shards
+from pipeline.planning import dataset_settings
+from pipeline.storage import files
 
 SETTINGS = dataset_settings.Settings(image_size=8, shard_size=8)
 
@@ -258,7 +250,7 @@ def change(model: pathlib.Path, **changes) -> None:
 
 def refused(model, images, output) -> str:
     with pytest.raises(contract.DatasetError) as raised:
-        pipeline.latents.encode(
+        pipeline.latents.encoding.encode(
             model=str(model), dataset_dir=str(images), output=str(output)
         )
     return str(raised.value)
@@ -420,16 +412,16 @@ def content(directory: pathlib.Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(directory)): path.read_bytes()
         for path in sorted(directory.rglob("*"))
-        if path.is_file() and path.name != claim.LOCK_NAME
+        if path.is_file() and path.name != output_directory.LOCK_NAME
     }
 
 
 def encode(images: pathlib.Path, kind: str, flags: dict[str, Any]) -> None:
     """Encodes a dataset, or raw images where the kind says so."""
     if kind in ("raw", "--input"):
-        pipeline.latents.encode_raw(SETTINGS, input_dir=str(images), **flags)
+        pipeline.latents.encoding.encode_raw(SETTINGS, input_dir=str(images), **flags)
     else:
-        pipeline.latents.encode(dataset_dir=str(images), **flags)
+        pipeline.latents.encoding.encode(dataset_dir=str(images), **flags)
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,13 @@ from test_passing_faults import flip_a_bit_of
 from test_verify import faults
 
 import exports
-import pipeline.latents
+import pipeline.latents.encoding
 import preloaded
 from jobs import kept, num_finished, run_command, wait_until
-from pipeline import contract, encoder, files, latent_plan, prepare
-from pipeline.dataset_settings import Settings
+from pipeline import contract, prepare
+from pipeline.latents import encoder, latent_plan
+from pipeline.planning.dataset_settings import Settings
+from pipeline.storage import files
 
 pytestmark = pytest.mark.slow
 
@@ -177,7 +179,7 @@ def test_flags_go_together(model, tmp_path):
 
 def refused(images: Settings, model, input_dir, output, **more) -> str:
     with pytest.raises(contract.DatasetError) as raised:
-        pipeline.latents.encode_raw(
+        pipeline.latents.encoding.encode_raw(
             images, model=str(model), input_dir=input_dir, output=str(output), **more
         )
     return str(raised.value)

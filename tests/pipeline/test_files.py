@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline import files
+from pipeline.storage import files
 
 
 def test_a_file_is_written_in_full_or_not_at_all(tmp_path, monkeypatch):

@@ -18,8 +18,10 @@ import pytest
 import exports
 import preloaded
 from jobs import children, kept, num_finished, send, wait_until
-from pipeline import contract, files, prepare, records, sources, verify
-from pipeline.dataset_settings import Settings
+from pipeline import contract, prepare, sources, verify
+from pipeline.formats import records
+from pipeline.planning.dataset_settings import Settings
+from pipeline.storage import files
 
 pytestmark = pytest.mark.flink
 

@@ -12,22 +12,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fuzzing import JSON_TEXTS, changed, changed_json, refuses
-from pipeline import (
-    claim,
-    contract,
-    examples,
-    files,
-    images,
-    plan,
-    plan_files,
-    records,
-    rgb,
-    shards,
-    stats,
-)
-from pipeline.dataset_settings import Settings
-from pipeline.rows import Rows
-from trainer import splits
+from pipeline import contract
+from pipeline.dataset import examples, output_directory, shards, stats
+from pipeline.formats import records
+from pipeline.images import rgb, squares
+from pipeline.planning import plan, plan_files
+from pipeline.planning.dataset_settings import Settings
+from pipeline.sources.rows import Rows
+from pipeline.storage import files
+from trainer.data import splits
 
 NAME = "d-train.tfrecord-00000-of-00001"
 FEATURES = {
@@ -227,11 +220,11 @@ def test_a_sound_sidecar_is_kept(folder):
 
 @given(text=JSON_TEXTS | changed_json(SETTINGS).map(json.dumps))
 def test_any_settings_of_an_output_directory(text, folder):
-    path = folder / files.PROGRESS_DIR / claim.SETTINGS_NAME
+    path = folder / files.PROGRESS_DIR / output_directory.SETTINGS_NAME
     path.write_bytes(text.encode(errors="surrogatepass"))
 
     def hold():
-        with claim.claimed(str(folder), Settings(), "ab", overwrite=False):
+        with output_directory.claimed(str(folder), Settings(), "ab", overwrite=False):
             pass
 
     refuses(contract.DatasetError, call=hold)
@@ -298,5 +291,5 @@ ENCODED = [
 
 @given(data=st.binary(max_size=100) | st.sampled_from(ENCODED).flatmap(changed))
 def test_any_bytes_for_an_image(data):
-    for decode in (images.decode, rgb.decode_as_rgb):
-        refuses(images.RejectedImageError, call=lambda decode=decode: decode(data))
+    for decode in (squares.decode, rgb.decode_as_rgb):
+        refuses(squares.RejectedImageError, call=lambda decode=decode: decode(data))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import contract, images, resizing, sources
+from pipeline import contract, sources
+from pipeline.images import resizing, squares
 
 
 def preprocess(data, **changes):
@@ -16,11 +17,11 @@ def preprocess(data, **changes):
         "resize": "bilinear",
         "crop_size": 0,
     }
-    return images.preprocess(data, **{**values, **changes})
+    return squares.preprocess(data, **{**values, **changes})
 
 
 def rejected(data, **changes):
-    with pytest.raises(images.RejectedImageError) as error:
+    with pytest.raises(squares.RejectedImageError) as error:
         preprocess(data, **changes)
     assert error.value.detail
     return error.value.reason
@@ -75,7 +76,7 @@ def test_each_channel_is_resized_alone(encode, resize):
 
 
 def test_every_pixel_survives_float16():
-    stored = images._SCALED["float16"].astype(np.float64)
+    stored = squares._SCALED["float16"].astype(np.float64)
     np.testing.assert_array_equal(np.rint((stored + 1) * 127.5), np.arange(256))
     assert stored[0] == -1
     assert stored[255] == 1
@@ -108,7 +109,7 @@ def test_every_filter_stays_in_range_and_keeps_a_constant(encode, resize):
 def test_centre_crop(shape, crop_size, corner, side):
     rows, columns = np.indices(shape)
     image = np.stack([rows, columns], axis=-1)
-    square = images.centre_crop(image, crop_size)
+    square = squares.centre_crop(image, crop_size)
     assert square.shape == (side, side, 2)
     assert tuple(square[0, 0]) == corner
 
@@ -179,10 +180,10 @@ def test_damaged_images_raise_nothing_else(make_face, encode):
                 data[position] = rng.integers(256)
             try:
                 assert preprocess(bytes(data)).shape == (16, 16, 3)
-            except images.RejectedImageError as error:
+            except squares.RejectedImageError as error:
                 reasons.append(error.reason)
     assert len(reasons) > 50
-    assert set(reasons) <= set(images.REASONS)
+    assert set(reasons) <= set(squares.REASONS)
 
 
 def test_both_decoders_agree_on_photographs(real_celeba_dir):
@@ -191,7 +192,7 @@ def test_both_decoders_agree_on_photographs(real_celeba_dir):
     for key, location in zip(split.keys, split.locations, strict=True):
         data = listing.reader.read(key, location)
         np.testing.assert_array_equal(
-            images.decode(data), images.decode_with_pillow(data), err_msg=key
+            squares.decode(data), squares.decode_with_pillow(data), err_msg=key
         )
 
 
@@ -202,7 +203,7 @@ def test_the_quick_decoder_accepts_nothing_that_pillow_refuses(make_face):
         data = bytearray(sound)
         data[rng.integers(2, len(data))] = rng.integers(256)
         try:
-            pixels = images.decode(bytes(data))
-        except images.RejectedImageError:
+            pixels = squares.decode(bytes(data))
+        except squares.RejectedImageError:
             continue
-        np.testing.assert_array_equal(pixels, images.decode_with_pillow(bytes(data)))
+        np.testing.assert_array_equal(pixels, squares.decode_with_pillow(bytes(data)))

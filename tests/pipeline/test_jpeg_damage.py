@@ -4,7 +4,8 @@ import damaged_jpegs
 import numpy as np
 import pytest
 
-from pipeline import images, jpeg_damage, rgb, sources
+from pipeline import sources
+from pipeline.images import jpeg_damage, rgb, squares
 
 FORMS = damaged_jpegs.sound_forms()
 # In the sources of one mode these are rejected by it.
@@ -14,7 +15,7 @@ OTHER_MODES = ("grey", "progressive grey", "CMYK")
 def reason(decode, data: bytes) -> str | None:
     try:
         decode(data)
-    except images.RejectedImageError as error:
+    except squares.RejectedImageError as error:
         return error.reason
     return None
 
@@ -24,13 +25,13 @@ def test_no_sound_form_is_damaged(form):
     data = FORMS[form]
     assert jpeg_damage.find_damage(data) is None
     assert reason(rgb.decode_as_rgb, data) is None
-    assert reason(images.decode, data) == ("mode" if form in OTHER_MODES else None)
+    assert reason(squares.decode, data) == ("mode" if form in OTHER_MODES else None)
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_pixels_are_pillows(form, monkeypatch):
     quick = rgb.decode_as_rgb(FORMS[form])
-    monkeypatch.setattr(images, "decode_sound_jpeg", lambda *_: None)
+    monkeypatch.setattr(squares, "decode_sound_jpeg", lambda *_: None)
     np.testing.assert_array_equal(quick, rgb.decode_as_rgb(FORMS[form]))
 
 
@@ -52,7 +53,7 @@ def test_a_scan_that_is_cut_is_truncated_whatever_ends_the_file(form):
     for ending in (b"", bytes(500), FORMS["plain"]):
         assert reason(rgb.decode_as_rgb, cut + ending) in reasons
         if form not in OTHER_MODES:
-            assert reason(images.decode, cut + ending) in reasons
+            assert reason(squares.decode, cut + ending) in reasons
     unended = data[: damaged_jpegs.scan_end(data)]
     assert reason(rgb.decode_as_rgb, unended) == "truncated"
 
@@ -74,8 +75,8 @@ def test_a_grey_tfds_image_and_a_colour_one_are_judged_alike():
     for form in ("plain", "grey"):
         cut = damaged_jpegs.cut_to_a_quarter(FORMS[form])
         mode = "L" if form == "grey" else "RGB"
-        with pytest.raises(images.RejectedImageError, match="premature end"):
-            images.decode_with_pillow(cut, mode)
+        with pytest.raises(squares.RejectedImageError, match="premature end"):
+            squares.decode_with_pillow(cut, mode)
 
 
 def test_a_warning_of_a_header_hides_no_damage():

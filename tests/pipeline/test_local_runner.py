@@ -8,7 +8,7 @@ import pytest
 import exports
 import jobs
 import network
-from pipeline import local_runner
+from pipeline.jobs import local_runner
 
 _PROCESSES = "--direct_running_mode=multi_processing"
 

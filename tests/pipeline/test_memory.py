@@ -15,8 +15,11 @@ import google_crc32c
 import numpy as np
 import pytest
 
-from pipeline import contract, images, records, rgb
-from pipeline.sources import archives, arrays, folder_reader, idx, npz
+from pipeline import contract
+from pipeline.formats import records
+from pipeline.images import rgb, squares
+from pipeline.sources.listing import archives, folder_reader
+from pipeline.sources.mnist import arrays, idx, npz
 
 # Python's and NumPy's own, at the most, for what is a few kilobytes.
 LIMIT_BYTES = 16 << 20
@@ -32,7 +35,7 @@ def refused(tmp_path: pathlib.Path) -> Callable[..., str]:
         path = tmp_path / "hostile"
         path.write_bytes(data)
         del data
-        errors = (contract.DatasetError, images.RejectedImageError)
+        errors = (contract.DatasetError, squares.RejectedImageError)
         tracemalloc.start()
         try:
             with pytest.raises(errors) as error:

@@ -12,8 +12,11 @@ import damaged_jpegs
 import pytest
 
 from jobs import kept
-from pipeline import contract, files, prepare, publish, runners, verify
-from pipeline.dataset_settings import Settings
+from pipeline import contract, prepare, verify
+from pipeline.dataset import publishing
+from pipeline.jobs import runners
+from pipeline.planning.dataset_settings import Settings
+from pipeline.storage import files
 
 SMALL = Settings(image_size=8, shard_size=4)
 NUM_SHARDS = 12
@@ -324,7 +327,7 @@ def test_a_plan_that_is_gone_is_said(input_dir, tmp_path):
     root = pathlib.Path(input_dir)
     flip_a_bit_of(root, 0)
     found = []
-    publish_once = publish.publish
+    publish_once = publishing.publish
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             prepare.job,
@@ -335,4 +338,4 @@ def test_a_plan_that_is_gone_is_said(input_dir, tmp_path):
     with pytest.raises(
         contract.DatasetError, match="no later run may be at work in it"
     ):
-        publish.publish(*found[0])
+        publishing.publish(*found[0])

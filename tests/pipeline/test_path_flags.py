@@ -10,7 +10,7 @@ import sys
 import pytest
 from absl import flags
 
-from pipeline import path_flags
+from pipeline.process import path_flags
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Whose value is text of another kind.

@@ -5,10 +5,11 @@ import time
 import numpy as np
 import pytest
 
-from pipeline import contract, plan
-from pipeline.dataset_settings import Settings
-from pipeline.rows import Rows
+from pipeline import contract
+from pipeline.planning import plan
+from pipeline.planning.dataset_settings import Settings
 from pipeline.sources import Listing
+from pipeline.sources.rows import Rows
 
 
 class NoReader:

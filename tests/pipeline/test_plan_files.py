@@ -3,8 +3,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from pipeline import contract, files, plan, plan_files, sources
-from pipeline.dataset_settings import Settings
+from pipeline import contract, sources
+from pipeline.planning import plan, plan_files
+from pipeline.planning.dataset_settings import Settings
+from pipeline.storage import files
 
 
 @pytest.fixture

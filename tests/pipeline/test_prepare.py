@@ -11,21 +11,13 @@ import pytest
 from PIL import Image
 
 from jobs import command, kept, num_finished, processes, run_command, wait_until
-from pipeline import (
-    claim,
-    contract,
-    files,
-    images,
-    plan,
-    prepare,
-    progress,
-    runners,
-    shards,
-    sources,
-    stats,
-    verify,
-)
-from pipeline.dataset_settings import Settings
+from pipeline import contract, prepare, sources, verify
+from pipeline.dataset import output_directory, shards, stats
+from pipeline.images import squares
+from pipeline.jobs import progress, runners
+from pipeline.planning import plan
+from pipeline.planning.dataset_settings import Settings
+from pipeline.storage import files
 
 SMALL = Settings(image_size=8, shard_size=4)
 WORKER_PROCESSES = ("--direct_running_mode=multi_processing",)
@@ -202,7 +194,7 @@ def test_tfds_reads_what_was_prepared(celeba, input_dir, tmp_path, dtype):
             key = example["key"].decode()
             keys.add(key)
             assert celeba.split_of[key] == split
-            expected = images.preprocess(
+            expected = squares.preprocess(
                 celeba.images[key],
                 image_size=8,
                 image_dtype=dtype,
@@ -311,7 +303,7 @@ def test_overwrite_discards_what_is_there(input_dir, tmp_path):
 
 def test_a_damaged_settings_file_is_refused(input_dir, tmp_path):
     run(input_dir, tmp_path / "out")
-    path = tmp_path / "out" / files.PROGRESS_DIR / claim.SETTINGS_NAME
+    path = tmp_path / "out" / files.PROGRESS_DIR / output_directory.SETTINGS_NAME
     path.write_text("[]")
     with pytest.raises(contract.DatasetError, match="is damaged .*--overwrite"):
         run(input_dir, tmp_path / "out")
@@ -343,7 +335,7 @@ def test_two_runs_cannot_share_an_output(input_dir, tmp_path):
     output = str(tmp_path / "out")
     listing = sources.list_images("celeba", input_dir)
     with (
-        claim.claimed(output, SMALL, listing.fingerprint, overwrite=False),
+        output_directory.claimed(output, SMALL, listing.fingerprint, overwrite=False),
         pytest.raises(contract.DatasetError, match="another run is at"),
     ):
         run(input_dir, output)

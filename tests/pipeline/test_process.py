@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from pipeline import process
+from pipeline.process import limits
 
 # Opens as few modules as it can: the limit is set before them.
 PROGRAM = """
@@ -48,19 +48,19 @@ def test_open_files_are_raised_as_far_as_needed(
 def test_shards_leave_room_for_other_files(
     limit: int, num: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "open_files_limit", lambda: limit)
-    assert process.num_shards_open() == num
+    monkeypatch.setattr(limits, "open_files_limit", lambda: limit)
+    assert limits.num_shards_open() == num
 
 
 def test_too_many_open_files_have_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "open_files_limit", lambda: 256)
+    monkeypatch.setattr(limits, "open_files_limit", lambda: 256)
     ours, all_of_them = OSError(errno.EMFILE, ""), OSError(errno.ENFILE, "")
-    assert process.is_out_of_files(ours)
-    assert "more than 256 open files" in process.out_of_files_text(ours)
-    assert "ulimit -n 4096" in process.out_of_files_text(ours)
-    assert process.is_out_of_files(all_of_them)
-    assert "end other programs" in process.out_of_files_text(all_of_them)
-    assert not process.is_out_of_files(FileNotFoundError(errno.ENOENT, ""))
+    assert limits.is_out_of_files(ours)
+    assert "more than 256 open files" in limits.out_of_files_text(ours)
+    assert "ulimit -n 4096" in limits.out_of_files_text(ours)
+    assert limits.is_out_of_files(all_of_them)
+    assert "end other programs" in limits.out_of_files_text(all_of_them)
+    assert not limits.is_out_of_files(FileNotFoundError(errno.ENOENT, ""))
 
 
 @pytest.mark.parametrize("category", ["ImportWarning", "UserWarning"])
@@ -120,16 +120,16 @@ def test_variables_that_are_no_numbers_end_no_command() -> None:
         "import pipeline, os, sklearn, tqdm, google.protobuf.internal.decoder\n"
         "print(*sorted(name for name in os.environ if name.startswith('TQDM')))"
     )
-    wrong = {name: "x" for name in process._NUMBERS}
+    wrong = {name: "x" for name in limits._NUMBERS}
     wrong["PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"] = "x"
     assert run(program, **wrong, TQDM_COLOUR="red") == "TQDM_COLOUR"
-    right = {name: "7" for name in process._NUMBERS if name.startswith("TQDM")}
+    right = {name: "7" for name in limits._NUMBERS if name.startswith("TQDM")}
     assert run(program, **right) == " ".join(sorted(right))
 
 
 @pytest.mark.parametrize("module", ["trainer.train", "pipeline.prepare"])
 def test_too_few_addresses_are_one_line(module: str) -> None:
-    least = process._LEAST_ADDRESSES
+    least = limits._LEAST_ADDRESSES
     program = (
         "import resource, runpy\n"
         f"resource.setrlimit(resource.RLIMIT_AS, ({least} - 1,) * 2)\n"
@@ -156,7 +156,7 @@ def test_too_few_addresses_are_one_line(module: str) -> None:
     ],
 )
 def test_errors_of_the_system_have_a_remedy(error: Exception, text: str) -> None:
-    assert process.error_text(error).startswith(text)
+    assert limits.error_text(error).startswith(text)
 
 
 @pytest.mark.parametrize(
@@ -168,5 +168,5 @@ def test_errors_of_the_system_have_a_remedy(error: Exception, text: str) -> None
     ],
 )
 def test_want_of_memory_has_a_remedy(error: Exception, said: str | None) -> None:
-    text = process.shortage_text(error)
+    text = limits.shortage_text(error)
     assert text is None if said is None else said in str(text)

@@ -6,11 +6,14 @@ import pathlib
 import pytest
 from google.protobuf import json_format
 
-from pipeline import contract, examples, publish, shards, sources, storage, tfds_files
-from pipeline.dataset_settings import Settings
+from pipeline import contract, sources
+from pipeline.dataset import examples, publishing, shards
+from pipeline.formats import tfds_files
+from pipeline.planning.dataset_settings import Settings
+from pipeline.storage import paths
 
 
-def make_publication(output, **changes) -> publish.Publication:
+def make_publication(output, **changes) -> publishing.Publication:
     values = {
         "name": "d",
         "output": str(output),
@@ -31,7 +34,7 @@ def make_publication(output, **changes) -> publish.Publication:
         "num_images": 60,
         "max_rejected_fraction": 0.5,
     }
-    return publish.Publication(**{**values, **changes})
+    return publishing.Publication(**{**values, **changes})
 
 
 def make_results(publication, num_rejects=0, num_examples=20):
@@ -50,17 +53,17 @@ def make_results(publication, num_rejects=0, num_examples=20):
 def test_the_order_of_the_results_does_not_matter(tmp_path):
     publication = make_publication(tmp_path)
     results = make_results(publication, num_rejects=2)
-    digest = publish.publish(publication, results)
+    digest = publishing.publish(publication, results)
     files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert publish.publish(publication, results[::-1]) == digest
+    assert publishing.publish(publication, results[::-1]) == digest
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
-    assert set(files) == set(publish.published_names(publication))
+    assert set(files) == set(publishing.published_names(publication))
 
 
 def test_the_manifest_says_what_was_planned_and_found(tmp_path):
     publication = make_publication(tmp_path)
     results = make_results(publication, num_rejects=2)
-    digest = publish.publish(publication, results)
+    digest = publishing.publish(publication, results)
     manifest = contract.load_manifest(tmp_path)
     assert manifest.digest == digest
     assert manifest.settings == {
@@ -84,7 +87,7 @@ def test_the_manifest_says_what_was_planned_and_found(tmp_path):
 @pytest.mark.parametrize("num_channels", [1, 3])
 def test_the_image_has_the_listings_channels(tmp_path, num_channels):
     listing = sources.Listing("d", [], {}, "ab", None, num_channels)
-    publication = publish.plan_publication(
+    publication = publishing.plan_publication(
         listing, [], Settings(image_size=4), str(tmp_path), 0.0, "run"
     )
     image = contract.Feature("float16", (4, 4, num_channels))
@@ -93,7 +96,7 @@ def test_the_image_has_the_listings_channels(tmp_path, num_channels):
 
 def test_rejects_are_sorted_by_split_and_key(tmp_path):
     publication = make_publication(tmp_path)
-    publish.publish(publication, make_results(publication, num_rejects=2)[::-1])
+    publishing.publish(publication, make_results(publication, num_rejects=2)[::-1])
     text = (tmp_path / contract.REJECTED_NAME).read_text()
     lines = [json.loads(line) for line in text.splitlines()]
     assert [(line["split"], line["key"]) for line in lines] == [
@@ -114,7 +117,7 @@ def test_too_many_rejects_name_the_first_ten_and_publish_nothing(tmp_path):
     with pytest.raises(
         contract.DatasetError, match="12 of 60 images were rejected, a fraction of 0.2"
     ) as error:
-        publish.publish(publication, results)
+        publishing.publish(publication, results)
     text = str(error.value)
     assert "--max_rejected_fraction=0.1" in text
     assert "train0000 (mode: L instead of RGB)" in text
@@ -125,13 +128,13 @@ def test_too_many_rejects_name_the_first_ten_and_publish_nothing(tmp_path):
 
 def test_exactly_the_allowed_fraction_passes(tmp_path):
     publication = make_publication(tmp_path, max_rejected_fraction=0.2)
-    publish.publish(publication, make_results(publication, num_rejects=4))
+    publishing.publish(publication, make_results(publication, num_rejects=4))
 
 
 def test_a_split_without_examples_is_an_error(tmp_path):
     publication = make_publication(tmp_path, max_rejected_fraction=1.0)
     with pytest.raises(contract.DatasetError, match="every image of split 'train'"):
-        publish.publish(publication, make_results(publication, num_examples=0))
+        publishing.publish(publication, make_results(publication, num_examples=0))
 
 
 @pytest.mark.parametrize("change", ["absent", "double", "unknown"])
@@ -146,27 +149,27 @@ def test_every_planned_shard_must_come_once(tmp_path, change):
         info = dataclasses.replace(results[0].info, name="x")
         results[0] = dataclasses.replace(results[0], info=info)
     with pytest.raises(RuntimeError, match="absent, double or unknown: d-|x"):
-        publish.publish(publication, results)
+        publishing.publish(publication, results)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_manifest_is_written_last(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(
-        storage,
+        paths,
         "write_bytes",
         lambda path, data: written.append(os.path.basename(path)),
     )
     publication = make_publication(tmp_path)
-    publish.publish(publication, make_results(publication))
+    publishing.publish(publication, make_results(publication))
     assert written[-1] == contract.MANIFEST_NAME
-    assert sorted(written) == sorted(publish.published_names(publication))
+    assert sorted(written) == sorted(publishing.published_names(publication))
 
 
 def test_tfds_reads_the_features(tmp_path: pathlib.Path):
     tfds = pytest.importorskip("tensorflow_datasets")
     publication = make_publication(tmp_path)
-    publish.publish(publication, make_results(publication))
+    publishing.publish(publication, make_results(publication))
     info = tfds.builder_from_directory(tmp_path).info
     assert info.splits["train"].num_examples == 40
     assert info.splits["train"].shard_lengths == [20, 20]
@@ -179,7 +182,7 @@ def test_the_files_of_tfds_are_its_own_json(tmp_path: pathlib.Path):
     from tensorflow_datasets.core.proto import dataset_info_pb2, feature_pb2
 
     publication = make_publication(tmp_path)
-    publish.publish(publication, make_results(publication))
+    publishing.publish(publication, make_results(publication))
     for name, message in (
         (tfds_files.FEATURES_NAME, feature_pb2.Feature()),
         (tfds_files.DATASET_INFO_NAME, dataset_info_pb2.DatasetInfo()),

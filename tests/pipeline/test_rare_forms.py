@@ -9,13 +9,13 @@ import pytest
 from image_forms import grey, over_white, png, tiff, to_8_bits, values
 from PIL import Image
 
-from pipeline import images, rgb
+from pipeline.images import rgb, squares
 
 ORDERS = ("<", ">")
 
 
 def rejected(data: bytes) -> tuple[str, str]:
-    with pytest.raises(images.RejectedImageError) as error:
+    with pytest.raises(squares.RejectedImageError) as error:
         rgb.decode_as_rgb(data)
     return error.value.reason, error.value.detail
 
@@ -202,12 +202,12 @@ def test_any_white_of_a_ppm(white: int) -> None:
 def test_transparency_is_no_plain_rgb() -> None:
     data = png(values(8, 3), 8, 2, (b"tRNS", struct.pack(">3H", 1, 2, 3)))
     with pytest.raises(
-        images.RejectedImageError, match="RGB with transparency instead"
+        squares.RejectedImageError, match="RGB with transparency instead"
     ):
-        images.decode(data)
+        squares.decode(data)
     data = png(values(8), 8, 0, (b"tRNS", b"\0\1"))
-    with pytest.raises(images.RejectedImageError, match="L with transparency instead"):
-        images.decode_with_pillow(data, mode="L")
+    with pytest.raises(squares.RejectedImageError, match="L with transparency instead"):
+        squares.decode_with_pillow(data, mode="L")
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import filters, resize_loops, resizing
+from pipeline.images import filters, resize_loops, resizing
 
 PILLOW = {
     "bilinear": Image.Resampling.BILINEAR,

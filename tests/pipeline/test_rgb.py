@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
-from pipeline import images, rgb, sources
+from pipeline import sources
+from pipeline.images import rgb, squares
 
 HEIGHT, WIDTH = 20, 30
 
@@ -48,7 +49,7 @@ def is_near(pixels: np.ndarray, expected: object, mean_levels: float = 6.0) -> b
 
 
 def rejected(data: bytes) -> tuple[str, str]:
-    with pytest.raises(images.RejectedImageError) as error:
+    with pytest.raises(squares.RejectedImageError) as error:
         rgb.decode_as_rgb(data)
     return error.value.reason, error.value.detail
 
@@ -104,9 +105,9 @@ def test_a_plain_jpeg_is_decoded_fast_to_pillows_pixels(make_face, monkeypatch):
     progressive = encoded(drawn(), "JPEG", progressive=True)
     fast_progressive = rgb.decode_as_rgb(progressive)
     monkeypatch.undo()
-    np.testing.assert_array_equal(fast, images.decode_with_pillow(make_face(0)))
+    np.testing.assert_array_equal(fast, squares.decode_with_pillow(make_face(0)))
     np.testing.assert_array_equal(
-        fast_progressive, images.decode_with_pillow(progressive)
+        fast_progressive, squares.decode_with_pillow(progressive)
     )
 
 
@@ -192,7 +193,7 @@ def test_grey_is_upright_too(image_format, orientation):
     options = {} if orientation is None else {"exif": with_orientation(orientation)}
     data = encoded(image, image_format, **options)
     if image_format == "WEBP":
-        with pytest.raises(images.RejectedImageError, match="RGB instead of L"):
+        with pytest.raises(squares.RejectedImageError, match="RGB instead of L"):
             rgb.decode_as_grey(data)
         return
     expected = rgb.decode_as_rgb(data)[..., :1]
@@ -201,7 +202,7 @@ def test_grey_is_upright_too(image_format, orientation):
 
 
 def test_a_jpeg_with_exif_is_still_decoded_fast(monkeypatch):
-    monkeypatch.setattr(images, "load_sound", None)
+    monkeypatch.setattr(squares, "load_sound", None)
     for mode in ("RGB", "L"):
         data = encoded(drawn(mode), "JPEG", exif=with_orientation(1))
         assert rgb.decode_as_rgb(data).shape == (HEIGHT, WIDTH, 3)
@@ -296,10 +297,10 @@ def test_damaged_files_raise_nothing_else(image_format):
             data[position] = rng.integers(256)
         try:
             assert rgb.decode_as_rgb(bytes(data)).shape[2] == 3
-        except images.RejectedImageError as error:
+        except squares.RejectedImageError as error:
             reasons.add(error.reason)
     assert reasons
-    assert reasons <= set(images.REASONS)
+    assert reasons <= set(squares.REASONS)
 
 
 def test_photographs_are_as_the_celeba_source_has_them(real_celeba_dir):
@@ -307,7 +308,7 @@ def test_photographs_are_as_the_celeba_source_has_them(real_celeba_dir):
     split = listing.by_split()["validation"]
     for key, location in zip(split.keys, split.locations, strict=True):
         data = listing.reader.read(key, location)
-        np.testing.assert_array_equal(rgb.decode_as_rgb(data), images.decode(data))
+        np.testing.assert_array_equal(rgb.decode_as_rgb(data), squares.decode(data))
 
 
 def test_it_is_what_a_viewer_shows(make_face):

@@ -7,7 +7,8 @@ import tempfile
 import numpy as np
 import pytest
 
-from pipeline import contract, rows
+from pipeline import contract
+from pipeline.sources import rows
 
 
 def make_rows(numbers) -> rows.Rows:

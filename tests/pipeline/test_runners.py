@@ -20,19 +20,11 @@ from apache_beam.runners.portability import portable_runner
 from apache_beam.runners.runner import PipelineResult, PipelineRunner
 
 from jobs import run_command
-from pipeline import (
-    contract,
-    job,
-    job_servers,
-    local_runner,
-    prepare,
-    publish,
-    runners,
-    sources,
-    storage,
-    worker,
-)
-from pipeline.dataset_settings import Settings
+from pipeline import contract, prepare, sources
+from pipeline.dataset import publishing
+from pipeline.jobs import graph, job_servers, local_runner, runners, worker
+from pipeline.planning.dataset_settings import Settings
+from pipeline.storage import paths
 
 PRISM = os.environ.get("VAELINE_PRISM")
 
@@ -183,7 +175,7 @@ def test_a_job_that_is_left_to_itself_publishes_the_same_dataset(
     # Later, the launcher being gone.
     (build,) = submitted
     runners.run_graph(build, [], num_workers=1, num_images=1)
-    assert storage.load_manifest(str(output)).digest == local.digest
+    assert paths.load_manifest(str(output)).digest == local.digest
     # Another run finds it complete, and removes the plans.
     assert list(output.glob(".progress/*.npz"))
     again = prepare.prepare(settings, input_dir=input_dir, output=str(output))
@@ -331,7 +323,7 @@ def test_the_graph_is_linear_and_small(input_dir, tmp_path):
     """A service gets a chain of well-known steps, and refuses more than 10 MB."""
     settings = Settings(image_size=8, shard_size=4)
     listing = sources.list_images("celeba", input_dir)
-    publication = publish.plan_publication(
+    publication = publishing.plan_publication(
         listing, [], settings, str(tmp_path), 0.0, "run"
     )
     options = ["--runner=DataflowRunner", "--sdk_location=container"]
@@ -339,8 +331,8 @@ def test_the_graph_is_linear_and_small(input_dir, tmp_path):
     names = [
         contract.shard_name("celeba", "train", index, 99_999) for index in range(99_999)
     ]
-    make_shard = job.MakeShard(publication, settings, listing.reader, "run", ())
-    job.build_graph(pipeline, names, make_shard, publication)
+    make_shard = graph.MakeShard(publication, settings, listing.reader, "run", ())
+    graph.build_graph(pipeline, names, make_shard, publication)
     proto = pipeline.to_runner_api()
     assert proto.ByteSize() < 5_000_000
     steps = [

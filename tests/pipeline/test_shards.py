@@ -7,18 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline import (
-    contract,
-    dataset_settings,
-    examples,
-    files,
-    plan,
-    plan_files,
-    records,
-    shards,
-    sources,
-    storage,
-)
+from pipeline import contract, sources
+from pipeline.dataset import examples, shards
+from pipeline.formats import records
+from pipeline.planning import dataset_settings, plan, plan_files
+from pipeline.storage import files, paths
 
 
 @dataclasses.dataclass
@@ -59,7 +52,7 @@ def test_a_shard_holds_what_was_planned(job, celeba):
     framed = list(records.read_frames(job.path))
     assert len(framed) == result.info.num_examples == len(job.plan.rows)
     assert job.path.stat().st_size == result.info.num_bytes
-    assert storage.hash_file(str(job.path)) == result.info.sha256
+    assert paths.hash_file(str(job.path)) == result.info.sha256
     for key, record in zip(job.plan.rows.keys, framed, strict=True):
         feature = proto.Example.FromString(records.unframed(record)).features.feature
         assert feature["key"].bytes_list.value[:] == [key.encode()]
@@ -217,7 +210,7 @@ def test_a_worker_never_imports_tensorflow(input_dir, tmp_path):
 import sys
 from pipeline import job, plan, prepare, publish, runners, shards, sources, verify
 from pipeline.dataset_settings import Settings
-import pipeline.worker
+import pipeline.jobs.worker
 assert "tensorflow" not in sys.modules, "on import"
 settings = Settings(image_size=8)
 listing = sources.list_images("celeba", {input_dir!r})

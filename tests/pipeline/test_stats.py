@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import contract, records, stats
+from pipeline import contract
+from pipeline.dataset import stats
+from pipeline.formats import records
 
 RNG = np.random.default_rng(0)
 LEVELS = RNG.integers(0, 256, (20, 6, 6, 3), np.uint8)

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline import buckets, contract, storage
+from pipeline import contract
+from pipeline.storage import buckets, paths
 
 
 @contextlib.contextmanager
@@ -29,11 +30,11 @@ def serving(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
 
 def write(root: str, *names: str, data: bytes = b"x") -> None:
     for name in names:
-        storage.make_directory(storage.join(root, name).rpartition("/")[0])
-        storage.write_bytes(storage.join(root, name), data)
+        paths.make_directory(paths.join(root, name).rpartition("/")[0])
+        paths.write_bytes(paths.join(root, name), data)
 
 
-def entries(found: Iterator[storage.Entry]) -> list[tuple[str, int, bool]]:
+def entries(found: Iterator[paths.Entry]) -> list[tuple[str, int, bool]]:
     return sorted((e.name, e.num_bytes, e.is_directory) for e in found)
 
 
@@ -41,73 +42,73 @@ def entries(found: Iterator[storage.Entry]) -> list[tuple[str, int, bool]]:
 def test_what_is_written_is_read(root, data):
     write(root, "a.bin", data=b"of before")
     write(root, "a.bin", data=data)
-    path = storage.join(root, "a.bin")
-    assert storage.read_bytes(path) == data
-    assert storage.hash_file(path) == hashlib.sha256(data).hexdigest()
-    found = storage.find(path)
+    path = paths.join(root, "a.bin")
+    assert paths.read_bytes(path) == data
+    assert paths.hash_file(path) == hashlib.sha256(data).hexdigest()
+    found = paths.find(path)
     assert found is not None
     assert found.num_bytes == len(data)
 
 
 def test_a_range_ends_where_the_file_does(root):
     write(root, "a.txt", data=b"0123456789")
-    path = storage.join(root, "a.txt")
+    path = paths.join(root, "a.txt")
     ranges = {(0, 3): b"012", (4, 2): b"45", (7, 9): b"789", (3, 0): b""}
     ranges |= {(10, 5): b"", (99, 1): b""}
-    assert {span: storage.read_range(path, *span) for span in ranges} == ranges
+    assert {span: paths.read_range(path, *span) for span in ranges} == ranges
 
 
 def test_what_is_not_there(root):
     write(root, "a.txt")
-    absent = storage.join(root, "b.txt")
-    for read in (storage.read_bytes, storage.hash_file, storage.open_file):
+    absent = paths.join(root, "b.txt")
+    for read in (paths.read_bytes, paths.hash_file, paths.open_file):
         with pytest.raises(FileNotFoundError, match="No such file"):
             read(absent)
     with pytest.raises(FileNotFoundError, match="No such file"):
-        storage.read_range(absent, 0, 1)
-    assert storage.find(absent) is None
-    assert storage.find(root) is None
-    storage.remove(absent)
-    assert list(storage.list_directory(absent)) == []
-    assert list(storage.walk(absent)) == []
+        paths.read_range(absent, 0, 1)
+    assert paths.find(absent) is None
+    assert paths.find(root) is None
+    paths.remove(absent)
+    assert list(paths.list_directory(absent)) == []
+    assert list(paths.walk(absent)) == []
 
 
 def test_a_removed_file_is_gone(root):
     write(root, "a.txt", "ab.txt")
-    storage.remove(storage.join(root, "a.txt"))
-    assert [e.name for e in storage.list_directory(root)] == ["ab.txt"]
+    paths.remove(paths.join(root, "a.txt"))
+    assert [e.name for e in paths.list_directory(root)] == ["ab.txt"]
 
 
 def test_a_directory_lists_its_own_and_no_sibling(root):
     write(root, "d/a.txt", "d/Ä [1]*?.txt", "d/sub/b.txt", "d/sub/c/d.txt", data=b"12")
     write(root, "d.txt", "d2/e.txt")
-    here = storage.join(root, "d")
+    here = paths.join(root, "d")
     expected = [("a.txt", 2, False), ("sub", 0, True), ("Ä [1]*?.txt", 2, False)]
     for spelling in (here, f"{here}/"):
-        assert entries(storage.list_directory(spelling)) == expected
-        assert entries(storage.walk(spelling)) == [
+        assert entries(paths.list_directory(spelling)) == expected
+        assert entries(paths.walk(spelling)) == [
             ("a.txt", 2, False),
             ("sub/b.txt", 2, False),
             ("sub/c/d.txt", 2, False),
             ("Ä [1]*?.txt", 2, False),
         ]
-    assert storage.read_bytes(storage.join(here, "Ä [1]*?.txt")) == b"12"
+    assert paths.read_bytes(paths.join(here, "Ä [1]*?.txt")) == b"12"
 
 
 def test_a_directory_is_there_if_a_file_is(root):
     write(root, "d/a.txt")
     for path, is_there in (("d", True), ("d/", True), ("d/a.txt", False), ("e", False)):
-        assert storage.is_directory(storage.join(root, path)) == is_there
-    assert storage.is_directory(root)
+        assert paths.is_directory(paths.join(root, path)) == is_there
+    assert paths.is_directory(root)
 
 
 def test_the_times_of_a_listing_are_those_of_the_file(root):
     write(root, "a.txt")
-    found = storage.find(storage.join(root, "a.txt"))
+    found = paths.find(paths.join(root, "a.txt"))
     assert found is not None
     assert found.modified_ns > 1.6e18
-    (listed,) = storage.list_directory(root)
-    (walked,) = storage.walk(root)
+    (listed,) = paths.list_directory(root)
+    (walked,) = paths.walk(root)
     # S3 says in a listing what part of a second it was, and not with the file.
     for entry in (listed, walked):
         assert entry.modified_ns // 10**9 == found.modified_ns // 10**9
@@ -117,16 +118,16 @@ def test_a_directory_of_several_pages_is_listed_in_full(s3_root, monkeypatch):
     # Of the emulator, instead of a thousand.
     monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "3")
     write(s3_root, *"abcdefgh", "i/j")
-    names = [entry.name for entry in storage.list_directory(s3_root)]
+    names = [entry.name for entry in paths.list_directory(s3_root)]
     assert sorted(names) == list("abcdefghi")
 
 
 def test_an_empty_file_that_marks_a_directory_is_none_in_it(url_root):
-    storage.write_bytes(f"{url_root}/", b"")
-    storage.write_bytes(f"{url_root}/a.txt", b"x")
-    storage.write_bytes(f"{url_root}/sub/", b"")
-    assert [entry.name for entry in storage.walk(url_root)] == ["a.txt"]
-    assert entries(storage.list_directory(url_root)) == [
+    paths.write_bytes(f"{url_root}/", b"")
+    paths.write_bytes(f"{url_root}/a.txt", b"x")
+    paths.write_bytes(f"{url_root}/sub/", b"")
+    assert [entry.name for entry in paths.walk(url_root)] == ["a.txt"]
+    assert entries(paths.list_directory(url_root)) == [
         ("a.txt", 1, False),
         ("sub", 0, True),
     ]
@@ -138,10 +139,10 @@ def test_a_finished_file_is_put_in_place(root, tmp_path, num_bytes):
     finished = tmp_path / "finished"
     finished.write_bytes(data[:num_bytes])
     write(root, "shard", data=b"of before")
-    path = storage.join(root, "shard")
-    storage.put_file(str(finished), path)
+    path = paths.join(root, "shard")
+    paths.put_file(str(finished), path)
     assert not finished.exists()
-    assert storage.hash_file(path) == hashlib.sha256(data[:num_bytes]).hexdigest()
+    assert paths.hash_file(path) == hashlib.sha256(data[:num_bytes]).hexdigest()
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(url_root, tmp_path, monkeypatch):
@@ -170,9 +171,9 @@ def test_an_upload_that_breaks_off_leaves_nothing(url_root, tmp_path, monkeypatc
 
         monkeypatch.setattr(session, "request", send)
     with pytest.raises(RuntimeError, match="the worker is gone"):
-        storage.put_file(str(finished), f"{url_root}/shard")
+        paths.put_file(str(finished), f"{url_root}/shard")
     assert len(num_sent) > 1
-    assert list(storage.walk(url_root)) == []
+    assert list(paths.walk(url_root)) == []
     assert finished.exists()
 
 
@@ -181,7 +182,7 @@ def test_an_open_file_is_read_here_and_there(root, tmp_path):
         for number in range(100):
             archive.writestr(f"{number}.txt", str(number) * 1000)
     write(root, "a.zip", data=(tmp_path / "a.zip").read_bytes())
-    with storage.open_file(storage.join(root, "a.zip")) as file:
+    with paths.open_file(paths.join(root, "a.zip")) as file:
         assert file.read(2) == b"PK"
         with zipfile.ZipFile(file) as archive:
             assert len(archive.infolist()) == 100
@@ -196,15 +197,15 @@ def test_an_absent_bucket_is_named(url_root, tmp_path):
     finished = tmp_path / "finished"
     finished.write_bytes(b"x")
     for operation in (
-        lambda: storage.read_bytes(path),
-        lambda: storage.read_range(path, 1, 1),
-        lambda: storage.open_file(path),
-        lambda: storage.find(path),
-        lambda: storage.write_bytes(path, b"x"),
-        lambda: storage.put_file(str(finished), path),
-        lambda: list(storage.list_directory(root)),
-        lambda: list(storage.walk(root)),
-        lambda: storage.remove(path),
+        lambda: paths.read_bytes(path),
+        lambda: paths.read_range(path, 1, 1),
+        lambda: paths.open_file(path),
+        lambda: paths.find(path),
+        lambda: paths.write_bytes(path, b"x"),
+        lambda: paths.put_file(str(finished), path),
+        lambda: list(paths.list_directory(root)),
+        lambda: list(paths.walk(root)),
+        lambda: paths.remove(path),
     ):
         buckets._open_bucket.cache_clear()
         with pytest.raises(contract.DatasetError, match=f"no bucket {root}: make it"):
@@ -217,7 +218,7 @@ def test_s3_without_credentials(use_s3, tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(contract.DatasetError, match="no credentials for s3://bucket: "):
-        storage.read_bytes("s3://bucket/a.txt")
+        paths.read_bytes("s3://bucket/a.txt")
 
 
 class Refusing(http.server.BaseHTTPRequestHandler):
@@ -241,7 +242,7 @@ def test_s3_that_refuses(use_s3):
         with pytest.raises(
             contract.DatasetError, match=r"no access to s3://bucket/a\.txt: let the"
         ):
-            storage.read_bytes("s3://bucket/a.txt")
+            paths.read_bytes("s3://bucket/a.txt")
 
 
 @pytest.mark.usefixtures("gs_endpoint")
@@ -249,13 +250,13 @@ def test_cloud_storage_that_refuses(monkeypatch):
     with serving(Refusing) as endpoint:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", endpoint)
         with pytest.raises(contract.DatasetError, match="no credentials for gs://bu"):
-            storage.read_bytes("gs://bucket/a.txt")
+            paths.read_bytes("gs://bucket/a.txt")
         bucket, _ = buckets.find_bucket("gs://bucket/a.txt")
         bucket._is_anonymous = False
         with pytest.raises(
             contract.DatasetError, match=r"no access to gs://bucket/a\.txt: let the"
         ):
-            storage.read_bytes("gs://bucket/a.txt")
+            paths.read_bytes("gs://bucket/a.txt")
 
 
 def test_s3_out_of_reach(use_s3, monkeypatch):
@@ -263,7 +264,7 @@ def test_s3_out_of_reach(use_s3, monkeypatch):
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     buckets.configure(["--s3_endpoint_url=http://127.0.0.1:1"])
     with pytest.raises(contract.DatasetError, match="cannot use s3://b/a: Could not c"):
-        storage.read_bytes("s3://b/a")
+        paths.read_bytes("s3://b/a")
 
 
 @pytest.mark.parametrize(
@@ -282,7 +283,7 @@ def test_a_password_of_an_endpoint_is_not_shown(
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     buckets.configure([f"--s3_endpoint_url={endpoint}"])
     with pytest.raises(contract.DatasetError) as caught:
-        storage.read_bytes("s3://b/a")
+        paths.read_bytes("s3://b/a")
     assert message in str(caught.value)
     assert "cr" not in str(caught.value).replace("neither", "")
 
@@ -307,7 +308,7 @@ def test_s3_that_breaks_off_is_asked_again(use_s3):
     use_s3()
     with serving(CuttingOff) as endpoint:
         buckets.configure([f"--s3_endpoint_url={endpoint}"])
-        assert storage.read_bytes("s3://bucket/a.txt") == b"0123456789"
+        assert paths.read_bytes("s3://bucket/a.txt") == b"0123456789"
     assert CuttingOff.num_asked == 2
 
 
@@ -322,7 +323,7 @@ def test_what_is_not_installed_is_named(url, module, extra, monkeypatch):
     with pytest.raises(
         contract.DatasetError, match=rf"pip install 'vaeline\[{extra}\]'"
     ):
-        storage.read_bytes(url)
+        paths.read_bytes(url)
 
 
 @pytest.mark.parametrize(
@@ -334,19 +335,19 @@ def test_what_is_not_installed_is_named(url, module, extra, monkeypatch):
 )
 def test_a_url_of_no_bucket(url, text):
     with pytest.raises(contract.DatasetError, match=text):
-        storage.read_bytes(url)
+        paths.read_bytes(url)
 
 
 def test_a_local_error_is_one_line(tmp_path):
     with pytest.raises(contract.DatasetError, match=f"cannot use {tmp_path}: Is a dir"):
-        storage.read_bytes(str(tmp_path))
+        paths.read_bytes(str(tmp_path))
     with pytest.raises(contract.DatasetError, match="cannot write .*b/c: No such file"):
-        storage.write_bytes(str(tmp_path / "b" / "c"), b"")
+        paths.write_bytes(str(tmp_path / "b" / "c"), b"")
     (tmp_path / "a").write_bytes(b"")
     with pytest.raises(
         contract.DatasetError, match="cannot use .*a/b: Not a directory"
     ):
-        storage.make_directory(str(tmp_path / "a" / "b"))
+        paths.make_directory(str(tmp_path / "a" / "b"))
 
 
 def test_a_full_disk_is_explained(tmp_path, monkeypatch):
@@ -357,9 +358,9 @@ def test_a_full_disk_is_explained(tmp_path, monkeypatch):
     monkeypatch.setattr("os.fsync", fail)
     monkeypatch.setattr("os.replace", fail)
     with pytest.raises(contract.DatasetError, match=f"no space left in {tmp_path}"):
-        storage.write_bytes(str(tmp_path / "a"), b"x")
+        paths.write_bytes(str(tmp_path / "a"), b"x")
     with pytest.raises(contract.DatasetError, match=f"no space left in {tmp_path}"):
-        storage.put_file(str(tmp_path / "finished"), str(tmp_path / "a"))
+        paths.put_file(str(tmp_path / "finished"), str(tmp_path / "a"))
     assert [path.name for path in pathlib.Path(tmp_path).iterdir()] == ["finished"]
 
 
@@ -368,12 +369,12 @@ def test_links_are_listed_as_what_they_lead_to(tmp_path):
     (tmp_path / "real" / "loop").symlink_to(tmp_path / "real")
     (tmp_path / "real" / "nowhere").symlink_to(tmp_path / "absent")
     (tmp_path / "real" / "b.txt").symlink_to("a.txt")
-    assert entries(storage.list_directory(str(tmp_path / "real"))) == [
+    assert entries(paths.list_directory(str(tmp_path / "real"))) == [
         ("a.txt", 1, False),
         ("b.txt", 1, False),
         ("loop", 0, True),
     ]
-    assert [n for n, *_ in entries(storage.walk(str(tmp_path / "real")))] == [
+    assert [n for n, *_ in entries(paths.walk(str(tmp_path / "real")))] == [
         "a.txt",
         "b.txt",
     ]

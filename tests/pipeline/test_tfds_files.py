@@ -3,7 +3,8 @@ import json
 import pytest
 from google.protobuf import json_format
 
-from pipeline import contract, tfds_files
+from pipeline import contract
+from pipeline.formats import tfds_files
 
 FEATURES = {
     "key": contract.Feature("string"),

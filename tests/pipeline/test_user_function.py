@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import preloaded
-from pipeline import contract, images, prepare, user_function
-from pipeline.dataset_settings import Settings
+from pipeline import contract, prepare
+from pipeline.images import squares, user_function
+from pipeline.planning.dataset_settings import Settings
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -134,12 +135,12 @@ def test_it_is_called_before_the_crop(encode):
     pixels = np.random.default_rng(0).integers(0, 256, (8, 20, 3), dtype=np.uint8)
     options = {"image_dtype": "uint8", "resize": "bilinear", "image_size": 4}
     for image in (encode(pixels, "PNG"), pixels):
-        stored = images.preprocess(
+        stored = squares.preprocess(
             image, crop_size=4, function="users.own:turned", **options
         )
         np.testing.assert_array_equal(stored, pixels[::-1, ::2][2:6, 3:7])
     # One channel stays one.
-    grey = images.preprocess(
+    grey = squares.preprocess(
         pixels[..., :1], crop_size=4, function="users.own:turned", **options
     )
     np.testing.assert_array_equal(grey, pixels[::-1, ::2, :1][2:6, 3:7])

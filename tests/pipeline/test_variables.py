@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pipeline import variables
+from pipeline.process import variables
 
 ROOT = pathlib.Path(__file__).parents[2]
 

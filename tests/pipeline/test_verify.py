@@ -8,8 +8,9 @@ import types
 import pytest
 
 from jobs import run_verify
-from pipeline import contract, prepare, records, verify
-from pipeline.dataset_settings import Settings
+from pipeline import contract, prepare, verify
+from pipeline.formats import records
+from pipeline.planning.dataset_settings import Settings
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from runs import Run, prepare, synthesize, train
-from trainer import exact
+from trainer.numerics import exact
 
 # As the commands compute; no later than this, before a test touches a device.
 tf.config.threading.set_intra_op_parallelism_threads(exact.NUM_THREADS)

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from trainer import jpeg
+from trainer.serving import jpeg
 
 
 @tf.function(input_signature=[tf.TensorSpec([], tf.string)])

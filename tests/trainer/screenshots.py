@@ -15,7 +15,7 @@ from PIL import Image
 
 from boards import serving
 from browsing import Browser, browsing
-from trainer.reports.page import write as write_page
+from trainer.reporting.html.page import write as write_page
 
 _WORKDIR = flags.DEFINE_list("workdir", None, "Runs to show.", required=True)
 _OUTPUT = flags.DEFINE_string("output", "docs/images", "Directory to write to.")

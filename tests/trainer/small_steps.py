@@ -10,10 +10,10 @@ import tensorflow as tf
 
 from configs import celeba_debug
 from pipeline import contract
-from trainer import settings
-from trainer.objectives import make_objective
-from trainer.state import State, make_state
-from trainer.steps import Steps
+from trainer.optimization.objectives import make_objective
+from trainer.runs import settings
+from trainer.runs.state import State, make_state
+from trainer.training.steps import Steps
 
 SHAPE = (8, 8, 3)
 BATCH_SIZE = 8

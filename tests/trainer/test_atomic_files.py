@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from trainer import atomic_files
+from trainer.system import atomic_files
 
 
 def test_half_a_file_is_never_seen(

@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from trainer import checkpoints
+from trainer.runs import checkpoints
 
 ARRAYS = {"vae/kernel": np.arange(6.0).reshape(2, 3), "step": np.int64(5)}
 

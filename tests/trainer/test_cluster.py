@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from trainer import cluster
+from trainer.distribution import cluster
 
 # As Kubeflow's training operator sets it for the second worker beside a chief.
 KUBEFLOW = json.dumps(

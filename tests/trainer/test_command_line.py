@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from runs import run_module
-from trainer import command_line
+from trainer.cli import command_line
 
 
 @pytest.mark.parametrize(

@@ -7,17 +7,16 @@ import pytest
 import tensorflow as tf
 
 from configs import celeba_debug, mnist_mlss
-from pipeline import contract, records
+from pipeline import contract
+from pipeline.formats import records
 from runs import run_module, train
-from trainer import (
-    command_line,
-    conditions,
-    examples,
-    generation,
-    input_pipeline,
-    trained,
-)
+from trainer.analysis import examples
+from trainer.cli import command_line
+from trainer.data import input_pipeline
+from trainer.generation import sampling
+from trainer.models import conditions
 from trainer.models.vae import make_vae
+from trainer.runs import trained
 
 FEATURES = {
     "key": contract.Feature("string"),
@@ -201,12 +200,12 @@ def test_a_conditional_model_is_trained_scored_and_sampled(
     assert runs[0].metrics() == runs[1].metrics()
     assert runs[0].metrics("validation") == runs[1].metrics("validation")
     loaded = trained.load(runs[0].workdir)
-    z = np.repeat(generation.draw_prior(loaded, 1, seed=0), 2, axis=0)
+    z = np.repeat(sampling.draw_prior(loaded, 1, seed=0), 2, axis=0)
     told = [
         examples.find_conditions(loaded, "train", 1, f"Smiling={value}")
         for value in (0, 1)
     ]
-    made = generation.decode(loaded, z, np.concatenate(told), seed=0)
+    made = sampling.decode(loaded, z, np.concatenate(told), seed=0)
     assert np.abs(made.mean[0] - made.mean[1]).max() > 1e-4
     done = run_module("trainer.evaluate", f"--workdir={runs[0].workdir}")
     assert done.returncode == 0, done.stderr

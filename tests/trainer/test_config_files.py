@@ -2,7 +2,7 @@ import pathlib
 
 import pytest
 
-from trainer import config_files
+from trainer.cli import config_files
 
 FLAG = "--config=configs/celeba_debug.py"
 

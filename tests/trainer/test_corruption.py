@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from configs import celeba
-from trainer import corruption
+from trainer.data import corruption
 
 RNG = np.random.default_rng(0)
 IMAGES = tf.constant(RNG.uniform(-1, 1, (2, 40, 40, 1)), tf.float32)

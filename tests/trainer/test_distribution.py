@@ -3,8 +3,8 @@ import pathlib
 
 import pytest
 
-from trainer import distribution
-from trainer.cluster import Cluster
+from trainer.distribution import strategies
+from trainer.distribution.cluster import Cluster
 
 
 @pytest.mark.parametrize(
@@ -22,11 +22,9 @@ def test_devices_that_cannot_be_had(
     virtual_devices: int | None,
     message: str,
 ) -> None:
-    monkeypatch.setattr(
-        distribution.tf.config, "list_physical_devices", lambda kind: []
-    )
+    monkeypatch.setattr(strategies.tf.config, "list_physical_devices", lambda kind: [])
     with pytest.raises(ValueError, match=message):
-        distribution.make_strategy(num_gpus, virtual_devices)
+        strategies.make_strategy(num_gpus, virtual_devices)
 
 
 def test_gpu_memory_is_read_from_nvidia_smi(
@@ -36,7 +34,7 @@ def test_gpu_memory_is_read_from_nvidia_smi(
     program.write_text("#!/bin/sh\nprintf '40960\\n81920\\n'\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert distribution.gpu_memory_mib() == [40960, 81920]
+    assert strategies.gpu_memory_mib() == [40960, 81920]
 
 
 def test_without_nvidia_smi_the_flag_is_named(
@@ -44,7 +42,7 @@ def test_without_nvidia_smi_the_flag_is_named(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ValueError, match="gpu_memory_fraction below 1 needs nvidia"):
-        distribution.gpu_memory_mib()
+        strategies.gpu_memory_mib()
 
 
 @pytest.mark.parametrize(
@@ -68,11 +66,11 @@ def test_nccl_of_one_machine_listens_on_its_loopback(
     monkeypatch.delenv(name)
     if before:
         monkeypatch.setenv(name, before)
-    distribution._keep_nccl_local(Cluster(addresses, 0, "") if addresses else None)
+    strategies._keep_nccl_local(Cluster(addresses, 0, "") if addresses else None)
     assert os.environ.get(name) == after
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.5])
 def test_a_share_of_memory_is_between_0_and_1(fraction: float) -> None:
     with pytest.raises(ValueError, match="must be above 0 and at most 1"):
-        distribution._limit_gpu_memory([], fraction)
+        strategies._limit_gpu_memory([], fraction)

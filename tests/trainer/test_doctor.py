@@ -11,11 +11,12 @@ from collections.abc import Iterator
 import pytest
 
 from configs import celeba_debug
-from pipeline import variables
+from pipeline.process import variables
 from runs import ROOT, Run, run_module, train
-from trainer import findings, machine
-from trainer.cluster import Cluster
-from trainer.diagnosis import Diagnosis
+from trainer.distribution.cluster import Cluster
+from trainer.operations import checks
+from trainer.operations.diagnosis import Diagnosis
+from trainer.system import machine
 
 NAMES = (
     "versions",
@@ -45,20 +46,20 @@ def look(
     virtual_devices: int | None = 1,
     is_full: bool = False,
     **values: object,
-) -> dict[str, findings.Finding]:
+) -> dict[str, checks.Finding]:
     """Returns what is found, by the name of the check; each is one line."""
     config = celeba_debug.get_config()
     config.update(values)
     diagnosis = Diagnosis(
         config, str(dataset), run, num_gpus, virtual_devices, is_full=is_full
     )
-    found = {each.check.name: each for each in findings.make_all(diagnosis.checks())}
+    found = {each.check.name: each for each in checks.make_all(diagnosis.checks())}
     assert tuple(found) == NAMES, "all are made"
     assert all("\n" not in str(finding) for finding in found.values())
     return found
 
 
-def failed(found: dict[str, findings.Finding]) -> dict[str, str]:
+def failed(found: dict[str, checks.Finding]) -> dict[str, str]:
     """Returns the lines of what failed."""
     return {name: str(each) for name, each in found.items() if each.status == "fail"}
 
@@ -173,8 +174,8 @@ def test_what_changes_numbers_has_a_line_each(
     assert str(found) == "ok   environment: nothing in it changes a run's numbers"
     monkeypatch.setattr(variables, "overridden", ["KERAS_BACKEND=jax"])
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
-    checks = Diagnosis(celeba_debug.get_config(), "", tmp_path).checks()[1:3]
-    lines = [str(finding) for finding in findings.make_all(checks)]
+    wanted = Diagnosis(celeba_debug.get_config(), "", tmp_path).checks()[1:3]
+    lines = [str(finding) for finding in checks.make_all(wanted)]
     assert lines[0].startswith("warn environment: KERAS_BACKEND=jax is overridden: ")
     assert lines[1].startswith("warn environment: NVIDIA_TF32_OVERRIDE=0 is heeded: ")
 

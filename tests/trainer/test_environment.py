@@ -6,8 +6,8 @@ import pathlib
 
 import pytest
 
-from pipeline import variables
-from trainer import environment
+from pipeline.process import variables
+from trainer.runs import environment
 
 HERE = {"threads": "8", "device": "CPU", "instructions": "x86_64 avx2 fma"}
 

@@ -5,7 +5,9 @@ import numpy as np
 from configs import celeba_debug
 from pipeline import contract
 from runs import Run
-from trainer import estimates, machine, settings, state
+from trainer.operations import estimates
+from trainer.runs import settings, state
+from trainer.system import machine
 
 
 def test_a_run_leaves_no_more_than_was_estimated(

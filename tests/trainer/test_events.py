@@ -10,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from trainer import events
+from trainer.reporting import events
 
 
 def write_losses(directory: pathlib.Path, *steps: int) -> pathlib.Path:

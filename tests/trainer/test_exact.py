@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from runs import SMALL, Run, start_training, stop_at_step, train
-from trainer import exact
+from trainer.numerics import exact
 
 
 def test_outside_a_scope_there_is_one_group() -> None:

@@ -22,10 +22,16 @@ import tensorflow as tf
 from PIL import Image
 
 from configs import mnist_m2
-from pipeline import contract, encoder, images
+from pipeline import contract
+from pipeline.images import squares
+from pipeline.latents import encoder
 from runs import Run, run_module
-from trainer import corruption, exported, generation, preprocessing, random, trained
+from trainer.data import corruption
+from trainer.generation import sampling
 from trainer.models.vae import make_vae
+from trainer.numerics import random
+from trainer.runs import trained
+from trainer.serving import preprocessing, saved_model
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGE = (ROOT / "docs/serving.md").read_text(encoding="utf-8")
@@ -88,7 +94,7 @@ def test_a_disk_that_takes_no_more_leaves_the_old_export(
     shutil.copytree(export_dir, output)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     with largest_file(num_bytes), pytest.raises(OSError, match="File too") as raised:
-        exported.save(run, output, overwrite=True)
+        saved_model.save(run, output, overwrite=True)
     assert (raised.value.errno, raised.value.filename) == (errno.EFBIG, str(output))
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
 
@@ -116,7 +122,7 @@ def test_files_have_the_posteriors_of_their_records(
     with zipfile.ZipFile(faces_dir / "img_align_celeba.zip") as archive:
         by_key = {pathlib.Path(name).name: name for name in archive.namelist()}
         files = [archive.read(by_key[pathlib.Path(k).name]) for k in batch["key"]]
-    pixels = np.stack([images.decode(data) for data in files])
+    pixels = np.stack([squares.decode(data) for data in files])
     for name, inputs in (
         ("encode_jpeg", {"image_bytes": tf.constant(files)}),
         ("serving_default", {"image_bytes": tf.constant(files)}),
@@ -150,7 +156,7 @@ def test_files_of_several_sizes_are_one_batch(
     settings = run.manifest.settings
     names = ("image_size", "image_dtype", "resize", "crop_size")
     stored = [
-        images.preprocess(data, **{name: settings[name] for name in names})
+        squares.preprocess(data, **{name: settings[name] for name in names})
         for data in files
     ]
     found = signatures["encode_jpeg"](image_bytes=tf.constant(files))
@@ -168,8 +174,8 @@ def test_samples_are_those_of_generate(
             temperature=tf.constant(temperature),
         )
 
-    z = generation.draw_prior(run, 5, seed=3)
-    made = generation.decode(run, z, NOTHING, seed=0)
+    z = sampling.draw_prior(run, 5, seed=3)
+    made = sampling.decode(run, z, NOTHING, seed=0)
     drawn = sample(1.0)
     np.testing.assert_array_equal(drawn["z"], z)
     close(drawn["image"], made.mean)
@@ -182,7 +188,7 @@ def test_it_says_what_it_was_made_of(
     signatures: Any, export_dir: pathlib.Path, run: trained.TrainedRun
 ) -> None:
     told = json.loads(signatures["describe"]()["json"].numpy())
-    assert told == json.loads((export_dir / exported.DESCRIPTION).read_text())
+    assert told == json.loads((export_dir / saved_model.DESCRIPTION).read_text())
     assert told["step"] == 50
     assert told["config"] == json.loads(run.config.to_json())
     assert told["dataset"]["digest"] == run.manifest.digest
@@ -303,14 +309,14 @@ def test_an_export_is_replaced_whole_or_kept(
         raise OSError("No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(exported.pathlib.Path, "write_text", fail)
+        patch.setattr(saved_model.pathlib.Path, "write_text", fail)
         with pytest.raises(OSError, match="No space left"):
-            exported.save(quick_run, output, overwrite=True)
+            saved_model.save(quick_run, output, overwrite=True)
         with pytest.raises(OSError, match="No space left"):
-            exported.save(quick_run, tmp_path / "2")
+            saved_model.save(quick_run, tmp_path / "2")
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
     assert stray.exists()
-    exported.save(quick_run, output, overwrite=True)
+    saved_model.save(quick_run, output, overwrite=True)
     assert not stray.exists()
     assert (output / "saved_model.pb").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
@@ -322,7 +328,7 @@ def test_a_link_stays_and_leads_to_the_new_export(
     shutil.copytree(export_dir, tmp_path / "old")
     (tmp_path / "old/old.keras").write_text("of the old one")
     (tmp_path / "1").symlink_to("old")
-    exported.save(quick_run, tmp_path / "1", overwrite=True)
+    saved_model.save(quick_run, tmp_path / "1", overwrite=True)
     assert (tmp_path / "1").is_symlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "old"]
     assert not (tmp_path / "1/old.keras").exists()
@@ -348,13 +354,13 @@ def test_files_of_others_in_an_export_are_not_removed(
     shutil.copytree(export_dir, tmp_path / "1")
     path = tmp_path / "1" / name
     (tmp_path / "1/.DS_Store").write_text("")
-    exported.check_output(tmp_path / "1", overwrite=True)
+    saved_model.check_output(tmp_path / "1", overwrite=True)
     path.parent.mkdir(exist_ok=True)
     path.write_text("theirs")
     with pytest.raises(
         ValueError, match=f"has .*{re.escape(name.split('/')[0])}.*, wh"
     ):
-        exported.save(quick_run, tmp_path / "1", overwrite=True)
+        saved_model.save(quick_run, tmp_path / "1", overwrite=True)
     assert path.read_text() == "theirs"
 
 
@@ -366,7 +372,7 @@ def test_files_of_others_in_an_export_are_not_removed(
 def test_a_label_that_is_no_class_is_refused(label, fraction, is_taken) -> None:
     config = mnist_m2.get_config()
     config.num_classes, config.labelled_fraction = 3, fraction
-    model = exported.ExportedModel.__new__(exported.ExportedModel)
+    model = saved_model.ExportedModel.__new__(saved_model.ExportedModel)
     model.config = config
     told = tf.function(
         lambda label: model._with_conditions(tf.zeros([1, 2]), {"label": label})[1],
@@ -392,7 +398,7 @@ def test_what_has_a_temporary_name_is_not_written_through(
     (theirs / "file").write_text("theirs")
     shutil.copytree(export_dir, tmp_path / "1")
     (tmp_path / name).symlink_to(theirs)
-    exported.save(quick_run, tmp_path / "1", overwrite=True)
+    saved_model.save(quick_run, tmp_path / "1", overwrite=True)
     assert [path.name for path in theirs.iterdir()] == ["file"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "theirs"]
 
@@ -405,9 +411,9 @@ def test_what_is_no_export_is_not_replaced(
     thesis.write_text("years of work")
     for output in (thesis.parent, thesis):
         with pytest.raises(ValueError, match=f"={output} exists and is no export, so"):
-            exported.save(quick_run, output, overwrite=True)
+            saved_model.save(quick_run, output, overwrite=True)
     with pytest.raises(NotADirectoryError, match="Not a directory"):
-        exported.save(quick_run, thesis / "1")
+        saved_model.save(quick_run, thesis / "1")
     assert thesis.read_text() == "years of work"
     assert len(list(tmp_path.rglob("*"))) == 2
 
@@ -449,7 +455,7 @@ def digits_run(settings: dict[str, Any] | None = None, **changes) -> trained.Tra
 
 
 def saved_signatures(run: trained.TrainedRun, output: pathlib.Path) -> tuple[Any, Any]:
-    exported.save(run, output)
+    saved_model.save(run, output)
     # None that pipeline.encode would refuse.
     encoder._check_operations(str(output))
     loaded = tf.saved_model.load(str(output))
@@ -547,4 +553,4 @@ def test_a_dataset_that_does_not_say_how_it_was_made_is_refused() -> None:
     run = digits_run()
     manifest = dataclasses.replace(run.manifest, settings={"resize": "area"})
     with pytest.raises(ValueError, match="lacks the setting 'crop_size'"):
-        exported.ExportedModel(dataclasses.replace(run, manifest=manifest))
+        saved_model.ExportedModel(dataclasses.replace(run, manifest=manifest))

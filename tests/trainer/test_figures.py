@@ -4,15 +4,15 @@ import pathlib
 import numpy as np
 import pytest
 
-from trainer import figures, grids
+from trainer.reporting import image_grid, plots
 
 RNG = np.random.default_rng(0)
 
 
 def test_two_latents_are_shown_as_they_are_and_one_against_zero() -> None:
     latents = RNG.normal(size=(20, 2))
-    np.testing.assert_array_equal(figures.project(latents), latents)
-    line = figures.project(latents[:, :1])
+    np.testing.assert_array_equal(plots.project(latents), latents)
+    line = plots.project(latents[:, :1])
     np.testing.assert_array_equal(line[:, 0], latents[:, 0])
     np.testing.assert_array_equal(line[:, 1], np.zeros(20))
 
@@ -21,18 +21,18 @@ def test_more_latents_are_shown_in_the_plane_where_they_vary() -> None:
     plane = RNG.normal(size=(200, 2)) * [5, 2]
     axes, _ = np.linalg.qr(RNG.normal(size=(6, 2)))
     latents = plane @ axes.T + 0.01 * RNG.normal(size=(200, 6)) + 3
-    projected = figures.project(latents)
+    projected = plots.project(latents)
     centred = plane - plane.mean(axis=0)
     for column, expected in zip(projected.T, centred.T, strict=True):
         assert abs(np.corrcoef(column, expected)[0, 1]) > 0.98
-    np.testing.assert_allclose(figures.project(latents), projected)
+    np.testing.assert_allclose(plots.project(latents), projected)
 
 
 @pytest.mark.parametrize("num_classes", [0, 2, 10, 30])
 def test_a_scatter_shows_every_class(num_classes: int) -> None:
     latents = RNG.normal(size=(300, 2))
     labels = np.arange(300) % num_classes if num_classes else None
-    picture = figures.latent_scatter(latents, labels)
+    picture = plots.latent_scatter(latents, labels)
     assert picture.dtype == np.uint8
     assert picture.shape == (400, 400, 3)
     colours = {tuple(pixel) for pixel in picture.reshape(-1, 3).tolist()}
@@ -45,7 +45,7 @@ def test_curves_have_a_line_for_each_split_that_has_the_metric() -> None:
         {"step": 1, "split": "train", "loss": 2.0, "kl": 0.5},
         {"step": 2, "split": "train", "loss": 1.0, "kl": 0.7},
     ]
-    figure = figures.plot_metrics(lines, ("loss", "kl", "fid"))
+    figure = plots.plot_metrics(lines, ("loss", "kl", "fid"))
     loss, kl = figure.axes
     drawn = {line.get_label(): line.get_xydata().tolist() for line in loss.lines}
     assert drawn == {"test": [[0, 3]], "train": [[1, 2], [2, 1]]}
@@ -55,6 +55,6 @@ def test_curves_have_a_line_for_each_split_that_has_the_metric() -> None:
 def test_curves_are_a_png_file(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text(json.dumps({"step": 0, "split": "test", "loss": 3.0}) + "\n")
-    figures.save_curves(path, tmp_path / "curves.png")
-    assert grids.load_png(tmp_path / "curves.png").shape[2] in (3, 4)
+    plots.save_curves(path, tmp_path / "curves.png")
+    assert image_grid.load_png(tmp_path / "curves.png").shape[2] in (3, 4)
     assert [found.name for found in tmp_path.iterdir() if "tmp" in found.name] == []

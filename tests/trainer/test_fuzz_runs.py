@@ -17,18 +17,14 @@ from hypothesis import strategies as st
 
 from configs import celeba_debug
 from fuzzing import JSON_TEXTS, changed, changed_json, refuses
-from pipeline import contract, records
-from trainer import (
-    checkpoints,
-    command_line,
-    generation,
-    input_pipeline,
-    run_writer,
-    state,
-    trained,
-    workdir,
-)
-from trainer.latents import mixture
+from pipeline import contract
+from pipeline.formats import records
+from trainer.analysis.latents import mixture
+from trainer.cli import command_line
+from trainer.data import input_pipeline
+from trainer.generation import sampling
+from trainer.reporting import run_writer
+from trainer.runs import checkpoints, state, trained, workdir
 
 NAME = "d-train.tfrecord-00000-of-00001"
 MANIFEST = contract.Manifest(
@@ -119,7 +115,7 @@ def test_what_is_pickled_is_neither_loaded_nor_run(tmp_path, form):
         mixture.load(tmp_path / "mixture.npz")
     (tmp_path / "latents.npy").write_bytes(data)
     with pytest.raises(ValueError, match="latents.npy is neither"):
-        generation.load_latents(tmp_path / "latents.npy")
+        sampling.load_latents(tmp_path / "latents.npy")
     assert not (tmp_path / "executed").exists()
     # They would have been.
     np.load(io.BytesIO(npz(step=array)), allow_pickle=True)["step"]
@@ -171,7 +167,7 @@ def test_any_file_for_a_mixture_or_latents(data, folder):
     for suffix in (".npy", ".json"):
         path = folder / f"latents{suffix}"
         path.write_bytes(data)
-        refuses(ValueError, call=lambda path=path: generation.load_latents(path))
+        refuses(ValueError, call=lambda path=path: sampling.load_latents(path))
 
 
 @given(

@@ -8,7 +8,10 @@ import pytest
 
 from pipeline import contract
 from runs import Run
-from trainer import arithmetic, browser, examples, generation, grids, pictures, trained
+from trainer.analysis import examples
+from trainer.generation import attribute_directions, browser, sampling
+from trainer.reporting import image_grid, sample_grids
+from trainer.runs import trained
 
 NOTHING = np.zeros([1, 0], np.float32)
 
@@ -65,11 +68,11 @@ def test_a_label_whose_classes_have_names_is_a_condition() -> None:
 
 
 def test_latents_are_decoded_alike_in_any_number(run: trained.TrainedRun) -> None:
-    z = generation.draw_prior(run, 230, seed=0)
-    np.testing.assert_array_equal(z[:3], generation.draw_prior(run, 230, seed=0)[:3])
+    z = sampling.draw_prior(run, 230, seed=0)
+    np.testing.assert_array_equal(z[:3], sampling.draw_prior(run, 230, seed=0)[:3])
     assert abs(z.mean()) < 0.1
     assert z.std() == pytest.approx(1, abs=0.05)
-    made = generation.decode(run, z, NOTHING, seed=0)
+    made = sampling.decode(run, z, NOTHING, seed=0)
     assert made.mean.shape == made.sample.shape == (230, 32, 32, 3)
     np.testing.assert_allclose(
         made.mean[205:207],
@@ -82,8 +85,8 @@ def test_latents_are_decoded_alike_in_any_number(run: trained.TrainedRun) -> Non
 
 def test_posterior_draws_scatter_about_their_mean(run: trained.TrainedRun) -> None:
     found = examples.find_examples(run, "train", 90)
-    mean, log_var = generation.encode(run, found)
-    z = generation.draw_posteriors(run, found, seed=3)
+    mean, log_var = sampling.encode(run, found)
+    z = sampling.draw_posteriors(run, found, seed=3)
     noise = (z - mean) / np.exp(log_var / 2)
     assert abs(noise.mean()) < 0.15
     assert noise.std() == pytest.approx(1, abs=0.1)
@@ -94,9 +97,9 @@ def test_latents_of_another_shape_are_refused(
     run: trained.TrainedRun, shape: tuple[int, ...]
 ) -> None:
     with pytest.raises(ValueError, match=r"this run needs \[n, 8\]"):
-        generation.decode(run, np.zeros(shape), NOTHING, seed=0)
+        sampling.decode(run, np.zeros(shape), NOTHING, seed=0)
     with pytest.raises(ValueError, match="must be finite"):
-        generation.decode(run, np.full((1, 8), np.nan), NOTHING, seed=0)
+        sampling.decode(run, np.full((1, 8), np.nan), NOTHING, seed=0)
 
 
 def test_latents_of_the_user_are_read(tmp_path: pathlib.Path) -> None:
@@ -104,23 +107,23 @@ def test_latents_of_the_user_are_read(tmp_path: pathlib.Path) -> None:
     (tmp_path / "one.json").write_text("[1, 2.5]")
     np.save(tmp_path / "many.npy", np.array([[1, 2.5], [3, 4]]))
     for name in ("many.json", "many.npy"):
-        found = generation.load_latents(tmp_path / name)
+        found = sampling.load_latents(tmp_path / name)
         assert found.tolist() == [[1, 2.5], [3, 4]]
-    assert generation.load_latents(tmp_path / "one.json").tolist() == [[1, 2.5]]
+    assert sampling.load_latents(tmp_path / "one.json").tolist() == [[1, 2.5]]
     for text in ('{"z": [1]}', "[[1, 2], [3]]", "no JSON", '["a"]'):
         (tmp_path / "bad.json").write_text(text)
         with pytest.raises(ValueError, match="nor a JSON list of lists of numbers"):
-            generation.load_latents(tmp_path / "bad.json")
+            sampling.load_latents(tmp_path / "bad.json")
 
 
 def test_paths_reach_both_ends() -> None:
     rng = np.random.default_rng(0)
     start, end = rng.normal(size=(2, 50))
     for spherical in (False, True):
-        path = generation.interpolate(start, end, 9, spherical=spherical)
+        path = sampling.interpolate(start, end, 9, spherical=spherical)
         assert path.shape == (9, 50)
         np.testing.assert_allclose(path[[0, -1]], [start, end], atol=1e-12)
-    chord = generation.interpolate(start, end, 9, spherical=False)
+    chord = sampling.interpolate(start, end, 9, spherical=False)
     steps = np.tile((end - start) / 8, (8, 1))
     np.testing.assert_allclose(np.diff(chord, axis=0), steps, atol=1e-12)
     # On the sphere nothing comes nearer to the origin than the nearer end.
@@ -132,22 +135,22 @@ def test_paths_reach_both_ends() -> None:
 
 def test_an_arc_along_one_line_is_its_chord() -> None:
     for end in ([2.0, 0.0], [-1.0, 0.0], [0.0, 0.0]):
-        path = generation.interpolate(
+        path = sampling.interpolate(
             np.array([1.0, 0.0]), np.array(end), 3, spherical=True
         )
         np.testing.assert_allclose(path[1], [(1 + end[0]) / 2, 0])
     with pytest.raises(ValueError, match="1 steps: an interpolation has at least 2"):
-        generation.interpolate(np.ones(2), np.ones(2), 1, spherical=False)
+        sampling.interpolate(np.ones(2), np.ones(2), 1, spherical=False)
 
 
 def test_a_traversal_changes_one_latent() -> None:
-    rows = pictures.traverse(np.array([5.0, 6.0, 7.0]), [2, 0], limit=3, num=3)
+    rows = sample_grids.traverse(np.array([5.0, 6.0, 7.0]), [2, 0], limit=3, num=3)
     assert rows.tolist() == [
         [[5, 6, -3], [5, 6, 0], [5, 6, 3]],
         [[-3, 6, 7], [0, 6, 7], [3, 6, 7]],
     ]
     with pytest.raises(ValueError, match="--dimensions has 3: the latents are 0 to 2"):
-        pictures.traverse(np.zeros(3), [3], limit=3, num=3)
+        sample_grids.traverse(np.zeros(3), [3], limit=3, num=3)
 
 
 @pytest.mark.parametrize(
@@ -165,9 +168,9 @@ def test_browsing_ends_when_the_user_has_enough(
         return waiting.pop(0)
 
     assert browser.browse(run, tmp_path, "validation", None, 0, ask) == shown
-    pictures = sorted(tmp_path.glob("*.png"))
-    assert len(pictures) == shown
-    assert grids.load_png(pictures[0]).shape == (32, 96, 3)
+    drawn = sorted(tmp_path.glob("*.png"))
+    assert len(drawn) == shown
+    assert image_grid.load_png(drawn[0]).shape == (32, 96, 3)
 
 
 def test_pictures_are_shown_in_characters() -> None:
@@ -218,7 +221,7 @@ def test_every_mode_writes_its_files(
             with np.load(output / "attributes.npz") as found:
                 assert found["names"].tolist() == [row["attribute"] for row in rows]
                 assert found["directions"].shape == (len(rows), 8)
-            image = grids.load_png(output / "attributes.png")
+            image = image_grid.load_png(output / "attributes.png")
             # Images of 32 px are enlarged twice, below and beside their labels.
             assert image.shape[0] == 26 + 64 * len(rows)
             assert image.shape[1] > 64 * 4 + 26
@@ -230,7 +233,7 @@ def test_attributes_that_cannot_be_tried_are_named(run: trained.TrainedRun) -> N
     found = examples.find_examples(run, "validation", 1)
 
     def explore(of: trained.TrainedRun, *names: str) -> None:
-        arithmetic.explore(of, found, "validation", names, 1.0, 3, seed=0)
+        attribute_directions.explore(of, found, "validation", names, 1.0, 3, seed=0)
 
     with pytest.raises(ValueError, match="--attributes has Nose: there are 5_o_Clock"):
         explore(run, "Nose")

@@ -15,10 +15,11 @@ from tensorflow.python.eager import context
 from configs import celeba_debug
 from pipeline import contract
 from small_steps import make_small_run
-from trainer import exact, settings
-from trainer.objectives import make_objective
-from trainer.state import make_state
-from trainer.steps import Steps
+from trainer.numerics import exact
+from trainer.optimization.objectives import make_objective
+from trainer.runs import settings
+from trainer.runs.state import make_state
+from trainer.training.steps import Steps
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIGS = sorted(

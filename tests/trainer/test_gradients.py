@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from runs import ROOT
 from small_steps import BATCH, make_small_run
-from trainer import exact
+from trainer.numerics import exact
 
 
 def test_a_slice_is_the_same_groups_on_any_number_of_replicas() -> None:

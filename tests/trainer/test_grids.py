@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer import grids
+from trainer.reporting import image_grid
 
 
 def test_images_stand_in_rows_and_the_rest_is_black() -> None:
     images = np.stack([np.full([2, 2, 1], v) for v in (-1.0, 0.0, 1.0)])
-    grid = grids.tile(images, num_columns=2)
+    grid = image_grid.tile(images, num_columns=2)
     assert grid.dtype == np.uint8
     assert grid[..., 0].tolist() == [
         [0, 0, 128, 128],
@@ -21,19 +21,19 @@ def test_images_stand_in_rows_and_the_rest_is_black() -> None:
 
 def test_values_outside_the_range_are_clipped() -> None:
     images = np.array([-3.0, 3.0]).reshape(2, 1, 1, 1)
-    assert grids.tile(images, 2).ravel().tolist() == [0, 255]
+    assert image_grid.tile(images, 2).ravel().tolist() == [0, 255]
 
 
 def test_images_are_compared_with_what_is_made_of_them() -> None:
     images = np.linspace(-1, 0, 6, dtype=np.float32).reshape(6, 1, 1, 1)
     made = images + 1
-    pairs = grids.compare(images, images, made)
+    pairs = image_grid.compare(images, images, made)
     in_turn = np.stack([images, made], axis=1).reshape(12, 1, 1, 1)
-    np.testing.assert_array_equal(pairs, grids.tile(in_turn, 10))
+    np.testing.assert_array_equal(pairs, image_grid.tile(in_turn, 10))
     inputs = -images
-    triples = grids.compare(images, inputs, made)
+    triples = image_grid.compare(images, inputs, made)
     in_turn = np.stack([images, inputs, made], axis=1).reshape(18, 1, 1, 1)
-    np.testing.assert_array_equal(triples, grids.tile(in_turn, 15))
+    np.testing.assert_array_equal(triples, image_grid.tile(in_turn, 15))
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
@@ -42,7 +42,7 @@ def test_png_files_hold_the_grid(
 ) -> None:
     grid = np.random.default_rng(0).integers(0, 256, (4, 6, channels), np.uint8)
     path = tmp_path / "a/b.png"
-    grids.save_png(path, grid)
+    image_grid.save_png(path, grid)
     with Image.open(path) as image:
         assert image.mode == mode
         np.testing.assert_array_equal(np.asarray(image).reshape(grid.shape), grid)

@@ -1,8 +1,8 @@
 import pytest
 import tensorflow as tf
 
-from trainer import hosts
-from trainer.cluster import Cluster
+from trainer.distribution import hosts
+from trainer.distribution.cluster import Cluster
 
 ADDRESSES = ("a:1", "b:2", "c:3")
 

@@ -9,9 +9,11 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from pipeline import contract, records
+from pipeline import contract
+from pipeline.formats import records
 from runs import prepare
-from trainer import command_line, input_pipeline, splits
+from trainer.cli import command_line
+from trainer.data import input_pipeline, splits
 
 BATCH = 12  # 4 lanes of 3 records; 16 shards of 6 records give 24 to a lane.
 

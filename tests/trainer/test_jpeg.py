@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
 from decoders import decode, decode_grey
-from pipeline import images, rgb
-from trainer import jpeg
+from pipeline.images import rgb, squares
+from trainer.serving import jpeg
 
 SMOOTH = np.stack(np.meshgrid(np.arange(83) * 3, np.arange(61) * 4), -1)
 PICTURES = {
@@ -108,7 +108,7 @@ SCANS_IN_STEPS = ("progressive", "progressive grey", "turned, progressive")
 def is_accepted(decoder, data: bytes) -> bool:
     try:
         decoder(data)
-    except (tf.errors.InvalidArgumentError, images.RejectedImageError):
+    except (tf.errors.InvalidArgumentError, squares.RejectedImageError):
         return False
     return True
 

@@ -14,8 +14,9 @@ import network
 import preloaded
 from jobs import children
 from runs import SMALL_MODEL, Run, start_training, stop_at_step, train, wait_for_step
-from trainer import hosts, launch
-from trainer.cluster import Cluster
+from trainer import launch
+from trainer.distribution import hosts
+from trainer.distribution.cluster import Cluster
 
 pytestmark = pytest.mark.slow
 

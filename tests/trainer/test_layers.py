@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer import exact
 from trainer.models import layers
 from trainer.models.batch_norm import BatchNormalization
+from trainer.numerics import exact
 
 RNG = np.random.default_rng(0)
 

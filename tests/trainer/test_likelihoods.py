@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from configs import celeba
-from trainer import likelihoods
+from trainer.models import likelihoods
 from trainer.models.vae import make_vae
 
 RNG = np.random.default_rng(0)

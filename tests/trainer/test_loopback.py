@@ -7,8 +7,8 @@ from unittest import mock
 import pytest
 import tensorflow as tf
 
-from trainer import hosts, loopback
-from trainer.cluster import Cluster
+from trainer.distribution import hosts, loopback
+from trainer.distribution.cluster import Cluster
 
 ADDRESSES = ("127.0.0.1", "127.0.0.2", "::1")
 

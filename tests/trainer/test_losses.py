@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer import losses
+from trainer.optimization import losses
 
 IMAGES = tf.constant(np.random.default_rng(0).uniform(-1, 1, (3, 4, 4, 3)), tf.float32)
 OTHERS = tf.constant(np.random.default_rng(1).uniform(-1, 1, (3, 4, 4, 3)), tf.float32)

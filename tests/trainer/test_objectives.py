@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from configs import celeba, mnist_hafner
-from trainer import likelihoods, losses, objectives
+from trainer.models import likelihoods
+from trainer.optimization import losses, objectives
 
 RNG = np.random.default_rng(0)
 IMAGES = tf.constant(RNG.uniform(-1, 1, (3, 4, 4, 3)), tf.float32)

@@ -3,20 +3,20 @@ import itertools
 import numpy as np
 import pytest
 
-from trainer import order
+from trainer.data import shuffling
 
 COUNTS = [3, 5, 1, 4, 2, 6]
 
 
 def shuffle(
     num_examples: list[int] = COUNTS, lanes: int = 2, **changed: int
-) -> order.Shuffle:
+) -> shuffling.Shuffle:
     arguments = {"seed": 7, "global_batch_size": 4, "block_size": 2, **changed}
-    return order.Shuffle(num_examples, lanes, **arguments)
+    return shuffling.Shuffle(num_examples, lanes, **arguments)
 
 
 def places(
-    shuffled: order.Shuffle, num_steps: int, batch_size: int = 4
+    shuffled: shuffling.Shuffle, num_steps: int, batch_size: int = 4
 ) -> list[list[tuple[int, int]]]:
     return [
         [tuple(place) for place in shuffled.places(step, 0, batch_size).tolist()]
@@ -25,13 +25,13 @@ def places(
 
 
 def test_lanes_are_a_power_of_two_that_divides_the_batch() -> None:
-    assert order.num_lanes(64, 256) == 64
-    assert order.num_lanes(512, 1000) == 64, "never more than 64"
-    assert order.num_lanes(100, 64) == 4
-    assert order.num_lanes(64, 3) == 2
-    assert order.num_lanes(1, 1) == 1
+    assert shuffling.num_lanes(64, 256) == 64
+    assert shuffling.num_lanes(512, 1000) == 64, "never more than 64"
+    assert shuffling.num_lanes(100, 64) == 4
+    assert shuffling.num_lanes(64, 3) == 2
+    assert shuffling.num_lanes(1, 1) == 1
     with pytest.raises(ValueError, match="both must be positive"):
-        order.num_lanes(0, 4)
+        shuffling.num_lanes(0, 4)
 
 
 @pytest.mark.parametrize("block_size", [1, 2, 100])

@@ -1,6 +1,6 @@
 import pytest
 
-from trainer import pace
+from trainer.training import throughput
 
 
 class Clock:
@@ -14,24 +14,24 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(pace.time, "monotonic", clock)
+    monkeypatch.setattr(throughput.time, "monotonic", clock)
     return clock
 
 
 def test_the_first_call_compiles_and_does_not_count(clock: Clock) -> None:
-    speed = pace.Pace()
+    speed = throughput.Pace()
     clock.now += 60
     speed.note(1, 0.0)
     assert speed.steps_per_call == 1
     assert speed.take_rate() is None
     clock.now += 1
     speed.note(10, 0.25)
-    assert speed.take_rate() == pace.Rate(pytest.approx(10), pytest.approx(0.25))
+    assert speed.take_rate() == throughput.Rate(pytest.approx(10), pytest.approx(0.25))
     assert speed.take_rate() is None
 
 
 def test_a_call_aims_at_half_a_second(clock: Clock) -> None:
-    speed = pace.Pace()
+    speed = throughput.Pace()
     speed.note(1, 0.0)
     clock.now += 1
     speed.note(40, 0.0)
@@ -42,7 +42,7 @@ def test_a_call_aims_at_half_a_second(clock: Clock) -> None:
 
 
 def test_time_in_other_work_is_left_out(clock: Clock) -> None:
-    speed = pace.Pace()
+    speed = throughput.Pace()
     speed.note(1, 0.0)
     clock.now += 1
     speed.note(5, 0.1)
@@ -51,4 +51,4 @@ def test_time_in_other_work_is_left_out(clock: Clock) -> None:
     clock.now += 1
     speed.note(5, 0.1)
     # Two calls of five steps and of a tenth of a second's wait, in a second each.
-    assert speed.take_rate() == pace.Rate(pytest.approx(5), pytest.approx(0.1))
+    assert speed.take_rate() == throughput.Rate(pytest.approx(5), pytest.approx(0.1))

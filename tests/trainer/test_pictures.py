@@ -4,8 +4,9 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from configs import celeba_debug, mnist_mlss
-from trainer import grids, losses, pictures
 from trainer.models.vae import VAE, make_vae
+from trainer.optimization import losses
+from trainer.reporting import image_grid, sample_grids
 
 CONFIG = celeba_debug.get_config()
 NOTHING = np.zeros([30, 0], np.float32)
@@ -16,11 +17,13 @@ IMAGES = np.random.default_rng(0).uniform(-1, 1, (30, 32, 32, 3)).astype(np.floa
 def draw(pairs: np.ndarray, **changes: object) -> dict[str, np.ndarray]:
     config = celeba_debug.get_config()
     config.update(changes)
-    return drawn(MODEL, pictures.Shown(pairs, pairs, NOTHING), config)
+    return drawn(MODEL, sample_grids.Shown(pairs, pairs, NOTHING), config)
 
 
-def drawn(vae: VAE, shown: pictures.Shown, config: ConfigDict) -> dict[str, np.ndarray]:
-    computed = pictures.compute_grids(vae, shown, config)
+def drawn(
+    vae: VAE, shown: sample_grids.Shown, config: ConfigDict
+) -> dict[str, np.ndarray]:
+    computed = sample_grids.compute_grids(vae, shown, config)
     return {name: draw_grid() for name, draw_grid in computed.items()}
 
 
@@ -43,7 +46,7 @@ def test_traversals_are_of_the_latents_that_say_most() -> None:
     for row, latent in enumerate((first, second)):
         z = np.tile(mean.numpy()[:1], (10, 1))
         z[:, latent] = np.linspace(-3, 3, 10)
-        expected = grids.tile(MODEL.mean_image(z, NOTHING[:10]).numpy(), 10)
+        expected = image_grid.tile(MODEL.mean_image(z, NOTHING[:10]).numpy(), 10)
         levels = grid[32 * row : 32 * (row + 1)].astype(int)
         np.testing.assert_allclose(levels, expected, atol=1)
     assert "latents/traversed" not in draw(IMAGES[:25], num_picture_traversals=0)
@@ -56,23 +59,25 @@ def test_traversals_are_of_the_latents_that_say_most() -> None:
 
 def test_originals_stand_before_their_reconstructions() -> None:
     grid = draw(IMAGES[:25])["reconstruction"]
-    np.testing.assert_array_equal(grid[:32, :32], grids.tile(IMAGES[:1], 1))
+    np.testing.assert_array_equal(grid[:32, :32], image_grid.tile(IMAGES[:1], 1))
     mean, _ = MODEL.encoder(IMAGES[:25])
     np.testing.assert_array_equal(
-        grid[:32, 32:64], grids.tile(MODEL.decoder(mean).numpy()[:1], 1)
+        grid[:32, 32:64], image_grid.tile(MODEL.decoder(mean).numpy()[:1], 1)
     )
-    np.testing.assert_array_equal(grid[-32:, -64:-32], grids.tile(IMAGES[24:25], 1))
+    np.testing.assert_array_equal(
+        grid[-32:, -64:-32], image_grid.tile(IMAGES[24:25], 1)
+    )
 
 
 def test_a_denoised_image_stands_beside_what_it_was_made_from() -> None:
     inputs = np.clip(IMAGES[:25] + 0.5, -1, 1)
-    shown = pictures.Shown(IMAGES[:25], inputs, NOTHING)
+    shown = sample_grids.Shown(IMAGES[:25], inputs, NOTHING)
     grid = drawn(MODEL, shown, CONFIG)["reconstruction"]
     assert grid.shape == (5 * 32, 15 * 32, 3)
     mean, _ = MODEL.encoder(inputs)
     for column, images in enumerate((IMAGES, inputs, MODEL.decoder(mean).numpy())):
         cell = grid[:32, 32 * column : 32 * (column + 1)]
-        np.testing.assert_array_equal(cell, grids.tile(images[:1], 1))
+        np.testing.assert_array_equal(cell, image_grid.tile(images[:1], 1))
 
 
 def test_few_images_make_a_small_grid() -> None:
@@ -91,7 +96,7 @@ def test_samples_depend_on_the_seed_alone() -> None:
 
 def test_interpolation_is_linear_and_reaches_both_ends() -> None:
     start, end = tf.constant([0.0, 4.0]), tf.constant([2.0, 0.0])
-    found = pictures.interpolate(start, end, 5).numpy().tolist()
+    found = sample_grids.interpolate(start, end, 5).numpy().tolist()
     assert found == [[0, 4], [0.5, 3], [1, 2], [1.5, 1], [2, 0]]
 
 
@@ -102,7 +107,7 @@ def test_reconstructions_may_be_drawn_and_samples_may_be_few() -> None:
     vae = make_vae(config, (28, 28, 1))
     digits = np.where(IMAGES[:5, :28, :28, :1] > 0, 1, -1).astype(np.float32)
     found = drawn(
-        vae, pictures.Shown(digits, digits, NOTHING, (digits, NOTHING)), config
+        vae, sample_grids.Shown(digits, digits, NOTHING, (digits, NOTHING)), config
     )
     assert found["reconstruction"].shape == (28, 10 * 28, 1)
     assert set(np.unique(found["reconstruction"])) == {0, 255}
@@ -114,13 +119,13 @@ def test_reconstructions_may_be_drawn_and_samples_may_be_few() -> None:
 
 @pytest.mark.parametrize(("num", "columns"), [(1, 1), (10, 10), (16, 4), (25, 5)])
 def test_samples_make_a_square_or_a_row(num: int, columns: int) -> None:
-    assert pictures.num_columns(num) == columns
+    assert sample_grids.num_columns(num) == columns
 
 
 def test_a_strip_has_a_row_for_each_step() -> None:
     scatter = np.full([400, 400, 3], 200, np.uint8)
     digits = np.full([28, 280, 1], 50, np.uint8)
-    found = pictures.strip([[scatter, digits], [scatter, digits], [scatter]])
+    found = sample_grids.strip([[scatter, digits], [scatter, digits], [scatter]])
     assert found.shape == (3 * 96, 96 + 960, 3)
     assert (found[:192, :96] == 200).all()
     assert (found[:192, 96:] == 50).all()

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from configs import celeba_debug, celeba_sharp, mnist_m2, mnist_mlss
-from trainer import plain_keras
 from trainer.models.vae import VAE, make_vae
+from trainer.serving import plain_keras
 
 ROOT = pathlib.Path(__file__).parents[2]
 NAMES = sorted(

@@ -7,7 +7,9 @@ import pytest
 
 from pipeline import contract
 from runs import Run, run_module
-from trainer import grids, nearest_images, posteriors, trained
+from trainer.analysis import nearest_images, posteriors
+from trainer.reporting import image_grid
+from trainer.runs import trained
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,7 @@ def other_latents_dir(
     pixels = np.random.default_rng(0).integers(0, 256, (14, 40, 40, 3), np.uint8)
     for number, image in enumerate(pixels):
         path = folder / ("cats", "dogs")[number % 2] / f"{number}.png"
-        grids.save_png(path, image)
+        image_grid.save_png(path, image)
     flags = ("--source=folder", f"--input={folder}", "--split_fractions=0,0,1")
     return encode("other", *flags)
 
@@ -215,7 +217,7 @@ def test_neighbours_and_the_projector_read_latents_of_any_images(
         assert {key.split("/")[0] for key in keys} <= {"cats", "dogs"}
         assert len(arrays["z"]) == len(arrays["example_keys"]) == 3
     for name in ("samples", "examples"):
-        picture = grids.load_png(tmp_path / f"neighbours-{name}.png")
+        picture = image_grid.load_png(tmp_path / f"neighbours-{name}.png")
         assert picture.shape == (32, 10 * 32, 3)
     done = run_module("trainer.generate", *flags, "--mode=project", "--split=test")
     assert done.returncode == 0, done.stderr

@@ -8,10 +8,10 @@ from ml_collections import ConfigDict
 
 from configs import celeba_debug
 from small_steps import make_small_run
-from trainer import exact, precision
 from trainer.models import layers
 from trainer.models.batch_norm import BatchNormalization
 from trainer.models.vae import make_vae
+from trainer.numerics import exact, precision
 
 MIXED = ("mixed_bfloat16", "mixed_float16")
 RNG = np.random.default_rng(0)

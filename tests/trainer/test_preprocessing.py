@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline import contract, filters, images, resizing
-from trainer import jpeg, preprocessing
+from pipeline import contract
+from pipeline.images import filters, resizing, squares
+from trainer.serving import jpeg, preprocessing
 
 # Height, width, size of the result, crop, channels.
 SHAPES = [
@@ -54,7 +55,7 @@ def test_images_of_any_size_are_those_of_prepare(resize: str, image_dtype: str) 
         }
         shape = (2, height, width, channels)
         pixels = RNG.integers(0, 256, shape, dtype=np.uint8)
-        expected = [as_read(images.preprocess(image, **settings)) for image in pixels]
+        expected = [as_read(squares.preprocess(image, **settings)) for image in pixels]
         found = in_graph(channels=channels, **settings)(pixels)
         assert found.shape == (2, size, size, channels)
         # Pillow's filters are in integers; the other may be rounded otherwise.
@@ -87,7 +88,7 @@ def test_photographs_are_those_of_prepare(resize: str) -> None:
         for name in names[::100]:
             content = archive.read(name)
             decoded = decode(content)
-            stored = images.preprocess(content, image_dtype="float16", **settings)
+            stored = squares.preprocess(content, image_dtype="float16", **settings)
             difference = np.abs(preprocess(decoded[None])[0] - as_read(stored)).max()
             assert difference * 127.5 < 0.1
 

@@ -2,7 +2,7 @@ import pathlib
 
 import pytest
 
-from trainer import profiling
+from trainer.training import profiling
 
 
 @pytest.mark.parametrize("text", ["", "5", "7:7", "9:7", "-1:3", "1:2:3", "a:b"])

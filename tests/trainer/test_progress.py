@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from absl import logging
 
-from trainer import pace, progress
+from trainer.training import progress, throughput
 
 SCALARS = {
     "loss": 0.5,
@@ -15,7 +15,7 @@ SCALARS = {
     "images_per_second": 640.0,
     "data_wait_percent": 0.25,
 }
-RATE = pace.Rate(steps_per_second=10.0, data_wait_share=0.0025)
+RATE = throughput.Rate(steps_per_second=10.0, data_wait_share=0.0025)
 
 
 class Terminal(io.StringIO):

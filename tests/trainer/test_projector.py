@@ -6,8 +6,11 @@ from PIL import Image
 
 from pipeline import contract
 from runs import Run
-from trainer import exact, posteriors, projector, trained
-from trainer.run_writer import RunWriter
+from trainer.analysis import posteriors
+from trainer.numerics import exact
+from trainer.reporting import projector
+from trainer.reporting.run_writer import RunWriter
+from trainer.runs import trained
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer import forward, random
-from trainer.random import Stream
+from trainer.numerics import random
+from trainer.numerics.random import Stream
+from trainer.training import forward
 
 TRAINER = pathlib.Path(random.__file__).parent
 

@@ -17,10 +17,12 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import contract, process, records
-from trainer import record_reader, shard_files
-from trainer.record_reader import RecordReader
-from trainer.shard_files import DamageError, OpenFilesError
+from pipeline import contract
+from pipeline.formats import records
+from pipeline.process import limits
+from trainer.data import record_reader, shard_files
+from trainer.data.record_reader import RecordReader
+from trainer.data.shard_files import DamageError, OpenFilesError
 
 SHAPE = (2, 3, 1)
 FEATURES = {
@@ -310,7 +312,7 @@ def test_no_more_files_are_open_than_are_allowed(
 def test_a_batch_of_many_shards_keeps_to_the_limit(
     limit: int, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "open_files_limit", lambda: limit)
+    monkeypatch.setattr(limits, "open_files_limit", lambda: limit)
     reader = reader_of(tmp_path, [[record(at % 256)] for at in range(300)])
     open_at_once, now_open = [0], set()
     opened, closed = os.open, os.close
@@ -385,7 +387,7 @@ def test_a_reader_that_is_used_much_is_compiled(tmp_path, monkeypatch) -> None:
 
 
 def test_where_there_is_no_compiler_records_are_read_too(tmp_path, monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "trainer.read_loop", None)
+    monkeypatch.setitem(sys.modules, "trainer.data.compiled_reader", None)
     reader = reader_of(tmp_path, [[record(3)]], is_compiled=True)
     arrays, _ = read(reader, [(0, 0), (0, 0)])
     assert (arrays["image"] == 3).all()

@@ -16,9 +16,10 @@ from PIL import Image
 
 from fuzzing import changed_json, refuses
 from runs import Run, run_module
-from trainer import checkpoints, grids
-from trainer.reports import charts, style, work_time
-from trainer.reports.page import write as write_page
+from trainer.reporting import image_grid
+from trainer.reporting.html import charts, style, work_time
+from trainer.reporting.html.page import write as write_page
+from trainer.runs import checkpoints
 
 GRIDS = (
     "reconstruction",
@@ -147,10 +148,10 @@ def test_all_pictures_are_there_as_they_were_drawn(
     shown = {np.asarray(picture).tobytes() for picture in page.pictures()}
     images = reference_run.workdir / "images"
     for name in GRIDS:
-        drawn = grids.load_png(images / name / "000000050.png")
+        drawn = image_grid.load_png(images / name / "000000050.png")
         assert drawn.tobytes() in shown, name
     for step in (0, 25, 50):
-        drawn = grids.load_png(images / f"samples/sampled/{step:09d}.png")
+        drawn = image_grid.load_png(images / f"samples/sampled/{step:09d}.png")
         assert drawn.tobytes() in shown, step
     assert len(page.all("img")) == len(GRIDS) + 3
     assert "Traversals" in page.text
@@ -208,7 +209,9 @@ def test_text_of_the_run_is_no_markup(tmp_path: pathlib.Path) -> None:
     workdir = make_workdir(tmp_path / name, **config)
     line = {"split": "<u>", "<s>&": 1.0, "elbo": 2.0}
     write_metrics(workdir, {"step": 1, **line}, {"step": 2, **line})
-    grids.save_png(workdir / "images/<em>/000000001.png", np.zeros([4, 4, 3], np.uint8))
+    image_grid.save_png(
+        workdir / "images/<em>/000000001.png", np.zeros([4, 4, 3], np.uint8)
+    )
     page = write(workdir)
     assert f"{name} on faces\n" in page.text
     for text in ("<i>key", "</td><script>", "<u>, step 2", "<s>&", "<em>"):
@@ -225,7 +228,7 @@ def test_damage_is_left_out_and_counted(tmp_path: pathlib.Path) -> None:
     with open(workdir / "metrics.jsonl", "ab") as file:
         file.write(b'\xff\n{"step": 3, "spl\n{"step": 4, "split": "train", "k')
     for step in (1, 2):
-        grids.save_png(
+        image_grid.save_png(
             workdir / f"images/reconstruction/{step:09d}.png",
             np.zeros([4, 4, 3], np.uint8),
         )
@@ -256,7 +259,7 @@ def test_the_newest_checkpoint_is_a_whole_one(tmp_path: pathlib.Path) -> None:
 def test_large_pictures_and_long_runs_stay_small(tmp_path: pathlib.Path) -> None:
     workdir = make_workdir(tmp_path / "run")
     noise = np.random.default_rng(0).integers(0, 256, [1500, 3000, 3], np.uint8)
-    grids.save_png(workdir / "images/reconstruction/000000001.png", noise)
+    image_grid.save_png(workdir / "images/reconstruction/000000001.png", noise)
     lines = [
         {"step": step, "split": "train", "loss": 9.0 if step == 5000 else step % 7}
         for step in range(10_000)

@@ -10,8 +10,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import power_cuts
 from configs import celeba_debug
 from pipeline import contract
-from trainer import checkpoints, exported, grids, saver, workdir
-from trainer.run_writer import RunWriter
+from trainer.reporting import image_grid
+from trainer.reporting.run_writer import RunWriter
+from trainer.runs import checkpoint_saver, checkpoints, workdir
+from trainer.serving import saved_model
 
 MANIFEST = contract.Manifest(
     name="celeba",
@@ -33,8 +35,10 @@ def steps_of(run_dir: pathlib.Path, steps: range, last_saved: int, note) -> None
     directory = run_dir / "checkpoints"
     checkpoints.load_newest(directory, is_owner=True)
     writer = RunWriter(run_dir, last_step=steps.start - 1)
-    writing = saver.Saver(
-        directory, saver.Retention(2, num_best=1, every_steps=4), before=writer.sync
+    writing = checkpoint_saver.Saver(
+        directory,
+        checkpoint_saver.Retention(2, num_best=1, every_steps=4),
+        before=writer.sync,
     )
     for step in steps:
         writer.write_scalars(step, "train", {"loss": float(step)})
@@ -76,7 +80,7 @@ def check_recovered(run_dir: pathlib.Path, told: int | None) -> None:
     assert values == [(at, float(at)) for at in range(step + 1)]
     for at in range(step + 1):
         path = run_dir / "images/samples" / f"{at:09d}.png"
-        assert (grids.load_png(path) == at).all()
+        assert (image_grid.load_png(path) == at).all()
     lock.close()
 
 
@@ -106,7 +110,7 @@ def test_of_two_exports_one_is_there(tmp_path: pathlib.Path) -> None:
                 path = disk / "new" / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(f"{text} {number}")
-            exported._replace(disk / "export", by=disk / "new")
+            saved_model._replace(disk / "export", by=disk / "new")
             recorder.note(number)
     for moment, root in power_cuts.cuts(recorder.moments, tmp_path, 20):
         told = max(moment.notes, default=0)

@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from trainer import grids, run_writer
-from trainer.run_writer import RunWriter
+from trainer.reporting import image_grid, run_writer
+from trainer.reporting.run_writer import RunWriter
 
 
 def write_steps(directory: pathlib.Path, last_step: int, steps: range) -> None:
@@ -82,7 +82,7 @@ def test_pictures_are_whole_once_waited_for(tmp_path: pathlib.Path) -> None:
         writer.start_pictures(step, {"drawn": lambda grid=grid: grid}, ("drawn",))
         writer.wait()
         np.testing.assert_array_equal(
-            grids.load_png(writer.grid_path("drawn", step)), grid
+            image_grid.load_png(writer.grid_path("drawn", step)), grid
         )
         assert (tmp_path / "images/strip.png").exists()
         assert (tmp_path / "images/curves.png").exists() == (step > 0)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from runs import train
-from trainer import checkpoints, saver
+from trainer.runs import checkpoint_saver, checkpoints
 
 ARRAYS = {"step": np.int64(5)}
 
@@ -21,8 +21,10 @@ def make_saver(tmp_path):
     """Returns a function that makes savers, which are closed in the end."""
     made = []
 
-    def make(**retention: int) -> saver.Saver:
-        made.append(saver.Saver(tmp_path, saver.Retention(**retention)))
+    def make(**retention: int) -> checkpoint_saver.Saver:
+        made.append(
+            checkpoint_saver.Saver(tmp_path, checkpoint_saver.Retention(**retention))
+        )
         return made[-1]
 
     yield make
@@ -158,8 +160,10 @@ def test_a_damaged_one_is_not_the_best(tmp_path, make_saver):
 
 def test_what_was_logged_is_on_the_disk_first(tmp_path, make_saver):
     seen = []
-    one = saver.Saver(
-        tmp_path, saver.Retention(1), before=lambda: seen.append(steps_in(tmp_path))
+    one = checkpoint_saver.Saver(
+        tmp_path,
+        checkpoint_saver.Retention(1),
+        before=lambda: seen.append(steps_in(tmp_path)),
     )
     for step in (1, 2):
         one.save(step, ARRAYS, {})

@@ -6,7 +6,8 @@ from ml_collections import ConfigDict
 
 from configs import celeba_debug, mnist_iwae
 from small_steps import make_small_run
-from trainer import schedules, settings
+from trainer.optimization import schedules
+from trainer.runs import settings
 
 
 def changed(**values: object) -> ConfigDict:

@@ -12,8 +12,9 @@ import preloaded
 from configs import mnist_mlss
 from pipeline import contract
 from runs import Run, run_module
-from trainer import posteriors, scores, trained
+from trainer.analysis import posteriors, scores
 from trainer.models.vae import make_vae
+from trainer.runs import trained
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,9 @@ import tensorflow as tf
 
 from configs import mnist_m2
 from runs import Run, run_module, train
-from trainer import scores, semi_supervised, settings, trained
+from trainer.analysis import scores
+from trainer.models import semi_supervised
+from trainer.runs import settings, trained
 
 RNG = np.random.default_rng(0)
 NUM_CLASSES = 4

@@ -17,9 +17,12 @@ from PIL import ExifTags, Image
 
 from configs import celeba_debug
 from decoders import decode, decode_grey
-from pipeline import contract, encoder, images, rgb
-from trainer import exported, jpeg, trained
+from pipeline import contract
+from pipeline.images import rgb, squares
+from pipeline.latents import encoder
 from trainer.models.vae import make_vae
+from trainer.runs import trained
+from trainer.serving import jpeg, saved_model
 
 PICTURE = damaged_jpegs.picture(width=91, height=67)
 PIXELS = np.asarray(PICTURE)
@@ -236,7 +239,7 @@ def signatures(tmp_path_factory: pytest.TempPathFactory) -> Any:
     manifest = contract.Manifest("d", settings, "ab", features, {})
     vae = make_vae(config, (32, 32, 3), 0)
     output = tmp_path_factory.mktemp("model") / "1"
-    exported.save(trained.TrainedRun(config, manifest, "", vae, 0), output)
+    saved_model.save(trained.TrainedRun(config, manifest, "", vae, 0), output)
     # None that pipeline.encode would refuse.
     encoder._check_operations(str(output))
     model = tf.saved_model.load(str(output))
@@ -262,7 +265,7 @@ def test_what_differs_is_refused_by_name(form: str) -> None:
 
 def test_an_exported_model_has_the_posteriors_of_prepare(signatures: Any) -> None:
     stored = [
-        images.preprocess(
+        squares.preprocess(
             rgb.decode_as_rgb(data),
             image_size=32,
             image_dtype="float16",

@@ -4,7 +4,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import celeba
-from trainer import settings
+from trainer.runs import settings
 
 
 def changed(**values: object) -> ConfigDict:

@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from trainer.signals import StopRequest
+from trainer.system.signals import StopRequest
 
 
 def test_the_first_signal_is_noted_and_the_second_does_as_before() -> None:

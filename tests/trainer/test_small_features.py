@@ -5,11 +5,12 @@ import pathlib
 import numpy as np
 import pytest
 
-from pipeline import contract, records
-from trainer import small_features
-from trainer.record_reader import RecordReader
-from trainer.shard_files import DamageError
-from trainer.small_features import SmallFeatures
+from pipeline import contract
+from pipeline.formats import records
+from trainer.data import small_features
+from trainer.data.record_reader import RecordReader
+from trainer.data.shard_files import DamageError
+from trainer.data.small_features import SmallFeatures
 
 FEATURES = {
     "key": contract.Feature("string"),

@@ -3,7 +3,7 @@ import pathlib
 import pytest
 
 from pipeline import contract
-from trainer import splits
+from trainer.data import splits
 
 
 def make_manifest() -> contract.Manifest:

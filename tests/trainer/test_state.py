@@ -5,7 +5,7 @@ import pytest
 
 from configs import celeba_debug, mnist_dense
 from pipeline import contract
-from trainer import checkpoints, state
+from trainer.runs import checkpoints, state
 
 MANIFEST = contract.Manifest(
     name="d",

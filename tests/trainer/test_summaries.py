@@ -7,17 +7,20 @@ import tensorflow as tf
 
 from runs import Run
 from small_steps import BATCH, MANIFEST, make_small_run
-from trainer import exact, nearest_images, pictures, summaries, trained
-from trainer.latents import usage
+from trainer.analysis import nearest_images
+from trainer.analysis.latents import usage
+from trainer.numerics import exact
+from trainer.reporting import sample_grids, summaries
+from trainer.runs import trained
 
 
 def test_neighbours_are_of_the_samples_that_are_shown(reference_run: Run) -> None:
     exact.configure()
     run = trained.load(reference_run.workdir)
     (batch,) = run.batches("validation", 11)
-    shown = pictures.Shown(batch["image"], batch["input"], batch["conditions"])
+    shown = sample_grids.Shown(batch["image"], batch["input"], batch["conditions"])
     grid, ratio = summaries.draw_neighbours(run, shown)
-    samples = pictures.draw_samples(run.vae, batch["conditions"], run.config)
+    samples = sample_grids.draw_samples(run.vae, batch["conditions"], run.config)
     found = nearest_images.in_training(run, samples)
     # 25 pairs, five in a row.
     assert grid.shape == (5 * 32, 10 * 32, 3)
@@ -29,7 +32,7 @@ def test_neighbours_are_of_the_samples_that_are_shown(reference_run: Run) -> Non
     )
     # Of images that training saw there is no ratio.
     (batch, *_) = run.batches("train", 4)
-    shown = pictures.Shown(batch["image"], batch["input"], batch["conditions"])
+    shown = sample_grids.Shown(batch["image"], batch["input"], batch["conditions"])
     assert summaries.draw_neighbours(run, shown)[1] is None
 
 

@@ -13,7 +13,7 @@ import pytest
 import preloaded
 from jobs import children
 from runs import ROOT, SMALL_MODEL, run_module, wait_for_step
-from trainer import sweep_plan, sweep_results
+from trainer.operations import sweep_plan, sweep_results
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,8 @@ from PIL import Image
 
 from boards import Board, serving
 from runs import Run, run_module, start_training, stop_at_step, train
-from trainer import grids, tensorboard
+from trainer import tensorboard
+from trainer.reporting import image_grid
 
 # A scalar at every step and a picture at every third, of which there are more than the
 # ten that TensorBoard shows by default.
@@ -92,7 +93,7 @@ def test_every_picture_is_shown_as_it_was_drawn(board: Board, killed_run: Run) -
         query = dict(urllib.parse.parse_qsl(shown[-1]["query"]))
         png = board.fetch("plugin/images/individualImage", **query)
         last = Image.open(io.BytesIO(png))
-        drawn = grids.load_png(killed_run.workdir / f"images/{tag}/000000050.png")
+        drawn = image_grid.load_png(killed_run.workdir / f"images/{tag}/000000050.png")
         np.testing.assert_array_equal(np.asarray(last), drawn)
 
 

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import preloaded
 from runs import ROOT, SMALL, Run, start_training, stop_at_step, train, wait_for_step
-from trainer import checkpoints
+from trainer.runs import checkpoints
 
 ENDLESS = "--config.num_train_steps=-1"
 
@@ -415,15 +415,17 @@ def test_two_runs_in_one_process_are_alike(
     program = """
 import os, pathlib, sys
 from configs import celeba_debug
-from trainer import distribution, exact, loop
+from trainer.distribution import strategies
+from trainer.numerics import exact
+from trainer.training import loop
 exact.configure()
 config = celeba_debug.get_config()
 config.num_train_steps = config.log_every_steps = 3
 config.encoder_filters, config.decoder_filters, config.base_size = (8,), (8,), 16
-strategy = distribution.make_strategy(virtual_devices=2)
+strategy = strategies.make_strategy(virtual_devices=2)
 for name in ("first", "second"):
     loop.train(config, sys.argv[1], pathlib.Path(sys.argv[2], name), strategy)
-# See `distribution.iterate`.
+# See `strategies.iterate`.
 os._exit(0)
 """
     done = subprocess.run(

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from runs import Run
-from trainer import checkpoints, posteriors, trained
+from trainer.analysis import posteriors
+from trainer.runs import checkpoints, trained
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import importlib.metadata
 import pytest
 from packaging.requirements import Requirement
 
-from trainer import versions
+from trainer.operations import versions
 
 
 def install(monkeypatch: pytest.MonkeyPatch, **installed: str) -> None:

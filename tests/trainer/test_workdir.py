@@ -11,7 +11,7 @@ import pytest
 
 from configs import celeba_debug
 from pipeline import contract
-from trainer import settings, workdir
+from trainer.runs import settings, workdir
 
 MANIFEST = contract.Manifest(
     name="celeba",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from trainer import exact
+from trainer.numerics import exact
 
 
 class BatchNormalization(keras.layers.BatchNormalization):

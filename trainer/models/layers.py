@@ -1,13 +1,13 @@
 """Keras layers that compute the same bits on any number of devices.
 
 They are Keras's own layers, with weights, names and settings as usual, and a `call`
-that goes through `trainer.exact`.
+that goes through `trainer.numerics.exact`.
 """
 
 import keras
 import tensorflow as tf
 
-from trainer import exact
+from trainer.numerics import exact
 
 
 class Conv2D(keras.layers.Conv2D):

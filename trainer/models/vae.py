@@ -10,9 +10,9 @@ import keras
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from trainer import likelihoods, precision, semi_supervised
-from trainer.likelihoods import Likelihood
-from trainer.models import layers, networks
+from trainer.models import layers, likelihoods, networks, semi_supervised
+from trainer.models.likelihoods import Likelihood
+from trainer.numerics import precision
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import contract, records, sources
+from pipeline import contract, sources
+from pipeline.formats import records
 
 PREFIXES = {"train": "train", "test": "t10k"}
 FORMS = ("idx", "gz", "npz", "tfds")

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 import preloaded
-from pipeline import buckets, contract, images, prepare, sources, storage
-from pipeline.dataset_settings import Settings
-from pipeline.sources import image_files
+from pipeline import contract, prepare, sources
+from pipeline.images import squares
+from pipeline.planning.dataset_settings import Settings
+from pipeline.sources.listing import image_files
+from pipeline.storage import buckets, paths
 
 MAKERS: dict[str, Callable] = {
     "celeba zip": lambda of, path: of("celeba").write(path),
@@ -112,9 +114,9 @@ def test_every_image_is_one_request(form, make, upload, monkeypatch):
     listing = sources.list_images(form.split()[0], upload(make(form)))
     requests = []
     for name in ("read_bytes", "read_range"):
-        read = getattr(storage, name)
+        read = getattr(paths, name)
         monkeypatch.setattr(
-            storage, name, lambda *a, read=read: requests.append(a) or read(*a)
+            paths, name, lambda *a, read=read: requests.append(a) or read(*a)
         )
     rows = listing.by_split()["train"]
     listing.reader.prefetch(rows.keys, rows.locations)
@@ -152,7 +154,7 @@ def test_what_is_not_there_is_an_error(source, url_root):
     fails(source, f"{url_root}/absent", f"--input={url_root}/absent does not exist: gi")
     absent = f"{url_root.partition('://')[0]}://absent-bucket"
     fails(source, f"{absent}/a", f"there is no bucket {absent}: make it, or correct")
-    storage.write_bytes(f"{url_root}/other/notes.md", b"x")
+    paths.write_bytes(f"{url_root}/other/notes.md", b"x")
     has = "only 1 .md: give" if source == "folder" else "has (no|notes.md)"
     fails(source, f"{url_root}/other", f"--input={url_root}/other has .*{has}|{has}")
 
@@ -175,7 +177,7 @@ def test_a_file_that_disappears_is_an_error(form, name, make, upload):
         for rows in listing.by_split().values()
         if key in rows.keys
     ]
-    storage.remove(f"{url}/{name}")
+    paths.remove(f"{url}/{name}")
     for announced in ([], rows.keys):
         listing.reader.prefetch(announced, rows.locations[: len(announced)])
         with pytest.raises(contract.DatasetError, match=f"cannot read .*{name}") as e:
@@ -190,7 +192,7 @@ def test_an_image_that_is_not_there_is_a_reject(celeba, tmp_path, upload):
         listing = sources.list_images("celeba", url)
         rows = listing.by_split()["train"]
         listing.reader.prefetch(rows.keys, rows.locations)
-        with pytest.raises(images.RejectedImageError, match="missing"):
+        with pytest.raises(squares.RejectedImageError, match="missing"):
             listing.reader.read("000001.jpg", rows.locations[0])
         assert listing.reader.read(rows.keys[1], rows.locations[1])
 
@@ -258,7 +260,7 @@ def test_a_pattern_finds_what_it_finds_locally(photos, upload, pattern, num_foun
 
 def test_what_is_skipped_is_counted(photos, upload, caplog):
     url = upload(photos)
-    storage.write_bytes(f"{url}/cats//a.png", b"x")
+    paths.write_bytes(f"{url}/cats//a.png", b"x")
     with caplog.at_level(logging.INFO, logger="absl"):
         assert len(sizes(url)[1]) == len(FILES)
     assert "skipped 5, no images: " in caplog.text
@@ -273,9 +275,9 @@ def test_a_directory_is_listed_while_it_is_gone_through(photos, upload, monkeypa
     def walk(path):
         for number in range(1 << 62):
             asked.append(number)
-            yield storage.Entry(f"{number}.jpg", 1)
+            yield paths.Entry(f"{number}.jpg", 1)
 
-    monkeypatch.setattr(storage, "walk", walk)
+    monkeypatch.setattr(paths, "walk", walk)
     found = image_files.find_images(url).found
     assert [next(found)[0] for _ in range(3)] == ["0.jpg", "1.jpg", "2.jpg"]
     assert len(asked) == 3
@@ -299,7 +301,7 @@ def test_a_list_names_what_is_in_its_directory(photos, upload):
     _, expected = sizes(photos / "list.txt")
     assert expected["absent.jpg"] == expected["cats"] == -1
     assert sizes(f"{url}/list.txt") == (url, expected)
-    storage.write_bytes(f"{url}/urls.txt", f"{url}/b.JPG\n{url}/cats/tom.jpeg".encode())
+    paths.write_bytes(f"{url}/urls.txt", f"{url}/b.JPG\n{url}/cats/tom.jpeg".encode())
     assert set(sizes(f"{url}/urls.txt")[1]) == {"b.JPG", "cats/tom.jpeg"}
 
 
@@ -307,14 +309,14 @@ def test_a_list_names_what_is_in_its_directory(photos, upload):
     "line", ["../b.JPG", "/etc/a.png", "s3://other/a.png", "a/../.."]
 )
 def test_a_list_of_what_is_elsewhere(url_root, line):
-    storage.write_bytes(f"{url_root}/list.txt", f"a.png\n{line}\n".encode())
+    paths.write_bytes(f"{url_root}/list.txt", f"a.png\n{line}\n".encode())
     fails("folder", f"{url_root}/list.txt", f"lists '{line}': what is in a bucket can ")
 
 
 def test_lists_that_name_nothing(url_root, tmp_path):
-    storage.write_bytes(f"{url_root}/empty.txt", b"\n")
+    paths.write_bytes(f"{url_root}/empty.txt", b"\n")
     fails("folder", f"{url_root}/empty.txt", "empty.txt is empty: give a directory")
-    storage.write_bytes(f"{url_root}/list.txt", b"a.png 0\nb.png 1\n")
+    paths.write_bytes(f"{url_root}/list.txt", b"a.png 0\nb.png 1\n")
     fails("folder", f"{url_root}/list.txt", "none of the 2 files that .* lists is ther")
     (tmp_path / "list.txt").write_text("s3://bucket/a.png\n")
     fails("folder", str(tmp_path / "list.txt"), "lists 's3://bucket/a.png': what is in")

@@ -7,8 +7,8 @@ import os
 import pytest
 
 from pipeline import contract, prepare
-from pipeline.dataset_settings import Settings
-from pipeline.sources import byproducts, image_files
+from pipeline.planning.dataset_settings import Settings
+from pipeline.sources.listing import byproducts, image_files
 
 LIBRARY = "thumbnails and previews of a photo library"
 

@@ -22,7 +22,7 @@ from parquet_faces import (
     read_official,
 )
 from pipeline import contract, sources
-from pipeline.sources import celeba_parquet, parquet_reader
+from pipeline.sources.celeba import celeba_parquet, parquet_reader
 from pipeline.synthetic.attributes import ATTRIBUTE_NAMES
 from pipeline.synthetic.face import LANDMARK_NAMES
 

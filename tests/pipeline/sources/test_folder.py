@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import contract, images, prepare, rgb, rows, sources, verify
-from pipeline.dataset_settings import Settings
-from pipeline.files import PROGRESS_DIR
-from pipeline.sources import copies, image_files, splits
+from pipeline import contract, prepare, sources, verify
+from pipeline.images import rgb, squares
+from pipeline.planning.dataset_settings import Settings
+from pipeline.sources import rows, splits
+from pipeline.sources.listing import copies, image_files
+from pipeline.storage.files import PROGRESS_DIR
 
 
 def write_folder(root, files):
@@ -445,7 +447,7 @@ def test_tfds_has_the_names_of_the_classes(classes, tmp_path):
             key = example["key"].decode()
             keys.add(key)
             assert label.int2str(example["label"]) == key.split("/")[0]
-            expected = images.preprocess(
+            expected = squares.preprocess(
                 rgb.decode_as_rgb(classes[key]),
                 image_size=8,
                 image_dtype="uint8",

@@ -15,16 +15,13 @@ from pyarrow import parquet
 
 from fuzzing import JSON_TEXTS, changed, changed_json, refuses
 from mnist_files import example, idx_bytes
-from pipeline import contract, images, records
-from pipeline.sources import (
-    archives,
-    celeba,
-    idx,
-    labels,
-    npz,
-    tfds,
-    tfds_records,
-)
+from pipeline import contract
+from pipeline.formats import records
+from pipeline.images import squares
+from pipeline.sources.celeba import celeba, labels
+from pipeline.sources.listing import archives
+from pipeline.sources.mnist import idx, npz, tfds_records
+from pipeline.sources.tfds import tfds
 
 KEYS = [f"{number:06d}.jpg" for number in range(1, 4)]
 PARTITION = "".join(f"{key} {split}\n" for split, key in enumerate(KEYS)).encode()
@@ -145,7 +142,7 @@ def test_any_parquet(data, name, root):
             for key, location in zip(rows.keys, rows.locations, strict=True):
                 listing.reader.read(key, location)
 
-    refuses(contract.DatasetError, images.RejectedImageError, call=read)
+    refuses(contract.DatasetError, squares.RejectedImageError, call=read)
 
 
 @given(data=any_text(PARTITION) | any_table(PARTITION.decode().replace(" ", ",")))
@@ -199,7 +196,7 @@ def test_any_zip(data, root):
         for key, location in zip(index.locations, locations, strict=True):
             assert "/" not in key
             refuses(
-                images.RejectedImageError,
+                squares.RejectedImageError,
                 call=lambda key=key, at=location: index.reader.read(key, at),
             )
 
@@ -264,7 +261,7 @@ def test_any_description_of_a_prepared_data_set(info, features, root):
             for key, location in zip(rows.keys, rows.locations, strict=True):
                 listing.reader.read(key, location)
 
-    refuses(contract.DatasetError, images.RejectedImageError, call=list_all)
+    refuses(contract.DatasetError, squares.RejectedImageError, call=list_all)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from pipeline import contract, images
-from pipeline.sources import image_files
+from pipeline import contract
+from pipeline.images import squares
+from pipeline.sources.listing import image_files
 
 ALL = {
     "b.JPG",
@@ -147,7 +148,7 @@ def test_links_are_followed_but_not_in_circles(photos, tmp_path, caplog):
     assert files.locations["linked.jpg"][0] == files.locations["linked/far.jpg"][0] == 3
     reader = image_files.ImageFileReader(files.root)
     for key in ("gone.jpg", "self.jpg"):
-        with pytest.raises(images.RejectedImageError, match="missing"):
+        with pytest.raises(squares.RejectedImageError, match="missing"):
             reader.read(key, files.locations[key])
 
 
@@ -171,7 +172,7 @@ def test_a_name_that_is_no_key_is_a_reject(photos):
     reader = image_files.ImageFileReader(files.root)
     for key in bad:
         key.encode()
-        with pytest.raises(images.RejectedImageError, match="'name', 'not UTF-8, or"):
+        with pytest.raises(squares.RejectedImageError, match="'name', 'not UTF-8, or"):
             reader.read(key, files.locations[key])
 
 
@@ -210,9 +211,9 @@ def test_a_list_names_images_relative_to_itself(photos, caplog):
         "b.JPG/below.jpg": -1,
     }
     reader = image_files.ImageFileReader(files.root)
-    with pytest.raises(images.RejectedImageError, match="missing"):
+    with pytest.raises(squares.RejectedImageError, match="missing"):
         reader.read("absent.jpg", files.locations["absent.jpg"])
-    with pytest.raises(images.RejectedImageError, match="unreadable"):
+    with pytest.raises(squares.RejectedImageError, match="unreadable"):
         reader.read("cats/notes.txt", files.locations["cats/notes.txt"])
 
 

@@ -1,8 +1,8 @@
 import pytest
 
 from pipeline import contract
-from pipeline.sources import label_tables
-from pipeline.sources.tfds_info import LANDMARK_NAMES
+from pipeline.sources.celeba import label_tables
+from pipeline.sources.tfds.tfds_info import LANDMARK_NAMES
 from pipeline.synthetic.attributes import ATTRIBUTE_NAMES
 
 KEYS = [f"{number:06d}.jpg" for number in range(1, label_tables.OFFICIAL_IMAGES + 1)]

@@ -1,6 +1,7 @@
 import pytest
 
-from pipeline import contract, dataset_settings
+from pipeline import contract
+from pipeline.planning import dataset_settings
 from pipeline.sources import layouts
 
 

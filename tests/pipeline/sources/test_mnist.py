@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from mnist_files import FORMS, PREFIXES, Mnist, fails, list_mnist, write_npz
-from pipeline import contract, prepare, records, sources, verify
-from pipeline.dataset_settings import Settings
-from pipeline.sources import arrays, mnist
+from pipeline import contract, prepare, sources, verify
+from pipeline.formats import records
+from pipeline.planning.dataset_settings import Settings
+from pipeline.sources.mnist import arrays, mnist
 
 
 def read_split(listing: sources.Listing, split: str) -> np.ndarray:

@@ -16,7 +16,7 @@ from parquet_faces import (
     read_official,
 )
 from pipeline import contract
-from pipeline.images import RejectedImageError
+from pipeline.images.squares import RejectedImageError
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@ import threading
 
 import pytest
 
-from pipeline import storage
-from pipeline.sources import read_ahead
-from pipeline.sources.read_ahead import Part, ReadAhead
+from pipeline.sources.listing import read_ahead
+from pipeline.sources.listing.read_ahead import Part, ReadAhead
+from pipeline.storage import paths
 
 
 class Store:
@@ -29,8 +29,8 @@ class Store:
 @pytest.fixture
 def store(monkeypatch) -> Store:
     store = Store()
-    monkeypatch.setattr(storage, "read_bytes", store.read_bytes)
-    monkeypatch.setattr(storage, "read_range", store.read_range)
+    monkeypatch.setattr(paths, "read_bytes", store.read_bytes)
+    monkeypatch.setattr(paths, "read_range", store.read_range)
     return store
 
 

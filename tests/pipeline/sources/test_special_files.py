@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pipeline import contract, process, sources, storage
-from pipeline.sources import mnist
+from pipeline import contract, sources
+from pipeline.process import limits
+from pipeline.sources.mnist import mnist
+from pipeline.storage import paths
 
 # A pipe would be waited for.
 pytestmark = pytest.mark.timeout(200)
@@ -99,7 +101,7 @@ def test_a_file_that_became_a_pipe_is_not_waited_for(make, form):
 def test_a_manifest_is_a_regular_file(tmp_path, kind):
     path = tmp_path / contract.MANIFEST_NAME
     put(kind, path)
-    for load in (contract.load_manifest, storage.load_manifest):
+    for load in (contract.load_manifest, paths.load_manifest):
         with pytest.raises(contract.DatasetError, match=f"^{path} is a {kind}, and"):
             load(str(tmp_path))
 
@@ -125,7 +127,7 @@ def test_too_many_open_files_are_named_while_a_source_is_listed(make, form):
     sources.list_images(form.split()[0], str(root)).by_split()
     with pytest.raises((OSError, contract.DatasetError)) as raised, without_files():
         sources.list_images(form.split()[0], str(root)).by_split()
-    assert "raise the limit by ulimit -n" in str(process.shortage_text(raised.value))
+    assert "raise the limit by ulimit -n" in str(limits.shortage_text(raised.value))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -135,4 +137,4 @@ def test_too_many_open_files_are_named_while_images_are_read(make, form):
     mnist._load_listed.cache_clear()
     with pytest.raises((OSError, contract.DatasetError)) as raised, without_files():
         listing.reader.read(rows.keys[0], rows.locations[0])
-    assert "raise the limit by ulimit -n" in str(process.shortage_text(raised.value))
+    assert "raise the limit by ulimit -n" in str(limits.shortage_text(raised.value))

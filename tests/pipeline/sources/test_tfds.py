@@ -10,9 +10,12 @@ import pytest
 from tensorflow_datasets.proto import tf_example_pb2
 
 from mnist_files import write_records
-from pipeline import contract, images, prepare, records, sources, verify
-from pipeline.dataset_settings import Settings
-from pipeline.sources import splits, tfds_info, tfds_reader
+from pipeline import contract, prepare, sources, verify
+from pipeline.formats import records
+from pipeline.images import squares
+from pipeline.planning.dataset_settings import Settings
+from pipeline.sources import splits
+from pipeline.sources.tfds import tfds_info, tfds_reader
 
 NAMES = ("celeb_a", "pets", "marks", "views")
 VERSIONS = {"celeb_a": "2.1.0", "pets": "1.0.0", "marks": "1.0.0", "views": "1.0.0"}
@@ -139,7 +142,7 @@ def test_celeb_a_is_what_the_official_files_are(prepared, faces):
         name: len(split.keys) for name, split in official.by_split().items()
     }
     pixels_of = {
-        key: images.decode(data).tobytes() for key, data in read_all(official).items()
+        key: squares.decode(data).tobytes() for key, data in read_all(official).items()
     }
     for name in ("attributes", "landmarks"):
         expected = labels_of(official, name)
@@ -281,7 +284,9 @@ def test_records_without_an_image_are_rejected(pets, tmp_path):
     example.features.feature["species"].int64_list.value.append(2)
     write_records(shard(pets, "test", 0), [example.SerializeToString()] * 2)
     listing = list_tfds(pets)
-    with pytest.raises(images.RejectedImageError, match="missing.*0 images named imag"):
+    with pytest.raises(
+        squares.RejectedImageError, match="missing.*0 images named imag"
+    ):
         listing.reader.read("test-00000", listing.by_split()["test"].locations[0])
 
 
@@ -296,7 +301,7 @@ def test_records_hold_what_was_read(prepared, tmp_path):
             key = feature["key"].bytes_list.value[0].decode()
             found[key] = list(feature["label"].int64_list.value)
             image = np.frombuffer(feature["image"].bytes_list.value[0], "<f4")
-            pixels = images.preprocess(
+            pixels = squares.preprocess(
                 expected[key]["image"],
                 image_size=8,
                 image_dtype="float32",

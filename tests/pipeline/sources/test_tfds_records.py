@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mnist_files import PREFIXES, Mnist, example, fails, list_mnist, write_records
-from pipeline import records
+from pipeline.formats import records
 
 
 def test_encoded_images_may_have_their_longer_name(digits, tmp_path):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from trainer.latents import directions, probe
+from trainer.analysis.latents import directions, probe
 
 
 def examples(num: int = 2000) -> tuple[np.ndarray, np.ndarray]:

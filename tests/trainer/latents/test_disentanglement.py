@@ -4,8 +4,8 @@ import math
 import numpy as np
 import pytest
 
-from trainer.latents import disentanglement
-from trainer.latents.disentanglement import (
+from trainer.analysis.latents import disentanglement
+from trainer.analysis.latents.disentanglement import (
     dci,
     mutual_information_gap,
     separated_attribute_predictability,

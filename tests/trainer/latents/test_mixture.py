@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.mixture import GaussianMixture
 
-from trainer.latents import mixture
+from trainer.analysis.latents import mixture
 
 RNG = np.random.default_rng(0)
 PLANTED = mixture.Mixture(

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from trainer.latents import neighbours
+from trainer.analysis.latents import neighbours
 
 RNG = np.random.default_rng(0)
 SHAPE = (12, 10, 3)

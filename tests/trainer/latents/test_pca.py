@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn import decomposition
 
-from trainer.latents import pca
+from trainer.analysis.latents import pca
 
 RNG = np.random.default_rng(0)
 SHAPE = (8, 6, 3)

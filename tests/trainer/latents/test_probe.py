@@ -3,7 +3,7 @@ import pytest
 from sklearn import metrics
 from sklearn.pipeline import make_pipeline
 
-from trainer.latents import probe
+from trainer.analysis.latents import probe
 
 RNG = np.random.default_rng(0)
 CENTRES = 6 * np.eye(4, 5)

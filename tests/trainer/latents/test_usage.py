@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.latents import usage
+from trainer.analysis.latents import usage
 
 
 def test_active_units_are_those_whose_mean_moves() -> None:

@@ -1,0 +1,1 @@
+"""Shards, statistics, publication, and the claimed output directory."""

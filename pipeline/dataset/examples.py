@@ -1,0 +1,110 @@
+"""The images of a shard, made one after another; refused images are collected.
+
+A fault that passes must leave no reject: a source may be cut or damaged while it is
+read, and sound again later. So rejects are looked at a second time, before a shard of
+an earlier run is kept and before a dataset is published.
+
+Neither TensorFlow nor Beam is imported: a worker starts in a second without them.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from pipeline.formats import records
+from pipeline.images import squares
+from pipeline.planning.dataset_settings import Settings
+from pipeline.sources import Reader
+from pipeline.sources.rows import Rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Reject:
+    """An image that was refused: its key, one of `squares.REASONS`, what was found."""
+
+    key: str
+    reason: str
+    detail: str
+
+    def __post_init__(self) -> None:
+        """Checks what may come from a file."""
+        are_texts = isinstance(self.key, str) and isinstance(self.detail, str)
+        if not are_texts or self.reason not in squares.REASONS:
+            raise ValueError(f"no rejected image: {self!r:.80}")
+
+
+def make_examples(
+    rows: Rows, settings: Settings, reader: Reader, rejects: list[Reject]
+) -> Iterator[records.Example]:
+    """Yields what a record of each image holds, and collects the refused images.
+
+    Args:
+        rows: Keys, locations and features of the images.
+        settings: How to preprocess them.
+        reader: Reader of the source.
+        rejects: Receives the images that yield no record.
+
+    Raises:
+        DatasetError: If the source cannot be read, or has changed.
+    """
+    reader.prefetch(rows.keys, rows.locations)
+    # A scalar is a list of one value.
+    features = {
+        name: values.reshape(len(rows), -1).tolist()
+        for name, values in rows.features.items()
+    }
+    for position, key in enumerate(rows.keys):
+        try:
+            image = _make_image(key, rows.locations[position], settings, reader)
+        except squares.RejectedImageError as error:
+            rejects.append(Reject(key=key, reason=error.reason, detail=error.detail))
+            continue
+        yield key, image, {name: values[position] for name, values in features.items()}
+
+
+def find_unconfirmed(
+    rejects: Sequence[Reject], rows: Rows, settings: Settings, reader: Reader
+) -> Reject | None:
+    """Returns the first reject that a second look does not confirm, or None.
+
+    A look confirms a reject if the image is refused again, for the same reason.
+
+    Args:
+        rejects: Refused images of a shard.
+        rows: All images of the shard.
+        settings: How to preprocess them.
+        reader: Reader of the source.
+
+    Raises:
+        DatasetError: If the source cannot be read, or has changed.
+    """
+    if not rejects:
+        return None
+    by_key = {reject.key: reject for reject in rejects}
+    places = [place for place, key in enumerate(rows.keys) if key in by_key]
+    refused = rows.take(np.array(places, np.int64))
+    reader.prefetch(refused.keys, refused.locations)
+    for key, location in zip(refused.keys, refused.locations, strict=True):
+        try:
+            _make_image(key, location, settings, reader)
+        except squares.RejectedImageError as error:
+            if error.reason == by_key[key].reason:
+                del by_key[key]
+                continue
+        return by_key[key]
+    # A key that is not planned is no reject of this shard.
+    return next(iter(by_key.values()), None)
+
+
+def _make_image(
+    key: str, location: np.ndarray, settings: Settings, reader: Reader
+) -> np.ndarray:
+    return squares.preprocess(
+        reader.read(key, location),
+        image_size=settings.image_size,
+        image_dtype=settings.image_dtype,
+        resize=settings.resize,
+        crop_size=settings.crop_size,
+        function=settings.preprocess,
+    )

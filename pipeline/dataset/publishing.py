@@ -1,0 +1,319 @@
+"""The end of a job: every shard accounted for, then the files that name them.
+
+`manifest.json` is written last. Everything is a function of the shards' results, so
+that publishing twice, as a runner may, writes the same files.
+"""
+
+import concurrent.futures
+import dataclasses
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from absl import logging
+
+from pipeline import contract
+from pipeline.dataset import stats, versions
+from pipeline.dataset.second_look import SecondLook, find_unconfirmed
+from pipeline.dataset.shards import ShardResult
+from pipeline.formats import tfds_files
+from pipeline.planning.dataset_settings import DatasetSettings, Settings
+from pipeline.planning.plan import PlannedShard
+from pipeline.sources import Listing
+from pipeline.storage import paths
+
+_NUM_REJECTS_NAMED = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Publication:
+    """What is known of a dataset before its shards are written.
+
+    Attributes:
+        name: Dataset name.
+        output: Dataset directory.
+        settings: What decides its content.
+        source_fingerprint: Of the listing.
+        features: Of a record.
+        shard_names: By split, in order: what was planned.
+        num_images: How many were planned.
+        max_rejected_fraction: More than this part of them refused is an error.
+        with_stats: Whether `stats.json` and `overview.png` are written too.
+        second_look: Confirms rejects; None for images that are all sound.
+    """
+
+    name: str
+    output: str
+    settings: DatasetSettings
+    source_fingerprint: str
+    features: Mapping[str, contract.Feature]
+    shard_names: Mapping[str, tuple[str, ...]]
+    num_images: int
+    max_rejected_fraction: float
+    with_stats: bool = False
+    second_look: SecondLook | None = None
+
+
+def plan_publication(
+    listing: Listing,
+    plans: Sequence[PlannedShard],
+    settings: Settings,
+    output: str,
+    max_rejected_fraction: float,
+    run_id: str,
+    *,
+    with_stats: bool = False,
+) -> Publication:
+    """Returns the publication of the planned shards, whose plans a run has saved."""
+    return Publication(
+        name=listing.name,
+        output=output,
+        settings=settings,
+        source_fingerprint=listing.fingerprint,
+        features=image_features(listing, settings),
+        shard_names=names_by_split(plans),
+        num_images=sum(plan.num_images for plan in plans),
+        max_rejected_fraction=max_rejected_fraction,
+        with_stats=with_stats,
+        second_look=SecondLook(settings, listing.reader, output, run_id),
+    )
+
+
+def image_features(listing: Listing, settings: Settings) -> dict[str, contract.Feature]:
+    """Returns the features of a record of an image."""
+    side = settings.image_size
+    return {
+        "key": contract.Feature(dtype="string"),
+        "image": contract.Feature(
+            settings.image_dtype, (side, side, listing.num_channels)
+        ),
+        **listing.features,
+    }
+
+
+def names_by_split(plans: Sequence[PlannedShard]) -> dict[str, tuple[str, ...]]:
+    """Returns the names of planned shards by split."""
+    names: dict[str, list[str]] = {}
+    for plan in plans:
+        names.setdefault(plan.split, []).append(plan.name)
+    return {split: tuple(found) for split, found in names.items()}
+
+
+def publish(publication: Publication, results: Iterable[ShardResult]) -> str:
+    """Writes the files beside the shards, the manifest last; returns its digest.
+
+    Args:
+        publication: What was planned.
+        results: Of every shard, in any order.
+
+    Raises:
+        DatasetError: If too many images were refused, a split has none left, or a
+            second look does not confirm a reject.
+    """
+    by_name = results_by_name(publication, results)
+    check_rejects(publication, by_name.values())
+    unconfirmed = find_unconfirmed(publication.second_look, by_name.values())
+    if unconfirmed is not None:
+        raise contract.DatasetError(
+            f"{unconfirmed}, and a second look does not confirm it: the source was "
+            "damaged, or could not be read well, for a while. Run the same command "
+            "again: it makes the shards of such images anew"
+        )
+    manifest = build_manifest(publication, by_name)
+    output = publication.output
+    _write_text(output, contract.REJECTED_NAME, rejected_lines(by_name.values()))
+    for name, text in tfds_files.file_texts(manifest).items():
+        _write_text(output, name, text)
+    if publication.with_stats:
+        _write_stats(publication, by_name)
+    _write_text(output, contract.MANIFEST_NAME, manifest.to_json())
+    return manifest.digest
+
+
+def _write_text(output: str, name: str, text: str) -> None:
+    paths.write_bytes(paths.join(output, name), text.encode())
+
+
+def complete_manifest(
+    publication: Publication, results: Sequence[ShardResult]
+) -> contract.Manifest | None:
+    """Returns the manifest of a dataset that is complete and intact, else None.
+
+    It is not complete if an image was rejected that is sound by now.
+
+    Args:
+        publication: What was planned.
+        results: Of the shards that are there.
+
+    Raises:
+        DatasetError: If too many images were refused, or a split has none left.
+    """
+    try:
+        manifest = paths.load_manifest(publication.output)
+    except contract.DatasetError:
+        return None
+    num_planned = sum(map(len, publication.shard_names.values()))
+    names = {entry.name for entry in paths.list_directory(publication.output)}
+    if len(results) < num_planned or not names.issuperset(published_names(publication)):
+        return None
+    by_name = results_by_name(publication, results)
+    check_rejects(publication, results)
+    if build_manifest(publication, by_name).digest != manifest.digest:
+        return None
+    unconfirmed = find_unconfirmed(publication.second_look, results)
+    if unconfirmed is not None:
+        logging.warning(
+            "%s, and is not any more: the shards of such images are made anew",
+            unconfirmed,
+        )
+        return None
+    file_paths = [paths.join(publication.output, name) for name in by_name]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        hashes = list(pool.map(paths.hash_file, file_paths))
+    is_intact = hashes == [result.info.sha256 for result in by_name.values()]
+    return manifest if is_intact else None
+
+
+def published_names(publication: Publication) -> list[str]:
+    """Returns the names of the files that `publish` writes."""
+    names = tfds_files.file_names(publication.features)
+    if publication.with_stats:
+        names = [*names, stats.STATS_NAME, contract.OVERVIEW_NAME]
+    return [contract.REJECTED_NAME, *names, contract.MANIFEST_NAME]
+
+
+def _write_stats(publication: Publication, by_name: Mapping[str, ShardResult]) -> None:
+    output = publication.output
+    by_split: dict[str, stats.Stats] = {}
+    for split, names in publication.shard_names.items():
+        merged = stats.Stats(publication.features["image"].shape[2])
+        for name in names:
+            found = by_name[name].stats
+            assert found is not None, f"{name} was made without its statistics"
+            merged.merge(stats.Stats.from_dict(found))
+        by_split[split] = merged
+    text = stats.stats_json(by_split, publication.features)
+    _write_text(output, stats.STATS_NAME, text)
+    first_split, *_ = publication.shard_names.values()
+    file_paths = [paths.join(output, name) for name in first_split]
+    picture = stats.overview_png(file_paths, publication.features)
+    paths.write_bytes(paths.join(output, contract.OVERVIEW_NAME), picture)
+
+
+def results_by_name(
+    publication: Publication, results: Iterable[ShardResult]
+) -> dict[str, ShardResult]:
+    """Returns the result of each planned shard, in the order of the plan.
+
+    Raises:
+        RuntimeError: If a shard is absent, comes twice or was not planned, which is
+            the runner's failure.
+    """
+    results = list(results)
+    found = Counter(result.info.name for result in results)
+    planned = Counter(
+        name for names in publication.shard_names.values() for name in names
+    )
+    if found != planned:
+        wrong = sorted((found - planned) + (planned - found))
+        raise RuntimeError(
+            f"the runner returned {len(results)} shards, and {len(planned)} were "
+            f"planned; absent, double or unknown: {', '.join(wrong[:10])}"
+        )
+    by_name = {result.info.name: result for result in results}
+    return {name: by_name[name] for name in planned}
+
+
+def check_rejects(publication: Publication, results: Iterable[ShardResult]) -> None:
+    """Checks that few enough images were refused, and that every split has some.
+
+    Raises:
+        DatasetError: If not.
+    """
+    lines = [json.loads(line) for line in rejected_lines(results).splitlines()]
+    fraction = len(lines) / publication.num_images
+    if fraction > publication.max_rejected_fraction:
+        named = ", ".join(
+            f"{line['key']} ({line['reason']}: {line['detail']})"
+            for line in lines[:_NUM_REJECTS_NAMED]
+        )
+        raise contract.DatasetError(
+            f"{len(lines)} of {publication.num_images} images were rejected, a "
+            f"fraction of {fraction:.4g}, and --max_rejected_fraction="
+            f"{publication.max_rejected_fraction:g} is allowed: {named}"
+            f"{', ...' if len(lines) > _NUM_REJECTS_NAMED else ''}"
+        )
+    num_examples: Counter[str] = Counter()
+    for result in results:
+        num_examples[result.split] += result.info.num_examples
+    for split in publication.shard_names:
+        if not num_examples[split]:
+            raise contract.DatasetError(
+                f"every image of split {split!r} was rejected: repair the source"
+            )
+
+
+def check_missing(publication: Publication, keys: Sequence[str]) -> None:
+    """Checks that few enough images are missing, before any is read.
+
+    Args:
+        publication: What is planned.
+        keys: Of the images that the source lists and does not have.
+
+    Raises:
+        DatasetError: If they alone are more than may be rejected.
+    """
+    if len(keys) / publication.num_images > publication.max_rejected_fraction:
+        raise contract.DatasetError(
+            f"{len(keys)} of {publication.num_images} images are missing, and "
+            f"--max_rejected_fraction={publication.max_rejected_fraction:g} is "
+            f"allowed: {', '.join(keys[:_NUM_REJECTS_NAMED])}"
+            f"{', ...' if len(keys) > _NUM_REJECTS_NAMED else ''}; nothing in "
+            "--output was discarded"
+        )
+
+
+def rejected_lines(results: Iterable[ShardResult]) -> str:
+    """Returns the text of `rejected.jsonl`: one image a line, sorted."""
+    rejects = sorted(
+        (contract.SPLITS.index(result.split), reject.key, result.split, reject)
+        for result in results
+        for reject in result.rejects
+    )
+    return "".join(
+        json.dumps(
+            {
+                "split": split,
+                "key": key,
+                "reason": reject.reason,
+                "detail": reject.detail,
+            }
+        )
+        + "\n"
+        for _, key, split, reject in rejects
+    )
+
+
+def build_manifest(
+    publication: Publication, by_name: Mapping[str, ShardResult]
+) -> contract.Manifest:
+    """Returns the manifest of the finished shards."""
+    splits = {}
+    for split, names in publication.shard_names.items():
+        results = [by_name[name] for name in names]
+        reasons = Counter(
+            reject.reason for result in results for reject in result.rejects
+        )
+        splits[split] = contract.SplitInfo(
+            shards=tuple(result.info for result in results),
+            rejected=dict(sorted(reasons.items())),
+        )
+    return contract.Manifest(
+        name=publication.name,
+        settings=publication.settings.to_dict(),
+        source_fingerprint=publication.source_fingerprint,
+        features=publication.features,
+        splits=splits,
+        versions=versions.find(publication.features),
+    )

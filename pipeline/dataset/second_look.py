@@ -1,0 +1,51 @@
+"""A second look at the rejects of finished shards, by the plans of the run."""
+
+import dataclasses
+from collections.abc import Iterable
+
+from pipeline.dataset import examples
+from pipeline.dataset.shards import ShardResult
+from pipeline.planning import plan_files
+from pipeline.planning.dataset_settings import Settings
+from pipeline.sources import Reader
+
+
+@dataclasses.dataclass(frozen=True)
+class SecondLook:
+    """What it takes to look at images of any shard; pickled to the workers.
+
+    Attributes:
+        settings: How to preprocess the images.
+        reader: Reader of the source.
+        output: Directory of the shards.
+        run_id: Run that saved the plans.
+    """
+
+    settings: Settings
+    reader: Reader
+    output: str
+    run_id: str
+
+
+def find_unconfirmed(
+    look: SecondLook | None, results: Iterable[ShardResult]
+) -> str | None:
+    """Returns the first reject that a second look does not confirm, in words, or None.
+
+    Args:
+        look: What it takes to look; None for images that are all sound.
+        results: Finished shards, planned by the run of `look`.
+
+    Raises:
+        DatasetError: If a plan or the source cannot be read, or the source has changed.
+    """
+    for result in results:
+        if look is None or not result.rejects:
+            continue
+        found = plan_files.load_plan(look.output, result.info.name, look.run_id)
+        reject = examples.find_unconfirmed(
+            result.rejects, found.rows, look.settings, look.reader
+        )
+        if reject is not None:
+            return f"{reject.key} was rejected ({reject.reason}: {reject.detail})"
+    return None

@@ -1,0 +1,246 @@
+"""One shard: its records written, hashed and put in place, or kept from before.
+
+    OUT/NAME-SPLIT.tfrecord-00003-of-00064               the shard
+    OUT/.progress/NAME-SPLIT...-of-00064.json            its sidecar, written last
+    OUT/.progress/NAME-SPLIT...-of-00064.<run_id>.npz    its plan, while a run lasts
+    OUT/.progress/NAME-SPLIT...-of-00064.<uuid>.tmp      while it is written
+
+Neither TensorFlow nor Beam is imported: a worker starts in a second without them.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pipeline import contract
+from pipeline.dataset import examples, stats
+from pipeline.formats import records
+from pipeline.planning.dataset_settings import Settings
+from pipeline.planning.plan import PlannedShard, ShardPlan
+from pipeline.sources import Reader
+from pipeline.sources.rows import Rows
+from pipeline.storage import files, paths
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardResult:
+    """A finished shard; its sidecar holds the same.
+
+    Attributes:
+        split: Of the shard.
+        index: Its place in the split.
+        info: Its entry in the manifest.
+        rejects: In the order of the plan.
+        plan_fingerprint: Of the plan that it was written from.
+        run_id: Of the run that wrote it.
+        stats: What it looks like, as `Stats.to_dict` gives it, if that was asked for.
+    """
+
+    split: str
+    index: int
+    info: contract.ShardInfo
+    rejects: tuple[examples.Reject, ...]
+    plan_fingerprint: str
+    run_id: str
+    stats: Mapping[str, Any] | None = None
+
+
+def make_shard(
+    plan: ShardPlan,
+    settings: Settings,
+    reader: Reader,
+    output: str,
+    run_id: str,
+    counted: Mapping[str, contract.Feature] | None = None,
+) -> ShardResult:
+    """Returns the shard of a plan: kept if it is whole, else written.
+
+    A shard with rejects is kept only if a second look confirms them.
+
+    Args:
+        plan: What to write.
+        settings: How to preprocess the images.
+        reader: Of the source.
+        output: Dataset directory.
+        run_id: Marks the shards that this run writes.
+        counted: Features of a record, if its statistics are asked for.
+
+    Raises:
+        DatasetError: If the source cannot be read, or the disk is full.
+    """
+    kept = find_intact(plan.shard, output)
+    if kept is not None and not examples.find_unconfirmed(
+        kept.rejects, plan.rows, settings, reader
+    ):
+        return kept if counted is None else _with_stats(kept, output, counted)
+    rejects: list[examples.Reject] = []
+    counts = None if counted is None else stats.Stats(counted["image"].shape[2])
+    encoded = encode_records(plan.rows, settings, reader, rejects, counts)
+    return write_shard(plan.shard, encoded, output, run_id, rejects, counts)
+
+
+def write_shard(
+    shard: PlannedShard,
+    encoded: Iterator[Sequence[records.Part]],
+    output: str,
+    run_id: str,
+    rejects: Sequence[examples.Reject] = (),
+    counts: stats.Stats | None = None,
+) -> ShardResult:
+    """Writes a shard, whole or not at all, then its sidecar.
+
+    Args:
+        shard: What is planned.
+        encoded: The parts of each of its records.
+        output: Dataset directory.
+        run_id: Marks the shards that this run writes.
+        rejects: What was refused, once `encoded` is at its end.
+        counts: What was counted by then, if anything was.
+
+    Raises:
+        DatasetError: If the disk is full, or as `encoded` does.
+    """
+    # A sidecar without its shard would be counted as progress.
+    paths.remove(sidecar_path(output, shard.name))
+    temporary = files.temporary_path(output, shard.name)
+    with files.full_disk_explained(str(temporary.parent), shard.name):
+        try:
+            info = write_records(shard.name, encoded, temporary)
+            paths.put_file(str(temporary), paths.join(output, shard.name))
+        finally:
+            temporary.unlink(missing_ok=True)
+        result = ShardResult(
+            split=shard.split,
+            index=shard.index,
+            info=info,
+            rejects=tuple(rejects),
+            plan_fingerprint=shard.fingerprint,
+            run_id=run_id,
+            stats=None if counts is None else counts.to_dict(),
+        )
+        _write_sidecar(result, output)
+    return result
+
+
+def _with_stats(
+    kept: ShardResult, output: str, features: Mapping[str, contract.Feature]
+) -> ShardResult:
+    """Returns a kept shard with its statistics, which an earlier run may lack."""
+    if stats.are_sound(kept.stats, features):
+        return kept
+    counts = stats.of_shard(paths.join(output, kept.info.name), features)
+    result = dataclasses.replace(kept, stats=counts.to_dict())
+    _write_sidecar(result, output)
+    return result
+
+
+def _write_sidecar(result: ShardResult, output: str) -> None:
+    text = json.dumps(dataclasses.asdict(result)) + "\n"
+    paths.write_bytes(sidecar_path(output, result.info.name), text.encode())
+
+
+def encode_records(
+    rows: Rows,
+    settings: Settings,
+    reader: Reader,
+    rejects: list[examples.Reject],
+    counts: stats.Stats | None = None,
+) -> Iterator[list[records.Part]]:
+    """Yields the parts of each image's record, and collects the refused ones.
+
+    Args:
+        rows: Keys, locations and features of the images.
+        settings: How to preprocess them.
+        reader: Of the source.
+        rejects: Receives the images that yield no record.
+        counts: Counts those that do, if it is given.
+    """
+    for key, image, labels in examples.make_examples(rows, settings, reader, rejects):
+        if counts is not None:
+            counts.add(image, labels)
+        yield records.encode_record(key, {"image": image}, labels)
+
+
+def write_records(
+    name: str, encoded: Iterator[Sequence[records.Part]], path: pathlib.Path
+) -> contract.ShardInfo:
+    """Writes records as a TFRecord file, and returns what was written.
+
+    Args:
+        name: What the shard will be called.
+        encoded: The parts of each record.
+        path: Where to write them.
+    """
+    sha256 = hashlib.sha256()
+    num_examples = num_bytes = 0
+    with files.LargeFile(path) as file:
+        for parts in encoded:
+            for part in records.frame(*parts):
+                file.write(part)
+                sha256.update(part)
+                num_bytes += len(part)
+            num_examples += 1
+    return contract.ShardInfo(
+        name=name,
+        num_examples=num_examples,
+        num_bytes=num_bytes,
+        sha256=sha256.hexdigest(),
+    )
+
+
+def find_kept(planned: PlannedShard, output: str) -> ShardResult | None:
+    """Returns what is left of an earlier run, if it fits the plan and has its size.
+
+    The hash is not checked: that reads the whole file.
+    """
+    result = read_sidecar(sidecar_path(output, planned.name))
+    if result is None or not _fits(result, planned):
+        return None
+    found = paths.find(paths.join(output, planned.name))
+    is_whole = found is not None and found.num_bytes == result.info.num_bytes
+    return result if is_whole else None
+
+
+def find_intact(planned: PlannedShard, output: str) -> ShardResult | None:
+    """Returns what `find_kept` does, if the hash of the shard is right, too."""
+    kept = find_kept(planned, output)
+    if kept is None:
+        return None
+    sha256 = paths.hash_file(paths.join(output, planned.name))
+    return kept if sha256 == kept.info.sha256 else None
+
+
+def _fits(result: ShardResult, planned: PlannedShard) -> bool:
+    num_images = result.info.num_examples + len(result.rejects)
+    return planned == PlannedShard(
+        name=result.info.name,
+        split=result.split,
+        index=result.index,
+        num_images=num_images,
+        fingerprint=result.plan_fingerprint,
+    )
+
+
+def read_sidecar(path: str) -> ShardResult | None:
+    """Returns what a sidecar holds, or None if there is none or it is damaged."""
+    try:
+        body = json.loads(paths.read_bytes(path))
+        return ShardResult(
+            split=body["split"],
+            index=body["index"],
+            info=contract.parse_shard_info(body["info"]),
+            rejects=tuple(examples.Reject(**reject) for reject in body["rejects"]),
+            plan_fingerprint=body["plan_fingerprint"],
+            run_id=body["run_id"],
+            stats=body.get("stats"),
+        )
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def sidecar_path(output: str, name: str) -> str:
+    """Returns where the sidecar of the shard `name` is."""
+    return paths.join(output, files.PROGRESS_DIR, f"{name}.json")

@@ -1,0 +1,211 @@
+"""What a dataset looks like: brightness, colours, labels, and a few of its images.
+
+Everything is a count over 8-bit levels, so that the sum over shards is the same in any
+order and on any runner.
+"""
+
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pipeline import contract
+from pipeline.formats import records
+
+STATS_NAME = "stats.json"
+
+_NUM_LEVELS, _NUM_BINS = 256, 32
+_NUM_THUMBNAILS = 16
+_MAX_THUMBNAIL_SIDE = 128
+# Of red, green and blue in the brightness of a pixel, in thousandths: ITU-R BT.601.
+_LUMA_WEIGHTS = (299, 587, 114)
+
+
+class Stats:
+    """Counts over some examples.
+
+    Attributes:
+        num_examples: How many.
+        levels: `[channels, 256]` int64, how often each level occurs in a channel.
+        brightness: `[256]` int64, how often each level of brightness occurs.
+        sums: Of each integer feature of several values, the sums of these, int64.
+        values: Of each integer feature of one value, how often it takes each.
+    """
+
+    def __init__(self, num_channels: int) -> None:
+        """Counts nothing yet."""
+        self.num_examples = 0
+        self.levels = np.zeros([num_channels, _NUM_LEVELS], np.int64)
+        self.brightness = np.zeros(_NUM_LEVELS, np.int64)
+        self.sums: dict[str, np.ndarray] = {}
+        self.values: dict[str, Counter[int]] = {}
+
+    def add(self, image: np.ndarray, labels: Mapping[str, Sequence[int]]) -> None:
+        """Counts one example.
+
+        Args:
+            image: `[height, width, channels]`, as it is stored in a record.
+            labels: The integer features.
+        """
+        pixels = to_levels(image).reshape(-1, len(self.levels))
+        brightness = pixels[:, 0]
+        if len(self.levels) == len(_LUMA_WEIGHTS):
+            brightness = (pixels @ np.array(_LUMA_WEIGHTS) + 500) // 1000
+        for counts, values in zip(self.levels, pixels.T, strict=True):
+            counts += np.bincount(values, minlength=_NUM_LEVELS)
+        self.brightness += np.bincount(brightness, minlength=_NUM_LEVELS)
+        self.num_examples += 1
+        for name, found in labels.items():
+            if len(found) == 1:
+                self.values.setdefault(name, Counter()).update(found)
+            else:
+                self.sums[name] = self.sums.get(name, 0) + np.array(found)
+
+    def merge(self, other: "Stats") -> None:
+        """Adds what another counted."""
+        self.num_examples += other.num_examples
+        self.levels += other.levels
+        self.brightness += other.brightness
+        for name, found in other.values.items():
+            self.values.setdefault(name, Counter()).update(found)
+        for name, sums in other.sums.items():
+            self.sums[name] = self.sums.get(name, 0) + sums
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the counts as JSON has them."""
+        return {
+            "num_examples": self.num_examples,
+            "levels": self.levels.tolist(),
+            "brightness": self.brightness.tolist(),
+            "sums": {name: sums.tolist() for name, sums in self.sums.items()},
+            "values": {name: dict(found) for name, found in self.values.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, body: Mapping[str, Any]) -> "Stats":
+        """Returns what `to_dict` gave, also after JSON, whose names are strings."""
+        stats = cls(len(body["levels"]))
+        stats.num_examples = int(body["num_examples"])
+        stats.levels += np.array(body["levels"], np.int64)
+        stats.brightness += np.array(body["brightness"], np.int64)
+        stats.sums = {
+            name: np.array(sums, np.int64) for name, sums in body["sums"].items()
+        }
+        stats.values = {
+            name: Counter({int(value): int(count) for value, count in found.items()})
+            for name, found in body["values"].items()
+        }
+        return stats
+
+
+def are_sound(body: Any, features: Mapping[str, contract.Feature]) -> bool:
+    """Returns whether a file's `body` is what `to_dict` gives for these features."""
+    try:
+        stats = Stats.from_dict(body)
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+        return False
+    return len(stats.levels) == features["image"].shape[2] and all(
+        name in features and sums.shape == features[name].shape
+        for name, sums in stats.sums.items()
+    )
+
+
+def to_levels(image: np.ndarray) -> np.ndarray:
+    """Returns a stored image in 0-255 levels, int64."""
+    if image.dtype == np.uint8:
+        return image.astype(np.int64)
+    return np.rint((image.astype(np.float32) + 1) * 127.5).astype(np.int64)
+
+
+def of_shard(path: str, features: Mapping[str, contract.Feature]) -> Stats:
+    """Returns the counts of a shard that is already written.
+
+    Raises:
+        DatasetError: If it is damaged.
+    """
+    stats = Stats(features["image"].shape[2])
+    for _, image, labels in _read(path, features):
+        stats.add(image, labels)
+    return stats
+
+
+def stats_json(
+    by_split: Mapping[str, Stats], features: Mapping[str, contract.Feature]
+) -> str:
+    """Returns the text of `stats.json`.
+
+    Args:
+        by_split: Of each split.
+        features: Of a record; their names name what was counted.
+
+    Returns:
+        By split: `num_examples`; `mean` and `stddev` of each channel, where values
+        span [-1, 1]; `brightness`, how often each 32nd of the levels, from black to
+        white, occurs; for a feature
+        of several values the mean of each, which for attributes is the share of the
+        examples that have it; for one of a single value how often it takes each.
+    """
+    body = {split: _summary(stats, features) for split, stats in by_split.items()}
+    return json.dumps(body, indent=1) + "\n"
+
+
+def overview_png(
+    paths: Sequence[str], features: Mapping[str, contract.Feature]
+) -> bytes:
+    """Returns a PNG of the first sixteen images of some shards, four in a row.
+
+    Records are in an order of hashes, so that these are a random choice.
+
+    Raises:
+        DatasetError: If a shard is damaged.
+    """
+    pictures: list[np.ndarray] = []
+    for path in paths:
+        for _, image, _ in _read(path, features):
+            pictures.append(to_levels(image).astype(np.uint8))
+            if len(pictures) == _NUM_THUMBNAILS:
+                break
+        if len(pictures) == _NUM_THUMBNAILS:
+            break
+    side = min(pictures[0].shape[0], _MAX_THUMBNAIL_SIDE)
+    per_row = 4
+    num_rows = -(-len(pictures) // per_row)
+    sheet = Image.new("RGB", (per_row * side, num_rows * side))
+    for place, picture in enumerate(pictures):
+        thumbnail = Image.fromarray(np.squeeze(picture)).resize((side, side))
+        row, column = divmod(place, per_row)
+        sheet.paste(thumbnail, (column * side, row * side))
+    buffer = io.BytesIO()
+    sheet.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _read(
+    path: str, features: Mapping[str, contract.Feature]
+) -> Iterator[tuple[str, np.ndarray, dict[str, list[int]]]]:
+    return records.parse_examples(records.read_frames(path), path, features)
+
+
+def _summary(stats: Stats, features: Mapping[str, contract.Feature]) -> dict[str, Any]:
+    counts = stats.levels
+    values = np.arange(_NUM_LEVELS) / 127.5 - 1
+    total = counts.sum(axis=1)
+    mean = counts @ values / total
+    stddev = np.sqrt(np.maximum(counts @ values**2 / total - mean**2, 0))
+    summary: dict[str, Any] = {
+        "num_examples": stats.num_examples,
+        "mean": mean.tolist(),
+        "stddev": stddev.tolist(),
+        "brightness": stats.brightness.reshape(_NUM_BINS, -1).sum(axis=1).tolist(),
+    }
+    for name, sums in stats.sums.items():
+        shares = (sums / stats.num_examples).tolist()
+        labels = features[name].names or tuple(map(str, range(len(shares))))
+        summary[name] = dict(zip(labels, shares, strict=True))
+    for name, found in stats.values.items():
+        summary[name] = {str(value): found[value] for value in sorted(found)}
+    return summary

@@ -1,0 +1,228 @@
+"""Records: a serialized `Example` in a TFRecord frame, in parts.
+
+An image is 97% of its record, and is not copied. The protocol buffer library would
+copy it three times on its way to the file, which costs as much as a tenth of the
+decoding, so that the wire format is written here. A test holds it to the library's own
+bytes.
+"""
+
+import functools
+import math
+import os
+import pathlib
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import google_crc32c
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from pipeline import contract
+from pipeline.storage import paths
+
+_LENGTH = struct.Struct("<Q")
+_CRC = struct.Struct("<I")
+_HEAD = struct.Struct("<QI")
+# Of an empty record with its header and footer.
+MIN_FRAME_BYTES = _HEAD.size + _CRC.size
+# Key, stored image, and integer features by name.
+Example = tuple[str, np.ndarray, dict[str, list[int]]]
+# Of a record.
+Part = bytes | memoryview
+# Protocol buffers are smaller: a length beyond it is no `Example`'s.
+_MAX_BYTES = 2**31
+# Tags of the length-delimited fields number 1 and 2.
+_FIELD_1, _FIELD_2 = b"\x0a", b"\x12"
+# Tags of a feature's two kinds of value.
+_BYTES_LIST, _INT64_LIST = b"\x0a", b"\x1a"
+
+
+def encode_record(
+    key: str, arrays: Mapping[str, np.ndarray], labels: Mapping[str, Sequence[int]]
+) -> list[Part]:
+    """Returns a serialized `Example` in parts, the same bytes for the same example.
+
+    Joined, they equal `Example.SerializeToString(deterministic=True)`, whose order of
+    names that begin with one another depends on the library.
+
+    Args:
+        key: Feature `key`, a string.
+        arrays: Features that are stored as their raw little-endian values in row-major
+            order, such as the `image`, `[height, width, channels]`.
+        labels: Other features, integers.
+
+    Source:
+        tensorflow/core/example/feature.proto; maps are written in order of the key.
+    """
+    lists = {
+        "key": (_BYTES_LIST, key.encode()),
+        **{name: (_BYTES_LIST, _raw_bytes(array)) for name, array in arrays.items()},
+        **{name: (_INT64_LIST, _packed(values)) for name, values in labels.items()},
+    }
+    entries = [
+        (_entry_head(name, tag, len(payload)), payload)
+        for name, (tag, payload) in sorted(lists.items())
+    ]
+    num_bytes = sum(len(head) + len(payload) for head, payload in entries)
+    parts: list[Part] = []
+    between = [_FIELD_1, _varint(num_bytes)]
+    for head, payload in entries:
+        between.append(head)
+        if isinstance(payload, bytes):
+            between.append(payload)
+        else:
+            parts += [b"".join(between), payload]
+            between = []
+    return [*parts, b"".join(between)]
+
+
+def _raw_bytes(array: np.ndarray) -> memoryview:
+    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    return little.reshape(-1).view(np.uint8).data
+
+
+def frame(*parts: Part) -> list[Part]:
+    """Returns the parts of a record between its TFRecord header and footer.
+
+    Source:
+        tensorflow/core/lib/io/record_writer.h: length, masked CRC-32C of the length,
+        data, masked CRC-32C of the data.
+    """
+    length = _LENGTH.pack(sum(map(len, parts)))
+    head = length + _CRC.pack(masked(google_crc32c.value(length)))
+    return [head, *parts, _CRC.pack(checksum(*parts))]
+
+
+def unframed(framed: bytes) -> bytes:
+    """Returns the record that `read_frames` gave with its header and footer."""
+    return framed[_HEAD.size : -_CRC.size]
+
+
+def checksum(*parts: Part) -> int:
+    """Returns the masked CRC-32C of a record, which its footer should have."""
+    crc = 0
+    for part in parts:
+        # A view, which google_crc32c does not take, is as good as an array.
+        data = part if isinstance(part, bytes) else np.frombuffer(part, np.uint8)
+        crc = google_crc32c.extend(crc, data)
+    return masked(crc)
+
+
+def stored_checksum(framed: bytes) -> int:
+    """Returns the masked CRC-32C that the footer of a record has."""
+    return _CRC.unpack(framed[-_CRC.size :])[0]
+
+
+def read_frames(path: str | pathlib.Path) -> Iterator[bytes]:
+    """Yields each record of a TFRecord file, with its header and footer.
+
+    Args:
+        path: Of the file; it may be a URL.
+
+    Raises:
+        DatasetError: If a length or a checksum is wrong, or the file ends early.
+    """
+    for number, framed in enumerate(read_unchecked_frames(path)):
+        if checksum(unframed(framed)) != stored_checksum(framed):
+            raise contract.DatasetError(f"record {number} has a wrong checksum")
+        yield framed
+
+
+def read_unchecked_frames(path: str | pathlib.Path) -> Iterator[bytes]:
+    """Yields what `read_frames` does, even where the checksum of a record is wrong.
+
+    Raises:
+        DatasetError: If a length or its checksum is wrong, or the file ends early.
+    """
+    with paths.open_file(str(path)) as file:
+        remaining = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        number = 0
+        while head := file.read(_HEAD.size):
+            if len(head) < _HEAD.size:
+                raise contract.DatasetError(f"record {number} is cut off")
+            length, length_crc = _HEAD.unpack(head)
+            if masked(google_crc32c.value(head[:8])) != length_crc:
+                raise contract.DatasetError(f"record {number} has a damaged header")
+            if length + MIN_FRAME_BYTES > remaining:
+                raise contract.DatasetError(f"record {number} is cut off")
+            if length >= _MAX_BYTES:
+                raise contract.DatasetError(
+                    f"record {number} has {length:,} bytes, and a record has less than "
+                    f"{_MAX_BYTES:,}"
+                )
+            body = file.read(length + _CRC.size)
+            remaining -= _HEAD.size + len(body)
+            number += 1
+            yield head + body
+
+
+def parse_examples(
+    frames: Iterable[bytes], path: str, features: Mapping[str, contract.Feature]
+) -> Iterator[Example]:
+    """Yields key, stored image and integer features of each record of a shard.
+
+    Args:
+        frames: From `read_frames`.
+        path: Of the shard, for error messages.
+        features: Of a record.
+
+    Raises:
+        DatasetError: If a record is not one of these features.
+    """
+    # It takes as long to import as a thousand images to make.
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    image = features["image"]
+    names = [name for name in features if name not in ("key", "image")]
+    dtype = np.dtype(image.dtype).newbyteorder("<")
+    for number, framed in enumerate(frames):
+        try:
+            example = tf_example_pb2.Example.FromString(unframed(framed))
+            found = example.features.feature
+            key = found["key"].bytes_list.value[0].decode()
+            stored = found["image"].bytes_list.value[0]
+            pixels = np.frombuffer(stored, dtype).reshape(image.shape)
+            labels = {name: list(found[name].int64_list.value) for name in names}
+            for name, values in labels.items():
+                if len(values) != math.prod(features[name].shape):
+                    raise ValueError(f"{len(values)} values of {name}")
+        except (DecodeError, IndexError, ValueError) as error:
+            raise contract.DatasetError(
+                f"record {number} of {path} is not of this dataset: {error}"
+            ) from error
+        yield key, pixels, labels
+
+
+def masked(crc: int) -> int:
+    """Returns a CRC-32C as TFRecord files store it."""
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+# The records of a shard have the same few heads and integers: both are kept.
+@functools.lru_cache(maxsize=1024)
+def _entry_head(name: str, tag: bytes, num_bytes: int) -> bytes:
+    """Returns what precedes the `num_bytes` of a feature's list in the map."""
+    is_empty = tag == _INT64_LIST and not num_bytes
+    list_head = b"" if is_empty else _FIELD_1 + _varint(num_bytes)
+    feature_head = tag + _varint(len(list_head) + num_bytes) + list_head
+    encoded_name = name.encode()
+    entry = _FIELD_1 + _varint(len(encoded_name)) + encoded_name
+    entry += _FIELD_2 + _varint(len(feature_head) + num_bytes) + feature_head
+    return _FIELD_1 + _varint(len(entry) + num_bytes) + entry
+
+
+def _packed(values: Sequence[int]) -> bytes:
+    return b"".join([_varint(value) for value in values])
+
+
+@functools.lru_cache(maxsize=4096)
+def _varint(value: int) -> bytes:
+    """Returns an integer of 64 bits in seven-bit groups, the lowest first."""
+    value &= 0xFFFFFFFFFFFFFFFF
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)

@@ -1,0 +1,162 @@
+"""The loops of the resize, compiled by Numba; see `resizing`.
+
+A module of its own, since Numba's import takes as long as hundreds of images.
+"""
+
+import functools
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba.core import config
+
+from pipeline.images.filters import FRACTION_BITS
+
+# So that the four sums of `resize_rgb_rows` are one vector.
+config.SLP_VECTORIZE = 1
+
+_HALF = np.int32(1 << (FRACTION_BITS - 1))
+_1, _2, _3 = map(numba.uintp, (1, 2, 3))
+
+
+@numba.njit(inline="always")
+def _plus_product(total: np.int32, weight: np.int32, pixel: np.int32) -> np.int32:
+    # Numba computes with integers of 64 bits, of which a vector holds half as many.
+    return np.int32(total + np.int32(weight * np.int32(pixel)))
+
+
+@numba.njit(inline="always")
+def _rounded(total: np.int32) -> np.int32:
+    pixel = np.int32(total >> np.int32(FRACTION_BITS))
+    return min(max(pixel, np.int32(0)), np.int32(255))
+
+
+@functools.cache
+def loops(num_taps: int, num_channels: int) -> Callable[..., None]:
+    """Returns the resize for filters of `num_taps` pixels, with its loops unrolled.
+
+    Args:
+        num_taps: Of the weights.
+        num_channels: Of the image.
+
+    Returns:
+        A function of `rows`, `[side, side * num_channels]` uint8; `starts` and
+        `weights` of `filters.filter_weights`; `values`, `[256]`; and `resized`,
+        `[size, size * num_channels]`, which it fills.
+    """
+
+    def resize_rows(
+        rows: np.ndarray, starts: np.ndarray, weights: np.ndarray, narrow: np.ndarray
+    ) -> None:
+        size = starts.shape[0]
+        sums = np.empty((size, num_channels), np.int32)
+        flat_sums = sums.reshape(-1)
+        for y in range(rows.shape[0]):
+            row = rows[y]
+            for x in range(size):
+                # An index without a sign is not checked for counting from the end.
+                start = numba.uintp(starts[x] * num_channels)
+                for channel in range(num_channels):
+                    total = _HALF
+                    for tap in range(num_taps):
+                        pixel = row[start + numba.uintp(tap * num_channels + channel)]
+                        total = _plus_product(total, weights[x, tap], pixel)
+                    sums[x, channel] = total
+            for place in range(narrow.shape[1]):
+                narrow[y, place] = _rounded(flat_sums[place])
+
+    def resize_rgb_rows(
+        rows: np.ndarray, starts: np.ndarray, weights: np.ndarray, narrow: np.ndarray
+    ) -> None:
+        # Four sums fit a vector, and three do not. The fourth is of the next pixel's
+        # red, and is overwritten by what comes next.
+        size = starts.shape[0]
+        sums = np.empty(3 * size + 1, np.int32)
+        num_inner = 0
+        while num_inner < size and starts[num_inner] < rows.shape[1] // 3 - num_taps:
+            num_inner += 1
+        for y in range(rows.shape[0]):
+            row = rows[y]
+            for x in range(num_inner):
+                start = numba.uintp(starts[x] * 3)
+                red = green = blue = beyond = _HALF
+                for tap in range(num_taps):
+                    place, weight = start + numba.uintp(tap * 3), weights[x, tap]
+                    red = _plus_product(red, weight, row[place])
+                    green = _plus_product(green, weight, row[place + _1])
+                    blue = _plus_product(blue, weight, row[place + _2])
+                    beyond = _plus_product(beyond, weight, row[place + _3])
+                place = numba.uintp(x * 3)
+                sums[place] = red
+                sums[place + _1] = green
+                sums[place + _2] = blue
+                sums[place + _3] = beyond
+            # Of these the next pixel is in the next row, or nowhere.
+            for x in range(num_inner, size):
+                for channel in range(3):
+                    total = _HALF
+                    for tap in range(num_taps):
+                        pixel = row[(starts[x] + tap) * 3 + channel]
+                        total = _plus_product(total, weights[x, tap], pixel)
+                    sums[x * 3 + channel] = total
+            for place in range(narrow.shape[1]):
+                narrow[y, place] = _rounded(sums[place])
+
+    def resize_columns(
+        narrow: np.ndarray,
+        starts: np.ndarray,
+        weights: np.ndarray,
+        values: np.ndarray,
+        resized: np.ndarray,
+    ) -> None:
+        num_values = narrow.shape[1]
+        line = np.empty(num_values, np.uint8)
+        for y in range(starts.shape[0]):
+            start = numba.uintp(starts[y])
+            for place in range(num_values):
+                total = _HALF
+                for tap in range(num_taps):
+                    pixel = narrow[start + numba.uintp(tap), place]
+                    total = _plus_product(total, weights[y, tap], pixel)
+                line[place] = _rounded(total)
+            for place in range(num_values):
+                resized[y, place] = values[line[place]]
+
+    # Each is vectorized better than both in one.
+    compiled_rows = _compiled(resize_rgb_rows if num_channels == 3 else resize_rows)
+    compiled_columns = _compiled(resize_columns)
+
+    def resize(
+        rows: np.ndarray,
+        starts: np.ndarray,
+        weights: np.ndarray,
+        values: np.ndarray,
+        resized: np.ndarray,
+    ) -> None:
+        narrow = np.empty((len(rows), len(starts) * num_channels), np.uint8)
+        compiled_rows(rows, starts, weights, narrow)
+        compiled_columns(narrow, starts, weights, values, resized)
+
+    return resize
+
+
+def _compiled(function: Callable[..., None]) -> Callable[..., None]:
+    uncached = numba.njit(function, nogil=True)
+    try:
+        compiled = numba.njit(function, nogil=True, cache=True)
+    # Neither the package's nor the user's directory can be written.
+    except RuntimeError:
+        return uncached
+
+    def call(*arguments: Any) -> None:
+        nonlocal compiled
+        try:
+            compiled(*arguments)
+        # The cache is damaged, or its disk is full.
+        except (OSError, EOFError, pickle.UnpicklingError):
+            compiled = uncached
+            compiled(*arguments)
+
+    return call

@@ -1,0 +1,155 @@
+"""Any image file as upright RGB pixels, as a viewer shows it on white paper.
+
+EXIF orientation        applied
+several frames, pages   the first
+transparency            laid over white
+palette, grey, 1 bit    as its colours
+16-bit, 12-bit grey     as 8 bits, rounded
+CMYK                    Pillow's conversion; colour profiles are not applied
+32-bit, floats, Lab     rejected: nothing says which values are black and white
+`rare_forms`            rejected: Pillow shows them wrong
+"""
+
+import threading
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps
+
+from pipeline.images import rare_forms, squares
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
+
+_CONVERTIBLE_MODES = ("RGB", "RGBX", "L", "1", "P", "CMYK", "YCbCr")
+# By simplejpeg's names: those whose RGB pixels are Pillow's.
+_JPEG_COLOURS = ("YCbCr", "RGB", "Gray")
+# Orientations, as EXIF numbers them, other than upright.
+_TURNED = range(2, 9)
+# One of these is in every JPEG and PNG whose metadata say how to turn it.
+_ORIENTATION_MARKS = (
+    *(b"Exif", b"eXIf", b"Raw profile type exif"),
+    *(b"tiff:Orientation", b"XML:com.adobe.xmp"),
+)
+_QUIETLY = threading.Lock()
+
+
+def decode_as_rgb(data: bytes) -> np.ndarray:
+    """Returns the pixels of an image in any of `FORMATS`.
+
+    A sound JPEG that is grey, or of three colours, is decoded by simplejpeg.
+
+    Args:
+        data: The content of an image file. Its name does not matter.
+
+    Returns:
+        `[height, width, 3]` uint8.
+
+    Raises:
+        RejectedImageError: If the file is damaged, is no such image, has more than
+            `contract.MAX_IMAGE_PIXELS`, or cannot be converted.
+    """
+    with squares.damage_rejected(data, FORMATS):
+        return _quietly(_decode, data)
+
+
+def decode_as_grey(data: bytes) -> np.ndarray:
+    """Returns the pixels of a grey image of 8 bits, upright.
+
+    Args:
+        data: The content of an image file in any of `squares.FORMATS`.
+
+    Returns:
+        `[height, width, 1]` uint8.
+
+    Raises:
+        RejectedImageError: As `decode_as_rgb`, or if it is no such image.
+    """
+    pixels = squares.decode_sound_jpeg(data, ("Gray",), "GRAY")
+    if pixels is None:
+        pixels = squares.decode_with_pillow(data, mode="L")[..., np.newaxis]
+    return _turned(pixels, _quietly(_orientation, data))
+
+
+def _quietly(function: Callable[[bytes], Any], data: bytes) -> Any:
+    """Returns what a function makes of a file, whatever Pillow warns of."""
+    try:
+        return function(data)
+    except Warning:
+        # Of odd metadata in a sound image, or a size that `open_sized` refuses.
+        # Filters are of the whole process, and elsewhere a warning is an error.
+        with _QUIETLY, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return function(data)
+
+
+def _decode(data: bytes) -> np.ndarray:
+    pixels = squares.decode_sound_jpeg(data, _JPEG_COLOURS)
+    if pixels is not None:
+        return _turned(pixels, _orientation(data))
+    image = squares.open_sized(data, FORMATS)
+    grey_range = rare_forms.grey_range(image)
+    rare_forms.scale_transparency(image)
+    return _as_rgb(_upright(squares.load_sound(image, data)), grey_range)
+
+
+def _turned(pixels: np.ndarray, orientation: object) -> np.ndarray:
+    """Returns `[height, width, channels]` upright, of 1 or 3 channels."""
+    if orientation not in _TURNED:
+        return pixels
+    image = Image.fromarray(pixels.squeeze(axis=2) if pixels.shape[2] == 1 else pixels)
+    image.getexif()[ExifTags.Base.Orientation] = orientation
+    upright = np.asarray(ImageOps.exif_transpose(image))
+    return upright.reshape(*upright.shape[:2], -1)
+
+
+def _orientation(data: bytes) -> object:
+    """Returns what the metadata say of how an image lies; 1 if they say nothing."""
+    if not any(mark in data for mark in _ORIENTATION_MARKS):
+        return 1
+    try:
+        image = squares.open_sized(data, FORMATS)
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Warning:
+        raise
+    except squares.DECODE_ERRORS:
+        # Damaged metadata say nothing.
+        return 1
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Warning:
+        raise
+    except squares.DECODE_ERRORS:
+        return image
+
+
+def _as_rgb(image: Image.Image, grey_range: tuple[int, int]) -> np.ndarray:
+    """Returns `[height, width, 3]` uint8."""
+    if image.mode.startswith("I"):
+        return _grey_of_16_bits(image, *grey_range)
+    if image.has_transparency_data:
+        transparent = image.convert("RGBA")
+        paper = Image.new("RGB", image.size, "white")
+        paper.paste(transparent, mask=transparent)
+        return np.asarray(paper)
+    if image.mode not in _CONVERTIBLE_MODES:
+        detail = f"{image.mode} cannot be converted to RGB"
+        raise squares.RejectedImageError("mode", detail)
+    return np.asarray(image.convert("RGB"))
+
+
+def _grey_of_16_bits(image: Image.Image, black: int, white: int) -> np.ndarray:
+    values = np.asarray(image)
+    span = abs(white - black)
+    if values.min() < 0 or values.max() > span:
+        detail = f"{image.mode} with values from {values.min()} to {values.max()}"
+        raise squares.RejectedImageError("mode", detail)
+    levels = values.astype(np.uint32) if white else span - values.astype(np.uint32)
+    grey = ((levels * 255 + span // 2) // span).astype(np.uint8)
+    if "transparency" in image.info:
+        grey[values == image.info["transparency"]] = 255
+    return np.repeat(grey[..., None], 3, axis=2)

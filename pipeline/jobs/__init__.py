@@ -1,0 +1,1 @@
+"""Beam: the graph, runners, workers and progress."""

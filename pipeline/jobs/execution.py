@@ -1,0 +1,227 @@
+"""What the commands that make datasets have in common: a run, from its plan to its end.
+
+A command imports it before Beam, which it makes quieter.
+"""
+
+import contextlib
+import gc
+import logging as python_logging
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from absl import flags, logging
+
+from pipeline.process import limits
+
+# Beam logs without a name that it lacks a client of BigQuery, and each error of a job,
+# which the exception has.
+python_logging.getLogger().addFilter(
+    lambda record: "apache_beam" not in record.pathname
+)
+
+limits.check_addresses()
+
+# Of the second that the import takes, collections that find nothing are a tenth.
+gc.disable()
+import apache_beam as beam  # noqa: E402
+
+gc.enable()
+
+from pipeline import contract  # noqa: E402
+from pipeline.dataset import output_directory, publishing  # noqa: E402
+from pipeline.jobs import graph, progress, runners, worker  # noqa: E402
+from pipeline.planning.plan import PlannedShard  # noqa: E402
+from pipeline.process import interrupts  # noqa: E402
+from pipeline.storage import paths  # noqa: E402
+
+
+def make_missing(
+    held: output_directory.Claim,
+    publication: publishing.Publication,
+    planned: Sequence[PlannedShard],
+    make_shard: beam.DoFn,
+    run_id: str,
+    *,
+    num_workers: int,
+    beam_args: Sequence[str],
+    nursery: worker.Nursery | None,
+) -> contract.Manifest | None:
+    """Makes what is missing of a dataset, in a directory that is claimed.
+
+    A dataset that is to be overwritten is discarded once the disk and Beam's flags are
+    checked, and the server of a runner has taken the job.
+
+    Args:
+        held: The directory.
+        publication: Of the dataset.
+        planned: Its shards.
+        make_shard: From a name to a `ShardResult`.
+        run_id: That `make_shard` gives what it writes.
+        num_workers: Of the local runner.
+        beam_args: Beam's own flags.
+        nursery: Of the local runner's workers; else one is made, if it is needed.
+
+    Returns:
+        The manifest of the complete dataset; None if the job is detached, whose last
+        step writes it.
+
+    Raises:
+        DatasetError: If a shard cannot be made, or the disk is too small.
+    """
+    output = publication.output
+    if held.overwrite:
+        freed = held.num_bytes_freed()
+        progress.check_disk(output, planned, publication.features, freed)
+    else:
+        held.begin(planned)
+        results = progress.finished_results(output, planned)
+        manifest = publishing.complete_manifest(publication, results)
+        if manifest is not None:
+            logging.info("kept %d of %d shards: complete", len(planned), len(planned))
+            return manifest
+        progress.check_disk(output, planned, publication.features)
+    runner = runners.runner_name(beam_args)
+    if runners.is_distributed(runner) and not paths.is_url(output):
+        logging.warning(
+            "%s: every worker must see --output=%s, and what it reads, at the same "
+            "path",
+            runner,
+            output,
+        )
+    names = [shard.name for shard in planned]
+    start_seconds = time.monotonic()
+    with contextlib.ExitStack() as stack:
+
+        def build(pipeline: beam.Pipeline) -> None:
+            graph.build_graph(pipeline, names, make_shard, publication, beam_args)
+
+        def begin() -> None:
+            if held.overwrite:
+                held.begin(planned)
+            # A dataset without its manifest is seen as unfinished, and it is from here.
+            # After a loss of power, too: or a manifest might be back that names other
+            # shards.
+            path = paths.join(output, contract.MANIFEST_NAME)
+            paths.remove(path, is_synced=True)
+            stack.enter_context(progress.ProgressBar(output, planned, run_id))
+
+        runners.run_graph(
+            build,
+            beam_args,
+            num_workers=num_workers,
+            num_images=publication.num_images,
+            begin=begin,
+            nursery=nursery,
+        )
+    seconds = time.monotonic() - start_seconds
+    if runners.is_detached(beam_args):
+        logging.info(
+            "submitted: the job's last step writes %s",
+            paths.join(output, contract.MANIFEST_NAME),
+        )
+        return None
+    results = progress.finished_results(output, planned)
+    written = [result for result in results if result.run_id == run_id]
+    num_images = sum(
+        result.info.num_examples + len(result.rejects) for result in written
+    )
+    logging.info("kept %d of %d shards", len(planned) - len(written), len(planned))
+    logging.info(
+        "%d images in %.1f s, %.0f img/s", num_images, seconds, num_images / seconds
+    )
+    return paths.load_manifest(output)
+
+
+def absolute(path: str) -> str:
+    """Returns a path for any worker, whose directory may be another than ours."""
+    return path.rstrip("/") if paths.is_url(path) else os.path.abspath(path)
+
+
+def check_num_workers(num_workers: int) -> None:
+    """Checks a flag.
+
+    Raises:
+        DatasetError: If it is less than 1.
+    """
+    if num_workers < 1:
+        raise contract.DatasetError(f"--num_workers={num_workers} must be at least 1")
+
+
+def check_fraction(max_rejected_fraction: float) -> None:
+    """Checks a flag.
+
+    Raises:
+        DatasetError: If it is not from 0 to 1.
+    """
+    if not 0 <= max_rejected_fraction <= 1:
+        raise contract.DatasetError(
+            f"--max_rejected_fraction={max_rejected_fraction} must be from 0 to 1"
+        )
+
+
+def run(
+    argv: Sequence[str],
+    make: Callable[[Sequence[str], worker.Nursery | None], contract.Manifest | None],
+) -> None:
+    """Runs a command, which has a flag --num_workers, and ends with its exit code.
+
+    Args:
+        argv: The program name and Beam's flags.
+        make: Makes the dataset, of Beam's flags and of a nursery of workers, and
+            returns its manifest, or None if it is not complete yet.
+    """
+    # What is imported stays, and what is listed too: collections would find nothing.
+    gc.freeze()
+    gc.set_threshold(100_000)
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.INFO)
+    logging.get_absl_handler().setFormatter(
+        python_logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S")
+    )
+    interrupts.explain("the same command keeps the finished shards")
+    beam_args = list(argv[1:])
+    num_workers = flags.FLAGS["num_workers"]
+    if num_workers.present:
+        # Dataflow has a flag of this name.
+        beam_args.append(f"--num_workers={num_workers.value}")
+    is_local = runners.runner_name(beam_args) == runners.LOCAL_RUNNER
+    with contextlib.ExitStack() as stack:
+        nursery = None
+        if is_local and flags.FLAGS.num_workers > 1:
+            # As long as there are no threads.
+            nursery = stack.enter_context(
+                contextlib.closing(worker.Nursery(is_copy=True))
+            )
+        if not is_local:
+            # A job elsewhere would go on.
+            stack.enter_context(interrupts.unwinding())
+        try:
+            manifest = make(beam_args, nursery)
+        except contract.DatasetError as error:
+            sys.exit(f"error: {limits.shortage_text(error) or error}")
+        except (MemoryError, RuntimeError, OSError) as error:
+            text = limits.shortage_text(error)
+            if text is None:
+                raise
+            sys.exit(f"error: {text}")
+    if manifest is None:
+        return
+    _log_summary(manifest)
+    print(f"dataset digest: {manifest.digest}")
+
+
+def _log_summary(manifest: contract.Manifest) -> None:
+    for name, split in manifest.splits.items():
+        rejected = ", ".join(
+            f"{count} {reason}" for reason, count in split.rejected.items()
+        )
+        logging.info(
+            "%s: %d images in %d shards, %.2f GB, rejected: %s",
+            name,
+            split.num_examples,
+            len(split.shards),
+            split.num_bytes / 1e9,
+            rejected or "none",
+        )

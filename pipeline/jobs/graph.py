@@ -1,0 +1,129 @@
+"""The Beam graph: one linear chain, with a shard's name or result as its element.
+
+No image is ever an element, nor is a plan: the graph is small for any number of images,
+and Beam would compress the plans of CelebA, 24 MB, for seconds in every process. The
+last step publishes, so that the job completes on a runner whose launcher does not stay.
+Shards of images and of latents differ in one step.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import apache_beam as beam
+
+from pipeline.dataset import shards
+from pipeline.dataset.publishing import Publication, publish
+from pipeline.latents import latent_shards
+from pipeline.planning import plan_files
+from pipeline.planning.dataset_settings import Settings
+from pipeline.sources import Reader
+from pipeline.storage import buckets
+
+
+def build_graph(
+    pipeline: beam.Pipeline,
+    shard_names: Sequence[str],
+    make_shard: beam.DoFn,
+    publication: Publication,
+    beam_args: Sequence[str] = (),
+) -> None:
+    """Adds the whole job to a pipeline.
+
+    Args:
+        pipeline: An empty Beam pipeline.
+        shard_names: Of every shard.
+        make_shard: From a name to a `ShardResult`.
+        publication: Of the dataset that the shards make.
+        beam_args: Beam's own flags, which say how buckets are reached.
+    """
+    _ = (
+        pipeline
+        | "CreateNames" >> beam.Create(shard_names)  # str, of a shard
+        | "SpreadNames" >> beam.Reshuffle()  # str, over the workers
+        | "MakeShards" >> beam.ParDo(make_shard)  # ShardResult
+        | "KeyByDataset" >> beam.WithKeys(publication.name)  # (str, ShardResult)
+        | "GatherResults" >> beam.GroupByKey()  # (str, Iterable[ShardResult])
+        | "Publish"
+        >> beam.ParDo(Publish(publication, beam_args))  # str, the dataset digest
+    )
+
+
+class MakeShard(beam.DoFn):
+    """Turns a planned shard into a file and its result."""
+
+    def __init__(
+        self,
+        publication: Publication,
+        settings: Settings,
+        reader: Reader,
+        run_id: str,
+        beam_args: Sequence[str],
+    ) -> None:
+        """Keeps what all shards have in common.
+
+        Args:
+            publication: Of the dataset that the shards make.
+            settings: Of their images.
+            reader: Of the source.
+            run_id: Of the plans, which are saved in the output directory, and of the
+                shards that this run writes.
+            beam_args: Beam's own flags, which say how buckets are reached.
+        """
+        self._beam_args = tuple(beam_args)
+        self._settings = settings
+        self._reader = reader
+        self._output = publication.output
+        self._run_id = run_id
+        self._counted = publication.features if publication.with_stats else None
+
+    def setup(self) -> None:
+        """Tells this process how buckets are reached: not every runner does."""
+        buckets.configure(self._beam_args)
+
+    def process(self, element: str) -> Iterator[shards.ShardResult]:
+        """Yields the result of the shard of a name, kept or written."""
+        plan = plan_files.load_plan(self._output, element, self._run_id)
+        yield shards.make_shard(
+            plan,
+            self._settings,
+            self._reader,
+            self._output,
+            self._run_id,
+            self._counted,
+        )
+
+
+class EncodeShard(beam.DoFn):
+    """Turns a shard of images into one of latents and its result."""
+
+    def __init__(self, job: latent_shards.Job, beam_args: Sequence[str]) -> None:
+        """Keeps what all shards have in common."""
+        self._job = job
+        self._beam_args = tuple(beam_args)
+
+    def setup(self) -> None:
+        """See `MakeShard.setup`."""
+        buckets.configure(self._beam_args)
+
+    def process(self, element: str) -> Iterator[shards.ShardResult]:
+        """Yields the result of the shard of a name, kept or written."""
+        yield latent_shards.make_shard(self._job, element)
+
+
+class Publish(beam.DoFn):
+    """Turns the results of all shards into a published dataset."""
+
+    def __init__(self, publication: Publication, beam_args: Sequence[str]) -> None:
+        """Keeps what was planned."""
+        self._publication = publication
+        self._beam_args = tuple(beam_args)
+
+    def setup(self) -> None:
+        """See `MakeShard.setup`."""
+        buckets.configure(self._beam_args)
+
+    def process(
+        self, element: tuple[str, Iterable[shards.ShardResult]]
+    ) -> Iterator[str]:
+        """Yields the dataset digest."""
+        _, results = element
+        yield publish(self._publication, results)

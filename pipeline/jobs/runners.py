@@ -1,0 +1,287 @@
+"""Beam's side of the command line: its flags, the choice of a runner, its errors."""
+
+import argparse
+import contextlib
+import difflib
+import logging
+import os
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import apache_beam as beam
+import grpc
+from absl import flags
+from apache_beam.options.pipeline_options import (
+    PipelineOptions,
+    PortableOptions,
+    StandardOptions,
+)
+from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
+from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
+from apache_beam.runners.portability.portable_runner import PortableRunner
+from apache_beam.runners.runner import PipelineRunner, create_runner
+
+from pipeline import contract
+from pipeline.jobs import job_servers, local_runner
+from pipeline.jobs.worker import Nursery
+from pipeline.process import entry, limits
+
+LOCAL_RUNNER = "FnApiRunner"
+
+# Beam ends a job of Prism, which it starts, after --job_server_timeout.
+_LONGEST_JOB_SECONDS = 30 * 24 * 3600
+
+# What else to give a runner that does not start.
+_REMEDIES = {
+    "DataflowRunner": "correct Dataflow's flags, such as --project, --region and "
+    "--temp_location, and log in to Google Cloud",
+    "FlinkRunner": "give --job_endpoint=HOST:PORT of a job server, or "
+    "--flink_job_server_jar=FILE and a Java",
+    "KafkaStreamsRunner": "give --job_endpoint=HOST:PORT of a job server, or "
+    "--kafka_streams_job_server_jar=FILE and a Java",
+    "PrismRunner": "give --prism_location=FILE, its binary or a zip of it, or "
+    "--job_endpoint=HOST:PORT of one that runs",
+    "SparkRunner": "give --job_endpoint=HOST:PORT of a job server, or "
+    "--spark_job_server_jar=FILE and a Java",
+}
+
+
+def parse_flags(argv: Sequence[str]) -> list[str]:
+    """Parses the command line, or ends the program with one line on what is wrong.
+
+    Args:
+        argv: The program name, our flags, and Beam's.
+
+    Returns:
+        The program name and Beam's flags.
+    """
+    try:
+        return split_flags(argv)
+    except flags.Error as error:
+        entry.refuse(error)
+
+
+def split_flags(argv: Sequence[str]) -> list[str]:
+    """Parses our flags with absl, and returns the program name and Beam's flags.
+
+    Raises:
+        flags.Error: If a flag has a wrong value, or is neither ours nor Beam's; the
+            nearest is named.
+    """
+    # Else the first value without a flag, as in `--runner FlinkRunner`, ends it.
+    flags.FLAGS.set_gnu_getopt(True)
+    program, *beam_args = flags.FLAGS(list(argv), known_only=True)
+    entry.check_parsed()
+    parser = _BeamParser()
+    try:
+        _, unknown = parser.parse_known_args(beam_args)
+    except argparse.ArgumentError as error:
+        raise flags.Error(str(error)) from error
+    if unknown:
+        name = unknown[0].split("=")[0]
+        known = [f"--{flag}" for flag in flags.FLAGS]
+        known += parser.option_strings
+        nearest = difflib.get_close_matches(name, known, n=1)
+        hint = f": did you mean {nearest[0]}?" if nearest else ""
+        raise flags.Error(f"unknown flag {name}{hint}")
+    runner = _make_runner(beam_args)
+    options = PipelineOptions(beam_args)
+    missing = job_servers.missing_flags(runner, options)
+    if missing:
+        raise flags.Error(
+            f"--runner={type(runner).__name__} needs {', '.join(missing)}"
+        )
+    # Beam does the same, later; of Dataflow's flags it asks Google Cloud.
+    if not isinstance(runner, DataflowRunner):
+        wrong = PipelineOptionsValidator(options, runner).validate()
+        if wrong:
+            raise flags.Error(f"--runner={type(runner).__name__}: {' '.join(wrong)}")
+    return [program, *beam_args]
+
+
+def _make_runner(beam_args: Sequence[str]) -> PipelineRunner:
+    """Makes the runner that Beam's flags name, or the local one.
+
+    Raises:
+        flags.Error: If there is none of this name, or it lacks a package.
+    """
+    options = PipelineOptions(list(beam_args))
+    name = options.view_as(StandardOptions).runner or LOCAL_RUNNER
+    try:
+        runner = create_runner(name)
+    # The name may be that of any module.
+    except Exception as error:
+        raise flags.Error(f"--runner={name}: {error}") from error
+    if not isinstance(runner, PipelineRunner):
+        raise flags.Error(f"--runner={name} is no runner of Beam")
+    return runner
+
+
+def runner_name(beam_args: Sequence[str]) -> str:
+    """Returns the runner that Beam's flags name, or the local one, as Beam spells it.
+
+    Raises:
+        flags.Error: If there is none of this name, or it lacks a package.
+    """
+    return type(_make_runner(beam_args)).__name__
+
+
+def is_distributed(name: str) -> bool:
+    """Returns whether the workers of a runner may be on other machines."""
+    return name not in StandardOptions.LOCAL_RUNNERS
+
+
+def is_detached(beam_args: Sequence[str]) -> bool:
+    """Returns whether Beam's flags have the job go on without its launcher.
+
+    So it is with `--no_wait_until_finish`, and where a template is made of the job, as
+    the launcher of a flex template asks for.
+    """
+    options = PipelineOptions(list(beam_args)).get_all_options()
+    leaves = options["no_wait_until_finish"] or options["template_location"]
+    return bool(leaves) and is_distributed(runner_name(beam_args))
+
+
+def run_graph(
+    build: Callable[[beam.Pipeline], None],
+    beam_args: Sequence[str],
+    *,
+    num_workers: int,
+    num_images: int,
+    begin: Callable[[], None] = lambda: None,
+    nursery: Nursery | None = None,
+) -> None:
+    """Builds a graph and runs it to its end, or hands it over if it is detached.
+
+    Args:
+        build: Adds the graph to a pipeline.
+        beam_args: Beam's own flags.
+        num_workers: Of the local runner, if no Beam flag says otherwise.
+        num_images: To be read, by which the local runner's mode is chosen.
+        begin: Called before the job runs; of a portable runner, once its server has
+            taken the job.
+        nursery: Of its workers; else one is made, if it is needed.
+
+    Raises:
+        DatasetError: If a worker raised it, with its text alone; a worker was killed;
+            the runner does not take the job; or the job failed elsewhere.
+        RuntimeError: If anything else failed in the local runner; the text has the
+            worker's traceback.
+    """
+    options = PipelineOptions(list(beam_args))
+    portable = options.view_as(PortableOptions)
+    made = _make_runner(beam_args)
+    name = type(made).__name__
+    chosen = contextlib.nullcontext(made)
+    if name == LOCAL_RUNNER:
+        chosen = local_runner.make_runner(
+            options, beam_args, num_workers, num_images, nursery
+        )
+    else:
+        job_servers.check(made, options)
+    if name != LOCAL_RUNNER and not is_distributed(name):
+        portable.job_server_timeout = _LONGEST_JOB_SECONDS
+    # The exception has the traceback too.
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    pipeline = None
+    try:
+        with (
+            local_runner.on_loopback(),
+            local_runner.without_lost_connections(),
+            chosen as runner,
+            beam.Pipeline(runner=runner, options=options) as pipeline,
+        ):
+            build(pipeline)
+            if isinstance(runner, PortableRunner):
+                job_servers.begin_when_taken(runner, begin)
+            else:
+                begin()
+    except KeyboardInterrupt:
+        if pipeline is not None and hasattr(pipeline, "result"):
+            # On a cluster the job would go on.
+            pipeline.result.cancel()
+        raise
+    # Beam, gRPC and the clients of clouds have errors of their own.
+    except Exception as error:
+        is_submitted = hasattr(pipeline, "result")
+        text = _explain(error, name, is_submitted=is_submitted)
+        if text is None:
+            raise
+        raise contract.DatasetError(text) from error
+
+
+def _explain(error: Exception, name: str, *, is_submitted: bool) -> str | None:
+    """Returns in one line why a job failed, or None if that is an error of ours."""
+    if limits.is_out_of_files(error):
+        return limits.out_of_files_text(error)
+    text = dataset_error_text(error)
+    if text is not None:
+        return text
+    if "Channel closed prematurely" in str(error):
+        return (
+            "a worker process was killed, perhaps because memory was short: run the "
+            "same command again, with fewer --num_workers; it keeps the finished "
+            "shards"
+        )
+    if not is_distributed(name) and name != "PrismRunner":
+        return None
+    text = contract.without_credentials(str(error))
+    logging.getLogger("absl").debug("%s", text)
+    reason = job_servers.in_one_line(error)
+    if not is_submitted:
+        remedy = _REMEDIES.get(name, "correct the flags of this runner")
+        return f"--runner={name} does not start the job ({reason}): {remedy}"
+    if isinstance(error, grpc.RpcError):
+        return (
+            "the job server is gone: see its log, and run the same command again; it "
+            "keeps the finished shards"
+        )
+    return (
+        f"the job failed on --runner={name} ({reason}): see the log of the runner, and "
+        "run the same command again; it keeps the finished shards"
+    )
+
+
+def dataset_error_text(error: BaseException) -> str | None:
+    """Returns the text of the `DatasetError` that a worker raised, if it was one.
+
+    Beam brings a worker's exception as the text of its traceback, with the step
+    appended, and some runners escape its line breaks.
+
+    Example:
+        >>> text = "pipeline.contract.DatasetError: disk full [while running 'A-7']"
+        >>> dataset_error_text(RuntimeError(text))
+        'disk full'
+    """
+    text = str(error)
+    if isinstance(error, contract.DatasetError):
+        text = f"DatasetError: {text}"
+    found = re.findall(r"DatasetError: (.+?)(?: \[while running|\\n|\n|$)", text)
+    return found[-1] if found else None
+
+
+def num_cores() -> int:
+    """Returns the cores that this process may use."""
+    # Not every system can say which cores are this process's own.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class _BeamParser(argparse.ArgumentParser):
+    """Knows the names of Beam's flags, of all runners."""
+
+    def __init__(self) -> None:
+        super().__init__(allow_abbrev=False, add_help=False, exit_on_error=False)
+        self.option_strings: list[str] = []
+        for options in PipelineOptions.__subclasses__():
+            options._add_argparse_args(self)  # pyright: ignore[reportArgumentType]
+
+    def add_argument(self, *args: Any, **kwargs: Any) -> argparse.Action:
+        action = super().add_argument(*args, **kwargs)
+        self.option_strings += action.option_strings
+        return action
+
+    def add_value_provider_argument(self, *args: Any, **kwargs: Any) -> None:
+        self.add_argument(*args, **kwargs)

@@ -1,0 +1,101 @@
+"""Worker processes of the local runner: quiet, ready at once, gone with their launcher.
+
+What a worker imports takes it as long as three thousand images. So a command makes a
+`Nursery` while it has no threads yet: a copy of itself, of which workers are copies.
+"""
+
+import contextlib
+import gc
+import logging
+import multiprocessing
+import os
+import sys
+import threading
+from multiprocessing import connection
+
+import numpy as np
+
+from pipeline.process import interrupts
+
+
+class Nursery:
+    """A process that waits, and makes workers on demand; it ends with this one."""
+
+    def __init__(self, *, is_copy: bool = False) -> None:
+        """Starts it.
+
+        Args:
+            is_copy: Whether to copy this process, with all that it has imported. What
+                its threads hold would stay locked in the copy: it must have none.
+        """
+        context = multiprocessing.get_context(
+            "fork" if is_copy and sys.platform == "linux" else "spawn"
+        )
+        self._orders, orders = context.Pipe()
+        self._process = context.Process(target=_serve_orders, args=(orders,))
+        # The launcher answers Ctrl-C for all.
+        with interrupts.hidden_from_children():
+            self._process.start()
+        orders.close()
+
+    def start_worker(self, control_address: str, worker_id: str) -> None:
+        """Starts a worker, which serves the runner at an address until that ends."""
+        self._orders.send((control_address, worker_id))
+
+    def close(self) -> None:
+        """Ends it, and its workers."""
+        with contextlib.suppress(OSError):
+            self._orders.send(None)
+        self._process.join()
+
+
+def _serve_orders(orders: connection.Connection) -> None:
+    # Each start of a worker is twenty lines of INFO, and an error reaches the launcher
+    # anyway.
+    logging.disable(logging.ERROR)
+    import apache_beam.runners.worker.sdk_worker  # noqa: F401
+
+    import pipeline.jobs.graph  # noqa: F401
+    from pipeline.images import resizing
+
+    # The first image of a process costs as much as a thousand others.
+    image, values = np.zeros((2, 2, 3), np.uint8), np.zeros(256, np.uint8)
+    resizing.resize_and_map(image, 1, "bilinear", values)
+    # What is imported stays: no collection needs to look at it again.
+    gc.freeze()
+    launcher = multiprocessing.parent_process()
+    assert launcher is not None
+    while orders in connection.wait([orders, launcher.sentinel]):
+        order = orders.recv()
+        if order is None:
+            break
+        multiprocessing.get_context("fork").Process(
+            target=_serve_runner, args=order, daemon=True
+        ).start()
+
+
+def end_with_parent() -> None:
+    """Has this process end when the one that started it does."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _serve_runner(control_address: str, worker_id: str) -> None:
+    end_with_parent()
+    import grpc
+    from apache_beam.runners.worker import sdk_worker
+
+    # A failed step prints its traceback, which the launcher has from Beam. What ends
+    # this process is still shown.
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+        try:
+            sdk_worker.SdkHarness(control_address, worker_id=worker_id).run()
+        except grpc.RpcError:
+            # The launcher is gone, and what threads would say of it with it.
+            os._exit(1)
+
+
+def _wait_for_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

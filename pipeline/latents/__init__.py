@@ -1,0 +1,1 @@
+"""Datasets of latents, made by an exported encoder."""

@@ -1,0 +1,106 @@
+"""The plan of a dataset of latents: it follows from that of the images."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pipeline import contract
+from pipeline.planning import dataset_settings, plan
+from pipeline.sources import Listing
+
+# Its rounding depends on it, so that it is a setting; batches begin with a shard.
+BATCH_SIZE = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What decides the latents.
+
+    Attributes:
+        model: Digest of the model.
+        images: Digest of the dataset of images; of raw images, what a dataset of them
+            would be made with.
+    """
+
+    model: str
+    images: str | dataset_settings.Settings
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the settings as the manifest holds them."""
+        is_dataset = isinstance(self.images, str)
+        images = {"dataset": self.images} if is_dataset else self.images.to_dict()
+        return {**images, "model": self.model, "batch_size": BATCH_SIZE}
+
+
+def of_dataset(
+    manifest: contract.Manifest, settings: Settings
+) -> dict[str, tuple[plan.PlannedShard, contract.ShardInfo]]:
+    """Returns by name each shard of latents, and the shard of images that it is of.
+
+    Example:
+        >>> image = contract.Feature("uint8", (1, 1, 1))
+        >>> info = contract.ShardInfo("d-test.tfrecord-00000-of-00001", 2, 99, "ab")
+        >>> splits = {"test": contract.SplitInfo((info,))}
+        >>> manifest = contract.Manifest("d", {}, "", {"image": image}, splits)
+        >>> found = of_dataset(manifest, Settings("model", manifest.digest))
+        >>> [planned.num_images for planned, _ in found.values()]
+        [2]
+    """
+    return {
+        info.name: (
+            plan.PlannedShard(
+                info.name,
+                split,
+                index,
+                info.num_examples,
+                _fingerprint(settings, dataclasses.asdict(info)),
+            ),
+            info,
+        )
+        for split, found in manifest.splits.items()
+        for index, info in enumerate(found.shards)
+    }
+
+
+def of_source(
+    listing: Listing, images: dataset_settings.Settings, settings: Settings
+) -> Iterator[plan.ShardPlan]:
+    """Returns the plans of the shards that a dataset of the images would have.
+
+    Raises:
+        DatasetError: As `plan.shard_plans`.
+    """
+    return (
+        dataclasses.replace(
+            found,
+            shard=dataclasses.replace(
+                found.shard,
+                fingerprint=_fingerprint(settings, found.shard.fingerprint),
+            ),
+        )
+        for found in plan.shard_plans(listing, images)
+    )
+
+
+def _fingerprint(settings: Settings, images: Any) -> str:
+    header = {
+        "schema_version": contract.SCHEMA_VERSION,
+        "settings": settings.to_dict(),
+        "images": images,
+    }
+    text = json.dumps(header, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def latent_features(
+    features: Mapping[str, contract.Feature], latent_dim: int
+) -> dict[str, contract.Feature]:
+    """Returns the features of a record, whose integers are those of the image's."""
+    latents = contract.Feature("float32", (latent_dim,))
+    return {
+        "key": features["key"],
+        **dict.fromkeys(contract.LATENTS, latents),
+        **{name: found for name, found in features.items() if found.dtype == "int64"},
+    }

@@ -1,0 +1,98 @@
+"""One shard of latents: of the images of one shard, in the same order."""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from pipeline import contract
+from pipeline.dataset import shards
+from pipeline.dataset.second_look import SecondLook, find_unconfirmed
+from pipeline.formats import records
+from pipeline.latents import encoder, latent_images, latent_plan
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What all shards have in common.
+
+    Attributes:
+        export: Of the model.
+        images: That are encoded.
+        output: Where the latents go.
+        run_id: Marks the shards that this run writes.
+        second_look: Confirms rejects; None for images that are all sound.
+    """
+
+    export: encoder.Export
+    images: latent_images.Images
+    output: str
+    run_id: str
+    second_look: SecondLook | None = None
+
+
+def make_shard(job: Job, name: str) -> shards.ShardResult:
+    """Returns the shard of a name: kept if it is whole, else written.
+
+    Raises:
+        DatasetError: If the run has ended; the images or the model cannot be read; a
+            posterior is not finite; or the disk is full.
+    """
+    images = job.images.open(job.output, name, job.run_id)
+    kept = shards.find_intact(images.planned, job.output)
+    if kept is not None and not find_unconfirmed(job.second_look, [kept]):
+        return kept
+    return shards.write_shard(
+        images.planned,
+        _encode_records(job.export, images),
+        job.output,
+        job.run_id,
+        images.rejects,
+    )
+
+
+def _encode_records(
+    export: encoder.Export, images: latent_images.ImageShard
+) -> Iterator[list[records.Part]]:
+    """Yields the parts of each image's record, of a shard."""
+    encode = encoder.load(export.path, export.digest, export.condition)
+    while batch := list(itertools.islice(images.examples, latent_plan.BATCH_SIZE)):
+        stored = np.stack([_to_image(stored) for _, stored, _ in batch])
+        mean, log_var = encode(stored, _told(batch, images.features, export))
+        for (key, _, labels), *latents in zip(batch, mean, log_var, strict=True):
+            if not np.isfinite(latents).all():
+                raise contract.DatasetError(
+                    f"--model={export.path} gives image {key} a posterior that is not "
+                    "finite: export another checkpoint"
+                )
+            arrays: dict[str, np.ndarray] = dict(
+                zip(contract.LATENTS, latents, strict=True)
+            )
+            yield records.encode_record(key, arrays, labels)
+
+
+def _to_image(stored: np.ndarray) -> np.ndarray:
+    """Returns stored values as float32 in [-1, 1]."""
+    scale, offset = contract.IMAGE_DTYPES[stored.dtype.name]
+    image = stored.astype(np.float32)
+    return image if (scale, offset) == (1.0, 0.0) else image * scale + offset
+
+
+def _told(
+    batch: Sequence[records.Example],
+    features: Mapping[str, contract.Feature],
+    export: encoder.Export,
+) -> np.ndarray | None:
+    condition = export.condition
+    if condition is None:
+        return None
+    values = [labels[condition] for _, _, labels in batch]
+    if export.num_classes is not None:
+        contract.check_labels(
+            int(np.min(values)),
+            int(np.max(values)),
+            export.num_classes,
+            are_all_known=export.are_all_known,
+        )
+    return np.array(values, np.int64).reshape(len(batch), *features[condition].shape)

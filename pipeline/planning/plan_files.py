@@ -1,0 +1,130 @@
+"""Plans on disk: how a worker gets what it needs to write a shard."""
+
+import dataclasses
+import io
+import json
+from collections.abc import Iterable
+
+import numpy as np
+
+from pipeline import contract
+from pipeline.planning.plan import PlannedShard, ShardPlan
+from pipeline.sources.rows import Rows
+from pipeline.storage import files, paths
+
+_FEATURE_PREFIX = "feature/"
+
+
+def save_plans(
+    plans: Iterable[ShardPlan], output: str, run_id: str
+) -> tuple[list[PlannedShard], list[str]]:
+    """Writes the plans of a run; see `save_plan`.
+
+    Returns:
+        What the launcher keeps of them; and the keys of the images that the source
+        lists and does not have.
+
+    Raises:
+        DatasetError: If a plan cannot be made, or the disk is full.
+    """
+    planned, missing = [], []
+    for plan in plans:
+        planned.append(save_plan(plan, output, run_id))
+        # See `archives.Index.missing`.
+        absent = np.flatnonzero(plan.rows.locations[:, 0] < 0)
+        missing += [plan.rows.keys[place] for place in absent.tolist()]
+    return planned, missing
+
+
+def save_plan(plan: ShardPlan, output: str, run_id: str) -> PlannedShard:
+    """Writes the plan of a shard where a worker of the run finds it by its name.
+
+    A job that outlives its launcher does not find the plans of the next run, whose
+    settings may be others.
+
+    Returns:
+        What the launcher keeps of it.
+
+    Raises:
+        DatasetError: If the disk is full.
+    """
+    shard, rows = plan.shard, plan.rows
+    path = plan_path(output, shard.name, run_id)
+    temporary = files.temporary_path(output, shard.name)
+    arrays = {
+        f"{_FEATURE_PREFIX}{feature}": values
+        for feature, values in rows.features.items()
+    }
+    header = json.dumps([dataclasses.asdict(shard), rows.keys])
+    with files.full_disk_explained(str(temporary.parent), shard.name):
+        try:
+            with temporary.open("wb") as file:
+                np.savez(
+                    file,
+                    allow_pickle=False,
+                    header=np.frombuffer(header.encode(), np.uint8),
+                    locations=rows.locations,
+                    **arrays,
+                )
+            # A loss of power ends the run, and a plan with it.
+            paths.put_file(str(temporary), path, is_synced=False)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return shard
+
+
+def load_plan(output: str, name: str, run_id: str) -> ShardPlan:
+    """Returns the plan that `save_plan` wrote.
+
+    Raises:
+        DatasetError: If it is not there, or is damaged. Nothing is unpickled.
+    """
+    path = plan_path(output, name, run_id)
+    try:
+        data = io.BytesIO(paths.read_bytes(path))
+        with np.load(data, allow_pickle=False) as arrays:
+            shard, keys = json.loads(arrays["header"].tobytes())
+            features = {
+                array.removeprefix(_FEATURE_PREFIX): arrays[array]
+                for array in arrays.files
+                if array.startswith(_FEATURE_PREFIX)
+            }
+            rows = Rows(keys, arrays["locations"], features)
+            plan = ShardPlan(PlannedShard(**shard), rows)
+            _check(plan, name)
+            return plan
+    except (FileNotFoundError, contract.DatasetError) as error:
+        raise contract.DatasetError(
+            f"a worker cannot read {path}: every worker must see --output at the same "
+            f"path, and no later run may be at work in it ({error})"
+        ) from error
+    # NumPy gives the bytes of what does not begin like an array.
+    except (AttributeError, *files.ARCHIVE_ERRORS) as error:
+        raise contract.DatasetError(
+            f"the plan {path} is damaged ({type(error).__name__}: {error!s:.200}): run "
+            "the same command again"
+        ) from error
+
+
+def _check(plan: ShardPlan, name: str) -> None:
+    """Checks that a plan is that of the shard `name`, which files are named by."""
+    shard, rows = plan.shard, plan.rows
+    is_sound = (
+        shard.name == name
+        and shard.split in contract.SPLITS
+        and shard.num_images == len(rows.keys)
+        and isinstance(rows.keys, list)
+        and all(isinstance(key, str) for key in rows.keys)
+        and rows.locations.ndim == 2
+        and all(
+            array.dtype.kind in "iu" and array.shape[:1] == (len(rows.keys),)
+            for array in (rows.locations, *rows.features.values())
+        )
+    )
+    if not is_sound:
+        raise ValueError(f"it is no plan of {name}")
+
+
+def plan_path(output: str, name: str, run_id: str) -> str:
+    """Returns where the plan of the shard `name` is, while a run lasts."""
+    return paths.join(output, files.PROGRESS_DIR, f"{name}.{run_id}.npz")

@@ -1,0 +1,1 @@
+"""CelebA in the layouts in which it is distributed."""

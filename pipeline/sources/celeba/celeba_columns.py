@@ -1,0 +1,191 @@
+"""The columns of CelebA in Parquet files: images, their names, labels."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from absl import logging
+from pyarrow import compute
+
+from pipeline import contract
+from pipeline.sources.celeba import label_tables
+from pipeline.sources.celeba.parquet_reader import leaf
+from pipeline.sources.tfds.tfds_info import LANDMARK_NAMES
+from pipeline.synthetic.attributes import ATTRIBUTE_NAMES
+
+_IMAGE_NAMES = ("image", "img")
+# Of file names, beside the path in the image. `name` may be that of a person.
+_FILE_NAMES = ("image_id", "image_name", "file_name", "filename")
+# Names by feature, and of columns that hold a whole feature.
+_LABELS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
+    "attributes": (ATTRIBUTE_NAMES, ("attributes", "attr", "attrs")),
+    "landmarks": (LANDMARK_NAMES, ("landmarks",)),
+}
+# No image is as large, in pixels.
+_MAX_PIXELS = 9999
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """Paths of the columns of a file.
+
+    Attributes:
+        image: Bytes of the image.
+        name: File name of the image, if there is one.
+        labels: Of each feature that is there, the official names and their columns;
+            one column for all names is a list of their values.
+    """
+
+    image: str
+    name: str | None
+    labels: Mapping[str, tuple[Sequence[str], Sequence[str]]]
+
+
+def find_columns(path: str, schema: pa.Schema, *, is_first: bool) -> Columns:
+    """Returns the columns that a file has.
+
+    Args:
+        path: Of the file, for error messages.
+        schema: Of the file.
+        is_first: Whether to log what is found.
+
+    Raises:
+        DatasetError: If it has no images.
+    """
+    image, name, used = _find_image(path, schema)
+    labels = {}
+    for feature, (official, whole) in _LABELS.items():
+        name_of = {label_tables.simplified(each): each for each in official}
+        path_of = {}
+        for field in schema:
+            is_whole = field.name.lower() in whole
+            if is_whole and _is_list(field.type):
+                labels[feature] = official, (field.name,)
+                used.add(field.name)
+            inner = field.type if is_whole and pa.types.is_struct(field.type) else ()
+            for cell, its_path in (
+                (field.name, field.name),
+                *((each.name, f"{field.name}.{each.name}") for each in inner),
+            ):
+                its_name = name_of.get(label_tables.simplified(cell))
+                if its_name is not None:
+                    path_of[its_name] = its_path
+                    used.add(field.name)
+        if path_of:
+            found = [each for each in official if each in path_of]
+            labels[feature] = found, [path_of[each] for each in found]
+    if is_first:
+        unused = [each for each in schema.names if each not in used]
+        for feature, (official, _) in _LABELS.items():
+            number = len(labels[feature][0]) if feature in labels else 0
+            logging.info("%d of %d %s are columns", number, len(official), feature)
+        if unused:
+            logging.info("columns that are not used: %s", ", ".join(unused))
+    return Columns(image, name, labels)
+
+
+def _find_image(path: str, schema: pa.Schema) -> tuple[str, str | None, set[str]]:
+    """Returns the columns of the bytes and the file names, and those they are in."""
+    texts = {field.name.lower(): field.name for field in schema if _is_text(field.type)}
+    names = [texts[each] for each in _FILE_NAMES if each in texts]
+    name = names[0] if names else None
+    for field in schema:
+        if field.name.lower() in _IMAGE_NAMES:
+            if _is_bytes(field.type):
+                return field.name, name, {field.name, *names[:1]}
+            inner = (
+                {each.name: each.type for each in field.type}
+                if pa.types.is_struct(field.type)
+                else {}
+            )
+            if _is_bytes(inner.get("bytes")):
+                if _is_text(inner.get("path")) and name is None:
+                    name = f"{field.name}.path"
+                return f"{field.name}.bytes", name, {field.name, *names[:1]}
+    columns = ", ".join(f"{field.name} ({field.type!s:.40})" for field in schema)
+    raise contract.DatasetError(
+        f"{path} has the columns {columns:.400}: expected image, a struct of bytes and "
+        "path, as Hugging Face has it, beside attributes"
+    )
+
+
+def _is_bytes(kind: pa.DataType | None) -> bool:
+    types = pa.types
+    return kind is not None and (types.is_binary(kind) or types.is_large_binary(kind))
+
+
+def _is_text(kind: pa.DataType | None) -> bool:
+    types = pa.types
+    return kind is not None and (types.is_string(kind) or types.is_large_string(kind))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    types = pa.types
+    return (
+        types.is_list(kind)
+        or types.is_large_list(kind)
+        or types.is_fixed_size_list(kind)
+    )
+
+
+def read_names(file: Any, columns: Columns) -> list[str | None]:
+    """Returns the file name of each row of a `pyarrow.parquet.ParquetFile`, or None."""
+    if columns.name is None:
+        return [None] * file.metadata.num_rows
+    table = file.read([columns.name], use_threads=False)
+    return leaf(table, columns.name).to_pylist()
+
+
+def read_labels(
+    path: str,
+    feature: str,
+    table: pa.Table,
+    names: Sequence[str],
+    paths: Sequence[str],
+) -> np.ndarray:
+    """Returns the labels of a feature, `[num_rows, num_names]` int16.
+
+    Args:
+        path: Of the file, for error messages.
+        feature: Name of the feature.
+        table: What was read of the file.
+        names: Of the labels.
+        paths: Of their columns, as `find_columns` found them.
+
+    Raises:
+        DatasetError: If a value is missing, or no label.
+    """
+    if len(paths) < len(names):
+        lists = leaf(table, paths[0])
+        widths = compute.unique(compute.list_value_length(lists)).to_pylist()
+        if widths != [len(names)] and len(table):
+            raise contract.DatasetError(
+                f"{path} has {feature} of {widths!s:.40} values, and CelebA has "
+                f"{len(names)}: give another --input"
+            )
+        cells = compute.list_flatten(lists)
+        return _as_integers(path, feature, cells).reshape(len(table), len(names))
+    cells = [_as_integers(path, each, leaf(table, each)) for each in paths]
+    return np.stack(cells, axis=1)
+
+
+def _as_integers(path: str, name: str, cells: pa.ChunkedArray) -> np.ndarray:
+    types, kind = pa.types, cells.type
+    is_number = types.is_integer(kind) or types.is_floating(kind)
+    problem = "" if is_number or types.is_boolean(kind) else f"is of type {kind}"
+    if cells.null_count:
+        problem = f"lacks {cells.null_count} values"
+    try:
+        values = np.zeros(0) if problem else cells.cast(pa.int64()).to_numpy()
+    except pa.ArrowInvalid:
+        values, problem = np.zeros(0), "has values that are no integers"
+    if not problem and np.any((values < -_MAX_PIXELS) | (values > _MAX_PIXELS)):
+        problem = f"has values beyond {_MAX_PIXELS}"
+    if problem:
+        raise contract.DatasetError(
+            f"{path}: the column {name} {problem}: expected booleans, 0 or 1, or -1 or "
+            "1 for attributes, and integers for landmarks"
+        )
+    return values.astype(np.int16)

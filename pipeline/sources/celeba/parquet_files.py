@@ -1,0 +1,169 @@
+"""Parquet files of a data set by split, as Hugging Face names them.
+
+    DIR/data/train-00000-of-00019.parquet      or in a folder of any other name
+    DIR/default/valid/0000.parquet             as its server converts a data set
+
+Links to files are followed: a cache has its files under other names. pyarrow comes with
+Beam, and is imported when the first file is opened.
+"""
+
+import collections
+import contextlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from absl import logging
+
+from pipeline import contract
+from pipeline.sources import splits
+from pipeline.sources.listing import archives
+from pipeline.storage import files, paths
+
+SUFFIX = ".parquet"
+
+# A split, a number, how many there are, and a hash; each may be missing.
+_NAME = re.compile(r"([a-z]*)[-_]?(?:(\d+)(?:-of-(\d+))?)?(?:-[0-9a-f]+)?", re.I)
+# Read at a time of a column of images.
+_BUFFER_BYTES = 8 << 20
+_NUM_NAMED = 4
+
+
+def find(input_dir: str) -> dict[str, list[str]]:
+    """Returns the paths of each split's files, in order; none if there is no Parquet.
+
+    Raises:
+        DatasetError: If they are in several directories, a name has no split, or a
+            file or a split is missing.
+    """
+    homes: dict[str, dict[str, list[str]]] = {}
+    for entry in paths.walk(input_dir):
+        if entry.name.lower().endswith(SUFFIX) and "/." not in f"/{entry.name}":
+            home, split = _place(entry.name)
+            homes.setdefault(home, {}).setdefault(split, []).append(entry.name)
+    if not homes:
+        return {}
+    if len(homes) > 1:
+        raise contract.DatasetError(
+            f"--input={input_dir} has Parquet files in several directories "
+            f"({_listed(sorted(homes))}): give one of them as --input"
+        )
+    ((home, names_of),) = homes.items()
+    root = paths.join(input_dir, home) if home else input_dir
+    if unknown := names_of.get(""):
+        raise contract.DatasetError(
+            f"--input={root} has {_listed(sorted(unknown))}, whose name says no split: "
+            "rename it as Hugging Face does, train-00000-of-00001.parquet; other "
+            "splits are validation (or valid, or val) and test"
+        )
+    absent = [split for split in contract.SPLITS if split not in names_of]
+    if absent:
+        found = _listed(sorted(name for names in names_of.values() for name in names))
+        raise contract.DatasetError(
+            f"--input={root} has no Parquet file of split {', '.join(absent)}, but "
+            f"{found}: download the files of all splits"
+        )
+    logging.info(
+        "reading %d Parquet files in %s", sum(map(len, names_of.values())), root
+    )
+    return {
+        split: [paths.join(input_dir, name) for name in _in_order(root, names)]
+        for split, names in names_of.items()
+    }
+
+
+@contextlib.contextmanager
+def opened(path: str, *, is_large: bool) -> Iterator[Any]:
+    """Opens a file as a `pyarrow.parquet.ParquetFile`.
+
+    Args:
+        path: Of the file.
+        is_large: Whether columns of images are read: in pieces, since a row group may
+            have any size. Else what is asked for is read at once.
+
+    Raises:
+        DatasetError: If it is no Parquet file, or whatever is done with it fails.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with paths.open_file(path) as file:
+            # pyarrow asks for what it needs, and no more is to be requested.
+            source = file.raw if paths.is_url(path) else file
+            buffer_bytes = _BUFFER_BYTES if is_large else 0
+            yield parquet.ParquetFile(
+                source, pre_buffer=not is_large, buffer_size=buffer_bytes
+            )
+    except contract.DatasetError:
+        raise
+    except (pa.ArrowException, *files.ARCHIVE_ERRORS) as error:
+        # pyarrow has OSError for damage, too, without a number.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise contract.DatasetError(f"cannot read {path}: {error}") from error
+        raise contract.DatasetError(f"{path} {_fault(path, error)}") from error
+
+
+def _place(name: str) -> tuple[str, str]:
+    """Returns the directory of a data set and the split, empty if there is none.
+
+    Example:
+        >>> _place("data/valid-00000-of-00003.parquet"), _place("a/test/0000.parquet")
+        (('data', 'validation'), ('a', 'test'))
+    """
+    folder, _, base = name.rpartition("/")
+    split = splits.SPLIT_OF_NAME.get(_parsed(base)[0])
+    above, _, last = folder.rpartition("/")
+    its_split = splits.SPLIT_OF_NAME.get(last.lower())
+    if its_split and split in (None, its_split):
+        return above, its_split
+    return folder, split or ""
+
+
+def _parsed(base: str) -> tuple[str, int | None, int | None]:
+    """Returns the word at the beginning of a name, its number, and of how many."""
+    stem = base[: -len(SUFFIX)]
+    found = _NAME.fullmatch(stem)
+    if found is None:
+        return re.split(r"[^a-z]", stem.lower())[0], None, None
+    word, *digits = found.groups()
+    number, total = (int(each) if each else None for each in digits)
+    return word.lower(), number, total
+
+
+def _in_order(root: str, names: Sequence[str]) -> list[str]:
+    """Returns a split's files in the order of their numbers, which are all there."""
+    parsed: Mapping[str, tuple[str, int | None, int | None]] = {
+        name: _parsed(name.rpartition("/")[2]) for name in names
+    }
+    numbers = [number for _, number, _ in parsed.values() if number is not None]
+    if not numbers:
+        return sorted(names)
+    totals = {total for _, _, total in parsed.values()}
+    expected = max((total or 0 for total in totals), default=0) or max(numbers) + 1
+    counts = collections.Counter(numbers)
+    wrong = [number for number in range(expected) if counts[number] != 1]
+    if wrong or len(names) != expected or len(totals) > 1:
+        raise contract.DatasetError(
+            f"--input={root} has {len(names)} Parquet files like {sorted(names)[0]}, "
+            f"and should have {expected}, each number once"
+            f"{f' (number {wrong[0]} is not)' if wrong else ''}: download them again"
+        )
+    return sorted(names, key=lambda name: parsed[name][1] or 0)
+
+
+def _fault(path: str, error: Exception) -> str:
+    head = paths.read_range(path, 0, 1024)
+    if head.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS: run git lfs pull in its directory"
+    if archives.is_html(head):
+        return "is an HTML page and no Parquet: download it again"
+    if not head.startswith(b"PAR1"):
+        return f"is no Parquet, and begins with {head[:8]!r}: download it again"
+    reason = " ".join(str(error).split())
+    return f"is cut off or damaged ({reason:.200}): download it again"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = ", ..." if len(names) > _NUM_NAMED else ""
+    return ", ".join(name or "." for name in names[:_NUM_NAMED]) + more

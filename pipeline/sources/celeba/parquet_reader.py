@@ -1,0 +1,146 @@
+"""The reader of images in Parquet files.
+
+A row group is decoded as a whole, and has a hundred images or a hundred thousand. So
+the images that are announced are read some megabytes at a time, in the order of the
+file, and not one after another in their own.
+"""
+
+import collections
+import itertools
+import os
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline import contract
+from pipeline.images.squares import RejectedImageError
+from pipeline.sources.celeba import parquet_files
+from pipeline.sources.listing import listed
+from pipeline.sources.listing.archives import check_size
+
+# The location of an image that is not there.
+MISSING = (-1, 0, 0, 0, 0)
+
+# Of images in memory before they are asked for.
+_MAX_BYTES = 32 << 20
+# Decoded at a time.
+_BATCH_ROWS = 32
+
+# Numbers of the file, the row group and the row; size and CRC-32 of the image.
+_Place = tuple[int, ...]
+
+
+class ParquetReader:
+    """Reads an image by (file, row group, row, size, CRC-32)."""
+
+    def __init__(self, states: Mapping[str, listed.State], column: str) -> None:
+        """Opens nothing yet.
+
+        Args:
+            states: State of each file when it was listed, by path, in the order of
+                their numbers.
+            column: Path of the column of the images' bytes.
+        """
+        self._paths = list(states)
+        self._states = list(states.values())
+        self._column = column
+        self._announced: collections.deque[_Place] = collections.deque()
+        self._read: dict[_Place, bytes] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves what is announced and read behind."""
+        return {**self.__dict__, "_announced": collections.deque(), "_read": {}}
+
+    def prefetch(self, keys: Sequence[str], locations: np.ndarray) -> None:
+        """Has the images read together; see `Reader.prefetch`."""
+        places = map(tuple, locations.tolist())
+        self._announced = collections.deque(
+            place
+            for place in places
+            if place[0] >= 0 and place[3] <= contract.MAX_IMAGE_BYTES
+        )
+        self._read = {}
+
+    def read(self, key: str, location: np.ndarray) -> bytes:
+        """Returns the content of a row; see `Reader.read`."""
+        place = tuple(location.tolist())
+        number, _, _, num_bytes, crc = place
+        if number < 0:
+            raise RejectedImageError("missing", "its row has no image")
+        check_size(num_bytes)
+        if place not in self._read:
+            self._read_on(place)
+        data = self._read.pop(place, b"")
+        if len(data) != num_bytes or zlib.crc32(data) != crc:
+            self._check_same(number)
+            name = os.path.basename(self._paths[number])
+            detail = f"not the bytes that {name} had when it was listed"
+            raise RejectedImageError("checksum", detail)
+        return data
+
+    def _read_on(self, place: _Place) -> None:
+        """Reads an image, and those that are announced after it."""
+        wanted, num_bytes = {place}, place[3]
+        while self._announced and num_bytes < _MAX_BYTES:
+            following = self._announced.popleft()
+            wanted.add(following)
+            num_bytes += following[3]
+        self._read = {}
+        for number, places in itertools.groupby(sorted(wanted), lambda each: each[0]):
+            try:
+                self._read.update(self._read_file(number, list(places)))
+            except contract.DatasetError:
+                self._check_same(number)
+                raise
+
+    def _read_file(self, number: int, places: Sequence[_Place]) -> dict[_Place, bytes]:
+        found = {}
+        with parquet_files.opened(self._paths[number], is_large=True) as file:
+            for group, its_places in itertools.groupby(places, lambda each: each[1]):
+                place_of = {place[2]: place for place in its_places}
+                for row, data in read_rows(file, group, self._column, place_of):
+                    found[place_of[row]] = data or b""
+        return found
+
+    def _check_same(self, number: int) -> None:
+        path = self._paths[number]
+        listed.check_same(path, self._states[number], listed.find_state(path))
+
+
+def read_rows(
+    file: Any, group: int, column: str, rows: Mapping[int, Any] | None = None
+) -> Iterator[tuple[int, bytes | None]]:
+    """Yields rows of a row group with their bytes, or None where there are none.
+
+    Args:
+        file: A `pyarrow.parquet.ParquetFile`.
+        group: Number of the row group.
+        column: Path of the column.
+        rows: Numbers of the rows; None for all.
+    """
+    start, num_left = 0, None if rows is None else len(rows)
+    batches = file.iter_batches(
+        _BATCH_ROWS, row_groups=[group], columns=[column], use_threads=False
+    )
+    for batch in batches:
+        cells = leaf(batch, column)
+        for place in range(len(cells)):
+            if rows is None or start + place in rows:
+                yield start + place, cells[place].as_py()
+                num_left = None if num_left is None else num_left - 1
+        start += len(cells)
+        if num_left == 0:
+            return
+
+
+def leaf(table: Any, path: str) -> Any:
+    """Returns the column of a path, such as `image.bytes`, of a table or a batch."""
+    from pyarrow import compute
+
+    name, *inner = path.split(".")
+    column = table.column(name)
+    for field in inner:
+        column = compute.struct_field(column, field)  # pyright: ignore
+    return column

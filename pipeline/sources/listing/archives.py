@@ -1,0 +1,284 @@
+"""Where the image files of a zip archive are.
+
+The archive is indexed once, where the job is launched. A worker gets the place of
+each of its images and reads that range, without a look at the archive's directory.
+"""
+
+import dataclasses
+import os
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline import contract
+from pipeline.images.squares import RejectedImageError
+from pipeline.sources import Reader
+from pipeline.sources.listing import listed
+from pipeline.sources.listing.read_ahead import Part, ReadAhead
+from pipeline.storage import files, paths
+
+# Of image files, in small letters.
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+# Beyond the header, for the name and the extra fields of a member.
+_HEADER_SLACK = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageIndex:
+    """What a zip or a folder holds.
+
+    Attributes:
+        path: The zip or the folder.
+        locations: By key, where the reader finds it.
+        sizes: By key, in bytes, uncompressed.
+        missing: The location of an image that is not there.
+        reader: Reads one of them.
+    """
+
+    path: str
+    locations: Mapping[str, tuple[int, ...]]
+    sizes: Mapping[str, int]
+    missing: tuple[int, ...]
+    reader: Reader
+
+    def renamed(self, name_of: Mapping[str, str]) -> "ImageIndex":
+        """Returns the index with some images under other keys.
+
+        Args:
+            name_of: By new key, the key here.
+        """
+        return dataclasses.replace(
+            self,
+            locations=with_keys(self.locations, name_of),
+            sizes=with_keys(self.sizes, name_of),
+        )
+
+
+def with_keys(of_key: Mapping[str, Any], name_of: Mapping[str, str]) -> dict[str, Any]:
+    """Returns what is known by key, under some other keys.
+
+    Example:
+        >>> with_keys({"1.png": 7, "2.jpg": 8}, {"1.jpg": "1.png"})
+        {'2.jpg': 8, '1.jpg': 7}
+    """
+    others = of_key.keys() - name_of.values()
+    kept = {key: value for key, value in of_key.items() if key in others}
+    return kept | {key: of_key[name] for key, name in name_of.items()}
+
+
+class ZipReader:
+    """Reads members of a zip by (header offset, size, size, method, CRC-32)."""
+
+    def __init__(self, path: str, state: listed.State) -> None:
+        """Opens nothing yet: workers get an unopened copy.
+
+        Args:
+            path: The archive.
+            state: Its state when it was listed.
+        """
+        self._path = path
+        self._state = state
+        self._file: int | None = None
+        self._ahead = ReadAhead()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves the open file behind."""
+        return {**self.__dict__, "_file": None}
+
+    def prefetch(self, keys: Sequence[str], locations: np.ndarray) -> None:
+        """Has the members read ahead; see `Reader.prefetch`."""
+        spans = (
+            (offset, _LOCAL_HEADER.size + _HEADER_SLACK + stored_bytes)
+            for offset, stored_bytes, *_ in locations.tolist()
+            if offset >= 0
+        )
+        if paths.is_url(self._path):
+            self._ahead.announce(
+                Part(self._path, num_bytes, start) for start, num_bytes in spans
+            )
+        # Not every system takes the advice.
+        elif hasattr(os, "posix_fadvise"):
+            for span in spans:
+                os.posix_fadvise(self._opened(), *span, os.POSIX_FADV_WILLNEED)
+
+    def read(self, key: str, location: np.ndarray) -> bytes:
+        """Returns the content of a member; see `Reader.read`."""
+        offset, stored_bytes, num_bytes, method, crc = location.tolist()
+        if offset < 0:
+            raise RejectedImageError(
+                "missing", f"not in {os.path.basename(self._path)}"
+            )
+        check_size(max(stored_bytes, num_bytes))
+        try:
+            stored = self._read_member(offset, stored_bytes)
+            # One byte more than it should have shows that a member goes on.
+            data = stored if method == 0 else _inflated(stored, num_bytes + 1)
+            if len(data) != num_bytes or zlib.crc32(data) != crc:
+                detail = f"CRC-32 {zlib.crc32(data):08x}, the zip says {crc:08x}"
+                raise RejectedImageError("checksum", detail)
+            return data
+        except OSError as error:
+            raise listed.unreadable(self._path, error) from error
+        except RejectedImageError:
+            # Members of a zip that was cut or replaced are no rejects.
+            listed.check_same(self._path, self._state, listed.find_state(self._path))
+            raise
+
+    def _opened(self) -> int:
+        if self._file is None:
+            try:
+                contract.check_is_file(self._path)
+                self._file = os.open(self._path, os.O_RDONLY)
+            except OSError as error:
+                raise listed.unreadable(self._path, error) from error
+        return self._file
+
+    def _read_member(self, offset: int, stored_bytes: int) -> bytes:
+        size = _LOCAL_HEADER.size + _HEADER_SLACK + stored_bytes
+        block = self._read_range(offset, size)
+        if len(block) < _LOCAL_HEADER.size or block[:4] != b"PK\x03\x04":
+            raise RejectedImageError("checksum", f"no zip member at byte {offset}")
+        _, name_bytes, extra_bytes = _LOCAL_HEADER.unpack_from(block)
+        start = _LOCAL_HEADER.size + name_bytes + extra_bytes
+        if name_bytes + extra_bytes > _HEADER_SLACK:
+            return self._read_range(offset + start, stored_bytes)
+        return block[start : start + stored_bytes]
+
+    def _read_range(self, start: int, num_bytes: int) -> bytes:
+        if paths.is_url(self._path):
+            return self._ahead.read(Part(self._path, num_bytes, start))
+        return os.pread(self._opened(), num_bytes, start)
+
+
+def index_zip(path: str, official_bytes: int) -> ImageIndex:
+    """Returns the images in a zip, by file name without folders.
+
+    Args:
+        path: The archive. Its members may be stored or deflated.
+        official_bytes: Size of the official archive, for the error messages.
+
+    Raises:
+        DatasetError: If it is no zip or a truncated one, or has an unsafe or
+            encrypted member, two images of one name, or none.
+    """
+    state = listed.find_state(path)
+    num_bytes = _check_is_zip(path, official_bytes)
+    try:
+        with paths.open_file(path) as file, zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+    except contract.DatasetError:
+        raise
+    except files.ARCHIVE_ERRORS as error:
+        raise contract.DatasetError(
+            f"{path} is a truncated or damaged zip ({error}): it has "
+            f"{num_bytes:,} B, the official one {official_bytes:,} B; "
+            "download it again"
+        ) from error
+    locations: dict[str, tuple[int, ...]] = {}
+    for member in members:
+        key = _member_key(path, member)
+        if key is None:
+            continue
+        end = member.header_offset + member.compress_size
+        if not 0 <= member.header_offset <= end <= num_bytes:
+            raise contract.DatasetError(
+                f"{path} has {num_bytes:,} B, and {key} from byte "
+                f"{member.header_offset:,} to {end:,}: it is a damaged zip; download "
+                "it again"
+            )
+        if key in locations:
+            raise contract.DatasetError(f"{path} has two images named {key}")
+        locations[key] = (
+            member.header_offset,
+            member.compress_size,
+            member.file_size,
+            member.compress_type,
+            member.CRC,
+        )
+    if not locations:
+        raise contract.DatasetError(f"{path} has no image ({', '.join(SUFFIXES)})")
+    return ImageIndex(
+        path=path,
+        locations=locations,
+        sizes={key: location[2] for key, location in locations.items()},
+        missing=(-1, 0, 0, 0, 0),
+        reader=ZipReader(paths.resolve(path), state),
+    )
+
+
+def check_size(num_bytes: int) -> None:
+    """Checks that an image file is not larger than any that is read.
+
+    Raises:
+        RejectedImageError: If it is.
+    """
+    if num_bytes > contract.MAX_IMAGE_BYTES:
+        limit = contract.MAX_IMAGE_BYTES
+        detail = f"{num_bytes:,} B, and an image file has at most {limit:,}"
+        raise RejectedImageError("oversized", detail)
+
+
+def is_html(head: bytes) -> bool:
+    """Returns whether a file that begins with `head` is a web page.
+
+    Example:
+        >>> is_html(b"<!DOCTYPE html><title>Quota exceeded</title>"), is_html(b"PK")
+        (True, False)
+    """
+    return re.search(rb"<!doctype html|<html", head, re.IGNORECASE) is not None
+
+
+def _inflated(stored: bytes, max_bytes: int) -> bytes:
+    try:
+        return zlib.decompressobj(-15).decompress(stored, max_bytes)
+    except zlib.error as error:
+        raise RejectedImageError("checksum", str(error)) from error
+
+
+def _check_is_zip(path: str, official_bytes: int) -> int:
+    """Returns its size."""
+    try:
+        with paths.open_file(path) as file:
+            head = file.read(1024)
+            num_bytes = file.seek(0, os.SEEK_END)
+    except OSError as error:
+        raise contract.DatasetError(f"cannot read {path}: {error}") from error
+    if is_html(head):
+        raise contract.DatasetError(
+            f"{path} is an HTML page of {num_bytes:,} B, not a zip: Google Drive sends "
+            "one when its download quota is spent; download the file by hand in a "
+            f"browser (the official one has {official_bytes:,} B)"
+        )
+    if head[:4] not in (b"PK\x03\x04", b"PK\x05\x06"):
+        raise contract.DatasetError(
+            f"{path} is not a zip: it has {num_bytes:,} B and begins with "
+            f"{head[:8]!r}; download it again (the official one has "
+            f"{official_bytes:,} B)"
+        )
+    return num_bytes
+
+
+def _member_key(path: str, member: zipfile.ZipInfo) -> str | None:
+    """Returns the key of a member, or None if it is no image."""
+    name = member.orig_filename.replace("\\", "/")
+    parts = name.split("/")
+    if not parts[0] or name[1:2] == ":" or ".." in parts:
+        raise contract.DatasetError(
+            f"{path} has a member named {member.orig_filename!r:.80}, which leads out "
+            "of the archive: it is not the official file; download it again"
+        )
+    is_image = parts[-1].lower().endswith(SUFFIXES)
+    if not is_image or "__MACOSX" in parts:
+        return None
+    if member.flag_bits & 1 or member.compress_type not in (0, 8):
+        raise contract.DatasetError(
+            f"{path} has the member {name}, encrypted or compressed by method "
+            f"{member.compress_type}: only stored and deflated ones can be read"
+        )
+    return parts[-1]

@@ -1,0 +1,139 @@
+"""Images that are no photographs: what programs keep beside those of the user.
+
+Photo libraries and network disks keep thumbnails, systems keep deleted files, and our
+own commands draw pictures. All are known by the names of their folders, but for what
+our commands draw, which other files beside it give away.
+
+A folder called `thumbnails`, `thumbs` or `originals` may be a class, and is read.
+"""
+
+import fnmatch
+import functools
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+
+from pipeline import contract
+from pipeline.storage import paths
+
+# By the name of a folder or a file in small letters: what is in it.
+_KINDS: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("@eadir", "synophoto_thumb_*", "synofile_thumb_*"),
+        "thumbnails of Synology (@eaDir)",
+    ),
+    "@__thumb": "thumbnails of QNAP (@__thumb)",
+    "appdata_oc*": "thumbnails of Nextcloud (appdata)",
+    "*.lrdata": "previews of Lightroom (lrdata)",
+    "__macosx": "sidecars of macOS (__MACOSX)",
+    **dict.fromkeys(
+        ("$recycle.bin", "recycler", "#recycle", "@recycle", "files_trashbin")
+        + ("lost+found", "lost.dir", "found.[0-9][0-9][0-9]", "network trash folder"),
+        "deleted or lost",
+    ),
+    **dict.fromkeys(
+        ("#snapshot", "~snapshot", "@recently-snapshot", "@sharesnap")
+        + ("files_versions",),
+        "older versions (snapshots)",
+    ),
+    **dict.fromkeys(
+        ("system volume information", "temporary items", "@tmp", "@sharebin"),
+        "of the system",
+    ),
+}
+# Libraries of Apple's programs, and the folders in them that have photographs.
+_LIBRARIES = (
+    *("*.photoslibrary", "*.photolibrary", "*.migratedphotolibrary"),
+    *("*.aplibrary", "*.migratedaplibrary"),
+)
+_ORIGINALS = ("originals", "masters")
+_LIBRARY_KIND = "thumbnails and previews of a photo library"
+
+_ANY_KIND = re.compile("|".join(map(fnmatch.translate, _KINDS)))
+_LIBRARY = re.compile("|".join(map(fnmatch.translate, _LIBRARIES)))
+
+# Folders of a workdir that have pictures, and files that it has: the first ones once a
+# run began, the others once it has logged a step.
+_RUN_FOLDERS = frozenset(("images", "generated", "eval"))
+_RUN_FILES = (("config.json", "dataset.json", "lock"), ("config.json", "metrics.jsonl"))
+# What `trainer.generate` draws, and a file that it writes beside it.
+_GENERATED: Mapping[str, str] = {
+    "traverse.png": "traverse.gif",
+    "traverse.gif": "traverse.png",
+    "interpolate.png": "interpolate.npz",
+    "interpolate.gif": "interpolate.npz",
+    "reconstruct.png": "reconstruct.npz",
+    "attributes.png": "attributes.npz",
+    "neighbours.png": "neighbours.npz",
+    "neighbours-samples.png": "neighbours-latents.npz",
+    "neighbours-examples.png": "neighbours-latents.npz",
+    **{
+        f"{name}-{what}.png": f"{name}.npz"
+        for name in ("sample", "posterior", "decode")
+        for what in ("draw", "probability")
+    },
+}
+
+
+def kind_of(path: Sequence[str], root: str) -> str | None:
+    """Returns what is in a folder or a file, or None if it may be photographs.
+
+    Args:
+        path: Its name, and those of the folders above it from the root.
+        root: Where the search began. It is what the user chose, and only its being a
+            library matters.
+
+    Example:
+        >>> kind_of(["anna", "@eaDir", "1.jpg"], "/photos/@eaDir")
+        'thumbnails of Synology (@eaDir)'
+        >>> kind_of(["resources"], "/mine/Photos Library.photoslibrary")
+        'thumbnails and previews of a photo library'
+    """
+    for name in map(str.lower, path):
+        if _ANY_KIND.match(name):
+            return next(
+                kind
+                for pattern, kind in _KINDS.items()
+                if fnmatch.fnmatchcase(name, pattern)
+            )
+    names = map(str.lower, (root.rstrip("/").rpartition("/")[2], *path))
+    for library, inner in itertools.pairwise(names):
+        if _LIBRARY.match(library) and inner not in _ORIGINALS:
+            return _LIBRARY_KIND
+    return None
+
+
+class OwnPictures:
+    """Knows the pictures that our own commands draw."""
+
+    def __init__(self, root: str) -> None:
+        """Keeps what paths are relative to: a directory, local or in a bucket."""
+        self._root = root
+        self._has = functools.cache(self._find)
+
+    def kind_of(self, name: str) -> str | None:
+        """Returns of what a picture is, or None if it is an image of the user's.
+
+        Args:
+            name: Path of the file from the root.
+        """
+        *parents, file = name.split("/")
+        if file == contract.OVERVIEW_NAME and self._has(
+            contract.REJECTED_NAME, *parents
+        ):
+            return "overview of a prepared dataset"
+        if not _RUN_FOLDERS.isdisjoint(parents):
+            for level, parent in enumerate(parents):
+                if parent in _RUN_FOLDERS and self._is_run(parents[:level]):
+                    return "pictures of a training run"
+        if file in _GENERATED and self._has(_GENERATED[file], *parents):
+            return "pictures of a trained model"
+        return None
+
+    def _is_run(self, folder: Sequence[str]) -> bool:
+        return any(
+            all(self._has(name, *folder) for name in names) for names in _RUN_FILES
+        )
+
+    def _find(self, name: str, *folder: str) -> bool:
+        return paths.find(paths.join(self._root, *folder, name)) is not None

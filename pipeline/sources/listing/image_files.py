@@ -1,0 +1,234 @@
+"""Image files, wherever they lie: in a directory, by a pattern, or by a list of them.
+
+    DIR                 every image file in it and below
+    DIR/**/*.png        those that match: ** is any number of directories
+    NAME.txt            one path a line, from the directory of the list, or absolute
+
+Each may be the URL of a bucket. A list there names what is in its own directory.
+
+A key is the path from the root, with slashes. The root is the directory; of a pattern,
+what precedes its first *, ? or [; of a list, its own directory, or the deepest one that
+has all its files if some lie elsewhere.
+"""
+
+import collections
+import concurrent.futures
+import dataclasses
+import os
+import posixpath
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+import numpy as np
+from absl import logging
+
+from pipeline import contract
+from pipeline.images import rgb
+from pipeline.images.squares import RejectedImageError
+from pipeline.sources.celeba import labels
+from pipeline.sources.listing import byproducts, patterns
+from pipeline.sources.listing.folder_reader import FolderReader
+from pipeline.sources.listing.patterns import Location
+from pipeline.storage import paths
+
+# Of what `rgb.FORMATS` are in. The content of a file decides how it is decoded.
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif"),
+    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif"),
+)
+
+# In place of the size: of a file that is not there, or has a name that is no key.
+_MISSING, _BAD_NAME = -1, -2
+
+# Bytes that are not UTF-8 come as surrogates.
+_UNFIT_FOR_KEYS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+# Each looks for a file of a list in a bucket.
+_NUM_THREADS = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFiles:
+    """Files that should be images.
+
+    Attributes:
+        root: What their keys are relative to: an absolute path, or a URL.
+        found: Each key, in no order, with its location: (size in bytes, modification
+            time in ns); a negative size if there is nothing to be read. They are
+            looked for while they are asked for, once.
+    """
+
+    root: str
+    found: Iterator[tuple[str, Location]]
+
+
+class ImageFileReader:
+    """Reads an image file by its key, as RGB pixels."""
+
+    def __init__(self, root: str) -> None:
+        """Keeps where the files are."""
+        self._files = FolderReader(root)
+
+    def prefetch(self, keys: Sequence[str], locations: np.ndarray) -> None:
+        """See `FolderReader`."""
+        self._files.prefetch(keys, locations)
+
+    def read(self, key: str, location: np.ndarray) -> np.ndarray:
+        """Returns `[height, width, 3]` uint8; see `Reader.read`."""
+        if location[0] == _BAD_NAME:
+            raise RejectedImageError(
+                "name", "not UTF-8, or has control characters: rename the file"
+            )
+        return rgb.decode_as_rgb(self._files.read(key, location))
+
+
+def find_images(path: str) -> ImageFiles:
+    """Returns the image files that --input names.
+
+    Args:
+        path: A directory, a pattern, or a list with the suffix .txt.
+
+    Raises:
+        DatasetError: If it is none of these; while they are asked for, if there is
+            no image, or something on the way to them cannot be read.
+    """
+    if paths.is_directory(path):
+        return ImageFiles(paths.resolve(path), _in_directory(path, path, ["**"]))
+    if paths.find(path) is not None:
+        if not path.lower().endswith(".txt"):
+            raise contract.DatasetError(f"--input={path} is a file: {_allowed()}")
+        return _in_list(path if paths.is_url(path) else os.path.abspath(path))
+    parts = path.split("/")
+    is_magic = [bool(re.search(r"[*?[]", part)) for part in parts]
+    if not any(is_magic):
+        raise contract.DatasetError(f"--input={path} does not exist: {_allowed()}")
+    first = is_magic.index(True)
+    # A leading slash makes an empty part.
+    root = "/".join(parts[:first]) or ("/" if first else ".")
+    if not paths.is_directory(root):
+        raise contract.DatasetError(
+            f"--input={path}: there is no directory {root}: {_allowed()}"
+        )
+    pattern = [part for part in parts[first:] if part not in ("", ".")]
+    return ImageFiles(paths.resolve(root), _in_directory(path, root, pattern))
+
+
+def _in_directory(
+    path: str, root: str, pattern: Sequence[str]
+) -> Iterator[tuple[str, Location]]:
+    """Yields the images below `root` that match, and says what else does."""
+    skipped: collections.Counter[str] = collections.Counter()
+    images = _walk_images(root, pattern, skipped)
+    has_images = False
+    for found in _as_keys(images):
+        has_images = True
+        yield found
+    counts = [f"{count} {kind}" for kind, count in skipped.most_common(10) if count]
+    kinds = ", ".join(counts)
+    if not has_images:
+        raise contract.DatasetError(
+            f"--input={path} has no image ({', '.join(SUFFIXES)})"
+            f"{', only ' if kinds else ''}{kinds}: {_allowed()}"
+        )
+    if counts:
+        logging.info("skipped %d, no images: %s", skipped.total(), kinds)
+
+
+def _walk_images(
+    root: str, pattern: Sequence[str], skipped: collections.Counter[str]
+) -> Iterator[tuple[str, Location | None]]:
+    """Yields what `patterns.walk` does, but for files that are no images, or ours."""
+    own = byproducts.OwnPictures(root)
+    for name, location in patterns.walk(root, pattern, skipped):
+        suffix = os.path.splitext(name)[1].lower()
+        if suffix not in SUFFIXES:
+            # Shards of a dataset have numbers after it.
+            suffix = re.sub(r"^\.tfrecord-\d.*", ".tfrecord", suffix)
+            skipped[suffix or "without a suffix"] += 1
+        elif kind := own.kind_of(name):
+            skipped[kind] += 1
+        else:
+            yield name, location
+
+
+def _in_list(path: str) -> ImageFiles:
+    """Returns the images that a list names, whose path is absolute."""
+    lines = [line for line in labels.read_lines(path) if line.strip()]
+    if not lines:
+        raise contract.DatasetError(f"--input={path} is empty: {_allowed()}")
+    folder = os.path.dirname(path)
+    file_paths = {_listed_path(path, folder, line) for line in lines}
+    if len(file_paths) < len(lines):
+        number = len(lines) - len(file_paths)
+        logging.info("%d lines of %s name a file again: used once", number, path)
+    root = folder
+    if not all(name.startswith(_as_prefix(folder)) for name in file_paths):
+        root = os.path.commonpath([os.path.dirname(name) for name in file_paths])
+        logging.info("%s lists files outside of its directory: root %s", path, root)
+    prefix = _as_prefix(root)
+    found = [
+        (name.removeprefix(prefix), location) for name, location in _located(file_paths)
+    ]
+    if all(location is None for _, location in found):
+        first = _listed_path(path, folder, lines[0])
+        raise contract.DatasetError(
+            f"none of the {len(file_paths)} files that {path} lists is there, the "
+            f"first is {first!r}: a line is the path of an image, from {folder} or "
+            "absolute"
+        )
+    return ImageFiles(root, _as_keys(found))
+
+
+def _listed_path(path: str, folder: str, line: str) -> str:
+    """Returns the path of the file that a line of a list names."""
+    if paths.is_url(path):
+        rest = line.removeprefix(f"{folder}/")
+        name = posixpath.normpath(rest)
+        if not paths.is_url(rest) and not f"{name}/".startswith(("/", "../")):
+            return f"{folder}/{name}"
+    elif not paths.is_url(line):
+        return os.path.normpath(os.path.join(folder, os.path.expanduser(line)))
+    raise contract.DatasetError(
+        f"{path} lists {line!r:.200}: what is in a bucket can be listed only in its "
+        "directory there, or in one above"
+    )
+
+
+def _located(file_paths: Collection[str]) -> list[tuple[str, Location | None]]:
+    """Returns each path, and the location of its file."""
+    if not any(map(paths.is_url, file_paths)):
+        return [(path, patterns.locate(path)) for path in file_paths]
+    with concurrent.futures.ThreadPoolExecutor(_NUM_THREADS) as pool:
+        return list(zip(file_paths, pool.map(patterns.locate, file_paths), strict=True))
+
+
+def _as_keys(
+    files: Iterable[tuple[str, Location | None]],
+) -> Iterator[tuple[str, Location]]:
+    """Yields a key and a location for each path from the root and its location.
+
+    A path that is unfit for a key is written in another way, and the file rejected.
+    """
+    unfit: set[str] = set()
+    lookalikes: set[str] = set()
+    for name, location in files:
+        if _UNFIT_FOR_KEYS.search(name):
+            as_text = _UNFIT_FOR_KEYS.sub(lambda c: f"\\x{ord(c[0]) & 255:02x}", name)
+            unfit.add(as_text)
+            continue
+        if "\\x" in name:
+            lookalikes.add(name)
+        yield name, location or (_MISSING, 0)
+    # A file may really have the name under which another is rejected.
+    for key in sorted(unfit - lookalikes):
+        yield key, (_BAD_NAME, 0)
+
+
+def _as_prefix(folder: str) -> str:
+    return folder if folder.endswith("/") else f"{folder}/"
+
+
+def _allowed() -> str:
+    return (
+        "give a directory of images, a pattern such as 'DIR/**/*.png', or a list of "
+        "images, NAME.txt"
+    )

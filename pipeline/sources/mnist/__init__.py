@@ -1,0 +1,1 @@
+"""MNIST and the datasets made in its image."""

@@ -1,0 +1,136 @@
+"""The four idx files in which MNIST and its successors are distributed.
+
+    DIR/train-images-idx3-ubyte    DIR/train-labels-idx1-ubyte    the split train
+    DIR/t10k-images-idx3-ubyte     DIR/t10k-labels-idx1-ubyte     the split test
+
+Each may be gzipped, with or without `.gz` at its end, and `-idx` may be `.idx`.
+
+Source:
+    LeCun, Cortes and Burges, "The MNIST database of handwritten digits": two zero
+    bytes, the type of the values, the number of dimensions, the size of each as a
+    big-endian 32-bit integer, and the values in row-major order.
+"""
+
+import gzip
+import io
+import math
+import os
+import struct
+
+import numpy as np
+
+from pipeline import contract
+from pipeline.sources.listing import archives
+from pipeline.sources.mnist import arrays
+from pipeline.storage import files, paths
+
+_FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+FILE_NAMES = (*_FILES["train"], *_FILES["test"])
+
+_NUM_DIMENSIONS = {"images": 3, "labels": 1}
+_UBYTE = 8
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+def load(root: str) -> dict[str, arrays.LabelledImages]:
+    """Returns the images of each split.
+
+    Args:
+        root: The directory of the four files.
+
+    Raises:
+        DatasetError: If one of them is missing, or is not what it should be.
+    """
+    file_paths = find_files(root)
+    missing = [name for name in FILE_NAMES if name not in file_paths]
+    if missing:
+        found = ", ".join(map(os.path.basename, file_paths.values())) or "no idx file"
+        raise contract.DatasetError(
+            f"--input={root} has {found}, and lacks {', '.join(missing)}: put all four "
+            "files there, gzipped or not"
+        )
+    splits = {}
+    for split, (images_name, labels_name) in _FILES.items():
+        images_path, labels_path = file_paths[images_name], file_paths[labels_name]
+        splits[split] = arrays.labelled_images(
+            read_idx(images_path, "images"),
+            read_idx(labels_path, "labels"),
+            images_path,
+            labels_path,
+        )
+    return splits
+
+
+def find_files(root: str) -> dict[str, str]:
+    """Returns those of the four files that a directory has, by their official name."""
+    found = {}
+    for name in FILE_NAMES:
+        spellings = (name, name.replace("-idx", ".idx"))
+        candidates = [
+            paths.join(root, f"{spelling}{end}")
+            for spelling in spellings
+            for end in ("", ".gz")
+        ]
+        existing = next(filter(paths.find, candidates), None)
+        if existing is not None:
+            found[name] = existing
+    return found
+
+
+def read_idx(path: str, content: str) -> np.ndarray:
+    """Returns the values of an idx file.
+
+    Args:
+        path: The file, gzipped or not.
+        content: `images` or `labels`.
+
+    Returns:
+        `[num_images, height, width]` or `[num_images]` uint8.
+
+    Raises:
+        DatasetError: If it cannot be read, is cut off, or is no such file.
+    """
+    data = _read(path)
+    if archives.is_html(data[:1024]):
+        raise contract.DatasetError(
+            f"{path} is an HTML page of {len(data):,} B, not an idx file: download it "
+            "again, by hand in a browser"
+        )
+    num_dimensions = _NUM_DIMENSIONS[content]
+    magic = bytes([0, 0, _UBYTE, num_dimensions])
+    start = len(magic) + 4 * num_dimensions
+    if data[: len(magic)] != magic:
+        raise contract.DatasetError(
+            f"{path} begins with {data[:4].hex()}, and an idx file of {content} with "
+            f"{magic.hex()}: download it again"
+        )
+    if len(data) < start:
+        raise contract.DatasetError(
+            f"{path} ends in its header, after {len(data)} B: download it again"
+        )
+    shape: tuple[int, ...] = struct.unpack_from(f">{num_dimensions}I", data, len(magic))
+    if math.prod(shape) != len(data) - start:
+        raise contract.DatasetError(
+            f"{path} announces {' x '.join(map(str, shape))} values and has "
+            f"{len(data) - start}: it was cut off or damaged; download it again"
+        )
+    if 0 in shape:
+        raise contract.DatasetError(f"{path} has no {content}: give another --input")
+    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+
+
+def _read(path: str) -> bytes:
+    try:
+        data = paths.read_bytes(path)
+        # A browser may have unpacked it, and left its name.
+        if not data.startswith(_GZIP_MAGIC):
+            return data
+        with gzip.open(io.BytesIO(data)) as file:
+            return arrays.read_whole(file)
+    except files.ARCHIVE_ERRORS as error:
+        raise contract.DatasetError(
+            f"cannot read {path}: {error}; download it again"
+        ) from error

@@ -1,0 +1,152 @@
+"""MNIST, and the data sets made in its image: Fashion-MNIST, KMNIST.
+
+What --input has decides how it is read; see the module of each form:
+
+    idx.py             a directory of the four idx files, gzipped or not, or one of them
+    npz.py             mnist.npz as Keras has it, or its directory
+    tfds_records.py    a directory that TensorFlow Datasets prepared
+
+A key is the split and the place of the image in it. The same images in the same order
+make the same dataset, whatever their form.
+"""
+
+import functools
+import hashlib
+import itertools
+import os
+import threading
+import zlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from pipeline import contract
+from pipeline.sources import Listing
+from pipeline.sources.mnist import arrays, idx, npz
+from pipeline.sources.rows import Rows
+from pipeline.storage import paths
+
+_TFDS_INFO_NAME = "dataset_info.json"
+_NUM_NAMED = 5
+# Of a directory that has no form of MNIST, to name some of it.
+_NUM_LISTED = 1000
+_LOADING = threading.Lock()
+
+
+class ArrayReader:
+    """Reads an image by (number of the split, place in the split, CRC-32).
+
+    The images are loaded when the first is read, once in each process.
+    """
+
+    def __init__(self, path: str, fingerprint: str) -> None:
+        """Loads nothing yet: workers get the path alone."""
+        self._path = path
+        self._fingerprint = fingerprint
+
+    def prefetch(self, keys: Sequence[str], locations: np.ndarray) -> None:
+        """Does nothing: all images are read at once."""
+
+    def read(self, key: str, location: np.ndarray) -> np.ndarray:
+        """Returns `[28, 28, 1]` uint8; see `Reader.read`."""
+        number, place, _ = location.tolist()
+        # Else each thread would load its own.
+        with _LOADING:
+            splits = _load_listed(self._path, self._fingerprint)
+        return splits[contract.SPLITS[number]].pixels[place]
+
+
+def list_images(input_dir: str) -> Listing:
+    """Returns the images of MNIST, with their labels.
+
+    Args:
+        input_dir: A directory, local or in a bucket, or a file in one.
+
+    Raises:
+        DatasetError: If it has no form of MNIST, or a file is missing or damaged.
+    """
+    splits = load(input_dir)
+    fingerprint = _fingerprint(splits)
+    return Listing(
+        name="mnist",
+        parts=[(split, _listed(split, images)) for split, images in splits.items()],
+        features={"label": contract.Feature(dtype="int64")},
+        fingerprint=fingerprint,
+        reader=ArrayReader(paths.resolve(input_dir), fingerprint),
+        num_channels=1,
+    )
+
+
+def load(path: str) -> dict[str, arrays.LabelledImages]:
+    """Returns the images of the splits train and test, from any form.
+
+    Raises:
+        DatasetError: If there is none, or a file is missing or damaged.
+    """
+    if not paths.is_directory(path):
+        if paths.find(path) is None:
+            raise contract.DatasetError(f"--input={path} does not exist: {_allowed()}")
+        folder, name = os.path.split(path)
+        idx_paths = idx.find_files(folder or ".").values()
+        is_idx = name in map(os.path.basename, idx_paths)
+        return idx.load(folder or ".") if is_idx else npz.load(path)
+    if idx.find_files(path):
+        return idx.load(path)
+    npz_path = paths.join(path, npz.FILE_NAME)
+    if paths.find(npz_path):
+        return npz.load(npz_path)
+    if paths.find(paths.join(path, _TFDS_INFO_NAME)):
+        # Its import takes a third of a second.
+        from pipeline.sources.mnist import tfds_records
+
+        return tfds_records.load(path)
+    entries = itertools.islice(paths.list_directory(path), _NUM_LISTED)
+    names = sorted(entry.name for entry in entries)
+    found = ", ".join(names[:_NUM_NAMED]) or "nothing"
+    more = ", ..." if len(names) > _NUM_NAMED else ""
+    raise contract.DatasetError(f"--input={path} has {found}{more}: {_allowed()}")
+
+
+def _allowed() -> str:
+    return (
+        f"give a directory with {', '.join(idx.FILE_NAMES)} (each may end in .gz), one "
+        f"with {npz.FILE_NAME}, that file, or one that TensorFlow Datasets prepared "
+        f"(with {_TFDS_INFO_NAME})"
+    )
+
+
+def _listed(split: str, images: arrays.LabelledImages) -> Rows:
+    number, num_images = contract.SPLITS.index(split), len(images.labels)
+    # As many digits in each, or they would not be sorted.
+    num_digits = max(5, len(str(num_images - 1)))
+    return Rows(
+        keys=[f"{split}-{place:0{num_digits}d}" for place in range(num_images)],
+        locations=np.array(
+            [
+                (number, place, zlib.crc32(pixels))
+                for place, pixels in enumerate(images.pixels)
+            ],
+            np.int64,
+        ),
+        features={"label": images.labels},
+    )
+
+
+def _fingerprint(splits: Mapping[str, arrays.LabelledImages]) -> str:
+    """Hashes pixels and labels, which all forms share."""
+    sha256 = hashlib.sha256()
+    for split, images in splits.items():
+        sha256.update(f"{split} {len(images.labels)}\n".encode())
+        sha256.update(images.pixels.tobytes())
+        sha256.update(images.labels.astype("<i8").tobytes())
+    return sha256.hexdigest()
+
+
+@functools.lru_cache(maxsize=1)
+def _load_listed(path: str, fingerprint: str) -> Mapping[str, arrays.LabelledImages]:
+    splits = load(path)
+    if _fingerprint(splits) != fingerprint:
+        raise contract.DatasetError(
+            f"--input={path} changed while it was read: run the same command again"
+        )
+    return splits

@@ -1,0 +1,94 @@
+"""MNIST as Keras distributes it: one npz of four arrays."""
+
+import io
+import math
+import zipfile
+
+import numpy as np
+
+from pipeline import contract
+from pipeline.sources.listing import archives
+from pipeline.sources.mnist import arrays
+from pipeline.storage import files, paths
+
+FILE_NAME = "mnist.npz"
+
+# By the version of the format.
+_READ_HEADER = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+_ARRAY_NAMES = {"train": ("x_train", "y_train"), "test": ("x_test", "y_test")}
+
+
+def load(path: str) -> dict[str, arrays.LabelledImages]:
+    """Returns the images of each split.
+
+    Args:
+        path: The npz.
+
+    Raises:
+        DatasetError: If it cannot be read, is no npz, or lacks an array, or one is not
+            what it should be.
+    """
+    _check_is_zip(path)
+    names = [name for pair in _ARRAY_NAMES.values() for name in pair]
+    try:
+        with paths.open_file(path) as file, zipfile.ZipFile(file) as archive:
+            found = [name.removesuffix(".npy") for name in archive.namelist()]
+            values = {
+                name: _read_array(archive, f"{name}.npy")
+                for name in names
+                if name in found
+            }
+    except contract.DatasetError:
+        raise
+    except files.ARCHIVE_ERRORS as error:
+        raise contract.DatasetError(
+            f"cannot read {path}: {error}; download it again"
+        ) from error
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise contract.DatasetError(
+            f"{path} has the arrays {', '.join(found) or 'none'}, and lacks "
+            f"{', '.join(missing)}: give another --input"
+        )
+    return {
+        split: arrays.labelled_images(
+            values[images], values[labels], f"{images} of {path}", f"{labels} of {path}"
+        )
+        for split, (images, labels) in _ARRAY_NAMES.items()
+    }
+
+
+def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    # Only when a member is read to its end is its checksum compared, and NumPy makes
+    # no sense of a damaged one.
+    with archive.open(name) as member:
+        content = arrays.read_whole(member)
+    file = io.BytesIO(content)
+    version = np.lib.format.read_magic(file)
+    shape, _, dtype = _READ_HEADER[version](file)
+    num_bytes = math.prod(shape) * dtype.itemsize
+    # NumPy makes room for what is announced.
+    if num_bytes != len(content) - file.tell() and not dtype.hasobject:
+        raise ValueError(f"{name} announces {num_bytes} B, and has {len(content)} B")
+    file.seek(0)
+    return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _check_is_zip(path: str) -> None:
+    try:
+        head = paths.read_range(path, 0, 1024)
+    except OSError as error:
+        raise contract.DatasetError(f"cannot read {path}: {error}") from error
+    if archives.is_html(head):
+        raise contract.DatasetError(
+            f"{path} is an HTML page, not an npz: download it again, by hand in a "
+            "browser"
+        )
+    if not head.startswith(b"PK"):
+        raise contract.DatasetError(
+            f"{path} begins with {head[:4]!r}, and is neither an npz nor named like an "
+            "idx file: give another --input"
+        )

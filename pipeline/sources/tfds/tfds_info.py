@@ -1,0 +1,306 @@
+"""What TensorFlow Datasets prepared, by the files that describe it.
+
+    DIR/dataset_info.json     its name, file format, splits, and records of each shard
+    DIR/features.json         what a record has
+    DIR/NAME.labels.txt       the classes of the ClassLabel NAME, one a line
+
+Of the features are taken the image; a class; and of CelebA `attributes` and
+`landmarks`, each a dictionary of scalars, which a record has as `attributes/Bald`.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from pipeline import contract
+from pipeline.formats.tfds_files import DATASET_INFO_NAME, FEATURES_NAME, LABELS_SUFFIX
+from pipeline.storage import paths
+
+# As CelebA's own file orders them; attributes are in order of their names there.
+LANDMARK_NAMES = (
+    *("lefteye_x", "lefteye_y", "righteye_x", "righteye_y", "nose_x", "nose_y"),
+    *("leftmouth_x", "leftmouth_y", "rightmouth_x", "rightmouth_y"),
+)
+
+_CONVERT = "tfds convert_format --out_file_format=tfrecord"
+_NUM_NAMED = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Label:
+    """A feature of ours, of integers that a record has.
+
+    Attributes:
+        feature: Its type, shape and names.
+        scalars: The names in the record, one for each element.
+        low: Least value of an element.
+        high: Greatest value of an element.
+    """
+
+    feature: contract.Feature
+    scalars: tuple[str, ...]
+    low: int = -(2**31)
+    high: int = 2**31 - 1
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The smallest type that has room for an element."""
+        return np.promote_types(
+            np.min_scalar_type(self.low), np.min_scalar_type(self.high)
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Info:
+    """What a directory holds.
+
+    Attributes:
+        root: The directory.
+        name: Of the data set.
+        shard_lengths: By the name of a split, the number of records in each shard.
+        image: Name of the image in a record.
+        num_channels: Of every image: 1 or 3.
+        labels: By the name that the feature gets.
+    """
+
+    root: str
+    name: str
+    shard_lengths: Mapping[str, tuple[int, ...]]
+    image: str
+    num_channels: int
+    labels: Mapping[str, Label]
+
+
+def find_root(path: str) -> str:
+    """Returns the directory of a version: `path`, or the only one in or below that.
+
+    Raises:
+        DatasetError: If there is none, or more than one.
+    """
+    if _is_root(path):
+        return path
+    if not paths.is_directory(path):
+        found = "is a file" if paths.find(path) else "does not exist"
+        raise contract.DatasetError(f"--input={path} {found}: {_allowed()}")
+    # The version of a data set, or of one of its configs.
+    names = _directories(path)
+    names += [
+        f"{name}/{below}"
+        for name in names
+        for below in _directories(paths.join(path, name))
+    ]
+    found = [name for name in names if _is_root(paths.join(path, name))]
+    if len(found) == 1:
+        root = paths.join(path, found[0])
+        logging.info("reading %s", root)
+        return root
+    if not found:
+        raise contract.DatasetError(
+            f"--input={path} has no {DATASET_INFO_NAME}: {_allowed()}"
+        )
+    raise contract.DatasetError(
+        f"--input={path} has {len(found)} prepared data sets, {_listed(found)}: give "
+        "the directory of one"
+    )
+
+
+def _is_root(path: str) -> bool:
+    return paths.find(paths.join(path, DATASET_INFO_NAME)) is not None
+
+
+def _directories(path: str) -> list[str]:
+    return sorted(
+        entry.name
+        for entry in paths.list_directory(path)
+        if entry.is_directory and not entry.name.startswith("incomplete.")
+    )
+
+
+def read_info(root: str) -> Info:
+    """Returns what `find_root`'s directory holds, and logs which features are not used.
+
+    Raises:
+        DatasetError: If it is not in TFRecord files, has no image of 8 bits, is a
+            dataset of our own, or a file is missing or damaged.
+    """
+    if paths.find(paths.join(root, contract.MANIFEST_NAME)):
+        raise contract.DatasetError(
+            f"--input={root} is a dataset that pipeline.prepare made: train on it with "
+            "--dataset, or give what it was made from as --input"
+        )
+    body = _read_json(root, DATASET_INFO_NAME)
+    features = _read_json(root, FEATURES_NAME)
+    try:
+        file_format = body.get("fileFormat", "tfrecord")
+        if file_format != "tfrecord":
+            raise contract.DatasetError(
+                f"--input={root} is in files of the format {file_format}, and only "
+                "tfrecord can be read: prepare it with tfds build --file_format="
+                f"tfrecord, or convert it with {_CONVERT}"
+            )
+        by_name = features["featuresDict"]["features"]
+        if not body["splits"]:
+            raise contract.DatasetError(
+                f"--input={root} has no split: prepare it again"
+            )
+        image = _choose_image(root, by_name)
+        # Its number is a string, as are all of 64 bits.
+        sizes = by_name[image]["image"]["shape"].get("dimensions", ())
+        labels = _labels(root, by_name)
+        used = {image, *(label.scalars[0].split("/")[0] for label in labels.values())}
+        unused = sorted(by_name.keys() - used)
+        if unused:
+            logging.info("features that are not used: %s", ", ".join(unused))
+        return Info(
+            root=root,
+            name=str(body["name"]),
+            shard_lengths={
+                str(split["name"]): tuple(map(int, split["shardLengths"]))
+                for split in body["splits"]
+            },
+            image=image,
+            num_channels=1 if list(sizes)[-1:] == ["1"] else 3,
+            labels=labels,
+        )
+    except (
+        AttributeError,
+        KeyError,
+        OverflowError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        if isinstance(error, contract.DatasetError):
+            raise
+        raise contract.DatasetError(
+            f"{DATASET_INFO_NAME} or {FEATURES_NAME} of --input={root} is not as "
+            f"TensorFlow Datasets 4.5 and later write it ({type(error).__name__}: "
+            f"{error}): prepare it again"
+        ) from error
+
+
+def _choose_image(root: str, features: Mapping[str, Any]) -> str:
+    """Returns the name of the only image of a record, or of `image`."""
+    names = [name for name, feature in features.items() if _kind(feature) == "Image"]
+    if not names:
+        kinds = [f"{name} ({_kind(feature)})" for name, feature in features.items()]
+        raise contract.DatasetError(
+            f"--input={root} has no feature of the type Image, only {_listed(kinds)}: "
+            "give another data set"
+        )
+    if len(names) > 1 and "image" not in names:
+        raise contract.DatasetError(
+            f"--input={root} has {len(names)} images in a record, {_listed(names)}, "
+            "and none is called image: give another data set"
+        )
+    chosen = "image" if "image" in names else names[0]
+    dtype = features[chosen]["image"].get("dtype", "uint8")
+    if dtype != "uint8":
+        raise contract.DatasetError(
+            f"--input={root} has images of the type {dtype}: only uint8 can be used; "
+            "give another data set"
+        )
+    return chosen
+
+
+def _labels(root: str, features: Mapping[str, Any]) -> dict[str, Label]:
+    labels = {}
+    classes = [n for n, feature in features.items() if _kind(feature) == "ClassLabel"]
+    chosen = classes[0] if len(classes) == 1 else "label"
+    if chosen in classes:
+        number = int(features[chosen]["classLabel"]["numClasses"])
+        if not 0 < number < 2**31:
+            raise ValueError(f"{chosen} has {number} classes")
+        labels["label"] = Label(
+            contract.Feature("int64", (), _class_names(root, chosen, number)),
+            (chosen,),
+            # TensorFlow Datasets has -1 where an image has no label.
+            low=-1,
+            high=number - 1,
+        )
+    attributes = sorted(_scalars(features.get("attributes", {}), "bool"))
+    if attributes:
+        labels["attributes"] = Label(
+            contract.Feature("int64", (len(attributes),), tuple(attributes)),
+            tuple(f"attributes/{name}" for name in attributes),
+            low=0,
+            high=1,
+        )
+    landmarks = sorted(_scalars(features.get("landmarks", {}), "int64"))
+    if landmarks:
+        if landmarks == sorted(LANDMARK_NAMES):
+            landmarks = LANDMARK_NAMES
+        labels["landmarks"] = Label(
+            contract.Feature("int64", (len(landmarks),), tuple(landmarks)),
+            tuple(f"landmarks/{name}" for name in landmarks),
+        )
+    return labels
+
+
+def _class_names(root: str, feature: str, number: int) -> tuple[str, ...]:
+    """Returns the names of the classes; none if they have only numbers."""
+    path = paths.join(root, f"{feature}{LABELS_SUFFIX}")
+    try:
+        lines = paths.read_bytes(path).decode().split("\n")
+    except FileNotFoundError:
+        return ()
+    except (OSError, UnicodeDecodeError) as error:
+        raise contract.DatasetError(f"cannot read {path}: {error}") from error
+    names = tuple(line.strip() for line in lines if line.strip())
+    if len(names) != number:
+        raise contract.DatasetError(
+            f"{path} names {len(names)} classes, and {FEATURES_NAME} says {number}: "
+            "prepare the data set again"
+        )
+    return names
+
+
+def _scalars(feature: Mapping[str, Any], dtype: str) -> list[str]:
+    """Returns the names in a dictionary of scalars, none if it is anything else."""
+    members = feature.get("featuresDict", {}).get("features", {})
+    tensors = [member.get("tensor", {}) for member in members.values()]
+    is_sound = all(
+        tensor.get("dtype") == dtype and not tensor.get("shape") for tensor in tensors
+    )
+    return list(members) if is_sound else []
+
+
+def _kind(feature: Mapping[str, Any]) -> str:
+    """Returns the class of a feature, such as `ClassLabel`."""
+    return feature["pythonClassName"].rpartition(".")[2]
+
+
+def _read_json(root: str, name: str) -> Any:
+    path = paths.join(root, name)
+    try:
+        body = json.loads(paths.read_bytes(path).decode())
+        # No record has half a character in a name, for which an escape may stand.
+        json.dumps(body, ensure_ascii=False).encode()
+        return body
+    except contract.DatasetError:
+        raise
+    except FileNotFoundError as error:
+        raise contract.DatasetError(
+            f"--input={root} has no {name}: prepare it again with "
+            "TensorFlow Datasets 4.5 or later"
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise contract.DatasetError(
+            f"cannot read {path}: {error}; prepare the data set again"
+        ) from error
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = ", ..." if len(names) > _NUM_NAMED else ""
+    return ", ".join(names[:_NUM_NAMED]) + more
+
+
+def _allowed() -> str:
+    return (
+        f"give a directory that TensorFlow Datasets prepared, with {DATASET_INFO_NAME},"
+        " as DATA_DIR/celeb_a/2.1.0"
+    )

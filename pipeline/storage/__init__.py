@@ -1,0 +1,1 @@
+"""Paths, local or in a bucket, and files that are written whole."""

@@ -1,0 +1,327 @@
+"""Files by their path, which is local or the URL of a bucket: gs://... or s3://...
+
+Local files are read and written as ever; see `files.py`. In a bucket no directory has
+to be made, and one without files does not exist; see `buckets`.
+
+Neither TensorFlow nor, for local paths, Beam is imported.
+"""
+
+import contextlib
+import hashlib
+import io
+import os
+import pathlib
+import shlex
+from collections.abc import Iterator
+
+from pipeline import contract
+from pipeline.storage import buckets, files
+from pipeline.storage.buckets import Entry
+
+# Of an open file of a bucket: fewer, larger requests.
+_READ_BUFFER_BYTES = 8 << 20
+
+
+def is_url(path: str) -> bool:
+    """Returns whether a path is not a local one.
+
+    Example:
+        >>> is_url("s3://bucket/faces"), is_url("/data/faces")
+        (True, False)
+    """
+    return "://" in path
+
+
+def join(path: str, *names: str) -> str:
+    """Returns the path of what is in a directory.
+
+    Example:
+        >>> join("gs://bucket/faces/", "Img", "a.jpg"), join("faces", "a.jpg")
+        ('gs://bucket/faces/Img/a.jpg', 'faces/a.jpg')
+    """
+    if is_url(path):
+        return "/".join([path.rstrip("/"), *names])
+    return os.path.join(path, *names)
+
+
+def resolve(path: str) -> str:
+    """Returns a path that means the same in any working directory.
+
+    Example:
+        >>> resolve("s3://bucket/faces/"), resolve("/data/faces/../digits")
+        ('s3://bucket/faces', '/data/digits')
+    """
+    return path.rstrip("/") if is_url(path) else os.path.realpath(path)
+
+
+def contains(directory: str, path: str) -> bool:
+    """Returns whether a path is a directory or below it, through links and `..` too.
+
+    Example:
+        >>> contains("s3://bucket/a/", "s3://bucket/a/b"), contains("/x/a", "/x/ab")
+        (True, False)
+    """
+    directory, path = resolve(directory), resolve(path)
+    if path == directory or path.startswith(f"{directory.rstrip('/')}/"):
+        return True
+    if is_url(directory) or is_url(path):
+        return False
+    # The same directory may have two names: by a mount, or in another case.
+    with contextlib.suppress(OSError):
+        target = os.stat(directory)
+        for above in (pathlib.Path(path), *pathlib.Path(path).parents):
+            if above.exists() and os.path.samestat(os.stat(above), target):
+                return True
+    return False
+
+
+def read_bytes(path: str) -> bytes:
+    """Returns the content of a file.
+
+    Raises:
+        FileNotFoundError: If it is not there.
+        DatasetError: If it cannot be read.
+    """
+    if is_url(path):
+        bucket, key = buckets.find_bucket(path)
+        return bucket.read(key)
+    with _explained(path):
+        contract.check_is_file(path)
+        return pathlib.Path(path).read_bytes()
+
+
+def read_range(path: str, start: int, num_bytes: int) -> bytes:
+    """Returns a part of a file: fewer bytes, or none, where it ends.
+
+    Raises:
+        FileNotFoundError: If it is not there.
+        DatasetError: If it cannot be read.
+    """
+    if not num_bytes:
+        return b""
+    if is_url(path):
+        bucket, key = buckets.find_bucket(path)
+        return bucket.read(key, start, start + num_bytes)
+    with _explained(path), open_file(path) as file:
+        return os.pread(file.fileno(), num_bytes, start)
+
+
+def open_file(path: str) -> io.BufferedReader:
+    """Opens a file to be read here and there.
+
+    Raises:
+        FileNotFoundError: If it is not there.
+        DatasetError: If it cannot be read; of a URL, every read may raise it, too.
+    """
+    if is_url(path):
+        file = buckets.BucketFile(*buckets.find_bucket(path))
+        return io.BufferedReader(file, _READ_BUFFER_BYTES)
+    with _explained(path):
+        contract.check_is_file(path)
+        return open(path, "rb")
+
+
+def load_manifest(dataset_dir: str) -> contract.Manifest:
+    """Returns the manifest of a dataset.
+
+    Raises:
+        DatasetError: If there is no complete dataset, or its manifest is damaged.
+    """
+    if not is_url(dataset_dir):
+        return contract.load_manifest(dataset_dir)
+    path = join(dataset_dir, contract.MANIFEST_NAME)
+    try:
+        text = read_bytes(path).decode()
+    except FileNotFoundError as error:
+        raise contract.DatasetError(
+            f"the dataset {dataset_dir} is not finished, or not there (no "
+            f"{contract.MANIFEST_NAME}): run python -m pipeline.prepare, or "
+            "pipeline.encode for latents, with "
+            f"--output={shlex.quote(dataset_dir)}; it keeps the shards that are there"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise contract.DatasetError(f"cannot read {path}: {error}") from error
+    return contract.parse_manifest(text, path)
+
+
+def hash_file(path: str) -> str:
+    """Returns the hex sha256 of a file, read in chunks.
+
+    Raises:
+        FileNotFoundError: If it is not there.
+        DatasetError: If it cannot be read.
+    """
+    with _explained(path), open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def find(path: str) -> Entry | None:
+    """Returns what is known of a file, or None if no file is there.
+
+    A pipe or a device is found, too, so that whoever opens it is told what it is.
+
+    Raises:
+        DatasetError: If that cannot be found out.
+    """
+    if is_url(path):
+        bucket, key = buckets.find_bucket(path)
+        return bucket.find(key) if key else None
+    with _explained(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        if os.path.exists(path) and not os.path.isdir(path):
+            return _entry(path, os.path.basename(path))
+    return None
+
+
+def is_directory(path: str) -> bool:
+    """Returns whether a directory is there; in a bucket, whether it has a file.
+
+    Raises:
+        DatasetError: If that cannot be found out, or a URL's bucket does not exist.
+    """
+    if is_url(path):
+        return next(_list_bucket(path), None) is not None
+    return os.path.isdir(path)
+
+
+def list_directory(path: str) -> Iterator[Entry]:
+    """Yields the files and directories directly in a directory, in no order.
+
+    There is none if it does not exist. Pipes and devices are files here, as in `find`.
+
+    Raises:
+        DatasetError: If it cannot be read, or a URL's bucket does not exist.
+    """
+    if is_url(path):
+        yield from _list_bucket(path, delimiter="/")
+    elif os.path.isdir(path):
+        with _explained(path), os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    yield Entry(entry.name, is_directory=True)
+                # A link may lead nowhere.
+                elif entry.is_file() or os.path.exists(entry.path):
+                    yield _entry(entry.path, entry.name)
+
+
+def walk(path: str) -> Iterator[Entry]:
+    """Yields the files in a directory and below, in no order, as they are found.
+
+    A name is the path from the directory, with slashes. Links to directories are not
+    followed.
+
+    Raises:
+        DatasetError: If something cannot be read, or a URL's bucket does not exist.
+    """
+    if is_url(path):
+        yield from _list_bucket(path)
+        return
+    pending = [""]
+    while pending:
+        prefix = pending.pop()
+        for entry in list_directory(os.path.join(path, prefix)):
+            name = f"{prefix}{entry.name}"
+            if not entry.is_directory:
+                yield Entry(name, entry.num_bytes, entry.modified_ns)
+            elif not os.path.islink(os.path.join(path, name)):
+                pending.append(f"{name}/")
+
+
+def make_directory(path: str) -> None:
+    """Makes a local directory, and those above, on the disk, if they are not there.
+
+    Raises:
+        DatasetError: If it cannot be made.
+    """
+    if not is_url(path):
+        with _explained(path):
+            files.make_directory(pathlib.Path(path))
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """Writes a file, which is on the disk in full or not at all.
+
+    Raises:
+        DatasetError: If it cannot be written.
+    """
+    if is_url(path):
+        bucket, key = buckets.find_bucket(path)
+        bucket.write(key, data)
+        return
+    with _writing(path):
+        files.write_bytes(pathlib.Path(path), data)
+
+
+def put_file(local_path: str, path: str, *, is_synced: bool = True) -> None:
+    """Moves a finished local file to where it is to be seen, all at once.
+
+    Args:
+        local_path: A file on the same disk, if the other path is local.
+        path: Where it goes; a file that is there is replaced.
+        is_synced: Whether it is on the disk when this returns.
+
+    Raises:
+        DatasetError: If it cannot be written.
+    """
+    if is_url(path):
+        bucket, key = buckets.find_bucket(path)
+        bucket.upload(local_path, key)
+        os.unlink(local_path)
+        return
+    with _writing(path):
+        put = files.put if is_synced else os.replace
+        put(pathlib.Path(local_path), pathlib.Path(path))
+
+
+def remove(path: str, *, is_synced: bool = False) -> None:
+    """Removes a file, if it is there.
+
+    Args:
+        path: Of the file.
+        is_synced: Whether it is gone from the disk when this returns.
+
+    Raises:
+        DatasetError: If it cannot be removed.
+    """
+    if is_url(path):
+        bucket, key = buckets.find_bucket(path)
+        bucket.remove(key)
+        return
+    with _explained(path):
+        pathlib.Path(path).unlink(missing_ok=True)
+        if is_synced:
+            files.sync_names(pathlib.Path(path).parent)
+
+
+def _list_bucket(path: str, delimiter: str = "") -> Iterator[Entry]:
+    bucket, key = buckets.find_bucket(path)
+    prefix = f"{key.rstrip('/')}/" if key else ""
+    for entry in bucket.list_entries(prefix, delimiter):
+        # Some programs mark a directory by an empty file.
+        if entry.name and not entry.name.endswith("/"):
+            yield entry
+
+
+def _entry(path: str, name: str) -> Entry:
+    status = os.stat(path)
+    return Entry(name, status.st_size, status.st_mtime_ns)
+
+
+@contextlib.contextmanager
+def _explained(path: str) -> Iterator[None]:
+    """Turns an error of the system, but that of an absent file, to a `DatasetError`."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise contract.DatasetError(f"cannot use {path}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _writing(path: str) -> Iterator[None]:
+    folder, name = os.path.split(path)
+    try:
+        with files.full_disk_explained(folder, name):
+            yield
+    except OSError as error:
+        raise contract.DatasetError(f"cannot write {path}: {error.strerror}") from error

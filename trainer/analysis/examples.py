@@ -1,0 +1,104 @@
+"""Examples of a split that satisfy a condition, and what they tell a decoder."""
+
+import dataclasses
+
+import numpy as np
+
+from trainer.runs.trained import TrainedRun
+
+_BATCH_SIZE = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """Some examples of a split.
+
+    Attributes:
+        keys: `[n]` strings.
+        images: As the model is to reconstruct them.
+        inputs: As its encoder sees them.
+        conditions: `[n, num_conditions]`.
+    """
+
+    keys: np.ndarray
+    images: np.ndarray
+    inputs: np.ndarray
+    conditions: np.ndarray
+
+
+def find_examples(
+    run: TrainedRun, split: str, num: int, where: str | None = None
+) -> Examples:
+    """Returns the first examples of a split that satisfy a condition.
+
+    Args:
+        run: Whose dataset is read.
+        split: Of it.
+        num: How many; all that there are, if they are fewer.
+        where: `NAME=VALUE`, a feature and the integer it must have: `label=7`, or an
+            attribute by its name, `Smiling=1`. None for any.
+
+    Raises:
+        ValueError: If the condition is malformed, its name is unknown, or no example
+            satisfies it.
+    """
+    parts: list[tuple[np.ndarray, ...]] = []
+    for batch in run.batches(split, _BATCH_SIZE):
+        chosen = _satisfying(run, batch, where)
+        names = ("key", "image", "input", "conditions")
+        parts.append(tuple(batch[name][chosen] for name in names))
+        if sum(len(keys) for keys, *_ in parts) >= num:
+            break
+    found = Examples(
+        *(np.concatenate(column)[:num] for column in zip(*parts, strict=True))
+    )
+    if not len(found.keys):
+        raise ValueError(f"no example of split {split!r} has --where={where}")
+    return found
+
+
+def find_conditions(
+    run: TrainedRun, split: str, num: int, where: str | None
+) -> np.ndarray:
+    """Returns what a conditional decoder is told, `[up to num, num_conditions]`.
+
+    Without a condition on examples it is each class in turn, else what the examples
+    that satisfy it have. An unconditional decoder is told nothing.
+
+    Raises:
+        ValueError: As `find_examples`.
+    """
+    if not run.vae.num_conditions:
+        return np.zeros([1, 0], np.float32)
+    if where is None and run.config.condition == "label":
+        return np.eye(run.config.num_classes, dtype=np.float32)
+    return find_examples(run, split, num, where).conditions
+
+
+def _satisfying(
+    run: TrainedRun, batch: dict[str, np.ndarray], where: str | None
+) -> np.ndarray:
+    """Returns which examples of a batch satisfy the condition, `[b]` bool."""
+    if where is None:
+        return np.ones(len(batch["key"]), bool)
+    name, _, text = where.partition("=")
+    if not text.lstrip("-").isdecimal():
+        raise ValueError(
+            f"--where={where} must be NAME=VALUE with an integer, as in label=7"
+        )
+    columns = {
+        label: batch[feature][:, column]
+        for feature, info in run.manifest.features.items()
+        if info.shape
+        for column, label in enumerate(info.names)
+    }
+    columns |= {
+        feature: values
+        for feature, values in batch.items()
+        if values.ndim == 1 and feature not in ("key", "record_id")
+    }
+    if name not in columns:
+        raise ValueError(
+            f"--where={where}: the dataset has {', '.join(sorted(columns)) or 'none'}"
+        )
+    return columns[name] == int(text)

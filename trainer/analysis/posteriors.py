@@ -1,0 +1,221 @@
+"""The posteriors of a split: of its images, or as pipeline.encode wrote them."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from pipeline import contract
+from trainer.data import input_pipeline
+from trainer.models import conditions
+from trainer.runs.trained import TrainedRun
+
+_BATCH_SIZE = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class EncodedSplit:
+    """The posteriors of a split.
+
+    Attributes:
+        keys: `[n]` strings.
+        posterior_mean: `[n, latent_dim]`.
+        posterior_log_var: `[n, latent_dim]`.
+        features: Labels, attributes and the like, `[n, ...]` by name.
+    """
+
+    keys: np.ndarray
+    posterior_mean: np.ndarray
+    posterior_log_var: np.ndarray
+    features: dict[str, np.ndarray]
+
+
+def encode_split(
+    run: TrainedRun, split: str, latents_dir: str | None = None
+) -> EncodedSplit:
+    """Returns the posteriors of a split, in the order on disk.
+
+    Args:
+        run: Whose encoder.
+        split: Of its dataset.
+        latents_dir: What `pipeline.encode` made of the dataset with the run's export,
+            from which they are read; None to encode the images.
+
+    Raises:
+        contract.DatasetError: If the split cannot be read.
+        ValueError: As `check_latents`.
+    """
+    if latents_dir is not None:
+        return check_latents(run, latents_dir).load_split(split)
+    parts = []
+    for batch in run.batches(split, _BATCH_SIZE):
+        del batch["image"]
+        mean, log_var = run.vae.compiled_encode(
+            batch.pop("input"), batch.pop("conditions")
+        )
+        latents = (mean.numpy(), log_var.numpy())
+        parts.append({**batch, **dict(zip(contract.LATENTS, latents, strict=True))})
+    return _joined(parts)
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredLatents:
+    """What `pipeline.encode` wrote with the model of a run.
+
+    Attributes:
+        run: Whose model.
+        directory: Where they are.
+        manifest: Of them.
+        are_of_dataset: Whether they are of the images that the run was trained on and
+            evaluated with, and not of others.
+    """
+
+    run: TrainedRun
+    directory: str
+    manifest: contract.Manifest
+    are_of_dataset: bool
+
+    def batches(self, split: str) -> Iterator[dict[str, np.ndarray]]:
+        """Yields a whole split, once, in the order on disk.
+
+        Args:
+            split: Name of a split, or of several, joined by a plus.
+
+        Yields:
+            `key` `[b]` strings, `posterior_mean` and `posterior_log_var`
+            `[b, latent_dim]`, and other features.
+
+        Raises:
+            contract.DatasetError: If the split cannot be read.
+        """
+        for batch in input_pipeline.examples(
+            self.manifest, self.directory, split, _BATCH_SIZE
+        ):
+            arrays = {name: tensor.numpy() for name, tensor in batch.items()}
+            yield {**arrays, "key": np.char.decode(arrays["key"].astype(bytes))}
+
+    def load_split(self, split: str) -> EncodedSplit:
+        """Returns all of a split; see `batches`."""
+        return _joined(list(self.batches(split)))
+
+    def pictured(
+        self, split: str, keys: np.ndarray | None = None
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Yields what `batches` does, with the `image` of each, `[b, h, w, c]`.
+
+        Of the run's dataset they are the images; others are not at hand, and of these
+        it is what the decoder makes of the posterior mean.
+
+        Args:
+            split: As for `batches`.
+            keys: Of the only examples to yield; None for all.
+
+        Raises:
+            contract.DatasetError: If the split cannot be read.
+        """
+        images = (
+            self.run.batches(split, _BATCH_SIZE) if self.are_of_dataset else iter(())
+        )
+        for batch in self.batches(split):
+            if self.are_of_dataset:
+                batch["image"] = next(images)["image"]
+            if keys is not None:
+                chosen = np.isin(batch["key"], keys)
+                batch = {name: values[chosen] for name, values in batch.items()}
+            if "image" not in batch:
+                batch["image"] = self._decoded(batch)
+            yield batch
+
+    def _decoded(self, batch: dict[str, np.ndarray]) -> np.ndarray:
+        mean = batch["posterior_mean"]
+        # An image is asked for its number alone.
+        told = conditions.of_batch({**batch, "image": mean}, self.run.config)
+        return self.run.vae.mean_image(mean, told).numpy()
+
+
+def open_latents(run: TrainedRun, latents_dir: str) -> StoredLatents:
+    """Returns latents of a run's model, of whatever images.
+
+    Raises:
+        contract.DatasetError: If there is no complete dataset.
+        ValueError: If it holds images, or the latents of another model.
+    """
+    manifest = contract.load_manifest(latents_dir)
+    if not manifest.has_latents:
+        raise ValueError(
+            f"--latents={latents_dir} holds images: give the --output of a "
+            "pipeline.encode"
+        )
+    if manifest.settings.get("model") != run.model_digest:
+        raise ValueError(
+            f"--latents={latents_dir} are of the model of digest "
+            f"{manifest.settings.get('model')}, and the run's is {run.model_digest}: "
+            "run trainer.export and pipeline.encode for this run, or leave the flag out"
+        )
+    are_of_dataset = _are_of(run.manifest, manifest)
+    return StoredLatents(run, latents_dir, manifest, are_of_dataset)
+
+
+def check_latents(run: TrainedRun, latents_dir: str) -> StoredLatents:
+    """Returns a run's latents, of the images of its dataset as its encoder sees them.
+
+    Raises:
+        contract.DatasetError: If there is no complete dataset.
+        ValueError: As `open_latents`; or if they are of other images, or the run's
+            encoder sees other images than records hold.
+    """
+    found = open_latents(run, latents_dir)
+    if not found.are_of_dataset:
+        images = found.manifest.settings.get("dataset")
+        raise ValueError(
+            f"--latents={latents_dir} are of "
+            f"{f'the dataset of digest {images}' if images else 'raw images'}, and the "
+            f"run's dataset, {run.manifest.digest}, is another: run pipeline.encode "
+            "with it, or leave the flag out"
+        )
+    config = run.config
+    is_drawn = config.binarize == "dynamic"
+    if is_drawn or config.input_noise_stddev or config.input_drop_fraction:
+        raise ValueError(
+            f"--latents={latents_dir}: the run's encoder sees its images "
+            f"{'made black and white' if is_drawn else 'with noise'} by chance, and "
+            "they are the latents of other draws: leave the flag out"
+        )
+    return found
+
+
+def _are_of(dataset: contract.Manifest, latents: contract.Manifest) -> bool:
+    """Whether latents are of a dataset, or of raw images from which it was made."""
+    if "dataset" in latents.settings:
+        return latents.settings["dataset"] == dataset.digest
+    return _origin(latents) == _origin(dataset)
+
+
+def _origin(manifest: contract.Manifest) -> dict[str, Any]:
+    """Returns what raw images were, and how they were made, counted and ordered."""
+    of_latents = ("model", "batch_size")
+    return {
+        "source": manifest.source_fingerprint,
+        "settings": {
+            name: value
+            for name, value in manifest.settings.items()
+            if name not in of_latents
+        },
+        "shards": [
+            (shard.name, shard.num_examples)
+            for split in manifest.splits.values()
+            for shard in split.shards
+        ],
+    }
+
+
+def _joined(parts: list[dict[str, np.ndarray]]) -> EncodedSplit:
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    found.pop("record_id")
+    return EncodedSplit(
+        keys=found.pop("key"),
+        posterior_mean=found.pop("posterior_mean"),
+        posterior_log_var=found.pop("posterior_log_var"),
+        features=found,
+    )

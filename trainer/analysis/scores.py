@@ -1,0 +1,350 @@
+"""What a model is worth on a whole split: likelihoods, pictures, latents.
+
+Means are over the examples of the split. Nats are of a whole image, and `elbo` is at
+beta = 1 whatever was minimised.
+"""
+
+import dataclasses
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from trainer.analysis import image_metrics
+from trainer.analysis.latents import disentanglement, factors, pca, probe, usage
+from trainer.analysis.posteriors import EncodedSplit
+from trainer.data import splits
+from trainer.models.likelihoods import Bernoulli, LogisticMixture
+from trainer.models.vae import VAE, draw_posterior
+from trainer.numerics import random
+from trainer.numerics.random import Stream
+from trainer.optimization import losses
+from trainer.runs.trained import TrainedRun
+
+_BATCH_SIZE = 100
+# Images that the decoder makes at once for the importance weights.
+_MAX_DECODED = 5_000
+_MAX_PROBED = 20_000
+
+
+def score_images(
+    run: TrainedRun,
+    split: str,
+    num_importance_samples: int = 0,
+    num_importance_examples: int | None = None,
+) -> dict[str, float]:
+    """Returns means over a split of what the likelihood and the pictures are worth.
+
+    Args:
+        run: Whose model is scored.
+        split: Of its dataset.
+        num_importance_samples: Draws for each example of the estimate of -log p(x);
+            0 for none. It is a lower bound of log p(x) on average, and tends to it.
+        num_importance_examples: How many of the split's first examples the estimate
+            is of; None for all.
+
+    Returns:
+        By name: `elbo`, `recon_nll`, `kl`; `nll_importance`, if asked for;
+        `bits_per_dim` of minus the ELBO, for a likelihood of which it is meaningful;
+        `mse_levels` (0-255 units), `psnr_db` and `ssim` of the decoded posterior mean.
+
+    Raises:
+        contract.DatasetError: If the split cannot be read.
+        ValueError: If a number makes no sense.
+
+    Source:
+        Burda et al., "Importance Weighted Autoencoders", section 5 (the estimate).
+    """
+    if num_importance_samples < 0:
+        raise ValueError(
+            f"--num_importance_samples={num_importance_samples} must not be negative"
+        )
+    if num_importance_examples is None:
+        num_importance_examples = sys.maxsize
+    if num_importance_examples < 1:
+        raise ValueError(
+            f"--num_importance_examples={num_importance_examples} must be at least 1"
+        )
+    forward = tf.function(lambda *inputs: _forward(run.vae, *inputs), autograph=False)
+    weights = tf.function(
+        lambda *inputs: _log_weights(run.vae, *inputs),
+        autograph=False,
+        reduce_retracing=True,
+    )
+    sums: dict[str, float] = {}
+    counts: dict[str, int] = {}
+    for index, batch in enumerate(run.batches(split, _BATCH_SIZE)):
+        images = batch["image"]
+        inputs = (images, batch["input"], batch["conditions"])
+        seed = random.fold(run.config.seed, Stream.SCORE_POSTERIOR, index)
+        values = {name: x.numpy() for name, x in forward(*inputs, seed).items()}
+        reconstructions = values.pop("reconstruction")
+        values["mse_levels"] = image_metrics.mean_squared_error_levels(
+            images, reconstructions
+        )
+        values["psnr_db"] = image_metrics.psnr_db(images, reconstructions)
+        if min(images.shape[1:3]) >= image_metrics.SSIM_WINDOW_SIDE:
+            values["ssim"] = image_metrics.ssim(images, reconstructions)
+        num_left = num_importance_examples - counts.get("elbo", 0)
+        if num_importance_samples and num_left > 0:
+            values["nll_importance"] = -_log_marginal(
+                weights,
+                tuple(array[:num_left] for array in inputs),
+                num_importance_samples,
+                (run.config.seed, index),
+            )
+        for name, per_example in values.items():
+            total = float(np.sum(per_example, dtype=np.float64))
+            sums[name] = sums.get(name, 0.0) + total
+            counts[name] = counts.get(name, 0) + len(per_example)
+    scores = {name: total / counts[name] for name, total in sums.items()}
+    if not isinstance(run.vae.likelihood, Bernoulli):
+        scores["bits_per_dim"] = float(
+            image_metrics.bits_per_dim(
+                np.float64(-scores["elbo"]),
+                math.prod(run.manifest.image_shape),
+                is_discrete=isinstance(run.vae.likelihood, LogisticMixture),
+            )
+        )
+    return scores
+
+
+def score_classifier(run: TrainedRun, split: str) -> float | None:
+    """Returns the share of the labels of a split that the model's classifier finds.
+
+    Images without a label, whose label is negative, do not count; None if none counts.
+
+    Raises:
+        contract.DatasetError: If the split cannot be read.
+        ValueError: If the model has no classifier.
+    """
+    if run.vae.classifier is None:
+        raise ValueError("only a run with --config.labelled_fraction < 1 classifies")
+    classify = tf.function(run.vae.classify, autograph=False)
+    num_right = num_labelled = 0
+    for batch in run.batches(split, _BATCH_SIZE):
+        found = classify(batch["input"]).numpy().argmax(axis=1)
+        num_right += int(np.sum(found == batch["label"]))
+        num_labelled += int(np.sum(batch["label"] >= 0))
+    if not num_labelled:
+        logging.info("no classifier_accuracy: split %s has no labels", split)
+        return None
+    return num_right / num_labelled
+
+
+def score_latents(encoded: EncodedSplit) -> dict[str, Any]:
+    """Returns how the latents are used.
+
+    Returns:
+        `active_units`, or None for a single example, since it counts latents that vary
+        among examples; `aggregate_kl` in nats; `kl_per_latent`, `[latent_dim]` nats.
+    """
+    mean, log_var = encoded.posterior_mean, encoded.posterior_log_var
+    kl_per_latent = losses.gaussian_kl_per_latent(mean, log_var).numpy().mean(axis=0)
+    if len(mean) < 2:
+        logging.info("no active_units: they need two examples, and the split has one")
+    return {
+        "active_units": usage.active_units(mean) if len(mean) > 1 else None,
+        "aggregate_kl": usage.aggregate_kl(mean, log_var),
+        "kl_per_latent": kl_per_latent.tolist(),
+    }
+
+
+def probed_features(encoded: EncodedSplit) -> list[str]:
+    """Returns the features that linear probes can read: labels and attributes."""
+    return [name for name in ("label", "attributes") if name in encoded.features]
+
+
+def score_probes(
+    train: EncodedSplit, test: EncodedSplit, attribute_names: Sequence[str]
+) -> dict[str, Any]:
+    """Returns how well a linear classifier reads labels and attributes from latents.
+
+    Args:
+        train: What the classifiers are fitted on; of more than 20,000 examples the
+            first 20,000.
+        test: What their accuracy is of.
+        attribute_names: Of the feature `attributes`, if there is one.
+
+    Returns:
+        By feature its accuracy, its balanced accuracy and the majority's accuracy;
+        of attributes the means, and each of them by its name. Images without a label,
+        whose label is negative, do not count; None for labels where nothing can be
+        fitted or scored.
+    """
+    num = min(len(train.keys), _MAX_PROBED)
+    found: dict[str, Any] = {}
+    for feature in probed_features(test):
+        arguments = (
+            train.posterior_mean[:num],
+            train.features[feature][:num],
+            test.posterior_mean,
+            test.features[feature],
+        )
+        if feature == "label":
+            found[feature] = _score_label_probe(*arguments)
+            continue
+        scored = [
+            dataclasses.asdict(each) for each in probe.probe_attributes(*arguments)
+        ]
+        means = {
+            name: float(np.mean([each[name] for each in scored])) for name in scored[0]
+        }
+        found[feature] = {**means, **dict(zip(attribute_names, scored, strict=True))}
+    return found
+
+
+def _score_label_probe(
+    train_latents: np.ndarray,
+    train_labels: np.ndarray,
+    test_latents: np.ndarray,
+    test_labels: np.ndarray,
+) -> dict[str, float] | None:
+    """Returns what a probe of labels scores; None without two classes or a test."""
+    has_label = train_labels >= 0
+    is_tested = test_labels >= 0
+    classes = np.unique(train_labels[has_label])
+    if len(classes) < 2 or not is_tested.any():
+        logging.info(
+            "no probe of labels: training has %d classes, where two are needed, and "
+            "%d examples of the split have a label",
+            len(classes),
+            is_tested.sum(),
+        )
+        return None
+    score = probe.probe_labels(
+        train_latents[has_label],
+        train_labels[has_label],
+        test_latents[is_tested],
+        test_labels[is_tested],
+    )
+    return dataclasses.asdict(score)
+
+
+def score_factors(encoded: EncodedSplit, path: str) -> dict[str, Any]:
+    """Returns how well single latents stand for the true factors of synthetic faces.
+
+    Args:
+        encoded: A split of a synthetic dataset.
+        path: Its `factors.csv`.
+
+    Returns:
+        `mig`, `sap`, and the three of `dci`.
+
+    Raises:
+        ValueError: As `factors.load`.
+    """
+    latents = encoded.posterior_mean.astype(np.float64)
+    varied = factors.load(path, encoded.keys.tolist())
+    arguments = (latents, varied.values, varied.are_categorical)
+    parts = disentanglement.dci(*arguments)
+    return {
+        "mig": disentanglement.mutual_information_gap(*arguments).score,
+        "sap": disentanglement.separated_attribute_predictability(*arguments).score,
+        "dci_disentanglement": parts.disentanglement,
+        "dci_completeness": parts.completeness,
+        "dci_informativeness": parts.informativeness,
+    }
+
+
+def score_pca(run: TrainedRun, split: str) -> dict[str, float]:
+    """Returns the reconstruction error of as many principal components as latents.
+
+    Args:
+        run: Whose training split the components are fitted on.
+        split: What the error is of.
+
+    Returns:
+        `num_components`, and `mse_levels` (0-255 units).
+
+    Raises:
+        ValueError: If the training split has fewer images than the model has latents.
+    """
+    train_split, num_components = run.config.train_split, run.config.latent_dim
+    num_images = splits.num_examples(run.manifest, train_split)
+    if num_images < num_components:
+        raise ValueError(
+            f"--pca fits {num_components} components, as many as there are latents, to "
+            f"at least as many images, and {train_split!r} has {num_images}: leave it "
+            "out"
+        )
+    fitted = pca.fit_pca(_images(run, train_split), num_components)
+    error = pca.reconstruction_error(fitted, _images(run, split))
+    return {
+        "num_components": num_components,
+        "mse_levels": error.per_value_levels,
+    }
+
+
+def _images(run: TrainedRun, split: str) -> Iterator[np.ndarray]:
+    for batch in run.batches(split, _BATCH_SIZE):
+        yield batch["image"]
+
+
+def _forward(
+    vae: VAE, images: tf.Tensor, inputs: tf.Tensor, told: tf.Tensor, seed: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    mean, log_var = vae.encode(inputs, told)
+    noise = tf.random.stateless_normal(tf.shape(mean), seed, alg="philox")
+    z = draw_posterior(mean, log_var, noise)
+    log_likelihood = vae.likelihood.log_likelihood(images, vae.decode(z, told))
+    kl = losses.gaussian_kl(mean, log_var)
+    return {
+        "elbo": log_likelihood - kl,
+        "recon_nll": -log_likelihood,
+        "kl": kl,
+        "reconstruction": vae.mean_image(mean, told),
+    }
+
+
+def _log_weights(
+    vae: VAE,
+    images: tf.Tensor,
+    inputs: tf.Tensor,
+    told: tf.Tensor,
+    words: tf.Tensor,
+    num: tf.Tensor,
+) -> tf.Tensor:
+    """Returns log p(x, z) - log q(z|x) of `num` draws of each example, `[b, num]`.
+
+    The draws are a function of `words`, `[3]` int32: the run's seed, the number of the
+    batch, and that of the first draw.
+    """
+    seed, *others = tf.unstack(words)
+    seed = random.fold(seed, Stream.SCORE_IMPORTANCE, *others)
+    mean, log_var = vae.encode(inputs, told)
+    repeated = [tf.repeat(tensor, num, axis=0) for tensor in (mean, log_var)]
+    noise = tf.random.stateless_normal(tf.shape(repeated[0]), seed, alg="philox")
+    z = draw_posterior(*repeated, noise)
+    log_likelihood = vae.likelihood.log_likelihood(
+        tf.repeat(images, num, axis=0), vae.decode(z, tf.repeat(told, num, axis=0))
+    )
+    log_weights = (
+        log_likelihood
+        + losses.normal_log_density(z, 0.0, 0.0)
+        - losses.normal_log_density(z, *repeated)
+    )
+    return tf.reshape(log_weights, [-1, num])
+
+
+def _log_marginal(
+    log_weights: Any,
+    inputs: tuple[np.ndarray, ...],
+    num_samples: int,
+    seed: tuple[int, int],
+) -> np.ndarray:
+    """Returns the estimate of log p(x), `[b]`, from draws made in chunks."""
+    chunk = max(1, _MAX_DECODED // len(inputs[0]))
+    parts = [
+        log_weights(
+            *inputs,
+            tf.constant([*seed, start]),
+            tf.constant(min(chunk, num_samples - start)),
+        ).numpy()
+        for start in range(0, num_samples, chunk)
+    ]
+    return image_metrics.log_mean_exp(np.concatenate(parts, axis=1), axis=1)

@@ -1,0 +1,1 @@
+"""Flags of the trainer's commands, and errors in them."""

@@ -1,0 +1,122 @@
+"""Flags of the trainer's commands: what is wrong with them is one line."""
+
+import contextlib
+import logging as python_logging
+import re
+from collections.abc import Iterator, Sequence
+
+import tensorflow as tf
+from absl import flags, logging
+from ml_collections import ConfigDict
+
+from pipeline import contract
+from pipeline.process import entry, limits
+from trainer.cli import config_files
+from trainer.data.shard_files import DamageError
+
+
+def parse_flags(argv: Sequence[str]) -> list[str]:
+    """Parses the command line, or ends the program with one line on what is wrong.
+
+    Args:
+        argv: The program name and its flags.
+
+    Returns:
+        The program name.
+    """
+    has_config = "config" in flags.FLAGS
+    try:
+        argv = config_files.expanded(argv)
+        others = flags.FLAGS(list(argv))
+        entry.check_parsed(others)
+    # A config file may raise anything.
+    except Exception as error:
+        raise entry.refusal(explain(error, argv if has_config else ())) from error
+    # A file that is missing, or whose function returns nothing, is no error so far.
+    if has_config and not isinstance(flags.FLAGS.config, ConfigDict):
+        try:
+            config_files.check(argv)
+        except config_files.ConfigError as error:
+            entry.refuse(error)
+    return others
+
+
+def explain(error: Exception, argv: Sequence[str]) -> str:
+    """Returns in one line why flags could not be parsed.
+
+    Args:
+        error: That this raised.
+        argv: The program name and its flags, of a command that has `--config`.
+
+    Raises:
+        Exception: The error, if it is neither of the flags nor of a config file.
+    """
+    try:
+        config_files.check(argv)
+    except (config_files.ConfigError, flags.Error) as found:
+        error = found
+    if not isinstance(error, flags.Error | ValueError | TypeError):
+        raise error
+    return " ".join(innermost_text(error).split())
+
+
+def log_with_times() -> None:
+    """Has each line of the log begin with the time, and the first letter of its level.
+
+    To be called once absl has begun.
+    """
+    logging.get_absl_handler().setFormatter(
+        python_logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S")
+    )
+
+
+@contextlib.contextmanager
+def damage_explained() -> Iterator[None]:
+    """Turns errors of the dataset and of the machine to one line.
+
+    Raises:
+        DatasetError: If a shard is damaged, or a label is beyond the classes.
+        ValueError: If too many files are open, or memory or threads are used up.
+        Exception: Other errors, as they were.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = limits.shortage_text(error)
+        if text is None:
+            raise
+        raise ValueError(text) from error
+    except tf.errors.ResourceExhaustedError as error:
+        raise ValueError(
+            f"out of memory ({error.message.splitlines()[0]:.200}): lower "
+            "--config.global_batch_size, or raise --config.gradient_accumulation_steps"
+        ) from error
+    except (tf.errors.OpError, DamageError) as error:
+        if said := re.search(r"(?<=DatasetError: ).+", str(error)):
+            raise contract.DatasetError(said[0]) from error
+        if refused := re.search(r"(?<=OpenFilesError: ).+", str(error)):
+            raise ValueError(refused[0]) from error
+        damage = _damage(error)
+        if damage is None:
+            raise
+        raise contract.DatasetError(
+            f"a shard is damaged, or changed while it was read ({damage}): python -m "
+            "pipeline.verify --dataset=DIR names it, and pipeline.prepare makes it "
+            "again; the same command then goes on"
+        ) from error
+
+
+def _damage(error: tf.errors.OpError | DamageError) -> str | None:
+    """Returns what an error of a step says of a damaged dataset, if it does."""
+    if isinstance(error, DamageError):
+        return str(error)
+    found = re.search(r"(?<=DamageError: ).+", error.message)
+    return found[0] if found else None
+
+
+def innermost_text(error: BaseException) -> str:
+    """Returns what an error says that others only hand on."""
+    first = error.args[0] if error.args else ""
+    if isinstance(first, BaseException):
+        return innermost_text(first)
+    return first if isinstance(first, str) else str(error)

@@ -1,0 +1,127 @@
+"""What is wrong with a config file, or with the settings that flags change in it.
+
+The flags of `ml_collections` raise whatever the file does, and of a setting that is not
+there say little more than its name: here both are found out again, for one line.
+"""
+
+import difflib
+import importlib.util
+import pathlib
+import re
+import traceback
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict
+
+from pipeline.process import path_flags
+
+
+class ConfigError(ValueError):
+    """A config file cannot be used; the text names the flag."""
+
+
+def expanded(argv: Sequence[str]) -> list[str]:
+    """Returns flags with `~` expanded in `--config`, as `path_flags` does in others.
+
+    Args:
+        argv: The program name and its flags.
+
+    Raises:
+        ValueError: If it begins with `~` and the name of no user.
+    """
+    name = re.compile(r"--?config=(?=~)")
+    return [
+        found[0] + path_flags.parse(text[found.end() :])
+        if (found := name.match(text))
+        else text
+        for text in argv
+    ]
+
+
+def check(argv: Sequence[str]) -> None:
+    """Checks the config file that flags name, and the names of what they change in it.
+
+    Args:
+        argv: The program name and its flags. Without `--config` nothing is checked.
+
+    Raises:
+        ConfigError: If the file is missing, fails or returns no `ConfigDict`, or has no
+            setting of a name.
+
+    Example:
+        >>> check(["train", "--config=configs/celeba.py", "--config.latent_dims=3"])
+        Traceback (most recent call last):
+        ...
+        trainer.cli.config_files.ConfigError: --config.latent_dims is no setting of \
+configs/celeba.py: did you mean --config.latent_dim or --config.latent_weight?
+    """
+    argv = flags.FLAGS.read_flags_from_files(list(argv), force_gnu=False)
+    joined = "\n".join(argv)
+    files = re.findall(r"^--?config[=\n](.*)$", joined, re.MULTILINE)
+    if not files:
+        return
+    # After a colon comes what the file's function is given.
+    path, *arguments = files[-1].split(":", 1)
+    settings = dict(_settings(_load(path, arguments)))
+    single = [name for name in settings if not isinstance(settings[name], ConfigDict)]
+    for name in re.findall(r"^--?(?:no)?config\.([^=\n]+)", joined, re.MULTILINE):
+        if name not in settings:
+            close = difflib.get_close_matches(name, single, n=2)
+            remedy = (
+                f"did you mean {' or '.join(f'--config.{one}' for one in close)}?"
+                if close
+                else f"it has {', '.join(single)}"
+            )
+            raise ConfigError(f"--config.{name} is no setting of {path}: {remedy}")
+
+
+def _load(path: str, arguments: Sequence[str]) -> ConfigDict:
+    if not pathlib.Path(path).is_file():
+        raise ConfigError(
+            f"--config={path} does not exist: give a Python file that has a function "
+            "get_config"
+        )
+    spec = importlib.util.spec_from_file_location("config_file", path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"--config={path} is no Python file: its name ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        if not hasattr(module, "get_config"):
+            raise ConfigError(f"--config={path} has no function get_config")
+        config = module.get_config(*arguments)
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"--config={path} fails: {_described(error, path)}"
+        ) from error
+    if not isinstance(config, ConfigDict):
+        raise ConfigError(
+            f"--config={path} returns {config!r:.80} from get_config, and no ConfigDict"
+        )
+    return config
+
+
+def _described(error: Exception, path: str) -> str:
+    """Returns an error's text, and the line of the config file that led to it."""
+    if isinstance(error, SyntaxError):
+        return f"{error.msg} (line {error.lineno} of {error.filename})"
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == path
+    ]
+    text = " ".join(str(error).split())
+    where = f" (line {lines[-1]} of {path})" if lines else ""
+    return f"{type(error).__name__}: {text}{where}"
+
+
+def _settings(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the names and values of groups, and of what is in them."""
+    for name, value in config.items(preserve_field_references=True):
+        yield prefix + name, value
+        if isinstance(value, ConfigDict):
+            yield from _settings(value, f"{prefix}{name}.")

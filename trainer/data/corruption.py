@@ -1,0 +1,145 @@
+"""What a step makes of the images it reads: what to reconstruct, and from what.
+
+All randomness is given, so that a step's is a function of (seed, step, example).
+"""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+from ml_collections import ConfigDict
+
+from trainer.numerics import random
+from trainer.numerics.random import Stream
+
+BINARIZE = ("none", "threshold", "dynamic")
+_SPLIT_STREAMS = (Stream.SPLIT_BINARIZATION, Stream.SPLIT_NOISE, Stream.SPLIT_DROPS)
+
+# Values of the images' shape from a distribution, by the number of the stream.
+Draw = Callable[[Callable[..., tf.Tensor], int], tf.Tensor]
+
+
+def check(config: ConfigDict) -> None:
+    """Checks the settings that this module reads.
+
+    Raises:
+        ValueError: If one is not allowed.
+    """
+    if config.binarize not in BINARIZE:
+        raise ValueError(
+            f"--config.binarize={config.binarize!r} must be one of "
+            f"{', '.join(BINARIZE)}"
+        )
+    if config.input_noise_stddev < 0:
+        raise ValueError(
+            f"--config.input_noise_stddev={config.input_noise_stddev} must not be "
+            "negative"
+        )
+    if not 0 <= config.input_drop_fraction < 1:
+        raise ValueError(
+            f"--config.input_drop_fraction={config.input_drop_fraction} must be in "
+            "[0, 1)"
+        )
+
+
+def targets_and_inputs(
+    images: tf.Tensor, config: ConfigDict, draw: Draw
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns what is to be reconstructed of images, and what the encoder sees.
+
+    Args:
+        images: `[batch, height, width, channels]` in [-1, 1], as stored.
+        config: `binarize`, `input_noise_stddev`, `input_drop_fraction`.
+        draw: Given `tf.random.stateless_normal` or `stateless_uniform` and a number
+            below 3, returns its values for these images.
+
+    Returns:
+        Two tensors of the shape of `images`; without noise they are the same one.
+    """
+    normal, uniform = tf.random.stateless_normal, tf.random.stateless_uniform
+    if config.binarize != "none":
+        images = binarize(images, config.binarize, draw(uniform, 0))
+    if not config.input_noise_stddev and not config.input_drop_fraction:
+        return images, images
+    return images, corrupt(
+        images,
+        config.input_noise_stddev,
+        config.input_drop_fraction,
+        draw(normal, 1),
+        draw(uniform, 2),
+    )
+
+
+def fixed_targets_and_inputs(
+    images: tf.Tensor, config: ConfigDict, first: int = 0
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the same for a batch of a split that is read again and again.
+
+    An example is black and white in one way, and has one noise, in every reading and in
+    batches of any size.
+
+    Args:
+        images: As `targets_and_inputs`.
+        config: The same, and `seed`.
+        first: Place of the batch's first example in the split.
+    """
+    num, *shape = images.shape.as_list()
+
+    def draw(distribution: Callable[..., tf.Tensor], stream: int) -> tf.Tensor:
+        return random.of_examples(
+            distribution, shape, config.seed, _SPLIT_STREAMS[stream], first, num
+        )
+
+    return targets_and_inputs(images, config, draw)
+
+
+def binarize(images: tf.Tensor, mode: str, uniform: tf.Tensor) -> tf.Tensor:
+    """Returns what is to be reconstructed.
+
+    Args:
+        images: `[batch, height, width, channels]` in [-1, 1].
+        mode: `none`; `threshold`, by which a value above 0 (half of the grey range)
+            becomes 1 and any other -1; or `dynamic`, by which a value v becomes 1 with
+            probability (v + 1) / 2.
+        uniform: Of the shape of `images`, in [0, 1); read if `dynamic`.
+
+    Source:
+        Burda et al., "Importance Weighted Autoencoders", section 5 (dynamic).
+
+    Example:
+        >>> image = tf.constant([-1.0, 0.0, 0.1, 1.0])
+        >>> binarize(image, "threshold", image).numpy().tolist()
+        [-1.0, -1.0, 1.0, 1.0]
+    """
+    if mode == "none":
+        return images
+    level = 2 * uniform - 1 if mode == "dynamic" else 0.0
+    return tf.where(images > level, 1.0, -1.0)
+
+
+def corrupt(
+    images: tf.Tensor,
+    noise_stddev: float,
+    drop_fraction: float,
+    normal: tf.Tensor,
+    uniform: tf.Tensor,
+) -> tf.Tensor:
+    """Returns what the encoder sees, of which a denoising VAE reconstructs `images`.
+
+    Args:
+        images: `[batch, height, width, channels]` in [-1, 1].
+        noise_stddev: Standard deviation of the noise that is added, where values span
+            [-1, 1].
+        drop_fraction: Part of the values that become -1 (black).
+        normal: Of the shape of `images`, from N(0, 1).
+        uniform: Of the shape of `images`, in [0, 1).
+
+    Source:
+        Im et al., "Denoising Criterion for Variational Auto-Encoding Framework".
+
+    Example:
+        >>> image = tf.ones([2])
+        >>> corrupt(image, 0.5, 0.3, -image, tf.constant([0.2, 0.4])).numpy().tolist()
+        [-1.0, 0.5]
+    """
+    noisy = images + noise_stddev * normal
+    return tf.where(uniform < drop_fraction, -1.0, noisy)

@@ -1,0 +1,296 @@
+"""tf.data pipelines from prepared shards to batches.
+
+number of a batch -> [shard, record] of its examples -> {"image": [b, h, w, c] as
+stored, "record_id": [b] int64, and what else is asked for}
+
+Batches have their images as records do, of one, two or four bytes a value: they are
+brought to [-1, 1] by `scaled`, on the device that they are for.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from pipeline import contract
+from trainer.data import shuffling, small_features, splits
+from trainer.data.record_reader import RecordReader
+from trainer.data.small_features import SmallFeatures
+
+Batch = dict[str, tf.Tensor]
+Check = Callable[[Mapping[str, np.ndarray]], None]
+
+# One is read while another is handed on and a third waits for a file.
+_PARALLEL_READS = 3
+
+
+def scaled(stored: tf.Tensor) -> tf.Tensor:
+    """Returns images as float32 in [-1, 1], whatever type they are stored as.
+
+    Args:
+        stored: `[batch, height, width, channels]`, of one of `contract.IMAGE_DTYPES`.
+
+    Example:
+        >>> [round(float(x), 4) for x in scaled(tf.constant([0, 51, 255], tf.uint8))]
+        [-1.0, -0.6, 1.0]
+    """
+    scale, offset = contract.IMAGE_DTYPES[stored.dtype.name]
+    if stored.dtype == tf.uint8 and not tf.config.list_logical_devices("GPU"):
+        # The same in one pass, by a kernel that only CPUs have.
+        return tf.raw_ops.Dequantize(
+            input=tf.bitcast(stored, tf.quint8),
+            min_range=offset,
+            max_range=scale * 255 + offset,
+        )
+    values = tf.cast(stored, tf.float32)
+    return values if (scale, offset) == (1.0, 0.0) else values * scale + offset
+
+
+def training_batches(
+    manifest: contract.Manifest,
+    dataset_dir: str | pathlib.Path,
+    split: str,
+    *,
+    seed: int,
+    global_batch_size: int,
+    block_size: int,
+    start_step: int,
+    context: tf.distribute.InputContext,
+    features: Sequence[str] = (),
+    check: Check | None = None,
+) -> tf.data.Dataset:
+    """Returns this host's endless per-replica batches of a split.
+
+    Replica r of the host takes elements r, r + R, r + 2R, … of the result.
+
+    Args:
+        manifest: Of the dataset.
+        dataset_dir: Where its shards are.
+        split: Name of a split, or of several, joined by a plus.
+        seed: Of the run.
+        global_batch_size: Examples per step over all replicas.
+        block_size: Records that are permuted together.
+        start_step: Steps that are already made. Of the records before it the lengths
+            are read, in the shard in which each lane stands.
+        context: Which share of the batch is this host's.
+        features: What batches have besides arrays and `record_id`, of integers.
+        check: Raises a `DatasetError` of features that the run cannot use.
+
+    Raises:
+        contract.DatasetError: If the split cannot be read.
+    """
+    records = _Records(manifest, dataset_dir, split, features, check)
+    # As many lanes as divide the shards of every split, so that each gets its share.
+    fewest = min(len(manifest.splits[name].shards) for name in split.split("+"))
+    shuffle = shuffling.Shuffle(
+        records.num_examples,
+        shuffling.num_lanes(global_batch_size, fewest),
+        seed=seed,
+        global_batch_size=global_batch_size,
+        block_size=block_size,
+    )
+    share = _Share(global_batch_size, context)
+
+    def places(number: int) -> np.ndarray:
+        step, first = share.start(number)
+        return shuffle.places(start_step + step, first, first + share.batch_size)
+
+    def batch(number: tf.Tensor) -> Batch:
+        return records.batch(number, places, share.batch_size)
+
+    return _made(tf.data.Dataset.counter(), batch)
+
+
+def evaluation_batches(
+    manifest: contract.Manifest,
+    dataset_dir: str | pathlib.Path,
+    split: str,
+    *,
+    global_batch_size: int,
+    context: tf.distribute.InputContext,
+    features: Sequence[str] = (),
+    check: Check | None = None,
+) -> tf.data.Dataset:
+    """Returns this host's per-replica batches of a whole split, in the order on disk.
+
+    The last global batch is filled up with records that count for nothing: every
+    batch has a float32 `weight` `[batch]`, 1 for an example and 0 for filling. Other
+    arguments are those of `training_batches`.
+
+    Raises:
+        contract.DatasetError: If the split cannot be read.
+    """
+    records = _Records(manifest, dataset_dir, split, features, check)
+    total = sum(records.num_examples)
+    share = _Share(global_batch_size, context)
+
+    def places(number: int) -> np.ndarray:
+        step, first = share.start(number)
+        first += step * global_batch_size
+        return shuffling.in_turn(records.num_examples, first, first + share.batch_size)
+
+    def batch(number: tf.Tensor) -> Batch:
+        step, first = share.start(number)
+        first += step * global_batch_size
+        numbers = first + tf.range(share.batch_size, dtype=tf.int64)
+        return {
+            **records.batch(number, places, share.batch_size),
+            "weight": tf.cast(numbers < total, tf.float32),
+        }
+
+    num_steps = -(-total // global_batch_size)
+    return _made(tf.data.Dataset.range(num_steps * share.num_replicas), batch)
+
+
+def examples(
+    manifest: contract.Manifest,
+    dataset_dir: str | pathlib.Path,
+    split: str,
+    batch_size: int,
+) -> Iterator[Batch]:
+    """Yields batches of a whole split, once, in the order on disk; the last is short.
+
+    Their images are float32 in [-1, 1]; `key` is `[batch]` string.
+
+    Raises:
+        contract.DatasetError: If the split cannot be read.
+    """
+    records = _Records(manifest, dataset_dir, split)
+    total = sum(records.num_examples)
+    for first in range(0, total, batch_size):
+        stop = min(first + batch_size, total)
+        batch = records.read(shuffling.in_turn(records.num_examples, first, stop))
+        # A dataset of latents has no images.
+        if "image" in batch:
+            batch["image"] = scaled(batch["image"])
+        yield batch
+
+
+def first_examples(
+    manifest: contract.Manifest, dataset_dir: str | pathlib.Path, split: str, num: int
+) -> Batch:
+    """Returns the first `num` examples of a split, or all, as `examples` does."""
+    return next(examples(manifest, dataset_dir, split, num))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Share:
+    """Which part of the global batches is this host's.
+
+    Attributes:
+        global_batch_size: Examples per step over all replicas.
+        context: Of the host.
+    """
+
+    global_batch_size: int
+    context: tf.distribute.InputContext
+
+    @property
+    def batch_size(self) -> int:
+        """Examples of a replica."""
+        return self.global_batch_size // self.context.num_replicas_in_sync
+
+    @property
+    def num_replicas(self) -> int:
+        """Replicas of this host, each of which has a batch in every step."""
+        context = self.context
+        return context.num_replicas_in_sync // context.num_input_pipelines
+
+    def start(self, number: Any) -> tuple[Any, Any]:
+        """Returns the step of the host's batch, and where in the global one it begins.
+
+        Args:
+            number: Of the batch: an integer, or a tensor, as the results then are.
+        """
+        step, local = number // self.num_replicas, number % self.num_replicas
+        replica = self.context.input_pipeline_id * self.num_replicas + local
+        return step, replica * self.batch_size
+
+
+class _Records:
+    """The records of a split.
+
+    Attributes:
+        num_examples: Of each shard.
+    """
+
+    def __init__(
+        self,
+        manifest: contract.Manifest,
+        dataset_dir: str | pathlib.Path,
+        split: str,
+        features: Sequence[str] = (),
+        check: Check | None = None,
+    ) -> None:
+        self._check = check
+        shards = splits.shards_of(manifest, dataset_dir, split)
+        self.num_examples = [shard.num_examples for shard in shards]
+        self._starts = np.cumsum([0, *self.num_examples])
+        paths = [str(pathlib.Path(dataset_dir) / shard.name) for shard in shards]
+        self._features = manifest.features
+        self._reader = RecordReader(paths, shards, manifest.features)
+        self._small = SmallFeatures(
+            {name: manifest.features[name] for name in features},
+            sum(self.num_examples),
+        )
+
+    def read(self, places: np.ndarray) -> Batch:
+        """Returns all features of records, by their places `[batch, 2]`.
+
+        Returns:
+            `image` `[batch, height, width, channels]`, or of a dataset of latents
+            `posterior_mean` and `posterior_log_var`, `[batch, latent_dim]`; `key`
+            `[batch]` string; and the other features (attributes, landmarks, …)
+            `[batch, ...]`, all of their type in the manifest; and `record_id` `[batch]`
+            int64, a hash of the key.
+        """
+        records = self._reader.read(places)
+        others = {
+            name: feature
+            for name, feature in self._features.items()
+            if name not in records.arrays
+        }
+        found = {**records.arrays, **small_features.parse(records, others)}
+        return {name: tf.convert_to_tensor(value) for name, value in found.items()}
+
+    def batch(
+        self, number: tf.Tensor, places: Callable[[int], np.ndarray], batch_size: int
+    ) -> Batch:
+        """Returns arrays, `record_id` and the features asked for, in a graph.
+
+        Args:
+            number: Of the batch, a scalar int64.
+            places: Gives the places of its records, `[batch_size, 2]` int64.
+            batch_size: Of all batches.
+        """
+        features = {**self._reader.arrays, **self._small.features}
+
+        def read(number: np.ndarray) -> list[np.ndarray]:
+            found = places(int(number))
+            records = self._reader.read(found)
+            numbers = self._starts[found[:, 0]] + found[:, 1]
+            small = self._small.of(records, numbers)
+            if self._check is not None:
+                self._check(small)
+            values = {**records.arrays, **small}
+            return [values[name] for name in features]
+
+        dtypes = [tf.as_dtype(feature.dtype) for feature in features.values()]
+        found = tf.numpy_function(read, [number], dtypes)
+        for tensor, feature in zip(found, features.values(), strict=True):
+            tensor.set_shape([batch_size, *feature.shape])
+        return dict(zip(features, found, strict=True))
+
+
+def _made(
+    numbers: tf.data.Dataset, make_batch: Callable[[tf.Tensor], Batch]
+) -> tf.data.Dataset:
+    return numbers.map(
+        # There is nothing in it to convert, and looking takes a while.
+        tf.autograph.experimental.do_not_convert(make_batch),
+        num_parallel_calls=_PARALLEL_READS,
+        deterministic=True,
+    ).prefetch(tf.data.AUTOTUNE)

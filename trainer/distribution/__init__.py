@@ -1,0 +1,1 @@
+"""The strategy, the cluster, and messages between its hosts."""

@@ -1,0 +1,94 @@
+"""Pairs and samples one after another, for as long as the user wants more."""
+
+import pathlib
+import sys
+from collections.abc import Callable
+
+import numpy as np
+
+from trainer.analysis import examples
+from trainer.generation import sampling
+from trainer.reporting import image_grid
+from trainer.runs.trained import TrainedRun
+
+_NUM_EXAMPLES = 1000
+# Two pixels to a character: the upper is the foreground, the lower the background.
+_HALF_BLOCK = "\N{UPPER HALF BLOCK}"
+_MAX_COLUMNS = 160
+
+
+def browse(
+    run: TrainedRun,
+    output: pathlib.Path,
+    split: str,
+    where: str | None,
+    seed: int,
+    ask: Callable[[str], str] = input,
+) -> int:
+    """Shows a pair and a sample, asks for another, and stops at n, N or end of input.
+
+    Each picture is an original, its reconstruction and a sample of the prior, side by
+    side: written as a PNG file, and shown in the terminal if there is one.
+
+    Args:
+        run: Whose model.
+        output: Directory of the pictures.
+        split: Of the originals.
+        where: Condition on them; see `examples.find_examples`.
+        seed: Of the samples.
+        ask: Shows a question and returns the answer, or raises EOFError.
+
+    Returns:
+        How many were shown.
+
+    Raises:
+        ValueError: As `examples.find_examples`.
+    """
+    found = examples.find_examples(run, split, _NUM_EXAMPLES, where)
+    num_shown = 0
+    while True:
+        place = [num_shown % len(found.images)]
+        one = examples.Examples(
+            found.keys[place],
+            found.images[place],
+            found.inputs[place],
+            found.conditions[place],
+        )
+        mean, _ = sampling.encode(run, one)
+        prior = sampling.draw_prior(run, num_shown + 1, seed)[-1:]
+        made = sampling.decode(run, np.concatenate([mean, prior]), one.conditions, seed)
+        row = image_grid.tile(np.concatenate([one.images, made.mean]), 3)
+        path = output / f"browse-{num_shown:04d}.png"
+        image_grid.save_png(path, row)
+        num_shown += 1
+        if sys.stdout.isatty():
+            print(in_characters(row))
+        print(f"{path}: original, reconstruction, sample", flush=True)
+        try:
+            answer = ask("another? [Y/n] ")
+        except EOFError:
+            print()
+            return num_shown
+        if answer.strip().lower().startswith("n"):
+            return num_shown
+
+
+def in_characters(picture: np.ndarray) -> str:
+    """Returns a picture as lines of coloured half blocks, two rows of pixels each.
+
+    Args:
+        picture: `[height, width, 1 or 3]` uint8; every other pixel, or fewer, is shown
+            of one that is wider than 160.
+    """
+    stride = -(-picture.shape[1] // _MAX_COLUMNS)
+    small = np.broadcast_to(picture, (*picture.shape[:2], 3))[::stride, ::stride]
+    if len(small) % 2:
+        small = np.concatenate([small, small[-1:]])
+    lines = []
+    for upper, lower in zip(small[::2], small[1::2], strict=True):
+        cells = [
+            f"\x1b[38;2;{r};{g};{b}m\x1b[48;2;{s};{t};{u}m{_HALF_BLOCK}"
+            for (r, g, b), (s, t, u) in zip(upper.tolist(), lower.tolist(), strict=True)
+        ]
+        lines.append("".join(cells) + "\x1b[0m")
+    return "\n".join(lines)

@@ -1,0 +1,175 @@
+"""The files that generate writes: grids, GIFs, arrays and tables.
+
+Each is named in the log.
+"""
+
+import json
+import pathlib
+
+import numpy as np
+from absl import logging
+
+from trainer.analysis.examples import Examples
+from trainer.analysis.latents.neighbours import Neighbours, memorisation_ratio
+from trainer.generation.attribute_directions import Arithmetic
+from trainer.generation.sampling import Predictive
+from trainer.reporting import image_grid, plots, sample_grids
+from trainer.runs import trained
+from trainer.system import atomic_files
+
+
+def save_predictive(made: Predictive, path: pathlib.Path, **more: np.ndarray) -> None:
+    """Writes means and draws of p(x|z) as pictures, and with `more` as an npz.
+
+    Args:
+        made: What is written.
+        path: How the names begin.
+        more: Arrays to be in the npz, too.
+    """
+    columns = sample_grids.num_columns(len(made.z))
+    means, samples = (
+        image_grid.tile(made.mean, columns),
+        image_grid.tile(made.sample, columns),
+    )
+    save_png(path.with_name(f"{path.name}-probability.png"), means)
+    save_png(path.with_name(f"{path.name}-draw.png"), samples)
+    save_npz(path.with_name(f"{path.name}.npz"), **more, **arrays(made))
+
+
+def save_attributes(made: Arithmetic, output: pathlib.Path) -> None:
+    """Writes the strips, the directions and their effects, and prints the latter."""
+    labels = [
+        f"{name.replace('_', ' ')}\nchange {effect.change:+.2f}, "
+        f"others {effect.leakage:.2f}"
+        for name, effect in zip(made.names, made.effects, strict=True)
+    ]
+    strengths = [f"{x:+.3g}" if x else "0" for x in made.strengths]
+    picture = plots.label_strips(made.strips, labels, strengths)
+    save_png(output / "attributes.png", picture)
+    save_npz(
+        output / "attributes.npz",
+        names=np.array(made.names),
+        directions=made.directions,
+    )
+    rows = [
+        {
+            "attribute": name,
+            "change": effect.change,
+            "leakage": effect.leakage,
+            "most_changed": other,
+            "most_change": effect.most_change,
+        }
+        for name, effect, other in zip(
+            made.names, made.effects, made.most_changed, strict=True
+        )
+    ]
+    path = output / "attributes.json"
+    atomic_files.write(path, json.dumps(rows, indent=1).encode())
+    logging.info("%s", path)
+    width = max(map(len, made.names))
+    print(f"{'row':{width}}  change  leakage  most of the others")
+    for row in rows:
+        print(
+            f"{row['attribute']:{width}}  {row['change']:+6.2f}  {row['leakage']:7.2f}"
+            f"  {row['most_changed']} {row['most_change']:+.2f}"
+        )
+
+
+def save_neighbours(
+    found: Neighbours,
+    z: np.ndarray,
+    samples: np.ndarray,
+    unseen_keys: np.ndarray,
+    output: pathlib.Path,
+) -> None:
+    """Writes samples beside their neighbours, and prints the memorisation ratio.
+
+    There is none if all of the other images are among those of training.
+
+    Args:
+        found: Neighbours of the samples, then of images that were not trained on.
+        z: `[n, latent_dim]`, of the samples.
+        samples: `[n, h, w, c]`.
+        unseen_keys: Of the other images.
+        output: Directory.
+    """
+    num = len(samples)
+    grid = image_grid.compare(samples, samples, found.images[:num])
+    save_png(output / "neighbours.png", grid)
+    save_npz(
+        output / "neighbours.npz",
+        z=z,
+        keys=np.array(found.keys[:num]),
+        distances=found.distances[:num],
+        unseen_keys=unseen_keys,
+        unseen_distances=found.distances[num:],
+    )
+    of_samples, of_unseen = np.split(found.distances, [num])
+    if not of_unseen.any():
+        logging.info("no memorisation ratio: --split was trained on")
+        return
+    print(f"memorisation ratio: {memorisation_ratio(of_samples, of_unseen):.3f}")
+
+
+def save_latent_neighbours(
+    found: Neighbours,
+    z: np.ndarray,
+    samples: np.ndarray,
+    examples: Examples,
+    output: pathlib.Path,
+) -> None:
+    """Writes samples and examples beside their neighbours, and prints whose they are.
+
+    Args:
+        found: Neighbours of the samples, then of the examples.
+        z: `[n, latent_dim]`, of the samples.
+        samples: `[n, h, w, c]`.
+        examples: As many, or fewer.
+        output: Directory.
+    """
+    keys = np.array(found.keys)
+    num = len(z)
+    for name, images, part in (
+        ("samples", samples, slice(num)),
+        ("examples", examples.images, slice(num, None)),
+    ):
+        grid = image_grid.compare(images, images, found.images[part])
+        save_png(output / f"neighbours-{name}.png", grid)
+    save_npz(
+        output / "neighbours-latents.npz",
+        z=z,
+        keys=keys[:num],
+        distances=found.distances[:num],
+        example_keys=examples.keys,
+        example_neighbours=keys[num:],
+        example_distances=found.distances[num:],
+    )
+    names = [*(f"sample {number}" for number in range(num)), *examples.keys]
+    width = max(map(len, names))
+    print(f"{'':{width}}  distance  nearest")
+    for name, distance, key in zip(names, found.distances, keys, strict=True):
+        print(f"{name:{width}}  {distance:8.3f}  {key}")
+
+
+def arrays(made: Predictive) -> dict[str, np.ndarray]:
+    """Returns latents, and what p(x|z) is of them, by name."""
+    return {"z": made.z, "probability": made.probability, "sample": made.sample}
+
+
+def save_png(path: pathlib.Path, grid: np.ndarray) -> None:
+    """Writes a grid."""
+    image_grid.save_png(path, grid)
+    logging.info("%s", path)
+
+
+def save_gif(path: pathlib.Path, frames: np.ndarray) -> None:
+    """Writes `[frames, n, h, w, c]` in [-1, 1] as a GIF that goes back and forth."""
+    columns = sample_grids.num_columns(frames.shape[1])
+    image_grid.save_gif(path, [image_grid.tile(frame, columns) for frame in frames])
+    logging.info("%s", path)
+
+
+def save_npz(path: pathlib.Path, **arrays: np.ndarray) -> None:
+    """Writes arrays by name."""
+    trained.save_npz(path, arrays)
+    logging.info("%s", path)

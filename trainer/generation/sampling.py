@@ -1,0 +1,181 @@
+"""What a trained VAE makes: images from latents, and latents from images.
+
+Every function takes a `TrainedRun`. Images are `[n, h, w, c]` in [-1, 1], latents
+`[n, latent_dim]`. Randomness is a function of the seed that is given.
+"""
+
+import dataclasses
+import json
+import math
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from pipeline.storage import files
+from trainer.analysis.examples import Examples
+from trainer.analysis.posteriors import EncodedSplit
+from trainer.models.vae import draw_posterior
+from trainer.numerics import random
+from trainer.numerics.random import Stream
+from trainer.runs.trained import TrainedRun
+
+_BATCH_SIZE = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictive:
+    """Images that p(x|z) predicts for some latents.
+
+    Attributes:
+        z: `[n, latent_dim]`, the latents.
+        mean: `[n, h, w, c]`, the mean of p(x|z): for a Bernoulli likelihood 2 p - 1 of
+            the probability p.
+        sample: `[n, h, w, c]`, one draw of p(x|z) each.
+    """
+
+    z: np.ndarray
+    mean: np.ndarray
+    sample: np.ndarray
+
+    @property
+    def probability(self) -> np.ndarray:
+        """The mean as a share of white, in [0, 1]."""
+        return (self.mean + 1) / 2
+
+
+def encode(run: TrainedRun, examples: Examples) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the posterior's mean and log variance, `[n, latent_dim]` each."""
+    parts = [
+        run.vae.encode(
+            examples.inputs[start : start + _BATCH_SIZE],
+            examples.conditions[start : start + _BATCH_SIZE],
+        )
+        for start in range(0, len(examples.inputs), _BATCH_SIZE)
+    ]
+    mean, log_var = zip(*parts, strict=True)
+    return np.concatenate(mean), np.concatenate(log_var)
+
+
+def decode(run: TrainedRun, z: np.ndarray, told: np.ndarray, seed: int) -> Predictive:
+    """Returns what the decoder predicts for latents.
+
+    Args:
+        run: Whose decoder.
+        z: `[n, latent_dim]`.
+        told: `[m, num_conditions]`, what a conditional decoder is told too, repeated
+            as often as needed; see `examples.find_conditions`.
+        seed: Of the sample.
+
+    Raises:
+        ValueError: If the latents are not `[n, latent_dim]`, or not finite.
+    """
+    z = np.asarray(z, np.float32)
+    latent_dim = run.config.latent_dim
+    if z.ndim != 2 or z.shape[1] != latent_dim or not len(z):
+        raise ValueError(
+            f"latents of shape {list(z.shape)}: this run needs [n, {latent_dim}]"
+        )
+    if not np.isfinite(z).all():
+        raise ValueError("latents must be finite numbers")
+    told = told[np.arange(len(z)) % len(told)]
+    means, samples = [], []
+    for start in range(0, len(z), _BATCH_SIZE):
+        part = slice(start, start + _BATCH_SIZE)
+        outputs = run.vae.decode(z[part], told[part])
+        means.append(run.vae.likelihood.mean(outputs).numpy())
+        pixel_seed = random.fold(seed, Stream.GENERATED_PIXELS, start)
+        samples.append(run.vae.likelihood.draw(outputs, pixel_seed).numpy())
+    return Predictive(z, np.concatenate(means), np.concatenate(samples))
+
+
+def draw_prior(run: TrainedRun, num: int, seed: int) -> np.ndarray:
+    """Returns draws of N(0, I), `[num, latent_dim]`."""
+    return prior_noise(num, run.config.latent_dim, seed).numpy()
+
+
+def prior_noise(
+    num: int | tf.Tensor, latent_dim: int, seed: int | tf.Tensor
+) -> tf.Tensor:
+    """Returns draws of N(0, I), `[num, latent_dim]`, in a graph too."""
+    return random.normal((num, latent_dim), seed, Stream.GENERATED_PRIOR)
+
+
+def draw_posteriors(run: TrainedRun, examples: Examples, seed: int) -> np.ndarray:
+    """Returns a draw of q(z|x) for each example, `[n, latent_dim]`."""
+    mean, log_var = encode(run, examples)
+    noise = random.normal(mean.shape, seed, Stream.GENERATED_POSTERIOR)
+    return draw_posterior(mean, log_var, noise).numpy()
+
+
+def draw_posterior_of(encoded: EncodedSplit, seed: int) -> np.ndarray:
+    """Returns a draw of q(z|x) for each example: of the aggregate posterior."""
+    noise = random.normal(
+        encoded.posterior_mean.shape, seed, Stream.GENERATED_POSTERIOR
+    )
+    return draw_posterior(
+        encoded.posterior_mean, encoded.posterior_log_var, noise
+    ).numpy()
+
+
+def load_latents(path: pathlib.Path) -> np.ndarray:
+    """Returns latents of the user's, `[n, latent_dim]`.
+
+    Args:
+        path: A `.npy` file, or a JSON list of lists of numbers (or one list).
+
+    Raises:
+        ValueError: If the file is neither.
+    """
+    try:
+        if path.suffix == ".npy":
+            with open(path, "rb") as file:
+                values = np.lib.format.read_array(file, allow_pickle=False)
+        else:
+            values = np.array(json.loads(path.read_text(encoding="utf-8")))
+        return np.atleast_2d(values.astype(np.float32))
+    except OSError:
+        raise
+    except files.ARCHIVE_ERRORS as error:
+        raise ValueError(
+            f"--latents={path} is neither a .npy file of numbers nor a JSON list of "
+            f"lists of numbers: {error}"
+        ) from error
+
+
+def interpolate(
+    start: np.ndarray, end: np.ndarray, num: int, *, spherical: bool
+) -> np.ndarray:
+    """Returns `num` steps from one latent to another, both of them included.
+
+    Args:
+        start: `[latent_dim]`.
+        end: `[latent_dim]`.
+        num: At least 2.
+        spherical: Whether the steps go along the arc about the origin, by equal
+            angles, and not along the chord. Most of the prior's mass lies at a
+            distance of sqrt(latent_dim) from the origin, and a chord leaves it.
+
+    Raises:
+        ValueError: If `num` is below 2.
+
+    Source:
+        White, "Sampling Generative Networks", section 2.1 (spherical).
+
+    Example:
+        >>> x, y = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+        >>> interpolate(x, y, 3, spherical=True).round(3).tolist()
+        [[1.0, 0.0], [0.707, 0.707], [0.0, 1.0]]
+    """
+    if num < 2:
+        raise ValueError(f"{num} steps: an interpolation has at least 2")
+    share = np.linspace(0.0, 1.0, num)[:, np.newaxis]
+    lengths = np.linalg.norm(start), np.linalg.norm(end)
+    if spherical and all(lengths):
+        cosine = np.clip(start @ end / (lengths[0] * lengths[1]), -1, 1)
+        angle = math.acos(cosine)
+        # Along one line there is no arc.
+        if 1e-6 < angle < math.pi - 1e-6:
+            weights = np.sin((1 - share) * angle), np.sin(share * angle)
+            return (weights[0] * start + weights[1] * end) / math.sin(angle)
+    return (1 - share) * start + share * end

@@ -1,0 +1,59 @@
+"""Likelihoods p(x|z): what the decoder's outputs say about an image.
+
+Images `[b, h, w, c]` are in [-1, 1]. A decoder gives outputs `[b, h, w, n]`, where n is
+the likelihood's `num_outputs(c)`, all of one kind before all of the next.
+"""
+
+import math
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from trainer.models.likelihoods.base import Likelihood
+from trainer.models.likelihoods.bernoulli import Bernoulli
+from trainer.models.likelihoods.gaussian import (
+    LOG_SCALE_LAYER,
+    Gaussian,
+    ScaledGaussian,
+)
+from trainer.models.likelihoods.logistic_mixture import LogisticMixture
+
+__all__ = [
+    "LOG_SCALE_LAYER",
+    "Bernoulli",
+    "Gaussian",
+    "Likelihood",
+    "LogisticMixture",
+    "ScaledGaussian",
+    "make_likelihood",
+]
+
+LIKELIHOODS = ("bernoulli", "gaussian", "logistic_mixture")
+SCALES = ("fixed", "learned", "optimal")
+
+
+def make_likelihood(config: ConfigDict, num_values: int) -> Likelihood:
+    """Returns the likelihood that `config` describes, for images of `num_values`.
+
+    Raises:
+        ValueError: If a setting is not one of those that are allowed.
+    """
+    _check_choice("likelihood", config.likelihood, LIKELIHOODS)
+    _check_choice("likelihood_scale", config.likelihood_scale, SCALES)
+    if config.likelihood == "bernoulli":
+        return Bernoulli()
+    if config.likelihood == "logistic_mixture":
+        return LogisticMixture(config.num_mixtures)
+    if config.likelihood_scale != "fixed":
+        return ScaledGaussian(is_optimal=config.likelihood_scale == "optimal")
+    if config.objective == "weighted_mse" and config.latent_weight:
+        weight = config.latent_weight / config.pixel_weight
+        return Gaussian(math.sqrt(weight * num_values / 2))
+    return Gaussian(config.likelihood_stddev)
+
+
+def _check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(
+            f"--config.{name}={value!r} must be one of {', '.join(allowed)}"
+        )

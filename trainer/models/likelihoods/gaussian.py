@@ -1,0 +1,131 @@
+"""Values with normal noise, whose deviation is given or found."""
+
+import dataclasses
+import math
+
+import keras
+import tensorflow as tf
+
+from trainer.models.likelihoods.base import Likelihood, check_shapes, sum_values
+from trainer.numerics import exact
+
+LOG_SCALE_LAYER = "log_scale"
+
+# Share of the last value that the moving scale of an optimal Gaussian keeps in a step.
+_SCALE_MOMENTUM = 0.99
+
+
+@dataclasses.dataclass(frozen=True)
+class Gaussian(Likelihood):
+    """Each value is normal about the decoder's output, with a fixed deviation.
+
+    Attributes:
+        stddev: Standard deviation where values span [-1, 1]; positive.
+    """
+
+    stddev: float
+
+    def __post_init__(self) -> None:
+        """Checks the deviation."""
+        if not self.stddev > 0:
+            raise ValueError(
+                f"--config.likelihood_stddev={self.stddev} must be positive"
+            )
+
+    def num_outputs(self, channels: int) -> int:
+        """Returns one mean a value."""
+        return channels
+
+    def log_likelihood(self, images: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        """Returns the normal log density, summed over values."""
+        check_shapes(images, outputs)
+        return _normal_log_density(images, outputs, tf.math.log(self.stddev))
+
+    def mean(self, outputs: tf.Tensor) -> tf.Tensor:
+        """Returns the outputs."""
+        return outputs
+
+    def draw(self, outputs: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Returns the outputs with noise added."""
+        noise = tf.random.stateless_normal(tf.shape(outputs), seed, alg="philox")
+        return outputs + self.stddev * noise
+
+    def describe(self) -> str:
+        """Names it."""
+        return f"a Gaussian likelihood of standard deviation {self.stddev:.4g}"
+
+
+@dataclasses.dataclass(frozen=True)
+class ScaledGaussian(Likelihood):
+    """A Gaussian with one deviation for all values, which training finds.
+
+    The layer `AppendLogScale` holds it, and puts its logarithm beside each mean.
+
+    Attributes:
+        is_optimal: Whether it is the best of each batch, in closed form: the root of
+            the mean squared error, whose moving average serves outside training. Else
+            it is a weight.
+    """
+
+    is_optimal: bool
+
+    def num_outputs(self, channels: int) -> int:
+        """Returns a mean and a log deviation a value."""
+        return 2 * channels
+
+    def log_likelihood(self, images: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        """Returns the normal log density, summed over values."""
+        mean, log_stddev = tf.split(outputs, 2, axis=-1)
+        check_shapes(images, mean)
+        return _normal_log_density(images, mean, log_stddev)
+
+    def mean(self, outputs: tf.Tensor) -> tf.Tensor:
+        """Returns the first half of the outputs."""
+        return tf.split(outputs, 2, axis=-1)[0]
+
+    def draw(self, outputs: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Returns the mean with noise added."""
+        mean, log_stddev = tf.split(outputs, 2, axis=-1)
+        noise = tf.random.stateless_normal(tf.shape(mean), seed, alg="philox")
+        return mean + tf.exp(log_stddev) * noise
+
+    def fit(
+        self,
+        images: tf.Tensor,
+        outputs: tf.Tensor,
+        decoder: keras.Model,
+    ) -> tf.Tensor:
+        """Puts the deviation of the whole global batch in the outputs, if optimal.
+
+        Source:
+            Rybkin, Daniilidis and Levine, "Simple and Effective VAE Training with
+            Calibrated Decoders", section 3.
+        """
+        if not self.is_optimal:
+            return outputs
+        mean, _ = tf.split(outputs, 2, axis=-1)
+        squared = sum_values(tf.square(images - tf.stop_gradient(mean)))
+        sums = tf.stack(
+            [
+                tf.reduce_sum(tf.cast(squared, tf.float64)),
+                tf.cast(tf.size(mean), tf.float64),
+            ]
+        )
+        squared_sum, num_values = tf.unstack(exact.sum_over_replicas(sums))
+        best = tf.cast(0.5 * tf.math.log(squared_sum / num_values), mean.dtype)
+        moving = decoder.get_layer(LOG_SCALE_LAYER).log_scale
+        moving.assign(moving * _SCALE_MOMENTUM + best * (1 - _SCALE_MOMENTUM))
+        return tf.concat([mean, tf.fill(tf.shape(mean), best)], axis=-1)
+
+    def describe(self) -> str:
+        """Names it."""
+        return "a Gaussian likelihood whose standard deviation is " + (
+            "the best of each batch" if self.is_optimal else "learnt"
+        )
+
+
+def _normal_log_density(
+    x: tf.Tensor, mean: tf.Tensor, log_stddev: tf.Tensor
+) -> tf.Tensor:
+    squared = tf.square((x - mean) * tf.exp(-log_stddev))
+    return -sum_values(0.5 * squared + log_stddev + 0.5 * math.log(2 * math.pi))

@@ -1,0 +1,1 @@
+"""Preflight checks, sweeps and version checks."""

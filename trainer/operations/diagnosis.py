@@ -1,0 +1,291 @@
+"""What trainer.doctor looks at: the checks of a training, made before it."""
+
+import functools
+import math
+import os
+import pathlib
+import shutil
+
+import tensorflow as tf
+from ml_collections import ConfigDict
+
+from pipeline import contract
+from trainer.data import splits
+from trainer.distribution import cluster, hosts, strategies
+from trainer.operations import estimates, versions
+from trainer.operations.checks import Check, DoubtError
+from trainer.optimization import objectives
+from trainer.runs import checkpoints, environment, settings, workdir
+from trainer.runs import state as states
+from trainer.system import machine
+from trainer.training import forward, loop, monitor
+
+_TENSORBOARD_PORT = 6006
+_CHIEFS = "that of the chief, host 0, counts"
+# What a run makes in its workdir, and others may have made before.
+_FOLDERS = ("checkpoints", "train", "eval", "images")
+
+
+class Diagnosis:
+    """Looks at everything that a training needs, by the checks of training itself."""
+
+    def __init__(
+        self,
+        config: ConfigDict,
+        dataset_dir: str,
+        run_dir: pathlib.Path,
+        num_gpus: int | None = None,
+        virtual_devices: int | None = None,
+        *,
+        is_full: bool = False,
+    ) -> None:
+        """Looks at nothing yet; the arguments are as for `loop.train`.
+
+        Args:
+            config: Settings, as in `configs/`.
+            dataset_dir: Written by `pipeline.prepare`.
+            run_dir: The workdir; it may not be there.
+            num_gpus: As for `strategies.make_strategy`.
+            virtual_devices: As for `strategies.make_strategy`.
+            is_full: Whether to read all shards.
+        """
+        self._config = config
+        self._dataset_dir = dataset_dir
+        self._run_dir = run_dir
+        self._asked = num_gpus, virtual_devices
+        self._is_full = is_full
+        self._cluster: cluster.Cluster | None = None
+
+    def checks(self) -> list[Check]:
+        """Returns what to look at, in the order in which a training needs it."""
+        data, run = f"--dataset={self._dataset_dir}", f"--workdir={self._run_dir}"
+        settled = ("settings", "batch", "dataset")
+        return [
+            Check("versions", versions.check),
+            *self._environment_checks(),
+            Check("hosts", self._look_at_hosts),
+            Check("addresses", self._look_at_addresses, ("hosts",)),
+            Check("devices", self._look_at_devices),
+            Check("dataset", self._look_at_dataset, (), data),
+            Check("shards", self._look_at_shards, ("dataset",), data),
+            Check("settings", self._look_at_settings),
+            Check("batch", self._look_at_batch, ("hosts",)),
+            Check("model", self._look_at_model, settled),
+            Check("evaluation", self._look_at_evaluation, ("model", "shards")),
+            Check("memory", self._look_at_memory, ("model", "devices")),
+            Check("workdir", self._look_at_workdir, settled, run),
+            Check("checkpoints", self._look_at_checkpoints, ("model", "workdir"), run),
+            Check("permission", self._look_at_permission, ("hosts",), run),
+            Check("disk", self._look_at_disk, ("model",), run),
+            Check("tensorboard", self._look_at_tensorboard),
+        ]
+
+    def _environment_checks(self) -> list[Check]:
+        """Returns a check for each variable or file that is overridden or heeded."""
+
+        def doubt(phrase: str) -> str:
+            raise DoubtError(phrase)
+
+        return [
+            Check("environment", functools.partial(doubt, phrase))
+            for phrase in environment.phrases()
+        ] or [Check("environment", lambda: "nothing in it changes a run's numbers")]
+
+    def _look_at_hosts(self) -> str:
+        self._cluster = found = cluster.find_cluster(os.environ)
+        self._num_hosts = len(found.addresses) if found else 1
+        return cluster.describe(found).removeprefix("hosts: ")
+
+    def _look_at_addresses(self) -> str:
+        found = self._cluster
+        if found is None:
+            return "none needed, as no other host takes part"
+        with hosts.listening(found):
+            pass
+        unknown = hosts.unknown_names(found)
+        if unknown:
+            raise ValueError(
+                f"no such host: {', '.join(unknown)}: correct {found.source}, or start "
+                "these hosts before a training gives up"
+            )
+        return f"the port of {found.address} is free, and all names resolve"
+
+    def _look_at_devices(self) -> str:
+        gpus = tf.config.list_physical_devices("GPU")
+        # What is asked for, even if it cannot be had.
+        num_gpus, virtual_devices = self._asked
+        self._num_devices = max(1, virtual_devices or num_gpus or len(gpus))
+        self._devices = strategies.choose_devices(num_gpus, virtual_devices)
+        self._num_devices = len(self._devices)
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        limit = f" (CUDA_VISIBLE_DEVICES={visible})" if visible is not None else ""
+        text = f"{', '.join(self._devices)}; TensorFlow sees {len(gpus)} GPUs{limit}"
+        # The model that is built here takes none of them.
+        tf.config.set_visible_devices([], "GPU")
+        if strategies.is_gpu(self._devices):
+            strategies.check_memory_fraction(self._config.gpu_memory_fraction)
+        elif self._asked == (None, None) and shutil.which("nvidia-smi"):
+            raise DoubtError(
+                f"{text}, though nvidia-smi is here: training is on the CPU, unless "
+                "pip install 'vaeline[gpu]' helps; --num_gpus=0 says that it is meant"
+            )
+        return text
+
+    def _look_at_dataset(self) -> str:
+        self._manifest = contract.load_manifest(self._dataset_dir)
+        found = self._manifest.splits.items()
+        return (
+            f"{', '.join(f'{split.num_examples} {name}' for name, split in found)} of "
+            f"{' x '.join(map(str, self._manifest.image_shape))}; digest "
+            f"{self._manifest.digest}"
+        )
+
+    def _look_at_shards(self) -> str:
+        counts = []
+        for flag in ("train_split", "eval_split"):
+            split = self._config[flag]
+            try:
+                shards = splits.shards_of(self._manifest, self._dataset_dir, split)
+                for name in split.split("+") if self._is_full else ():
+                    splits.check_shard_hashes(self._manifest, self._dataset_dir, name)
+            except contract.DatasetError as error:
+                raise ValueError(f"--config.{flag}={split}: {error}") from error
+            counts.append(f"{len(shards)} of {split}")
+        checked = "sizes and sha256" if self._is_full else "sizes (--full: sha256, too)"
+        return f"{', '.join(counts)} have their {checked}"
+
+    def _look_at_settings(self) -> str:
+        settings.check(self._config)
+        return f"{len(self._config)} are in their ranges"
+
+    def _look_at_batch(self) -> str:
+        self._num_replicas = self._num_devices * self._num_hosts
+        self._resolved = config = settings.settle_batch(
+            self._config, self._num_replicas
+        )
+        return (
+            f"{config.global_batch_size} examples in {config.num_batch_groups} groups; "
+            f"replicas: {self._num_replicas}, hosts: {self._num_hosts}"
+        )
+
+    def _look_at_model(self) -> str:
+        # With all that depends on more than the batch.
+        self._resolved = config = settings.resolve(self._config, self._num_replicas)
+        image_shape = self._manifest.image_shape
+        objective = objectives.make_objective(config, math.prod(image_shape))
+        self._state = state = states.make_state(config, self._manifest)
+        self._terms = forward.Forward(
+            objective, config, state.vae, image_shape
+        ).term_names
+        num_weights = sum(math.prod(var.shape) for var in state.vae.trainable_variables)
+        return f"{num_weights:,} weights; {objective.describe()}"
+
+    def _look_at_evaluation(self) -> str:
+        scalars = dict.fromkeys(self._terms, 0.0)
+        text = monitor.eval_text(0, scalars, self._manifest, self._resolved)
+        return f"its line is as {text}"
+
+    def _look_at_memory(self) -> str:
+        state_bytes = estimates.state_bytes(self._state)
+        step_bytes = estimates.step_bytes(
+            self._state,
+            self._resolved,
+            self._num_replicas,
+            math.prod(self._manifest.image_shape),
+        )
+        if not strategies.is_gpu(self._devices):
+            # All are in the machine's, as is a copy for the checkpoint.
+            num_states = self._num_devices + 1
+            step_bytes = self._num_devices * step_bytes + machine.used_bytes()
+            available, place = machine.memory_bytes(), "this machine"
+        elif shutil.which("nvidia-smi"):
+            num_states, place = 1, "a GPU"
+            smallest = min(strategies.gpu_memory_mib()[: self._num_devices]) << 20
+            available = int(smallest * self._config.gpu_memory_fraction)
+        else:
+            raise DoubtError("not known, as there is no nvidia-smi on the PATH to tell")
+        needed = num_states * state_bytes + step_bytes
+        text = (
+            f"{machine.in_units(state_bytes)} of weights, averages and optimizer a "
+            f"replica; about {machine.in_units(needed)} with a step, and {place} has "
+            f"{machine.in_units(available)} for it"
+        )
+        if num_states * state_bytes > available:
+            raise ValueError(f"{text}: lower --config.latent_dim or the layers' sizes")
+        if needed > available:
+            raise DoubtError(
+                f"{text}: lower --config.global_batch_size or --config."
+                "per_replica_batch_size, or raise --config.gradient_accumulation_steps"
+            )
+        return text
+
+    def _look_at_workdir(self) -> str:
+        if not self._is_chief:
+            return _CHIEFS
+        resolved = settings.resolve(self._config, self._num_replicas)
+        workdir.check(self._run_dir, resolved, self._manifest)
+        has_run = (self._run_dir / workdir.CONFIG_NAME).exists()
+        return "of this run" if has_run else "without a run, which begins at step 0"
+
+    def _look_at_checkpoints(self) -> str:
+        directory = self._run_dir / "checkpoints"
+        if not self._is_chief:
+            return _CHIEFS
+        origin = workdir.origin(self._resolved, self._manifest)
+        if not states.restore(self._state, directory, origin):
+            return "none"
+        step = int(self._state.step.numpy())
+        loop.check_step(step, self._resolved)
+        text = f"the run goes on at step {step}"
+        newest, *_ = checkpoints.list_newest_first(directory)
+        if checkpoints.step_of(newest) != step:
+            raise DoubtError(f"{newest} is damaged, so that {text}")
+        return text
+
+    def _look_at_permission(self) -> str:
+        if not self._is_chief:
+            return _CHIEFS
+        for path in (self._run_dir, *(self._run_dir / name for name in _FOLDERS)):
+            machine.check_writable(path)
+        return "can be written"
+
+    def _look_at_disk(self) -> str:
+        if not self._is_chief:
+            return _CHIEFS
+        config = self._resolved
+        is_endless = config.num_train_steps == -1
+        num_steps = 1_000_000 if is_endless else config.num_train_steps
+        needed = estimates.disk(
+            self._state, config, num_steps, math.prod(self._manifest.image_shape)
+        )
+        free = machine.free_disk_bytes(self._run_dir)
+        there = machine.size_of(self._run_dir)
+        text = (
+            f"at most {machine.in_units(needed.checkpoints)} of checkpoints, "
+            f"{machine.in_units(needed.pictures)} of pictures and "
+            f"{machine.in_units(needed.scalars)} of scalars"
+            f"{' after a million steps' if is_endless else ''}, of which "
+            f"{machine.in_units(there)} are there; {machine.in_units(free)} are free"
+        )
+        remedy = (
+            ": lower --config.keep_checkpoints, or raise --config.image_every_steps or "
+            "--config.keep_checkpoint_every_steps, or choose another --workdir"
+        )
+        # A checkpoint is whole before it takes the place of another.
+        if 2 * estimates.state_bytes(self._state) > free + there:
+            raise ValueError(text + remedy)
+        if needed.total > free + there:
+            raise DoubtError(text + remedy)
+        return text
+
+    def _look_at_tensorboard(self) -> str:
+        if machine.is_port_free(_TENSORBOARD_PORT):
+            return f"port {_TENSORBOARD_PORT} is free"
+        raise DoubtError(
+            f"port {_TENSORBOARD_PORT} is taken, by another TensorBoard perhaps: give "
+            "tensorboard another --port"
+        )
+
+    @property
+    def _is_chief(self) -> bool:
+        return self._cluster is None or self._cluster.is_chief

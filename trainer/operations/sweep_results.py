@@ -1,0 +1,123 @@
+"""What became of the runs of a sweep, side by side."""
+
+import csv
+import io
+import json
+import math
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.storage import files
+from trainer.operations.sweep_plan import Run, readable
+from trainer.system import atomic_files
+
+Table = list[dict[str, Any]]
+
+
+def make_table(runs: Sequence[Run], statuses: Mapping[str, str]) -> Table:
+    """Returns a row for each run.
+
+    Args:
+        runs: Of the sweep.
+        statuses: Of each by its name.
+
+    Returns:
+        `run`, the values that the sweep changes, `status`, `step`; the `loss` of the
+        last step that training logged; as `eval/...` every metric of the last
+        evaluation; and of all evaluations the `best_elbo` and its step.
+    """
+    return [
+        {
+            "run": run.name,
+            **{name: readable(value) for name, value in run.values.items()},
+            "status": statuses[run.name],
+            **summarise(read_metrics(run.workdir / "metrics.jsonl")),
+        }
+        for run in runs
+    ]
+
+
+def summarise(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns what the lines of a metrics.jsonl come to; see `make_table`.
+
+    Example:
+        >>> trained = {"step": 20, "split": "train", "loss": 0.5, "ledger": "ab"}
+        >>> better, worse = {"step": 10, "elbo": -2.0}, {"step": 20, "elbo": -3.0}
+        >>> summarise([better, trained, worse])
+        {'step': 20, 'loss': 0.5, 'eval/elbo': -3.0, 'best_elbo': -2.0, \
+'best_elbo_step': 10}
+    """
+    # Of steps that were trained on; a split that is evaluated may be the same.
+    trained = [line for line in lines if "ledger" in line]
+    evaluated = [line for line in lines if "ledger" not in line]
+    found: dict[str, Any] = {}
+    if lines:
+        found["step"] = max(line["step"] for line in lines)
+    if trained:
+        found["loss"] = trained[-1].get("loss")
+    if evaluated:
+        metrics = dict(evaluated[-1])
+        first = {"elbo": metrics.pop("elbo", None)}
+        for name in ("step", "split"):
+            metrics.pop(name, None)
+        found |= {f"eval/{name}": value for name, value in (first | metrics).items()}
+    finite = [line for line in evaluated if math.isfinite(line.get("elbo", math.nan))]
+    if finite:
+        best = max(finite, key=lambda line: line["elbo"])
+        found |= {"best_elbo": best["elbo"], "best_elbo_step": best["step"]}
+    return found
+
+
+def read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
+    """Returns the lines of a metrics.jsonl but those that a kill cut short; or none."""
+    if not path.exists():
+        return []
+    lines = []
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            continue
+    return [line for line in lines if isinstance(line, dict) and "step" in line]
+
+
+def as_markdown(table: Table) -> str:
+    """Returns a table whose columns are as wide as what is in them.
+
+    Example:
+        >>> print(as_markdown([{"run": "a=1", "loss": 0.25}, {"run": "a=10"}]), end="")
+        | run  | loss |
+        |------|------|
+        | a=1  | 0.25 |
+        | a=10 |      |
+    """
+    columns = _columns(table)
+    cells = [columns, *([_short(row.get(name)) for name in columns] for row in table)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in cells]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines) + "\n"
+
+
+def write(table: Table, directory: pathlib.Path) -> None:
+    """Writes results.csv, with all digits, and results.md."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _columns(table), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    files.make_directory(directory)
+    atomic_files.write(directory / "results.csv", text.getvalue().encode())
+    atomic_files.write(directory / "results.md", as_markdown(table).encode())
+
+
+def _columns(table: Table) -> list[str]:
+    """Returns the names of all columns; the best ELBO comes last."""
+    names = dict.fromkeys(name for row in table for name in row)
+    return sorted(names, key=lambda name: name.startswith("best"))
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "" if value is None else str(value)

@@ -1,0 +1,1 @@
+"""The objective that training minimises, and its learning rate."""

@@ -1,0 +1,1 @@
+"""TensorBoard events, pictures and the HTML report of a run."""

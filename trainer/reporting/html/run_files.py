@@ -1,0 +1,278 @@
+"""What the files of a workdir say of a run, read without TensorFlow."""
+
+import contextlib
+import dataclasses
+import io
+import json
+import pathlib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from PIL import Image
+
+from trainer.reporting.html import work_time
+from trainer.runs import checkpoints, workdir
+
+# Larger pictures are made smaller, so that the page stays small.
+_MAX_PNG_BYTES = 300_000
+_MAX_JPEG_SIDE = 1200
+# JSON has integers of any size, and Infinity.
+_MAX_NUMBER = 1e300
+# What Pillow raises on a file that is no sound picture.
+_PICTURE_ERRORS = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A grid that the run drew.
+
+    Attributes:
+        name: As in TensorBoard, such as `samples/sampled`.
+        step: At which it was drawn.
+        width: In pixels.
+        height: In pixels.
+        media_type: Of `data`.
+        data: A PNG file as it is; of a large one a smaller JPEG.
+    """
+
+    name: str
+    step: int
+    width: int
+    height: int
+    media_type: str
+    data: bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFiles:
+    """A workdir.
+
+    Attributes:
+        name: Of its directory.
+        config: Settings by name.
+        dataset: `digest`, `settings` and `path`.
+        metrics: Lines of metrics.jsonl, in its order; all have `step` and `split`.
+        num_damaged_lines: Of metrics.jsonl, which were left out.
+        pictures: The newest grid of every name.
+        samples: Grids of the samples at some steps, from the first to the newest.
+        damaged_pictures: Paths in the workdir.
+        scores: What `trainer.evaluate` found, by the name of its file.
+        saved: Metadata of the checkpoints, the newest first.
+        busy_secs: How long a trainer was at work, by the events; None without these.
+        written_at: When the run last wrote a metric, in seconds since the epoch; None
+            without metrics.
+    """
+
+    name: str
+    config: dict[str, Any]
+    dataset: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    num_damaged_lines: int
+    pictures: list[Picture]
+    samples: list[Picture]
+    damaged_pictures: list[str]
+    scores: dict[str, dict[str, Any]]
+    saved: list[dict[str, Any]]
+    busy_secs: float | None
+    written_at: float | None
+
+    @property
+    def dataset_name(self) -> str:
+        """Returns the name of the dataset's directory, or else its source."""
+        settings = self.dataset.get("settings")
+        source = settings.get("source") if isinstance(settings, dict) else None
+        path = self.dataset.get("path")
+        return pathlib.Path(path if isinstance(path, str) else "").name or str(source)
+
+    @property
+    def step(self) -> int:
+        """Returns the last step that the run told of."""
+        steps = [line["step"] for line in self.metrics]
+        saved = [meta["step"] for meta in self.saved if is_number(meta.get("step"))]
+        return max([0, *steps, *saved])
+
+    @property
+    def splits(self) -> list[str]:
+        """Returns the splits that have metrics, `train` first."""
+        found = {line["split"] for line in self.metrics}
+        return sorted(found, key=lambda split: (split != "train", split))
+
+    @property
+    def metric_names(self) -> set[str]:
+        """Returns what is measured."""
+        named = {n for line in self.metrics for n, v in line.items() if is_number(v)}
+        return named - {"step"}
+
+    @property
+    def last_evaluation(self) -> dict[str, Any] | None:
+        """Returns the newest line of an evaluation, or None."""
+        return max(self._evaluations(), key=lambda line: line["step"], default=None)
+
+    @property
+    def best_evaluation(self) -> dict[str, Any] | None:
+        """Returns the line of the evaluation with the highest ELBO, or None."""
+        return max(self._evaluations(), key=lambda line: line["elbo"], default=None)
+
+    def _evaluations(self) -> list[dict[str, Any]]:
+        return [
+            line
+            for line in self.metrics
+            if line["split"] != "train" and is_number(line.get("elbo"))
+        ]
+
+
+def read(directory: pathlib.Path, num_samples: int) -> RunFiles:
+    """Reads a workdir, of which a trainer may still be at work.
+
+    Args:
+        directory: Of the run.
+        num_samples: How many grids of the samples are read.
+
+    Raises:
+        ValueError: If it is no workdir, or its config.json or dataset.json is damaged.
+        OSError: If a file cannot be read.
+    """
+    for name in ("config.json", "dataset.json"):
+        if not (directory / name).exists():
+            raise ValueError(
+                f"--workdir={directory} holds no run ({name} is missing): give the "
+                "--workdir of a trainer.train"
+            )
+    metrics, num_damaged_lines = read_metrics(directory / "metrics.jsonl")
+    damaged = []
+    newest, samples = [], []
+    for name, paths in _grids(directory / "images").items():
+        shown = paths[-1:]
+        if name == "samples/sampled":
+            shown = spread(paths, num_samples)
+        found = []
+        for path in shown:
+            try:
+                found.append(_read_picture(name, path))
+            except _PICTURE_ERRORS:
+                damaged.append(str(path.relative_to(directory)))
+        newest += found[-1:]
+        if name == "samples/sampled":
+            samples = found
+    path = directory / "metrics.jsonl"
+    return RunFiles(
+        name=directory.absolute().name,
+        config=workdir.read_json(directory / "config.json"),
+        dataset=workdir.read_json(directory / "dataset.json", "digest"),
+        metrics=metrics,
+        num_damaged_lines=num_damaged_lines,
+        pictures=newest,
+        samples=samples,
+        damaged_pictures=damaged,
+        scores=_read_all(directory.glob("evaluation/*.json")),
+        saved=list(_read_all(_meta_paths(directory / "checkpoints")).values()),
+        busy_secs=work_time.busy_secs(directory),
+        written_at=path.stat().st_mtime if path.exists() else None,
+    )
+
+
+def read_metrics(path: pathlib.Path) -> tuple[list[dict[str, Any]], int]:
+    """Returns the lines of a metrics.jsonl, and how many were damaged.
+
+    A last line that does not end is no damage: it is being written.
+    """
+    lines, num_damaged = [], 0
+    text = path.read_bytes() if path.exists() else b""
+    whole, _, _ = text.rpartition(b"\n")
+    for part in whole.splitlines():
+        try:
+            line = json.loads(part)
+        except (ValueError, RecursionError):
+            line = None
+        if (
+            isinstance(line, dict)
+            and type(line.get("step")) is int
+            and is_number(line["step"])
+            and isinstance(line.get("split"), str)
+        ):
+            lines.append(line)
+        else:
+            num_damaged += 1
+    return lines, num_damaged
+
+
+def points(
+    metrics: list[dict[str, Any]], name: str
+) -> dict[str, list[tuple[int, float]]]:
+    """Returns step and value of a metric by split, in order of steps.
+
+    Example:
+        >>> points([{"step": 3, "split": "train", "kl": 2.0}], "kl")
+        {'train': [(3, 2.0)]}
+    """
+    found = {}
+    for line in metrics:
+        if is_number(line.get(name)):
+            found.setdefault(line["split"], []).append((line["step"], line[name]))
+    return {split: sorted(found[split]) for split in sorted(found)}
+
+
+def is_number(value: object) -> bool:
+    """Returns whether a value of JSON is a number that can be drawn."""
+    # True is no number, and NaN is less than nothing.
+    return type(value) in (int, float) and abs(value) < _MAX_NUMBER
+
+
+def spread(values: Sequence[Any], num: int) -> Sequence[Any]:
+    """Returns at most `num` of some values, the first and the last among them.
+
+    Example:
+        >>> spread(list(range(100)), 4)
+        [0, 33, 66, 99]
+    """
+    if len(values) <= num:
+        return values
+    last = len(values) - 1
+    return [values[round(i * last / (num - 1))] for i in range(num)]
+
+
+def _grids(images: pathlib.Path) -> dict[str, list[pathlib.Path]]:
+    """Returns the files of every grid by its name, in order of their steps."""
+    found = {}
+    for path in sorted(images.rglob("*.png")):
+        # Others are made of these, or not finished.
+        if re.fullmatch(r"\d{9,}", path.stem):
+            name = path.parent.relative_to(images).as_posix()
+            found.setdefault(name, []).append(path)
+    for paths in found.values():
+        paths.sort(key=lambda path: int(path.stem))
+    return found
+
+
+def _read_picture(name: str, path: pathlib.Path) -> Picture:
+    data, media_type = path.read_bytes(), "image/png"
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        image.load()
+        width, height = image.size
+        if len(data) > _MAX_PNG_BYTES:
+            small = image.convert("RGB")
+            small.thumbnail((_MAX_JPEG_SIDE, _MAX_JPEG_SIDE))
+            buffer = io.BytesIO()
+            small.save(buffer, format="JPEG", quality=85, optimize=True)
+            data, media_type = buffer.getvalue(), "image/jpeg"
+            width, height = small.size
+    return Picture(name, int(path.stem), width, height, media_type, data)
+
+
+def _meta_paths(directory: pathlib.Path) -> list[pathlib.Path]:
+    paths = checkpoints.list_newest_first(directory)
+    # The newest is to be the one that every other command loads.
+    while paths and not checkpoints.is_whole(paths[0]):
+        paths.pop(0)
+    return [path / checkpoints.META_NAME for path in paths]
+
+
+def _read_all(paths: Iterable[pathlib.Path]) -> dict[str, dict[str, Any]]:
+    """Returns the JSON objects of some files by path; one that is none is left out."""
+    found = {}
+    for path in paths:
+        # A checkpoint may be removed while this reads.
+        with contextlib.suppress(OSError, ValueError):
+            found[str(path)] = workdir.read_json(path)
+    return found

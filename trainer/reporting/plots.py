@@ -1,0 +1,160 @@
+"""Plots as images: where the latents lie, and how a run went."""
+
+import json
+import math
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
+
+from trainer.reporting import image_grid
+from trainer.system import atomic_files
+
+# A matplotlibrc in the working directory is read before the one that
+# `pipeline.process.variables` names.
+matplotlib.rcdefaults()
+
+_INCHES, _DPI = 5.0, 80
+# Of labelled images, in pixels: the least side of one, and the text.
+_LABELLED_SIDE, _FONT_SIZE = 48, 13
+# Of ten or fewer classes; more are coloured along a scale.
+_CLASS_COLOURS = "tab10"
+
+
+def project(latents: np.ndarray) -> np.ndarray:
+    """Returns latents in the plane, `[n, 2]`.
+
+    Two are as they are, one is shown against 0, and of more the plane is that of their
+    two first principal components.
+
+    Args:
+        latents: `[n, latent_dim]`.
+    """
+    num_examples, latent_dim = latents.shape
+    if latent_dim == 2:
+        return latents
+    if latent_dim == 1:
+        return np.concatenate([latents, np.zeros([num_examples, 1])], axis=1)
+    centred = latents - latents.mean(axis=0)
+    _, _, axes = np.linalg.svd(centred, full_matrices=False)
+    plane = centred @ axes[:2].T
+    # The sign of a principal component is arbitrary: its largest weight is positive.
+    signs = np.sign(axes[np.arange(2), np.abs(axes[:2]).argmax(axis=1)])
+    return plane * signs
+
+
+def latent_scatter(latents: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
+    """Returns a scatter of the latents, coloured by label.
+
+    Args:
+        latents: `[n, latent_dim]`, posterior means; see `project`.
+        labels: `[n]` integers, or None for a single colour.
+
+    Returns:
+        `[height, width, 3]` uint8.
+    """
+    figure = Figure(figsize=(_INCHES, _INCHES), dpi=_DPI, layout="constrained")
+    axes = figure.subplots()
+    x, y = project(latents).T
+    if labels is None:
+        axes.scatter(x, y, s=3, linewidths=0)
+    else:
+        classes = np.unique(labels)
+        colours = _CLASS_COLOURS if len(classes) <= 10 else "viridis"
+        points = axes.scatter(x, y, s=3, linewidths=0, c=labels, cmap=colours)
+        if len(classes) <= 10:
+            axes.legend(*points.legend_elements(), fontsize="small", markerscale=0.8)
+    is_projected = latents.shape[1] > 2
+    axes.set_xlabel("first principal component" if is_projected else "latent 0")
+    axes.set_ylabel("second principal component" if is_projected else "latent 1")
+    axes.set_aspect("equal", adjustable="datalim")
+    return _pixels(figure)
+
+
+def label_strips(
+    strips: np.ndarray, row_labels: Sequence[str], column_labels: Sequence[str]
+) -> np.ndarray:
+    """Returns rows of images with what they are at the left and above them.
+
+    Small images are enlarged by a whole number, so that a label fits its column.
+
+    Args:
+        strips: `[rows, columns, h, w, 1 or 3]` in [-1, 1].
+        row_labels: Of each row, in one or several lines.
+        column_labels: Of each column, in one line.
+
+    Returns:
+        `[height, width, 3]` uint8, dark on white.
+    """
+    num_rows, num_columns, height, width, _ = strips.shape
+    factor = -(-_LABELLED_SIDE // width)
+    levels = image_grid.to_levels(strips.reshape(-1, *strips.shape[2:]))
+    cells = levels.repeat(factor, axis=1).repeat(factor, axis=2)
+    tiled = image_grid.tile_levels(cells, num_columns)
+    height, width = height * factor, width * factor
+    font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), _FONT_SIZE)
+    draw = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    sizes = [draw.multiline_textbbox((0, 0), text, font)[2:] for text in row_labels]
+    left = math.ceil(max(wide for wide, _ in sizes)) + 2 * _FONT_SIZE
+    top = 2 * _FONT_SIZE
+    size = (left + num_columns * width, top + num_rows * height)
+    picture = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(picture)
+    for row, text in enumerate(row_labels):
+        place = (left - _FONT_SIZE, top + (row + 0.5) * height)
+        draw.multiline_text(place, text, "black", font, "rm", align="right")
+    for column, text in enumerate(column_labels):
+        place = (left + (column + 0.5) * width, top / 2)
+        draw.text(place, text, "black", font, "mm")
+    pixels = np.array(picture)
+    pixels[top:, left:] = tiled
+    return pixels
+
+
+def plot_metrics(lines: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Figure:
+    """Returns curves of some metrics by step, one below the other.
+
+    Args:
+        lines: Of metrics.jsonl.
+        names: Of the metrics; those that no line has are left out.
+    """
+    shown = [name for name in names if any(name in line for line in lines)]
+    figure = Figure(figsize=(8, 2.5 * max(len(shown), 1)), dpi=_DPI)
+    figure.set_layout_engine("constrained")
+    rows = figure.subplots(max(len(shown), 1), squeeze=False)[:, 0]
+    for axes, name in zip(rows, shown, strict=False):
+        for split in dict.fromkeys(line["split"] for line in lines):
+            points = [
+                (line["step"], line[name])
+                for line in lines
+                if line["split"] == split and name in line
+            ]
+            if points:
+                axes.plot(*zip(*points, strict=True), label=split)
+        axes.set_ylabel(name)
+        axes.legend(fontsize="small")
+        axes.grid(alpha=0.3)
+    rows[-1].set_xlabel("step")
+    return figure
+
+
+def save_curves(metrics_path: pathlib.Path, path: pathlib.Path) -> None:
+    """Plots the loss and its terms of a metrics.jsonl as a PNG file."""
+    # Training may be writing the last line.
+    whole_lines, *_ = metrics_path.read_text().rpartition("\n")
+    lines = [json.loads(line) for line in whole_lines.splitlines()]
+    figure = plot_metrics(lines, ("loss", "elbo", "recon_nll", "kl"))
+    with atomic_files.replacing(path) as temporary:
+        FigureCanvasAgg(figure).print_png(str(temporary))
+
+
+def _pixels(figure: Figure) -> np.ndarray:
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

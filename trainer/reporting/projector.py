@@ -1,0 +1,239 @@
+"""Latents of examples, as the files that TensorBoard's embedding projector reads.
+
+    projector_config.pbtxt   where the others are, and of which step
+    projector/latents.tsv    the posterior mean of an example to a row
+    projector/metadata.tsv   its key, label and attributes
+    projector/sprite.png     its image, small, in the order of the rows
+
+The newest latents take the place of those before.
+"""
+
+import io
+import itertools
+import math
+import pathlib
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+from google.protobuf import text_format
+from PIL import Image
+from tensorboard.plugins.projector import metadata, projector_config_pb2
+
+from pipeline import contract
+from pipeline.storage import files
+from trainer.analysis.posteriors import StoredLatents
+from trainer.data import splits
+from trainer.reporting import events, image_grid
+from trainer.runs.trained import TrainedRun
+from trainer.system import atomic_files
+
+# Of those in training: a browser turns so many smoothly.
+MAX_POINTS = 2_000
+_MAX_THUMBNAIL_SIDE = 48
+# WebGL takes as large a picture everywhere; of more points thumbnails are smaller.
+_MAX_SPRITE_SIDE = 4_096
+_BATCH_SIZE = 200
+_FOLDER = "projector"
+
+
+def write(directory: pathlib.Path, run: TrainedRun) -> None:
+    """Writes the posterior means of the first examples of the evaluated split.
+
+    Args:
+        directory: Of the events beside which TensorBoard looks for the files.
+        run: Whose model encodes them.
+
+    Raises:
+        contract.DatasetError: If the split cannot be read.
+        OSError: If the directory cannot be written.
+    """
+    split = run.config.eval_split
+    found = itertools.islice(_encoded(run, split), MAX_POINTS // _BATCH_SIZE)
+    write_points(
+        directory,
+        f"{split} latents at step {run.step}",
+        found,
+        run.manifest,
+        _thumbnail_size(run.manifest.image_shape, MAX_POINTS),
+        # Which examples there are never changes in a run.
+        is_described=(directory / _FOLDER / "sprite.png").exists(),
+    )
+
+
+def write_split(
+    directory: pathlib.Path,
+    run: TrainedRun,
+    split: str,
+    latents: StoredLatents | None = None,
+) -> None:
+    """Writes the posterior means of a whole split.
+
+    TensorBoard shows the directory as a run of its own, alone or among others.
+
+    Args:
+        directory: To write to.
+        run: Whose model encodes them.
+        split: Name of a split, or of several, joined by a plus.
+        latents: Whose split it is, and which are read; None for the run's dataset,
+            whose images are encoded.
+
+    Raises:
+        contract.DatasetError: If the split cannot be read.
+        OSError: If the directory cannot be written.
+    """
+    if latents is None:
+        manifest, data_dir, batches = (
+            run.manifest,
+            run.dataset_dir,
+            _encoded(run, split),
+        )
+    else:
+        manifest, data_dir = latents.manifest, latents.directory
+        batches = latents.pictured(split)
+    shards = splits.shards_of(manifest, data_dir, split)
+    num_points = sum(shard.num_examples for shard in shards)
+    name = f"{split} latents at step {run.step}"
+    size = _thumbnail_size(run.manifest.image_shape, num_points)
+    write_points(directory, name, batches, manifest, size)
+    # TensorBoard looks for the files beside events alone.
+    events.truncate(directory, last_step=-1)
+    file = events.EventFile(directory)
+    file.write_text(run.step, "projector", f"{num_points} {name}")
+    file.close()
+
+
+def _encoded(run: TrainedRun, split: str) -> Iterator[dict[str, np.ndarray]]:
+    for batch in run.batches(split, _BATCH_SIZE):
+        mean, _ = run.vae.compiled_encode(batch["input"], batch["conditions"])
+        yield {**batch, "posterior_mean": mean.numpy()}
+
+
+def write_points(
+    directory: pathlib.Path,
+    name: str,
+    batches: Iterable[Mapping[str, np.ndarray]],
+    manifest: contract.Manifest,
+    thumbnail_size: tuple[int, int],
+    *,
+    is_described: bool = False,
+) -> None:
+    """Writes latents, and what is known of them.
+
+    Args:
+        directory: Of the events beside which TensorBoard looks for the files.
+        name: That it shows.
+        batches: `posterior_mean`, `key`, `image` in [-1, 1], and features.
+        manifest: Which features there are.
+        thumbnail_size: Height and width of an image in the sprite.
+        is_described: Whether the directory has all but the latents already.
+
+    Raises:
+        OSError: If the directory cannot be written.
+    """
+    folder = directory / _FOLDER
+    files.make_directory(folder)
+    latents, thumbnails, lines = [], [], []
+    for batch in batches:
+        latents.append(batch["posterior_mean"])
+        if not is_described:
+            thumbnails.append(_thumbnails(batch["image"], thumbnail_size))
+            lines += _lines(batch, manifest)
+    if not is_described:
+        header = _header(manifest)
+        # TensorBoard takes the first line of a single column for an example.
+        table = lines if len(header) == 1 else [header, *lines]
+        text = "".join("\t".join(line) + "\n" for line in table)
+        atomic_files.write(folder / "metadata.tsv", text.encode())
+        image_grid.save_png(folder / "sprite.png", _square(np.concatenate(thumbnails)))
+    buffer = io.BytesIO()
+    np.savetxt(buffer, np.concatenate(latents), fmt="%.6g", delimiter="\t")
+    atomic_files.write(folder / "latents.tsv", buffer.getvalue())
+    config = projector_config_pb2.ProjectorConfig()
+    embedding = config.embeddings.add()
+    embedding.tensor_name = name
+    embedding.tensor_path = f"{_FOLDER}/latents.tsv"
+    embedding.metadata_path = f"{_FOLDER}/metadata.tsv"
+    embedding.sprite.image_path = f"{_FOLDER}/sprite.png"
+    embedding.sprite.single_image_dim.extend(reversed(thumbnail_size))
+    atomic_files.write(
+        directory / metadata.PROJECTOR_FILENAME,
+        text_format.MessageToString(config).encode(),
+    )
+
+
+def cut(directory: pathlib.Path, last_step: int) -> None:
+    """Removes latents of a later step than `last_step`."""
+    path = directory / metadata.PROJECTOR_FILENAME
+    text = path.read_text(errors="replace") if path.exists() else ""
+    found = re.search(r"at step (\d+)", text)
+    if found is None or int(found[1]) > last_step:
+        path.unlink(missing_ok=True)
+        shutil.rmtree(directory / _FOLDER, ignore_errors=True)
+
+
+def _described_features(manifest: contract.Manifest) -> list[str]:
+    """Returns those that tell examples apart: integers, alone or each with its name."""
+    return [
+        name
+        for name, feature in manifest.features.items()
+        if name not in ("key", "image") and (not feature.shape or feature.names)
+    ]
+
+
+def _header(manifest: contract.Manifest) -> list[str]:
+    columns = ["key"]
+    for name in _described_features(manifest):
+        feature = manifest.features[name]
+        columns += feature.names if feature.shape else [name]
+    return columns
+
+
+def _lines(
+    batch: Mapping[str, np.ndarray], manifest: contract.Manifest
+) -> list[list[str]]:
+    lines = [[" ".join(key.split())] for key in batch["key"].tolist()]
+    for name in _described_features(manifest):
+        feature = manifest.features[name]
+        for line, value in zip(lines, batch[name].tolist(), strict=True):
+            if feature.shape:
+                line += [str(each) for each in value]
+            else:
+                is_named = 0 <= value < len(feature.names)
+                line.append(feature.names[value] if is_named else str(value))
+    return lines
+
+
+def _square(thumbnails: np.ndarray) -> np.ndarray:
+    """Lays them out in as many rows as columns; of others TensorBoard mixes them."""
+    side = _side(len(thumbnails))
+    filling = np.zeros([side**2 - len(thumbnails), *thumbnails.shape[1:]], np.uint8)
+    return image_grid.tile_levels(np.concatenate([thumbnails, filling]), side)
+
+
+def _side(num_points: int) -> int:
+    return math.ceil(math.sqrt(num_points))
+
+
+def _thumbnail_size(image_shape: tuple[int, ...], num_points: int) -> tuple[int, int]:
+    """Returns height and width."""
+    height, width, _ = image_shape
+    side = min(_MAX_THUMBNAIL_SIDE, _MAX_SPRITE_SIDE // _side(num_points))
+    scale = min(1.0, side / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _thumbnails(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Returns `[n, h, w, c]` in [-1, 1] as small as a sprite holds them, uint8."""
+    height, width = size
+    if size == images.shape[1:3]:
+        return image_grid.to_levels(images)
+    small = np.empty([len(images), height, width, images.shape[3]], np.float32)
+    for thumbnail, image in zip(small, images, strict=True):
+        for channel in range(images.shape[3]):
+            plane = Image.fromarray(image[..., channel].astype(np.float32))
+            thumbnail[..., channel] = plane.resize(
+                (width, height), Image.Resampling.BOX
+            )
+    return image_grid.to_levels(small)

@@ -1,0 +1,234 @@
+"""The picture grids that show what a VAE has learnt.
+
+All are made in inference mode, with the batch-norm statistics of training.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+from ml_collections import ConfigDict
+from PIL import Image
+
+from trainer.models import conditions
+from trainer.models.vae import VAE, draw_posterior
+from trainer.numerics import random
+from trainer.numerics.random import Stream
+from trainer.optimization import losses
+from trainer.reporting import image_grid
+
+DRAWS = ("mean", "sample")
+
+# Points of a scatter; with more it shows no more, and they are held in memory.
+MAX_SCATTERED = 10_000
+
+NUM_INTERPOLATED = 25
+NUM_TRAVERSED, _TRAVERSAL_LIMIT = 10, 3.0
+_BATCH_SIZE = 500
+_STRIP_CELL_SIDE = 96
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """The examples that a run's pictures show, the same at every step.
+
+    Attributes:
+        images: `[n, h, w, c]` in [-1, 1], shown beside their reconstructions.
+        inputs: `[n, h, w, c]`, what these are made from.
+        conditions: `[n, num_conditions]`.
+        scattered: Inputs `[m, h, w, c]` whose latents are shown as points, and their
+            conditions `[m, num_conditions]`; or None.
+        labels: `[m]` of those, or None.
+    """
+
+    images: np.ndarray
+    inputs: np.ndarray
+    conditions: np.ndarray
+    scattered: tuple[np.ndarray, np.ndarray] | None = None
+    labels: np.ndarray | None = None
+
+
+def compute_grids(
+    vae: VAE, shown: Shown, config: ConfigDict
+) -> dict[str, Callable[[], np.ndarray]]:
+    """Returns by its TensorBoard tag what draws each grid, `[height, width, c]` uint8.
+
+    What they draw is computed here, and drawing needs the model no more: a thread may
+    do it while training goes on. The latents drawn depend on the seed alone, so that
+    grids of different steps show the same samples developing.
+
+    Args:
+        vae: In inference mode.
+        shown: The examples.
+        config: `seed`; `num_picture_samples`; `num_picture_traversals`; and by
+            `reconstruction_draw` whether reconstructions are decoded posterior means or
+            drawn from p(x|z).
+
+    Returns:
+        `reconstruction`: see `image_grid.compare`; `samples/sampled`: decoded prior
+        draws, in a square or a row; `samples/interpolated`: 25 linear steps between two
+        prior draws, 5 x 5; `latents/traversed`: the first example with one of its
+        latents replaced by ten values from -3 to 3, by row, those of the largest KL
+        divergence first, unless `num_picture_traversals` is 0; and `latents/scatter`
+        where there are examples for it.
+    """
+    told = shown.conditions
+    mean, log_var = vae.compiled_encode(shown.inputs, told)
+    if config.reconstruction_draw == "sample":
+        noise = random.normal(mean.shape, config.seed, Stream.PICTURE_POSTERIOR)
+        outputs = vae.decode(draw_posterior(mean, log_var, noise), told)
+        seed = random.fold(config.seed, Stream.PICTURE_PIXELS)
+        reconstructions = vae.likelihood.draw(outputs, seed).numpy()
+    else:
+        reconstructions = vae.mean_image(mean, told).numpy()
+    num_samples = config.num_picture_samples
+    *_, start, end = _prior_draws(config)
+    interpolated = interpolate(start, end, NUM_INTERPOLATED)
+    for_samples = conditions.of_samples(config, num_samples, told)
+    for_path = np.repeat(for_samples[:1], NUM_INTERPOLATED, axis=0)
+    drawn = {
+        "reconstruction": functools.partial(
+            image_grid.compare, shown.images, shown.inputs, reconstructions
+        ),
+        "samples/sampled": functools.partial(
+            image_grid.tile, draw_samples(vae, told, config), num_columns(num_samples)
+        ),
+        "samples/interpolated": functools.partial(
+            image_grid.tile,
+            vae.mean_image(interpolated, for_path).numpy(),
+            num_columns(NUM_INTERPOLATED),
+        ),
+    }
+    if config.num_picture_traversals:
+        kl = losses.gaussian_kl_per_latent(mean, log_var).numpy().mean(axis=0)
+        # The latents that say the most of the examples, the first of them at the top.
+        latents = np.argsort(-kl, kind="stable")[: config.num_picture_traversals]
+        rows = traverse(mean[0].numpy(), latents, _TRAVERSAL_LIMIT, NUM_TRAVERSED)
+        z = rows.reshape(-1, rows.shape[-1])
+        drawn["latents/traversed"] = functools.partial(
+            image_grid.tile,
+            vae.mean_image(z, np.repeat(told[:1], len(z), axis=0)).numpy(),
+            NUM_TRAVERSED,
+        )
+    if shown.scattered is not None:
+        inputs, told = shown.scattered
+        means = [
+            vae.compiled_encode(
+                inputs[start : start + _BATCH_SIZE], told[start : start + _BATCH_SIZE]
+            )[0].numpy()
+            for start in range(0, len(inputs), _BATCH_SIZE)
+        ]
+        drawn["latents/scatter"] = functools.partial(
+            _scatter, np.concatenate(means), shown.labels
+        )
+    return drawn
+
+
+def draw_samples(vae: VAE, told: np.ndarray, config: ConfigDict) -> np.ndarray:
+    """Returns decoded prior draws, the same latents in every call.
+
+    Args:
+        vae: In inference mode.
+        told: `[n, num_conditions]` of examples.
+        config: `seed`, `num_picture_samples`, `condition`.
+
+    Returns:
+        `[num_picture_samples, height, width, channels]` in [-1, 1].
+    """
+    num = config.num_picture_samples
+    for_samples = conditions.of_samples(config, num, told)
+    return vae.mean_image(_prior_draws(config)[:num], for_samples).numpy()
+
+
+def num_columns(num_images: int) -> int:
+    """Returns the side of a square of images, or the length of a row of them.
+
+    Example:
+        >>> num_columns(25), num_columns(10)
+        (5, 10)
+    """
+    side = math.isqrt(num_images)
+    return side if side**2 == num_images else num_images
+
+
+def strip(rows: list[list[np.ndarray]]) -> np.ndarray:
+    """Returns pictures of several steps in one, a step to a row.
+
+    Args:
+        rows: Of each step, its pictures `[height, width, 1 or 3]` uint8, which are
+            brought to one height.
+
+    Returns:
+        `[height, width, 3]` uint8.
+    """
+    lines = [np.concatenate([_cell(part) for part in row], axis=1) for row in rows]
+    width = max(line.shape[1] for line in lines)
+    padded = [
+        np.pad(line, [(0, 0), (0, width - line.shape[1]), (0, 0)]) for line in lines
+    ]
+    return np.concatenate(padded, axis=0)
+
+
+def interpolate(start: tf.Tensor, end: tf.Tensor, num: int) -> tf.Tensor:
+    """Returns `num` equal steps from `start` to `end`, both `[latent_dim]`.
+
+    Example:
+        >>> interpolate(tf.zeros([1]), tf.ones([1]), 3).numpy().ravel().tolist()
+        [0.0, 0.5, 1.0]
+    """
+    weights = tf.linspace(0.0, 1.0, num)[:, tf.newaxis]
+    return (1 - weights) * start + weights * end
+
+
+def traverse(
+    z: np.ndarray, latents: Sequence[int], limit: float, num: int
+) -> np.ndarray:
+    """Returns a latent with one of its values replaced, by row.
+
+    Args:
+        z: `[latent_dim]`, where the traversals start.
+        latents: Which values to replace.
+        limit: They go from -limit to limit.
+        num: Steps of each.
+
+    Returns:
+        `[len(latents), num, latent_dim]`.
+
+    Raises:
+        ValueError: If one of `latents` is not there.
+    """
+    wrong = [latent for latent in latents if not 0 <= latent < len(z)]
+    if wrong:
+        raise ValueError(
+            f"--dimensions has {wrong[0]}: the latents are 0 to {len(z) - 1}"
+        )
+    rows = np.tile(z, (len(latents), num, 1))
+    for row, latent in enumerate(latents):
+        rows[row, :, latent] = np.linspace(-limit, limit, num)
+    return rows
+
+
+def _cell(picture: np.ndarray) -> np.ndarray:
+    height, width, channels = picture.shape
+    image = Image.fromarray(picture[..., 0] if channels == 1 else picture)
+    size = (round(width * _STRIP_CELL_SIDE / height), _STRIP_CELL_SIDE)
+    # Pixels that grow stay sharp; a scatter that shrinks is averaged.
+    is_growing = height < _STRIP_CELL_SIDE
+    resample = Image.Resampling.NEAREST if is_growing else Image.Resampling.LANCZOS
+    return np.asarray(image.convert("RGB").resize(size, resample))
+
+
+def _scatter(latents: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+    # For Matplotlib, which takes a while, only those wait who want its figure.
+    from trainer.reporting import plots
+
+    return plots.latent_scatter(latents, labels)
+
+
+def _prior_draws(config: ConfigDict) -> tf.Tensor:
+    """Returns the latents of the samples, and two more between which to interpolate."""
+    shape = [config.num_picture_samples + 2, config.latent_dim]
+    return random.normal(shape, config.seed, Stream.PICTURE_PRIOR)

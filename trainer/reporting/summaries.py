@@ -1,0 +1,132 @@
+"""What TensorBoard shows beside scalars: what a run is, and pictures of it."""
+
+import os
+import pathlib
+import sys
+
+import numpy as np
+import tensorflow as tf
+
+from pipeline import contract
+from trainer.analysis import nearest_images
+from trainer.analysis.latents.neighbours import memorisation_ratio
+from trainer.optimization.objectives import Objective
+from trainer.reporting import hparams, image_grid, sample_grids
+from trainer.reporting.run_writer import RunWriter
+from trainer.runs.trained import TrainedRun
+
+_MIB = 2**20
+
+
+def write_start(
+    writer: RunWriter, run: TrainedRun, objective: Objective, name: str
+) -> None:
+    """Writes what a run is: settings, dataset, loss and graph.
+
+    Args:
+        writer: Of the run.
+        run: At its first step.
+        objective: What it minimises.
+        name: Of the run, for comparisons.
+    """
+    manifest = run.manifest
+    writer.write_text(0, "config", f"```\n{run.config}\n```")
+    writer.write_text(0, "objective", objective.describe())
+    writer.write_text(0, "dataset", dataset_card(manifest))
+    dataset = f"{manifest.name} {manifest.digest[:8]}"
+    writer.write_summary(0, hparams.summarise(run.config, name, dataset))
+    writer.write_graph(model_graph(run))
+    overview = pathlib.Path(run.dataset_dir) / contract.OVERVIEW_NAME
+    if overview.exists():
+        writer.write_grids(0, {"dataset/overview": image_grid.load_png(overview)})
+
+
+def dataset_card(manifest: contract.Manifest) -> str:
+    """Returns what a dataset is, as a Markdown table."""
+    height, width, channels = manifest.image_shape
+    rows = {
+        "name": manifest.name,
+        "images": f"{height} x {width} x {channels}, stored as {manifest.image_dtype}",
+        **{
+            f"split {name}": f"{split.num_examples} examples"
+            + "".join(f", {num} {why}" for why, num in split.rejected.items())
+            for name, split in manifest.splits.items()
+        },
+        **{
+            f"feature {name}": ", ".join(feature.names)
+            or f"{feature.dtype} {list(feature.shape) or ''}"
+            for name, feature in manifest.features.items()
+            if name != "image"
+        },
+        **{f"--{name}": value for name, value in manifest.settings.items()},
+        "digest": manifest.digest,
+    }
+    lines = [f"| {name} | {_cell(value)} |" for name, value in rows.items()]
+    return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def model_graph(run: TrainedRun) -> tf.Graph:
+    """Returns the graph by which an image is encoded and decoded."""
+
+    @tf.function(autograph=False)
+    def reconstruct(image: tf.Tensor, conditions: tf.Tensor) -> tf.Tensor:
+        mean, _ = run.vae.encode(image, conditions)
+        return run.vae.mean_image(mean, conditions)
+
+    return reconstruct.get_concrete_function(
+        tf.TensorSpec([None, *run.manifest.image_shape], name="image"),
+        tf.TensorSpec([None, run.vae.num_conditions], name="conditions"),
+    ).graph
+
+
+def draw_neighbours(
+    run: TrainedRun, shown: sample_grids.Shown
+) -> tuple[np.ndarray, float | None]:
+    """Returns samples beside their nearest training images, and what these say.
+
+    It reads the whole training split.
+
+    Args:
+        run: Whose samples are those of `sample_grids.compute_grids`.
+        shown: Images that training did not see.
+
+    Returns:
+        `[height, width, channels]` uint8, see `image_grid.compare`; and the
+        memorisation ratio, see `neighbours`, or None where training did see these
+        images.
+
+    Raises:
+        contract.DatasetError: If the split cannot be read.
+    """
+    samples = sample_grids.draw_samples(run.vae, shown.conditions, run.config)
+    found = nearest_images.in_training(run, np.concatenate([samples, shown.images]))
+    of_samples, of_shown = np.split(found.distances, [len(samples)])
+    ratio = None
+    if of_shown.any():
+        ratio = memorisation_ratio(of_samples, of_shown)
+    return image_grid.compare(samples, samples, found.images[: len(samples)]), ratio
+
+
+def memory_mib() -> dict[str, float]:
+    """Returns the memory of this process by TensorBoard tag, in MiB.
+
+    Returns:
+        `memory/process_mib`: what is resident now, on Linux; `memory/gpu_peak_mib`: the
+        most that tensors took so far on any GPU of this process, if it has one.
+    """
+    found = {}
+    if sys.platform == "linux":
+        pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+        found["memory/process_mib"] = pages * os.sysconf("SC_PAGE_SIZE") / _MIB
+    peaks = [
+        tf.config.experimental.get_memory_info(gpu.name.partition("device:")[2])["peak"]
+        for gpu in tf.config.list_logical_devices("GPU")
+    ]
+    if peaks:
+        found["memory/gpu_peak_mib"] = max(peaks) / _MIB
+    return found
+
+
+def _cell(value: object) -> str:
+    """Returns a value so that it stays in its cell of a table."""
+    return " ".join(str(value).split()).replace("|", "\\|")

@@ -1,0 +1,305 @@
+"""Checkpoints: written whole or not at all, and checked before they are believed.
+
+A checkpoint is a directory `step-000001000` with `state.npz` (arrays by name) and
+`checkpoint.json` (step, digests of the dataset and of the settings, the size and
+sha256 of the arrays, and a digest of all that). It is written under a temporary name,
+synced and renamed; see `files`. Loading uses no pickle.
+
+The trainer that holds the workdir renames a damaged checkpoint to
+`damaged-step-000001000`, so that it is neither counted nor in the way of a new one.
+Everyone else only reads.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from pipeline import contract
+from pipeline.storage import files
+
+_ARRAYS_NAME = "state.npz"
+META_NAME = "checkpoint.json"
+_ASIDE = "damaged-"
+# Directories that a kill may leave: not written to their end, or not removed to it.
+_UNFINISHED, _REMOVED = ".tmp-", ".removed-"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the text is for the user."""
+
+    def __str__(self) -> str:
+        """Returns one line, even if it quotes what a file has over several."""
+        return " ".join(super().__str__().splitlines())
+
+
+def save(
+    directory: pathlib.Path,
+    step: int,
+    arrays: Mapping[str, np.ndarray],
+    meta: Mapping[str, Any],
+) -> pathlib.Path:
+    """Writes a checkpoint, which is on the disk when this returns.
+
+    Args:
+        directory: Where checkpoints lie; created if it is not there.
+        step: Of the state.
+        arrays: The state, by name.
+        meta: What else to remember; JSON values.
+
+    Returns:
+        The directory of the new checkpoint, or of a whole one of this step that was
+        there: a run's state is a function of its step.
+
+    Raises:
+        OSError: If it cannot be written; older checkpoints are as they were.
+    """
+    files.make_directory(directory)
+    for beginning in (_UNFINISHED, _REMOVED):
+        for leftover in directory.glob(f"{beginning}*"):
+            files.discard(leftover)
+    path = directory / f"step-{step:09d}"
+    if path.exists():
+        if is_whole(path) and not _differing(read_meta(path), meta):
+            return path
+        set_aside(path)
+    temporary = directory / f"{_UNFINISHED}{step}"
+    temporary.mkdir()
+    try:
+        np.savez(temporary / _ARRAYS_NAME, **arrays)
+        sealed = {
+            "step": step,
+            "num_bytes": (temporary / _ARRAYS_NAME).stat().st_size,
+            "sha256": _sha256(temporary / _ARRAYS_NAME),
+            **meta,
+        }
+        sealed["digest"] = _digest(sealed)
+        (temporary / META_NAME).write_text(json.dumps(sealed, indent=1) + "\n")
+        files.put(temporary, path)
+    except OSError:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return path
+
+
+def _digest(meta: Mapping[str, Any]) -> str:
+    """Returns the hex sha256 of what a checkpoint says of itself."""
+    canonical = json.dumps(meta, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _differing(meta: Mapping[str, Any], origin: Mapping[str, Any]) -> list[str]:
+    """Returns which digests of a checkpoint are others; earlier releases lack some."""
+    return [
+        name
+        for name in ("dataset_digest", "config_digest")
+        if name in meta and name in origin and meta[name] != origin[name]
+    ]
+
+
+def remove(path: pathlib.Path) -> None:
+    """Removes a checkpoint, of which no part is seen once this has begun.
+
+    Raises:
+        OSError: If it cannot be removed.
+    """
+    removed = path.with_name(f"{_REMOVED}{path.name}")
+    files.discard(removed)
+    files.put(path, removed)
+    files.discard(removed)
+
+
+def set_aside(path: pathlib.Path) -> None:
+    """Renames a damaged checkpoint, for the trainer that holds the workdir.
+
+    An older damaged checkpoint of the same step is removed.
+
+    Raises:
+        OSError: If it cannot be renamed.
+    """
+    aside = path.with_name(f"{_ASIDE}{path.name}")
+    files.discard(aside)
+    os.replace(path, aside)
+    logging.warning("%s is damaged, and now named %s", path, aside.name)
+
+
+def list_newest_first(directory: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the checkpoints in `directory`, whole or damaged, but none set aside."""
+    return _list(directory, "")
+
+
+def list_set_aside(directory: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the damaged checkpoints that were set aside, the highest step first."""
+    return _list(directory, _ASIDE)
+
+
+def _list(directory: pathlib.Path, beginning: str) -> list[pathlib.Path]:
+    found = [
+        path
+        for path in directory.glob(f"{beginning}step-*")
+        if re.fullmatch(rf"{beginning}step-\d+", path.name)
+    ]
+    return sorted(found, key=step_of, reverse=True)
+
+
+def step_of(path: pathlib.Path) -> int:
+    """Returns the step of a checkpoint, by its name."""
+    return int(path.name.rpartition("-")[2])
+
+
+def is_whole(path: pathlib.Path) -> bool:
+    """Returns whether the arrays of a checkpoint are there as they were written."""
+    try:
+        _check(path)
+    except CheckpointError:
+        return False
+    return True
+
+
+def load(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Returns the arrays and the metadata of one checkpoint.
+
+    Raises:
+        CheckpointError: If a file is missing, or is not what `save` writes; nothing
+            is unpickled.
+    """
+    meta = _check(path)
+    with _named(path):
+        with np.load(path / _ARRAYS_NAME, allow_pickle=False) as file:
+            # What is compressed may unpack to any size.
+            members = file.zip.infolist()
+            if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+                raise CheckpointError(f"{path} is damaged: its arrays are compressed")
+            arrays = dict(file)
+        # NumPy gives the bytes of what does not begin like an array.
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray):
+                raise CheckpointError(f"{path} is damaged: {name} is no array")
+        return arrays, meta
+
+
+def _check(path: pathlib.Path) -> dict[str, Any]:
+    """Returns the metadata of a checkpoint whose arrays are as they were written."""
+    meta = read_meta(path)
+    with _named(path):
+        num_bytes = (path / _ARRAYS_NAME).stat().st_size
+        if num_bytes != meta["num_bytes"]:
+            raise CheckpointError(
+                f"{path} is damaged: {_ARRAYS_NAME} has {num_bytes} bytes, and "
+                f"{meta['num_bytes']} were written"
+            )
+        if _sha256(path / _ARRAYS_NAME) != meta["sha256"]:
+            raise CheckpointError(
+                f"{path} is damaged: {_ARRAYS_NAME} is not what was written "
+                "(its sha256 differs)"
+            )
+        return meta
+
+
+def read_meta(path: pathlib.Path) -> dict[str, Any]:
+    """Returns what a checkpoint says of itself, without a look at its arrays.
+
+    Raises:
+        CheckpointError: If it is damaged, was changed, or is that of another step.
+    """
+    with _named(path):
+        for name in (META_NAME, _ARRAYS_NAME):
+            # A pipe would never be read to its end.
+            if (path / name).exists() and not (path / name).is_file():
+                raise CheckpointError(f"{path} is damaged: {name} is no file")
+        meta = contract.parse_json((path / META_NAME).read_text())
+        if type(meta["step"]) is not int or meta["step"] != step_of(path):
+            raise CheckpointError(
+                f"{path} is damaged: {META_NAME} is of step {meta['step']!r:.80}"
+            )
+        # Earlier releases wrote none.
+        if "digest" in meta:
+            sealed = {name: meta[name] for name in meta.keys() - {"digest"}}
+            if meta["digest"] != _digest(sealed):
+                raise CheckpointError(
+                    f"{path} is damaged: {META_NAME} was changed after it was written"
+                )
+        return meta
+
+
+@contextlib.contextmanager
+def _named(path: pathlib.Path) -> Iterator[None]:
+    """Turns what a damaged checkpoint raises to a `CheckpointError`."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except files.ARCHIVE_ERRORS as error:
+        raise CheckpointError(
+            f"{path} is damaged: {type(error).__name__}: {error!s:.200}"
+        ) from error
+
+
+def load_newest(
+    directory: pathlib.Path,
+    origin: Mapping[str, str] = MappingProxyType({}),
+    *,
+    is_owner: bool = False,
+) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+    """Returns the newest whole checkpoint, or None if there never was one.
+
+    A damaged one is passed over with a warning that says why.
+
+    Args:
+        directory: Where checkpoints lie.
+        origin: Digests of the run's dataset and settings; see `workdir.origin`.
+        is_owner: Whether the caller holds the workdir, so that damaged checkpoints are
+            set aside; but none of them if no checkpoint is whole.
+
+    Raises:
+        CheckpointError: If there are checkpoints and every one is damaged, or the
+            newest whole one is of another run.
+    """
+    damaged, gone = [], []
+    # Listed again each time, as a trainer may save and remove some meanwhile.
+    while paths := [
+        path
+        for path in list_newest_first(directory)
+        if path not in damaged and path not in gone
+    ]:
+        try:
+            loaded = load(paths[0])
+        except CheckpointError as error:
+            if paths[0].exists():
+                damaged.append(paths[0])
+                logging.warning("%s; trying the one before", error)
+            else:
+                gone.append(paths[0])
+            continue
+        for name in _differing(loaded[1], origin):
+            raise CheckpointError(
+                f"{paths[0]} is of another run: its {name} is {loaded[1][name]!r:.80}, "
+                f"and that of this one is {origin[name]}. Move it away, or give the "
+                "--workdir that it is from; if config.json was edited, restore it"
+            )
+        if is_owner:
+            for path in damaged:
+                set_aside(path)
+        return loaded
+    damaged += list_set_aside(directory)
+    if damaged:
+        raise CheckpointError(
+            f"all {len(damaged)} checkpoints in {directory} are damaged: restore one "
+            "from a backup, or remove the directory to start from step 0"
+        )
+    return None
+
+
+def _sha256(path: pathlib.Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,160 @@
+"""What a run computes on: everything besides its settings that decides its rounding.
+
+WORKDIR/environment.json    the environment of the last start
+"""
+
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import re
+from collections.abc import Mapping, Sequence
+
+import tensorflow as tf
+from absl import logging
+
+from pipeline.process import variables
+from trainer.runs import workdir
+from trainer.system import atomic_files
+
+FILE_NAME = "environment.json"
+
+# Vector instructions, by which kernels are chosen and results rounded.
+_INSTRUCTIONS = re.compile(r"(sse|avx|fma|amx|neon|asimd|sve|f16c)\w*")
+_CPU_INFO = pathlib.Path("/proc/cpuinfo")
+_CACHES = pathlib.Path("/sys/devices/system/cpu/cpu0/cache")
+_CONSEQUENCE = (
+    "the losses may differ from those of an undisturbed run, by 1e-4 within fifty steps"
+)
+
+
+def describe(devices: Sequence[str]) -> dict[str, str]:
+    """Returns what decides the rounding of a run, by name.
+
+    Args:
+        devices: Names of the devices that the run computes on.
+
+    Returns:
+        `threads` by which kernels on the CPU split their work (0 is TensorFlow's own
+        number), the `device`, the vector `instructions` and `caches` of the processor,
+        by which kernels block their work, the setting of `oneDNN`, the versions of
+        TensorFlow and Keras, and the variables of `variables.HEEDED` that are set. A
+        value that this system does not tell is `unknown`.
+    """
+    gpus = {
+        tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
+        for gpu in tf.config.list_physical_devices("GPU")
+    }
+    is_on_gpu = any("GPU" in device for device in devices)
+    return {
+        "threads": str(tf.config.threading.get_intra_op_parallelism_threads()),
+        "device": ", ".join(sorted(gpus)) if is_on_gpu else "CPU",
+        "instructions": _instructions(),
+        "caches": _cache_sizes(),
+        "oneDNN": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+        **{name: importlib.metadata.version(name) for name in ("tensorflow", "keras")},
+        **variables.heeded(),
+    }
+
+
+def differences(saved: Mapping[str, str], current: Mapping[str, str]) -> list[str]:
+    """Returns a phrase for each value that differs, with both of them."""
+    names = sorted(saved.keys() | current.keys())
+    return [
+        f"{name} was {_value(saved, name)} and is now {_value(current, name)}"
+        for name in names
+        if saved.get(name) != current.get(name)
+    ]
+
+
+def phrases() -> list[str]:
+    """Returns what this process found in its environment, each with what it does."""
+    return [
+        f"{found} is overridden: a run's numbers and figures follow from its flags"
+        for found in variables.overridden
+    ] + [
+        f"{name}={value} is heeded: with another value {_CONSEQUENCE}"
+        for name, value in variables.heeded().items()
+    ]
+
+
+def record(
+    run_dir: pathlib.Path, current: Mapping[str, str], *, is_resumed: bool
+) -> None:
+    """Writes the environment, and warns of it if a resumed run had another.
+
+    It also warns of the variables that this process overrides or heeds.
+
+    Args:
+        run_dir: The workdir.
+        current: From `describe`.
+        is_resumed: Whether the run has made steps before.
+
+    Raises:
+        ValueError: If the file is damaged.
+        OSError: If it cannot be written.
+    """
+    path = run_dir / FILE_NAME
+    for phrase in phrases():
+        logging.warning("%s", phrase)
+    if is_resumed:
+        warning = _warning(path, current)
+        if warning:
+            logging.warning("%s: %s", warning, _CONSEQUENCE)
+    atomic_files.write(path, json.dumps(current, indent=1).encode() + b"\n")
+
+
+def warn_of_hosts(differing: Sequence[int]) -> None:
+    """Warns if hosts compute in another environment than the chief.
+
+    Args:
+        differing: Numbers of these hosts.
+    """
+    if differing:
+        logging.warning(
+            "host %s has another processor or other versions than host 0: %s",
+            ", ".join(map(str, differing)),
+            _CONSEQUENCE,
+        )
+
+
+def _value(values: Mapping[str, str], name: str) -> str:
+    return values.get(name, "not set" if name in variables.HEEDED else "unknown")
+
+
+def _warning(path: pathlib.Path, current: Mapping[str, str]) -> str:
+    """Returns how a resumed run is computed otherwise than before, if it is."""
+    if not path.exists():
+        return (
+            "an earlier release began this run, and did not record how many threads "
+            "and which processor computed it"
+        )
+    changes = differences(workdir.read_json(path), current)
+    if not changes:
+        return ""
+    return f"this run goes on in another environment ({'; '.join(changes)})"
+
+
+def _instructions() -> str:
+    """Returns the processor's kind and vector instructions."""
+    found: set[str] = set()
+    if _CPU_INFO.exists():
+        # The same for all cores; "flags" on x86, "Features" on ARM.
+        line = re.search(r"^(flags|Features)\s*:(.*)", _CPU_INFO.read_text(), re.M)
+        if line:
+            found = {word for word in line[2].split() if _INSTRUCTIONS.fullmatch(word)}
+    return " ".join([platform.machine(), *(sorted(found) or ["unknown"])])
+
+
+def _cache_sizes() -> str:
+    """Returns the sizes of the data caches, the smallest level first."""
+    sizes = []
+    for folder in sorted(_CACHES.glob("index*")):
+        try:
+            kind = (folder / "type").read_text().strip()
+            if kind != "Instruction":
+                sizes.append((folder / "size").read_text().strip())
+        except OSError:
+            continue
+    return " ".join(sizes) or "unknown"

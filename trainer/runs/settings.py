@@ -1,0 +1,243 @@
+"""Checks an experiment's settings, and settles those that depend on the devices."""
+
+import math
+from collections.abc import Sequence
+
+from ml_collections import ConfigDict
+
+from trainer.data import corruption
+from trainer.models import semi_supervised
+from trainer.optimization import schedules
+from trainer.reporting import sample_grids
+
+# May differ when a run is resumed: they say when to look and stop, not what to learn.
+CADENCE = frozenset(
+    {
+        "num_train_steps",
+        "log_every_steps",
+        "image_every_steps",
+        "eval_every_steps",
+        "eval_line",
+        "num_picture_pairs",
+        "reconstruction_draw",
+        "num_picture_samples",
+        "num_picture_traversals",
+        "show_latents",
+        "show_neighbours",
+        "show_strip",
+        "checkpoint_every_secs",
+        "keep_checkpoints",
+        "keep_best_checkpoints",
+        "keep_checkpoint_every_steps",
+        "gpu_memory_fraction",
+    }
+)
+
+_AT_LEAST_ONE = (
+    "latent_dim",
+    "base_size",
+    "shuffle_block_size",
+    "log_every_steps",
+    "image_every_steps",
+    "eval_every_steps",
+    "keep_checkpoints",
+    "num_picture_pairs",
+    "num_picture_samples",
+    "loss_scale_growth_steps",
+)
+_AT_LEAST_ZERO = (
+    "keep_best_checkpoints",
+    "keep_checkpoint_every_steps",
+    "num_picture_traversals",
+    "checkpoint_every_secs",
+)
+_FRACTIONS = (
+    "batch_norm_momentum",
+    "ema_decay",
+    "adam_beta_1",
+    "adam_beta_2",
+    "rmsprop_decay",
+)
+_SIZES = ("encoder_filters", "encoder_units", "decoder_units", "decoder_filters")
+_POSITIVE = ("learning_rate", "adam_epsilon", "rmsprop_epsilon", "likelihood_stddev")
+# Of Keras, by which weights are drawn.
+_MAX_SEED = 2**32 - 1
+LOSS_REDUCTIONS = ("mean", "sum")
+
+
+def resolve(config: ConfigDict, num_replicas: int) -> ConfigDict:
+    """Returns a copy of `config` with its batch size and groups filled in.
+
+    Args:
+        config: As given by the user. `global_batch_size` 0 stands for
+            `per_replica_batch_size` times the number of replicas,
+            `num_batch_groups` 0 for `default_num_groups`, and
+            `learning_rate_decay_steps` 0 for `schedules.decay_steps`.
+        num_replicas: Devices that the run computes on.
+
+    Raises:
+        ValueError: As `check` and `settle_batch`.
+    """
+    check(config)
+    resolved = settle_batch(config, num_replicas)
+    resolved.learning_rate_decay_steps = schedules.decay_steps(config)
+    return resolved
+
+
+def check(config: ConfigDict) -> None:
+    """Checks all settings but those of the batch.
+
+    Raises:
+        ValueError: If one is out of range, or some do not go together.
+    """
+    for name in _AT_LEAST_ONE:
+        if config[name] < 1:
+            raise ValueError(f"--config.{name}={config[name]} must be at least 1")
+    for name in _AT_LEAST_ZERO:
+        if config[name] < 0:
+            raise ValueError(f"--config.{name}={config[name]} must not be negative")
+    for name in _FRACTIONS:
+        if not 0 <= config[name] < 1:
+            raise ValueError(f"--config.{name}={config[name]} must be in [0, 1)")
+    for name in _SIZES:
+        _check_sizes(name, config[name])
+    for name in _POSITIVE:
+        if not config[name] > 0:
+            raise ValueError(f"--config.{name}={config[name]} must be positive")
+    if not 0 <= config.seed <= _MAX_SEED:
+        raise ValueError(f"--config.seed={config.seed} must be from 0 to {_MAX_SEED}")
+    if config.num_train_steps < -1:
+        raise ValueError(
+            f"--config.num_train_steps={config.num_train_steps} must be a number of "
+            "steps, or -1 for no limit"
+        )
+    if config.loss_reduction not in LOSS_REDUCTIONS:
+        raise ValueError(
+            f"--config.loss_reduction={config.loss_reduction!r} must be one of "
+            f"{', '.join(LOSS_REDUCTIONS)}"
+        )
+    if config.reconstruction_draw not in sample_grids.DRAWS:
+        raise ValueError(
+            f"--config.reconstruction_draw={config.reconstruction_draw!r} must be one "
+            f"of {', '.join(sample_grids.DRAWS)}"
+        )
+    if config.show_strip and not config.show_latents:
+        raise ValueError(
+            "--config.show_strip=True shows latents too: set --config.show_latents=True"
+        )
+    if not 0 <= config.gradient_clip_norm < math.inf:
+        raise ValueError(
+            f"--config.gradient_clip_norm={config.gradient_clip_norm} must be a number "
+            "from 0 on, where 0 clips nothing"
+        )
+    corruption.check(config)
+    semi_supervised.check(config)
+    settled = config.copy_and_resolve_references()
+    settled.learning_rate_decay_steps = schedules.decay_steps(config)
+    schedules.check(settled)
+
+
+def _check_sizes(name: str, sizes: Sequence[int]) -> None:
+    if not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise ValueError(
+            f"--config.{name}={sizes} must be whole numbers from 1 on, as in (32,64)"
+        )
+
+
+def settle_batch(config: ConfigDict, num_replicas: int) -> ConfigDict:
+    """Returns a copy of `config` with its batch size and groups filled in.
+
+    Raises:
+        ValueError: If the batch cannot be cut into equal groups and these be dealt to
+            the replicas.
+    """
+    if config.gradient_accumulation_steps < 1:
+        raise ValueError(
+            "--config.gradient_accumulation_steps="
+            f"{config.gradient_accumulation_steps} must be at least 1"
+        )
+    resolved = config.copy_and_resolve_references()
+    if not config.global_batch_size:
+        resolved.global_batch_size = config.per_replica_batch_size * num_replicas
+    if resolved.global_batch_size < 1:
+        raise ValueError(
+            f"a global batch of {resolved.global_batch_size} examples: set --config."
+            "global_batch_size or --config.per_replica_batch_size to at least 1"
+        )
+    if not config.num_batch_groups:
+        resolved.num_batch_groups = default_num_groups(
+            resolved.global_batch_size, num_replicas, config.gradient_accumulation_steps
+        )
+    _check_groups(resolved, num_replicas)
+    return resolved
+
+
+def default_num_groups(
+    global_batch_size: int, num_replicas: int, num_slices: int = 1
+) -> int:
+    """Returns a number of groups that the replicas share and that cuts the batch.
+
+    4 where that is possible, so that 1, 2 and 4 replicas compute alike.
+
+    Args:
+        global_batch_size: Examples of a step.
+        num_replicas: Who share them.
+        num_slices: In which each replica computes its share.
+
+    Raises:
+        ValueError: If the replicas cannot share the batch equally, in equal slices.
+
+    Example:
+        >>> [default_num_groups(64 * n, n) for n in (1, 2, 3, 4, 8)]
+        [4, 4, 12, 4, 8]
+    """
+    num_parts = num_replicas * num_slices
+    if global_batch_size % num_parts:
+        slices = f" in {num_slices} slices each (--config.gradient_accumulation_steps)"
+        raise ValueError(
+            f"a global batch of {global_batch_size} examples cannot be shared equally "
+            f"by {num_replicas} replicas{slices if num_slices > 1 else ''}: set "
+            f"--config.global_batch_size to a multiple of {num_parts}"
+        )
+    candidates = [math.lcm(base, num_parts) for base in (4, 2, 1)]
+    return next(groups for groups in candidates if global_batch_size % groups == 0)
+
+
+def _check_groups(config: ConfigDict, num_replicas: int) -> None:
+    batch_size, num_groups = config.global_batch_size, config.num_batch_groups
+    if num_groups < 0:
+        raise ValueError(
+            f"--config.num_batch_groups={num_groups} must be positive, or 0 for a "
+            "number that suits the replicas"
+        )
+    if num_groups % num_replicas:
+        raise ValueError(
+            f"{num_replicas} replicas cannot share --config.num_batch_groups="
+            f"{num_groups} equally: set it to a multiple of {num_replicas} (a run has "
+            "the same losses on every number of devices that divides it)"
+        )
+    num_slices = config.gradient_accumulation_steps
+    if num_groups // num_replicas % num_slices:
+        raise ValueError(
+            f"the {num_groups // num_replicas} groups of a replica (--config."
+            f"num_batch_groups={num_groups}) cannot be dealt equally to --config."
+            f"gradient_accumulation_steps={num_slices}: choose a multiple of "
+            f"{num_replicas * num_slices} groups"
+        )
+    if batch_size % num_groups:
+        raise ValueError(
+            f"a global batch of {batch_size} examples cannot be cut into --config."
+            f"num_batch_groups={num_groups} equal groups: choose a "
+            f"--config.global_batch_size that {num_groups} divides, or another number "
+            "of groups"
+        )
+
+
+def differences(saved: dict, current: dict) -> list[str]:
+    """Returns a line for each setting that differs and must not, with both values."""
+    names = sorted((saved.keys() | current.keys()) - CADENCE)
+    return [
+        f"--config.{name} was {saved.get(name)!r} and is now {current.get(name)!r}"
+        for name in names
+        if saved.get(name) != current.get(name)
+    ]

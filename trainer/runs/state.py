@@ -1,0 +1,214 @@
+"""The state of a run: its weights, their average, the optimizer, and the step."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from ml_collections import ConfigDict
+
+from pipeline import contract
+from trainer.distribution.hosts import Hosts
+from trainer.models import conditions
+from trainer.models.vae import VAE, make_vae
+from trainer.numerics import precision
+from trainer.runs import checkpoints, workdir
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """All that a run is; the rest follows from its settings.
+
+    Attributes:
+        vae: The weights that the optimizer moves.
+        ema_vae: Their exponential moving average, which is evaluated and pictured.
+        optimizer: With its moments.
+        step: Updates made, int64 scalar; those that the loss scale skipped count too.
+        ledger: Running hash of the record ids consumed, in order, int64 scalar.
+        loss_scale: For float16, else None.
+    """
+
+    vae: VAE
+    ema_vae: VAE
+    optimizer: keras.optimizers.Optimizer
+    step: tf.Variable
+    ledger: tf.Variable
+    loss_scale: precision.LossScale | None
+
+    def ledger_text(self) -> str:
+        """Returns the ledger as 16 hexadecimal digits."""
+        return f"{int(self.ledger.numpy()) % 2**64:016x}"
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Returns a copy of every variable, by its name."""
+        return {name: variable.numpy() for name, variable in self.variables().items()}
+
+    def variables(self) -> dict[str, Any]:
+        """Returns every variable by a name that is the same in every process."""
+        scale = self.loss_scale
+        scaling = scale and {
+            "loss_scale/scale": scale.scale,
+            "loss_scale/num_good_steps": scale.num_good_steps,
+        }
+        return {
+            "step": self.step,
+            "ledger": self.ledger,
+            **{f"vae/{k}": v for k, v in self.vae.named_variables().items()},
+            **{f"ema_vae/{k}": v for k, v in self.ema_vae.named_variables().items()},
+            **{
+                f"optimizer/{index}": variable
+                for index, variable in enumerate(self.optimizer.variables)
+            },
+            **(scaling or {}),
+        }
+
+
+def make_state(config: ConfigDict, manifest: contract.Manifest) -> State:
+    """Returns the state at step 0, a function of the settings alone.
+
+    To be called in the scope of the run's strategy.
+
+    Raises:
+        ValueError: If the model cannot take the images of the dataset.
+    """
+    keras.utils.set_random_seed(config.seed)
+    vae, ema_vae = _make_vae(config, manifest), _make_vae(config, manifest)
+    for average, variable in zip(ema_vae.variables, vae.variables, strict=True):
+        average.assign(variable)
+    optimizer = make_optimizer(config)
+    optimizer.build(vae.trainable_variables)
+    return State(
+        vae,
+        ema_vae,
+        optimizer,
+        step=tf.Variable(0, dtype=tf.int64),
+        ledger=tf.Variable(0, dtype=tf.int64),
+        loss_scale=precision.make_loss_scale(config),
+    )
+
+
+def make_optimizer(config: ConfigDict) -> keras.optimizers.Optimizer:
+    """Returns the optimizer that `config` names, whose rate `schedules` sets.
+
+    Raises:
+        ValueError: If there is none of this name.
+    """
+    if config.optimizer == "adam":
+        return keras.optimizers.Adam(
+            config.learning_rate,
+            beta_1=config.adam_beta_1,
+            beta_2=config.adam_beta_2,
+            epsilon=config.adam_epsilon,
+        )
+    if config.optimizer == "rmsprop":
+        return keras.optimizers.RMSprop(
+            config.learning_rate,
+            rho=config.rmsprop_decay,
+            epsilon=config.rmsprop_epsilon,
+        )
+    raise ValueError(f"--config.optimizer={config.optimizer!r} must be adam or rmsprop")
+
+
+def restore(
+    state: State,
+    directory: pathlib.Path,
+    origin: Mapping[str, str] = MappingProxyType({}),
+    *,
+    is_owner: bool = False,
+) -> bool:
+    """Fills `state` from the newest whole checkpoint, if there is one.
+
+    Args:
+        state: Of a run that has begun or not.
+        directory: Where checkpoints lie.
+        origin: Of the run; see `workdir.origin`.
+        is_owner: See `checkpoints.load_newest`.
+
+    Returns:
+        Whether there was one.
+
+    Raises:
+        CheckpointError: If all are damaged, or one is of another model or run.
+    """
+    loaded = checkpoints.load_newest(directory, origin, is_owner=is_owner)
+    if loaded is None:
+        return False
+    arrays, meta = loaded
+    variables = state.variables()
+    if _kinds(variables) != _kinds(arrays):
+        raise checkpoints.CheckpointError(
+            f"the checkpoint in {directory} is of another model: its arrays do not "
+            "have the names, shapes and types of this configuration's; choose another "
+            "--workdir"
+        )
+    _check_step(arrays, meta, directory)
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
+    return True
+
+
+def share(state: State, hosts: Hosts) -> None:
+    """Gives every host the chief's state, as checkpoints may be on its disk alone."""
+    variables = list(state.variables().values())
+    arrays = hosts.from_chief([variable.numpy() for variable in variables])
+    if not hosts.is_chief:
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)
+
+
+def load_averaged_vae(
+    config: ConfigDict, manifest: contract.Manifest, directory: pathlib.Path
+) -> tuple[VAE, int]:
+    """Returns the EMA model of the newest whole checkpoint, and its step.
+
+    Raises:
+        CheckpointError: If there is none, all are damaged, or it is of another model
+            or run.
+    """
+    loaded = checkpoints.load_newest(directory, workdir.origin(config, manifest))
+    if loaded is None:
+        raise checkpoints.CheckpointError(
+            f"{directory} has no checkpoint: train first, or give another --workdir"
+        )
+    arrays, meta = loaded
+    vae = _make_vae(config, manifest)
+    variables = {"step": tf.Variable(0, dtype=tf.int64)} | {
+        f"ema_vae/{name}": variable for name, variable in vae.named_variables().items()
+    }
+    found = _kinds(arrays)
+    for name, kind in _kinds(variables).items():
+        if found.get(name) != kind:
+            raise checkpoints.CheckpointError(
+                f"the checkpoint in {directory} is of another model than config.json's:"
+                f" its array {name} is {found.get(name)}, and should be {kind}"
+            )
+        variables[name].assign(arrays[name])
+    _check_step(arrays, meta, directory)
+    return vae, int(arrays["step"])
+
+
+def _check_step(
+    arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], directory: pathlib.Path
+) -> None:
+    if arrays["step"] != meta["step"]:
+        raise checkpoints.CheckpointError(
+            f"the checkpoint of step {meta['step']} in {directory} holds the state of "
+            f"step {arrays['step']}: it was renamed or changed; move it away"
+        )
+
+
+def _kinds(arrays: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Returns the shape and type of arrays or variables."""
+    return {
+        name: (tuple(array.shape), tf.as_dtype(array.dtype).name)
+        for name, array in arrays.items()
+    }
+
+
+def _make_vae(config: ConfigDict, manifest: contract.Manifest) -> VAE:
+    num_conditions = conditions.num_conditions(config, manifest)
+    return make_vae(config, manifest.image_shape, num_conditions)

@@ -1,0 +1,133 @@
+"""A trained run, loaded to be used: its model, its settings and its data."""
+
+import dataclasses
+import hashlib
+import io
+import json
+import pathlib
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from pipeline import contract
+from trainer.data import corruption, input_pipeline
+from trainer.models import conditions
+from trainer.models.vae import VAE
+from trainer.runs import state, workdir
+from trainer.system import atomic_files
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedRun:
+    """A run's newest checkpoint and what it was trained on.
+
+    Attributes:
+        config: Resolved settings.
+        manifest: Of the dataset.
+        dataset_dir: Where it is.
+        vae: The averaged model, which is evaluated and pictured.
+        step: Updates made.
+    """
+
+    config: ConfigDict
+    manifest: contract.Manifest
+    dataset_dir: str
+    vae: VAE
+    step: int
+
+    @property
+    def model_digest(self) -> str:
+        """Hex sha256 of the model: the names, types, shapes and values of its weights.
+
+        Exports of the model have it, and latents that they made.
+        """
+        sha256 = hashlib.sha256()
+        for name, variable in sorted(self.vae.named_variables().items()):
+            values = np.asarray(variable)
+            header = [name, values.dtype.name, values.shape]
+            sha256.update(json.dumps(header).encode())
+            sha256.update(values.tobytes())
+        return sha256.hexdigest()
+
+    def batches(self, split: str, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+        """Yields a whole split, once, in the order on disk.
+
+        Args:
+            split: Name of a split, or of several, joined by a plus.
+            batch_size: Of all batches but the last.
+
+        Yields:
+            `image` `[b, h, w, c]`, as the model is to reconstruct it, and `input`, as
+            its encoder sees it (black and white, or with noise, where the settings say
+            so; the same in each call); `key` `[b]` strings; `conditions`
+            `[b, num_conditions]`; other features.
+
+        Raises:
+            contract.DatasetError: If the split cannot be read, or has a label that is
+                no class of the model.
+        """
+        batches = input_pipeline.examples(
+            self.manifest, self.dataset_dir, split, batch_size
+        )
+        first = 0
+        for batch in batches:
+            arrays = {name: tensor.numpy() for name, tensor in batch.items()}
+            conditions.check_labels(arrays, self.config)
+            keys = np.char.decode(arrays["key"].astype(bytes))
+            targets, inputs = corruption.fixed_targets_and_inputs(
+                batch["image"], self.config, first
+            )
+            first += len(keys)
+            yield {
+                **arrays,
+                "key": keys,
+                "image": targets.numpy(),
+                "input": inputs.numpy(),
+                "conditions": conditions.of_batch(batch, self.config).numpy(),
+            }
+
+
+def load(run_dir: pathlib.Path, dataset_dir: str | None = None) -> TrainedRun:
+    """Returns the run in a workdir.
+
+    Args:
+        run_dir: The workdir.
+        dataset_dir: Where the dataset is now; by default where it was in training.
+
+    Raises:
+        ValueError: If there is no run, the dataset is another one or cannot be read
+            (`contract.DatasetError`), or no checkpoint can be used
+            (`checkpoints.CheckpointError`).
+    """
+    try:
+        saved = workdir.read_json(run_dir / "config.json")
+        dataset = workdir.read_json(run_dir / "dataset.json", "digest", "path")
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"--workdir={run_dir} holds no run ({pathlib.Path(error.filename).name} is "
+            "missing): give the --workdir of a trainer.train"
+        ) from error
+    dataset_dir = dataset_dir or dataset["path"]
+    manifest = contract.load_manifest(dataset_dir)
+    if manifest.digest != dataset["digest"]:
+        raise ValueError(
+            f"{run_dir} was trained on the dataset of digest {dataset['digest']}, and "
+            f"{dataset_dir} has {manifest.digest}: give its --dataset"
+        )
+    try:
+        config = ConfigDict(saved)
+        vae, step = state.load_averaged_vae(config, manifest, run_dir / "checkpoints")
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{run_dir / 'config.json'} lacks a setting, or has one of another type "
+            f"({type(error).__name__}: {error!s:.200}): train with this release"
+        ) from error
+    return TrainedRun(config, manifest, dataset_dir, vae, step)
+
+
+def save_npz(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays by name, whole or not at all, and without pickles."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    atomic_files.write(path, buffer.getvalue())

@@ -1,0 +1,215 @@
+"""The output directory of a run: what it is, who is at work in it, what is wrong.
+
+WORKDIR/config.json     resolved settings
+WORKDIR/dataset.json    digest and settings of the dataset, and its place
+WORKDIR/lock            held by the running trainer, and so is WORKDIR itself
+"""
+
+import errno
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from pipeline import contract
+from pipeline.process import limits
+from pipeline.storage import files
+from trainer.runs import settings
+from trainer.system import atomic_files
+
+LOCK_NAME = "lock"
+CONFIG_NAME, DATASET_NAME = "config.json", "dataset.json"
+
+_REMEDY = "restore it from a backup, or choose another --workdir"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_PROTECTED = (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+def read_json(path: pathlib.Path, *texts: str) -> dict[str, Any]:
+    """Returns what `claim` wrote.
+
+    Args:
+        path: Of the file.
+        texts: Names of values that must be there, and strings of one line.
+
+    Raises:
+        FileNotFoundError: If it is not there.
+        ValueError: If it is damaged.
+    """
+    try:
+        body = contract.parse_json(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged ({error}): {_REMEDY}") from error
+    if not isinstance(body, dict) or not "".join(body).isprintable():
+        raise ValueError(f"{path} is damaged ({body!r:.40}): {_REMEDY}")
+    for name in texts:
+        text = body.get(name)
+        if not isinstance(text, str) or not text.isprintable():
+            raise ValueError(f"{path} is damaged (it has no {name}): {_REMEDY}")
+    return body
+
+
+def claim(
+    workdir: pathlib.Path,
+    config: ConfigDict,
+    manifest: contract.Manifest,
+    dataset_dir: str | os.PathLike[str],
+) -> files.DirectoryLock:
+    """Makes `workdir` the place of this run, or checks that it already is.
+
+    Args:
+        workdir: Created if it is not there.
+        config: Resolved settings.
+        manifest: Of the dataset to train on.
+        dataset_dir: Where it is, for those who use the run; it may move.
+
+    Returns:
+        The lock, which no other trainer gets until it is closed or this process ends.
+
+    Raises:
+        ValueError: If another trainer is at work in the directory, or as `check`.
+        OSError: If it cannot be written.
+    """
+    files.make_directory(workdir)
+    lock = _lock(workdir)
+    try:
+        _claim(workdir, config, manifest, dataset_dir)
+    except BaseException:
+        lock.close()
+        raise
+    return lock
+
+
+def describe_error(workdir: pathlib.Path, error: OSError) -> str:
+    """Returns what an error of the system means for the user of a workdir.
+
+    Args:
+        workdir: Of the run.
+        error: Of any file; of others than the workdir's it is told as it is.
+    """
+    if limits.is_out_of_files(error):
+        return limits.out_of_files_text(error)
+    if error.errno in _FULL:
+        there = next(at for at in (workdir, *workdir.parents) if at.exists())
+        usage = shutil.disk_usage(there)
+        return (
+            f"the disk of --workdir={workdir} is full ({error.strerror}; "
+            f"{usage.free >> 10} of {usage.total >> 10} KiB are free): make space, and "
+            "the same command goes on from the last checkpoint, of which "
+            "--config.keep_checkpoints stay"
+        )
+    path = pathlib.Path(error.filename or "")
+    if path != workdir and workdir not in path.parents and path not in workdir.parents:
+        return str(error)
+    if error.errno in _PROTECTED:
+        return (
+            f"--workdir={workdir} cannot be written ({error.strerror}): make it "
+            "writable, or choose another"
+        )
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return f"--workdir={workdir} is a file, or in one: choose another"
+    return str(error)
+
+
+def check_held(workdir: pathlib.Path, lock: files.DirectoryLock) -> None:
+    """Checks that a workdir is still the directory that `claim` locked.
+
+    Raises:
+        ValueError: If it was removed or replaced: another run may be at work there.
+    """
+    if not lock.is_held():
+        raise ValueError(
+            f"--workdir={workdir} was removed or replaced while this trainer ran, so "
+            "it writes nothing more there: stop what else uses it, and start again"
+        )
+
+
+def origin(config: ConfigDict, manifest: contract.Manifest) -> dict[str, str]:
+    """Returns what a checkpoint says of its run, by name.
+
+    Returns:
+        `dataset_digest`; and `config_digest`, the hex sha256 of the settings that a
+        resumed run must not change.
+    """
+    saved = json.loads(config.to_json())
+    decisive = {name: saved[name] for name in saved.keys() - settings.CADENCE}
+    text = json.dumps(decisive, sort_keys=True)
+    return {
+        "dataset_digest": manifest.digest,
+        "config_digest": hashlib.sha256(text.encode()).hexdigest(),
+    }
+
+
+def _lock(workdir: pathlib.Path) -> files.DirectoryLock:
+    """Returns a lock that the system releases at any end."""
+    path = workdir / LOCK_NAME
+    try:
+        return files.DirectoryLock(workdir, path)
+    except BlockingIOError as error:
+        raise ValueError(
+            f"another trainer.train is at work in --workdir={workdir}: wait for "
+            "it, or choose another"
+        ) from error
+    except OSError as error:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise ValueError(f"{path} is a link, or no file: remove it") from error
+        raise
+
+
+def _claim(
+    workdir: pathlib.Path,
+    config: ConfigDict,
+    manifest: contract.Manifest,
+    dataset_dir: str | os.PathLike[str],
+) -> None:
+    check(workdir, config, manifest)
+    dataset = {
+        "digest": manifest.digest,
+        "settings": dict(manifest.settings),
+        "path": os.path.abspath(dataset_dir),
+    }
+    current = json.loads(config.to_json())
+    config_path, dataset_path = workdir / CONFIG_NAME, workdir / DATASET_NAME
+    atomic_files.write(dataset_path, json.dumps(dataset, indent=1).encode() + b"\n")
+    atomic_files.write(config_path, json.dumps(current, indent=1).encode() + b"\n")
+
+
+def check(
+    workdir: pathlib.Path, config: ConfigDict, manifest: contract.Manifest
+) -> None:
+    """Checks that `workdir` is new, or of a run that these settings go on with.
+
+    Args:
+        workdir: Need not be there.
+        config: Resolved settings.
+        manifest: Of the dataset to train on.
+
+    Raises:
+        ValueError: If the directory holds a run with other settings or another
+            dataset, each difference named; or files that are no run's.
+        OSError: If it cannot be read.
+    """
+    config_path, dataset_path = workdir / CONFIG_NAME, workdir / DATASET_NAME
+    if config_path.exists() and dataset_path.exists():
+        current = json.loads(config.to_json())
+        lines = settings.differences(read_json(config_path), current)
+        saved = read_json(dataset_path, "digest")
+        if saved["digest"] != manifest.digest:
+            lines.append(
+                f"the dataset's digest was {saved['digest']} and is now "
+                f"{manifest.digest}"
+            )
+        if lines:
+            raise ValueError(
+                f"{workdir} holds a run with other settings: {'; '.join(lines)}. "
+                "Choose another --workdir, or the old settings to resume"
+            )
+    elif any(workdir.glob("checkpoints/*")):
+        raise ValueError(
+            f"{workdir} has checkpoints but no config.json and dataset.json, so it is "
+            "not known what they were made with: choose another --workdir"
+        )

@@ -1,0 +1,1 @@
+"""Exported models, which need nothing of this package."""

@@ -1,0 +1,90 @@
+"""The parts of a VAE in plain Keras layers, which load without this package.
+
+Our layers are Keras's own with another `call`, so that a copy needs only their settings
+and weights. It computes in float32 whatever the run's precision.
+"""
+
+from typing import Any
+
+import keras
+
+from trainer.models import layers
+from trainer.models.batch_norm import BatchNormalization
+from trainer.models.likelihoods import ScaledGaussian
+from trainer.models.vae import VAE
+
+_PLAIN = {
+    layers.Conv2D: keras.layers.Conv2D,
+    layers.Conv2DTranspose: keras.layers.Conv2DTranspose,
+    layers.Dense: keras.layers.Dense,
+    layers.Activation: keras.layers.Activation,
+    BatchNormalization: keras.layers.BatchNormalization,
+}
+
+
+def make_encoder(vae: VAE) -> keras.Model:
+    """Returns the model from images to their posterior.
+
+    Returns:
+        `[b, size, size, c]` in [-1, 1], or with conditions the pair of that and
+        `[b, num_conditions]`, to a dictionary of `posterior_mean` and
+        `posterior_log_var`, `[b, latent_dim]` each.
+    """
+    copy = _copy(vae.encoder)
+    mean, log_var = copy.outputs
+    outputs = {"posterior_mean": mean, "posterior_log_var": log_var}
+    return keras.Model(copy.input, outputs, name="encoder")
+
+
+def make_decoder(vae: VAE) -> keras.Model:
+    """Returns the model from latents to the mean image of p(x|z).
+
+    Returns:
+        `[b, latent_dim]`, or with conditions the pair of that and
+        `[b, num_conditions]`, to `[b, size, size, c]` in [-1, 1].
+    """
+    copy = _copy(vae.decoder)
+    (outputs,) = copy.outputs
+    if not isinstance(vae.likelihood, ScaledGaussian):
+        outputs = vae.likelihood.mean(outputs)
+    return keras.Model(copy.input, outputs, name="decoder")
+
+
+def make_classifier(vae: VAE) -> keras.Model | None:
+    """Returns the model from images to the probability of each class, if there is one.
+
+    Returns:
+        `[b, size, size, c]` in [-1, 1] to `[b, num_classes]`.
+    """
+    if vae.classifier is None:
+        return None
+    copy = _copy(vae.classifier)
+    (logits,) = copy.outputs
+    return keras.Model(copy.input, keras.ops.softmax(logits), name="classifier")
+
+
+def _copy(model: keras.Model) -> keras.Model:
+    copy = keras.models.clone_model(
+        model, clone_function=_plain_layer, call_function=_call
+    )
+    for layer in model.layers:
+        if type(layer) in _PLAIN:
+            copy.get_layer(layer.name).set_weights(layer.get_weights())
+    return copy
+
+
+def _plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+    if isinstance(layer, (layers.LogVarFromSoftplus, layers.AppendLogScale)):
+        return layer
+    plain = _PLAIN.get(type(layer), type(layer))
+    return plain.from_config({**layer.get_config(), "dtype": "float32"})
+
+
+def _call(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
+    if isinstance(layer, layers.LogVarFromSoftplus):
+        # What it is made of, in its place.
+        return layer.call(*args, **kwargs)
+    if isinstance(layer, layers.AppendLogScale):
+        # The scale is no part of the mean image.
+        return args[0]
+    return layer(*args, **kwargs)

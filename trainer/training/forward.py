@@ -1,0 +1,231 @@
+"""The way from a batch to the objective's terms, in training and in evaluation.
+
+batch -> target, input, noise -> posterior -> z -> outputs -> terms [b]
+"""
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+from ml_collections import ConfigDict
+
+from trainer.data import corruption, input_pipeline
+from trainer.data.input_pipeline import Batch
+from trainer.models import conditions, semi_supervised
+from trainer.models.vae import VAE, draw_posterior
+from trainer.numerics import random
+from trainer.numerics.random import Stream
+from trainer.optimization.objectives import Objective, Posterior
+
+# For the latents, and for the three draws of `corruption.targets_and_inputs`.
+TRAIN_STREAMS = (
+    Stream.TRAINING_POSTERIOR,
+    Stream.TRAINING_BINARIZATION,
+    Stream.TRAINING_NOISE,
+    Stream.TRAINING_DROPS,
+)
+EVAL_STREAMS = (
+    Stream.VALIDATION_POSTERIOR,
+    Stream.VALIDATION_BINARIZATION,
+    Stream.VALIDATION_NOISE,
+    Stream.VALIDATION_DROPS,
+)
+
+
+class Forward:
+    """What a run computes of its examples, in a replica.
+
+    Attributes:
+        term_names: Of the values that `terms` returns, in order.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        config: ConfigDict,
+        vae: VAE,
+        image_shape: Sequence[int],
+    ) -> None:
+        """Finds out which terms there are.
+
+        Args:
+            objective: What to minimise.
+            config: Resolved settings.
+            vae: A model of the run.
+            image_shape: `[height, width, channels]`.
+        """
+        self._objective = objective
+        self._config = config
+        latents = tf.zeros([1, config.latent_dim])
+        draws = tf.zeros([objective.num_samples, config.latent_dim])
+        terms = objective.terms(
+            tf.zeros([1, *image_shape]),
+            tf.zeros([objective.num_samples, *vae.decoder.output_shape[1:]]),
+            Posterior(latents, latents, draws),
+            tf.constant(0, tf.int64),
+        )
+        if vae.classifier is not None:
+            terms |= dict.fromkeys(semi_supervised.TERMS)
+        self.term_names = sorted(terms)
+
+    def examples(
+        self, batch: Batch, streams: Sequence[Stream], index: tf.Tensor
+    ) -> Batch:
+        """Returns this replica's batch with all that is drawn for it.
+
+        Args:
+            batch: The replica's share of a global batch.
+            streams: `TRAIN_STREAMS` or `EVAL_STREAMS`.
+            index: What else the noise depends on: a step, or the place of the batch in
+                its split.
+
+        Returns:
+            The batch without `image`, and with `target` and `input` `[b, h, w, c]`,
+            `told` `[b, num_conditions]`, and `noise` `[b, draws of z, latent_dim]`
+            standard normal.
+        """
+        draw_stream, *image_streams = streams
+        others = dict(batch)
+        image = input_pipeline.scaled(others.pop("image"))
+        shape = image.shape[1:].as_list()
+        targets, inputs = corruption.targets_and_inputs(
+            image,
+            self._config,
+            lambda distribution, stream: self._draw(
+                distribution, shape, image_streams[stream], index
+            ),
+        )
+        num_draws = self._objective.num_samples
+        if semi_supervised.is_used(self._config):
+            num_draws *= self._config.num_classes
+        noise = self._draw(
+            tf.random.stateless_normal,
+            [num_draws, self._config.latent_dim],
+            draw_stream,
+            index,
+        )
+        told = conditions.of_batch(batch, self._config)
+        return {
+            **others,
+            "target": targets,
+            "input": inputs,
+            "told": told,
+            "noise": noise,
+        }
+
+    def terms(
+        self, vae: VAE, examples: Batch, step: tf.Tensor, *, training: bool
+    ) -> list[tf.Tensor]:
+        """Returns the objective's terms, `[b]` each, in the order of `term_names`.
+
+        Args:
+            vae: The model.
+            examples: From `examples`, or a slice of them.
+            step: Updates made.
+            training: Whether batch norm takes the batch's statistics.
+        """
+        terms, _ = self.terms_and_posterior(vae, examples, step, training=training)
+        return terms
+
+    def terms_and_posterior(
+        self, vae: VAE, examples: Batch, step: tf.Tensor, *, training: bool
+    ) -> tuple[list[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+        """Returns what `terms` does, and q(z|x)'s mean and log variance.
+
+        These are `[b, latent_dim]` each; where the class is learnt, those of q(z|x, y)
+        with the label that the example has.
+        """
+        targets, inputs = examples["target"], examples["input"]
+        noise = tf.reshape(examples["noise"], [-1, self._config.latent_dim])
+        if vae.classifier is None:
+            terms, posterior = self._terms_given(
+                vae, targets, inputs, examples["told"], noise, step, training=training
+            )
+        else:
+            num_classes = self._config.num_classes
+            many_targets, told = semi_supervised.with_every_class(targets, num_classes)
+            many_inputs = tf.repeat(inputs, num_classes, axis=0)
+            terms, posterior = self._terms_given(
+                vae, many_targets, many_inputs, told, noise, step, training=training
+            )
+            posterior = tuple(
+                semi_supervised.of_label(tensor, examples["label"], num_classes)
+                for tensor in posterior
+            )
+            terms = semi_supervised.marginalise(
+                terms,
+                vae.classify(inputs, training=training),
+                examples["label"],
+                # What is evaluated is how well the class is found.
+                training & semi_supervised.is_labelled(examples, self._config),
+                self._config.classifier_weight / self._config.labelled_fraction,
+            )
+        return [terms[name] for name in self.term_names], posterior
+
+    def _terms_given(
+        self,
+        vae: VAE,
+        targets: tf.Tensor,
+        inputs: tf.Tensor,
+        told: tf.Tensor,
+        noise: tf.Tensor,
+        step: tf.Tensor,
+        *,
+        training: bool,
+    ) -> tuple[dict[str, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+        """Returns the objective's terms of images with their conditions, `[n]` each.
+
+        Beside them the posterior's mean and log variance, `[n, latent_dim]`.
+
+        Args:
+            vae: The model.
+            targets: `[n, h, w, c]`, as many for each example of the batch.
+            inputs: `[n, h, w, c]`.
+            told: `[n, num_conditions]`.
+            noise: `[n * num_samples, latent_dim]` standard normal.
+            step: Updates made.
+            training: Whether batch norm takes the batch's statistics.
+        """
+        mean, log_var = vae.encode(inputs, told, training=training)
+        k = self._objective.num_samples
+        repeated = [mean, log_var]
+        if k > 1:
+            repeated = [tf.repeat(tensor, k, axis=0) for tensor in repeated]
+        z = draw_posterior(*repeated, noise)
+        many_told = told if k == 1 else tf.repeat(told, k, axis=0)
+        outputs = vae.decode(z, many_told, training=training)
+        if training:
+            many = targets if k == 1 else tf.repeat(targets, k, axis=0)
+            outputs = vae.likelihood.fit(many, outputs, vae.decoder)
+        terms = self._objective.terms(
+            targets, outputs, Posterior(mean, log_var, z), step
+        )
+        return terms, (mean, log_var)
+
+    def _draw(
+        self,
+        distribution: Callable[..., tf.Tensor],
+        shape: Sequence[int],
+        stream: Stream,
+        index: tf.Tensor,
+    ) -> tf.Tensor:
+        """Returns this replica's part of one draw over the global batch."""
+        draw = distribution(
+            [self._config.global_batch_size, *shape],
+            random.fold(self._config.seed, stream, index),
+            alg="philox",
+        )
+        first, end = share(self._config.global_batch_size)
+        return draw[first:end]
+
+
+def float64_sums(terms: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Returns the sums of terms `[b]` each, `[len(terms)]`."""
+    return tf.reduce_sum(tf.cast(tf.stack(terms), tf.float64), axis=1)
+
+
+def share(global_batch_size: int) -> tuple[int, int]:
+    """First and last (exclusive) place of this replica in the global batch."""
+    context = tf.distribute.get_replica_context()
+    size = global_batch_size // context.num_replicas_in_sync
+    first = context.replica_id_in_sync_group * size
+    return first, first + size

@@ -1,0 +1,145 @@
+"""Gradients of a global batch, with a part of it at a time in memory.
+
+examples -> slices, one after another -> terms [b] -> float64 sums
+         -> gradients, summed over groups, slices and replicas in float64
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+from ml_collections import ConfigDict
+
+from trainer.data.input_pipeline import Batch
+from trainer.numerics import exact
+from trainer.runs.state import State
+from trainer.training.forward import Forward, float64_sums
+
+
+class Gradients:
+    """The gradients of one run."""
+
+    def __init__(
+        self,
+        strategy: tf.distribute.Strategy,
+        state: State,
+        forward: Forward,
+        config: ConfigDict,
+    ) -> None:
+        """Binds them to their run.
+
+        Args:
+            strategy: Whose scope the state was made in.
+            state: Its batch-norm statistics are changed by `compute`.
+            forward: From examples to terms.
+            config: Resolved settings.
+        """
+        self._strategy = strategy
+        self._state = state
+        self._forward = forward
+        self._clip_norm = config.gradient_clip_norm
+        self._num_slices = config.gradient_accumulation_steps
+        self._num_local_groups = (
+            config.num_batch_groups // strategy.num_replicas_in_sync
+        )
+        # The gradient of a sum over the batch, or of a mean.
+        self._loss_divisor = {"mean": config.global_batch_size, "sum": 1}[
+            config.loss_reduction
+        ]
+
+    def compute(self, examples: Any) -> tuple[Any, list[tf.Tensor]]:
+        """Returns sums of the terms, and gradients, of the whole global batch.
+
+        One slice is computed after another, so that the memory is that of a slice.
+
+        Args:
+            examples: Of each replica.
+
+        Returns:
+            Each replica's sums; and the gradients summed over replicas, as many as
+            there are weights, float64, times the loss scale.
+        """
+        variables = [variable.value for variable in self._state.vae.trainable_variables]
+
+        def add_slice(index: tf.Tensor, totals: Any) -> tuple[tf.Tensor, Any]:
+            totals = self._strategy.run(self._add_slice, (examples, index, totals))
+            return index + 1, totals
+
+        start = tf.constant(0), self._strategy.run(self._zeros)
+        if self._num_slices == 1:
+            _, totals = add_slice(*start)
+        else:
+            _, totals = tf.while_loop(
+                lambda index, _: index < self._num_slices,
+                add_slice,
+                start,
+                parallel_iterations=1,
+            )
+        sums, *gradients = totals
+        gradients = self._strategy.extended.batch_reduce_to(
+            tf.distribute.ReduceOp.SUM, list(zip(gradients, variables, strict=True))
+        )
+        return sums, [
+            self._strategy.experimental_local_results(gradient)[0]
+            for gradient in gradients
+        ]
+
+    def _zeros(self) -> list[tf.Tensor]:
+        """In a replica: what `_add_slice` begins with."""
+        shapes = [variable.shape for variable in self._state.vae.trainable_variables]
+        return [
+            tf.zeros(shape, tf.float64)
+            for shape in ([len(self._forward.term_names)], *shapes)
+        ]
+
+    def _add_slice(
+        self, examples: Batch, index: tf.Tensor, totals: list[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        """In a replica: adds the terms of a slice and their gradients to the totals."""
+        vae, step = self._state.vae, self._state.step
+        part = {
+            name: exact.take_slice(x, index, self._num_slices, self._num_local_groups)
+            for name, x in examples.items()
+        }
+        num_groups = self._num_local_groups // self._num_slices
+        with exact.scope(num_groups, vae.trainable_variables) as weights:
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(weights)
+                terms = self._forward.terms(vae, part, step, training=True)
+                # A slice of all sums would pass zeros back through every other term.
+                loss_per_example = terms[self._forward.term_names.index("loss")]
+                loss = tf.reduce_sum(tf.cast(loss_per_example, tf.float64))
+                loss /= self._loss_divisor
+                if self._state.loss_scale is not None:
+                    loss *= self._state.loss_scale.scale
+            gradients = tape.gradient(loss, weights)
+        sums = float64_sums(terms)
+        return [
+            total + value
+            for total, value in zip(totals, [sums, *gradients], strict=True)
+        ]
+
+    def global_norm(self, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Returns the norm of all gradients together, without the loss scale."""
+        norm = tf.sqrt(2 * tf.add_n([tf.nn.l2_loss(each) for each in gradients]))
+        if self._state.loss_scale is not None:
+            norm /= self._state.loss_scale.scale
+        return norm
+
+    def clip_and_unscale(
+        self, gradients: Sequence[tf.Tensor], norm: tf.Tensor
+    ) -> Sequence[tf.Tensor]:
+        """Returns gradients of the loss, whose norm is at most `gradient_clip_norm`.
+
+        Source:
+            Pascanu et al., "On the difficulty of training Recurrent Neural Networks",
+            algorithm 1.
+        """
+        factor = tf.ones([], tf.float64)
+        if self._clip_norm:
+            factor = tf.minimum(factor, self._clip_norm / norm)
+        if self._state.loss_scale is not None:
+            factor /= self._state.loss_scale.scale
+        elif not self._clip_norm:
+            return gradients
+        return [gradient * factor for gradient in gradients]

@@ -1,0 +1,302 @@
+"""Training, from a dataset directory to a workdir, read from top to bottom."""
+
+import contextlib
+import dataclasses
+import functools
+import math
+import pathlib
+import signal
+import time
+from collections.abc import Iterator
+
+import tensorflow as tf
+from absl import logging
+from ml_collections import ConfigDict
+
+from pipeline import contract
+from trainer.data import input_pipeline
+from trainer.distribution import strategies
+from trainer.distribution.cluster import Cluster
+from trainer.distribution.hosts import Hosts
+from trainer.models import conditions
+from trainer.optimization.objectives import Objective, make_objective
+from trainer.reporting import summaries
+from trainer.reporting.run_writer import NoWriter, RunWriter
+from trainer.runs import environment, settings, workdir
+from trainer.runs import state as states
+from trainer.runs.checkpoint_saver import Retention, Saver
+from trainer.runs.trained import TrainedRun
+from trainer.system.background import Background
+from trainer.system.signals import StopRequest
+from trainer.training import cadence, profiling, throughput
+from trainer.training.monitor import Monitor
+from trainer.training.progress import Progress
+from trainer.training.steps import Steps
+
+
+class NonFiniteError(ArithmeticError):
+    """A loss or gradient that is not finite; the text is for the user."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a call of `train` ended.
+
+    Attributes:
+        step: Updates made in the run.
+        stopped_by: The signal that ended it early, or None.
+    """
+
+    step: int
+    stopped_by: signal.Signals | None
+
+
+def train(
+    config: ConfigDict,
+    dataset_dir: str,
+    run_dir: pathlib.Path,
+    strategy: tf.distribute.Strategy,
+    cluster: Cluster | None = None,
+    profile_steps: tuple[int, int] | None = None,
+) -> Outcome:
+    """Trains a VAE, or goes on with the run in `run_dir`.
+
+    Args:
+        config: Settings, as in `configs/`.
+        dataset_dir: Written by `pipeline.prepare`.
+        run_dir: The workdir, and the only place written to.
+        strategy: From `strategies.make_strategy`.
+        cluster: The hosts that train together, which all make this call; only the
+            chief reads and writes `run_dir`. None for this one alone.
+        profile_steps: See `profiling.Profiler`.
+
+    Raises:
+        ValueError: If a setting is wrong, the dataset is damaged
+            (`contract.DatasetError`), the workdir is of another run, or all its
+            checkpoints are damaged (`checkpoints.CheckpointError`).
+        NonFiniteError: If a loss or a gradient was not finite. That step changed
+            nothing, and the state before it is in the last checkpoint.
+        OSError: If the workdir cannot be written.
+    """
+    manifest = contract.load_manifest(dataset_dir)
+    config = settings.resolve(config, strategy.num_replicas_in_sync)
+    objective = make_objective(config, math.prod(manifest.image_shape))
+    with strategy.scope():
+        state = states.make_state(config, manifest)
+    hosts = Hosts(strategy, cluster)
+    found = environment.describe(strategy.extended.worker_devices)
+    hosts.check_equal(
+        f"{config.to_json()} {manifest.digest} {profile_steps} {found['threads']}"
+    )
+    environment.warn_of_hosts(hosts.differing(str(found)))
+    checkpoint_dir = run_dir / "checkpoints"
+    origin = workdir.origin(config, manifest)
+    lock, is_resumed = None, False
+    if hosts.is_chief:
+        lock = workdir.claim(run_dir, config, manifest, dataset_dir)
+        is_resumed = states.restore(state, checkpoint_dir, origin, is_owner=True)
+        environment.record(run_dir, found, is_resumed=is_resumed)
+    # Or the others would make evaluations that the chief does not.
+    is_resumed = bool(hosts.gather(is_resumed)[0])
+    states.share(state, hosts)
+    step = int(state.step.numpy())
+    _log_start(config, dataset_dir, manifest, objective, step)
+
+    steps = Steps(strategy, state, objective, config, manifest.image_shape)
+    run = TrainedRun(config, manifest, dataset_dir, state.ema_vae, step)
+    batches = _training_batches(strategy, manifest, dataset_dir, config, step)
+    compiler = Background("compiler")
+    # Several hosts wait for each other in what they run, and so run it in one order.
+    if cluster is None and step != config.num_train_steps:
+        _start_compiling(compiler, steps, batches)
+    monitor = Monitor(strategy, steps, run, draws=hosts.is_chief)
+
+    def save(elbo: float | None = None) -> None:
+        # The chief's alone.
+        if lock is not None:
+            # What is before a checkpoint is not made again.
+            writer.wait()
+            workdir.check_held(run_dir, lock)
+            evaluated = {} if elbo is None else {"elbo": elbo}
+            saver.save(step, state.arrays(), {**origin, **evaluated})
+
+    writer = NoWriter()
+    if hosts.is_chief:
+        writer = RunWriter(run_dir, last_step=step if is_resumed else -1)
+    saver = Saver(
+        checkpoint_dir,
+        Retention(
+            config.keep_checkpoints,
+            config.keep_best_checkpoints,
+            config.keep_checkpoint_every_steps,
+        ),
+        before=writer.sync,
+    )
+    profiler = profiling.Profiler(
+        profile_steps, run_dir / "train" if hosts.is_chief else None
+    )
+    with (
+        lock or contextlib.nullcontext(),
+        contextlib.closing(writer),
+        contextlib.closing(saver),
+        contextlib.closing(profiler),
+        contextlib.closing(compiler),
+        contextlib.closing(Progress(step, config.num_train_steps)) as progress,
+        StopRequest() as stop,
+    ):
+        if not is_resumed:
+            if hosts.is_chief:
+                name = run_dir.absolute().name
+                summaries.write_start(writer, run, objective, name)
+            monitor.look(step, writer)
+        compiler.wait()
+        speed, saved_step, saved_at = throughput.Pace(), step, time.monotonic()
+        stopped_by = elbo = None
+        while step != config.num_train_steps:
+            # All hosts stop, and all make as many steps as the chief.
+            stopped_by = next(filter(None, hosts.gather(stop.received or 0)), None)
+            if stopped_by:
+                break
+            saver.check()
+            chief_steps, *_ = hosts.gather(speed.steps_per_call)
+            profiler.note(step)
+            num_steps = min(
+                chief_steps,
+                cadence.steps_to_next(step, config),
+                *profiler.steps_to_edge(step),
+            )
+            values, can_go_on, wait_secs = steps.train(
+                batches, tf.constant(num_steps, tf.int64)
+            )
+            num_done = int(state.step.numpy()) - step
+            step += num_done
+            if not can_go_on:
+                save()
+                raise NonFiniteError(
+                    _non_finite_text(step, steps.metric_names, values, checkpoint_dir)
+                )
+            speed.note(num_done, float(wait_secs.numpy()))
+            progress.update(step)
+            if cadence.is_due(step, config.log_every_steps, config):
+                rate = speed.take_rate()
+                scalars = _finite_scalars(steps.metric_names, values)
+                scalars["learning_rate"] = float(state.optimizer.learning_rate.numpy())
+                scalars["beta"] = float(objective.kl_weight(step - 1))
+                scalars |= summaries.memory_mib()
+                if rate:
+                    scalars["images_per_second"] = (
+                        rate.steps_per_second * config.global_batch_size
+                    )
+                    scalars["data_wait_percent"] = 100 * rate.data_wait_share
+                writer.write_scalars(step, "train", scalars, ledger=state.ledger_text())
+                progress.log(step, scalars, rate)
+            elbo = monitor.look(step, writer)
+            if (
+                time.monotonic() - saved_at >= config.checkpoint_every_secs
+                or cadence.is_kept(step, config)
+                or saver.is_among_best(elbo)
+            ):
+                save(elbo)
+                saved_step, saved_at = step, time.monotonic()
+            speed.skip()
+        if step != saved_step:
+            save(elbo)
+        saver.wait()
+        # The chief's last checkpoint would end with the cluster.
+        hosts.wait()
+    return Outcome(step, signal.Signals(stopped_by) if stopped_by else None)
+
+
+def _training_batches(
+    strategy: tf.distribute.Strategy,
+    manifest: contract.Manifest,
+    dataset_dir: str,
+    config: ConfigDict,
+    start_step: int,
+) -> Iterator:
+    return strategies.iterate(
+        strategy,
+        lambda context: input_pipeline.training_batches(
+            manifest,
+            dataset_dir,
+            config.train_split,
+            seed=config.seed,
+            global_batch_size=config.global_batch_size,
+            block_size=config.shuffle_block_size,
+            start_step=start_step,
+            context=context,
+            features=conditions.features(config),
+            check=functools.partial(conditions.check_labels, config=config),
+        ),
+    )
+
+
+def _start_compiling(compiler: Background, steps: Steps, batches: Iterator) -> None:
+    """Traces the training step, and begins to compile its graph.
+
+    That takes about as long as the tracing and none of Python's time, so that what is
+    shown of the first step is made meanwhile. Two functions are never traced at once,
+    or replicas could name their collectives differently.
+    """
+    steps.trace(batches)
+    compiler.start(steps.train, batches, tf.constant(0, tf.int64))
+
+
+def _finite_scalars(names: list[str], values: tf.Tensor) -> dict[str, float]:
+    """Returns metrics by name; a skipped step has no gradient norm."""
+    pairs = zip(names, values.numpy().tolist(), strict=True)
+    return {name: value for name, value in pairs if math.isfinite(value)}
+
+
+def _log_start(
+    config: ConfigDict,
+    dataset_dir: str,
+    manifest: contract.Manifest,
+    objective: Objective,
+    step: int,
+) -> None:
+    logging.info(
+        "dataset %s: %s; digest %s",
+        dataset_dir,
+        ", ".join(
+            f"{split.num_examples} {name}" for name, split in manifest.splits.items()
+        ),
+        manifest.digest,
+    )
+    logging.info("%s", objective.describe())
+    logging.info(
+        "%s, up to %s, %d examples a step in %d groups",
+        f"resuming at step {step}" if step else "starting",
+        "no limit" if config.num_train_steps == -1 else config.num_train_steps,
+        config.global_batch_size,
+        config.num_batch_groups,
+    )
+    check_step(step, config)
+
+
+def check_step(step: int, config: ConfigDict) -> None:
+    """Checks that a run at `step` is not beyond its end.
+
+    Raises:
+        ValueError: If it is.
+    """
+    if config.num_train_steps != -1 and step > config.num_train_steps:
+        raise ValueError(
+            f"the run is at step {step}, beyond --config.num_train_steps="
+            f"{config.num_train_steps}: raise it to go on"
+        )
+
+
+def _non_finite_text(
+    step: int, names: list[str], values: tf.Tensor, checkpoint_dir: pathlib.Path
+) -> str:
+    found = ", ".join(
+        f"{name} {value}"
+        for name, value in zip(names, values.numpy(), strict=True)
+        if not math.isfinite(value)
+    )
+    return (
+        f"step {step + 1} is not finite ({found}). It changed nothing: the state of "
+        f"step {step} is in {checkpoint_dir}. Lower --config.learning_rate in a new "
+        "--workdir, or check the dataset with pipeline.verify"
+    )

@@ -1,0 +1,81 @@
+"""Validation over a whole split."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import tensorflow as tf
+from ml_collections import ConfigDict
+
+from pipeline import contract
+from trainer.analysis.latents import usage
+from trainer.data import input_pipeline, splits
+from trainer.distribution import strategies
+from trainer.models import conditions
+from trainer.training.steps import Steps
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found, as means over the examples of the split.
+
+    Attributes:
+        scalars: Each term, by name; and of two or more examples `active_units`, which
+            counts latents whose means vary among them.
+        kl_per_latent: `[latent_dim]` float64, nats.
+    """
+
+    scalars: dict[str, float]
+    kl_per_latent: np.ndarray
+
+
+class Evaluator:
+    """Means of all terms over a split, the same whenever the weights are."""
+
+    def __init__(
+        self,
+        strategy: tf.distribute.Strategy,
+        steps: Steps,
+        manifest: contract.Manifest,
+        dataset_dir: str,
+        config: ConfigDict,
+        split: str,
+    ) -> None:
+        """Opens the split.
+
+        Raises:
+            DatasetError: If the split is empty, or a shard is missing or cut.
+        """
+        self._steps = steps
+        self._batches = strategies.iterate(
+            strategy,
+            lambda context: input_pipeline.evaluation_batches(
+                manifest,
+                dataset_dir,
+                split,
+                global_batch_size=config.global_batch_size,
+                context=context,
+                features=conditions.features(config),
+                check=functools.partial(conditions.check_labels, config=config),
+            ).repeat(),
+        )
+        self._num_examples = splits.num_examples(manifest, split)
+        self._num_batches = -(-self._num_examples // config.global_batch_size)
+
+    def evaluate(self) -> Evaluation:
+        """Makes one pass over the split."""
+        sums = [
+            self._steps.evaluate_batch(
+                next(self._batches), tf.constant(index, tf.int64)
+            )
+            for index in range(self._num_batches)
+        ]
+        terms, latents = (
+            (tf.add_n(parts) / self._num_examples).numpy()
+            for parts in zip(*sums, strict=True)
+        )
+        scalars = dict(zip(self._steps.term_names, terms.tolist(), strict=True))
+        kl, mean, mean_square = latents
+        if self._num_examples > 1:
+            scalars["active_units"] = usage.num_active(mean_square - mean**2)
+        return Evaluation(scalars, kl)
