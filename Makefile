@@ -87,7 +87,7 @@ test-all: room venv
 slowest: SHELL := bash -o pipefail
 slowest: venv
 	@echo "About twenty minutes on two cores"
-	$(PY) -m pytest -m "not perf" $(PARALLEL) --durations=20 | $(PY) tests/slowest.py
+	$(PY) -m pytest -m "not perf" $(PARALLEL) --durations=20 | $(PY) -m tests.slowest
 
 chaos: venv
 	CHAOS=full $(PY) -m pytest -m chaos tests/chaos $(ARGS)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-import running
+from tests import running
 
 # The same inputs in every run, and no database of earlier ones.
 settings.register_profile(

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-import preloaded
+from tests import preloaded
 
 # Nothing else of this machine is in it, so that it may be anybody's.
 _ADDRESS = "10.77.0.{}"

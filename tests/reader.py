@@ -18,13 +18,13 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image
 
-from pages import ROOT
+from tests.pages import ROOT
 
 PATIENCE_SECS = 120
 # Local folders into the buckets of their URLs, which are made.
 _UPLOAD = """
 import pathlib, sys
-from pipeline import buckets, storage
+from pipeline.storage import buckets, paths
 for url in ("gs://bucket/", "s3://bucket/"):
     bucket, _ = buckets.find_bucket(url)
     if url.startswith("gs"):
@@ -35,7 +35,7 @@ for url in ("gs://bucket/", "s3://bucket/"):
         for path in root.rglob("*"):
             if path.is_file():
                 name = path.relative_to(root.parent).as_posix()
-                storage.write_bytes(url + name, path.read_bytes())
+                paths.write_bytes(url + name, path.read_bytes())
 """
 
 

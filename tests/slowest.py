@@ -1,6 +1,6 @@
 """Writes the slowest tests of a run into CONTRIBUTING.md.
 
-make test-all ARGS=--durations=20 | python tests/slowest.py
+make test-all ARGS=--durations=20 | python -m tests.slowest
 """
 
 import pathlib
@@ -8,8 +8,8 @@ import re
 import sys
 from collections.abc import Iterable
 
-import running
-from pages import ROOT
+from tests import running
+from tests.pages import ROOT
 
 PAGE = ROOT / "CONTRIBUTING.md"
 # A file of fewer seconds may come last.

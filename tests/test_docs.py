@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from pages import PAGES, ROOT, read
 from pipeline.storage import buckets
+from tests.pages import PAGES, ROOT, read
 
 
 @pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])

@@ -16,9 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
-import preloaded
-import reader
-from pages import PAGES, ROOT, commands, read
+from tests import preloaded, reader
+from tests.pages import PAGES, ROOT, commands, read
 
 pytestmark = pytest.mark.slow
 
@@ -68,7 +67,7 @@ ADDED = {
     # These tests take minutes, or need what is not here.
     "tests/chaos": ("--collect-only",),
     "tests/pipeline/test_fuzz.py": ("--collect-only",),
-    "tests/pipeline/test_runners.py": ("--collect-only",),
+    "tests/pipeline/jobs/test_runners.py": ("--collect-only",),
 }
 # What, by what, and why.
 REPLACED = (
@@ -153,7 +152,7 @@ PROMISED = {
     "benchmarks.reproduce": ("| 105.59 | ", "RESULTS.md"),
     "demo": ("done at step 500;", "demo/run/images/*/*500.png"),
     "chaos": ("test_no_space_for_events", ""),
-    "tests/trainer/test_order.py": (" passed", ""),
+    "tests/trainer/data/test_shuffling.py": (" passed", ""),
     "tests/trainer/screenshots.py": ("", "tensorboard_projector.png"),
     "up": ("up after ", ""),
     "status": ("job-manager up ", ""),
@@ -169,7 +168,7 @@ from absl import flags
 name = sys.argv[1]
 parse = flags.FLAGS
 if name == "pipeline.prepare":
-    from pipeline.runners import split_flags as parse
+    from pipeline.jobs.runners import split_flags as parse
 importlib.import_module(name)
 parse(sys.argv[1:])
 """

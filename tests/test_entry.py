@@ -12,8 +12,8 @@ from typing import NoReturn
 
 import pytest
 
-import preloaded
 from pipeline.process import entry
+from tests import preloaded
 
 ROOT = pathlib.Path(__file__).parents[1]
 # Flags that each command needs.
@@ -219,7 +219,7 @@ def test_an_output_that_nobody_reads_shows_no_traceback(
     buffering: str, redirection: str, code: int, said: str
 ) -> None:
     program = (
-        "import sys, time; sys.argv = ['-m']; from pipeline import entry;"
+        "import sys, time; sys.argv = ['-m']; from pipeline.process import entry;"
         "sys.argv = ['x']; entry.run(lambda argv: time.sleep(0.2) or print('text'))"
     )
     script = f'set -o pipefail; {sys.executable} -c "{program}" {redirection}'

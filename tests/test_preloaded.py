@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 
-import preloaded
+from tests import preloaded
 
 
 def test_a_caller_that_is_killed_ends_no_other() -> None:

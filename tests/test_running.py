@@ -6,8 +6,7 @@ import re
 import subprocess
 import sys
 
-import running
-import slowest
+from tests import running, slowest
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent
@@ -74,10 +73,10 @@ def test_a_file_that_workers_end_is_a_line(tmp_path: pathlib.Path) -> None:
 
 SHOWN = """
 [  1%]    1 s  tests/test_one.py: 3 passed, 1 skipped
-[ 50%]   15 s  tests/pipeline/sources/test_idx.py: 4 passed
+[ 50%]   15 s  tests/pipeline/sources/mnist/test_idx.py: 4 passed
 [100%]  120 s  test_any.py: 1 passed, 1 failed
 ============================= slowest 20 durations =============================
-9.51s call     tests/pipeline/sources/test_idx.py::test_one
+9.51s call     tests/pipeline/sources/mnist/test_idx.py::test_one
 120.04s setup    tests/test_any.py::test_two[a b|c]
 0.31s teardown test_any.py::test_two[a b|c]
 ======================== 3 passed in 121.00s (0:02:01) =========================

@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-import preloaded
 from benchmarks import comparison, inputs
 from pipeline.synthetic import layout
+from tests import preloaded
 
 pytestmark = pytest.mark.slow
 

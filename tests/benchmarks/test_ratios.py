@@ -14,13 +14,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-import preloaded
 from benchmarks import inputs, limits, measuring, start_up, stepping
 from pipeline import contract, sources
 from pipeline.dataset import shards
 from pipeline.formats import records
 from pipeline.planning.dataset_settings import Settings
 from pipeline.synthetic import layout
+from tests import preloaded
 from trainer.analysis.latents import neighbours
 from trainer.data import record_reader
 

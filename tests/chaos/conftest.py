@@ -5,10 +5,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-import reliability
-import tiny_dataset
-import trainers
-from runs import Run
+from tests.chaos import reliability, tiny_dataset, trainers
+from tests.trainer.trained_runs import Run
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ import signal
 import subprocess
 import time
 
-import preloaded
-import trainers
+from tests import preloaded
+from tests.chaos import trainers
 
 # Of a life, before the kill: all of them together are less than the run.
 _MAX_STEPS, _MAX_SECONDS = 3, 8.0

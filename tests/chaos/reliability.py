@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import preloaded
+from tests import preloaded
 
 # Of the suite, in the order of the table.
 MODULES = ("test_kills", "test_published_size", "test_damage", "test_workdirs")

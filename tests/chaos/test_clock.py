@@ -1,9 +1,9 @@
 """A clock that is set back between two starts of a run."""
 
-import trainers
-from machine import clock_set_back
-from reliability import scenario
-from runs import Run
+from tests.chaos import trainers
+from tests.chaos.machine import clock_set_back
+from tests.chaos.reliability import scenario
+from tests.trainer.trained_runs import Run
 
 _DAY = 24 * 60 * 60
 

@@ -8,11 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
-import tiny_dataset
-import trainers
 from pipeline.formats import records
-from reliability import IS_FULL, scenario
-from runs import Run
+from tests.chaos import tiny_dataset, trainers
+from tests.chaos.reliability import IS_FULL, scenario
+from tests.trainer.trained_runs import Run
 
 # Where a run is stopped, to be damaged.
 _STEP = 40 if IS_FULL else 20

@@ -5,11 +5,10 @@ import signal
 
 import pytest
 
-import kills
-import trainers
-from kills import KILLS
-from reliability import IS_FULL, scenario
-from runs import Run
+from tests.chaos import kills, trainers
+from tests.chaos.kills import KILLS
+from tests.chaos.reliability import IS_FULL, scenario
+from tests.trainer.trained_runs import Run
 
 _NUM_KILLS = 30 if IS_FULL else 4
 

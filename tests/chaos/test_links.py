@@ -4,11 +4,10 @@ import subprocess
 import sys
 import time
 
-import network
-import tiny_dataset
-import trainers
-from reliability import scenario
-from runs import Run
+from tests import network
+from tests.chaos import tiny_dataset, trainers
+from tests.chaos.reliability import scenario
+from tests.trainer.trained_runs import Run
 from trainer.distribution.cluster import DEFAULT_PORT, Cluster
 
 # As deploy/README.md says. It is the patience of timers, not the speed of a machine.

@@ -11,10 +11,10 @@ import time
 
 import pytest
 
-import preloaded
-import trainers
-from reliability import scenario
-from runs import Run
+from tests import preloaded
+from tests.chaos import trainers
+from tests.chaos.reliability import scenario
+from tests.trainer.trained_runs import Run
 from trainer.distribution.cluster import Cluster
 
 _LAUNCH = {"module": "trainer.launch"}

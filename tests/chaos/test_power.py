@@ -9,13 +9,12 @@ import time
 
 import pytest
 
-import jobs
-import machine
-import trainers
 from pipeline.dataset import shards
 from pipeline.storage import files, paths
-from reliability import IS_FULL, scenario
-from runs import Run, synthesize
+from tests.chaos import machine, trainers
+from tests.chaos.reliability import IS_FULL, scenario
+from tests.pipeline import commands
+from tests.trainer.trained_runs import Run, synthesize
 from trainer.runs import checkpoints
 
 _NUM_CUTS = 50 if IS_FULL else 4
@@ -87,15 +86,15 @@ def cut_in_a_preparation(
     """Starts `prepare`, cuts the power, and looks for the shards that it finished."""
     rng = random.Random(number)
     # More than one, of which all but the last must stay.
-    num_wanted = jobs.num_finished(output) + rng.randint(2, 3)
+    num_wanted = commands.num_finished(output) + rng.randint(2, 3)
     process = subprocess.Popen(
-        jobs.command(faces, output, *_PREPARE_FLAGS),
+        commands.command(faces, output, *_PREPARE_FLAGS),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     trainers.wait_until(
         process,
-        lambda: jobs.num_finished(output) >= num_wanted,
+        lambda: commands.num_finished(output) >= num_wanted,
         pause=0.001,
     )
     time.sleep(rng.uniform(0, 0.01))
@@ -123,20 +122,20 @@ def test_power_cuts_of_prepare(tmp_path, row) -> None:
         synthesize(tmp_path / "faces", _NUM_IMAGES),
         tmp_path / "disk/dataset",
     )
-    done = jobs.run_command(faces, tmp_path / "reference", *_PREPARE_FLAGS)
+    done = commands.run_command(faces, tmp_path / "reference", *_PREPARE_FLAGS)
     assert done.returncode == 0, done.stderr
     with machine.disk_to_cut(tmp_path / "disk", mib=64) as disk:
         for number in range(_NUM_CUTS):
             cut_in_a_preparation(disk, faces, output, number)
-        num_left = jobs.num_finished(output)
-        resumed = jobs.run_command(faces, output, *_PREPARE_FLAGS)
-        num_kept, num_shards = jobs.kept(resumed.stderr)
+        num_left = commands.num_finished(output)
+        resumed = commands.run_command(faces, output, *_PREPARE_FLAGS)
+        num_kept, num_shards = commands.kept(resumed.stderr)
         assert num_kept == num_left
         assert _NUM_CUTS <= num_kept < num_shards
         disk.cut()
         disk.restore()
         assert resumed.stdout == done.stdout
-        assert jobs.run_verify(output).returncode == 0
+        assert commands.run_verify(output).returncode == 0
     row(
         f"{_NUM_CUTS} of {_NUM_CUTS} times every finished shard was there (ext4 on a "
         "loop device), and it went on to the same digest",

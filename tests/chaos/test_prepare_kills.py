@@ -8,11 +8,11 @@ import time
 
 import pytest
 
-import jobs
-import preloaded
 from pipeline.storage import files
-from reliability import IS_FULL, python_to_kill, scenario
-from runs import synthesize
+from tests import preloaded
+from tests.chaos.reliability import IS_FULL, python_to_kill, scenario
+from tests.pipeline import commands
+from tests.trainer.trained_runs import synthesize
 
 _NUM_KILLS = 60 if IS_FULL else 4
 # Processes are used from a thousand images on.
@@ -43,13 +43,13 @@ def files_of(dataset: pathlib.Path) -> dict[str, bytes]:
 def test_killed_at_any_moment(faces_dir, tmp_path, row) -> None:
     rng = random.Random(2)
     whole, output = tmp_path / "whole", tmp_path / "output"
-    done = jobs.run_command(faces_dir, whole, *_FLAGS)
+    done = commands.run_command(faces_dir, whole, *_FLAGS)
     assert done.returncode == 0, done.stderr
     num_killed = num_published = num_kept = 0
     while num_killed < _NUM_KILLS:
         earlier = finished_shards(output)
         process = subprocess.Popen(
-            jobs.command(faces_dir, output, *_FLAGS, python=python_to_kill()),
+            commands.command(faces_dir, output, *_FLAGS, python=python_to_kill()),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -57,9 +57,9 @@ def test_killed_at_any_moment(faces_dir, tmp_path, row) -> None:
         )
         # By time, or when some more shards are written.
         limit = time.monotonic() + rng.uniform(0, _MAX_SECONDS)
-        num_shards = jobs.num_finished(output) + rng.randint(1, 12)
+        num_shards = commands.num_finished(output) + rng.randint(1, 12)
         while process.poll() is None and time.monotonic() < limit:
-            if jobs.num_finished(output) >= num_shards:
+            if commands.num_finished(output) >= num_shards:
                 break
             time.sleep(0.001)
         preloaded.send(process, signal.SIGKILL)
@@ -78,7 +78,7 @@ def test_killed_at_any_moment(faces_dir, tmp_path, row) -> None:
             assert_same(output, whole, faces_dir)
             num_published += 1
             output = tmp_path / f"output{num_published}"
-    done = jobs.run_command(faces_dir, output, *_FLAGS)
+    done = commands.run_command(faces_dir, output, *_FLAGS)
     assert done.returncode == 0, done.stderr
     assert_same(output, whole, faces_dir)
     assert num_kept
@@ -93,7 +93,7 @@ def finished_shards(output: pathlib.Path) -> dict[str, int]:
 
 def assert_same(output: pathlib.Path, whole: pathlib.Path, faces_dir) -> None:
     """Checks the bytes of a dataset, once a last run has cleaned up after itself."""
-    done = jobs.run_command(faces_dir, output, *_FLAGS)
+    done = commands.run_command(faces_dir, output, *_FLAGS)
     assert done.returncode == 0, done.stderr
     found, expected = files_of(output), files_of(whole)
     assert found.keys() == expected.keys()

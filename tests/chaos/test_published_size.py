@@ -7,10 +7,10 @@ import signal
 
 import pytest
 
-import trainers
-from kills import KILLS
-from reliability import scenario
-from runs import Run, prepare, synthesize
+from tests.chaos import trainers
+from tests.chaos.kills import KILLS
+from tests.chaos.reliability import scenario
+from tests.trainer.trained_runs import Run, prepare, synthesize
 
 _NUM_STEPS = 50
 _FLAGS = (

@@ -2,7 +2,7 @@
 
 import pathlib
 
-import reliability
+from tests.chaos import reliability
 
 PAGE = reliability.PAGE.read_text(encoding="utf-8")
 

@@ -8,10 +8,10 @@ import subprocess
 
 import pytest
 
-import jobs
-import preloaded
-from reliability import IS_FULL, python_to_kill, scenario
-from runs import synthesize
+from tests import preloaded
+from tests.chaos.reliability import IS_FULL, python_to_kill, scenario
+from tests.pipeline import commands
+from tests.trainer.trained_runs import synthesize
 
 _ZIP = "img_align_celeba.zip"
 # Below a thousand images there are no worker processes, which hold the zip open.
@@ -53,13 +53,13 @@ def prepare_while_damaged(faces: pathlib.Path, output: pathlib.Path, damage) -> 
     path = faces / _ZIP
     sound = path.read_bytes()
     process = subprocess.Popen(
-        jobs.command(faces, output, *_FLAGS, python=python_to_kill()),
+        commands.command(faces, output, *_FLAGS, python=python_to_kill()),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
-    jobs.wait_until(
-        lambda: jobs.num_finished(output) >= 5 or process.poll() is not None
+    commands.wait_until(
+        lambda: commands.num_finished(output) >= 5 or process.poll() is not None
     )
     # The job does not run while a file is half-written.
     preloaded.send(process, signal.SIGSTOP)
@@ -76,16 +76,16 @@ def prepare_while_damaged(faces: pathlib.Path, output: pathlib.Path, damage) -> 
 
 @scenario("the zip is cut, or its bits flip, while prepare reads it")
 def test_a_source_that_is_restored(faces_dir, tmp_path, row) -> None:
-    fresh = jobs.run_command(faces_dir, tmp_path / "fresh", *_FLAGS)
+    fresh = commands.run_command(faces_dir, tmp_path / "fresh", *_FLAGS)
     assert fresh.returncode == 0, fresh.stderr
     for damage in (flip_bits, cut) if IS_FULL else (cut,):
         output = tmp_path / damage.__name__
         said = prepare_while_damaged(faces_dir, output, damage)
-        again = jobs.run_command(faces_dir, output, *_FLAGS)
+        again = commands.run_command(faces_dir, output, *_FLAGS)
         assert again.returncode == 0, again.stderr
         assert again.stdout == fresh.stdout
         assert re.search(r"kept [1-9]\d* of", again.stderr), again.stderr
-        assert jobs.run_verify(output).returncode == 0
+        assert commands.run_verify(output).returncode == 0
     row(
         "exit code 1, and nothing is published; once the zip is restored, the same "
         "command ends with the digest of sound data",

@@ -2,10 +2,9 @@
 
 import pathlib
 
-import machine
-import trainers
-from reliability import IS_FULL, scenario
-from runs import Run
+from tests.chaos import machine, trainers
+from tests.chaos.reliability import IS_FULL, scenario
+from tests.trainer.trained_runs import Run
 from trainer.runs import checkpoints
 
 _DISK_KIB = 4096

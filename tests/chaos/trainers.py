@@ -10,9 +10,9 @@ from typing import Any
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 
-import preloaded
-from reliability import IS_FULL, python_to_kill
-from runs import UNREPEATED, Run, start_training
+from tests import preloaded
+from tests.chaos.reliability import IS_FULL, python_to_kill
+from tests.trainer.trained_runs import UNREPEATED, Run, start_training
 
 NUM_STEPS = 150 if IS_FULL else 75
 # Every step is logged and saved; evaluated and drawn is now and then.

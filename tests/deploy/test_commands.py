@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-import manifests
-from manifests import ROOT
+from tests.deploy import manifests
+from tests.deploy.manifests import ROOT
 
 # Parses each list of arguments as the command itself would.
 PARSE = """

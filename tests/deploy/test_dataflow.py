@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-import test_commands
-from manifests import DEPLOY, ROOT
 from pipeline import contract, sources
+from tests.deploy import test_commands
+from tests.deploy.manifests import DEPLOY, ROOT
 
 METADATA = json.loads((DEPLOY / "dataflow/metadata.json").read_text())
 PARAMETERS = {one["name"]: one for one in METADATA["parameters"]}

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-import manifests
-from manifests import DEPLOY, ROOT
+from tests.deploy import manifests
+from tests.deploy.manifests import DEPLOY, ROOT
 
 DOCKERFILES = sorted((DEPLOY / "docker").glob("*.Dockerfile"))
 # What a package is imported as, where that is not its name.

@@ -8,8 +8,8 @@ import zipfile
 import pytest
 import yaml
 
-import manifests
-from manifests import DEPLOY
+from tests.deploy import manifests
+from tests.deploy.manifests import DEPLOY
 
 
 @pytest.fixture

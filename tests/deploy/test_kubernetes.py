@@ -11,8 +11,7 @@ import jsonschema
 import kubernetes_validate
 import pytest
 
-import crds
-import manifests
+from tests.deploy import crds, manifests
 from trainer.distribution import cluster
 
 VERSION = "1.32"

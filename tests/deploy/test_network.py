@@ -16,12 +16,11 @@ from typing import Any
 
 import pytest
 
-import network
-import preloaded
-from jobs import children, num_finished, send, wait_until
-from manifests import DEPLOY
 from pipeline import contract, prepare, verify
 from pipeline.planning.dataset_settings import Settings
+from tests import network, preloaded
+from tests.deploy.manifests import DEPLOY
+from tests.pipeline.commands import children, num_finished, send, wait_until
 
 pytestmark = pytest.mark.slow
 

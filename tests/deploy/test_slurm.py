@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
-import test_commands
-from manifests import DEPLOY
+from tests.deploy import test_commands
+from tests.deploy.manifests import DEPLOY
 from trainer.distribution import cluster
 
 SCRIPTS = sorted((DEPLOY / "slurm").glob("*.sbatch"))

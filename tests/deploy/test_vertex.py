@@ -2,7 +2,7 @@
 
 import json
 
-import manifests
+from tests.deploy import manifests
 from trainer.distribution import cluster
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-import preloaded
+from tests import preloaded
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -168,7 +168,13 @@ def records(dataset: pathlib.Path) -> dict[str, np.ndarray]:
     with tempfile.TemporaryDirectory() as directory:
         path = pathlib.Path(directory, "records.npz")
         done = subprocess.run(
-            [preloaded.shared_python(), HERE / "read_records.py", dataset, path],
+            [
+                preloaded.shared_python(),
+                "-m",
+                "tests.golden.read_records",
+                dataset,
+                path,
+            ],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,

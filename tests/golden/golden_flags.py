@@ -5,8 +5,8 @@ import subprocess
 import xml.etree.ElementTree as ElementTree
 from typing import Any
 
-import golden_commands as golden
-import preloaded
+from tests import preloaded
+from tests.golden import golden_commands as golden
 
 MODULES = (
     *("pipeline.encode", "pipeline.prepare", "pipeline.synthesize", "pipeline.verify"),

@@ -1,6 +1,6 @@
 """Makes the golden files anew: see README.md for when that is allowed.
 
-    PYTHONPATH=tests python tests/golden/make_golden.py
+    python -m tests.golden.make_golden
 
 A machine and a release decide them together: the README names both.
 """
@@ -10,8 +10,8 @@ import pathlib
 import shutil
 import tarfile
 
-import golden_commands as golden
-import golden_flags
+from tests.golden import golden_commands as golden
+from tests.golden import golden_flags
 
 # A run remembers where its dataset was: a place that tells nothing of the machine.
 WORK = pathlib.Path("/tmp/golden")

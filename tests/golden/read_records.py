@@ -1,6 +1,6 @@
 """Writes every feature of a dataset, as the trainer reads it, to an .npz file.
 
-python tests/golden/read_records.py DATASET FILE
+python -m tests.golden.read_records DATASET FILE
 """
 
 import sys

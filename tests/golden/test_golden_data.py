@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-import golden_commands as golden
+from tests.golden import golden_commands as golden
 
 DATASETS = (*golden.PREPARED, "latents")
 

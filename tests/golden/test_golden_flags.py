@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-import golden_commands as golden
-import golden_flags
+from tests.golden import golden_commands as golden
+from tests.golden import golden_flags
 
 
 @pytest.mark.parametrize("module", golden_flags.MODULES)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
-import golden_commands as golden
+from tests.golden import golden_commands as golden
 
 # Relative, of losses: how a processor rounds differs.
 TOLERANCE = 1e-5

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-import preloaded
 from pipeline import contract
 from pipeline.latents import encoder
+from tests import preloaded
 
 ROOT = pathlib.Path(__file__).parents[2]
 LATENT_DIM = 4
@@ -32,8 +32,16 @@ def write(
     `writes`, if one is given, whenever it encodes.
     """
     subprocess.run(
-        [preloaded.shared_python(), __file__, path, dataset, condition, str(writes)],
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT}/tests"},
+        [
+            preloaded.shared_python(),
+            "-m",
+            __name__,
+            path,
+            dataset,
+            condition,
+            str(writes),
+        ],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         stderr=subprocess.DEVNULL,
         check=True,
     )

@@ -11,18 +11,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_verify import MUTATIONS, faults
 
-import exports
 import pipeline.latents.encoding
-import preloaded
-from jobs import kept, num_finished, run_verify, wait_until
 from pipeline import contract, prepare, verify
 from pipeline.dataset import output_directory, shards
 from pipeline.formats import records
 from pipeline.latents import encoder, latent_images, latent_plan, latent_shards
 from pipeline.planning import dataset_settings
 from pipeline.storage import files
+from tests import preloaded
+from tests.pipeline import exports
+from tests.pipeline.commands import kept, num_finished, run_verify, wait_until
+from tests.pipeline.test_verify import MUTATIONS, faults
 
 SETTINGS = dataset_settings.Settings(image_size=8, shard_size=8)
 

@@ -9,17 +9,17 @@ import subprocess
 import sys
 
 import pytest
-from test_passing_faults import flip_a_bit_of
-from test_verify import faults
 
-import exports
 import pipeline.latents.encoding
-import preloaded
-from jobs import kept, num_finished, run_command, wait_until
 from pipeline import contract, prepare
 from pipeline.latents import encoder, latent_plan
 from pipeline.planning.dataset_settings import Settings
 from pipeline.storage import files
+from tests import preloaded
+from tests.pipeline import exports
+from tests.pipeline.commands import kept, num_finished, run_command, wait_until
+from tests.pipeline.dataset.test_passing_faults import flip_a_bit_of
+from tests.pipeline.test_verify import faults
 
 pytestmark = pytest.mark.slow
 

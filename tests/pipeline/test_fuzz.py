@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from fuzzing import JSON_TEXTS, changed, changed_json, refuses
 from pipeline import contract
 from pipeline.dataset import examples, output_directory, shards, stats
 from pipeline.formats import records
@@ -20,6 +19,7 @@ from pipeline.planning import plan, plan_files
 from pipeline.planning.dataset_settings import Settings
 from pipeline.sources.rows import Rows
 from pipeline.storage import files
+from tests.fuzzing import JSON_TEXTS, changed, changed_json, refuses
 from trainer.data import splits
 
 NAME = "d-train.tfrecord-00000-of-00001"

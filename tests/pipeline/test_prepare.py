@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jobs import command, kept, num_finished, processes, run_command, wait_until
 from pipeline import contract, prepare, sources, verify
 from pipeline.dataset import output_directory, shards, stats
 from pipeline.images import squares
@@ -18,6 +17,14 @@ from pipeline.jobs import progress, runners
 from pipeline.planning import plan
 from pipeline.planning.dataset_settings import Settings
 from pipeline.storage import files
+from tests.pipeline.commands import (
+    command,
+    kept,
+    num_finished,
+    processes,
+    run_command,
+    wait_until,
+)
 
 SMALL = Settings(image_size=8, shard_size=4)
 WORKER_PROCESSES = ("--direct_running_mode=multi_processing",)

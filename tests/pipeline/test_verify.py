@@ -7,10 +7,10 @@ import types
 
 import pytest
 
-from jobs import run_verify
 from pipeline import contract, prepare, verify
 from pipeline.formats import records
 from pipeline.planning.dataset_settings import Settings
+from tests.pipeline.commands import run_verify
 
 
 @pytest.fixture

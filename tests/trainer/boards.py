@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
-import preloaded
+from tests import preloaded
 
 ROOT = pathlib.Path(__file__).parents[2]
 PATIENCE_SECS = 120

@@ -5,7 +5,7 @@ import pathlib
 import pytest
 import tensorflow as tf
 
-from runs import Run, prepare, synthesize, train
+from tests.trainer.trained_runs import Run, prepare, synthesize, train
 from trainer.numerics import exact
 
 # As the commands compute; no later than this, before a test touches a device.

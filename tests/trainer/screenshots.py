@@ -13,8 +13,8 @@ import time
 from absl import app, flags
 from PIL import Image
 
-from boards import serving
-from browsing import Browser, browsing
+from tests.trainer.boards import serving
+from tests.trainer.browsing import Browser, browsing
 from trainer.reporting.html.page import write as write_page
 
 _WORKDIR = flags.DEFINE_list("workdir", None, "Runs to show.", required=True)

@@ -12,7 +12,7 @@ import pytest
 
 from configs import celeba_debug
 from pipeline.process import variables
-from runs import ROOT, Run, run_module, train
+from tests.trainer.trained_runs import ROOT, Run, run_module, train
 from trainer.distribution.cluster import Cluster
 from trainer.operations import checks
 from trainer.operations.diagnosis import Diagnosis

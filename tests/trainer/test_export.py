@@ -25,7 +25,7 @@ from configs import mnist_m2
 from pipeline import contract
 from pipeline.images import squares
 from pipeline.latents import encoder
-from runs import Run, run_module
+from tests.trainer.trained_runs import Run, run_module
 from trainer.data import corruption
 from trainer.generation import sampling
 from trainer.models.vae import make_vae

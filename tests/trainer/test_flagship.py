@@ -9,7 +9,7 @@ import pathlib
 
 import pytest
 
-from runs import Run, prepare, train
+from tests.trainer.trained_runs import Run, prepare, train
 
 pytestmark = pytest.mark.slow
 

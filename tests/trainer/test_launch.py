@@ -10,10 +10,16 @@ import time
 
 import pytest
 
-import network
-import preloaded
-from jobs import children
-from runs import SMALL_MODEL, Run, start_training, stop_at_step, train, wait_for_step
+from tests import network, preloaded
+from tests.pipeline.commands import children
+from tests.trainer.trained_runs import (
+    SMALL_MODEL,
+    Run,
+    start_training,
+    stop_at_step,
+    train,
+    wait_for_step,
+)
 from trainer import launch
 from trainer.distribution import hosts
 from trainer.distribution.cluster import Cluster

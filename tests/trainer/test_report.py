@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fuzzing import changed_json, refuses
-from runs import Run, run_module
+from tests.fuzzing import changed_json, refuses
+from tests.trainer.trained_runs import Run, run_module
 from trainer.reporting import image_grid
 from trainer.reporting.html import charts, style, work_time
 from trainer.reporting.html.page import write as write_page

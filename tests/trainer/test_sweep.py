@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-import preloaded
-from jobs import children
-from runs import ROOT, SMALL_MODEL, run_module, wait_for_step
+from tests import preloaded
+from tests.pipeline.commands import children
+from tests.trainer.trained_runs import ROOT, SMALL_MODEL, run_module, wait_for_step
 from trainer.operations import sweep_plan, sweep_results
 
 pytestmark = pytest.mark.slow

@@ -12,8 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from boards import Board, serving
-from runs import Run, run_module, start_training, stop_at_step, train
+from tests.trainer.boards import Board, serving
+from tests.trainer.trained_runs import (
+    Run,
+    run_module,
+    start_training,
+    stop_at_step,
+    train,
+)
 from trainer import tensorboard
 from trainer.reporting import image_grid
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from boards import Board, serving
-from runs import Run, run_module, train
+from tests.trainer.boards import Board, serving
+from tests.trainer.trained_runs import Run, run_module, train
 
 pytest.importorskip("selenium", reason="needs selenium, of the extra dev")
-from browsing import Browser, browsing  # noqa: E402
+from tests.trainer.browsing import Browser, browsing  # noqa: E402
 
 pytestmark = [
     pytest.mark.browser,

@@ -14,8 +14,16 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import preloaded
-from runs import ROOT, SMALL, Run, start_training, stop_at_step, train, wait_for_step
+from tests import preloaded
+from tests.trainer.trained_runs import (
+    ROOT,
+    SMALL,
+    Run,
+    start_training,
+    stop_at_step,
+    train,
+    wait_for_step,
+)
 from trainer.runs import checkpoints
 
 ENDLESS = "--config.num_train_steps=-1"

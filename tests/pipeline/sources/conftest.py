@@ -5,11 +5,11 @@ import subprocess
 
 import numpy as np
 import pytest
-import tfds_datasets
 
-import preloaded
-from mnist_files import Mnist
 from pipeline.synthetic import layout
+from tests import preloaded
+from tests.pipeline.sources import tfds_datasets
+from tests.pipeline.sources.mnist.mnist_files import Mnist
 
 
 @pytest.fixture

@@ -13,8 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from fuzzing import JSON_TEXTS, changed, changed_json, refuses
-from mnist_files import example, idx_bytes
 from pipeline import contract
 from pipeline.formats import records
 from pipeline.images import squares
@@ -22,6 +20,8 @@ from pipeline.sources.celeba import celeba, labels
 from pipeline.sources.listing import archives
 from pipeline.sources.mnist import idx, npz, tfds_records
 from pipeline.sources.tfds import tfds
+from tests.fuzzing import JSON_TEXTS, changed, changed_json, refuses
+from tests.pipeline.sources.mnist.mnist_files import example, idx_bytes
 
 KEYS = [f"{number:06d}.jpg" for number in range(1, 4)]
 PARTITION = "".join(f"{key} {split}\n" for split, key in enumerate(KEYS)).encode()

@@ -1,0 +1,93 @@
+"""A dataset after its power was cut: what was finished is there; a rerun goes on."""
+
+import dataclasses
+import pathlib
+
+from pipeline import contract, prepare, verify
+from pipeline.dataset import shards
+from pipeline.planning.dataset_settings import Settings
+from pipeline.storage import paths
+from tests import power_cuts
+
+FIRST = Settings(image_size=8, shard_size=4)
+# Its shards have the names of the first.
+SECOND = dataclasses.replace(FIRST, image_size=6)
+NUM_RERUNS = 13
+
+
+@dataclasses.dataclass(frozen=True)
+class Begun:
+    """A note: from here on a dataset is made, in place of the one before."""
+
+    settings: Settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """A note: the dataset of this digest was told to be complete."""
+
+    digest: str
+
+
+def make(input_dir: str, output: pathlib.Path, settings: Settings) -> str:
+    made = prepare.prepare(
+        settings, input_dir=input_dir, output=str(output), overwrite=settings == SECOND
+    )
+    return made.digest
+
+
+def check_told(output: pathlib.Path, notes: tuple[object, ...]) -> None:
+    """Checks that what was told is there, of the dataset that was made last."""
+    starts = [n for n, note in enumerate(notes) if isinstance(note, Begun)]
+    for note in notes[starts[-1] :] if starts else ():
+        if isinstance(note, shards.ShardResult):
+            name = note.info.name
+            assert shards.read_sidecar(shards.sidecar_path(str(output), name)) == note
+            assert paths.hash_file(str(output / name)) == note.info.sha256
+        elif isinstance(note, Made):
+            assert contract.load_manifest(output).digest == note.digest
+
+
+def test_a_dataset_is_whole_once_it_is_told(input_dir, tmp_path, monkeypatch):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    recorder = power_cuts.Recorder(disk)
+    write_shard = shards.write_shard
+
+    def noted(*args, **kwargs) -> shards.ShardResult:
+        result = write_shard(*args, **kwargs)
+        recorder.note(result)
+        return result
+
+    digests = {}
+    with monkeypatch.context() as patch, recorder.recording():
+        patch.setattr(shards, "write_shard", noted)
+        for settings in (FIRST, SECOND):
+            recorder.note(Begun(settings))
+            digests[settings] = make(input_dir, disk / "a/out", settings)
+            recorder.note(Made(digests[settings]))
+    num_moments = len(recorder.moments)
+    assert num_moments >= 50
+    found = power_cuts.cuts(recorder.moments, tmp_path, num_moments)
+    for number, (moment, root) in enumerate(found):
+        output = root / "a/out"
+        check_told(output, moment.notes)
+        if (output / contract.MANIFEST_NAME).exists():
+            manifest = contract.load_manifest(output)
+            assert manifest.digest in digests.values()
+            assert verify.find_faults(str(output), manifest) == []
+        if number % (num_moments * len(power_cuts.HOWS) // NUM_RERUNS) == 0:
+            begun = [note for note in moment.notes if isinstance(note, Begun)]
+            settings = begun[-1].settings if begun else FIRST
+            assert make(input_dir, output, settings) == digests[settings]
+
+
+def test_lost_bytes_of_a_shard_are_made_again(input_dir, tmp_path):
+    digest = make(input_dir, tmp_path / "out", FIRST)
+    path, *_ = sorted((tmp_path / "out").glob("*-train.tfrecord-*"))
+    whole = path.read_bytes()
+    # Its sidecar is there, and tells its size and hash.
+    for lost in (b"", bytes(len(whole)), whole[: len(whole) // 2]):
+        path.write_bytes(lost)
+        assert make(input_dir, tmp_path / "out", FIRST) == digest
+        assert path.read_bytes() == whole

@@ -1,0 +1,51 @@
+"""Who reaches the ports of a local run: processes of this machine, by its loopback."""
+
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.jobs import local_runner
+from tests import network
+from tests.pipeline import commands, exports
+
+_PROCESSES = "--direct_running_mode=multi_processing"
+
+
+def ports(command: list[str]) -> dict[int, set[str]]:
+    """Returns by port of a command the addresses that answered, once it has ended."""
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        found = network.reached(process)
+        assert process.wait() == 0, process.stderr.read()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("num_images", "beam_flags", "num_ports"),
+    [
+        (local_runner.PROCESSES_FROM_IMAGES, (), 4),
+        (30, ("--direct_running_mode=multi_threading",), 4),
+        # Beam tries its Prism here, for which the launcher serves a pool of workers.
+        (30, ("--runner=DirectRunner",), 1),
+    ],
+)
+def test_only_the_loopback_reaches_a_prepare(
+    make_celeba, tmp_path, num_images, beam_flags, num_ports
+):
+    faces = make_celeba(num_images, has_labels=False).write(tmp_path / "faces")
+    flags = ("--image_size=8", "--num_workers=2", *beam_flags)
+    found = ports(commands.command(faces, tmp_path / "dataset", *flags))
+    assert len(found) == num_ports
+    assert set.union(*found.values()) == {"127.0.0.1"}
+
+
+def test_only_the_loopback_reaches_an_encode(input_dir, tmp_path):
+    dataset = tmp_path / "dataset"
+    done = commands.run_command(input_dir, dataset, "--image_size=8", "--shard_size=8")
+    assert done.returncode == 0, done.stderr
+    model = exports.write(tmp_path / "export", dataset)
+    command = [sys.executable, "-m", "pipeline.encode", f"--model={model}"]
+    command += [f"--dataset={dataset}", f"--output={tmp_path / 'latents'}"]
+    found = ports([*command, "--num_workers=2", _PROCESSES])
+    assert len(found) == 4
+    assert set.union(*found.values()) == {"127.0.0.1"}

@@ -1,0 +1,254 @@
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import contract, prepare, sources, verify
+from pipeline.formats import records
+from pipeline.planning.dataset_settings import Settings
+from pipeline.sources.mnist import arrays, mnist
+from tests.pipeline.sources.mnist.mnist_files import (
+    FORMS,
+    PREFIXES,
+    Mnist,
+    fails,
+    list_mnist,
+    write_npz,
+)
+
+
+def read_split(listing: sources.Listing, split: str) -> np.ndarray:
+    reader = pickle.loads(pickle.dumps(listing.reader))
+    found = listing.by_split()[split]
+    reader.prefetch(found.keys, found.locations)
+    return np.stack(
+        [
+            reader.read(key, location)
+            for key, location in zip(found.keys, found.locations, strict=True)
+        ]
+    )
+
+
+def run(root, output, **settings) -> contract.Manifest:
+    values = {"source": "mnist", "image_size": 28, "shard_size": 8, **settings}
+    return prepare.prepare(Settings(**values), input_dir=str(root), output=str(output))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_is_read(digits, tmp_path, form):
+    listing = list_mnist(digits.write(tmp_path, form))
+    assert listing.name == "mnist"
+    assert listing.num_channels == 1
+    assert listing.features == {"label": contract.Feature("int64")}
+    assert list(listing.by_split()) == ["train", "test"]
+    for split, images in listing.by_split().items():
+        number = len(digits.labels[split])
+        assert images.keys == [f"{split}-{place:05d}" for place in range(number)]
+        assert images.features["label"].tolist() == digits.labels[split].tolist()
+        pixels = read_split(listing, split)
+        assert pixels.dtype == np.uint8
+        np.testing.assert_array_equal(pixels[..., 0], digits.pixels[split])
+
+
+def test_every_form_makes_the_same_dataset(digits, tmp_path):
+    manifests = [
+        run(digits.write(tmp_path / form, form), tmp_path / f"{form}.out")
+        for form in FORMS
+    ]
+    assert len({manifest.digest for manifest in manifests}) == 1
+    assert verify.find_faults(str(tmp_path / "tfds.out"), manifests[-1]) == []
+
+
+def test_the_file_itself_is_an_input(digits, tmp_path, monkeypatch):
+    expected = list_mnist(digits.write(tmp_path)).fingerprint
+    for name in ("train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"):
+        assert list_mnist(tmp_path / name).fingerprint == expected
+    monkeypatch.chdir(tmp_path)
+    assert list_mnist("train-images-idx3-ubyte").fingerprint == expected
+    # An npz may have any name.
+    path = write_npz(tmp_path / "digits.npz", **digits.arrays())
+    assert list_mnist(path).fingerprint == expected
+
+
+def test_the_fingerprint_and_the_locations_see_every_value(digits, tmp_path):
+    base = list_mnist(digits.write(tmp_path / "a"))
+    digits.pixels["test"][3, 5, 7] ^= 1
+    pixel = list_mnist(digits.write(tmp_path / "b"))
+    digits.labels["train"][0] = 255
+    label = list_mnist(digits.write(tmp_path / "c"))
+    assert len({base.fingerprint, pixel.fingerprint, label.fingerprint}) == 3
+    before, after = (listed.by_split()["test"].locations for listed in (base, pixel))
+    assert (before != after).any(axis=1).tolist() == [at == 3 for at in range(9)]
+
+
+def test_keys_stay_sorted_whatever_their_number(tmp_path):
+    number = 100_001
+    blank = arrays.LabelledImages(
+        np.zeros((number, 28, 28, 1), np.uint8), np.zeros(number, np.int64)
+    )
+    keys = mnist._listed("train", blank).keys
+    assert keys[-1] == "train-100000"
+    assert list(keys) == sorted(keys)
+
+
+def test_the_reader_is_small_and_loads_once(digits, tmp_path, monkeypatch):
+    listing = list_mnist(digits.write(tmp_path))
+    assert len(pickle.dumps(listing.reader)) < 1000
+    loads = []
+    load = mnist.load
+    monkeypatch.setattr(mnist, "load", lambda path: loads.append(path) or load(path))
+    read_split(listing, "train")
+    read_split(listing, "test")
+    assert loads == [str(tmp_path)]
+
+
+def test_a_source_that_changes_or_disappears_is_an_error(digits, tmp_path):
+    listing = list_mnist(digits.write(tmp_path))
+    location = listing.by_split()["train"].locations[0]
+    digits.pixels["train"][0] ^= 255
+    digits.write(tmp_path)
+    with pytest.raises(contract.DatasetError, match="changed while it was read"):
+        listing.reader.read("train-00000", location)
+    tmp_path.rename(tmp_path.with_name("gone"))
+    with pytest.raises(contract.DatasetError, match="does not exist"):
+        listing.reader.read("train-00000", location)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_damaged_files_raise_nothing_else(digits, tmp_path, form):
+    rng = np.random.default_rng(0)
+    root = digits.write(tmp_path, form)
+    path = max(root.iterdir(), key=lambda path: path.stat().st_size)
+    sound = path.read_bytes()
+    ends = [*range(500), *range(len(sound) - 1200, len(sound))]
+    errors = []
+    for _ in range(100):
+        data = bytearray(sound)
+        for place in rng.choice(ends, 3):
+            data[place] = rng.integers(256)
+        path.write_bytes(data[: rng.integers(1, 2 * len(data))])
+        try:
+            list_mnist(root)
+        except contract.DatasetError as error:
+            errors.append(str(error))
+    assert len(errors) > 20
+    assert "\n" not in "".join(errors)
+
+
+def test_no_input(digits, tmp_path):
+    fails(tmp_path / "absent", "absent does not exist: give a directory with train-im")
+    fails(tmp_path, "has nothing: give .* mnist.npz, .* dataset_info.json")
+    for number in range(7):
+        (tmp_path / f"{number}.jpg").write_bytes(b"")
+    fails(tmp_path, r"has 0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg, \.\.\.: give")
+    fails(tmp_path / "0.jpg", "begins with b'', and is neither an npz nor named like")
+
+
+@pytest.mark.parametrize("dtype", contract.IMAGE_DTYPES)
+def test_tfds_reads_what_was_prepared(digits, tmp_path, dtype):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    root = digits.write(tmp_path / "raw")
+    manifest = run(root, tmp_path / "out", image_dtype=dtype)
+    assert manifest.image_shape == (28, 28, 1)
+    builder = tfds.builder_from_directory(tmp_path / "out")
+    assert set(builder.info.splits) == {"train", "test"}
+    scale, offset = contract.IMAGE_DTYPES[dtype]
+    for split in PREFIXES:
+        examples = list(builder.as_dataset(split=split).as_numpy_iterator())
+        assert len(examples) == len(digits.labels[split])
+        for found in examples:
+            place = int(found["key"].decode().removeprefix(f"{split}-"))
+            assert found["label"].shape == ()
+            assert found["label"].dtype == np.int64
+            assert found["label"] == digits.labels[split][place]
+            assert found["image"].dtype == dtype
+            assert found["image"].shape == (28, 28, 1)
+            np.testing.assert_allclose(
+                found["image"][..., 0].astype(np.float64) * scale + offset,
+                digits.pixels[split][place] / 127.5 - 1,
+                atol=2.5e-4 if dtype == "float16" else 1e-7,
+            )
+
+
+def test_images_are_resized(digits, tmp_path):
+    root = digits.write(tmp_path / "raw")
+    manifest = run(root, tmp_path / "out", image_size=32, image_dtype="uint8")
+    assert manifest.image_shape == (32, 32, 1)
+    shard = tmp_path / "out" / manifest.splits["test"].shards[0].name
+    proto = pytest.importorskip("tensorflow_datasets.proto").tf_example_pb2
+    for framed in records.read_frames(shard):
+        feature = proto.Example.FromString(records.unframed(framed)).features.feature
+        place = int(feature["key"].bytes_list.value[0].removeprefix(b"test-"))
+        image = Image.fromarray(digits.pixels["test"][place])
+        expected = image.resize((32, 32), Image.Resampling.BILINEAR)
+        assert feature["image"].bytes_list.value[0] == expected.tobytes()
+
+
+# A change here means other bytes for the same input: it needs a new schema version.
+GOLDEN_DIGEST = "ef0fd317cd2c7c8b91621fde1d52ae3928bf77d0ff89dad2b639452a6c4b8226"
+
+
+def test_the_digest_is_golden(tmp_path):
+    pixels = np.arange(6 * 784).astype(np.uint8).reshape(6, 28, 28)
+    labels = np.arange(6)
+    golden = Mnist(
+        {"train": pixels, "test": pixels[:2]}, {"train": labels, "test": labels[:2]}
+    )
+    assert run(golden.write(tmp_path / "raw"), tmp_path / "out").digest == GOLDEN_DIGEST
+
+
+def prepare_command(root, output, *arguments) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, "-m", "pipeline.prepare", "--source=mnist"]
+    program += [f"--input={root}", f"--output={output}", *arguments]
+    return subprocess.run(program, capture_output=True, text=True, timeout=120)
+
+
+def test_worker_processes_make_the_same_bytes(digits, tmp_path):
+    root = digits.write(tmp_path / "raw", "gz")
+    one = run(root, tmp_path / "one")
+    found = prepare_command(
+        root,
+        tmp_path / "two",
+        "--num_workers=2",
+        "--shard_size=8",
+        "--direct_running_mode=multi_processing",
+    )
+    assert found.returncode == 0, found.stderr
+    # Nothing said that the images have 28 pixels.
+    assert found.stdout == f"dataset digest: {one.digest}\n"
+    assert one.settings["image_size"] == 28
+    for split in one.splits.values():
+        for shard in split.shards:
+            content = (tmp_path / "two" / shard.name).read_bytes()
+            assert content == (tmp_path / "one" / shard.name).read_bytes()
+
+
+def test_a_bad_input_ends_in_one_line(tmp_path):
+    found = prepare_command(tmp_path, tmp_path / "out")
+    assert found.returncode == 1
+    [line] = found.stderr.splitlines()
+    assert line.startswith(f"error: --input={tmp_path} has nothing: give a directory")
+
+
+def test_a_rerun_keeps_the_shards_and_refuses_another_source(digits, tmp_path, caplog):
+    first = run(digits.write(tmp_path / "raw"), tmp_path / "out")
+    (tmp_path / "out" / first.splits["train"].shards[1].name).unlink()
+    with caplog.at_level("INFO", logger="absl"):
+        assert run(tmp_path / "raw", tmp_path / "out") == first
+    assert "kept 5 of 6 shards" in caplog.text
+    digits.pixels["train"][0] ^= 255
+    with pytest.raises(contract.DatasetError, match="source_fingerprint .* there"):
+        run(digits.write(tmp_path / "raw"), tmp_path / "out")
+
+
+def test_the_digits_have_their_official_counts(real_mnist_dir, tmp_path):
+    manifest = run(real_mnist_dir, tmp_path, image_dtype="uint8", shard_size=1024)
+    counts = {name: split.num_examples for name, split in manifest.splits.items()}
+    assert counts == {"train": 60_000, "test": 10_000}
+    assert all(split.rejected == {} for split in manifest.splits.values())
+    labels = list_mnist(real_mnist_dir).by_split()["train"].features["label"]
+    assert labels[:5].tolist() == [5, 0, 4, 1, 9]
+    assert np.bincount(labels)[:2].tolist() == [5923, 6742]

@@ -1,0 +1,333 @@
+import dataclasses
+import json
+import math
+import pathlib
+import subprocess
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from configs import mnist_mlss
+from pipeline import contract
+from tests import preloaded
+from tests.trainer.trained_runs import Run, run_module
+from trainer.analysis import posteriors, scores
+from trainer.models.vae import make_vae
+from trainer.runs import trained
+
+
+@pytest.fixture(scope="module")
+def run(reference_run: Run) -> trained.TrainedRun:
+    return trained.load(reference_run.workdir)
+
+
+class LinearGaussian:
+    """A VAE whose marginal likelihood is known: x = z + noise, one value, one latent.
+
+    With z ~ N(0, 1) and x | z ~ N(z, s^2), x ~ N(0, 1 + s^2), and the posterior is
+    N(x / (1 + s^2), s^2 / (1 + s^2)).
+    """
+
+    stddev = 0.5
+
+    def make(self, bias: float) -> trained.TrainedRun:
+        config = mnist_mlss.get_config()
+        config.latent_dim = 1
+        config.encoder_units = config.decoder_units = ()
+        config.likelihood, config.likelihood_stddev = "gaussian", self.stddev
+        config.unit_inputs, config.binarize = False, "none"
+        vae = make_vae(config, (1, 1, 1))
+        total = 1 + self.stddev**2
+        weights = {
+            "encoder/posterior_mean/kernel": 1 / total,
+            "encoder/posterior_mean/bias": bias,
+            "encoder/posterior_log_var/kernel": 0.0,
+            "encoder/posterior_log_var/bias": math.log(self.stddev**2 / total),
+            "decoder/image/kernel": 1.0,
+            "decoder/image/bias": 0.0,
+        }
+        for name, variable in vae.named_variables().items():
+            variable.assign(tf.fill(variable.shape, weights[name]))
+        images = np.random.default_rng(0).uniform(-1, 1, (50, 1, 1, 1))
+        return Planted(config, MANIFEST, "", vae, 0, images.astype(np.float32))
+
+
+MANIFEST = contract.Manifest(
+    name="planted",
+    settings={},
+    source_fingerprint="ab",
+    features={
+        "key": contract.Feature("string"),
+        "image": contract.Feature("float32", (1, 1, 1)),
+    },
+    splits={},
+)
+
+
+class Planted(trained.TrainedRun):
+    """A run whose data are in memory."""
+
+    def __init__(self, *fields: object) -> None:
+        *rest, images = fields
+        super().__init__(*rest)
+        object.__setattr__(self, "images", images)
+
+    def batches(self, split: str, batch_size: int):
+        yield {
+            "image": self.images,
+            "input": self.images,
+            "key": np.arange(50).astype(str),
+            "conditions": np.zeros([50, 0], np.float32),
+        }
+
+
+@pytest.mark.parametrize("bias", [0.0, 0.3])
+def test_the_importance_estimate_is_the_marginal_likelihood(bias: float) -> None:
+    planted = LinearGaussian().make(bias)
+    found = scores.score_images(planted, "train", num_importance_samples=2000)
+    x = planted.images[:, 0, 0, 0].astype(np.float64)
+    variance = 1 + LinearGaussian.stddev**2
+    exact = np.mean(0.5 * x**2 / variance + 0.5 * math.log(2 * math.pi * variance))
+    # With the true posterior every weight is p(x), and the ELBO is too, on average.
+    assert found["nll_importance"] == pytest.approx(
+        exact, abs=1e-4 if not bias else 0.01
+    )
+    gap = bias**2 / (2 * LinearGaussian.stddev**2 / variance)
+    assert -found["elbo"] == pytest.approx(exact + gap, abs=0.2)
+    assert found["elbo"] == pytest.approx(-found["recon_nll"] - found["kl"], rel=1e-5)
+
+
+def test_scores_do_not_depend_on_the_batch(
+    run: trained.TrainedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = scores.score_images(run, "validation", num_importance_samples=3)
+    monkeypatch.setattr(scores, "_BATCH_SIZE", 4)
+    second = scores.score_images(run, "validation", num_importance_samples=3)
+    for name in ("kl", "mse_levels", "psnr_db", "ssim"):
+        assert first[name] == pytest.approx(second[name], rel=1e-4), name
+    assert first["nll_importance"] < -first["elbo"]
+    few = scores.score_images(
+        run, "validation", num_importance_samples=3, num_importance_examples=2
+    )
+    assert few["kl"] == pytest.approx(first["kl"])
+    monkeypatch.setattr(scores, "_BATCH_SIZE", 1)
+    one = scores.score_images(
+        run, "validation", num_importance_samples=3, num_importance_examples=1
+    )
+    assert one["nll_importance"] != few["nll_importance"] != first["nll_importance"]
+    with pytest.raises(ValueError, match="num_importance_examples=0 must be at least"):
+        scores.score_images(run, "validation", 3, 0)
+    with pytest.raises(ValueError, match="num_importance_samples=-1 must not be"):
+        scores.score_images(run, "validation", -1)
+
+
+def test_the_elbo_is_that_of_training(
+    run: trained.TrainedRun, reference_run: Run
+) -> None:
+    logged = reference_run.metrics("validation")[50]
+    found = scores.score_images(run, "validation")
+    assert found["kl"] == pytest.approx(logged["kl"], rel=1e-4)
+    # Another draw of the latents.
+    assert found["elbo"] == pytest.approx(logged["elbo"], rel=1e-2)
+
+
+def test_latents_are_scored(run: trained.TrainedRun) -> None:
+    encoded = posteriors.encode_split(run, "train")
+    found = scores.score_latents(encoded)
+    assert len(found["kl_per_latent"]) == 8
+    kl = scores.score_images(run, "train")["kl"]
+    assert sum(found["kl_per_latent"]) == pytest.approx(kl, rel=1e-4)
+    assert found["active_units"] == np.sum(encoded.posterior_mean.var(axis=0) > 0.01)
+    assert 0 <= found["aggregate_kl"] <= kl
+
+
+def planted_split(num: int, seed: int) -> posteriors.EncodedSplit:
+    rng = np.random.default_rng(seed)
+    mean = rng.normal(size=(num, 4)).astype(np.float32)
+    return posteriors.EncodedSplit(
+        keys=np.array([f"{index:03d}.jpg" for index in range(num)]),
+        posterior_mean=mean,
+        posterior_log_var=np.zeros_like(mean),
+        features={
+            "label": (mean[:, 0] > 0).astype(np.int64),
+            "attributes": (mean[:, 1:3] > [0, 1]).astype(np.int64),
+        },
+    )
+
+
+def test_probes_read_what_is_planted() -> None:
+    found = scores.score_probes(
+        planted_split(500, 0), planted_split(300, 1), ("Smiling", "Young")
+    )
+    assert found["label"]["accuracy"] > 0.95
+    assert found["label"]["majority_accuracy"] < 0.6
+    attributes = found["attributes"]
+    assert attributes["Young"]["majority_accuracy"] > 0.75
+    assert attributes["accuracy"] == pytest.approx(
+        (attributes["Smiling"]["accuracy"] + attributes["Young"]["accuracy"]) / 2
+    )
+
+
+def test_factors_are_joined_by_their_key(tmp_path: pathlib.Path) -> None:
+    split = planted_split(400, 0)
+    path = tmp_path / "factors.csv"
+    order = np.random.default_rng(1).permutation(400)
+    colours = np.array(["red", "green", "blue"])
+    rows = [
+        f"{split.keys[i]},{split.posterior_mean[i, 2]},"
+        f"{colours[int(np.digitize(split.posterior_mean[i, 0], [-0.5, 0.5]))]},7"
+        for i in order
+    ]
+    path.write_text("image,pose,colour,constant\n" + "\n".join(rows) + "\n")
+    found = scores.score_factors(split, str(path))
+    assert found["mig"] > 0.5
+    assert found["dci_disentanglement"] > 0.7
+    assert found["dci_informativeness"] > 0.9
+    shuffled = "image,pose,colour,constant\n" + "\n".join(
+        f"{split.keys[i]},{row.split(',', 1)[1]}" for i, row in enumerate(rows)
+    )
+    path.write_text(shuffled + "\n")
+    assert scores.score_factors(split, str(path))["mig"] < 0.1
+
+
+def test_factors_of_other_faces_are_refused(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "factors.csv"
+    path.write_text("image,pose\n000.jpg,1\n")
+    with pytest.raises(ValueError, match="has no row or column for '001.jpg'"):
+        scores.score_factors(planted_split(3, 0), str(path))
+    path.write_text("pose\n1\n")
+    with pytest.raises(ValueError, match="has no row or column for 'image'"):
+        scores.score_factors(planted_split(3, 0), str(path))
+    with pytest.raises(ValueError, match="cannot read --factors"):
+        scores.score_factors(planted_split(3, 0), str(tmp_path / "none.csv"))
+
+
+def test_components_of_the_training_split_are_the_linear_yardstick(
+    run: trained.TrainedRun,
+) -> None:
+    found = scores.score_pca(run, "train")
+    images = next(run.batches("train", 96))["image"].reshape(96, -1)
+    centred = images.astype(np.float64) - images.mean(axis=0)
+    strengths = np.linalg.svd(centred, compute_uv=False) ** 2
+    expected = strengths[8:].sum() / images.size * 127.5**2
+    assert found["num_components"] == 8
+    assert found["mse_levels"] == pytest.approx(expected, rel=1e-3)
+    assert scores.score_pca(run, "validation")["mse_levels"] > found["mse_levels"]
+
+
+def test_the_command_prints_a_table_and_writes_json(
+    reference_run: Run, faces_dir: pathlib.Path
+) -> None:
+    done = run_module(
+        "trainer.evaluate",
+        f"--workdir={reference_run.workdir}",
+        "--split=train+validation+test",
+        "--num_importance_samples=2",
+        "--pca",
+        f"--factors={faces_dir / 'factors.csv'}",
+    )
+    assert done.returncode == 0, done.stderr
+    path = reference_run.workdir / "evaluation/train-validation-test.json"
+    found = json.loads(path.read_text())
+    assert found["step"] == 50
+    assert found["num_examples"] == 120
+    assert (
+        f"elbo{found['elbo']:>42.4f}".split()
+        == [line for line in done.stdout.splitlines() if line.startswith("elbo ")][
+            0
+        ].split()
+    )
+    for name in ("probe/attributes/Smiling/accuracy", "pca/mse_levels"):
+        assert name in done.stdout
+    assert 0 <= found["disentanglement"]["dci_completeness"] <= 1
+    wrong = run_module(
+        "trainer.evaluate", f"--workdir={reference_run.workdir}", "--split=val"
+    )
+    assert wrong.returncode == 1
+    assert "no split 'val'" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+
+
+def encoded_split(labels: list[int]) -> posteriors.EncodedSplit:
+    """Returns latents that are their labels, plus a little that differs."""
+    num = len(labels)
+    mean = np.array(labels, np.float32)[:, None] + np.linspace(0, 0.1, num)[:, None]
+    return posteriors.EncodedSplit(
+        keys=np.array([str(number) for number in range(num)]),
+        posterior_mean=mean.astype(np.float32),
+        posterior_log_var=np.zeros([num, 1], np.float32),
+        features={"label": np.array(labels)},
+    )
+
+
+def test_one_example_has_no_active_units() -> None:
+    found = scores.score_latents(encoded_split([3]))
+    assert found["active_units"] is None
+    # KL(N(3, 1), N(0, 1)) is 4.5 nats, and one posterior is its own aggregate.
+    assert found["kl_per_latent"] == [4.5]
+    assert found["aggregate_kl"] == pytest.approx(4.5, abs=0.1)
+    assert scores.score_latents(encoded_split([3, 4]))["active_units"] == 1
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "accuracy"),
+    [
+        ([0, 0, 0], [0, 1], None),
+        ([0], [0], None),
+        ([-1, -1], [0, 1], None),
+        ([0, 0, -1], [0, 1], None),
+        ([0, 0, 1, 1], [-1, -1], None),
+        ([0, 0, 1, 1], [-1, 0, 1, 0], 1.0),
+        ([0, 0, 1, 1, -1], [1], 1.0),
+        # A class that training lacks is never found.
+        ([0, 0, 1, 1], [0, 1, 2, 2], 0.5),
+    ],
+)
+def test_probes_of_few_labels(train, test, accuracy) -> None:
+    found = scores.score_probes(encoded_split(train), encoded_split(test), ())["label"]
+    assert (found and found["accuracy"]) == accuracy
+
+
+def test_images_without_a_label_do_not_count_for_the_classifier(run) -> None:
+    class Vae:
+        classifier = True
+
+        def classify(self, images: tf.Tensor) -> tf.Tensor:
+            return tf.one_hot(tf.cast(images, tf.int64), 3)
+
+    class Labelled(trained.TrainedRun):
+        def batches(self, split, batch_size):
+            labels = {"some": [0, -1, 2, 1], "none": [-1, -1, -1, -1]}[split]
+            yield {"input": np.array([0, 1, 2, 2]), "label": np.array(labels)}
+
+    planted = Labelled(run.config, MANIFEST, "", Vae(), 0)
+    assert scores.score_classifier(planted, "some") == pytest.approx(2 / 3)
+    assert scores.score_classifier(planted, "none") is None
+
+
+def test_a_table_shows_what_is_undefined() -> None:
+    # In another process: the flags of a command are those of one process.
+    text = "{'active_units': None, 'probe': {'label': None}, 'kl_per_latent': [1.0]}"
+    program = f"from trainer import evaluate; print(evaluate.table({text}))"
+    done = subprocess.run(
+        [preloaded.shared_python(), "-c", program], capture_output=True, text=True
+    )
+    assert [line.split() for line in done.stdout.splitlines()[:2]] == [
+        ["active_units", "None"],
+        ["probe/label", "None"],
+    ], done.stderr
+
+
+def test_factors_that_do_not_vary_are_named(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "factors.csv").write_text("image,hue\n0,1.5\n1,2.5\n")
+    with pytest.raises(ValueError, match="no factor varies among the 1 examples"):
+        scores.score_factors(encoded_split([0]), str(tmp_path / "factors.csv"))
+
+
+def test_components_need_as_many_images(run) -> None:
+    info = contract.ShardInfo("d-train.tfrecord-00000-of-00001", 2, 100, "ab")
+    splits = {"train": contract.SplitInfo((info,))}
+    small = dataclasses.replace(run.manifest, splits=splits)
+    with pytest.raises(ValueError, match="--pca fits 8 components, .* 'train' has 2"):
+        scores.score_pca(dataclasses.replace(run, manifest=small), "train")

@@ -1,0 +1,137 @@
+"""Accumulation and clipping of gradients: what they change, and what they do not."""
+
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.trainer.small_steps import BATCH, make_small_run
+from tests.trainer.trained_runs import ROOT
+from trainer.numerics import exact
+
+
+def test_a_slice_is_the_same_groups_on_any_number_of_replicas() -> None:
+    x = tf.reshape(tf.range(24), [12, 2])
+    whole = [exact.take_slice(x, index, 2, 4).numpy() for index in range(2)]
+    np.testing.assert_array_equal(whole[0][:, 0] // 2, [0, 1, 2, 6, 7, 8])
+    np.testing.assert_array_equal(whole[1][:, 0] // 2, [3, 4, 5, 9, 10, 11])
+    for index in range(2):
+        shares = [exact.take_slice(half, index, 2, 2) for half in tf.split(x, 2)]
+        np.testing.assert_array_equal(tf.concat(shares, axis=0), whole[index])
+
+
+@pytest.mark.parametrize(
+    ("precision", "num_slices"), [("float32", 4), ("mixed_float16", 2)]
+)
+def test_without_batch_norm_slices_change_no_bit(
+    precision: str, num_slices: int
+) -> None:
+    whole, sliced = (
+        make_small_run(
+            batch_norm=False,
+            precision=precision,
+            num_batch_groups=num_slices,
+            gradient_accumulation_steps=num,
+        )
+        for num in (1, num_slices)
+    )
+    metrics, _ = whole.train(3)
+    assert metrics["gradient_norm"] > 0
+    assert sliced.train(3)[0] == metrics
+    expected = whole.arrays()
+    for name, array in sliced.arrays().items():
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+
+
+def test_batch_norm_takes_the_statistics_of_a_slice() -> None:
+    momentum = 0.75
+    run = make_small_run(gradient_accumulation_steps=2, batch_norm_momentum=momentum)
+    convolve = run.state.vae.encoder.get_layer("conv_0")
+    activations = [
+        convolve(exact.take_slice(tf.constant(BATCH["image"]), index, 2, 2))
+        for index in range(2)
+    ]
+    run.train(1)
+    expected = 0.0
+    for activation in activations:
+        mean = activation.numpy().mean(axis=(0, 1, 2))
+        expected = momentum * expected + (1 - momentum) * mean
+    moving = run.state.vae.encoder.get_layer("conv_0_norm").moving_mean
+    np.testing.assert_allclose(moving, expected, rtol=1e-4, atol=1e-6)
+
+
+# Peak memory is that of a process so far: the run that is to need less comes first.
+_MEASURE = """
+import pathlib, re, sys
+import numpy as np, tensorflow as tf
+from tests.trainer import small_steps
+
+def peak_mib():
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\\s+(\\d+)", status)[1]) / 1024
+
+small_steps.SHAPE = (64, 64, 3)
+small_steps.BATCH_SIZE = 256
+small_steps.BATCH = {
+    "image": np.zeros((256, 64, 64, 3), np.float32),
+    "record_id": np.arange(256),
+}
+small_steps.MANIFEST.features["image"] = small_steps.contract.Feature(
+    "float32", (64, 64, 3)
+)
+for num_slices in (8, 1):
+    run = small_steps.make_small_run(
+        gradient_accumulation_steps=num_slices,
+        num_batch_groups=8,
+        encoder_filters=(64,),
+        decoder_filters=(64,),
+        base_size=32,
+    )
+    run.train(0)  # Compiles.
+    if num_slices == 8:
+        before = peak_mib()
+    run.train(1)
+    print(peak_mib() - before)
+"""
+
+
+@pytest.mark.skipif(
+    not pathlib.Path("/proc/self/status").exists(), reason="needs Linux's /proc"
+)
+def test_slices_cut_the_peak_of_memory() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _MEASURE], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    sliced, whole = map(float, done.stdout.split())
+    assert sliced < whole / 2, f"{sliced:.0f} MiB, and {whole:.0f} at once"
+
+
+def first_moments(**changes) -> tuple[np.ndarray, dict]:
+    """Returns Adam's first moments after one step, half the gradient; and metrics."""
+    run = make_small_run(adam_beta_1=0.5, **changes)
+    metrics, _ = run.train(1)
+    moments = [
+        variable.numpy().ravel()
+        for variable in run.state.optimizer.variables
+        if "momentum" in variable.path
+    ]
+    return np.concatenate(moments), metrics
+
+
+def test_longer_gradients_are_cut_to_the_norm_and_keep_their_direction() -> None:
+    short, metrics = first_moments(gradient_clip_norm=1e9)
+    norm = metrics["gradient_norm"]
+    assert np.linalg.norm(short) == pytest.approx(norm / 2, rel=1e-5)
+    clipped, clipped_metrics = first_moments(gradient_clip_norm=norm / 10)
+    assert clipped_metrics == metrics, "metrics are those before clipping"
+    np.testing.assert_allclose(clipped, short / 10, rtol=1e-5, atol=1e-12)
+
+
+def test_clipping_comes_after_the_loss_scale() -> None:
+    clipped, metrics = first_moments(gradient_clip_norm=1e-3, precision="mixed_float16")
+    assert metrics["gradient_norm"] > 1e-3
+    assert np.linalg.norm(clipped) == pytest.approx(1e-3 / 2, rel=1e-5)
