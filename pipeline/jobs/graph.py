@@ -3,7 +3,8 @@
 No image is ever an element, nor is a plan: the graph is small for any number of images,
 and Beam would compress the plans of CelebA, 24 MB, for seconds in every process. The
 last step publishes, so that the job completes on a runner whose launcher does not stay.
-Shards of images and of latents differ in one step.
+Shards of images and of latents differ in one step; `pipeline.latents.latent_shards` has
+the step of latents.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +13,6 @@ import apache_beam as beam
 
 from pipeline.dataset import shards
 from pipeline.dataset.publishing import Publication, publish
-from pipeline.latents import latent_shards
 from pipeline.planning import plan_files
 from pipeline.planning.dataset_settings import Settings
 from pipeline.sources import Reader
@@ -90,23 +90,6 @@ class MakeShard(beam.DoFn):
             self._run_id,
             self._counted,
         )
-
-
-class EncodeShard(beam.DoFn):
-    """Turns a shard of images into one of latents and its result."""
-
-    def __init__(self, job: latent_shards.Job, beam_args: Sequence[str]) -> None:
-        """Keeps what all shards have in common."""
-        self._job = job
-        self._beam_args = tuple(beam_args)
-
-    def setup(self) -> None:
-        """See `MakeShard.setup`."""
-        buckets.configure(self._beam_args)
-
-    def process(self, element: str) -> Iterator[shards.ShardResult]:
-        """Yields the result of the shard of a name, kept or written."""
-        yield latent_shards.make_shard(self._job, element)
 
 
 class Publish(beam.DoFn):

@@ -8,7 +8,7 @@ from pipeline import contract, sources
 from pipeline.dataset import output_directory, publishing
 from pipeline.dataset.second_look import SecondLook
 from pipeline.images import user_function
-from pipeline.jobs import execution, graph, runners, worker
+from pipeline.jobs import execution, runners, worker
 from pipeline.latents import encoder, latent_images, latent_plan, latent_shards
 from pipeline.planning import dataset_settings, plan, plan_files
 from pipeline.storage import buckets, paths
@@ -83,7 +83,7 @@ def encode(
                 planned,
             ),
             planned,
-            graph.EncodeShard(shared, beam_args),
+            latent_shards.EncodeShard(shared, beam_args),
             run_id,
             num_workers=num_workers,
             beam_args=beam_args,
@@ -180,7 +180,7 @@ def encode_raw(
             held,
             publication,
             planned,
-            graph.EncodeShard(shared, beam_args),
+            latent_shards.EncodeShard(shared, beam_args),
             run_id,
             num_workers=num_workers,
             beam_args=beam_args,

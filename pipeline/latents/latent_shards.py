@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
+import apache_beam as beam
 import numpy as np
 
 from pipeline import contract
@@ -11,6 +12,7 @@ from pipeline.dataset import shards
 from pipeline.dataset.second_look import SecondLook, find_unconfirmed
 from pipeline.formats import records
 from pipeline.latents import encoder, latent_images, latent_plan
+from pipeline.storage import buckets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,3 +98,20 @@ def _told(
             are_all_known=export.are_all_known,
         )
     return np.array(values, np.int64).reshape(len(batch), *features[condition].shape)
+
+
+class EncodeShard(beam.DoFn):
+    """Turns a shard of images into one of latents and its result."""
+
+    def __init__(self, job: Job, beam_args: Sequence[str]) -> None:
+        """Keeps what all shards have in common."""
+        self._job = job
+        self._beam_args = tuple(beam_args)
+
+    def setup(self) -> None:
+        """Tells this process how buckets are reached: not every runner does."""
+        buckets.configure(self._beam_args)
+
+    def process(self, element: str) -> Iterator[shards.ShardResult]:
+        """Yields the result of the shard of a name, kept or written."""
+        yield make_shard(self._job, element)

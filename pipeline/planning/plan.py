@@ -8,7 +8,7 @@ workers. Keys are shuffled here; pixels never are.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from pipeline import contract
 from pipeline.planning.dataset_settings import Settings
 from pipeline.sources import Listing
 from pipeline.sources.rows import Partitions, Rows, concatenate
+from pipeline.sources.splits import hash_keys
 
 # Five digits in a shard's file name.
 MAX_SHARDS = 99_999
@@ -68,7 +69,7 @@ def shard_plans(listing: Listing, settings: Settings) -> Iterator[ShardPlan]:
     """
     partitions: dict[str, Partitions] = {}
     for split, rows in listing.parts:
-        hashes = _hashes(rows.keys, settings.seed).astype(np.uint64)
+        hashes = hash_keys(rows.keys, settings.seed).astype(np.uint64)
         partitions.setdefault(split, Partitions()).add(hashes, rows)
     numbers = {
         split: num_shards(rows.num_rows, settings.shard_size)
@@ -83,33 +84,6 @@ def shard_plans(listing: Listing, settings: Settings) -> Iterator[ShardPlan]:
             listing.name, split, partitions[split], numbers[split], settings
         )
     )
-
-
-def hashed_splits(
-    keys: Sequence[str], fractions: Sequence[float], seed: int
-) -> list[str]:
-    """Returns the split of each key, which does not depend on the other keys.
-
-    Args:
-        keys: Of images.
-        fractions: That each of `contract.SPLITS` should have; together 1.
-        seed: Of the hashes.
-
-    Example:
-        >>> hashed_splits(["a", "b", "c"], [0.5, 0.0, 0.5], seed=0)
-        ['train', 'test', 'test']
-    """
-    # By rounding they may sum to less than 1: the last one gets the rest.
-    asked = [
-        (split, fraction)
-        for split, fraction in zip(contract.SPLITS, fractions, strict=True)
-        if fraction
-    ]
-    edges = np.cumsum([fraction for _, fraction in asked])[:-1]
-    # The last byte weighs most here, and the first in the order of a split.
-    places = _hashes(keys, seed).view("<u8") / 2**64
-    chosen = np.searchsorted(edges, places, side="right")
-    return [asked[position][0] for position in chosen]
 
 
 def num_shards(num_images: int, shard_size: int) -> int:
@@ -184,13 +158,3 @@ def _plan(
         sha256.update(np.ascontiguousarray(array).tobytes())
     shard = PlannedShard(name, split, index, len(rows), sha256.hexdigest())
     return ShardPlan(shard, rows)
-
-
-def _hashes(keys: Sequence[str], seed: int) -> np.ndarray:
-    """Returns the keyed hashes of keys: `[len(keys)]`, eight bytes each."""
-    secret = seed.to_bytes(8, "little")
-    blake2b = hashlib.blake2b
-    digests = [
-        blake2b(key.encode(), digest_size=8, key=secret).digest() for key in keys
-    ]
-    return np.frombuffer(b"".join(digests), ">u8")

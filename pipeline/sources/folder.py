@@ -14,7 +14,6 @@ import numpy as np
 from absl import logging
 
 from pipeline import contract
-from pipeline.planning import plan
 from pipeline.sources import Listing, layouts, rows, splits
 from pipeline.sources.listing import copies, image_files
 from pipeline.sources.listing.patterns import Location
@@ -164,5 +163,5 @@ class _Parts:
             if self.fractions is None:
                 split_of = [split for split, _ in places]
             else:
-                split_of = plan.hashed_splits(block.keys, self.fractions, self.seed)
+                split_of = splits.hashed_splits(block.keys, self.fractions, self.seed)
             yield from splits.divided(block, split_of)

@@ -1,5 +1,6 @@
 """How images come to their splits: by the names of parts, or by hashes of the keys."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -60,3 +61,40 @@ def count_images(
     return ", ".join(
         f"{split} {counts[split]}" for split in contract.SPLITS if counts[split]
     )
+
+
+def hashed_splits(
+    keys: Sequence[str], fractions: Sequence[float], seed: int
+) -> list[str]:
+    """Returns the split of each key, which does not depend on the other keys.
+
+    Args:
+        keys: Of images.
+        fractions: That each of `contract.SPLITS` should have; together 1.
+        seed: Of the hashes.
+
+    Example:
+        >>> hashed_splits(["a", "b", "c"], [0.5, 0.0, 0.5], seed=0)
+        ['train', 'test', 'test']
+    """
+    # By rounding they may sum to less than 1: the last one gets the rest.
+    asked = [
+        (split, fraction)
+        for split, fraction in zip(contract.SPLITS, fractions, strict=True)
+        if fraction
+    ]
+    edges = np.cumsum([fraction for _, fraction in asked])[:-1]
+    # The last byte weighs most here, and the first in the order of a split.
+    places = hash_keys(keys, seed).view("<u8") / 2**64
+    chosen = np.searchsorted(edges, places, side="right")
+    return [asked[position][0] for position in chosen]
+
+
+def hash_keys(keys: Sequence[str], seed: int) -> np.ndarray:
+    """Returns the keyed hashes of keys: `[len(keys)]`, eight bytes each."""
+    secret = seed.to_bytes(8, "little")
+    blake2b = hashlib.blake2b
+    digests = [
+        blake2b(key.encode(), digest_size=8, key=secret).digest() for key in keys
+    ]
+    return np.frombuffer(b"".join(digests), ">u8")

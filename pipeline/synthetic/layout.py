@@ -28,8 +28,9 @@ import tqdm
 from pipeline.contract import DatasetError
 from pipeline.jobs import worker
 from pipeline.process import interrupts, limits
+from pipeline.sources.celeba.attributes import ATTRIBUTE_NAMES
 from pipeline.storage.files import discard, make_directory, put, sync_names
-from pipeline.synthetic.attributes import ATTRIBUTE_NAMES, list_attributes
+from pipeline.synthetic.attributes import list_attributes
 from pipeline.synthetic.face import LANDMARK_NAMES, draw_jpeg, list_landmarks
 from pipeline.synthetic.factors import FACTOR_NAMES, sample_factors
 

@@ -20,8 +20,6 @@ from trainer.numerics.random import Stream
 from trainer.optimization import losses
 from trainer.reporting import image_grid
 
-DRAWS = ("mean", "sample")
-
 # Points of a scatter; with more it shows no more, and they are held in memory.
 MAX_SCATTERED = 10_000
 

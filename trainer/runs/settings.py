@@ -8,7 +8,6 @@ from ml_collections import ConfigDict
 from trainer.data import corruption
 from trainer.models import semi_supervised
 from trainer.optimization import schedules
-from trainer.reporting import sample_grids
 
 # May differ when a run is resumed: they say when to look and stop, not what to learn.
 CADENCE = frozenset(
@@ -63,6 +62,7 @@ _POSITIVE = ("learning_rate", "adam_epsilon", "rmsprop_epsilon", "likelihood_std
 # Of Keras, by which weights are drawn.
 _MAX_SEED = 2**32 - 1
 LOSS_REDUCTIONS = ("mean", "sum")
+RECONSTRUCTION_DRAWS = ("mean", "sample")
 
 
 def resolve(config: ConfigDict, num_replicas: int) -> ConfigDict:
@@ -116,10 +116,10 @@ def check(config: ConfigDict) -> None:
             f"--config.loss_reduction={config.loss_reduction!r} must be one of "
             f"{', '.join(LOSS_REDUCTIONS)}"
         )
-    if config.reconstruction_draw not in sample_grids.DRAWS:
+    if config.reconstruction_draw not in RECONSTRUCTION_DRAWS:
         raise ValueError(
             f"--config.reconstruction_draw={config.reconstruction_draw!r} must be one "
-            f"of {', '.join(sample_grids.DRAWS)}"
+            f"of {', '.join(RECONSTRUCTION_DRAWS)}"
         )
     if config.show_strip and not config.show_latents:
         raise ValueError(

@@ -20,9 +20,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline import contract
 from pipeline.sources import splits
+from pipeline.sources.celeba.attributes import ATTRIBUTE_NAMES
 from pipeline.sources.listing.archives import SUFFIXES
 from pipeline.sources.tfds.tfds_info import LANDMARK_NAMES
-from pipeline.synthetic.attributes import ATTRIBUTE_NAMES
 
 # CelebA has as many; its files end lines as Windows does.
 OFFICIAL_IMAGES = 202_599

@@ -22,7 +22,6 @@ from absl import logging
 
 from pipeline import contract
 from pipeline.formats import records
-from pipeline.planning import plan
 from pipeline.sources import Listing, splits
 from pipeline.sources.listing import listed
 from pipeline.sources.rows import Rows, Spool
@@ -98,7 +97,7 @@ class _Parts:
                 if self.fractions is None:
                     yield split, rows
                 else:
-                    found = plan.hashed_splits(rows.keys, self.fractions, self.seed)
+                    found = splits.hashed_splits(rows.keys, self.fractions, self.seed)
                     yield from splits.divided(rows, found)
 
 

@@ -10,6 +10,7 @@ from pipeline.planning import plan
 from pipeline.planning.dataset_settings import Settings
 from pipeline.sources import Listing
 from pipeline.sources.rows import Rows
+from pipeline.sources.splits import hashed_splits
 
 
 class NoReader:
@@ -146,11 +147,11 @@ def test_plans_are_small_and_quick_for_the_whole_of_celeba():
 def test_the_split_of_a_key_depends_on_nothing_else():
     keys = [f"{number}.jpg" for number in range(5000)]
     fractions = (0.6, 0.3, 0.1)
-    splits = plan.hashed_splits(keys, fractions, seed=0)
+    splits = hashed_splits(keys, fractions, seed=0)
     for split, fraction in zip(contract.SPLITS, fractions, strict=True):
         assert abs(splits.count(split) / 5000 - fraction) < 0.02
-    assert plan.hashed_splits(keys[::-7], fractions, seed=0) == splits[::-7]
-    assert plan.hashed_splits(keys, fractions, seed=1) != splits
+    assert hashed_splits(keys[::-7], fractions, seed=0) == splits[::-7]
+    assert hashed_splits(keys, fractions, seed=1) != splits
     # It says nothing of the order in the split.
     split_of = dict(zip(keys, splits, strict=True))
     first = [split_of[key] for key in order_of(keys)[:2500]]
@@ -174,4 +175,4 @@ def test_a_hash_at_the_edge_has_a_split_that_was_asked_for(monkeypatch):
         ((0.3333333, 0.3333333, 0.3333333), ["train", "test"]),
         ((0.0, 0.0, 1.0), ["test", "test"]),
     ):
-        assert plan.hashed_splits(["a", "b"], fractions, seed=0) == expected
+        assert hashed_splits(["a", "b"], fractions, seed=0) == expected

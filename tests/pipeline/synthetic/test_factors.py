@@ -4,7 +4,8 @@ import itertools
 import numpy as np
 import pytest
 
-from pipeline.synthetic.attributes import ATTRIBUTE_NAMES, list_attributes
+from pipeline.sources.celeba.attributes import ATTRIBUTE_NAMES
+from pipeline.synthetic.attributes import list_attributes
 from pipeline.synthetic.factors import (
     BEARDS,
     EYE_COLORS,

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from pipeline.contract import DatasetError
+from pipeline.sources.celeba.attributes import ATTRIBUTE_NAMES
 from pipeline.synthetic import layout
-from pipeline.synthetic.attributes import ATTRIBUTE_NAMES, list_attributes
+from pipeline.synthetic.attributes import list_attributes
 from pipeline.synthetic.face import draw, list_landmarks
 from pipeline.synthetic.factors import FACTOR_NAMES, sample_factors
 from pipeline.synthetic.layout import draw_example, split_sizes, write_dataset
