@@ -14,26 +14,25 @@ import sys
 from absl import flags, logging
 
 from pipeline.process import entry
-from trainer import train
-from trainer.cli import command_line
+from trainer.cli import command_line, train_flags
 from trainer.operations import checks
 from trainer.operations.diagnosis import Diagnosis
 
 _FULL = flags.DEFINE_bool(
     "full", False, "Reads all shards, and compares them with the manifest's hashes."
 )
-flags.adopt_module_key_flags(train)
+flags.adopt_module_key_flags(train_flags)
 
 
 def main(argv: list[str]) -> None:
     """Looks at what the flags describe."""
     del argv
     diagnosis = Diagnosis(
-        flags.FLAGS.config,
-        flags.FLAGS.dataset,
-        pathlib.Path(flags.FLAGS.workdir),
-        flags.FLAGS.num_gpus,
-        flags.FLAGS.virtual_devices,
+        train_flags.CONFIG.value,
+        train_flags.DATASET.value,
+        pathlib.Path(train_flags.WORKDIR.value),
+        train_flags.NUM_GPUS.value,
+        train_flags.VIRTUAL_DEVICES.value,
         is_full=_FULL.value,
     )
     num_failed = 0

@@ -13,42 +13,15 @@ from typing import NoReturn
 
 import tensorflow as tf
 from absl import flags, logging
-from ml_collections import config_flags
 
 from pipeline.process import entry, interrupts, path_flags
-from trainer.cli import command_line
+from trainer.cli import command_line, train_flags
 from trainer.distribution import cluster, hosts, strategies
 from trainer.numerics import exact
 from trainer.runs import workdir
 from trainer.training import loop, profiling
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Experiment settings; --config.NAME=VALUE changes one."
-)
-flags.mark_flag_as_required("config")
-_DATASET = path_flags.define(
-    "dataset", None, "Dataset directory, written by pipeline.prepare.", required=True
-)
-_WORKDIR = path_flags.define(
-    "workdir", None, "Directory of the run; an existing one is resumed.", required=True
-)
-_NUM_GPUS = flags.DEFINE_integer(
-    "num_gpus", None, "GPUs to train on; by default all, and the CPU without any."
-)
-_VIRTUAL_DEVICES = flags.DEFINE_integer(
-    "virtual_devices", None, "Splits the CPU into so many devices instead."
-)
-_NUM_THREADS = flags.DEFINE_integer(
-    "num_threads",
-    exact.NUM_THREADS,
-    "Threads by which a kernel on the CPU splits its work. Another number rounds "
-    "otherwise, so a run keeps its number on every machine.",
-)
-_PROFILE_STEPS = flags.DEFINE_string(
-    "profile_steps",
-    None,
-    "FIRST:LAST: profiles these steps, for TensorBoard; see docs/tensorboard.md.",
-)
+flags.adopt_module_key_flags(train_flags)
 
 
 def main(argv: list[str]) -> None:
@@ -56,22 +29,25 @@ def main(argv: list[str]) -> None:
     del argv
     interrupts.explain("run the same command to go on from the last checkpoint")
     command_line.log_with_times()
-    config, run_dir = _CONFIG.value, pathlib.Path(_WORKDIR.value)
+    config, run_dir = train_flags.CONFIG.value, pathlib.Path(train_flags.WORKDIR.value)
     try:
-        exact.configure(_NUM_THREADS.value)
+        exact.configure(train_flags.NUM_THREADS.value)
         found = cluster.find_cluster(os.environ)
         logging.info("%s", cluster.describe(found))
         strategy = strategies.make_strategy(
-            _NUM_GPUS.value, _VIRTUAL_DEVICES.value, config.gpu_memory_fraction, found
+            train_flags.NUM_GPUS.value,
+            train_flags.VIRTUAL_DEVICES.value,
+            config.gpu_memory_fraction,
+            found,
         )
         with command_line.damage_explained():
             outcome = loop.train(
                 config,
-                _DATASET.value,
+                train_flags.DATASET.value,
                 run_dir,
                 strategy,
                 found,
-                profiling.parse_steps(_PROFILE_STEPS.value),
+                profiling.parse_steps(train_flags.PROFILE_STEPS.value),
             )
     except hosts.LostHostError as error:
         _leave(5, error)

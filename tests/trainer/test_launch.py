@@ -20,9 +20,9 @@ from tests.trainer.trained_runs import (
     train,
     wait_for_step,
 )
-from trainer import launch
 from trainer.distribution import hosts
 from trainer.distribution.cluster import Cluster
+from trainer.system import supervisor
 
 pytestmark = pytest.mark.slow
 
@@ -216,5 +216,5 @@ def test_a_host_that_never_appears_is_named() -> None:
 
 
 def test_a_single_process_has_the_clusters_environment() -> None:
-    assert launch._environments(1) == [{}]
-    assert len({found["TF_CONFIG"] for found in launch._environments(3)}) == 3
+    assert supervisor._environments(1) == [{}]
+    assert len({found["TF_CONFIG"] for found in supervisor._environments(3)}) == 3

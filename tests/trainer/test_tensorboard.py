@@ -20,8 +20,7 @@ from tests.trainer.trained_runs import (
     stop_at_step,
     train,
 )
-from trainer import tensorboard
-from trainer.reporting import image_grid
+from trainer.reporting import image_grid, tensorboard_server
 
 # A scalar at every step and a picture at every third, of which there are more than the
 # ten that TensorBoard shows by default.
@@ -228,13 +227,13 @@ def test_a_comma_separates_workdirs_unless_it_is_in_a_name(
     one, two, both = (tmp_path / name for name in ("a", "b", "a,b"))
     for path in (one, two):
         path.mkdir()
-    assert tensorboard.split_workdirs("~/a,~/b,") == [one, two]
+    assert tensorboard_server.split_workdirs("~/a,~/b,") == [one, two]
     with pytest.raises(ValueError, match=f"and {both.parent}/c is not there"):
-        tensorboard.split_workdirs(f"{one},{tmp_path}/c")
+        tensorboard_server.split_workdirs(f"{one},{tmp_path}/c")
     with pytest.raises(ValueError, match="--workdir=~/a,gs://b: this is a URL"):
-        tensorboard.split_workdirs("~/a,gs://b")
+        tensorboard_server.split_workdirs("~/a,gs://b")
     both.mkdir()
-    assert tensorboard.split_workdirs("~/a,b") == [both]
+    assert tensorboard_server.split_workdirs("~/a,b") == [both]
 
 
 def test_names_are_as_short_as_tells_runs_apart(tmp_path: pathlib.Path) -> None:
@@ -242,6 +241,6 @@ def test_names_are_as_short_as_tells_runs_apart(tmp_path: pathlib.Path) -> None:
     for workdir in workdirs:
         workdir.mkdir(parents=True)
         (workdir / "config.json").touch()
-    assert list(tensorboard.names_of(workdirs[:2])) == ["a", "b"]
-    assert list(tensorboard.names_of(workdirs)) == ["old.a", "old.b", "new.a"]
-    assert list(tensorboard.names_of([workdirs[0]] * 2)) == ["a"]
+    assert list(tensorboard_server.names_of(workdirs[:2])) == ["a", "b"]
+    assert list(tensorboard_server.names_of(workdirs)) == ["old.a", "old.b", "new.a"]
+    assert list(tensorboard_server.names_of([workdirs[0]] * 2)) == ["a"]

@@ -12,12 +12,12 @@ from ml_collections import ConfigDict
 from pipeline import contract
 from trainer.data import splits
 from trainer.distribution import cluster, hosts, strategies
-from trainer.operations import estimates, versions
+from trainer.operations import estimates
 from trainer.operations.checks import Check, DoubtError
 from trainer.optimization import objectives
 from trainer.runs import checkpoints, environment, settings, workdir
 from trainer.runs import state as states
-from trainer.system import machine
+from trainer.system import machine, versions
 from trainer.training import forward, loop, monitor
 
 _TENSORBOARD_PORT = 6006

@@ -11,9 +11,9 @@ from pyarrow import compute
 
 from pipeline import contract
 from pipeline.sources.celeba import label_tables
+from pipeline.sources.celeba.attributes import ATTRIBUTE_NAMES
 from pipeline.sources.celeba.parquet_reader import leaf
 from pipeline.sources.tfds.tfds_info import LANDMARK_NAMES
-from pipeline.synthetic.attributes import ATTRIBUTE_NAMES
 
 _IMAGE_NAMES = ("image", "img")
 # Of file names, beside the path in the image. `name` may be that of a person.

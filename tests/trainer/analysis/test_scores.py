@@ -309,7 +309,9 @@ def test_images_without_a_label_do_not_count_for_the_classifier(run) -> None:
 def test_a_table_shows_what_is_undefined() -> None:
     # In another process: the flags of a command are those of one process.
     text = "{'active_units': None, 'probe': {'label': None}, 'kl_per_latent': [1.0]}"
-    program = f"from trainer import evaluate; print(evaluate.table({text}))"
+    program = (
+        f"from trainer.analysis import evaluation; print(evaluation.table({text}))"
+    )
     done = subprocess.run(
         [preloaded.shared_python(), "-c", program], capture_output=True, text=True
     )

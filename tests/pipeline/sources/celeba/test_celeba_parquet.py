@@ -14,7 +14,7 @@ import pytest
 
 from pipeline import contract, sources
 from pipeline.sources.celeba import celeba_parquet, parquet_reader
-from pipeline.synthetic.attributes import ATTRIBUTE_NAMES
+from pipeline.sources.celeba.attributes import ATTRIBUTE_NAMES
 from pipeline.synthetic.face import LANDMARK_NAMES
 from tests.pipeline.commands import run_command
 from tests.pipeline.sources.celeba.parquet_faces import (

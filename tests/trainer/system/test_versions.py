@@ -5,7 +5,7 @@ import importlib.metadata
 import pytest
 from packaging.requirements import Requirement
 
-from trainer.operations import versions
+from trainer.system import versions
 
 
 def install(monkeypatch: pytest.MonkeyPatch, **installed: str) -> None:

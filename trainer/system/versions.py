@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 
 _PACKAGE = "vaeline"
 # Of a clone, whose package is not installed.
-_SETUP = pathlib.Path(__file__).parents[1] / "setup.py"
+_SETUP = pathlib.Path(__file__).parents[2] / "setup.py"
 
 
 def required() -> list[Requirement]:

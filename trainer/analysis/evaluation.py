@@ -1,0 +1,103 @@
+"""All scores of a run on a whole split, and the file that holds them."""
+
+import json
+import pathlib
+from typing import Any
+
+from trainer.analysis import posteriors, scores
+from trainer.runs import trained
+
+
+def evaluate(
+    run: trained.TrainedRun,
+    split: str,
+    num_importance_samples: int = 0,
+    num_importance_examples: int | None = None,
+    factors_path: str | None = None,
+    *,
+    with_pca: bool = False,
+    latents_dir: str | None = None,
+) -> dict[str, Any]:
+    """Returns all scores of a run on a split, by name.
+
+    Args:
+        run: From `trained.load`.
+        split: Of its dataset.
+        num_importance_samples: See `scores.score_images`.
+        num_importance_examples: The same.
+        factors_path: `factors.csv` of the synthetic dataset, or None.
+        with_pca: Whether to score principal components too.
+        latents_dir: See `posteriors.encode_split`.
+
+    Raises:
+        ValueError: If the split or the factors cannot be read, or the latents are not
+            the run's.
+    """
+    encoded = posteriors.encode_split(run, split, latents_dir)
+    found: dict[str, Any] = {
+        "step": run.step,
+        "split": split,
+        "num_examples": len(encoded.keys),
+        **scores.score_images(
+            run, split, num_importance_samples, num_importance_examples
+        ),
+        **scores.score_latents(encoded),
+    }
+    if run.vae.classifier is not None:
+        found["classifier_accuracy"] = scores.score_classifier(run, split)
+    train_split = run.config.train_split
+    if scores.probed_features(encoded) and train_split != split:
+        attributes = run.manifest.features.get("attributes")
+        found["probe"] = scores.score_probes(
+            posteriors.encode_split(run, train_split, latents_dir),
+            encoded,
+            attributes.names if attributes else (),
+        )
+    if factors_path is not None:
+        found["disentanglement"] = scores.score_factors(encoded, factors_path)
+    if with_pca:
+        found["pca"] = scores.score_pca(run, split)
+    return found
+
+
+def check_output(path: pathlib.Path) -> None:
+    """Checks that a file is new, or of an earlier evaluation, which is replaced.
+
+    Raises:
+        ValueError: If it is something else.
+        OSError: If that cannot be found out.
+    """
+    if path.is_dir():
+        raise ValueError(f"--output={path} is a directory: give the name of a file")
+    if not path.exists():
+        return
+    try:
+        body = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict) or not {"step", "split"} <= body.keys():
+        raise ValueError(
+            f"--output={path} is there, and is no evaluation: give another name"
+        )
+
+
+def table(found: dict[str, Any]) -> str:
+    """Returns the scores as lines of name and value; of lists the range."""
+    lines = []
+    for name, value in _flat(found, ""):
+        if isinstance(value, list):
+            text = f"{len(value)} values from {min(value):.4g} to {max(value):.4g}"
+        else:
+            text = f"{value:.4f}" if isinstance(value, float) else str(value)
+        lines.append(f"{name:<36}{text}")
+    return "\n".join(lines)
+
+
+def _flat(found: dict[str, Any], prefix: str) -> list[tuple[str, Any]]:
+    pairs = []
+    for name, value in found.items():
+        if isinstance(value, dict):
+            pairs += _flat(value, f"{prefix}{name}/")
+        else:
+            pairs.append((f"{prefix}{name}", value))
+    return pairs

@@ -1,0 +1,38 @@
+"""Flags of trainer.train, which its sweep and its preflight checks take too.
+
+A command that imports this has the flags; `adopt` lists them in its own `--help`.
+"""
+
+from absl import flags
+from ml_collections import config_flags
+
+from pipeline.process import path_flags
+from trainer.numerics import exact
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Experiment settings; --config.NAME=VALUE changes one."
+)
+flags.mark_flag_as_required("config")
+DATASET = path_flags.define(
+    "dataset", None, "Dataset directory, written by pipeline.prepare.", required=True
+)
+WORKDIR = path_flags.define(
+    "workdir", None, "Directory of the run; an existing one is resumed.", required=True
+)
+NUM_GPUS = flags.DEFINE_integer(
+    "num_gpus", None, "GPUs to train on; by default all, and the CPU without any."
+)
+VIRTUAL_DEVICES = flags.DEFINE_integer(
+    "virtual_devices", None, "Splits the CPU into so many devices instead."
+)
+NUM_THREADS = flags.DEFINE_integer(
+    "num_threads",
+    exact.NUM_THREADS,
+    "Threads by which a kernel on the CPU splits its work. Another number rounds "
+    "otherwise, so a run keeps its number on every machine.",
+)
+PROFILE_STEPS = flags.DEFINE_string(
+    "profile_steps",
+    None,
+    "FIRST:LAST: profiles these steps, for TensorBoard; see docs/tensorboard.md.",
+)

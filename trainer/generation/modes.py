@@ -1,0 +1,297 @@
+"""The modes of trainer.generate: which images or latents are made, and their files."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+from absl import logging
+
+from trainer.analysis import examples, nearest_images, posteriors
+from trainer.analysis.latents import mixture
+from trainer.generation import attribute_directions, browser, output_files, sampling
+from trainer.reporting import image_grid, projector, sample_grids
+from trainer.runs import trained
+
+MODES = (
+    "reconstruct",
+    "posterior",
+    "sample",
+    "decode",
+    "transform",
+    "interpolate",
+    "traverse",
+    "attributes",
+    "neighbours",
+    "project",
+    "browse",
+)
+
+# Modes that take a directory of latents.
+_READERS = ("transform", "attributes", "neighbours", "project")
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What to make.
+
+    Attributes:
+        mode: One of `MODES`.
+        split: Split of the examples; None for the one that training evaluated.
+        where: NAME=VALUE that a feature of the examples must have, or None.
+        num: Number of images, examples or steps.
+        seed: Seed of every draw.
+        prior: `normal` or `mixture`: the distribution of samples.
+        num_components: Components of the mixture.
+        latents: File of latents to decode, or directory of pipeline.encode, or None.
+        path: `linear` or `spherical` interpolation.
+        dimensions: Latents to traverse, as text; None for all.
+        attributes: Attributes to try; None for all.
+        limit: Traversals, and strengths of attributes, go from -limit to limit.
+    """
+
+    mode: str
+    split: str | None
+    where: str | None
+    num: int
+    seed: int
+    prior: str
+    num_components: int
+    latents: str | None
+    path: str
+    dimensions: Sequence[str] | None
+    attributes: Sequence[str] | None
+    limit: float
+
+
+def check(request: Request) -> None:
+    """Checks what needs no run.
+
+    Raises:
+        ValueError: If latents are given to a mode that takes none.
+    """
+    takes = request.mode in ("decode", *_READERS) or (
+        request.mode == "sample" and request.prior == "mixture"
+    )
+    if request.latents is not None and not takes:
+        raise ValueError(
+            f"--latents={request.latents} is for --mode=decode, a file, and for "
+            f"--mode={', '.join(_READERS)} and sample with --prior=mixture, a directory"
+        )
+
+
+def make(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> None:
+    """Makes the files of a mode.
+
+    Args:
+        run: Trained run.
+        request: Mode and its arguments.
+        output: Directory of the files, which exists.
+
+    Raises:
+        ValueError: If an argument does not fit the run, or a file cannot be read.
+    """
+    _MAKERS[request.mode](run, request, output)
+
+
+def _reconstruct(
+    run: trained.TrainedRun, request: Request, output: pathlib.Path
+) -> None:
+    found = _examples(run, request)
+    mean, _ = sampling.encode(run, found)
+    made = sampling.decode(run, mean, found.conditions, request.seed)
+    grid = image_grid.compare(found.images, found.inputs, made.mean)
+    output_files.save_png(output / "reconstruct.png", grid)
+    output_files.save_npz(
+        output / "reconstruct.npz", keys=found.keys, **output_files.arrays(made)
+    )
+
+
+def _posterior(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> None:
+    found = _examples(run, request)
+    z = sampling.draw_posteriors(run, found, request.seed)
+    path = output / "posterior"
+    _save_predictive(run, request, z, found.conditions, path, keys=found.keys)
+
+
+def _sample(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> None:
+    if request.prior == "normal":
+        z = sampling.draw_prior(run, request.num, request.seed)
+    else:
+        encoded = posteriors.encode_split(run, run.config.train_split, request.latents)
+        posterior = sampling.draw_posterior_of(encoded, request.seed)
+        fitted = mixture.fit(posterior, request.num_components, request.seed)
+        fitted.save(output / "mixture.npz")
+        z = fitted.sample(request.num, request.seed)
+    _save_predictive(run, request, z, _conditions(run, request), output / "sample")
+
+
+def _decode(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> None:
+    if request.latents is None:
+        raise ValueError("--mode=decode needs --latents=FILE, a .npy or a JSON file")
+    z = sampling.load_latents(pathlib.Path(request.latents))
+    _save_predictive(run, request, z, _conditions(run, request), output / "decode")
+
+
+def _transform(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> None:
+    encoded = posteriors.encode_split(run, _split(run, request), request.latents)
+    output_files.save_npz(
+        output / f"transform-{_split(run, request)}.npz",
+        keys=encoded.keys,
+        posterior_mean=encoded.posterior_mean,
+        posterior_log_var=encoded.posterior_log_var,
+        **encoded.features,
+    )
+
+
+def _interpolate(
+    run: trained.TrainedRun, request: Request, output: pathlib.Path
+) -> None:
+    found = examples.find_examples(run, _split(run, request), 2, request.where)
+    if len(found.keys) < 2:
+        where = f" with --where={request.where}" if request.where else ""
+        raise ValueError(
+            f"--mode=interpolate needs two examples, and split "
+            f"{_split(run, request)!r} has one{where}: give another --split"
+        )
+    (start, end), _ = sampling.encode(run, found)
+    z = sampling.interpolate(
+        start, end, request.num, spherical=request.path == "spherical"
+    )
+    made = sampling.decode(run, z, found.conditions[:1], request.seed)
+    columns = sample_grids.num_columns(request.num)
+    output_files.save_png(
+        output / "interpolate.png", image_grid.tile(made.mean, columns)
+    )
+    output_files.save_gif(output / "interpolate.gif", made.mean[:, np.newaxis])
+    output_files.save_npz(
+        output / "interpolate.npz", keys=found.keys, **output_files.arrays(made)
+    )
+
+
+def _traverse(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> None:
+    found = examples.find_examples(run, _split(run, request), 1, request.where)
+    (start, *_), _ = sampling.encode(run, found)
+    try:
+        dimensions = [
+            int(text) for text in request.dimensions or range(run.config.latent_dim)
+        ]
+    except ValueError as error:
+        raise ValueError(
+            f"--dimensions={','.join(request.dimensions)} must be whole numbers"
+        ) from error
+    rows = sample_grids.traverse(start, dimensions, request.limit, request.num)
+    z = rows.reshape(-1, rows.shape[-1])
+    made = sampling.decode(run, z, found.conditions, request.seed)
+    output_files.save_png(
+        output / "traverse.png", image_grid.tile(made.mean, request.num)
+    )
+    by_row = made.mean.reshape(*rows.shape[:2], *made.mean.shape[1:])
+    output_files.save_gif(output / "traverse.gif", by_row.swapaxes(0, 1))
+
+
+def _attributes(
+    run: trained.TrainedRun, request: Request, output: pathlib.Path
+) -> None:
+    found = examples.find_examples(run, _split(run, request), 1, request.where)
+    made = attribute_directions.explore(
+        run,
+        found,
+        _split(run, request),
+        request.attributes,
+        request.limit,
+        request.num,
+        request.seed,
+        request.latents,
+    )
+    output_files.save_attributes(made, output)
+
+
+def _neighbours(
+    run: trained.TrainedRun, request: Request, output: pathlib.Path
+) -> None:
+    if request.latents is not None:
+        _latent_neighbours(
+            run, request, output, posteriors.open_latents(run, request.latents)
+        )
+        return
+    z = sampling.draw_prior(run, request.num, request.seed)
+    samples = sampling.decode(run, z, _conditions(run, request), request.seed).mean
+    unseen = examples.find_examples(
+        run, _split(run, request), request.num, request.where
+    )
+    queries = np.concatenate([samples, unseen.images])
+    found = nearest_images.in_training(run, queries)
+    output_files.save_neighbours(found, z, samples, unseen.keys, output)
+
+
+def _latent_neighbours(
+    run: trained.TrainedRun,
+    request: Request,
+    output: pathlib.Path,
+    latents: posteriors.StoredLatents,
+) -> None:
+    z = sampling.draw_prior(run, request.num, request.seed)
+    samples = sampling.decode(run, z, _conditions(run, request), request.seed).mean
+    shown = _examples(run, request)
+    mean, _ = sampling.encode(run, shown)
+    found = nearest_images.by_latents(latents, np.concatenate([z, mean]))
+    output_files.save_latent_neighbours(found, z, samples, shown, output)
+
+
+def _project(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> None:
+    directory = output / f"projector-{_split(run, request)}"
+    latents = request.latents and posteriors.open_latents(run, request.latents)
+    projector.write_split(directory, run, _split(run, request), latents or None)
+    logging.info("%s", directory)
+
+
+def _browse(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> None:
+    browser.browse(run, output, _split(run, request), request.where, request.seed)
+
+
+_MAKERS = dict(
+    zip(
+        MODES,
+        (
+            _reconstruct,
+            _posterior,
+            _sample,
+            _decode,
+            _transform,
+            _interpolate,
+            _traverse,
+            _attributes,
+            _neighbours,
+            _project,
+            _browse,
+        ),
+        strict=True,
+    )
+)
+
+
+def _split(run: trained.TrainedRun, request: Request) -> str:
+    return request.split or run.config.eval_split
+
+
+def _examples(run: trained.TrainedRun, request: Request) -> examples.Examples:
+    return examples.find_examples(run, _split(run, request), request.num, request.where)
+
+
+def _conditions(run: trained.TrainedRun, request: Request) -> np.ndarray:
+    return examples.find_conditions(
+        run, _split(run, request), request.num, request.where
+    )
+
+
+def _save_predictive(
+    run: trained.TrainedRun,
+    request: Request,
+    z: np.ndarray,
+    told: np.ndarray,
+    path: pathlib.Path,
+    **arrays: np.ndarray,
+) -> None:
+    made = sampling.decode(run, z, told, request.seed)
+    output_files.save_predictive(made, path, **arrays)
