@@ -1,4 +1,15 @@
-"""Trains and inspects variational autoencoders on prepared shards."""
+"""Trains and inspects variational autoencoders on prepared shards.
+
+train        command: trains, or resumes a run
+launch       command: trains in several processes, restarted when one dies
+sweep        command: a run for every combination of settings
+doctor       command: preflight checks of a training
+evaluate     command: scores of a run on a whole split
+generate     command: images and latents of a run
+export       command: a run as a SavedModel and Keras files
+tensorboard  command: runs in TensorBoard
+report       command: a run as one HTML page
+"""
 
 # Its package answers signals, from here on.
 from pipeline.process import interrupts  # noqa: F401

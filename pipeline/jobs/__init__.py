@@ -1,1 +1,11 @@
-"""Beam: the graph, runners, workers and progress."""
+"""Beam: the graph, runners, workers and progress.
+
+graph         the Beam graph
+runners       the choice of a runner, its flags and its errors
+job_servers   servers that a runner needs, and whether they answer
+local_runner  Beam's local runner, in this process or with workers
+worker        worker processes of the local runner
+progress      images done, speed, and whether the rest fits on the disk
+execution     one run, from its plan to its end
+source_flags  flags of raw images
+"""

@@ -1,1 +1,10 @@
-"""Figures of a trained model."""
+"""Figures of a trained model.
+
+evaluation      all scores of a run on a split
+scores          likelihood, image and latent scores
+image_metrics   image quality and bits per dim, from arrays
+posteriors      posteriors of a split, encoded or read
+examples        examples of a split that satisfy a condition
+nearest_images  nearest training images of generated ones
+latents         measures and models of the latents
+"""

@@ -1,1 +1,7 @@
-"""The strategy, the cluster, and messages between its hosts."""
+"""The strategy, the cluster, and messages between its hosts.
+
+strategies  devices of this process, and the tf.distribute strategy
+cluster     hosts that train together, from the environment
+hosts       messages between hosts beside gradients
+loopback    TensorFlow's server, kept off the network
+"""

@@ -1,1 +1,8 @@
-"""Images from a trained model."""
+"""Images from a trained model.
+
+modes                 modes of trainer.generate
+sampling              images from latents, and latents from images
+attribute_directions  attributes as directions in latent space
+browser               one picture after another, in the terminal
+output_files          PNG, GIF, npz and tables
+"""

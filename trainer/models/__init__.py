@@ -1,1 +1,11 @@
-"""Encoders and decoders, and the VAE that joins them."""
+"""Encoders, decoders, and the VAE that joins them.
+
+vae              the VAE: encoder, draw, decoder
+networks         encoder and decoder
+layers           Keras layers that round alike on any number of devices
+batch_norm       batch normalisation over the global batch
+options          options of single layers
+conditions       conditions of a conditional VAE
+semi_supervised  the M2 model: a class from few labels
+likelihoods      p(x given z)
+"""

@@ -1,1 +1,6 @@
-"""Arithmetic that is equal on every number of devices, and streams of randomness."""
+"""Arithmetic that is equal on every number of devices, and streams of randomness.
+
+exact      sums and matrix products that do not depend on the number of devices
+precision  compute types, and the loss scale of float16
+random     every stream of random numbers
+"""

@@ -1,1 +1,9 @@
-"""Exported models, which need nothing of this package."""
+"""Exported models, which need nothing of this package.
+
+saved_model    a run as a SavedModel and Keras files
+plain_keras    encoder and decoder in Keras's own layers
+preprocessing  pixels of any size to model inputs, in a graph
+jpeg           image files as upright pixels, in a graph
+png            PNG files, in a graph
+image_header   headers of image files, in a graph
+"""

@@ -1,1 +1,7 @@
-"""Images that TensorFlow Datasets prepared."""
+"""Datasets that TensorFlow Datasets prepared.
+
+tfds         the source: splits, features, labels
+tfds_info    dataset_info.json and features.json
+tfds_shards  shard files and their names
+tfds_reader  reads one image of a shard
+"""

@@ -1,5 +1,8 @@
 """Buckets of S3 and Cloud Storage, by the clients that Beam's own flags configure.
 
+cloud_storage  Google Cloud Storage
+s3             S3, and stores that speak its protocol
+
 Beam's `FileSystems` has the same operations, but those of Beam 2.77 do not serve here:
 a file that an exception leaves half written is completed on S3, and looks whole; an
 empty one is an error there; a bucket that does not exist looks empty; without

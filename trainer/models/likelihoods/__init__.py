@@ -1,4 +1,9 @@
-"""Likelihoods p(x|z): what the decoder's outputs say about an image.
+"""Likelihoods p(x given z): the meaning of the decoder's outputs.
+
+base              the interface of a likelihood
+bernoulli         black or white values
+gaussian          values with normal noise
+logistic_mixture  8-bit levels by a mixture of logistics
 
 Images `[b, h, w, c]` are in [-1, 1]. A decoder gives outputs `[b, h, w, n]`, where n is
 the likelihood's `num_outputs(c)`, all of one kind before all of the next.
