@@ -1,5 +1,7 @@
 """The documents: their links and their tree; test_docs_commands.py has the commands."""
 
+import ast
+import pathlib
 import re
 
 import pytest
@@ -14,22 +16,56 @@ def test_links_lead_somewhere(page: str) -> None:
         assert (ROOT / page).parent.joinpath(target).exists(), target
 
 
-def test_the_tree_is_the_tree() -> None:
+def test_the_map_names_every_room_and_command() -> None:
     block = read("WORKSPACE.md").split("```")[1]
     folder, named = "", set()
     for line in block.strip().splitlines():
-        name = line.split()[0]
+        names = line.strip().split("  ")[0].split()
         if not line.startswith(" "):
-            folder = name if name.endswith("/") else ""
-            named.add(name)
+            folder = names[0] if names[0].endswith("/") else ""
+            named.add(names[0])
         else:
-            named.add(folder + name)
+            named |= {folder + name for name in names}
     for name in named:
-        assert (ROOT / name).exists(), f"{name} is in the tree of WORKSPACE.md"
-    for package in ("pipeline", "trainer", "configs"):
-        for path in (ROOT / package).glob("*.py"):
-            if path.name != "__init__.py":
-                assert f"{package}/{path.name}" in named, "missing in WORKSPACE.md"
+        assert (ROOT / name).exists(), f"{name} is on the map of WORKSPACE.md"
+    for package in ("pipeline", "trainer"):
+        for path in entries(ROOT / package):
+            name = f"{package}/{path.name}" + "/" * path.is_dir()
+            assert name in named, "missing on the map of WORKSPACE.md"
+    assert len(read("WORKSPACE.md").splitlines()) < 150
+
+
+ROOMS = sorted(
+    path.parent
+    for package in ("pipeline", "trainer")
+    for path in (ROOT / package).rglob("__init__.py")
+)
+
+
+def entries(room: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the files and rooms in a room."""
+    return [
+        path
+        for path in sorted(room.iterdir())
+        if (path.suffix == ".py" and path.name != "__init__.py")
+        or (path / "__init__.py").exists()
+    ]
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: str(room.relative_to(ROOT)))
+def test_a_room_names_its_files(room: pathlib.Path) -> None:
+    docstring = ast.get_docstring(ast.parse((room / "__init__.py").read_text())) or ""
+    named = re.findall(r"^(\w+)  +\S", docstring, re.MULTILINE)
+    found = [path.stem for path in entries(room)]
+    if room.parent == ROOT:  # Its rooms are on the map.
+        found = [path.stem for path in entries(room) if path.is_file()]
+    assert sorted(named) == found
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: str(room.relative_to(ROOT)))
+def test_a_room_is_small(room: pathlib.Path) -> None:
+    limit = 26 if room.parent == ROOT else 15
+    assert len(entries(room)) <= limit
 
 
 def test_extras_that_are_shown_exist() -> None:
