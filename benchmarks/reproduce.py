@@ -24,6 +24,7 @@ from absl import app, flags
 
 from benchmarks import results
 from configs import mnist_iwae
+from trainer.runs import metrics_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +52,8 @@ class System:
 
 def read_metrics(workdir: pathlib.Path, split: str) -> list[dict[str, Any]]:
     """Returns the lines of metrics.jsonl that are of a split."""
-    lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    return [line for line in map(json.loads, lines) if line["split"] == split]
+    lines, _ = metrics_file.read(workdir / metrics_file.NAME)
+    return [line for line in lines if line["split"] == split]
 
 
 def last_test_loss(workdir: pathlib.Path) -> float:

@@ -14,6 +14,7 @@ from tests import preloaded
 from tests.pipeline.commands import children
 from tests.trainer.trained_runs import ROOT, SMALL_MODEL, run_module, wait_for_step
 from trainer.operations import sweep_plan, sweep_results
+from trainer.runs import metrics_file
 
 pytestmark = pytest.mark.slow
 
@@ -262,9 +263,14 @@ def test_a_killed_sweep_leaves_no_process_and_goes_on(
 
 def test_a_line_that_a_kill_cut_short_is_left_out(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    assert sweep_results.read_metrics(path) == []
-    path.write_text('{"step": 1, "elbo": NaN}\n{"step": 2, "elbo": -1.5}\n{"st')
-    found = sweep_results.summarise(sweep_results.read_metrics(path))
+    assert metrics_file.read(path) == ([], 0)
+    lines = (
+        '{"step": 1, "split": "test", "elbo": NaN}',
+        '{"step": 2, "split": "test", "elbo": -1.5}',
+        '{"st',
+    )
+    path.write_text("\n".join(lines))
+    found = sweep_results.summarise(metrics_file.read(path)[0])
     assert found["step"] == 2
     assert found["best_elbo"] == -1.5
     assert "loss" not in found

@@ -92,6 +92,22 @@ def fixed_targets_and_inputs(
     return targets_and_inputs(images, config, draw)
 
 
+def fixed_binarization(images: tf.Tensor, config: ConfigDict) -> tf.Tensor:
+    """Returns images of a user as the encoder of a run takes them.
+
+    One draw serves all images, so that the posterior of an image does not depend on
+    the images beside it.
+
+    Args:
+        images: `[n, height, width, channels]` in [-1, 1].
+        config: `binarize` and `seed`.
+    """
+    seed = random.fold(config.seed, Stream.EXPORT_BINARIZATION)
+    shape = images.shape[1:]
+    uniform = tf.random.stateless_uniform(shape, seed, alg="philox")
+    return binarize(images, config.binarize, uniform)
+
+
 def binarize(images: tf.Tensor, mode: str, uniform: tf.Tensor) -> tf.Tensor:
     """Returns what is to be reconstructed.
 

@@ -147,31 +147,23 @@ def _transform(run: trained.TrainedRun, request: Request, output: pathlib.Path) 
 def _interpolate(
     run: trained.TrainedRun, request: Request, output: pathlib.Path
 ) -> None:
-    found = examples.find_examples(run, _split(run, request), 2, request.where)
-    if len(found.keys) < 2:
-        where = f" with --where={request.where}" if request.where else ""
-        raise ValueError(
-            f"--mode=interpolate needs two examples, and split "
-            f"{_split(run, request)!r} has one{where}: give another --split"
-        )
-    (start, end), _ = sampling.encode(run, found)
+    latents, told, keys = _starts(run, request, 2)
     z = sampling.interpolate(
-        start, end, request.num, spherical=request.path == "spherical"
+        *latents, request.num, spherical=request.path == "spherical"
     )
-    made = sampling.decode(run, z, found.conditions[:1], request.seed)
+    made = sampling.decode(run, z, told, request.seed)
     columns = sample_grids.num_columns(request.num)
     output_files.save_png(
         output / "interpolate.png", image_grid.tile(made.mean, columns)
     )
     output_files.save_gif(output / "interpolate.gif", made.mean[:, np.newaxis])
     output_files.save_npz(
-        output / "interpolate.npz", keys=found.keys, **output_files.arrays(made)
+        output / "interpolate.npz", keys=keys, **output_files.arrays(made)
     )
 
 
 def _traverse(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> None:
-    found = examples.find_examples(run, _split(run, request), 1, request.where)
-    (start, *_), _ = sampling.encode(run, found)
+    (start,), told, _ = _starts(run, request, 1)
     try:
         dimensions = [
             int(text) for text in request.dimensions or range(run.config.latent_dim)
@@ -182,7 +174,7 @@ def _traverse(run: trained.TrainedRun, request: Request, output: pathlib.Path) -
         ) from error
     rows = sample_grids.traverse(start, dimensions, request.limit, request.num)
     z = rows.reshape(-1, rows.shape[-1])
-    made = sampling.decode(run, z, found.conditions, request.seed)
+    made = sampling.decode(run, z, told, request.seed)
     output_files.save_png(
         output / "traverse.png", image_grid.tile(made.mean, request.num)
     )
@@ -273,6 +265,36 @@ _MAKERS = dict(
 
 def _split(run: trained.TrainedRun, request: Request) -> str:
     return request.split or run.config.eval_split
+
+
+def _starts(
+    run: trained.TrainedRun, request: Request, num: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns latents to start from, their condition, and the keys of their images.
+
+    Latents are posterior means of the first examples, or draws of the prior where the
+    dataset is not there.
+
+    Returns:
+        `[num, latent_dim]`; `[1, num_conditions]`; `[num]` strings, or `[0]` for draws.
+    """
+    if not run.has_dataset and request.where is None:
+        logging.info(
+            "the dataset %s is not there: starting from draws of the prior in place of "
+            "examples",
+            run.dataset_dir,
+        )
+        z = sampling.draw_prior(run, num, request.seed)
+        return z, _conditions(run, request)[:1], np.zeros([0], "U1")
+    found = examples.find_examples(run, _split(run, request), num, request.where)
+    if len(found.keys) < num:
+        where = f" with --where={request.where}" if request.where else ""
+        raise ValueError(
+            f"--mode={request.mode} needs two examples, and split "
+            f"{_split(run, request)!r} has one{where}: give another --split"
+        )
+    mean, _ = sampling.encode(run, found)
+    return mean, found.conditions[:1], found.keys
 
 
 def _examples(run: trained.TrainedRun, request: Request) -> examples.Examples:

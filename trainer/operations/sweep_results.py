@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import Any
 
 from pipeline.storage import files
 from trainer.operations.sweep_plan import Run, readable
+from trainer.runs import metrics_file
 from trainer.system import atomic_files
 
 Table = list[dict[str, Any]]
@@ -32,7 +32,7 @@ def make_table(runs: Sequence[Run], statuses: Mapping[str, str]) -> Table:
             "run": run.name,
             **{name: readable(value) for name, value in run.values.items()},
             "status": statuses[run.name],
-            **summarise(read_metrics(run.workdir / "metrics.jsonl")),
+            **summarise(metrics_file.read(run.workdir / metrics_file.NAME)[0]),
         }
         for run in runs
     ]
@@ -67,19 +67,6 @@ def summarise(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         best = max(finite, key=lambda line: line["elbo"])
         found |= {"best_elbo": best["elbo"], "best_elbo_step": best["step"]}
     return found
-
-
-def read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
-    """Returns the lines of a metrics.jsonl but those that a kill cut short; or none."""
-    if not path.exists():
-        return []
-    lines = []
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            continue
-    return [line for line in lines if isinstance(line, dict) and "step" in line]
 
 
 def as_markdown(table: Table) -> str:

@@ -1,6 +1,5 @@
 """Plots as images: where the latents lie, and how a run went."""
 
-import json
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from trainer.reporting import image_grid
+from trainer.runs import metrics_file
 from trainer.system import atomic_files
 
 # A matplotlibrc in the working directory is read before the one that
@@ -146,9 +146,7 @@ def plot_metrics(lines: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Fi
 
 def save_curves(metrics_path: pathlib.Path, path: pathlib.Path) -> None:
     """Plots the loss and its terms of a metrics.jsonl as a PNG file."""
-    # Training may be writing the last line.
-    whole_lines, *_ = metrics_path.read_text().rpartition("\n")
-    lines = [json.loads(line) for line in whole_lines.splitlines()]
+    lines, _ = metrics_file.read(metrics_path)
     figure = plot_metrics(lines, ("loss", "elbo", "recon_nll", "kl"))
     with atomic_files.replacing(path) as temporary:
         FigureCanvasAgg(figure).print_png(str(temporary))

@@ -16,8 +16,8 @@ from tensorboard.compat.proto import summary_pb2
 
 from pipeline.storage import files
 from trainer.reporting import events, image_grid, projector, sample_grids
+from trainer.runs import metrics_file
 from trainer.runs.trained import TrainedRun
-from trainer.system import atomic_files
 from trainer.system.background import Background
 
 # Event directories, as TensorBoard names the runs.
@@ -30,8 +30,8 @@ class RunWriter:
     def __init__(self, directory: pathlib.Path, last_step: int) -> None:
         """Opens the files in `directory`, cut off after `last_step` (-1: all)."""
         self._directory = directory
-        self._metrics_path = directory / "metrics.jsonl"
-        truncate_metrics(self._metrics_path, last_step)
+        self._metrics_path = directory / metrics_file.NAME
+        metrics_file.truncate(self._metrics_path, last_step)
         self._events = {}
         for run in (_TRAIN, _EVAL):
             events.truncate(directory / run, last_step)
@@ -213,17 +213,3 @@ class NoWriter(RunWriter):
 
     def close(self) -> None:
         """Has nothing to close."""
-
-
-def truncate_metrics(path: pathlib.Path, last_step: int) -> None:
-    """Removes lines of later steps than `last_step`, and a line cut short."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_bytes().splitlines(keepends=True):
-        try:
-            if line.endswith(b"\n") and json.loads(line)["step"] <= last_step:
-                kept.append(line)
-        except (ValueError, LookupError, TypeError, RecursionError):
-            continue
-    atomic_files.write(path, b"".join(kept))

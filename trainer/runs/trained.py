@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
 import pathlib
 from collections.abc import Iterator, Mapping
 
@@ -24,8 +25,8 @@ class TrainedRun:
 
     Attributes:
         config: Resolved settings.
-        manifest: Of the dataset.
-        dataset_dir: Where it is.
+        manifest: Manifest of the dataset.
+        dataset_dir: Directory of the dataset, which may have been moved or deleted.
         vae: The averaged model, which is evaluated and pictured.
         step: Updates made.
     """
@@ -35,6 +36,11 @@ class TrainedRun:
     dataset_dir: str
     vae: VAE
     step: int
+
+    @property
+    def has_dataset(self) -> bool:
+        """Whether the dataset is where it should be."""
+        return (pathlib.Path(self.dataset_dir) / contract.MANIFEST_NAME).exists()
 
     @property
     def model_digest(self) -> str:
@@ -64,9 +70,13 @@ class TrainedRun:
             `[b, num_conditions]`; other features.
 
         Raises:
-            contract.DatasetError: If the split cannot be read, or has a label that is
-                no class of the model.
+            contract.DatasetError: If the dataset is not there, the split cannot be
+                read, or it has a label that is no class of the model.
         """
+        if not self.has_dataset:
+            raise contract.DatasetError(
+                f"the dataset {self.dataset_dir} is not there: give its --dataset"
+            )
         batches = input_pipeline.examples(
             self.manifest, self.dataset_dir, split, batch_size
         )
@@ -93,7 +103,8 @@ def load(run_dir: pathlib.Path, dataset_dir: str | None = None) -> TrainedRun:
 
     Args:
         run_dir: The workdir.
-        dataset_dir: Where the dataset is now; by default where it was in training.
+        dataset_dir: Directory of the dataset; by default the one of training, which
+            need not be there any more.
 
     Raises:
         ValueError: If there is no run, the dataset is another one or cannot be read
@@ -108,8 +119,13 @@ def load(run_dir: pathlib.Path, dataset_dir: str | None = None) -> TrainedRun:
             f"--workdir={run_dir} holds no run ({pathlib.Path(error.filename).name} is "
             "missing): give the --workdir of a trainer.train"
         ) from error
+    is_moved = dataset_dir is None and not os.path.exists(dataset["path"])
     dataset_dir = dataset_dir or dataset["path"]
-    manifest = contract.load_manifest(dataset_dir)
+    if is_moved and "manifest" in dataset:
+        text = json.dumps(dataset["manifest"])
+        manifest = contract.parse_manifest(text, run_dir / "dataset.json")
+    else:
+        manifest = contract.load_manifest(dataset_dir)
     if manifest.digest != dataset["digest"]:
         raise ValueError(
             f"{run_dir} was trained on the dataset of digest {dataset['digest']}, and "

@@ -1,7 +1,7 @@
 """The output directory of a run: what it is, who is at work in it, what is wrong.
 
 WORKDIR/config.json     resolved settings
-WORKDIR/dataset.json    digest and settings of the dataset, and its place
+WORKDIR/dataset.json    digest, settings, place and manifest of the dataset
 WORKDIR/lock            held by the running trainer, and so is WORKDIR itself
 """
 
@@ -171,6 +171,8 @@ def _claim(
         "digest": manifest.digest,
         "settings": dict(manifest.settings),
         "path": os.path.abspath(dataset_dir),
+        # A run is used without its dataset, too.
+        "manifest": json.loads(manifest.to_json()),
     }
     current = json.loads(config.to_json())
     config_path, dataset_path = workdir / CONFIG_NAME, workdir / DATASET_NAME

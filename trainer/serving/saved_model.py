@@ -27,8 +27,6 @@ from pipeline.storage import files
 from trainer.data import corruption
 from trainer.generation import sampling
 from trainer.models import conditions, semi_supervised
-from trainer.numerics import random
-from trainer.numerics.random import Stream
 from trainer.runs.trained import TrainedRun
 from trainer.serving import jpeg, plain_keras, preprocessing
 from trainer.system import atomic_files
@@ -77,7 +75,10 @@ class ExportedModel:
     def encode(self, image: tf.Tensor, **told: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns `posterior_mean` and `posterior_log_var`, `[n, latent_dim]`."""
         return self.encoder(
-            self._with_conditions(self._seen(image), told), training=False
+            self._with_conditions(
+                corruption.fixed_binarization(image, self.config), told
+            ),
+            training=False,
         )
 
     def decode(self, z: tf.Tensor, **told: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -92,7 +93,11 @@ class ExportedModel:
     def classify(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the `probability` of each class, `[n, num_classes]`."""
         assert self.classifier is not None
-        return {"probability": self.classifier(self._seen(image), training=False)}
+        return {
+            "probability": self.classifier(
+                corruption.fixed_binarization(image, self.config), training=False
+            )
+        }
 
     def sample(
         self,
@@ -175,13 +180,6 @@ class ExportedModel:
         spec = tf.TensorSpec(self._image_shape, tf.float32)
         positions = tf.range(tf.size(image_bytes))
         return tf.map_fn(one, (positions, image_bytes), fn_output_signature=spec)
-
-    def _seen(self, image: tf.Tensor) -> tf.Tensor:
-        """Returns what the encoder sees of images: black and white, if it is so."""
-        # One draw for all images, so that an image's posterior is its own.
-        seed = random.fold(self.config.seed, Stream.EXPORT_BINARIZATION)
-        uniform = tf.random.stateless_uniform(self._image_shape, seed, alg="philox")
-        return corruption.binarize(image, self.config.binarize, uniform)
 
     def _condition_specs(self) -> dict[str, tf.TensorSpec]:
         name = str(self.config.condition)

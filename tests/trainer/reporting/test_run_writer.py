@@ -6,8 +6,9 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from trainer.reporting import image_grid, run_writer
+from trainer.reporting import image_grid
 from trainer.reporting.run_writer import RunWriter
+from trainer.runs import metrics_file
 
 
 def write_steps(directory: pathlib.Path, last_step: int, steps: range) -> None:
@@ -62,9 +63,9 @@ def test_files_cut_short_by_a_kill_are_mended(tmp_path: pathlib.Path) -> None:
 def test_a_line_that_is_no_json_is_dropped(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"step": 1}\n\xff\xfe\n{"step": 2}\n')
-    run_writer.truncate_metrics(path, 1)
+    metrics_file.truncate(path, 1)
     assert path.read_bytes() == b'{"step": 1}\n'
-    run_writer.truncate_metrics(tmp_path / "absent.jsonl", 1)
+    metrics_file.truncate(tmp_path / "absent.jsonl", 1)
     assert not (tmp_path / "absent.jsonl").exists()
 
 

@@ -23,8 +23,7 @@ from trainer.analysis.latents import mixture
 from trainer.cli import command_line
 from trainer.data import input_pipeline
 from trainer.generation import sampling
-from trainer.reporting import run_writer
-from trainer.runs import checkpoints, state, trained, workdir
+from trainer.runs import checkpoints, metrics_file, state, trained, workdir
 
 NAME = "d-train.tfrecord-00000-of-00001"
 MANIFEST = contract.Manifest(
@@ -211,7 +210,7 @@ def test_any_lines_of_metrics(text, folder):
     path = folder / "metrics.jsonl"
     sound = b'{"step": 1}\n'
     path.write_bytes(sound + text.encode(errors="surrogatepass") + b"\n" + sound)
-    run_writer.truncate_metrics(path, 3)
+    metrics_file.truncate(path, 3)
     assert path.read_bytes().startswith(sound)
 
 

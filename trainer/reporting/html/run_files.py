@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import io
-import json
 import pathlib
 import re
 from collections.abc import Iterable, Sequence
@@ -12,15 +11,15 @@ from typing import Any
 from PIL import Image
 
 from trainer.reporting.html import work_time
-from trainer.runs import checkpoints, workdir
+from trainer.runs import checkpoints, metrics_file, workdir
 
 # Larger pictures are made smaller, so that the page stays small.
 _MAX_PNG_BYTES = 300_000
 _MAX_JPEG_SIDE = 1200
-# JSON has integers of any size, and Infinity.
-_MAX_NUMBER = 1e300
 # What Pillow raises on a file that is no sound picture.
 _PICTURE_ERRORS = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+
+_MAX_NUMBER = 1e300
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,7 +138,7 @@ def read(directory: pathlib.Path, num_samples: int) -> RunFiles:
                 f"--workdir={directory} holds no run ({name} is missing): give the "
                 "--workdir of a trainer.train"
             )
-    metrics, num_damaged_lines = read_metrics(directory / "metrics.jsonl")
+    metrics, num_damaged_lines = metrics_file.read(directory / metrics_file.NAME)
     damaged = []
     newest, samples = [], []
     for name, paths in _grids(directory / "images").items():
@@ -155,7 +154,7 @@ def read(directory: pathlib.Path, num_samples: int) -> RunFiles:
         newest += found[-1:]
         if name == "samples/sampled":
             samples = found
-    path = directory / "metrics.jsonl"
+    path = directory / metrics_file.NAME
     return RunFiles(
         name=directory.absolute().name,
         config=workdir.read_json(directory / "config.json"),
@@ -170,31 +169,6 @@ def read(directory: pathlib.Path, num_samples: int) -> RunFiles:
         busy_secs=work_time.busy_secs(directory),
         written_at=path.stat().st_mtime if path.exists() else None,
     )
-
-
-def read_metrics(path: pathlib.Path) -> tuple[list[dict[str, Any]], int]:
-    """Returns the lines of a metrics.jsonl, and how many were damaged.
-
-    A last line that does not end is no damage: it is being written.
-    """
-    lines, num_damaged = [], 0
-    text = path.read_bytes() if path.exists() else b""
-    whole, _, _ = text.rpartition(b"\n")
-    for part in whole.splitlines():
-        try:
-            line = json.loads(part)
-        except (ValueError, RecursionError):
-            line = None
-        if (
-            isinstance(line, dict)
-            and type(line.get("step")) is int
-            and is_number(line["step"])
-            and isinstance(line.get("split"), str)
-        ):
-            lines.append(line)
-        else:
-            num_damaged += 1
-    return lines, num_damaged
 
 
 def points(

@@ -1,0 +1,4 @@
+"""A trained run as a Python object.
+
+run  encode, decode, sample, reconstruct, interpolate
+"""
