@@ -30,7 +30,7 @@ from trainer.data import corruption
 from trainer.generation import sampling
 from trainer.models.vae import make_vae
 from trainer.numerics import random
-from trainer.runs import trained
+from trainer.runs import setting_checks, trained
 from trainer.serving import preprocessing, saved_model
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -514,7 +514,7 @@ def test_a_model_of_few_labels_is_told_them_and_classifies(
     close(by_form[0]["posterior_mean"], by_form[1]["posterior_mean"])
 
 
-@pytest.mark.parametrize("binarize", corruption.BINARIZE)
+@pytest.mark.parametrize("binarize", setting_checks.CHOICES["binarize"])
 def test_posteriors_do_not_depend_on_the_batch(
     binarize: str, tmp_path: pathlib.Path
 ) -> None:

@@ -11,34 +11,10 @@ from ml_collections import ConfigDict
 from trainer.numerics import random
 from trainer.numerics.random import Stream
 
-BINARIZE = ("none", "threshold", "dynamic")
 _SPLIT_STREAMS = (Stream.SPLIT_BINARIZATION, Stream.SPLIT_NOISE, Stream.SPLIT_DROPS)
 
 # Values of the images' shape from a distribution, by the number of the stream.
 Draw = Callable[[Callable[..., tf.Tensor], int], tf.Tensor]
-
-
-def check(config: ConfigDict) -> None:
-    """Checks the settings that this module reads.
-
-    Raises:
-        ValueError: If one is not allowed.
-    """
-    if config.binarize not in BINARIZE:
-        raise ValueError(
-            f"--config.binarize={config.binarize!r} must be one of "
-            f"{', '.join(BINARIZE)}"
-        )
-    if config.input_noise_stddev < 0:
-        raise ValueError(
-            f"--config.input_noise_stddev={config.input_noise_stddev} must not be "
-            "negative"
-        )
-    if not 0 <= config.input_drop_fraction < 1:
-        raise ValueError(
-            f"--config.input_drop_fraction={config.input_drop_fraction} must be in "
-            "[0, 1)"
-        )
 
 
 def targets_and_inputs(

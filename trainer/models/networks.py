@@ -25,11 +25,6 @@ from trainer.models import layers
 from trainer.models.batch_norm import BatchNormalization
 from trainer.models.options import LayerOptions, LayerTable
 
-DOWNSAMPLE = ("stride", "max_pool")
-POSTERIOR_SCALES = ("log_var", "softplus")
-OUTPUT_ACTIVATIONS = ("tanh", "linear")
-DECODER_STARTS = ("deconv", "dense")
-
 
 def make_encoder(
     config: ConfigDict, image_shape: Sequence[int], num_conditions: int = 0
@@ -47,9 +42,8 @@ def make_encoder(
         `([b, size, size, c], [b, num_conditions]) -> ([b, d], [b, d])`.
 
     Raises:
-        ValueError: If the filters do not fit the size, or a setting is unknown.
+        ValueError: If the filters do not fit the size.
     """
-    _check_choice("posterior_scale", config.posterior_scale, POSTERIOR_SCALES)
     table = LayerTable(config, "encoder")
     images = keras.Input(image_shape, name="image")
     inputs: Any = images
@@ -123,9 +117,8 @@ def make_decoder(
         `([b, d], [b, num_conditions]) -> [b, size, size, num_outputs]`.
 
     Raises:
-        ValueError: If the filters do not fit the size, or a setting is unknown.
+        ValueError: If the filters do not fit the size.
     """
-    _check_choice("output_activation", config.output_activation, OUTPUT_ACTIVATIONS)
     table = LayerTable(config, "decoder")
     z = x = keras.Input((config.latent_dim,), name="z")
     inputs: Any = z
@@ -179,7 +172,6 @@ def _convolve(
     images: keras.KerasTensor, config: ConfigDict, table: LayerTable
 ) -> keras.KerasTensor:
     """Shrinks images to base_size by a factor of 2 a block, and flattens them."""
-    _check_choice("downsample", config.downsample, DOWNSAMPLE)
     x = images
     if config.unit_inputs:
         x = keras.layers.Rescaling(0.5, 0.5, name="unit")(x)
@@ -235,9 +227,6 @@ def _deconvolve(
     table: LayerTable,
 ) -> keras.KerasTensor:
     """Grows `[b, features]` to the image, by a factor of 2 from each block on."""
-    _check_choice("decoder_start", config.decoder_start, DECODER_STARTS)
-    if config.last_stride not in (1, 2):
-        raise ValueError(f"--config.last_stride={config.last_stride} must be 1 or 2")
     first, *others = tuple(config.decoder_filters)
     num_doublings = len(others) + config.last_stride - 1
     check_image_size(image_shape, config.base_size, num_doublings, "decoder")
@@ -286,10 +275,3 @@ def _activate(
     if options.activation == "linear":
         return x
     return layers.Activation(options.activation, name=f"{name}_{options.activation}")(x)
-
-
-def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(
-            f"--config.{name}={value!r} must be one of {', '.join(allowed)}"
-        )

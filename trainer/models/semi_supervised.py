@@ -30,36 +30,6 @@ def is_used(config: ConfigDict) -> bool:
     return config.labelled_fraction < 1
 
 
-def check(config: ConfigDict) -> None:
-    """Checks the settings that this module reads.
-
-    Raises:
-        ValueError: If one is out of range, or some do not go together.
-    """
-    fraction = config.labelled_fraction
-    if not 0 < fraction <= 1:
-        raise ValueError(f"--config.labelled_fraction={fraction} must be in (0, 1]")
-    if config.classifier_weight < 0:
-        raise ValueError(
-            f"--config.classifier_weight={config.classifier_weight} must not be "
-            "negative"
-        )
-    if not is_used(config):
-        return
-    for name, needed in (
-        ("condition", "label"),
-        ("objective", "elbo"),
-        # Both are means over a batch, which has every image with every class here.
-        ("free_bits", 0.0),
-        ("likelihood_scale", "fixed"),
-    ):
-        if config[name] != needed:
-            raise ValueError(
-                f"--config.labelled_fraction={fraction} needs --config.{name}={needed}"
-                f", not {config[name]!r}; without a classifier it is 1"
-            )
-
-
 def is_labelled(batch: Mapping[str, tf.Tensor], config: ConfigDict) -> tf.Tensor:
     """Returns whose labels count, `[b]` bool: the same examples in every run.
 

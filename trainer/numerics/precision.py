@@ -12,23 +12,12 @@ import keras
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-
 _FIRST_SCALE, _SMALLEST_SCALE, _LARGEST_SCALE = 2.0**15, 1.0, 2.0**24
 
 
 @contextlib.contextmanager
 def of_layers(config: ConfigDict) -> Iterator[None]:
-    """Makes layers that compute in `config.precision`, and keep weights in float32.
-
-    Raises:
-        ValueError: If there is no such precision.
-    """
-    if config.precision not in PRECISIONS:
-        raise ValueError(
-            f"--config.precision={config.precision!r} must be one of "
-            f"{', '.join(PRECISIONS)}"
-        )
+    """Makes layers that compute in `config.precision`, and keep weights in float32."""
     previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.precision)
     try:

@@ -155,7 +155,7 @@ class Diagnosis:
         return f"{', '.join(counts)} have their {checked}"
 
     def _look_at_settings(self) -> str:
-        settings.check(self._config)
+        setting_checks.check(self._config)
         return f"{len(self._config)} are in their ranges"
 
     def _look_at_batch(self) -> str:

@@ -1,13 +1,10 @@
-"""Checks an experiment's settings, and settles those that depend on the devices."""
+"""Settles the settings that depend on the devices, and compares those of a resume."""
 
 import math
-from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
-from trainer.data import corruption
-from trainer.models import semi_supervised
-from trainer.optimization import schedules
+from trainer.runs import setting_checks
 
 # May differ when a run is resumed: they say when to look and stop, not what to learn.
 CADENCE = frozenset(
@@ -32,38 +29,6 @@ CADENCE = frozenset(
     }
 )
 
-_AT_LEAST_ONE = (
-    "latent_dim",
-    "base_size",
-    "shuffle_block_size",
-    "log_every_steps",
-    "image_every_steps",
-    "eval_every_steps",
-    "keep_checkpoints",
-    "num_picture_pairs",
-    "num_picture_samples",
-    "loss_scale_growth_steps",
-)
-_AT_LEAST_ZERO = (
-    "keep_best_checkpoints",
-    "keep_checkpoint_every_steps",
-    "num_picture_traversals",
-    "checkpoint_every_secs",
-)
-_FRACTIONS = (
-    "batch_norm_momentum",
-    "ema_decay",
-    "adam_beta_1",
-    "adam_beta_2",
-    "rmsprop_decay",
-)
-_SIZES = ("encoder_filters", "encoder_units", "decoder_units", "decoder_filters")
-_POSITIVE = ("learning_rate", "adam_epsilon", "rmsprop_epsilon", "likelihood_stddev")
-# Of Keras, by which weights are drawn.
-_MAX_SEED = 2**32 - 1
-LOSS_REDUCTIONS = ("mean", "sum")
-RECONSTRUCTION_DRAWS = ("mean", "sample")
-
 
 def resolve(config: ConfigDict, num_replicas: int) -> ConfigDict:
     """Returns a copy of `config` with its batch size and groups filled in.
@@ -72,76 +37,16 @@ def resolve(config: ConfigDict, num_replicas: int) -> ConfigDict:
         config: As given by the user. `global_batch_size` 0 stands for
             `per_replica_batch_size` times the number of replicas,
             `num_batch_groups` 0 for `default_num_groups`, and
-            `learning_rate_decay_steps` 0 for `schedules.decay_steps`.
+            `learning_rate_decay_steps` 0 for `setting_checks.decay_steps`.
         num_replicas: Devices that the run computes on.
 
     Raises:
-        ValueError: As `check` and `settle_batch`.
+        ValueError: As `setting_checks.check` and `settle_batch`.
     """
-    check(config)
+    setting_checks.check(config)
     resolved = settle_batch(config, num_replicas)
-    resolved.learning_rate_decay_steps = schedules.decay_steps(config)
+    resolved.learning_rate_decay_steps = setting_checks.decay_steps(config)
     return resolved
-
-
-def check(config: ConfigDict) -> None:
-    """Checks all settings but those of the batch.
-
-    Raises:
-        ValueError: If one is out of range, or some do not go together.
-    """
-    for name in _AT_LEAST_ONE:
-        if config[name] < 1:
-            raise ValueError(f"--config.{name}={config[name]} must be at least 1")
-    for name in _AT_LEAST_ZERO:
-        if config[name] < 0:
-            raise ValueError(f"--config.{name}={config[name]} must not be negative")
-    for name in _FRACTIONS:
-        if not 0 <= config[name] < 1:
-            raise ValueError(f"--config.{name}={config[name]} must be in [0, 1)")
-    for name in _SIZES:
-        _check_sizes(name, config[name])
-    for name in _POSITIVE:
-        if not config[name] > 0:
-            raise ValueError(f"--config.{name}={config[name]} must be positive")
-    if not 0 <= config.seed <= _MAX_SEED:
-        raise ValueError(f"--config.seed={config.seed} must be from 0 to {_MAX_SEED}")
-    if config.num_train_steps < -1:
-        raise ValueError(
-            f"--config.num_train_steps={config.num_train_steps} must be a number of "
-            "steps, or -1 for no limit"
-        )
-    if config.loss_reduction not in LOSS_REDUCTIONS:
-        raise ValueError(
-            f"--config.loss_reduction={config.loss_reduction!r} must be one of "
-            f"{', '.join(LOSS_REDUCTIONS)}"
-        )
-    if config.reconstruction_draw not in RECONSTRUCTION_DRAWS:
-        raise ValueError(
-            f"--config.reconstruction_draw={config.reconstruction_draw!r} must be one "
-            f"of {', '.join(RECONSTRUCTION_DRAWS)}"
-        )
-    if config.show_strip and not config.show_latents:
-        raise ValueError(
-            "--config.show_strip=True shows latents too: set --config.show_latents=True"
-        )
-    if not 0 <= config.gradient_clip_norm < math.inf:
-        raise ValueError(
-            f"--config.gradient_clip_norm={config.gradient_clip_norm} must be a number "
-            "from 0 on, where 0 clips nothing"
-        )
-    corruption.check(config)
-    semi_supervised.check(config)
-    settled = config.copy_and_resolve_references()
-    settled.learning_rate_decay_steps = schedules.decay_steps(config)
-    schedules.check(settled)
-
-
-def _check_sizes(name: str, sizes: Sequence[int]) -> None:
-    if not all(isinstance(size, int) and size > 0 for size in sizes):
-        raise ValueError(
-            f"--config.{name}={sizes} must be whole numbers from 1 on, as in (32,64)"
-        )
 
 
 def settle_batch(config: ConfigDict, num_replicas: int) -> ConfigDict:

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from configs import celeba
 from trainer.data import corruption
+from trainer.runs import setting_checks
 
 RNG = np.random.default_rng(0)
 IMAGES = tf.constant(RNG.uniform(-1, 1, (2, 40, 40, 1)), tf.float32)
@@ -44,4 +45,4 @@ def test_settings_are_checked(name: str, value: object, message: str) -> None:
     config = celeba.get_config()
     config[name] = value
     with pytest.raises(ValueError, match=message):
-        corruption.check(config)
+        setting_checks.check(config)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs import celeba_debug, mnist_mlss
+from configs import celeba, celeba_debug, mnist_mlss
 from pipeline import contract
 from pipeline.formats import records
 from tests.trainer.trained_runs import run_module, train
@@ -16,7 +16,7 @@ from trainer.data import input_pipeline
 from trainer.generation import sampling
 from trainer.models import conditions
 from trainer.models.vae import make_vae
-from trainer.runs import trained
+from trainer.runs import setting_checks, trained
 
 FEATURES = {
     "key": contract.Feature("string"),
@@ -155,7 +155,6 @@ def test_samples_show_every_class_or_what_examples_have() -> None:
 @pytest.mark.parametrize(
     ("condition", "num_classes", "message"),
     [
-        ("digit", 3, "must be one of none, label, attributes"),
         ("label", 3, "needs a dataset with the feature 'label', and this one has key"),
         ("attributes", 3, "needs a dataset with the feature 'attributes'"),
     ],
@@ -165,6 +164,10 @@ def test_conditions_that_cannot_be_had_are_named(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         conditions.num_conditions(config(condition, num_classes), manifest())
+    unknown = celeba.get_config()
+    unknown.condition = "digit"
+    with pytest.raises(ValueError, match="must be one of none, label, attributes"):
+        setting_checks.check(unknown)
     with pytest.raises(ValueError, match="num_classes=0 must be at least 1"):
         conditions.num_conditions(config("label", 0), manifest("label"))
     named = dataclasses.replace(FEATURES["label"], names=("cat", "dog", "owl"))

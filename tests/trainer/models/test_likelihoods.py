@@ -7,6 +7,7 @@ import tensorflow as tf
 from configs import celeba
 from trainer.models import likelihoods
 from trainer.models.vae import make_vae
+from trainer.runs import setting_checks
 
 RNG = np.random.default_rng(0)
 IMAGES = tf.constant(RNG.uniform(-1, 1, (3, 2, 4, 3)), tf.float32)
@@ -180,7 +181,7 @@ def test_settings_are_checked(name: str, value: object, message: str) -> None:
     config.objective = "elbo"
     config[name] = value
     with pytest.raises(ValueError, match=message):
-        likelihoods.make_likelihood(config, 48)
+        setting_checks.check(config)
     with pytest.raises(ValueError, match="num_mixtures=0 must be at least 1"):
         likelihoods.LogisticMixture(0)
 

@@ -12,6 +12,7 @@ from configs import (
     mnist_mlss,
 )
 from trainer.models import networks, vae
+from trainer.runs import setting_checks
 
 
 def test_the_flagship_has_the_published_shapes() -> None:
@@ -70,7 +71,7 @@ def test_max_pool_halves_as_the_stride_does() -> None:
     assert model.encoder.get_layer("conv_2_pool").output.shape == (None, 4, 4, 32)
     config.downsample = "bilinear"
     with pytest.raises(ValueError, match="'bilinear' must be one of stride, max_pool"):
-        vae.make_vae(config, (32, 32, 3))
+        setting_checks.check(config)
 
 
 def test_a_size_that_does_not_reach_4_names_those_that_do() -> None:
@@ -233,4 +234,4 @@ def test_settings_of_the_model_are_checked(name: str, value: object) -> None:
     config = celeba_debug.get_config()
     config[name] = value
     with pytest.raises(ValueError, match=f"--config.{name}={value!r} must be"):
-        vae.make_vae(config, (32, 32, 3))
+        setting_checks.check(config)

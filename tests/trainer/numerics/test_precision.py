@@ -12,6 +12,7 @@ from trainer.models import layers
 from trainer.models.batch_norm import BatchNormalization
 from trainer.models.vae import make_vae
 from trainer.numerics import exact, precision
+from trainer.runs import setting_checks
 
 MIXED = ("mixed_bfloat16", "mixed_float16")
 RNG = np.random.default_rng(0)
@@ -113,7 +114,7 @@ def test_gradients_of_groups_are_summed_in_float64(dtype: str, kind: str) -> Non
 def test_the_loss_is_that_of_float32_up_to_rounding() -> None:
     losses = {
         name: make_small_run(precision=name).train(3)[0]["loss"]
-        for name in precision.PRECISIONS
+        for name in setting_checks.CHOICES["precision"]
     }
     assert losses["mixed_bfloat16"] != losses["float32"] != losses["mixed_float16"]
     assert losses["mixed_bfloat16"] == pytest.approx(losses["float32"], rel=3e-2)
@@ -122,7 +123,7 @@ def test_the_loss_is_that_of_float32_up_to_rounding() -> None:
 
 def test_an_unknown_precision_is_refused() -> None:
     with pytest.raises(ValueError, match="precision='half' must be one of float32"):
-        make_vae(changed(precision="half"), (32, 32, 3))
+        setting_checks.check(changed(precision="half"))
 
 
 def test_the_scale_doubles_after_good_steps_and_halves_after_a_bad_one() -> None:

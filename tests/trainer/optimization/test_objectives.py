@@ -7,6 +7,7 @@ import tensorflow as tf
 from configs import celeba, mnist_hafner
 from trainer.models import likelihoods
 from trainer.optimization import losses, objectives
+from trainer.runs import setting_checks
 
 RNG = np.random.default_rng(0)
 IMAGES = tf.constant(RNG.uniform(-1, 1, (3, 4, 4, 3)), tf.float32)
@@ -188,4 +189,4 @@ def test_objectives_that_do_not_fit_are_refused() -> None:
         objectives.make_objective(config, 48)
     config.objective = "gan"
     with pytest.raises(ValueError, match="'gan' must be one of weighted_mse, elbo"):
-        objectives.make_objective(config, 48)
+        setting_checks.check(config)

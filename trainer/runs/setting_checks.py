@@ -1,0 +1,208 @@
+"""Checks an experiment's settings: ranges, choices, and settings that go together.
+
+Settings that depend on the dataset, such as the number of filters for its image size,
+are checked where the model is made.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from ml_collections import ConfigDict
+
+CHOICES: Mapping[str, tuple[str | int, ...]] = {
+    "binarize": ("none", "threshold", "dynamic"),
+    "condition": ("none", "label", "attributes"),
+    "decoder_start": ("deconv", "dense"),
+    "downsample": ("stride", "max_pool"),
+    "last_stride": (1, 2),
+    "learning_rate_schedule": ("constant", "cosine"),
+    "likelihood": ("bernoulli", "gaussian", "logistic_mixture"),
+    "likelihood_scale": ("fixed", "learned", "optimal"),
+    "loss_reduction": ("mean", "sum"),
+    "objective": ("weighted_mse", "elbo"),
+    "output_activation": ("tanh", "linear"),
+    "posterior_scale": ("log_var", "softplus"),
+    "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
+    "reconstruction_draw": ("mean", "sample"),
+}
+_AT_LEAST_ONE = (
+    "latent_dim",
+    "base_size",
+    "shuffle_block_size",
+    "log_every_steps",
+    "image_every_steps",
+    "eval_every_steps",
+    "keep_checkpoints",
+    "num_picture_pairs",
+    "num_picture_samples",
+    "loss_scale_growth_steps",
+)
+_AT_LEAST_ZERO = (
+    "keep_best_checkpoints",
+    "keep_checkpoint_every_steps",
+    "num_picture_traversals",
+    "checkpoint_every_secs",
+)
+_FRACTIONS = (
+    "batch_norm_momentum",
+    "ema_decay",
+    "adam_beta_1",
+    "adam_beta_2",
+    "rmsprop_decay",
+)
+_SIZES = ("encoder_filters", "encoder_units", "decoder_units", "decoder_filters")
+_POSITIVE = ("learning_rate", "adam_epsilon", "rmsprop_epsilon", "likelihood_stddev")
+# Of Keras, by which weights are drawn.
+_MAX_SEED = 2**32 - 1
+
+
+def check(config: ConfigDict) -> None:
+    """Checks all settings but those of the batch.
+
+    Raises:
+        ValueError: If one is out of range, or some do not go together.
+    """
+    for name in _AT_LEAST_ONE:
+        if config[name] < 1:
+            raise ValueError(f"--config.{name}={config[name]} must be at least 1")
+    for name in _AT_LEAST_ZERO:
+        if config[name] < 0:
+            raise ValueError(f"--config.{name}={config[name]} must not be negative")
+    for name in _FRACTIONS:
+        if not 0 <= config[name] < 1:
+            raise ValueError(f"--config.{name}={config[name]} must be in [0, 1)")
+    for name in _SIZES:
+        _check_sizes(name, config[name])
+    for name in _POSITIVE:
+        if not config[name] > 0:
+            raise ValueError(f"--config.{name}={config[name]} must be positive")
+    if not 0 <= config.seed <= _MAX_SEED:
+        raise ValueError(f"--config.seed={config.seed} must be from 0 to {_MAX_SEED}")
+    if config.num_train_steps < -1:
+        raise ValueError(
+            f"--config.num_train_steps={config.num_train_steps} must be a number of "
+            "steps, or -1 for no limit"
+        )
+    for name, allowed in CHOICES.items():
+        if config[name] not in allowed:
+            raise ValueError(
+                f"--config.{name}={config[name]!r} must be one of "
+                f"{', '.join(map(str, allowed))}"
+            )
+    if config.show_strip and not config.show_latents:
+        raise ValueError(
+            "--config.show_strip=True shows latents too: set --config.show_latents=True"
+        )
+    if not 0 <= config.gradient_clip_norm < math.inf:
+        raise ValueError(
+            f"--config.gradient_clip_norm={config.gradient_clip_norm} must be a number "
+            "from 0 on, where 0 clips nothing"
+        )
+    _check_corruption(config)
+    _check_semi_supervised(config)
+    settled = config.copy_and_resolve_references()
+    settled.learning_rate_decay_steps = decay_steps(config)
+    _check_schedule(settled)
+
+
+def decay_steps(config: ConfigDict) -> int:
+    """Returns `learning_rate_decay_steps`, in whose place 0 is the end of the run.
+
+    Example:
+        >>> config = ConfigDict({"learning_rate_schedule": "cosine"})
+        >>> config.learning_rate_decay_steps, config.num_train_steps = 0, 500
+        >>> decay_steps(config)
+        500
+    """
+    if config.learning_rate_schedule == "constant" or config.learning_rate_decay_steps:
+        return config.learning_rate_decay_steps
+    return max(config.num_train_steps, 0)
+
+
+def _check_sizes(name: str, sizes: Sequence[int]) -> None:
+    if not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise ValueError(
+            f"--config.{name}={sizes} must be whole numbers from 1 on, as in (32,64)"
+        )
+
+
+def _check_corruption(config: ConfigDict) -> None:
+    if config.input_noise_stddev < 0:
+        raise ValueError(
+            f"--config.input_noise_stddev={config.input_noise_stddev} must not be "
+            "negative"
+        )
+    if not 0 <= config.input_drop_fraction < 1:
+        raise ValueError(
+            f"--config.input_drop_fraction={config.input_drop_fraction} must be in "
+            "[0, 1)"
+        )
+
+
+def _check_semi_supervised(config: ConfigDict) -> None:
+    fraction = config.labelled_fraction
+    if not 0 < fraction <= 1:
+        raise ValueError(f"--config.labelled_fraction={fraction} must be in (0, 1]")
+    if config.classifier_weight < 0:
+        raise ValueError(
+            f"--config.classifier_weight={config.classifier_weight} must not be "
+            "negative"
+        )
+    if fraction == 1:
+        return
+    for name, needed in (
+        ("condition", "label"),
+        ("objective", "elbo"),
+        # Both are means over a batch, which has every image with every class here.
+        ("free_bits", 0.0),
+        ("likelihood_scale", "fixed"),
+    ):
+        if config[name] != needed:
+            raise ValueError(
+                f"--config.labelled_fraction={fraction} needs --config.{name}={needed}"
+                f", not {config[name]!r}; without a classifier it is 1"
+            )
+
+
+def _check_schedule(config: ConfigDict) -> None:
+    _check_factors(config)
+    schedule = config.learning_rate_schedule
+    warmup, end = config.learning_rate_warmup_steps, config.learning_rate_decay_steps
+    for name in ("learning_rate_warmup_steps", "learning_rate_decay_steps"):
+        if config[name] < 0:
+            raise ValueError(f"--config.{name}={config[name]} must not be negative")
+    if not 0 <= config.learning_rate_final_factor <= 1:
+        raise ValueError(
+            f"--config.learning_rate_final_factor={config.learning_rate_final_factor} "
+            "must be in [0, 1]"
+        )
+    if schedule == "constant":
+        for name in ("learning_rate_decay_steps", "learning_rate_final_factor"):
+            if config[name]:
+                raise ValueError(
+                    f"--config.{name}={config[name]} is of a rate that goes down: set "
+                    "--config.learning_rate_schedule=cosine"
+                )
+    elif not end:
+        raise ValueError(
+            f"--config.learning_rate_schedule={schedule} needs an end, which a run of "
+            f"--config.num_train_steps={config.num_train_steps} lacks: set --config."
+            "learning_rate_decay_steps"
+        )
+    elif warmup >= end:
+        raise ValueError(
+            f"--config.learning_rate_warmup_steps={warmup} must be fewer than the "
+            f"{end} steps after which the rate has gone down (--config."
+            "learning_rate_decay_steps, or --config.num_train_steps)"
+        )
+
+
+def _check_factors(config: ConfigDict) -> None:
+    steps = tuple(config.learning_rate_steps)
+    factors = tuple(config.learning_rate_factors)
+    are_growing = list(steps) == sorted(set(steps)) and all(step > 0 for step in steps)
+    if len(steps) != len(factors) or not are_growing:
+        raise ValueError(
+            f"--config.learning_rate_steps={steps} must be growing steps above 0, and "
+            f"--config.learning_rate_factors={factors} as many factors"
+        )
