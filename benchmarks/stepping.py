@@ -111,9 +111,9 @@ def _serve(
 
     from benchmarks import compiled
     from trainer.distribution import strategies
-    from trainer.numerics import exact
+    from trainer.numerics import exact, threads
 
-    exact.configure(num_threads or exact.NUM_THREADS)
+    exact.configure(num_threads or threads.NUM_THREADS)
     strategy = strategies.make_strategy(0, virtual_devices)
     config = compiled.load_config(config_file, strategy, changes)
     run = compiled.make_run(config, strategy, image_shape)

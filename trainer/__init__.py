@@ -11,70 +11,40 @@ tensorboard  command: runs in TensorBoard
 report       command: a run as one HTML page
 """
 
-# Its package answers signals, from here on.
+# A command answers signals from here on.
 from pipeline.process import interrupts  # noqa: F401
 
 # isort: split
-import contextlib
-import gc
 import os
-import sys
-import tempfile
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from pipeline.process import limits, variables
+if TYPE_CHECKING:
+    from trainer.library.run import Run
 
-# Keras imports them for tools of its own that nothing here uses, and a third of the
-# time that the import takes is theirs.
-_NOT_FOR_KERAS = ("matplotlib", "sklearn")
+__all__ = ["load_run"]
 
 
-def _import_tensorflow_quietly() -> None:
-    """Imports TensorFlow without its C++ start-up lines, unless the import fails.
+def load_run(
+    path: str | os.PathLike[str], dataset: str | os.PathLike[str] | None = None
+) -> "Run":
+    """Returns a trained run as an object; TensorFlow is imported at the first call.
 
-    Those lines are written straight to file descriptor 2 before any log level is
-    read, so the descriptor itself is turned away for the time of the import.
+    Args:
+        path: Workdir of `trainer.train`.
+        dataset: Directory of the run's dataset, if it has moved. It may be missing.
+
+    Raises:
+        ValueError: If there is no run, no checkpoint can be used, or the dataset is
+            another one.
+
+    Example:
+        run = trainer.load_run("runs/celeba")
+        posterior = run.encode(["a.jpg", "b.jpg"])
+        images = run.sample(16, seed=0)
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    # The collector would find nothing: what an import makes stays.
-    gc.disable()
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as noise:
-        saved = os.dup(2)
-        os.dup2(noise.fileno(), 2)
-        try:
-            with _hidden(_NOT_FOR_KERAS):
-                import keras  # noqa: F401
-                import tensorflow as tf
-        except BaseException:
-            noise.seek(0)
-            os.write(saved, noise.read())
-            raise
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-            gc.enable()
-            gc.freeze()
-    # At INFO, tf.distribute tells of every all-reduce that it traces.
-    tf.get_logger().setLevel("WARNING")
+    from trainer.system import libraries
 
+    libraries.load_tensorflow()
+    from trainer.library.run import Run
 
-@contextlib.contextmanager
-def _hidden(packages: tuple[str, ...]) -> Iterator[None]:
-    """Has imports of packages fail that are not imported yet, as if not installed."""
-    hidden = [name for name in packages if name not in sys.modules]
-    sys.modules |= dict.fromkeys(hidden)  # pyright: ignore[reportCallIssue]
-    try:
-        yield
-    finally:
-        for name in hidden:
-            del sys.modules[name]
-
-
-# What tracing makes by the hundred thousand stays too: the usual threshold, 700, has
-# the collector look at it all again and again, for a tenth of a start's time.
-gc.set_threshold(10_000)
-limits.check_addresses()
-variables.override()
-_import_tensorflow_quietly()
+    return Run(path, dataset)

@@ -16,7 +16,7 @@ from absl import flags, logging
 from pipeline.process import entry
 from trainer.cli import command_line, train_flags
 from trainer.operations import checks
-from trainer.operations.diagnosis import Diagnosis
+from trainer.system import libraries
 
 _FULL = flags.DEFINE_bool(
     "full", False, "Reads all shards, and compares them with the manifest's hashes."
@@ -27,6 +27,9 @@ flags.adopt_module_key_flags(train_flags)
 def main(argv: list[str]) -> None:
     """Looks at what the flags describe."""
     del argv
+    libraries.load_tensorflow()
+    from trainer.operations.diagnosis import Diagnosis
+
     diagnosis = Diagnosis(
         train_flags.CONFIG.value,
         train_flags.DATASET.value,

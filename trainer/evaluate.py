@@ -19,11 +19,8 @@ from absl import flags, logging
 
 from pipeline.process import entry, path_flags
 from pipeline.storage import files
-from trainer.analysis import evaluation
 from trainer.cli import command_line
-from trainer.numerics import exact
-from trainer.runs import trained
-from trainer.system import atomic_files
+from trainer.system import atomic_files, libraries
 
 _WORKDIR = path_flags.define("workdir", None, "Directory of the run.", required=True)
 _SPLIT = flags.DEFINE_string(
@@ -57,6 +54,11 @@ _OUTPUT = path_flags.define(
 def main(argv: list[str]) -> None:
     """Runs the command."""
     del argv
+    libraries.load_tensorflow()
+    from trainer.analysis import evaluation
+    from trainer.numerics import exact
+    from trainer.runs import trained
+
     exact.configure()
     run_dir = pathlib.Path(_WORKDIR.value)
     try:

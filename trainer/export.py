@@ -13,8 +13,7 @@ from absl import flags, logging
 
 from pipeline.process import entry, path_flags
 from trainer.cli import command_line
-from trainer.runs import trained
-from trainer.serving import saved_model
+from trainer.system import libraries
 
 _WORKDIR = path_flags.define("workdir", None, "Directory of the run.", required=True)
 _OUTPUT = path_flags.define("output", None, "Directory to make.", required=True)
@@ -29,6 +28,10 @@ _OVERWRITE = flags.DEFINE_bool(
 def main(argv: list[str]) -> None:
     """Runs the command."""
     del argv
+    libraries.load_tensorflow()
+    from trainer.runs import trained
+    from trainer.serving import saved_model
+
     output = pathlib.Path(_OUTPUT.value)
     try:
         saved_model.check_output(output, _OVERWRITE.value)

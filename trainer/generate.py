@@ -34,12 +34,11 @@ from absl import flags, logging
 from pipeline.process import entry, path_flags
 from pipeline.storage import files
 from trainer.cli import command_line
-from trainer.generation import modes
-from trainer.numerics import exact
-from trainer.runs import trained
+from trainer.generation import requests
+from trainer.system import libraries
 
 _WORKDIR = path_flags.define("workdir", None, "Directory of the run.", required=True)
-_MODE = flags.DEFINE_enum("mode", "sample", modes.MODES, "What to make.")
+_MODE = flags.DEFINE_enum("mode", "sample", requests.MODES, "What to make.")
 _DATASET = path_flags.define(
     "dataset", None, "Where the run's dataset is, if it has moved."
 )
@@ -74,9 +73,14 @@ _LIMIT = flags.DEFINE_float(
 def main(argv: list[str]) -> None:
     """Runs the command."""
     del argv
+    libraries.load_tensorflow()
+    from trainer.generation import modes
+    from trainer.numerics import exact
+    from trainer.runs import trained
+
     exact.configure()
     try:
-        request = modes.Request(
+        request = requests.Request(
             mode=_MODE.value,
             split=_SPLIT.value,
             where=_WHERE.value,
@@ -90,7 +94,7 @@ def main(argv: list[str]) -> None:
             attributes=_ATTRIBUTES.value,
             limit=_LIMIT.value,
         )
-        modes.check(request)
+        requests.check(request)
         run = trained.load(pathlib.Path(_WORKDIR.value), _DATASET.value)
         output = pathlib.Path(_OUTPUT.value or f"{_WORKDIR.value}/generated")
         files.make_directory(output)

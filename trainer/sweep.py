@@ -22,9 +22,9 @@ from absl import flags, logging
 
 from pipeline.process import entry, path_flags
 from trainer.cli import command_line, config_files, train_flags
-from trainer.distribution import cluster, strategies
 from trainer.operations import sweep_results, sweeps
 from trainer.operations.sweep_plan import make_plan
+from trainer.system import libraries
 
 _SWEEP = flags.DEFINE_multi_string(
     "sweep",
@@ -60,6 +60,9 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 def main(argv: list[str]) -> None:
     """Trains what the flags describe."""
     command_line.log_with_times()
+    libraries.load_tensorflow()
+    from trainer.distribution import cluster, strategies
+
     sweep_dir = pathlib.Path(train_flags.WORKDIR.value)
     try:
         devices = strategies.choose_devices(

@@ -11,15 +11,11 @@ import pathlib
 import sys
 from typing import NoReturn
 
-import tensorflow as tf
 from absl import flags, logging
 
 from pipeline.process import entry, interrupts, path_flags
 from trainer.cli import command_line, train_flags
-from trainer.distribution import cluster, hosts, strategies
-from trainer.numerics import exact
-from trainer.runs import workdir
-from trainer.training import loop, profiling
+from trainer.system import libraries
 
 flags.adopt_module_key_flags(train_flags)
 
@@ -29,6 +25,14 @@ def main(argv: list[str]) -> None:
     del argv
     interrupts.explain("run the same command to go on from the last checkpoint")
     command_line.log_with_times()
+    libraries.load_tensorflow()
+    import tensorflow as tf
+
+    from trainer.distribution import cluster, hosts, strategies
+    from trainer.numerics import exact
+    from trainer.runs import workdir
+    from trainer.training import loop, profiling
+
     config, run_dir = train_flags.CONFIG.value, pathlib.Path(train_flags.WORKDIR.value)
     try:
         exact.configure(train_flags.NUM_THREADS.value)

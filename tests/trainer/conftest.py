@@ -3,13 +3,17 @@
 import pathlib
 
 import pytest
-import tensorflow as tf
 
 from tests.trainer.trained_runs import Run, prepare, synthesize, train
-from trainer.numerics import exact
+from trainer.numerics import threads
+from trainer.system import libraries
+
+libraries.load_tensorflow()
+
+import tensorflow as tf  # noqa: E402
 
 # As the commands compute; no later than this, before a test touches a device.
-tf.config.threading.set_intra_op_parallelism_threads(exact.NUM_THREADS)
+tf.config.threading.set_intra_op_parallelism_threads(threads.NUM_THREADS)
 
 NUM_IMAGES = 120
 

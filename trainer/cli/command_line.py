@@ -5,7 +5,6 @@ import logging as python_logging
 import re
 from collections.abc import Iterator, Sequence
 
-import tensorflow as tf
 from absl import flags, logging
 from ml_collections import ConfigDict
 
@@ -79,6 +78,9 @@ def damage_explained() -> Iterator[None]:
         ValueError: If too many files are open, or memory or threads are used up.
         Exception: Other errors, as they were.
     """
+    # Here, so that flags are parsed before TensorFlow is imported.
+    import tensorflow as tf
+
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -106,11 +108,11 @@ def damage_explained() -> Iterator[None]:
         ) from error
 
 
-def _damage(error: tf.errors.OpError | DamageError) -> str | None:
+def _damage(error: Exception) -> str | None:
     """Returns what an error of a step says of a damaged dataset, if it does."""
     if isinstance(error, DamageError):
         return str(error)
-    found = re.search(r"(?<=DamageError: ).+", error.message)
+    found = re.search(r"(?<=DamageError: ).+", str(error))
     return found[0] if found else None
 
 

@@ -7,7 +7,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from pipeline.process import path_flags
-from trainer.numerics import exact
+from trainer.numerics import threads
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Experiment settings; --config.NAME=VALUE changes one."
@@ -27,7 +27,7 @@ VIRTUAL_DEVICES = flags.DEFINE_integer(
 )
 NUM_THREADS = flags.DEFINE_integer(
     "num_threads",
-    exact.NUM_THREADS,
+    threads.NUM_THREADS,
     "Threads by which a kernel on the CPU splits its work. Another number rounds "
     "otherwise, so a run keeps its number on every machine.",
 )

@@ -1,6 +1,7 @@
 """Images from a trained model.
 
-modes                 modes of trainer.generate
+requests              modes of trainer.generate, and their arguments
+modes                 the images and files of each mode
 sampling              images from latents, and latents from images
 attribute_directions  attributes as directions in latent space
 browser               one picture after another, in the terminal

@@ -28,6 +28,8 @@ from trainer.runs import metrics_file, trained
 _BATCH_SIZE = 200
 
 Path = str | os.PathLike[str]
+# The same, for isinstance.
+_PATHS = (str, os.PathLike)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,12 +209,13 @@ class Run:
         return rows
 
     def _latent(self, end: Any, condition: dict[str, npt.ArrayLike]) -> np.ndarray:
-        if not isinstance(end, Path):
+        if not isinstance(end, _PATHS):
             end = np.asarray(end)
             if end.shape == (self.latent_dim,):
                 return end.astype(np.float32)
             end = end[np.newaxis]
-        return self.encode([end] if isinstance(end, Path) else end, **condition).mean[0]
+        images = [end] if isinstance(end, _PATHS) else end
+        return self.encode(images, **condition).mean[0]
 
     def _batches(self, images: Any) -> Iterator[np.ndarray]:
         """Yields `[b, s, s, c]` float32 images in [-1, 1]."""
@@ -228,9 +231,9 @@ class Run:
     def _prepared(self, image: Path | np.ndarray, place: int) -> np.ndarray:
         """Returns an image as a record's reader gets it, `[s, s, c]` float32."""
         channels = self.image_shape[2]
-        name = os.fspath(image) if isinstance(image, Path) else f"image {place}"
+        name = os.fspath(image) if isinstance(image, _PATHS) else f"image {place}"
         try:
-            if isinstance(image, Path):
+            if isinstance(image, _PATHS):
                 data = pathlib.Path(image).expanduser().read_bytes()
                 decode = rgb.decode_as_rgb if channels == 3 else rgb.decode_as_grey
                 image = decode(data)
@@ -304,12 +307,12 @@ class Run:
 
 def _each(images: Any) -> Iterator[Path | np.ndarray]:
     """Yields the images of anything that `Run.encode` takes."""
-    if isinstance(images, Path):
+    if isinstance(images, _PATHS):
         raise ValueError(f"{images!r} is one path: give a list of paths")
     if isinstance(images, tf.data.Dataset):
         for element in images.as_numpy_iterator():
             yield from _of_element(element)
-    elif isinstance(images, Sequence) and all(isinstance(x, Path) for x in images):
+    elif isinstance(images, Sequence) and all(isinstance(x, _PATHS) for x in images):
         yield from images
     elif isinstance(images, Iterable) and not hasattr(images, "__array__"):
         yield from (np.asarray(image) for image in images)

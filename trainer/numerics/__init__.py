@@ -3,4 +3,5 @@
 exact      sums and matrix products that do not depend on the number of devices
 precision  compute types, and the loss scale of float16
 random     every stream of random numbers
+threads    number of threads by which a kernel splits its work
 """

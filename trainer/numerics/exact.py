@@ -27,11 +27,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import keras
 import tensorflow as tf
 
-# Threads by which kernels split their work, unless a run is given another number.
-NUM_THREADS = 2
+from trainer.numerics import threads
 
 
-def configure(num_threads: int = NUM_THREADS) -> None:
+def configure(num_threads: int = threads.NUM_THREADS) -> None:
     """Makes TensorFlow itself reproducible; to be called before any graph is built.
 
     Besides deterministic kernels this needs the graph optimizer to leave arithmetic

@@ -15,7 +15,7 @@ from trainer.distribution import cluster, hosts, strategies
 from trainer.operations import estimates
 from trainer.operations.checks import Check, DoubtError
 from trainer.optimization import objectives
-from trainer.runs import checkpoints, environment, settings, workdir
+from trainer.runs import checkpoints, environment, setting_checks, settings, workdir
 from trainer.runs import state as states
 from trainer.system import machine, versions
 from trainer.training import forward, loop, monitor

@@ -7,4 +7,5 @@ signals       signals that ask a run to stop
 subprocesses  processes of trainer.train
 supervisor    processes of one training, restarted when one dies
 versions      installed packages against the versions that setup.py allows
+libraries     the quick and quiet import of TensorFlow
 """

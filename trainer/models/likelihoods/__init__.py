@@ -10,7 +10,6 @@ the likelihood's `num_outputs(c)`, all of one kind before all of the next.
 """
 
 import math
-from typing import Any
 
 from ml_collections import ConfigDict
 

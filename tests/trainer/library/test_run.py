@@ -1,0 +1,217 @@
+"""A trained run, used as a library."""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import trainer
+from pipeline import contract
+from tests.trainer.trained_runs import ROOT, Run
+from trainer.analysis import posteriors
+from trainer.library.run import Run as LoadedRun
+from trainer.runs import trained
+
+
+@pytest.fixture(scope="module")
+def moved_dir(
+    reference_run: Run, tmp_path_factory: pytest.TempPathFactory
+) -> pathlib.Path:
+    """Returns a run whose dataset is not there any more."""
+    moved = tmp_path_factory.mktemp("moved") / "run"
+    shutil.copytree(reference_run.workdir, moved)
+    path = moved / "dataset.json"
+    dataset = json.loads(path.read_text())
+    path.write_text(json.dumps({**dataset, "path": "/nowhere/dataset"}))
+    return moved
+
+
+@pytest.fixture(scope="module")
+def run(moved_dir: pathlib.Path) -> LoadedRun:
+    return trainer.load_run(moved_dir)
+
+
+@pytest.fixture(scope="module")
+def faces(
+    faces_dir: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
+) -> list[pathlib.Path]:
+    """Returns the first image files of the dataset."""
+    folder = tmp_path_factory.mktemp("faces")
+    with zipfile.ZipFile(faces_dir / "img_align_celeba.zip") as archive:
+        names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))[:5]
+        return [pathlib.Path(archive.extract(name, folder)) for name in names]
+
+
+def test_a_run_says_what_it_is(run: LoadedRun, reference_run: Run) -> None:
+    assert run.step == 50
+    assert run.image_shape == (32, 32, 3)
+    assert run.config.latent_dim == run.latent_dim
+    rows = run.metrics()
+    assert {row["split"] for row in rows} == {"train", "validation"}
+    assert rows[-1]["step"] == 50
+    assert rows == [
+        json.loads(line)
+        for line in (reference_run.workdir / "metrics.jsonl").read_text().splitlines()
+    ]
+
+
+def test_image_files_have_the_posteriors_of_their_records(
+    run: LoadedRun, reference_run: Run, faces: list[pathlib.Path]
+) -> None:
+    encoded = posteriors.encode_split(
+        trained.load(reference_run.workdir), "train+validation+test"
+    )
+    rows = [encoded.keys.tolist().index(path.name) for path in faces]
+    found = run.encode([str(faces[0]), *faces[1:]])
+    assert found.mean.shape == found.log_var.shape == (5, run.latent_dim)
+    np.testing.assert_allclose(
+        found.mean, encoded.posterior_mean[rows], rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_allclose(
+        found.log_var, encoded.posterior_log_var[rows], rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_allclose(found.stddev**2, np.exp(found.log_var), rtol=1e-5)
+
+
+def test_arrays_and_datasets_are_encoded_as_files_are(
+    run: LoadedRun, faces: list[pathlib.Path]
+) -> None:
+    pixels = np.stack([tf.io.decode_jpeg(path.read_bytes()) for path in faces])
+    expected = run.encode(pixels).mean
+    # simplejpeg and TensorFlow decode a JPEG to slightly different pixels.
+    np.testing.assert_allclose(run.encode(faces).mean, expected, atol=0.02)
+    labels = np.arange(5)
+    plain = tf.data.Dataset.from_tensor_slices(pixels)
+    for images in (
+        list(pixels),
+        (image for image in pixels),
+        plain,
+        plain.batch(2),
+        tf.data.Dataset.from_tensor_slices((pixels, labels)),
+        tf.data.Dataset.from_tensor_slices({"label": labels, "image": pixels}),
+    ):
+        np.testing.assert_array_equal(run.encode(images).mean, expected)
+    small = pixels[:, 40:72, 40:72].astype(np.float32) / 127.5 - 1
+    np.testing.assert_allclose(
+        run.encode(small).mean,
+        run.encode(pixels[:, 40:72, 40:72]).mean,
+        rtol=1e-3,
+        atol=1e-2,
+    )
+
+
+def test_more_images_than_a_batch_are_encoded_alike(run: LoadedRun) -> None:
+    images = np.random.default_rng(0).integers(0, 256, [203, 32, 32, 3], np.uint8)
+    whole = run.encode(images).mean
+    assert len(whole) == 203
+    np.testing.assert_allclose(run.encode(images[200:]).mean, whole[200:], atol=1e-5)
+
+
+def test_images_come_out_as_pixels(run: LoadedRun, faces: list[pathlib.Path]) -> None:
+    samples = run.sample(3, seed=1)
+    assert samples.dtype == np.uint8
+    assert samples.shape == (3, 32, 32, 3)
+    np.testing.assert_array_equal(run.sample(3, seed=1), samples)
+    assert (run.sample(3, seed=2) != samples).any()
+    # At no temperature all are the image of the prior's mean.
+    middle = run.decode(np.zeros([1, run.latent_dim]))
+    np.testing.assert_array_equal(
+        run.sample(2, temperature=0.0), np.repeat(middle, 2, axis=0)
+    )
+    reconstructed = run.reconstruct(faces)
+    np.testing.assert_array_equal(
+        reconstructed, run.decode(run.encode(faces).mean.tolist())
+    )
+    way = run.interpolate(faces[0], faces[1], 4)
+    assert way.shape == (4, 32, 32, 3)
+    np.testing.assert_array_equal(way[[0, -1]], reconstructed[:2])
+    mean = run.encode(faces[:2]).mean
+    np.testing.assert_array_equal(run.interpolate(*mean, 4), way)
+    assert (run.interpolate(*mean, 4, spherical=True)[1:-1] != way[1:-1]).any()
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ([], "no image is given"),
+        (np.zeros([0, 8, 8, 3], np.uint8), "no image is given"),
+        ("a.jpg", "'a.jpg' is one path: give a list of paths"),
+        (["/nowhere/a.jpg"], "cannot read the image /nowhere/a.jpg"),
+        ([__file__], r"test_run.py: unreadable \(no JPEG"),
+        (np.zeros([8, 8, 3], np.uint8), r"must be \[n, height, width, channels\], and"),
+        (
+            np.zeros([1, 8, 8, 1], np.uint8),
+            r"uint8 \[8, 8, 1\]: it must be uint8",
+        ),
+        (np.zeros([1, 8, 8, 3], np.int64), r"int64 \[8, 8, 3\]: it must be uint8"),
+        (np.zeros([1, 8, 8, 3]), r"floats must be \[32, 32, 3\] in \[-1, 1\]"),
+        (np.full([1, 32, 32, 3], 2.0), r"this one is \[32, 32, 3\] from 2 to 2"),
+        (np.full([1, 32, 32, 3], np.nan), "from nan to nan"),
+        (
+            tf.data.Dataset.from_tensors({"picture": [1]}),
+            "has picture, and no 'image'",
+        ),
+    ],
+    ids=str,
+)
+def test_images_of_another_form_are_refused(
+    run: LoadedRun, images: object, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        run.encode(images)
+
+
+def test_wrong_arguments_are_refused(run: LoadedRun) -> None:
+    with pytest.raises(ValueError, match="num=0 must be at least 1"):
+        run.sample(0)
+    with pytest.raises(ValueError, match="1 steps: an interpolation has at least 2"):
+        run.interpolate(*np.zeros([2, run.latent_dim]), 1)
+    with pytest.raises(ValueError, match=r"latents of shape \[1, 3\]"):
+        run.decode([[1.0, 2.0, 3.0]])
+    with pytest.raises(ValueError, match="takes no condition, and got label"):
+        run.sample(1, label=3)
+
+
+def test_a_dataset_that_is_not_there_is_missed_only_where_it_is_read(
+    moved_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    loaded = trained.load(moved_dir)
+    with pytest.raises(
+        contract.DatasetError, match="/nowhere/dataset is not there: give its --dataset"
+    ):
+        next(loaded.batches("train", 1))
+    with pytest.raises(contract.DatasetError, match="does not exist"):
+        trainer.load_run(moved_dir, tmp_path / "none")
+    # A run of an earlier release has no manifest of its own.
+    old = tmp_path / "old"
+    shutil.copytree(moved_dir, old)
+    dataset = json.loads((old / "dataset.json").read_text())
+    changed = {**dataset, "manifest": {**dataset["manifest"], "name": "other"}}
+    (old / "dataset.json").write_text(json.dumps(changed))
+    with pytest.raises(contract.DatasetError, match="does not match its own digest"):
+        trained.load(old)
+    del dataset["manifest"]
+    (old / "dataset.json").write_text(json.dumps(dataset))
+    with pytest.raises(contract.DatasetError, match="does not exist"):
+        trained.load(old)
+
+
+def test_the_package_is_imported_without_tensorflow(moved_dir: pathlib.Path) -> None:
+    program = f"""
+import sys
+import trainer
+assert not {{"tensorflow", "keras", "numpy"}} & set(sys.modules), "on import"
+run = trainer.load_run({str(moved_dir)!r})
+assert "tensorflow" in sys.modules
+print(run.sample(2).shape)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout == "(2, 32, 32, 3)\n", done.stderr
