@@ -1,6 +1,7 @@
 """The import of TensorFlow: quick, quiet, and computing as the flags say alone."""
 
 import contextlib
+import functools
 import gc
 import os
 import sys
@@ -57,6 +58,7 @@ def _hidden(packages: tuple[str, ...]) -> Iterator[None]:
             del sys.modules[name]
 
 
+@functools.cache
 def load_tensorflow() -> None:
     """Imports TensorFlow and Keras for this process; later calls change nothing.
 
@@ -64,8 +66,6 @@ def load_tensorflow() -> None:
     overridden first; see `pipeline.process.variables`. A process that imports
     TensorFlow in another way has TensorFlow's own defaults.
     """
-    if "tensorflow" in sys.modules:
-        return
     # What tracing makes by the hundred thousand stays too: the usual threshold, 700,
     # has the collector look at it all again and again, for a tenth of a start's time.
     gc.set_threshold(10_000)
