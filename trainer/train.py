@@ -23,7 +23,6 @@ flags.adopt_module_key_flags(train_flags)
 def main(argv: list[str]) -> None:
     """Runs the command."""
     del argv
-    interrupts.explain("run the same command to go on from the last checkpoint")
     command_line.log_with_times()
     libraries.load_tensorflow()
     import tensorflow as tf
@@ -33,6 +32,7 @@ def main(argv: list[str]) -> None:
     from trainer.runs import workdir
     from trainer.training import loop, profiling
 
+    interrupts.explain("run the same command to go on from the last checkpoint")
     config, run_dir = train_flags.CONFIG.value, pathlib.Path(train_flags.WORKDIR.value)
     try:
         exact.configure(train_flags.NUM_THREADS.value)

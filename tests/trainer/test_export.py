@@ -30,6 +30,7 @@ from trainer.data import corruption
 from trainer.generation import sampling
 from trainer.models.vae import make_vae
 from trainer.numerics import random
+from trainer.numerics.streams import Stream
 from trainer.runs import setting_checks, trained
 from trainer.serving import preprocessing, saved_model
 
@@ -475,7 +476,7 @@ def test_a_model_of_few_labels_is_told_them_and_classifies(
     )
     uniform = tf.random.stateless_uniform(
         (28, 28, 1),
-        random.fold(run.config.seed, random.Stream.EXPORT_BINARIZATION),
+        random.fold(run.config.seed, Stream.EXPORT_BINARIZATION),
         alg="philox",
     )
     seen = corruption.binarize(image, run.config.binarize, uniform)

@@ -21,7 +21,7 @@ from trainer.data import splits
 from trainer.models.likelihoods import Bernoulli, LogisticMixture
 from trainer.models.vae import VAE, draw_posterior
 from trainer.numerics import random
-from trainer.numerics.random import Stream
+from trainer.numerics.streams import Stream
 from trainer.optimization import losses
 from trainer.runs.trained import TrainedRun
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from trainer.numerics import random
-from trainer.numerics.random import Stream
+from trainer.numerics.streams import Stream
 
 _SPLIT_STREAMS = (Stream.SPLIT_BINARIZATION, Stream.SPLIT_NOISE, Stream.SPLIT_DROPS)
 

@@ -12,11 +12,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-MAX_LANES = 64
+from trainer.numerics.streams import OrderStream
 
-# First words of the keys of NumPy's generators, so that no two permutations share a
-# stream; TensorFlow's streams are in `trainer.numerics.random`.
-_SHARD_STREAM, _BLOCK_STREAM = 1, 2
+MAX_LANES = 64
 
 
 def num_lanes(global_batch_size: int, num_shards: int) -> int:
@@ -151,7 +149,7 @@ class _Lane:
         start = block * self._block_size
         order = _permutation(
             min(self._block_size, size - start),
-            (self._seed, _BLOCK_STREAM, self._lane),
+            (self._seed, OrderStream.BLOCKS, self._lane),
             (epoch, shard, block),
         )
         places = np.empty((len(order), 2), np.int64)
@@ -163,7 +161,9 @@ class _Lane:
         known, shards, ends = self._epoch
         if known != epoch:
             order = _permutation(
-                len(self._shards), (self._seed, _SHARD_STREAM, self._lane), (epoch,)
+                len(self._shards),
+                (self._seed, OrderStream.SHARDS, self._lane),
+                (epoch,),
             )
             shards, ends = order.tolist(), self._num_examples[order].cumsum().tolist()
             self._epoch = epoch, shards, ends

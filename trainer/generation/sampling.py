@@ -17,7 +17,7 @@ from trainer.analysis.examples import Examples
 from trainer.analysis.posteriors import EncodedSplit
 from trainer.models.vae import draw_posterior
 from trainer.numerics import random
-from trainer.numerics.random import Stream
+from trainer.numerics.streams import Stream
 from trainer.runs.trained import TrainedRun
 
 _BATCH_SIZE = 200

@@ -2,6 +2,7 @@
 
 exact      sums and matrix products that do not depend on the number of devices
 precision  compute types, and the loss scale of float16
-random     every stream of random numbers
+streams    the table of all streams of random numbers
+random     random numbers of a stream
 threads    number of threads by which a kernel splits its work
 """

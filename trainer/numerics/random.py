@@ -1,47 +1,17 @@
 """Every stream of random numbers: a function of the seed, the use and the index.
 
-A use of randomness has a number in `Stream`, which is the first word after the seed. So
-no two uses share their numbers, and a use that is added changes no other. (The order of
-records is drawn by NumPy's generators; see `trainer.data.shuffling`.)
+A use of randomness has a number in `streams.Stream`, which is the first word after the
+seed. So no two uses share their numbers, and a use that is added changes no other.
 """
 
-import enum
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from trainer.numerics.streams import Stream
+
 # Examples whose numbers are drawn together.
 _BLOCK_SIZE = 100
-
-
-@enum.unique
-class Stream(enum.IntEnum):
-    """The uses of randomness. A number is never changed: a run would go on otherwise.
-
-    What comes after the stream differs: in training the step, in a validation the
-    number of the batch, for a split that is read again and again that of the block.
-    """
-
-    GENERATED_PRIOR = 1
-    GENERATED_POSTERIOR = 2
-    TRAINING_POSTERIOR = 3
-    PICTURE_PRIOR = 4
-    VALIDATION_POSTERIOR = 5
-    TRAINING_BINARIZATION = 6
-    TRAINING_NOISE = 7
-    TRAINING_DROPS = 8
-    VALIDATION_BINARIZATION = 9
-    VALIDATION_NOISE = 10
-    VALIDATION_DROPS = 11
-    SPLIT_BINARIZATION = 12
-    SCORE_POSTERIOR = 13
-    SCORE_IMPORTANCE = 14
-    PICTURE_POSTERIOR = 15
-    PICTURE_PIXELS = 16
-    SPLIT_NOISE = 17
-    SPLIT_DROPS = 18
-    EXPORT_BINARIZATION = 19
-    GENERATED_PIXELS = 20
 
 
 def fold(seed: int | tf.Tensor, stream: Stream, *words: int | tf.Tensor) -> tf.Tensor:

@@ -16,7 +16,7 @@ from PIL import Image
 from trainer.models import conditions
 from trainer.models.vae import VAE, draw_posterior
 from trainer.numerics import random
-from trainer.numerics.random import Stream
+from trainer.numerics.streams import Stream
 from trainer.optimization import losses
 from trainer.reporting import image_grid
 

@@ -11,7 +11,7 @@ from absl import flags
 
 from pipeline.process import path_flags
 from pipeline.storage import files
-from trainer.system import versions
+from trainer.system import libraries, versions
 
 try:
     from tensorboard import default, program
@@ -34,6 +34,8 @@ def launch(directory: str, host: str, port: int | None) -> str:
     Raises:
         ValueError: If it cannot listen there.
     """
+    # TensorBoard would import it, with all that it says.
+    libraries.load_tensorflow()
     # TensorBoard's own parser takes in all flags that absl knows, and has these.
     flags.FLAGS.remove_flag_values(("host", "port"))
     board = program.TensorBoard(default.get_plugins())

@@ -13,7 +13,7 @@ from trainer.data.input_pipeline import Batch
 from trainer.models import conditions, semi_supervised
 from trainer.models.vae import VAE, draw_posterior
 from trainer.numerics import random
-from trainer.numerics.random import Stream
+from trainer.numerics.streams import Stream
 from trainer.optimization.objectives import Objective, Posterior
 
 # For the latents, and for the three draws of `corruption.targets_and_inputs`.

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from trainer.numerics import random
-from trainer.numerics.random import Stream
+from trainer.numerics.streams import OrderStream, Stream
 from trainer.training import forward
 
 TRAINER = pathlib.Path(random.__file__).parents[1]
@@ -63,6 +63,7 @@ def test_no_two_uses_share_their_numbers() -> None:
         for stream in Stream
     }
     assert len(seeds) == 2 * len(Stream)
+    assert [int(stream) for stream in OrderStream] == [1, 2]
 
 
 def test_every_seed_is_made_here() -> None:
@@ -70,6 +71,7 @@ def test_every_seed_is_made_here() -> None:
         text = path.read_text(encoding="utf-8")
         if path.name != "random.py":
             assert "stateless_fold_in" not in text, path
+        assert not re.search(r"STREAM\w* = [\d(]\d*", text), path
         for call in re.findall(r"random\.fold\(([^()]*)", text):
             assert re.search(r"Stream\.|\bstream\b", call), f"{path}: fold({call})"
 
