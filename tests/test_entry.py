@@ -210,7 +210,12 @@ def test_an_import_by_another_program_changes_no_handler() -> None:
     ("redirection", "code", "said"),
     [
         ("| true", 1, ""),
-        ("> /dev/full", 1, "error: [Errno 28] No space left on device\n"),
+        (
+            "> /dev/full",
+            1,
+            "error: No space left on device: free some space and run the same command "
+            "again\n",
+        ),
         (">&-", 0, ""),
         (">&- 2>&- <&-", 0, ""),
         ("2> /dev/full > /dev/null", 0, ""),
