@@ -291,7 +291,7 @@ def test_settings_are_recorded_before_the_first_shard(root, monkeypatch):
         seen.append(json.loads(body)["settings"]["image_size"])
         raise contract.DatasetError("stopped")
 
-    monkeypatch.setattr(execution.job, "build_graph", stop)
+    monkeypatch.setattr(execution.graph, "build_graph", stop)
     for overwrite in (False, True):
         with contextlib.suppress(contract.DatasetError):
             run(root / "raw", root / "new", overwrite=overwrite)
