@@ -45,7 +45,7 @@ def scenario(done: str, only_full: bool = False) -> Callable[[Any], Any]:
 
 def scenarios() -> list[str]:
     """Returns what is done to trainers, in the order of the table."""
-    modules = map(importlib.import_module, MODULES)
+    modules = [importlib.import_module(f"tests.chaos.{name}") for name in MODULES]
     tests = [test for module in modules for test in vars(module).values()]
     return [test.scenario for test in tests if hasattr(test, "scenario")]
 

@@ -242,7 +242,7 @@ def test_what_writes_nothing_is_taken_to_hang(tmp_path):
 
 
 def test_a_restart_is_not_tried_where_it_changes_nothing():
-    text = (manifests.ROOT / "trainer/launch.py").read_text()
+    text = (manifests.ROOT / "trainer/system/supervisor.py").read_text()
     final = set(json.loads(re.search(r"_FINAL_CODES = \((.*)\)", text)[1].join("[]")))
     runtime = manifests.load("kubernetes/overlays/kubeflow/runtime.yaml")[0]
     replicated = runtime["spec"]["template"]["spec"]["replicatedJobs"][0]

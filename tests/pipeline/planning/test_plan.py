@@ -8,7 +8,7 @@ import pytest
 from pipeline import contract
 from pipeline.planning import plan
 from pipeline.planning.dataset_settings import Settings
-from pipeline.sources import Listing
+from pipeline.sources import Listing, splits
 from pipeline.sources.rows import Rows
 from pipeline.sources.splits import hashed_splits
 
@@ -147,13 +147,13 @@ def test_plans_are_small_and_quick_for_the_whole_of_celeba():
 def test_the_split_of_a_key_depends_on_nothing_else():
     keys = [f"{number}.jpg" for number in range(5000)]
     fractions = (0.6, 0.3, 0.1)
-    splits = hashed_splits(keys, fractions, seed=0)
+    found = hashed_splits(keys, fractions, seed=0)
     for split, fraction in zip(contract.SPLITS, fractions, strict=True):
-        assert abs(splits.count(split) / 5000 - fraction) < 0.02
-    assert hashed_splits(keys[::-7], fractions, seed=0) == splits[::-7]
-    assert hashed_splits(keys, fractions, seed=1) != splits
+        assert abs(found.count(split) / 5000 - fraction) < 0.02
+    assert hashed_splits(keys[::-7], fractions, seed=0) == found[::-7]
+    assert hashed_splits(keys, fractions, seed=1) != found
     # It says nothing of the order in the split.
-    split_of = dict(zip(keys, splits, strict=True))
+    split_of = dict(zip(keys, found, strict=True))
     first = [split_of[key] for key in order_of(keys)[:2500]]
     assert abs(first.count("train") / 2500 - 0.6) < 0.03
 
@@ -162,13 +162,13 @@ def test_the_splits_of_keys_are_golden():
     keys = [f"{number:06d}.jpg" for number in range(1, 21)]
     letters = {"train": "r", "validation": "v", "test": "t"}
     for seed, expected in enumerate(("trtrvrrrttrrtvtrrvrr", "rrrrrrrvrvvtvrrvvvrr")):
-        splits = plan.hashed_splits(keys, (0.5, 0.3, 0.2), seed=seed)
-        assert "".join(map(letters.get, splits)) == expected
+        found = hashed_splits(keys, (0.5, 0.3, 0.2), seed=seed)
+        assert "".join(map(letters.get, found)) == expected
 
 
 def test_a_hash_at_the_edge_has_a_split_that_was_asked_for(monkeypatch):
     edges = np.array([0, 2**64 - 1], ">u8")
-    monkeypatch.setattr(plan, "_hashes", lambda keys, seed: edges)
+    monkeypatch.setattr(splits, "hash_keys", lambda keys, seed: edges)
     for fractions, expected in (
         ((0.0, 1.0, 0.0), ["validation", "validation"]),
         ((0.5, 0.4999999, 0.0), ["train", "validation"]),

@@ -75,6 +75,8 @@ import pipeline, warnings
 warnings.simplefilter("error")
 import numpy as np, numba
 from pipeline.images import resizing
+
+ROOT = pathlib.Path(__file__).parents[3]
 image = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
 print(resizing.resize_and_map(image, 2, "area", np.arange(256.0)).sum())
 print(numba.config.DISABLE_JIT, numba.config.NUMBA_NUM_THREADS)
@@ -127,8 +129,17 @@ def test_variables_that_are_no_numbers_end_no_command() -> None:
     assert run(program, **right) == " ".join(sorted(right))
 
 
-@pytest.mark.parametrize("module", ["trainer.train", "pipeline.prepare"])
-def test_too_few_addresses_are_one_line(module: str) -> None:
+@pytest.mark.parametrize(
+    ("module", "flags"),
+    [
+        (
+            "trainer.train",
+            ["--config=configs/celeba.py", "--dataset=d", "--workdir=w"],
+        ),
+        ("pipeline.prepare", ["--input=i", "--output=o"]),
+    ],
+)
+def test_too_few_addresses_are_one_line(module: str, flags: list[str]) -> None:
     least = limits._LEAST_ADDRESSES
     program = (
         "import resource, runpy\n"
@@ -136,7 +147,10 @@ def test_too_few_addresses_are_one_line(module: str) -> None:
         f"runpy.run_module({module!r}, run_name='__main__')"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True
+        [sys.executable, "-c", program, *flags],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()

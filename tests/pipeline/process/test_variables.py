@@ -15,7 +15,8 @@ ROOT = pathlib.Path(__file__).parents[3]
 # Of the real Python: TensorFlow and Keras must be imported under these variables.
 PROGRAM = """
 import hashlib
-import trainer
+from trainer.system import libraries
+libraries.load_tensorflow()
 import keras, numpy as np, tensorflow as tf
 from trainer.numerics import exact
 from trainer.reporting import plots
