@@ -15,12 +15,14 @@ def test_a_caller_that_is_killed_ends_no_other() -> None:
     python = preloaded.shared_python()
     request = {"program": python, "arguments": ["-c", "pass"], "directory": "/"}
     request |= {"environment": {}, "caller": os.getpid()}
+    network = os.open("/proc/self/ns/net", os.O_RDONLY)
+    fds = [0, 1, 2, network]
     # Before it has asked, and before it is answered.
     for has_asked in 5 * [False, True]:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as caller:
             caller.connect(str(pathlib.Path(python).with_name("socket")))
             if has_asked:
-                socket.send_fds(caller, [json.dumps(request).encode()], [0, 1, 2])
+                socket.send_fds(caller, [json.dumps(request).encode()], fds)
     done = subprocess.run([python, "-c", "print(5)"], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("5\n", "")
 
@@ -37,7 +39,7 @@ def test_what_is_at_work_is_stopped_and_killed() -> None:
     )
     assert process.stdout is not None
     pid = int(process.stdout.readline())
-    assert preloaded.at_work(process.pid) == pid != process.pid
+    assert preloaded.copy_of(process.pid) == pid != process.pid
     preloaded.send(process, signal.SIGSTOP)
     end = time.monotonic() + 60
     while state(pid) != "T":

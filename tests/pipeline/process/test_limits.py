@@ -11,6 +11,8 @@ import pytest
 
 from pipeline.process import limits
 
+ROOT = pathlib.Path(__file__).parents[3]
+
 # Opens as few modules as it can: the limit is set before them.
 PROGRAM = """
 import resource, sys
@@ -75,8 +77,6 @@ import pipeline, warnings
 warnings.simplefilter("error")
 import numpy as np, numba
 from pipeline.images import resizing
-
-ROOT = pathlib.Path(__file__).parents[3]
 image = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
 print(resizing.resize_and_map(image, 2, "area", np.arange(256.0)).sum())
 print(numba.config.DISABLE_JIT, numba.config.NUMBA_NUM_THREADS)
