@@ -1,6 +1,7 @@
 """Beam: the graph, runners, workers and progress.
 
 graph         the Beam graph
+counters      counters of a run, as Beam metrics and in its summary
 runners       the choice of a runner, its flags and its errors
 job_servers   servers that a runner needs, and whether they answer
 local_runner  Beam's local runner, in this process or with workers

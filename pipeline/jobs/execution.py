@@ -31,7 +31,7 @@ gc.enable()
 
 from pipeline import contract  # noqa: E402
 from pipeline.dataset import output_directory, publishing  # noqa: E402
-from pipeline.jobs import graph, progress, runners, worker  # noqa: E402
+from pipeline.jobs import counters, graph, progress, runners, worker  # noqa: E402
 from pipeline.planning.plan import PlannedShard  # noqa: E402
 from pipeline.process import interrupts  # noqa: E402
 from pipeline.storage import paths  # noqa: E402
@@ -122,12 +122,10 @@ def make_missing(
             paths.join(output, contract.MANIFEST_NAME),
         )
         return None
-    results = progress.finished_results(output, planned)
-    written = [result for result in results if result.run_id == run_id]
-    num_images = sum(
-        result.info.num_examples + len(result.rejects) for result in written
-    )
-    logging.info("kept %d of %d shards", len(planned) - len(written), len(planned))
+    counts = counters.count(progress.finished_results(output, planned), run_id)
+    num_images = counts["images_read"]
+    logging.info("kept %d of %d shards", counts["shards_kept"], len(planned))
+    logging.info("%s", counters.summary(counts))
     logging.info(
         "%d images in %.1f s, %.0f img/s", num_images, seconds, num_images / seconds
     )
@@ -214,14 +212,11 @@ def run(
 
 def _log_summary(manifest: contract.Manifest) -> None:
     for name, split in manifest.splits.items():
-        rejected = ", ".join(
-            f"{count} {reason}" for reason, count in split.rejected.items()
-        )
         logging.info(
             "%s: %d images in %d shards, %.2f GB, rejected: %s",
             name,
             split.num_examples,
             len(split.shards),
             split.num_bytes / 1e9,
-            rejected or "none",
+            counters.rejects_text(split.rejected),
         )

@@ -13,6 +13,7 @@ import apache_beam as beam
 
 from pipeline.dataset import shards
 from pipeline.dataset.publishing import Publication, publish
+from pipeline.jobs import counters
 from pipeline.planning import plan_files
 from pipeline.planning.dataset_settings import Settings
 from pipeline.sources import Reader
@@ -82,7 +83,7 @@ class MakeShard(beam.DoFn):
     def process(self, element: str) -> Iterator[shards.ShardResult]:
         """Yields the result of the shard of a name, kept or written."""
         plan = plan_files.load_plan(self._output, element, self._run_id)
-        yield shards.make_shard(
+        result = shards.make_shard(
             plan,
             self._settings,
             self._reader,
@@ -90,6 +91,8 @@ class MakeShard(beam.DoFn):
             self._run_id,
             self._counted,
         )
+        counters.report(result, self._run_id)
+        yield result
 
 
 class Publish(beam.DoFn):

@@ -11,6 +11,7 @@ from pipeline import contract
 from pipeline.dataset import shards
 from pipeline.dataset.second_look import SecondLook, find_unconfirmed
 from pipeline.formats import records
+from pipeline.jobs import counters
 from pipeline.latents import encoder, latent_images, latent_plan
 from pipeline.storage import buckets
 
@@ -114,4 +115,6 @@ class EncodeShard(beam.DoFn):
 
     def process(self, element: str) -> Iterator[shards.ShardResult]:
         """Yields the result of the shard of a name, kept or written."""
-        yield make_shard(self._job, element)
+        result = make_shard(self._job, element)
+        counters.report(result, self._job.run_id)
+        yield result

@@ -1,0 +1,68 @@
+"""Counters of a run: Beam metrics on the pages of its runner, and a line at its end.
+
+shards_made               shards that this run wrote
+shards_kept               shards that it found whole
+images_read               images of the shards made, including rejected ones
+images_rejected_<reason>  rejected images of the shards made; `squares.REASONS`
+bytes_written             size of the shards made
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from apache_beam.metrics.metric import Metrics
+
+from pipeline.dataset.shards import ShardResult
+
+NAMESPACE = "vaeline"
+
+_REJECTED = "images_rejected_"
+
+
+def count(results: Iterable[ShardResult], run_id: str) -> Counter[str]:
+    """Returns the counters of some shards, by name.
+
+    Args:
+        results: Results of the shards.
+        run_id: Of the run that counts: shards of other runs are kept ones.
+    """
+    counts: Counter[str] = Counter()
+    for result in results:
+        if result.run_id != run_id:
+            counts["shards_kept"] += 1
+            continue
+        counts["shards_made"] += 1
+        counts["images_read"] += result.info.num_examples + len(result.rejects)
+        counts["bytes_written"] += result.info.num_bytes
+        counts.update(_REJECTED + reject.reason for reject in result.rejects)
+    return counts
+
+
+def report(result: ShardResult, run_id: str) -> None:
+    """Adds a shard to the Beam metrics of the step that calls this."""
+    for name, number in count([result], run_id).items():
+        Metrics.counter(NAMESPACE, name).inc(number)
+
+
+def summary(counts: Mapping[str, int]) -> str:
+    """Returns what a run made, in one line.
+
+    Example:
+        >>> summary(Counter(shards_made=2, images_read=9, images_rejected_mode=1))
+        'made 2 shards: 9 images read, rejected: 1 mode; 0 bytes written'
+    """
+    found = Counter(counts)
+    rejected = {
+        name.removeprefix(_REJECTED): number
+        for name, number in sorted(found.items())
+        if name.startswith(_REJECTED)
+    }
+    return (
+        f"made {found['shards_made']} shards: {found['images_read']} images read, "
+        f"rejected: {rejects_text(rejected)}; {found['bytes_written']} bytes written"
+    )
+
+
+def rejects_text(rejected: Mapping[str, int]) -> str:
+    """Returns the numbers of rejected images by reason, as a summary shows them."""
+    return ", ".join(f"{num} {reason}" for reason, num in rejected.items()) or "none"
