@@ -1,4 +1,4 @@
-"""Trains on this machine under supervision, in one or several processes.
+r"""Trains on this machine under supervision, in one or several processes.
 
     python -m trainer.launch --num_processes=2 --config=configs/celeba.py \
         --dataset=DIR --workdir=DIR

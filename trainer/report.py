@@ -11,7 +11,6 @@ import pathlib
 
 from pipeline.process import entry, path_flags
 from trainer.cli import command_line
-from trainer.reporting.html import page
 
 _WORKDIR = path_flags.define("workdir", None, "Directory of the run.", required=True)
 _OUTPUT = path_flags.define(
@@ -22,6 +21,8 @@ _OUTPUT = path_flags.define(
 def main(argv: list[str]) -> None:
     """Runs the command."""
     del argv
+    from trainer.reporting.html import page
+
     directory = pathlib.Path(_WORKDIR.value)
     output = pathlib.Path(_OUTPUT.value or directory / "report.html")
     try:

@@ -1,4 +1,4 @@
-"""Trains one run for every combination of some settings' values.
+r"""Trains one run for every combination of some settings' values.
 
     python -m trainer.sweep --config=configs/celeba.py --dataset=DIR --workdir=DIR \
         --sweep=latent_dim=2,8,32 --sweep=learning_rate=1e-3,3e-4
@@ -22,8 +22,6 @@ from absl import flags, logging
 
 from pipeline.process import entry, path_flags
 from trainer.cli import command_line, config_files, train_flags
-from trainer.operations import sweep_results, sweeps
-from trainer.operations.sweep_plan import make_plan
 from trainer.system import libraries
 
 _SWEEP = flags.DEFINE_multi_string(
@@ -62,6 +60,8 @@ def main(argv: list[str]) -> None:
     command_line.log_with_times()
     libraries.load_tensorflow()
     from trainer.distribution import cluster, strategies
+    from trainer.operations import sweep_results, sweeps
+    from trainer.operations.sweep_plan import make_plan
 
     sweep_dir = pathlib.Path(train_flags.WORKDIR.value)
     try:

@@ -15,7 +15,6 @@ from absl import flags, logging
 
 from pipeline.process import entry
 from trainer.cli import command_line
-from trainer.reporting import tensorboard_server
 
 _WORKDIR = flags.DEFINE_multi_string(
     "workdir",
@@ -37,6 +36,8 @@ _PORT = flags.DEFINE_integer(
 def main(argv: list[str]) -> None:
     """Runs the command."""
     del argv
+    from trainer.reporting import tensorboard_server
+
     # So that a service manager, too, ends it well.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)

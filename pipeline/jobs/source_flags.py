@@ -1,4 +1,4 @@
-"""The flags of raw images: where they are, and how they make splits and shards."""
+"""Flags of raw images, and of the splits and shards that they make."""
 
 from typing import Any
 

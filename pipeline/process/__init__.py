@@ -1,8 +1,10 @@
 """How the process of a command begins and ends, for both packages.
 
-entry       flags, exit codes and the output of every command
-interrupts  Ctrl-C and SIGTERM, from the first import on
-limits      open files, memory, warnings and addresses of this process
-variables   environment variables that would change numbers or pictures
-path_flags  flags whose value is a path, and commands that are printed
+entry         flags and exit codes of every command
+command_help  what --help shows
+output        standard output that nobody reads, or that a disk does not take
+interrupts    Ctrl-C and SIGTERM, from the first import on
+limits        open files, memory, warnings and addresses of this process
+variables     environment variables that would change numbers or pictures
+path_flags    flags whose value is a path, and commands that are printed
 """

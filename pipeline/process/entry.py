@@ -1,7 +1,5 @@
 """What all commands have in common: their flags, and how they begin and end."""
 
-import os
-import select
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -9,7 +7,7 @@ from typing import NoReturn
 from absl import app, flags
 
 from pipeline import contract
-from pipeline.process import limits
+from pipeline.process import command_help, limits, output
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
@@ -76,22 +74,6 @@ def run(
         main: Of the program name and what `flags_parser` returns after it.
         flags_parser: Of the command line.
     """
-    try:
-        try:
-            app.run(main, flags_parser=flags_parser)
-        finally:
-            # At its end Python would show a traceback.
-            sys.stdout.flush()
-    except OSError as error:
-        # Else whoever reads the output, such as `head`, has had enough.
-        if _is_output_read() or not isinstance(error, BrokenPipeError):
-            text = limits.error_text(error)
-            print(f"error: {text}", file=sys.stderr)
-        # Python would try again to write it.
-        os._exit(1)
-
-
-def _is_output_read() -> bool:
-    poll = select.poll()
-    poll.register(1, 0)
-    return not poll.poll(0)
+    with output.written():
+        command_help.define()
+        app.run(main, flags_parser=flags_parser)

@@ -11,7 +11,6 @@ from ml_collections import ConfigDict
 from pipeline import contract
 from pipeline.process import entry, limits
 from trainer.cli import config_files
-from trainer.data.shard_files import DamageError
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
@@ -78,8 +77,10 @@ def damage_explained() -> Iterator[None]:
         ValueError: If too many files are open, or memory or threads are used up.
         Exception: Other errors, as they were.
     """
-    # Here, so that flags are parsed before TensorFlow is imported.
+    # Here, so that flags are parsed before TensorFlow and NumPy are imported.
     import tensorflow as tf
+
+    from trainer.data.shard_files import DamageError
 
     try:
         yield
@@ -98,7 +99,8 @@ def damage_explained() -> Iterator[None]:
             raise contract.DatasetError(said[0]) from error
         if refused := re.search(r"(?<=OpenFilesError: ).+", str(error)):
             raise ValueError(refused[0]) from error
-        damage = _damage(error)
+        is_damage = isinstance(error, DamageError)
+        damage = str(error) if is_damage else _damage(str(error))
         if damage is None:
             raise
         raise contract.DatasetError(
@@ -108,11 +110,9 @@ def damage_explained() -> Iterator[None]:
         ) from error
 
 
-def _damage(error: Exception) -> str | None:
-    """Returns what an error of a step says of a damaged dataset, if it does."""
-    if isinstance(error, DamageError):
-        return str(error)
-    found = re.search(r"(?<=DamageError: ).+", str(error))
+def _damage(text: str) -> str | None:
+    """Returns what an error of TensorFlow says of a damaged dataset, if it does."""
+    found = re.search(r"(?<=DamageError: ).+", text)
     return found[0] if found else None
 
 

@@ -1,6 +1,7 @@
-"""Flags of trainer.train, which its sweep and its preflight checks take too.
+"""Flags of a training.
 
-A command that imports this has the flags; `adopt` lists them in its own `--help`.
+A command that imports this has the flags; `flags.adopt_module_key_flags` lists them in
+its own `--help`, under the line above.
 """
 
 from absl import flags
