@@ -120,7 +120,7 @@ package: venv
 	  (cd .venv-package && \
 	    bin/python -m pipeline.synthesize --output=faces --num_images=40 && \
 	    bin/python -m pipeline.prepare --input=faces --output=dataset --image_size=32 && \
-	    bin/python -m trainer.doctor --config="$$(bin/python -c \
+	    bin/vaeline doctor --config="$$(bin/python -c \
 	      'import configs.celeba_debug as found; print(found.__file__)')" \
 	      --dataset=dataset --workdir=run) || exit 1; \
 	done

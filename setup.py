@@ -102,4 +102,5 @@ setup(
     packages=find_packages(include=["pipeline*", "trainer*", "configs*"]),
     install_requires=REQUIRED,
     extras_require=EXTRAS,
+    entry_points={"console_scripts": ["vaeline = trainer.cli.console:main"]},
 )
