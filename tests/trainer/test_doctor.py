@@ -20,6 +20,7 @@ from trainer.system import machine
 
 NAMES = (
     "versions",
+    "names",
     "environment",
     "hosts",
     "addresses",

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from pipeline import contract
 from trainer.data import splits
 from trainer.distribution import cluster, hosts, strategies
-from trainer.operations import estimates
+from trainer.operations import estimates, package_names
 from trainer.operations.checks import Check, DoubtError
 from trainer.optimization import objectives
 from trainer.runs import checkpoints, environment, setting_checks, settings, workdir
@@ -62,6 +62,7 @@ class Diagnosis:
         settled = ("settings", "batch", "dataset")
         return [
             Check("versions", versions.check),
+            Check("names", package_names.check),
             *self._environment_checks(),
             Check("hosts", self._look_at_hosts),
             Check("addresses", self._look_at_addresses, ("hosts",)),

@@ -1,0 +1,45 @@
+"""Whether the top-level names of this package are another package's, too."""
+
+import importlib.metadata
+import importlib.util
+import os
+
+from trainer.operations.checks import DoubtError
+
+NAMES = ("pipeline", "trainer", "configs")
+
+
+def check() -> str:
+    """Returns where the packages of `NAMES` are.
+
+    Raises:
+        DoubtError: If one is imported from another place than this package, or several
+            installed distributions have it.
+    """
+    places = {name: place for name in NAMES if (place := _place(name))}
+    home = places["trainer"]
+    for name, place in places.items():
+        if place != home:
+            raise DoubtError(
+                f"{name} is imported from {place}, and trainer from {home}: run the "
+                f"command in another directory, take {place} from PYTHONPATH, or "
+                "install vaeline in a virtual environment of its own"
+            )
+    distributions = importlib.metadata.packages_distributions()
+    for name in NAMES:
+        if len(owners := sorted(set(distributions.get(name, ())))) > 1:
+            raise DoubtError(
+                f"{' and '.join(owners)} are installed, and each has a package {name}: "
+                "install vaeline in a virtual environment of its own"
+            )
+    return f"{', '.join(places)} are imported from {home}"
+
+
+def _place(name: str) -> str | None:
+    """Returns the directory that a package is imported from, if there is one."""
+    spec = importlib.util.find_spec(name)
+    if spec is None:
+        return None
+    # A single file has its own name; a folder without `__init__.py` has no file.
+    found = list(spec.submodule_search_locations or ()) or [spec.origin or name]
+    return os.path.dirname(os.path.realpath(found[0]))
