@@ -5,7 +5,7 @@ import pathlib
 from typing import Any
 
 from trainer.analysis import posteriors, scores
-from trainer.runs import trained
+from trainer.runs import settings, trained
 
 
 def evaluate(
@@ -84,20 +84,10 @@ def check_output(path: pathlib.Path) -> None:
 def table(found: dict[str, Any]) -> str:
     """Returns the scores as lines of name and value; of lists the range."""
     lines = []
-    for name, value in _flat(found, ""):
+    for name, value in settings.flatten(found, "/").items():
         if isinstance(value, list):
             text = f"{len(value)} values from {min(value):.4g} to {max(value):.4g}"
         else:
             text = f"{value:.4f}" if isinstance(value, float) else str(value)
         lines.append(f"{name:<36}{text}")
     return "\n".join(lines)
-
-
-def _flat(found: dict[str, Any], prefix: str) -> list[tuple[str, Any]]:
-    pairs = []
-    for name, value in found.items():
-        if isinstance(value, dict):
-            pairs += _flat(value, f"{prefix}{name}/")
-        else:
-            pairs.append((f"{prefix}{name}", value))
-    return pairs

@@ -1,7 +1,5 @@
 """The settings of a run, as TensorBoard's HParams page compares them."""
 
-from typing import Any
-
 from ml_collections import ConfigDict
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import summary_v2
@@ -20,26 +18,20 @@ def summarise(config: ConfigDict, name: str, dataset: str) -> Summary:
         name: Of the run.
         dataset: What it was trained on, which is compared like a setting.
     """
-    return summary_v2.hparams_pb({**flatten(config), "dataset": dataset}, trial_id=name)
+    return summary_v2.hparams_pb({**by_name(config), "dataset": dataset}, trial_id=name)
 
 
-def flatten(config: ConfigDict) -> dict[str, Any]:
-    """Returns the settings by name, those in a setting as `outer.inner`.
-
-    Each is a number, a bool, or a text.
+def by_name(config: ConfigDict) -> dict[str, bool | int | float | str]:
+    """Returns the settings that the page compares, those in a group as `outer.inner`.
 
     Example:
-        >>> flatten(ConfigDict({"seed": 0, "layer": {"filters": (8, 16)}}))
+        >>> layer = {"filters": (8, 16), "overrides": {}}
+        >>> by_name(ConfigDict({"seed": 0, "log_every_steps": 5, "layer": layer}))
         {'layer.filters': '(8, 16)', 'seed': 0}
     """
-    flat = {}
-    for name, value in config.items():
-        if name in settings.CADENCE:
-            continue
-        if isinstance(value, ConfigDict):
-            inner = flatten(value).items()
-            flat |= {f"{name}.{key}": each for key, each in inner}
-        else:
-            is_plain = isinstance(value, bool | int | float | str)
-            flat[name] = value if is_plain else str(value)
-    return flat
+    return {
+        name: value if isinstance(value, bool | int | float | str) else str(value)
+        for name, value in settings.flatten(config).items()
+        # A group that is left is empty.
+        if name not in settings.CADENCE and not isinstance(value, ConfigDict)
+    }

@@ -1,6 +1,8 @@
-"""Settles the settings that depend on the devices, and compares those of a resume."""
+"""Settings by name, as devices settle them, and as a resumed run may change them."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -28,6 +30,31 @@ CADENCE = frozenset(
         "gpu_memory_fraction",
     }
 )
+
+
+def flatten(
+    group: ConfigDict | Mapping[str, Any], separator: str = ".", prefix: str = ""
+) -> dict[str, Any]:
+    """Returns the values of nested groups by name, as `outer.inner`.
+
+    An empty group is a value itself.
+
+    Args:
+        group: Settings or scores by name; a value may be a group.
+        separator: Text between the name of a group and a name in it.
+        prefix: Text before each name.
+
+    Example:
+        >>> flatten({"seed": 0, "layer": {"filters": [8]}, "overrides": {}})
+        {'seed': 0, 'layer.filters': [8], 'overrides': {}}
+    """
+    flat = {}
+    for name, value in group.items():
+        if isinstance(value, ConfigDict | dict) and value:
+            flat |= flatten(value, separator, f"{prefix}{name}{separator}")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
 
 
 def resolve(config: ConfigDict, num_replicas: int) -> ConfigDict:

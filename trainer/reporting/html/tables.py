@@ -9,6 +9,7 @@ from typing import Any
 from trainer.reporting.html import run_files, texts
 from trainer.reporting.html.run_files import RunFiles
 from trainer.reporting.html.texts import escape
+from trainer.runs import settings
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "ml-collections", "pillow")
 _MIB = 2**20
@@ -53,12 +54,12 @@ def scores(run: RunFiles) -> str:
 
 def dataset(run: RunFiles) -> str:
     """Returns the dataset's digest and settings."""
-    settings = run.dataset.get("settings")
+    found = run.dataset.get("settings")
     rows = {"digest": run.dataset["digest"]}
     if "path" in run.dataset:
         rows["place"] = run.dataset["path"]
-    if isinstance(settings, dict):
-        rows |= {f"--{name}": value for name, value in texts.flatten(settings).items()}
+    if isinstance(found, dict):
+        rows |= {f"--{name}": value for name, value in settings.flatten(found).items()}
     return _pairs(rows)
 
 
@@ -91,13 +92,13 @@ def provenance(run: RunFiles) -> str:
 
 def config(run: RunFiles) -> str:
     """Returns all settings, folded up."""
-    settings = texts.flatten(run.config)
+    values = settings.flatten(run.config)
     rows = "".join(
         f"<dl><dt>{escape(name)}</dt><dd>{escape(texts.setting(value))}</dd></dl>"
-        for name, value in settings.items()
+        for name, value in values.items()
     )
     return (
-        f"<details open><summary>All {len(settings)} settings of config.json</summary>"
+        f"<details open><summary>All {len(values)} settings of config.json</summary>"
         f'<div class="columns">{rows}</div></details>'
     )
 

@@ -2,7 +2,6 @@
 
 import datetime
 import html
-from collections.abc import Mapping
 from typing import Any
 
 
@@ -44,22 +43,6 @@ def setting(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(setting(each) for each in value) or "none"
     return str(value)
-
-
-def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns settings by name, those in a setting as `outer.inner`.
-
-    Example:
-        >>> flatten({"seed": 0, "layer": {"filters": [8]}})
-        {'seed': 0, 'layer.filters': [8]}
-    """
-    flat = {}
-    for name, value in settings.items():
-        if isinstance(value, dict) and value:
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
 
 
 def duration(seconds: float) -> str:
