@@ -81,7 +81,7 @@ def _interpolate(
     run: trained.TrainedRun, request: Request, output: pathlib.Path
 ) -> None:
     latents, told, keys = _starts(run, request, 2)
-    z = sampling.interpolate(
+    z = sample_grids.interpolate(
         *latents, request.num, spherical=request.path == "spherical"
     )
     made = sampling.decode(run, z, told, request.seed)

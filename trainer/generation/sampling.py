@@ -6,7 +6,6 @@ Every function takes a `TrainedRun`. Images are `[n, h, w, c]` in [-1, 1], laten
 
 import dataclasses
 import json
-import math
 import pathlib
 
 import numpy as np
@@ -141,41 +140,3 @@ def load_latents(path: pathlib.Path) -> np.ndarray:
             f"--latents={path} is neither a .npy file of numbers nor a JSON list of "
             f"lists of numbers: {error}"
         ) from error
-
-
-def interpolate(
-    start: np.ndarray, end: np.ndarray, num: int, *, spherical: bool
-) -> np.ndarray:
-    """Returns `num` steps from one latent to another, both of them included.
-
-    Args:
-        start: `[latent_dim]`.
-        end: `[latent_dim]`.
-        num: At least 2.
-        spherical: Whether the steps go along the arc about the origin, by equal
-            angles, and not along the chord. Most of the prior's mass lies at a
-            distance of sqrt(latent_dim) from the origin, and a chord leaves it.
-
-    Raises:
-        ValueError: If `num` is below 2.
-
-    Source:
-        White, "Sampling Generative Networks", section 2.1 (spherical).
-
-    Example:
-        >>> x, y = np.array([1.0, 0.0]), np.array([0.0, 1.0])
-        >>> interpolate(x, y, 3, spherical=True).round(3).tolist()
-        [[1.0, 0.0], [0.707, 0.707], [0.0, 1.0]]
-    """
-    if num < 2:
-        raise ValueError(f"{num} steps: an interpolation has at least 2")
-    share = np.linspace(0.0, 1.0, num)[:, np.newaxis]
-    lengths = np.linalg.norm(start), np.linalg.norm(end)
-    if spherical and all(lengths):
-        cosine = np.clip(start @ end / (lengths[0] * lengths[1]), -1, 1)
-        angle = math.acos(cosine)
-        # Along one line there is no arc.
-        if 1e-6 < angle < math.pi - 1e-6:
-            weights = np.sin((1 - share) * angle), np.sin(share * angle)
-            return (weights[0] * start + weights[1] * end) / math.sin(angle)
-    return (1 - share) * start + share * end

@@ -23,6 +23,7 @@ from trainer.analysis.examples import Examples
 from trainer.data import corruption
 from trainer.generation import sampling
 from trainer.models import conditions, semi_supervised
+from trainer.reporting import sample_grids
 from trainer.runs import metrics_file, trained
 
 _BATCH_SIZE = 200
@@ -197,7 +198,7 @@ class Run:
             ValueError: If `num` is below 2, or as `encode`.
         """
         ends = [self._latent(each, condition) for each in (start, end)]
-        z = sampling.interpolate(*ends, num, spherical=spherical)
+        z = sample_grids.interpolate(*ends, num, spherical=spherical)
         return self.decode(z, **condition)
 
     def metrics(self) -> list[dict[str, Any]]:

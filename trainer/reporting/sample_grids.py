@@ -83,8 +83,8 @@ def compute_grids(
     else:
         reconstructions = vae.mean_image(mean, told).numpy()
     num_samples = config.num_picture_samples
-    *_, start, end = _prior_draws(config)
-    interpolated = interpolate(start, end, NUM_INTERPOLATED)
+    *_, start, end = _prior_draws(config).numpy()
+    interpolated = interpolate(start, end, NUM_INTERPOLATED, dtype=np.float32)
     for_samples = conditions.of_samples(config, num_samples, told)
     for_path = np.repeat(for_samples[:1], NUM_INTERPOLATED, axis=0)
     drawn = {
@@ -170,15 +170,53 @@ def strip(rows: list[list[np.ndarray]]) -> np.ndarray:
     return np.concatenate(padded, axis=0)
 
 
-def interpolate(start: tf.Tensor, end: tf.Tensor, num: int) -> tf.Tensor:
-    """Returns `num` equal steps from `start` to `end`, both `[latent_dim]`.
+def interpolate(
+    start: np.ndarray,
+    end: np.ndarray,
+    num: int,
+    *,
+    spherical: bool = False,
+    dtype: type[np.floating] = np.float64,
+) -> np.ndarray:
+    """Returns `num` steps from one latent to another, both of them included.
+
+    Args:
+        start: `[latent_dim]`.
+        end: `[latent_dim]`.
+        num: At least 2.
+        spherical: Whether the steps go along the arc about the origin, by equal
+            angles, and not along the chord. Most of the prior's mass lies at a
+            distance of sqrt(latent_dim) from the origin, and a chord leaves it.
+        dtype: Type of the weights by which both ends are added.
+
+    Returns:
+        `[num, latent_dim]`, of the type of the weights if the ends are float32.
+
+    Raises:
+        ValueError: If `num` is below 2.
+
+    Source:
+        White, "Sampling Generative Networks", section 2.1 (spherical).
 
     Example:
-        >>> interpolate(tf.zeros([1]), tf.ones([1]), 3).numpy().ravel().tolist()
-        [0.0, 0.5, 1.0]
+        >>> x, y = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+        >>> interpolate(x, y, 3, spherical=True).round(3).tolist()
+        [[1.0, 0.0], [0.707, 0.707], [0.0, 1.0]]
     """
-    weights = tf.linspace(0.0, 1.0, num)[:, tf.newaxis]
-    return (1 - weights) * start + weights * end
+    if num < 2:
+        raise ValueError(f"{num} steps: an interpolation has at least 2")
+    # Whole steps of one size: `np.linspace` would compute float32 in float64.
+    share = np.arange(num, dtype=dtype)[:, np.newaxis] * (dtype(1) / dtype(num - 1))
+    share[-1] = 1
+    lengths = np.linalg.norm(start), np.linalg.norm(end)
+    if spherical and all(lengths):
+        cosine = np.clip(start @ end / (lengths[0] * lengths[1]), -1, 1)
+        angle = math.acos(cosine)
+        # Along one line there is no arc.
+        if 1e-6 < angle < math.pi - 1e-6:
+            weights = np.sin((1 - share) * angle), np.sin(share * angle)
+            return (weights[0] * start + weights[1] * end) / math.sin(angle)
+    return (1 - share) * start + share * end
 
 
 def traverse(

@@ -116,33 +116,6 @@ def test_latents_of_the_user_are_read(tmp_path: pathlib.Path) -> None:
             sampling.load_latents(tmp_path / "bad.json")
 
 
-def test_paths_reach_both_ends() -> None:
-    rng = np.random.default_rng(0)
-    start, end = rng.normal(size=(2, 50))
-    for spherical in (False, True):
-        path = sampling.interpolate(start, end, 9, spherical=spherical)
-        assert path.shape == (9, 50)
-        np.testing.assert_allclose(path[[0, -1]], [start, end], atol=1e-12)
-    chord = sampling.interpolate(start, end, 9, spherical=False)
-    steps = np.tile((end - start) / 8, (8, 1))
-    np.testing.assert_allclose(np.diff(chord, axis=0), steps, atol=1e-12)
-    # On the sphere nothing comes nearer to the origin than the nearer end.
-    lengths = np.linalg.norm(path, axis=1)
-    ends = np.linalg.norm([start, end], axis=1)
-    assert lengths.min() >= ends.min() - 1e-9
-    assert np.linalg.norm(chord, axis=1).min() < 0.9 * ends.min()
-
-
-def test_an_arc_along_one_line_is_its_chord() -> None:
-    for end in ([2.0, 0.0], [-1.0, 0.0], [0.0, 0.0]):
-        path = sampling.interpolate(
-            np.array([1.0, 0.0]), np.array(end), 3, spherical=True
-        )
-        np.testing.assert_allclose(path[1], [(1 + end[0]) / 2, 0])
-    with pytest.raises(ValueError, match="1 steps: an interpolation has at least 2"):
-        sampling.interpolate(np.ones(2), np.ones(2), 1, spherical=False)
-
-
 def test_a_traversal_changes_one_latent() -> None:
     rows = sample_grids.traverse(np.array([5.0, 6.0, 7.0]), [2, 0], limit=3, num=3)
     assert rows.tolist() == [

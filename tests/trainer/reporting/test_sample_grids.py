@@ -95,9 +95,44 @@ def test_samples_depend_on_the_seed_alone() -> None:
 
 
 def test_interpolation_is_linear_and_reaches_both_ends() -> None:
-    start, end = tf.constant([0.0, 4.0]), tf.constant([2.0, 0.0])
-    found = sample_grids.interpolate(start, end, 5).numpy().tolist()
+    start, end = np.array([0.0, 4.0]), np.array([2.0, 0.0])
+    found = sample_grids.interpolate(start, end, 5).tolist()
     assert found == [[0, 4], [0.5, 3], [1, 2], [1.5, 1], [2, 0]]
+
+
+def test_pictures_interpolate_to_the_bits_of_tensorflow() -> None:
+    start, end = np.random.default_rng(0).normal(size=(2, 100)).astype(np.float32)
+    found = sample_grids.interpolate(start, end, 25, dtype=np.float32)
+    share = tf.linspace(0.0, 1.0, 25)[:, tf.newaxis]
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, (1 - share) * start + share * end)
+
+
+def test_paths_reach_both_ends() -> None:
+    rng = np.random.default_rng(0)
+    start, end = rng.normal(size=(2, 50))
+    for spherical in (False, True):
+        path = sample_grids.interpolate(start, end, 9, spherical=spherical)
+        assert path.shape == (9, 50)
+        np.testing.assert_allclose(path[[0, -1]], [start, end], atol=1e-12)
+    chord = sample_grids.interpolate(start, end, 9, spherical=False)
+    steps = np.tile((end - start) / 8, (8, 1))
+    np.testing.assert_allclose(np.diff(chord, axis=0), steps, atol=1e-12)
+    # On the sphere nothing comes nearer to the origin than the nearer end.
+    lengths = np.linalg.norm(path, axis=1)
+    ends = np.linalg.norm([start, end], axis=1)
+    assert lengths.min() >= ends.min() - 1e-9
+    assert np.linalg.norm(chord, axis=1).min() < 0.9 * ends.min()
+
+
+def test_an_arc_along_one_line_is_its_chord() -> None:
+    for end in ([2.0, 0.0], [-1.0, 0.0], [0.0, 0.0]):
+        path = sample_grids.interpolate(
+            np.array([1.0, 0.0]), np.array(end), 3, spherical=True
+        )
+        np.testing.assert_allclose(path[1], [(1 + end[0]) / 2, 0])
+    with pytest.raises(ValueError, match="1 steps: an interpolation has at least 2"):
+        sample_grids.interpolate(np.ones(2), np.ones(2), 1, spherical=False)
 
 
 def test_reconstructions_may_be_drawn_and_samples_may_be_few() -> None:
