@@ -35,6 +35,7 @@ def test_it_holds_the_settings_and_the_dataset(tmp_path: pathlib.Path) -> None:
         "digest": MANIFEST.digest,
         "settings": {"seed": 0},
         "path": str(pathlib.Path("data").absolute()),
+        "manifest": json.loads(MANIFEST.to_json()),
     }
     workdir.claim(tmp_path / "a/b", config, MANIFEST, "data")
 
