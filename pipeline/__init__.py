@@ -5,6 +5,8 @@ prepare     command: raw images to verified shards
 encode      command: images to shards of latents
 verify      command: a dataset against its manifest
 synthesize  command: draws a synthetic CelebA
+
+A program calls `prepare_dataset(Settings(...), input=..., output=...)`.
 """
 
 from pipeline.process import interrupts, limits
@@ -12,3 +14,19 @@ from pipeline.process import interrupts, limits
 # A signal is answered from here on, while libraries are imported, too.
 interrupts.begin()
 limits.prepare()
+
+__all__ = ["Settings", "prepare_dataset"]
+
+# As in `typing`, whose import takes time.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pipeline.library.datasets import Settings, prepare_dataset
+
+
+def __getattr__(name: str) -> object:
+    """Returns what `pipeline.library` has, which needs NumPy and more."""
+    if name in __all__:
+        from pipeline.library import datasets
+
+        return getattr(datasets, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

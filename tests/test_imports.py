@@ -45,6 +45,8 @@ def test_the_contract_imports_nothing_of_ours() -> None:
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
+        ("pipeline", ["tensorflow", "apache_beam", "numpy", "absl", "typing"]),
+        ("pipeline.library.datasets", ["tensorflow", "apache_beam"]),
         ("pipeline.contract", ["tensorflow", "apache_beam", "numpy"]),
         ("pipeline.process.entry", ["tensorflow", "apache_beam", "numpy"]),
         ("pipeline.storage.files", ["tensorflow", "apache_beam", "numpy"]),

@@ -11,6 +11,8 @@ import multiprocessing
 import os
 import sys
 import threading
+import types
+from collections.abc import Iterator
 from multiprocessing import connection
 
 import numpy as np
@@ -34,7 +36,7 @@ class Nursery:
         self._orders, orders = context.Pipe()
         self._process = context.Process(target=_serve_orders, args=(orders,))
         # The launcher answers Ctrl-C for all.
-        with interrupts.hidden_from_children():
+        with interrupts.hidden_from_children(), _without_program():
             self._process.start()
         orders.close()
 
@@ -47,6 +49,20 @@ class Nursery:
         with contextlib.suppress(OSError):
             self._orders.send(None)
         self._process.join()
+
+
+@contextlib.contextmanager
+def _without_program() -> Iterator[None]:
+    """Has a process that is started not run the program again, as `spawn` would.
+
+    A program that has no `if __name__ == "__main__"` would make its datasets there.
+    """
+    program = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = program
 
 
 def _serve_orders(orders: connection.Connection) -> None:

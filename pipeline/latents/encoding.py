@@ -8,7 +8,7 @@ from pipeline import contract, sources
 from pipeline.dataset import output_directory, publishing
 from pipeline.dataset.second_look import SecondLook
 from pipeline.images import user_function
-from pipeline.jobs import execution, runners, worker
+from pipeline.jobs import making, runners, worker
 from pipeline.latents import encoder, latent_images, latent_plan, latent_shards
 from pipeline.planning import dataset_settings, plan, plan_files
 from pipeline.storage import buckets, paths
@@ -41,11 +41,11 @@ def encode(
         DatasetError: If the model, a dataset, the directory or a flag is not as it
             should be.
     """
-    execution.check_num_workers(num_workers)
+    making.check_num_workers(num_workers)
     buckets.configure(beam_args)
-    model = execution.absolute(model)
-    dataset_dir = execution.absolute(dataset_dir)
-    output = execution.absolute(output)
+    model = making.absolute(model)
+    dataset_dir = making.absolute(dataset_dir)
+    output = making.absolute(output)
     output_directory.check_apart(output, {"--dataset": dataset_dir, "--model": model})
     export = encoder.read_export(model)
     images = paths.load_manifest(dataset_dir)
@@ -72,7 +72,7 @@ def encode(
         is_detached=runners.is_detached(beam_args),
     ) as held:
         latent_images.mark_run(output, run_id)
-        return execution.make_missing(
+        return making.make_missing(
             held,
             _publication(
                 images.name,
@@ -126,12 +126,12 @@ def encode_raw(
         DatasetError: If the model, the source, the directory or a flag is not as it
             should be.
     """
-    execution.check_num_workers(num_workers)
-    execution.check_fraction(max_rejected_fraction)
+    making.check_num_workers(num_workers)
+    making.check_fraction(max_rejected_fraction)
     buckets.configure(beam_args)
-    model = execution.absolute(model)
-    input_dir = execution.absolute(input_dir)
-    output = execution.absolute(output)
+    model = making.absolute(model)
+    input_dir = making.absolute(input_dir)
+    output = making.absolute(output)
     output_directory.check_apart(output, {"--input": input_dir, "--model": model})
     export = encoder.read_export(model)
     how_made = encoder.image_settings(export, images.preprocess)
@@ -176,7 +176,7 @@ def encode_raw(
         )
         if overwrite:
             publishing.check_missing(publication, missing)
-        return execution.make_missing(
+        return making.make_missing(
             held,
             publication,
             planned,

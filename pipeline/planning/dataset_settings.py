@@ -8,7 +8,10 @@ from typing import Any, Protocol
 
 from pipeline import contract
 from pipeline.images import resizing
-from pipeline.sources import check_taken, layouts
+from pipeline.sources import check_taken, find, layouts
+
+# Chosen by the source.
+_OF_SOURCE: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +20,7 @@ class Settings:
 
     Attributes:
         source: Name of the source module.
-        image_size: Side of the square images in pixels.
+        image_size: Side of the square images in pixels; unless given, the source's.
         image_dtype: Storage type of the images.
         shard_size: Most images in a shard.
         seed: Of the order of the keys.
@@ -32,7 +35,7 @@ class Settings:
     """
 
     source: str = "celeba"
-    image_size: int = 128
+    image_size: int = _OF_SOURCE
     image_dtype: str = "float16"
     shard_size: int = 1024
     seed: int = 0
@@ -45,6 +48,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Checks every value against what is allowed."""
+        if self.image_size is _OF_SOURCE:
+            object.__setattr__(self, "image_size", find(self.source).image_size)
         _check_range("image_size", self.image_size, 1, 4096)
         _check_range("shard_size", self.shard_size, 1, 1_000_000)
         _check_range("seed", self.seed, 0, 2**63 - 1)

@@ -11,7 +11,7 @@ from apache_beam.runners.portability import portable_runner
 
 from pipeline import contract, prepare, verify
 from pipeline.dataset import output_directory
-from pipeline.jobs import execution
+from pipeline.jobs import graph
 from pipeline.planning.dataset_settings import Settings
 from pipeline.storage import files, paths
 
@@ -291,7 +291,7 @@ def test_settings_are_recorded_before_the_first_shard(root, monkeypatch):
         seen.append(json.loads(body)["settings"]["image_size"])
         raise contract.DatasetError("stopped")
 
-    monkeypatch.setattr(execution.graph, "build_graph", stop)
+    monkeypatch.setattr(graph, "build_graph", stop)
     for overwrite in (False, True):
         with contextlib.suppress(contract.DatasetError):
             run(root / "raw", root / "new", overwrite=overwrite)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pipeline import contract, prepare, verify
-from pipeline.dataset import publishing
-from pipeline.jobs import runners
+from pipeline.dataset import publishing, shards
+from pipeline.jobs import graph, runners
 from pipeline.planning.dataset_settings import Settings
 from pipeline.storage import files
 from tests import damaged_jpegs
@@ -172,7 +172,7 @@ def test_rejects_are_looked_at_again_before_they_are_published(
     input_dir, tmp_path, monkeypatch, fresh
 ):
     output, root = tmp_path / "out", pathlib.Path(input_dir)
-    write_records, num_written = prepare.graph.shards.write_records, []
+    write_records, num_written = shards.write_records, []
 
     def write_damaged(*arguments):
         # The first shard alone is read while a bit is flipped.
@@ -180,7 +180,7 @@ def test_rejects_are_looked_at_again_before_they_are_published(
             num_written.append(1)
             return write_records(*arguments)
 
-    monkeypatch.setattr(prepare.graph.shards, "write_records", write_damaged)
+    monkeypatch.setattr(shards, "write_records", write_damaged)
     with pytest.raises(
         contract.DatasetError,
         match=r"jpg was rejected \(checksum: CRC-32 .*\), and a second look does not "
@@ -330,7 +330,7 @@ def test_a_plan_that_is_gone_is_said(input_dir, tmp_path):
     publish_once = publishing.publish
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            prepare.graph,
+            graph,
             "publish",
             lambda *args: found.append(args) or publish_once(*args),
         )

@@ -1,0 +1,5 @@
+"""Datasets made from a Python program: `pipeline.prepare_dataset`.
+
+datasets   Settings and prepare_dataset
+arguments  errors that name arguments, where the commands name flags
+"""

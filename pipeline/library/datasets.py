@@ -1,0 +1,92 @@
+"""The call that makes a dataset. Beam is imported when it is made."""
+
+import dataclasses
+import os
+import warnings
+
+from pipeline import contract
+from pipeline.jobs import quiet
+from pipeline.library import arguments
+from pipeline.planning import dataset_settings
+from pipeline.process import limits
+
+_NAMES = (
+    *(field.name for field in dataclasses.fields(dataset_settings.Settings)),
+    *("input", "output", "num_workers", "max_rejected_fraction", "overwrite", "stats"),
+)
+
+
+class Settings(dataset_settings.Settings):
+    """What decides the content of a dataset, as the flags of `pipeline.prepare` do.
+
+    Example:
+        >>> Settings(source="mnist", seed=1).image_size
+        28
+    """
+
+    def __post_init__(self) -> None:
+        """Checks every value against what is allowed."""
+        with arguments.named(_NAMES):
+            super().__post_init__()
+
+
+def prepare_dataset(
+    settings: dataset_settings.Settings,
+    *,
+    input: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    num_workers: int | None = None,
+    max_rejected_fraction: float = 0.001,
+    overwrite: bool = False,
+    stats: bool = False,
+) -> contract.Manifest:
+    """Makes a dataset on this machine, or what is missing of it.
+
+    It does what the command `pipeline.prepare` does on its local runner, and makes the
+    same files. A call that was stopped is continued by the same call.
+
+    Args:
+        settings: What decides the content of the dataset.
+        input: The source's directory or file, local or at s3:// or gs://; for a folder
+            also a pattern.
+        output: Dataset directory to make, local or at s3:// or gs://.
+        num_workers: Number of worker processes, by default one for every core. Fewer
+            than a thousand images are made in this process.
+        max_rejected_fraction: A larger part of the images rejected is an error.
+        overwrite: Whether to discard a dataset that is in `output`.
+        stats: Whether to write `stats.json` and `overview.png`, too.
+
+    Returns:
+        The manifest of the complete dataset.
+
+    Raises:
+        DatasetError: If the source, the output or an argument is not as it should be.
+            It is a ValueError.
+
+    Example:
+        settings = pipeline.Settings(source="folder", image_size=64)
+        manifest = pipeline.prepare_dataset(settings, input="photos", output="photos64")
+    """
+    input_dir = arguments.path("input", input)
+    output_dir = arguments.path("output", output)
+    if (settings.preprocess or "").startswith("__main__:"):
+        raise contract.DatasetError(
+            f"preprocess={settings.preprocess} is in the program itself, which workers "
+            "do not run: move the function to a module"
+        )
+    # The program's own filters are back after the call.
+    with quiet.beam_is_quiet(), warnings.catch_warnings(), arguments.named(_NAMES):
+        limits.prepare()
+        from pipeline.jobs import preparing, runners
+
+        manifest = preparing.prepare(
+            settings,
+            input_dir=input_dir,
+            output=output_dir,
+            num_workers=runners.num_cores() if num_workers is None else num_workers,
+            max_rejected_fraction=max_rejected_fraction,
+            overwrite=overwrite,
+            with_stats=stats,
+        )
+    assert manifest is not None
+    return manifest
