@@ -11,9 +11,11 @@ A program calls `prepare_dataset(Settings(...), input=..., output=...)`.
 
 from pipeline.process import interrupts, limits
 
-# A signal is answered from here on, while libraries are imported, too.
-interrupts.begin()
-limits.prepare()
+# An import by another program changes nothing.
+if interrupts.is_command():
+    # A signal is answered from here on, while libraries are imported, too.
+    interrupts.begin()
+    limits.prepare()
 
 __all__ = ["Settings", "prepare_dataset"]
 

@@ -16,6 +16,7 @@ from pipeline.dataset.publishing import Publication, publish
 from pipeline.jobs import counters
 from pipeline.planning import plan_files
 from pipeline.planning.dataset_settings import Settings
+from pipeline.process import limits
 from pipeline.sources import Reader
 from pipeline.storage import buckets
 
@@ -77,7 +78,11 @@ class MakeShard(beam.DoFn):
         self._counted = publication.features if publication.with_stats else None
 
     def setup(self) -> None:
-        """Tells this process how buckets are reached: not every runner does."""
+        """Prepares this process, which another program may have started.
+
+        It is told how buckets are reached, too: not every runner does.
+        """
+        limits.prepare()
         buckets.configure(self._beam_args)
 
     def process(self, element: str) -> Iterator[shards.ShardResult]:
@@ -105,6 +110,7 @@ class Publish(beam.DoFn):
 
     def setup(self) -> None:
         """See `MakeShard.setup`."""
+        limits.prepare()
         buckets.configure(self._beam_args)
 
     def process(

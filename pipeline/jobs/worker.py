@@ -17,7 +17,7 @@ from multiprocessing import connection
 
 import numpy as np
 
-from pipeline.process import interrupts
+from pipeline.process import interrupts, limits
 
 
 class Nursery:
@@ -66,6 +66,7 @@ def _without_program() -> Iterator[None]:
 
 
 def _serve_orders(orders: connection.Connection) -> None:
+    limits.prepare()
     # Each start of a worker is twenty lines of INFO, and an error reaches the launcher
     # anyway.
     logging.disable(logging.ERROR)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import contract
-from pipeline.process import variables
+from pipeline.process import limits, variables
 
 # What trainer.export writes of an export, and the signature that takes records' images.
 DESCRIPTION = "assets.extra/export.json"
@@ -258,7 +258,9 @@ def check_loads(export: Export) -> None:
     if importlib.util.find_spec("tensorflow") is None:
         return
     spawn = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as pool:
+    with concurrent.futures.ProcessPoolExecutor(
+        1, mp_context=spawn, initializer=limits.prepare
+    ) as pool:
         try:
             pool.submit(_load, export).result()
         except concurrent.futures.process.BrokenProcessPool as error:

@@ -13,6 +13,7 @@ from pipeline.dataset.second_look import SecondLook, find_unconfirmed
 from pipeline.formats import records
 from pipeline.jobs import counters
 from pipeline.latents import encoder, latent_images, latent_plan
+from pipeline.process import limits
 from pipeline.storage import buckets
 
 
@@ -110,7 +111,11 @@ class EncodeShard(beam.DoFn):
         self._beam_args = tuple(beam_args)
 
     def setup(self) -> None:
-        """Tells this process how buckets are reached: not every runner does."""
+        """Prepares this process, which another program may have started.
+
+        It is told how buckets are reached, too: not every runner does.
+        """
+        limits.prepare()
         buckets.configure(self._beam_args)
 
     def process(self, element: str) -> Iterator[shards.ShardResult]:

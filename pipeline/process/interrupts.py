@@ -24,15 +24,14 @@ _stderr = 2
 _deferred: list[int] | None = None
 
 
-def begin() -> None:
-    """Has a signal end this process in one line, if it is a command that starts.
+def is_command() -> bool:
+    """Returns whether a command starts: `python -m` looks for its module."""
+    return sys.argv[:1] == ["-m"]
 
-    So it is while `python -m` looks for the command's module: an import by another
-    program changes nothing.
-    """
+
+def begin() -> None:
+    """Has a signal end this process in one line."""
     global _pid, _stderr
-    if sys.argv[:1] != ["-m"]:
-        return
     _pid = os.getpid()
     for number in _listened():
         signal.signal(number, _end)

@@ -1,4 +1,4 @@
-"""What every command sets in its own process, before it imports any library."""
+"""What every command and worker sets in its process, before it imports libraries."""
 
 import errno
 import os

@@ -241,6 +241,7 @@ def _in_order(
 def _draw_chunks(
     results: connection.Connection, chunks: Sequence[range], seed: int
 ) -> None:
+    limits.prepare()
     worker.end_with_parent()
     for chunk in chunks:
         drawn = [draw_example(index, seed) for index in chunk]

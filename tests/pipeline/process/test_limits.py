@@ -18,9 +18,14 @@ PROGRAM = """
 import resource, sys
 soft, hard = int(sys.argv[1]), int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+sys.argv = ["-m"]
 import pipeline
 print(*resource.getrlimit(resource.RLIMIT_NOFILE))
 """
+
+
+# As `python -m` has it while it looks for a command.
+COMMAND = "import sys; sys.argv = ['-m']; "
 
 
 def run(program: str, *arguments: str, **environ: str) -> str:
@@ -68,11 +73,47 @@ def test_too_many_open_files_have_a_remedy(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("category", ["ImportWarning", "UserWarning"])
 def test_warnings_of_libraries_end_no_command(category: str) -> None:
     program = f"import pipeline, warnings; warnings.warn('w', {category}); print('on')"
-    assert run(program, PYTHONWARNINGS="error") == "on"
+    assert run(COMMAND + program, PYTHONWARNINGS="error") == "on"
+
+
+@pytest.mark.parametrize("package", ["pipeline", "trainer"])
+def test_an_import_by_another_program_changes_nothing(package: str) -> None:
+    state = (
+        "(warnings.filters[:], dict(os.environ), resource.getrlimit(files), "
+        "signal.getsignal(2), signal.getsignal(15), logging.root.filters[:], "
+        "gc.isenabled())"
+    )
+    program = (
+        "import gc, logging, os, resource, signal, sys, warnings\n"
+        "files = resource.RLIMIT_NOFILE\n"
+        "resource.setrlimit(files, (256, resource.getrlimit(files)[1]))\n"
+        f"before = {state}\nimport {package}\nassert before == {state}\nprint('same')"
+    )
+    changed = {"NUMBA_OPT": "x", "TQDM_NCOLS": "x"}
+    assert run(program, PYTHONWARNINGS="error", **changed) == "same"
+
+
+def test_workers_of_any_runner_are_prepared() -> None:
+    program = """
+import resource
+from pipeline.jobs import graph
+from pipeline.latents import latent_shards
+files = resource.RLIMIT_NOFILE
+_, hard = resource.getrlimit(files)
+for step in (graph.MakeShard, graph.Publish, latent_shards.EncodeShard):
+    resource.setrlimit(files, (256, hard))
+    made = step.__new__(step)
+    made._beam_args = ()
+    made.setup()
+    print(resource.getrlimit(files)[0] == min(4096, hard))
+"""
+    assert run(program).split() == ["True"] * 3
 
 
 # Resizes with loops that are not in the cache of the package.
 RESIZE = """
+import sys
+sys.argv = ["-m"]
 import pipeline, warnings
 warnings.simplefilter("error")
 import numpy as np, numba
@@ -118,7 +159,7 @@ def test_loops_over_pixels_are_compiled_whatever_variables_say(
 
 
 def test_variables_that_are_no_numbers_end_no_command() -> None:
-    program = (
+    program = COMMAND + (
         "import pipeline, os, sklearn, tqdm, google.protobuf.internal.decoder\n"
         "print(*sorted(name for name in os.environ if name.startswith('TQDM')))"
     )
