@@ -30,6 +30,9 @@ REQUIRED = [
     # The reference decoder, and judge of every image that is not a sound JPEG; Beam
     # needs this version.
     "pillow>=12.1.1",
+    # Reads the arrays of checkpoints, in which no pickle can be; earlier ones read a
+    # file by mapping it to memory, where a file that is cut meanwhile ends the process.
+    "safetensors>=0.8",
     # Forests, linear classifiers and mixtures, by which latents are judged.
     "scikit-learn>=1.7",
     # Decodes sound RGB JPEGs to Pillow's very pixels in about half its time.

@@ -20,7 +20,7 @@ def test_a_day_back(undisturbed: Run, tiny_dir, tmp_path, monkeypatch, row) -> N
             patch.setenv(name, value)
         run = trainers.run(tiny_dir, workdir)
     # The checkpoints of the second run are older, and yet it ends with its own.
-    files = sorted(workdir.glob("checkpoints/*/state.npz"))
+    files = sorted(workdir.glob("checkpoints/*/state.safetensors"))
     assert files[-1].parent.name == f"step-{trainers.NUM_STEPS:09d}"
     # TensorBoard reads files in the order of their names.
     assert [path.name for path in sorted((workdir / "train").iterdir())][

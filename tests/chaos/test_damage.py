@@ -34,9 +34,9 @@ def test_a_damaged_checkpoint(
 ) -> None:
     workdir = shutil.copytree(stopped, tmp_path / "run")
     newest, before, *_ = sorted(workdir.glob("checkpoints/step-*"), reverse=True)
-    data = bytearray((newest / "state.npz").read_bytes())
+    data = bytearray((newest / "state.safetensors").read_bytes())
     data[len(data) // 2] ^= 1
-    (newest / "state.npz").write_bytes(data)
+    (newest / "state.safetensors").write_bytes(data)
     run = trainers.run(tiny_dir, workdir)
     step = int(before.name[5:])
     assert f"resuming at step {step}" in run.output
@@ -157,7 +157,7 @@ def test_a_nan(undisturbed: Run, tmp_path, row) -> None:
     assert found is not None, said
     step = trainers.last_step(run.workdir)
     assert (int(found[1]), int(found[2])) == (step + 1, step)
-    name = f"checkpoints/step-{step:09d}/state.npz"
+    name = f"checkpoints/step-{step:09d}/state.safetensors"
     # To this step the images are those of the other dataset.
     expected = (undisturbed.workdir / name).read_bytes()
     assert (run.workdir / name).read_bytes() == expected

@@ -172,7 +172,7 @@ def assert_same(run: Run, reference: Run, last: int = NUM_STEPS) -> None:
 def assert_same_state(workdir: pathlib.Path, reference: Run, step: int) -> None:
     """Checks the bytes of a checkpoint, and that nothing of another is half-written."""
     folder = f"checkpoints/step-{step:09d}"
-    for name in ("state.npz", "checkpoint.json"):
+    for name in ("state.safetensors", "checkpoint.json"):
         expected = (reference.workdir / folder / name).read_bytes()
         assert (workdir / folder / name).read_bytes() == expected
     assert not list(workdir.glob("checkpoints/.tmp-*"))

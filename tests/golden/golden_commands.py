@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import load_file
 
 from tests import preloaded
 
@@ -158,9 +159,14 @@ def metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def arrays(workdir: pathlib.Path, step: int) -> dict[str, np.ndarray]:
-    """Returns the arrays of a checkpoint, by name."""
-    with np.load(workdir / f"checkpoints/step-{step:09d}/state.npz") as file:
-        return dict(file)
+    """Returns the arrays of a checkpoint, in order of their names."""
+    checkpoint = workdir / f"checkpoints/step-{step:09d}"
+    if (checkpoint / "state.npz").exists():
+        with np.load(checkpoint / "state.npz") as file:
+            found = dict(file)
+    else:
+        found = load_file(checkpoint / "state.safetensors")
+    return {name: found[name] for name in sorted(found)}
 
 
 def records(dataset: pathlib.Path) -> dict[str, np.ndarray]:

@@ -253,11 +253,11 @@ def test_damaged_checkpoints(
 ) -> None:
     newest = copied_run / "checkpoints/step-000000050"
     shutil.copytree(newest, copied_run / "checkpoints/step-000000055")
-    (copied_run / "checkpoints/step-000000055/state.npz").write_bytes(b"")
+    (copied_run / "checkpoints/step-000000055/state.safetensors").write_bytes(b"")
     found = look(dataset_dir, copied_run, num_train_steps=60)["checkpoints"]
     assert found.status == "warn"
     assert "step-000000055 is damaged, so that the run goes on at step 50" in str(found)
-    for path in (copied_run / "checkpoints").glob("*/state.npz"):
+    for path in (copied_run / "checkpoints").glob("*/state.safetensors"):
         path.write_bytes(b"")
     found = failed(look(dataset_dir, copied_run, num_train_steps=60))
     assert list(found) == ["checkpoints"]

@@ -66,5 +66,5 @@ def test_the_published_size_is_the_same_everywhere(
     assert run.returncode == 0, run.output
     assert len(run.metrics()) == 3
     assert run.metrics() == one_device.metrics()
-    name = "checkpoints/step-000000003/state.npz"
+    name = "checkpoints/step-000000003/state.safetensors"
     assert (run.workdir / name).read_bytes() == (one_device.workdir / name).read_bytes()

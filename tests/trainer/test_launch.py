@@ -47,7 +47,7 @@ def assert_same(run: Run, expected: Run) -> None:
     """Checks losses, gradient norms and ledgers of all steps, and the last state."""
     assert run.metrics() == expected.metrics()
     assert run.metrics("validation") == expected.metrics("validation")
-    name = "checkpoints/step-000000050/state.npz"
+    name = "checkpoints/step-000000050/state.safetensors"
     assert (run.workdir / name).read_bytes() == (expected.workdir / name).read_bytes()
 
 
@@ -85,7 +85,7 @@ def test_a_run_grows_and_shrinks(small_run: Run, dataset_dir, tmp_path) -> None:
         assert run.returncode == 0, run.output
     # Validation at the ends of the stages comes on top of the schedule.
     assert run.metrics() == small_run.metrics()
-    name = "checkpoints/step-000000050/state.npz"
+    name = "checkpoints/step-000000050/state.safetensors"
     expected = (small_run.workdir / name).read_bytes()
     assert (run.workdir / name).read_bytes() == expected
 
@@ -175,7 +175,7 @@ def test_hosts_may_have_disks_of_their_own(
             assert process.returncode == 0, output
     run = Run(disks[0] / "run", 0, "")
     assert run.metrics() == small_run.metrics()
-    name = "checkpoints/step-000000050/state.npz"
+    name = "checkpoints/step-000000050/state.safetensors"
     expected = (small_run.workdir / name).read_bytes()
     assert (run.workdir / name).read_bytes() == expected
     # The chief alone writes.

@@ -250,7 +250,7 @@ def test_the_newest_checkpoint_is_a_whole_one(tmp_path: pathlib.Path) -> None:
         path = checkpoints.save(
             workdir / "checkpoints", step, {"step": np.int64(step)}, {}
         )
-    (path / "state.npz").write_bytes(b"")
+    (path / "state.safetensors").write_bytes(b"")
     text = write(workdir).text
     assert "newest checkpoint, step 1," in text
     assert path.is_dir()

@@ -173,7 +173,7 @@ def test_runs_train_side_by_side_and_one_that_fails_is_named(
         assert int(row["best_elbo_step"]) == best["step"]
     assert (tmp_path / "results.md").read_text() == done.stdout
     # Again, with another value: what is finished is as it was.
-    path = tmp_path / names[1] / "checkpoints/step-000000006/state.npz"
+    path = tmp_path / names[1] / "checkpoints/step-000000006/state.safetensors"
     before = path.stat().st_mtime_ns
     again = sweep(dataset_dir, tmp_path, *FLAGS, "--sweep=learning_rate=1e-3,2e-3")
     assert again.returncode == 0, again.stderr

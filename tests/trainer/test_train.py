@@ -12,6 +12,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests import preloaded
@@ -41,9 +42,8 @@ def small_run(
 
 
 def load_arrays(run: Run) -> dict[str, np.ndarray]:
-    (path,) = run.workdir.glob("checkpoints/step-000000050/state.npz")
-    with np.load(path) as file:
-        return dict(file)
+    (path,) = run.workdir.glob("checkpoints/step-000000050/state.safetensors")
+    return load_file(path)
 
 
 @pytest.mark.parametrize("num_devices", [2, pytest.param(4, marks=pytest.mark.slow)])
@@ -156,13 +156,13 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     flags = (*SMALL, "--virtual_devices=1", "--config.checkpoint_every_secs=0")
     first = train(dataset_dir, tmp_path / "run", *flags, "--config.num_train_steps=20")
     assert first.returncode == 0, first.output
-    path = tmp_path / "run/checkpoints/step-000000020/state.npz"
+    path = tmp_path / "run/checkpoints/step-000000020/state.safetensors"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     resumed = train(dataset_dir, tmp_path / "run", *flags)
     assert resumed.returncode == 0, resumed.output
-    assert "step-000000020 is damaged: state.npz is not what was written" in (
+    assert "step-000000020 is damaged: state.safetensors is not what was written" in (
         resumed.output
     )
     assert "resuming at step 19" in resumed.output
@@ -180,7 +180,7 @@ def test_a_damaged_newer_checkpoint_pushes_out_no_whole_one(
         run = train(dataset_dir, tmp_path / "run", *flags, *flags_now)
         assert run.returncode == 0, run.output
         directory = tmp_path / "run/checkpoints"
-        for path in directory.glob("step-*10/state.npz"):
+        for path in directory.glob("step-*10/state.safetensors"):
             zero_the_end(path)
     assert "resuming at step 9" in run.output
     assert "step-000000010 is damaged, and now named damaged-step-0" in run.output
@@ -280,10 +280,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_weights(
     assert "step 2 is not finite (" in run.output
     assert "the state of step 1 is in" in run.output
     assert "Traceback" not in run.output
-    with np.load(tmp_path / "run/checkpoints/step-000000001/state.npz") as file:
-        assert file["step"] == 1
-        for name in file:
-            assert np.isfinite(file[name]).all(), name
+    arrays = load_file(tmp_path / "run/checkpoints/step-000000001/state.safetensors")
+    assert arrays["step"] == 1
+    for name, array in arrays.items():
+        assert np.isfinite(array).all(), name
 
 
 def test_the_output_is_quiet_and_names_what_was_written(reference_run: Run) -> None:

@@ -1,9 +1,9 @@
 """Checkpoints: written whole or not at all, and checked before they are believed.
 
-A checkpoint is a directory `step-000001000` with `state.npz` (arrays by name) and
-`checkpoint.json` (step, digests of the dataset and of the settings, the size and
+A checkpoint is a directory `step-000001000` with `state.safetensors` (arrays by name)
+and `checkpoint.json` (step, digests of the dataset and of the settings, the size and
 sha256 of the arrays, and a digest of all that). It is written under a temporary name,
-synced and renamed; see `files`. Loading uses no pickle.
+synced and renamed; see `files`. Earlier releases wrote `state.npz`, which is read, too.
 
 The trainer that holds the workdir renames a damaged checkpoint to
 `damaged-step-000001000`, so that it is neither counted nor in the way of a new one.
@@ -17,7 +17,6 @@ import os
 import pathlib
 import re
 import shutil
-import zipfile
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -27,8 +26,8 @@ from absl import logging
 
 from pipeline import contract
 from pipeline.storage import files
+from trainer.runs import arrays_file
 
-_ARRAYS_NAME = "state.npz"
 META_NAME = "checkpoint.json"
 _ASIDE = "damaged-"
 # Directories that a kill may leave: not written to their end, or not removed to it.
@@ -63,6 +62,7 @@ def save(
 
     Raises:
         OSError: If it cannot be written; older checkpoints are as they were.
+        ArraysError: If an array is of a type that a checkpoint cannot hold.
     """
     files.make_directory(directory)
     for beginning in (_UNFINISHED, _REMOVED):
@@ -76,17 +76,18 @@ def save(
     temporary = directory / f"{_UNFINISHED}{step}"
     temporary.mkdir()
     try:
-        np.savez(temporary / _ARRAYS_NAME, **arrays)
+        arrays_path = arrays_file.path_in(temporary)
+        arrays_file.write(arrays_path, arrays)
         sealed = {
             "step": step,
-            "num_bytes": (temporary / _ARRAYS_NAME).stat().st_size,
-            "sha256": _sha256(temporary / _ARRAYS_NAME),
+            "num_bytes": arrays_path.stat().st_size,
+            "sha256": _sha256(arrays_path),
             **meta,
         }
         sealed["digest"] = _digest(sealed)
         (temporary / META_NAME).write_text(json.dumps(sealed, indent=1) + "\n")
         files.put(temporary, path)
-    except OSError:
+    except (OSError, arrays_file.ArraysError):
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return path
@@ -175,32 +176,23 @@ def load(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """
     meta = _check(path)
     with _named(path):
-        with np.load(path / _ARRAYS_NAME, allow_pickle=False) as file:
-            # What is compressed may unpack to any size.
-            members = file.zip.infolist()
-            if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-                raise CheckpointError(f"{path} is damaged: its arrays are compressed")
-            arrays = dict(file)
-        # NumPy gives the bytes of what does not begin like an array.
-        for name, array in arrays.items():
-            if not isinstance(array, np.ndarray):
-                raise CheckpointError(f"{path} is damaged: {name} is no array")
-        return arrays, meta
+        return arrays_file.read(arrays_file.path_in(path)), meta
 
 
 def _check(path: pathlib.Path) -> dict[str, Any]:
     """Returns the metadata of a checkpoint whose arrays are as they were written."""
     meta = read_meta(path)
     with _named(path):
-        num_bytes = (path / _ARRAYS_NAME).stat().st_size
+        arrays_path = arrays_file.path_in(path)
+        num_bytes = arrays_path.stat().st_size
         if num_bytes != meta["num_bytes"]:
             raise CheckpointError(
-                f"{path} is damaged: {_ARRAYS_NAME} has {num_bytes} bytes, and "
+                f"{path} is damaged: {arrays_path.name} has {num_bytes} bytes, and "
                 f"{meta['num_bytes']} were written"
             )
-        if _sha256(path / _ARRAYS_NAME) != meta["sha256"]:
+        if _sha256(arrays_path) != meta["sha256"]:
             raise CheckpointError(
-                f"{path} is damaged: {_ARRAYS_NAME} is not what was written "
+                f"{path} is damaged: {arrays_path.name} is not what was written "
                 "(its sha256 differs)"
             )
         return meta
@@ -213,7 +205,7 @@ def read_meta(path: pathlib.Path) -> dict[str, Any]:
         CheckpointError: If it is damaged, was changed, or is that of another step.
     """
     with _named(path):
-        for name in (META_NAME, _ARRAYS_NAME):
+        for name in (META_NAME, *arrays_file.NAMES):
             # A pipe would never be read to its end.
             if (path / name).exists() and not (path / name).is_file():
                 raise CheckpointError(f"{path} is damaged: {name} is no file")
@@ -239,6 +231,8 @@ def _named(path: pathlib.Path) -> Iterator[None]:
         yield
     except CheckpointError:
         raise
+    except arrays_file.ArraysError as error:
+        raise CheckpointError(f"{path} is damaged: {error!s:.200}") from error
     except files.ARCHIVE_ERRORS as error:
         raise CheckpointError(
             f"{path} is damaged: {type(error).__name__}: {error!s:.200}"

@@ -4,6 +4,7 @@ import signal
 import numpy as np
 import pytest
 import tensorflow as tf
+from safetensors.numpy import load_file
 
 from tests.trainer.trained_runs import SMALL, Run, start_training, stop_at_step, train
 from trainer.numerics import exact
@@ -116,7 +117,8 @@ def test_a_run_of_one_group_goes_on_alike(
 
 def assert_same_states(*runs: Run) -> None:
     states = [
-        np.load(run.workdir / "checkpoints/step-000000010/state.npz") for run in runs
+        load_file(run.workdir / "checkpoints/step-000000010/state.safetensors")
+        for run in runs
     ]
     assert set(states[0]) == set(states[1])
     for name in states[0]:

@@ -1,6 +1,6 @@
 """Estimates, against a run that was made."""
 
-import numpy as np
+from safetensors.numpy import load_file
 
 from configs import celeba_debug
 from pipeline import contract
@@ -17,10 +17,10 @@ def test_a_run_leaves_no_more_than_was_estimated(
     config.update(log_every_steps=1, image_every_steps=25, eval_every_steps=25)
     resolved = settings.resolve(config, 1)
     made = state.make_state(resolved, contract.load_manifest(dataset_dir))
-    with np.load(
-        reference_run.workdir / "checkpoints/step-000000050/state.npz"
-    ) as file:
-        assert estimates.state_bytes(made) == sum(file[name].nbytes for name in file)
+    arrays = load_file(
+        reference_run.workdir / "checkpoints/step-000000050/state.safetensors"
+    )
+    assert estimates.state_bytes(made) == sum(a.nbytes for a in arrays.values())
     disk = estimates.disk(made, resolved, 50, 32 * 32 * 3)
     assert disk.checkpoints == 4 * estimates.state_bytes(made)
     pictures = machine.size_of(reference_run.workdir / "images/reconstruction")

@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pytest
 
+from tests.trainer.runs.sealed import npz, seal
 from tests.trainer.trained_runs import train
 from trainer.runs import checkpoint_saver, checkpoints
 
@@ -93,7 +94,7 @@ def test_which_ones_stay(tmp_path, make_saver, retention, expected):
 
 
 def flip(directory: pathlib.Path, step: int) -> None:
-    path = directory / f"step-{step:09d}" / "state.npz"
+    (path,) = directory.glob(f"step-{step:09d}/state.*")
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
@@ -118,13 +119,20 @@ def set_aside_in(directory: pathlib.Path) -> list[int]:
         ({"num_newest": 2, "every_steps": 10}, [20], [10, 20, 30, 40, 50, 60], []),
     ],
 )
+@pytest.mark.parametrize("num_earlier", [0, 3, 5])
 def test_damaged_ones_do_not_count(
-    tmp_path, make_saver, retention, flipped, expected, set_aside
+    tmp_path, make_saver, retention, flipped, expected, set_aside, num_earlier
 ):
     elbos = {10: -9.0, 20: -3.0, 40: -6.0, 50: -5.0}
     keeps_all = make_saver(num_newest=9)
-    for step in range(10, 60, 10):
-        keeps_all.save(step, ARRAYS, {"elbo": elbos[step]} if step in elbos else {})
+    for number, step in enumerate(range(10, 60, 10)):
+        meta = {"elbo": elbos[step]} if step in elbos else {}
+        if number < num_earlier:
+            # As an earlier release wrote them.
+            path = tmp_path / f"step-{step:09d}"
+            seal(path, "state.npz", npz(ARRAYS), **meta)
+        else:
+            keeps_all.save(step, ARRAYS, meta)
     keeps_all.wait()
     for step in flipped:
         flip(tmp_path, step)

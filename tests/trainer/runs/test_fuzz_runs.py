@@ -1,7 +1,6 @@
 """No checkpoint, workdir or manifest ends in anything but its own error."""
 
 import dataclasses
-import hashlib
 import io
 import json
 import os
@@ -14,11 +13,13 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import numpy as arrays_of_library
 
 from configs import celeba_debug
 from pipeline import contract
 from pipeline.formats import records
 from tests.fuzzing import JSON_TEXTS, changed, changed_json, refuses
+from tests.trainer.runs.sealed import npz, safetensors, seal
 from trainer.analysis.latents import mixture
 from trainer.cli import command_line
 from trainer.data import input_pipeline
@@ -39,6 +40,9 @@ MANIFEST = contract.Manifest(
 )
 BODY = json.loads(MANIFEST.to_json())
 ARRAYS = {"vae/kernel": np.arange(6.0).reshape(2, 3), "step": np.int64(5)}
+SOUND = arrays_of_library.save({name: np.asarray(x) for name, x in ARRAYS.items()})
+HEADER = json.loads(SOUND[8 : 8 + int.from_bytes(SOUND[:8], "little")])
+BODY_OF_ARRAYS = SOUND[8 + int.from_bytes(SOUND[:8], "little") :]
 CONFIG = json.loads(celeba_debug.get_config().to_json())
 few = settings(max_examples=max(20, settings().max_examples // 100))
 
@@ -58,31 +62,29 @@ class Evil:
         return (os.mkdir, (str(self._path),))
 
 
-def seal(path: pathlib.Path, data: bytes) -> pathlib.Path:
-    """Makes a checkpoint of any bytes, with their right size and hash."""
-    path.mkdir(exist_ok=True)
-    (path / "state.npz").write_bytes(data)
-    sha256 = hashlib.sha256(data).hexdigest()
-    step = checkpoints.step_of(path)
-    meta = {"step": step, "num_bytes": len(data), "sha256": sha256}
-    (path / "checkpoint.json").write_text(json.dumps(meta))
-    return path
-
-
-def npz(save=np.savez, **arrays: np.ndarray) -> bytes:
-    save(file := io.BytesIO(), **arrays)
-    return file.getvalue()
-
-
-@given(data=st.binary(max_size=60) | changed(npz(**ARRAYS)))
-def test_any_arrays_of_a_checkpoint(data, folder):
-    path = seal(folder / "step-000000005", data)
-
+def refused_or_arrays(path: pathlib.Path) -> bool:
     def load():
         arrays, _ = checkpoints.load(path)
         assert all(not array.dtype.hasobject for array in arrays.values())
 
-    refuses(checkpoints.CheckpointError, call=load)
+    return refuses(checkpoints.CheckpointError, call=load)
+
+
+@given(data=st.binary(max_size=60) | changed(npz(ARRAYS)))
+def test_any_arrays_of_an_earlier_release(data, folder):
+    refused_or_arrays(seal(folder / "step-000000005", "state.npz", data))
+
+
+@given(
+    data=st.binary(max_size=60)
+    | changed(SOUND)
+    | changed_json(HEADER).map(lambda header: safetensors(header, BODY_OF_ARRAYS))
+    | changed(json.dumps(HEADER).encode()).map(
+        lambda header: safetensors(header, BODY_OF_ARRAYS)
+    )
+)
+def test_any_arrays_of_a_checkpoint(data, folder):
+    refused_or_arrays(seal(folder / "step-000000004", "state.safetensors", data))
 
 
 @given(
@@ -90,24 +92,27 @@ def test_any_arrays_of_a_checkpoint(data, folder):
     | changed_json({"step": 6, "num_bytes": 1, "sha256": "ab"}).map(json.dumps)
 )
 def test_any_description_of_a_checkpoint(text, folder):
-    path = seal(folder / "step-000000006", b"x")
+    path = seal(folder / "step-000000006", "state.safetensors", b"x")
     (path / "checkpoint.json").write_bytes(text.encode(errors="surrogatepass"))
     assert refuses(checkpoints.CheckpointError, call=lambda: checkpoints.load(path))
 
 
 @pytest.mark.parametrize("form", ["npz", "npy", "pickle"])
-def test_what_is_pickled_is_neither_loaded_nor_run(tmp_path, form):
+@pytest.mark.parametrize(
+    ("name", "match"), [("state.npz", "pickle"), ("state.safetensors", "header")]
+)
+def test_what_is_pickled_is_neither_loaded_nor_run(tmp_path, form, name, match):
     evil = Evil(tmp_path / "executed")
     array = np.array([evil], dtype=object)
     if form == "npz":
-        data = npz(step=array)
+        data = npz({"step": array})
     elif form == "npy":
         np.save(file := io.BytesIO(), array, allow_pickle=True)
         data = file.getvalue()
     else:
         data = pickle.dumps(evil)
-    path = seal(tmp_path / "step-000000001", data)
-    with pytest.raises(checkpoints.CheckpointError, match="pickle"):
+    path = seal(tmp_path / "step-000000001", name, data)
+    with pytest.raises(checkpoints.CheckpointError, match=match):
         checkpoints.load(path)
     (tmp_path / "mixture.npz").write_bytes(data)
     with pytest.raises(ValueError, match="does not hold a mixture"):
@@ -117,25 +122,31 @@ def test_what_is_pickled_is_neither_loaded_nor_run(tmp_path, form):
         sampling.load_latents(tmp_path / "latents.npy")
     assert not (tmp_path / "executed").exists()
     # They would have been.
-    np.load(io.BytesIO(npz(step=array)), allow_pickle=True)["step"]
+    np.load(io.BytesIO(npz({"step": array})), allow_pickle=True)["step"]
     assert (tmp_path / "executed").exists()
 
 
 def test_compressed_arrays_are_refused(tmp_path):
     # They may be of any size.
-    data = npz(np.savez_compressed, step=np.zeros(1 << 20))
+    data = npz({"step": np.zeros(1 << 20)}, np.savez_compressed)
     with pytest.raises(checkpoints.CheckpointError, match="its arrays are compressed"):
-        checkpoints.load(seal(tmp_path / "step-000000001", data))
+        checkpoints.load(seal(tmp_path / "step-000000001", "state.npz", data))
 
 
 @pytest.mark.parametrize("num_values", [2**40, 2**62, 10**30])
 def test_an_array_that_announces_any_size(tmp_path, num_values):
+    entry = {"dtype": "F64", "shape": [num_values], "data_offsets": [0, 8 * num_values]}
+    data = safetensors({"step": entry}, bytes(8))
+    with pytest.raises(checkpoints.CheckpointError, match="is damaged: "):
+        checkpoints.load(seal(tmp_path / "step-000000002", "state.safetensors", data))
     header = {"descr": "<f8", "fortran_order": False, "shape": (num_values,)}
     np.lib.format.write_array_header_1_0(array := io.BytesIO(), header)
     with zipfile.ZipFile(file := io.BytesIO(), "w") as archive:
         archive.writestr("step.npy", array.getvalue())
     with pytest.raises(checkpoints.CheckpointError, match="is damaged: "):
-        checkpoints.load(seal(tmp_path / "step-000000001", file.getvalue()))
+        checkpoints.load(
+            seal(tmp_path / "step-000000001", "state.npz", file.getvalue())
+        )
 
 
 @pytest.mark.parametrize(
@@ -147,19 +158,25 @@ def test_an_array_that_announces_any_size(tmp_path, num_values):
         {"step": np.float32(1)},
     ],
 )
-def test_a_checkpoint_of_other_arrays(tmp_path, arrays):
+@pytest.mark.parametrize("is_earlier", [False, True])
+def test_a_checkpoint_of_other_arrays(tmp_path, arrays, is_earlier):
     config = celeba_debug.get_config()
     made = state.make_state(config, MANIFEST)
     sound = {name: value.numpy() for name, value in made.variables().items()}
     del sound["step"]
-    checkpoints.save(tmp_path, 5, {**sound, **arrays}, {})
+    # Safetensors has no text: see test_arrays_file.
+    if is_earlier or arrays.get("step", sound["ledger"]).dtype.kind == "U":
+        data = npz({**sound, **arrays})
+        seal(tmp_path / "step-000000005", "state.npz", data)
+    else:
+        checkpoints.save(tmp_path, 5, {**sound, **arrays}, {})
     with pytest.raises(checkpoints.CheckpointError, match="is of another model"):
         state.load_averaged_vae(config, MANIFEST, tmp_path)
     with pytest.raises(checkpoints.CheckpointError, match="is of another model"):
         state.restore(made, tmp_path)
 
 
-@given(data=st.binary(max_size=60) | changed(npz(**ARRAYS)))
+@given(data=st.binary(max_size=60) | changed(npz(ARRAYS)))
 def test_any_file_for_a_mixture_or_latents(data, folder):
     (folder / "mixture.npz").write_bytes(data)
     assert refuses(ValueError, call=lambda: mixture.load(folder / "mixture.npz"))
