@@ -11,6 +11,7 @@ import pytest
 
 import pipeline
 from pipeline import contract
+from pipeline.jobs import local_runner
 from pipeline.library import datasets
 from pipeline.planning import dataset_settings
 from pipeline.storage import paths
@@ -64,17 +65,11 @@ def test_the_program_of_the_page_runs_as_it_is_shown(make_face, tmp_path):
     (block,) = re.findall(r"```python\n(.*?)```", read("docs/data.md"), re.DOTALL)
     photos = tmp_path / "photos"
     photos.mkdir()
-    for number in range(40):
+    # So many are worth worker processes, which do not run the program again.
+    for number in range(local_runner.PROCESSES_FROM_IMAGES):
         (photos / f"{number}.jpg").write_bytes(make_face(number))
-    # So that its forty images are worth worker processes: they do not run it again.
-    few = (
-        "from pipeline.jobs import quiet\n"
-        "with quiet.beam_is_quiet():\n"
-        "    from pipeline.jobs import local_runner\n"
-        "local_runner.PROCESSES_FROM_IMAGES = 1\n"
-    )
     program = tmp_path / "program.py"
-    program.write_text(f"{few}print('runs')\n{block}\nprint(manifest.digest)\n")
+    program.write_text(f"print('runs')\n{block}\nprint(manifest.digest)\n")
     done = subprocess.run(
         [sys.executable, "-W", "error", str(program)],
         cwd=tmp_path,
