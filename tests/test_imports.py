@@ -42,8 +42,19 @@ def test_the_contract_imports_nothing_of_ours() -> None:
     assert {name.split(".")[0] for name in names} <= set(sys.stdlib_module_names)
 
 
+def modules(folder: str) -> str:
+    """Returns the names of the modules in a folder, separated by spaces."""
+    return " ".join(
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in sorted((ROOT / folder).glob("*.py"))
+        if path.name != "__init__.py"
+    )
+
+
+# Each is imported by a process of its own; several by one, which names the first that
+# brings something along.
 @pytest.mark.parametrize(
-    ("module", "absent"),
+    ("names", "absent"),
     [
         ("pipeline", ["tensorflow", "apache_beam", "numpy", "absl", "typing"]),
         ("pipeline.library.datasets", ["tensorflow", "apache_beam"]),
@@ -61,21 +72,94 @@ def test_the_contract_imports_nothing_of_ours() -> None:
             "pipeline.storage.paths",
             ["tensorflow", "apache_beam", "boto3", "google.cloud"],
         ),
+        ("trainer.train", ["numba", "numpy"]),
+        ("pipeline trainer", ["tensorflow", "keras", "apache_beam", "numpy"]),
+        # A command loads TensorFlow once its flags are right.
+        *(
+            (command, ["tensorflow", "keras", "apache_beam", "matplotlib", "sklearn"])
+            for command in modules("trainer").split()
+        ),
         (
-            "trainer.train",
-            ["apache_beam", "matplotlib", "numba", "numpy", "sklearn", "tensorflow"],
+            "trainer.runs.settings trainer.runs.setting_checks "
+            "trainer.runs.metrics_file",
+            ["tensorflow", "keras", "numpy"],
+        ),
+        (
+            "trainer.reporting.html.page trainer.runs.checkpoints "
+            "trainer.data.shuffling",
+            ["tensorflow", "keras", "matplotlib"],
+        ),
+        (
+            f"trainer.analysis.image_metrics {modules('trainer/analysis/latents')}",
+            ["tensorflow", "keras", "matplotlib"],
         ),
     ],
 )
-def test_what_an_import_does_not_bring_along(module: str, absent: list[str]) -> None:
-    program = (
-        f"import sys, {module}\n"
-        f"print([name for name in {absent!r} if name in sys.modules])"
-    )
+def test_what_an_import_does_not_bring_along(names: str, absent: list[str]) -> None:
+    program = f"""
+import importlib, sys
+for module in {names.split()!r}:
+    importlib.import_module(module)
+    found = [name for name in {absent!r} if name in sys.modules]
+    if found:
+        sys.exit(f"{{module}} brings {{found}}")
+"""
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
     )
-    assert done.stdout.strip() == "[]", done.stderr
+    assert done.returncode == 0, done.stderr
+
+
+def test_rooms_without_tensorflow_are_there() -> None:
+    assert "trainer.train" in modules("trainer").split()
+    assert "trainer.analysis.latents.pca" in modules("trainer/analysis/latents").split()
+
+
+# What a program has that an import could change.
+STATE = """
+import contextlib, gc, importlib, logging, os, signal, sys
+
+def open_files():
+    found = {}
+    for number in range(64):
+        with contextlib.suppress(OSError):
+            found[number] = os.readlink(f"/proc/self/fd/{number}")
+    return found
+
+def loggers():
+    known = logging.root.manager.loggerDict
+    found = [logging.root, *(known[name] for name in known)]
+    return [
+        (each.name, each.level, list(each.handlers))
+        for each in found
+        if isinstance(each, logging.Logger) and (each.level or each.handlers)
+    ]
+
+def state():
+    return {
+        "files": open_files(),
+        "threads": os.listdir("/proc/self/task"),
+        "gc": (gc.get_threshold(), gc.isenabled(), gc.get_freeze_count()),
+        "loggers": loggers(),
+        "variables": dict(os.environ),
+        "signals": [signal.getsignal(each) for each in signal.valid_signals()],
+        "hooks": (sys.excepthook, sys.displayhook),
+    }
+
+before = state()
+importlib.import_module(sys.argv[1])
+after = state()
+print(*(name for name in before if before[name] != after[name]))
+"""
+
+
+@pytest.mark.parametrize("package", ["pipeline", "trainer"])
+def test_an_import_changes_nothing_of_a_program(package: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STATE, package], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout == "\n", done.stderr
+    assert done.stderr == ""
 
 
 # Calls by which a name or bytes become code, and why each is no file's to decide.
