@@ -96,6 +96,8 @@ class Run:
             if told is None:
                 told = self._conditions(condition)
             part = _repeated(told, first, len(batch))
+            if len(part) < len(batch):
+                _check_num(told, first + len(batch))
             seen = corruption.fixed_binarization(tf.constant(batch), self.config)
             keys = np.arange(first, first + len(batch)).astype(str)
             inputs = seen.numpy()
@@ -288,18 +290,20 @@ class Run:
         if not wanted:
             return np.zeros([1, 0], np.float32)
         values = np.asarray(condition[name])
+        if not values.size:
+            raise ValueError(f"{name} is empty: give one value, or one for each image")
         if not np.issubdtype(values.dtype, np.integer):
             raise ValueError(f"{name} must be integers, and is {values.dtype}")
         if name == "label":
             batch = {"label": values.reshape(-1)}
             conditions.check_labels(batch, self.config)
         else:
-            batch = {"attributes": values.reshape(-1, values.shape[-1])}
             width = self._run.vae.num_conditions
-            if batch["attributes"].shape[1] != width:
+            if values.shape[-1:] != (width,):
                 raise ValueError(
                     f"attributes must be [n, {width}], and are {list(values.shape)}"
                 )
+            batch = {"attributes": values.reshape(-1, width)}
             if not np.isin(values, (0, 1)).all():
                 raise ValueError("attributes must be 0 or 1")
         tensors = {key: tf.constant(value) for key, value in batch.items()}
