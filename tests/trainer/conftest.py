@@ -1,6 +1,8 @@
 """Fixtures: small prepared datasets, and a run that nothing disturbed."""
 
+import json
 import pathlib
+import shutil
 
 import pytest
 
@@ -44,3 +46,16 @@ def reference_run(
     )
     assert run.returncode == 0, run.output
     return run
+
+
+@pytest.fixture(scope="session")
+def moved_dir(
+    reference_run: Run, tmp_path_factory: pytest.TempPathFactory
+) -> pathlib.Path:
+    """Returns the workdir of that run, whose dataset is not there any more."""
+    moved = tmp_path_factory.mktemp("moved") / "run"
+    shutil.copytree(reference_run.workdir, moved)
+    path = moved / "dataset.json"
+    dataset = json.loads(path.read_text())
+    path.write_text(json.dumps({**dataset, "path": "/nowhere/dataset"}))
+    return moved

@@ -212,13 +212,14 @@ def _starts(
         `[num, latent_dim]`; `[1, num_conditions]`; `[num]` strings, or `[0]` for draws.
     """
     if not run.has_dataset and request.where is None:
+        told = _conditions(run, request)[:1]
         logging.info(
             "the dataset %s is not there: starting from draws of the prior in place of "
             "examples",
             run.dataset_dir,
         )
         z = sampling.draw_prior(run, num, request.seed)
-        return z, _conditions(run, request)[:1], np.zeros([0], "U1")
+        return z, told, np.zeros([0], "U1")
     found = examples.find_examples(run, _split(run, request), num, request.where)
     if len(found.keys) < num:
         where = f" with --where={request.where}" if request.where else ""

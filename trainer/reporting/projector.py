@@ -84,6 +84,7 @@ def write_split(
         OSError: If the directory cannot be written.
     """
     if latents is None:
+        run.check_dataset()
         manifest, data_dir, batches = (
             run.manifest,
             run.dataset_dir,

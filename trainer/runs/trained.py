@@ -40,7 +40,7 @@ class TrainedRun:
     @property
     def has_dataset(self) -> bool:
         """Whether the dataset is where it should be."""
-        return (pathlib.Path(self.dataset_dir) / contract.MANIFEST_NAME).exists()
+        return _is_dataset(self.dataset_dir)
 
     @property
     def model_digest(self) -> str:
@@ -55,6 +55,15 @@ class TrainedRun:
             sha256.update(json.dumps(header).encode())
             sha256.update(values.tobytes())
         return sha256.hexdigest()
+
+    def check_dataset(self) -> None:
+        """Checks that the dataset is where it should be.
+
+        Raises:
+            contract.DatasetError: If it is not.
+        """
+        if not self.has_dataset:
+            raise _missing(self.dataset_dir)
 
     def batches(self, split: str, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
         """Yields a whole split, once, in the order on disk.
@@ -73,10 +82,7 @@ class TrainedRun:
             contract.DatasetError: If the dataset is not there, the split cannot be
                 read, or it has a label that is no class of the model.
         """
-        if not self.has_dataset:
-            raise contract.DatasetError(
-                f"the dataset {self.dataset_dir} is not there: give its --dataset"
-            )
+        self.check_dataset()
         batches = input_pipeline.examples(
             self.manifest, self.dataset_dir, split, batch_size
         )
@@ -119,13 +125,15 @@ def load(run_dir: pathlib.Path, dataset_dir: str | None = None) -> TrainedRun:
             f"--workdir={run_dir} holds no run ({pathlib.Path(error.filename).name} is "
             "missing): give the --workdir of a trainer.train"
         ) from error
-    is_moved = dataset_dir is None and not os.path.exists(dataset["path"])
+    is_given = dataset_dir is not None
     dataset_dir = dataset_dir or dataset["path"]
-    if is_moved and "manifest" in dataset:
+    if is_given or _is_dataset(dataset_dir):
+        manifest = contract.load_manifest(dataset_dir)
+    elif "manifest" in dataset:
         text = json.dumps(dataset["manifest"])
         manifest = contract.parse_manifest(text, run_dir / "dataset.json")
     else:
-        manifest = contract.load_manifest(dataset_dir)
+        raise _missing(dataset_dir)
     if manifest.digest != dataset["digest"]:
         raise ValueError(
             f"{run_dir} was trained on the dataset of digest {dataset['digest']}, and "
@@ -140,6 +148,17 @@ def load(run_dir: pathlib.Path, dataset_dir: str | None = None) -> TrainedRun:
             f"({type(error).__name__}: {error!s:.200}): train with this release"
         ) from error
     return TrainedRun(config, manifest, dataset_dir, vae, step)
+
+
+def _is_dataset(dataset_dir: str) -> bool:
+    # A volume that is not mounted leaves an empty directory.
+    return os.path.exists(os.path.join(dataset_dir, contract.MANIFEST_NAME))
+
+
+def _missing(dataset_dir: str) -> contract.DatasetError:
+    return contract.DatasetError(
+        f"the dataset {dataset_dir} is not there: give its --dataset"
+    )
 
 
 def save_npz(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -20,19 +20,6 @@ from trainer.runs import trained
 
 
 @pytest.fixture(scope="module")
-def moved_dir(
-    reference_run: Run, tmp_path_factory: pytest.TempPathFactory
-) -> pathlib.Path:
-    """Returns a run whose dataset is not there any more."""
-    moved = tmp_path_factory.mktemp("moved") / "run"
-    shutil.copytree(reference_run.workdir, moved)
-    path = moved / "dataset.json"
-    dataset = json.loads(path.read_text())
-    path.write_text(json.dumps({**dataset, "path": "/nowhere/dataset"}))
-    return moved
-
-
-@pytest.fixture(scope="module")
 def run(moved_dir: pathlib.Path) -> LoadedRun:
     return trainer.load_run(moved_dir)
 
@@ -198,8 +185,24 @@ def test_a_dataset_that_is_not_there_is_missed_only_where_it_is_read(
         trained.load(old)
     del dataset["manifest"]
     (old / "dataset.json").write_text(json.dumps(dataset))
-    with pytest.raises(contract.DatasetError, match="does not exist"):
+    with pytest.raises(
+        contract.DatasetError, match="/nowhere/dataset is not there: give its --dataset"
+    ):
         trained.load(old)
+
+
+def test_an_empty_directory_is_no_dataset(
+    moved_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    copied, volume = tmp_path / "run", tmp_path / "volume"
+    volume.mkdir()
+    shutil.copytree(moved_dir, copied)
+    dataset = json.loads((copied / "dataset.json").read_text())
+    (copied / "dataset.json").write_text(json.dumps({**dataset, "path": str(volume)}))
+    loaded = trained.load(copied)
+    assert not loaded.has_dataset
+    with pytest.raises(contract.DatasetError, match="volume is not there: give its"):
+        next(loaded.batches("train", 1))
 
 
 def test_the_package_is_imported_without_tensorflow(moved_dir: pathlib.Path) -> None:
