@@ -25,13 +25,18 @@ __all__ = ["load_run"]
 
 
 def load_run(
-    path: str | os.PathLike[str], dataset: str | os.PathLike[str] | None = None
+    path: str | os.PathLike[str],
+    dataset: str | os.PathLike[str] | None = None,
+    preprocess: str | None = None,
 ) -> "Run":
     """Returns a trained run as an object; TensorFlow is imported at the first call.
 
     Args:
         path: Workdir of `trainer.train`.
         dataset: Directory of the run's dataset, if it has moved. It may be missing.
+        preprocess: The user's function of a dataset that was made with
+            `--preprocess=MODULE:FUNCTION`. It is called only if it is given here,
+            because a run of somebody else could name any function.
 
     Raises:
         ValueError: If there is no run, no checkpoint can be used, or the dataset is
@@ -47,4 +52,4 @@ def load_run(
     libraries.load_tensorflow()
     from trainer.library.run import Run
 
-    return Run(path, dataset)
+    return Run(path, dataset, preprocess)

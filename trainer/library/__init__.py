@@ -1,4 +1,5 @@
 """A trained run as a Python object.
 
-run  encode, decode, sample, reconstruct, interpolate
+run          encode, decode, sample, reconstruct, interpolate
+user_images  images as a user has them, made into those of a model
 """

@@ -9,7 +9,6 @@ n  images     s  image size of the run     c  channels     d  latent_dim
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,20 +16,13 @@ import numpy.typing as npt
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from pipeline import contract
-from pipeline.images import rgb, squares
 from trainer.analysis.examples import Examples
 from trainer.data import corruption
 from trainer.generation import sampling
+from trainer.library.user_images import PATHS, Path, UserImages
 from trainer.models import conditions, semi_supervised
 from trainer.reporting import sample_grids
 from trainer.runs import metrics_file, trained
-
-_BATCH_SIZE = 200
-
-Path = str | os.PathLike[str]
-# The same, for isinstance.
-_PATHS = (str, os.PathLike)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +53,12 @@ class Run:
         latent_dim: Number of latents.
     """
 
-    def __init__(self, run_dir: Path, dataset_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        dataset_dir: Path | None = None,
+        preprocess: str | None = None,
+    ) -> None:
         """Loads the model; see `trainer.load_run`."""
         self._directory = pathlib.Path(run_dir)
         dataset = None if dataset_dir is None else os.fspath(dataset_dir)
@@ -69,6 +66,7 @@ class Run:
         self.config: ConfigDict = self._run.config
         self.step = self._run.step
         self.image_shape = self._run.manifest.image_shape
+        self._images = UserImages(self._run.manifest, preprocess)
         self.latent_dim = int(self.config.latent_dim)
 
     def encode(self, images: Any, **condition: npt.ArrayLike) -> Posterior:
@@ -92,7 +90,7 @@ class Run:
         """
         means, log_vars, first = [], [], 0
         told = None
-        for batch in self._batches(images):
+        for batch in self._images.batches(images):
             if told is None:
                 told = self._conditions(condition)
             part = _repeated(told, first, len(batch))
@@ -212,70 +210,13 @@ class Run:
         return rows
 
     def _latent(self, end: Any, condition: dict[str, npt.ArrayLike]) -> np.ndarray:
-        if not isinstance(end, _PATHS):
+        if not isinstance(end, PATHS):
             end = np.asarray(end)
             if end.shape == (self.latent_dim,):
                 return end.astype(np.float32)
             end = end[np.newaxis]
-        images = [end] if isinstance(end, _PATHS) else end
+        images = [end] if isinstance(end, PATHS) else end
         return self.encode(images, **condition).mean[0]
-
-    def _batches(self, images: Any) -> Iterator[np.ndarray]:
-        """Yields `[b, s, s, c]` float32 images in [-1, 1]."""
-        pending: list[np.ndarray] = []
-        for image in _each(images):
-            pending.append(self._prepared(image, len(pending)))
-            if len(pending) == _BATCH_SIZE:
-                yield np.stack(pending)
-                pending = []
-        if pending:
-            yield np.stack(pending)
-
-    def _prepared(self, image: Path | np.ndarray, place: int) -> np.ndarray:
-        """Returns an image as a record's reader gets it, `[s, s, c]` float32."""
-        channels = self.image_shape[2]
-        name = os.fspath(image) if isinstance(image, _PATHS) else f"image {place}"
-        try:
-            if isinstance(image, _PATHS):
-                data = pathlib.Path(image).expanduser().read_bytes()
-                decode = rgb.decode_as_rgb if channels == 3 else rgb.decode_as_grey
-                image = decode(data)
-            if np.issubdtype(image.dtype, np.floating):
-                return self._checked(image)
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != channels:
-                raise ValueError(
-                    f"{name} is {image.dtype} {list(image.shape)}: it must be uint8 "
-                    f"[height, width, {channels}], or floats in [-1, 1] of "
-                    f"{list(self.image_shape)}"
-                )
-            stored = squares.preprocess(image, **self._preprocessing())
-        except squares.RejectedImageError as error:
-            raise ValueError(f"{name}: {error.reason} ({error.detail})") from error
-        except OSError as error:
-            raise ValueError(f"cannot read the image {name}: {error}") from error
-        if stored.dtype == np.uint8:
-            scale, offset = contract.IMAGE_DTYPES["uint8"]
-            return (stored * scale + offset).astype(np.float32)
-        return stored.astype(np.float32)
-
-    def _checked(self, image: np.ndarray) -> np.ndarray:
-        if image.shape != self.image_shape or not (np.abs(image) <= 1).all():
-            raise ValueError(
-                f"an image of floats must be {list(self.image_shape)} in [-1, 1], and "
-                f"this one is {list(image.shape)} from {image.min():.4g} to "
-                f"{image.max():.4g}: give uint8 pixels for images of other sizes"
-            )
-        return image.astype(np.float32)
-
-    def _preprocessing(self) -> dict[str, Any]:
-        manifest = self._run.manifest
-        return {
-            "image_size": self.image_shape[0],
-            "image_dtype": manifest.image_dtype,
-            "resize": manifest.settings["resize"],
-            "crop_size": manifest.settings["crop_size"],
-            "function": manifest.settings.get("preprocess"),
-        }
 
     def _conditions(self, condition: dict[str, npt.ArrayLike]) -> np.ndarray:
         """Returns the condition vectors, `[m, num_conditions]`, of `m` values."""
@@ -308,41 +249,6 @@ class Run:
                 raise ValueError("attributes must be 0 or 1")
         tensors = {key: tf.constant(value) for key, value in batch.items()}
         return conditions.of_batch(tensors, self.config).numpy()
-
-
-def _each(images: Any) -> Iterator[Path | np.ndarray]:
-    """Yields the images of anything that `Run.encode` takes."""
-    if isinstance(images, _PATHS):
-        raise ValueError(f"{images!r} is one path: give a list of paths")
-    if isinstance(images, tf.data.Dataset):
-        for element in images.as_numpy_iterator():
-            yield from _of_element(element)
-    elif isinstance(images, Sequence) and all(isinstance(x, _PATHS) for x in images):
-        yield from images
-    elif isinstance(images, Iterable) and not hasattr(images, "__array__"):
-        yield from (np.asarray(image) for image in images)
-    else:
-        array = np.asarray(images)
-        if array.ndim != 4:
-            raise ValueError(
-                f"images must be [n, height, width, channels], and are "
-                f"{list(array.shape)}"
-            )
-        yield from array
-
-
-def _of_element(element: Any) -> Iterator[np.ndarray]:
-    if isinstance(element, dict):
-        if "image" not in element:
-            raise ValueError(
-                f"an element of the tf.data.Dataset has {', '.join(element)}, and no "
-                "'image'"
-            )
-        element = element["image"]
-    elif isinstance(element, tuple):
-        element = element[0]
-    array = np.asarray(element)
-    yield from array if array.ndim == 4 else [array]
 
 
 def _repeated(told: np.ndarray, first: int, num: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """A trained run, used as a library."""
 
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -16,6 +17,7 @@ from pipeline import contract
 from tests.trainer.trained_runs import ROOT, Run
 from trainer.analysis import posteriors
 from trainer.library.run import Run as LoadedRun
+from trainer.library.user_images import UserImages
 from trainer.runs import trained
 
 
@@ -166,6 +168,21 @@ def test_wrong_arguments_are_refused(run: LoadedRun) -> None:
         run.decode([[1.0, 2.0, 3.0]])
     with pytest.raises(ValueError, match="takes no condition, and got label"):
         run.sample(1, label=3)
+
+
+def test_a_function_is_called_only_if_it_is_named(moved_dir: pathlib.Path) -> None:
+    saved = json.loads((moved_dir / "dataset.json").read_text())["manifest"]
+    settings = {**saved["settings"], "preprocess": "numpy:flipud"}
+    manifest = dataclasses.replace(trained.load(moved_dir).manifest, settings=settings)
+    pixels = np.arange(48, dtype=np.uint8).reshape(1, 4, 4, 3)
+    with pytest.raises(ValueError, match="allow it by .*preprocess='numpy:flipud'"):
+        next(UserImages(manifest, None).batches(pixels))
+    with pytest.raises(ValueError, match="preprocess='numpy:fliplr', and the images"):
+        UserImages(manifest, "numpy:fliplr")
+    made = next(UserImages(manifest, "numpy:flipud").batches(pixels))
+    plain = dataclasses.replace(manifest, settings=saved["settings"])
+    expected = next(UserImages(plain, None).batches(pixels[:, ::-1]))
+    np.testing.assert_array_equal(made, expected)
 
 
 def test_a_dataset_that_is_not_there_is_missed_only_where_it_is_read(
