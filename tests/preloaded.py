@@ -90,6 +90,8 @@ def python(added: Mapping[str, Sequence[str]] | None = None) -> Iterator[str]:
 @functools.cache
 def shared_python() -> str:
     """Returns the path of a program that is there as long as this process."""
+    if pathlib.Path(sys.executable).with_name("socket").exists():
+        return sys.executable  # This process is a copy already.
     stack = contextlib.ExitStack()
     atexit.register(stack.close)
     return stack.enter_context(python())

@@ -9,6 +9,7 @@ import subprocess
 import time
 
 from tests import preloaded
+from tests.pages import ROOT
 
 
 def test_a_caller_that_is_killed_ends_no_other() -> None:
@@ -25,6 +26,15 @@ def test_a_caller_that_is_killed_ends_no_other() -> None:
                 socket.send_fds(caller, [json.dumps(request).encode()], fds)
     done = subprocess.run([python, "-c", "print(5)"], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("5\n", "")
+
+
+def test_a_copy_has_copies_of_the_same_python() -> None:
+    python = preloaded.shared_python()
+    program = "from tests import preloaded; print(preloaded.shared_python())"
+    done = subprocess.run(
+        [python, "-c", program], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == (f"{python}\n", "")
 
 
 def state(pid: int) -> str:
