@@ -46,8 +46,9 @@ esac
 _HANDED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 _MOST_BYTES = 1 << 18
 _NETWORK = "/proc/self/ns/net"
-# The name of a copy's process, with the number of the process that called.
-_NAME = "for {}"
+# Names of processes: of a call that has its copy, and of a copy until its command takes
+# another name.
+_CALL_NAME, _COPY_NAME = "copy {}", "for {}"
 
 
 @contextlib.contextmanager
@@ -106,10 +107,14 @@ def copy_of(pid: int) -> int:
     Args:
         pid: Of a call; of any other process, that itself is returned.
     """
-    found = []
+    call, found = _CALL_NAME.format(""), []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        name = pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+        if name.startswith(call):
+            return int(name.removeprefix(call))
     for path in pathlib.Path("/proc").glob("[0-9]*/comm"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            if path.read_text().strip() == _NAME.format(pid):
+            if path.read_text().strip() == _COPY_NAME.format(pid):
                 found.append(int(path.parent.name))
     # The forks of a copy, which came after it, have its name.
     return min(found, default=pid)
@@ -136,6 +141,7 @@ def call(path: str, program: str, arguments: Sequence[str]) -> int:
         network = os.open(_NETWORK, os.O_RDONLY)
         socket.send_fds(server, [json.dumps(request).encode()], [0, 1, 2, network])
         pid = int(server.recv(_MOST_BYTES))
+        pathlib.Path("/proc/self/comm").write_text(_CALL_NAME.format(pid))
         for number in _HANDED_ON:
             signal.signal(number, lambda number, _: os.kill(pid, number))
         code = os.waitstatus_to_exitcode(int(server.recv(_MOST_BYTES)))
@@ -222,7 +228,7 @@ def run(request: dict, added: Mapping[str, Sequence[str]]) -> None:
     """Does in this process what Python does with a command line."""
     import runpy
 
-    pathlib.Path("/proc/self/comm").write_text(_NAME.format(request["caller"]))
+    pathlib.Path("/proc/self/comm").write_text(_COPY_NAME.format(request["caller"]))
     os.chdir(request["directory"])
     os.environ.clear()
     os.environ.update(request["environment"])
