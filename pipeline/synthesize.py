@@ -1,6 +1,8 @@
 """Draws a synthetic CelebA, in the official layout, with true attributes.
 
-python -m pipeline.synthesize --output=data/synthetic --num_images=20000 --seed=0
+    python -m pipeline.synthesize --output=data/synthetic --num_images=20000 --seed=0
+
+Exit codes: 0 done; 1 a flag is wrong, or the files cannot be written.
 """
 
 import sys

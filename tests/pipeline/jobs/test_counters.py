@@ -89,7 +89,7 @@ def of_manifest(manifest: contract.Manifest, kept: set[str] = frozenset()) -> Co
 def test_metrics_are_the_numbers_of_the_manifest_and_of_the_summary(
     spoilt_dir, tmp_path, jobs, caplog, beam_args
 ):
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="absl")
     manifest = prepared(spoilt_dir, tmp_path / "out", beam_args=beam_args)
     found = jobs.counters()
     assert found == of_manifest(manifest)
@@ -114,7 +114,7 @@ def test_a_resumed_run_counts_what_it_makes(spoilt_dir, tmp_path, jobs, caplog):
     shards = manifest.splits["train"].shards + manifest.splits["validation"].shards
     for shard in shards:
         (output / shard.name).unlink()
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="absl")
     caplog.clear()
     again = prepared(spoilt_dir, output)
     assert again.digest == manifest.digest
