@@ -22,13 +22,13 @@ __all__ = ["Settings", "prepare_dataset"]
 # As in `typing`, whose import takes time.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pipeline.library.datasets import Settings, prepare_dataset
+    from pipeline.api.datasets import Settings, prepare_dataset
 
 
 def __getattr__(name: str) -> object:
-    """Returns what `pipeline.library` has, which needs NumPy and more."""
+    """Returns what `pipeline.api` has, which needs NumPy and more."""
     if name in __all__:
-        from pipeline.library import datasets
+        from pipeline.api import datasets
 
         return getattr(datasets, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -57,7 +57,7 @@ def modules(folder: str) -> str:
     ("names", "absent"),
     [
         ("pipeline", ["tensorflow", "apache_beam", "numpy", "absl", "typing"]),
-        ("pipeline.library.datasets", ["tensorflow", "apache_beam"]),
+        ("pipeline.api.datasets", ["tensorflow", "apache_beam"]),
         ("pipeline.contract", ["tensorflow", "apache_beam", "numpy"]),
         ("pipeline.process.entry", ["tensorflow", "apache_beam", "numpy"]),
         ("pipeline.storage.files", ["tensorflow", "apache_beam", "numpy"]),

@@ -19,7 +19,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trainer.library.run import Run
+    from trainer.api.run import Run
 
 __all__ = ["load_run"]
 
@@ -50,6 +50,6 @@ def load_run(
     from trainer.system import libraries
 
     libraries.load_tensorflow()
-    from trainer.library.run import Run
+    from trainer.api.run import Run
 
     return Run(path, dataset, preprocess)

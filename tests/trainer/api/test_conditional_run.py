@@ -7,7 +7,7 @@ import pytest
 
 import trainer
 from tests.golden import golden_commands as golden
-from trainer.library.run import Run
+from trainer.api.run import Run
 from trainer.runs import trained
 
 NUM_ATTRIBUTES = 40

@@ -5,8 +5,8 @@ import os
 import warnings
 
 from pipeline import contract
+from pipeline.api import arguments
 from pipeline.jobs import quiet
-from pipeline.library import arguments
 from pipeline.planning import dataset_settings
 from pipeline.process import limits
 

@@ -16,8 +16,8 @@ import trainer
 from pipeline import contract
 from tests.trainer.trained_runs import ROOT, Run
 from trainer.analysis import posteriors
-from trainer.library.run import Run as LoadedRun
-from trainer.library.user_images import UserImages
+from trainer.api.run import Run as LoadedRun
+from trainer.api.user_images import UserImages
 from trainer.runs import trained
 
 

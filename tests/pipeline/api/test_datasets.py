@@ -11,8 +11,8 @@ import pytest
 
 import pipeline
 from pipeline import contract
+from pipeline.api import datasets
 from pipeline.jobs import local_runner
-from pipeline.library import datasets
 from pipeline.planning import dataset_settings
 from pipeline.storage import paths
 from tests.pages import ROOT, read

@@ -17,9 +17,9 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from trainer.analysis.examples import Examples
+from trainer.api.user_images import PATHS, Path, UserImages
 from trainer.data import corruption
 from trainer.generation import sampling
-from trainer.library.user_images import PATHS, Path, UserImages
 from trainer.models import conditions, semi_supervised
 from trainer.reporting import sample_grids
 from trainer.runs import metrics_file, trained
