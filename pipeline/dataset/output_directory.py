@@ -20,7 +20,7 @@ from pipeline.dataset import stats
 from pipeline.formats import tfds_files
 from pipeline.planning.dataset_settings import DatasetSettings
 from pipeline.planning.plan import PlannedShard
-from pipeline.storage import files, paths
+from pipeline.storage import files, locks, paths
 
 SETTINGS_NAME = "settings.json"
 LOCK_NAME = "lock"
@@ -221,7 +221,7 @@ def _locked(output: str) -> Iterator[None]:
         yield
         return
     try:
-        lock = files.DirectoryLock(
+        lock = locks.DirectoryLock(
             pathlib.Path(output), pathlib.Path(_in_progress(output, LOCK_NAME))
         )
     except BlockingIOError as error:

@@ -22,7 +22,7 @@ from pipeline.planning.dataset_settings import Settings
 from pipeline.planning.plan import PlannedShard, ShardPlan
 from pipeline.sources import Reader
 from pipeline.sources.rows import Rows
-from pipeline.storage import files, paths
+from pipeline.storage import files, large_files, paths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,7 +176,7 @@ def write_records(
     """
     sha256 = hashlib.sha256()
     num_examples = num_bytes = 0
-    with files.LargeFile(path) as file:
+    with large_files.LargeFile(path) as file:
         for parts in encoded:
             for part in records.frame(*parts):
                 file.write(part)

@@ -1,13 +1,14 @@
 """Sources of images: each module lists its images and knows how to read one.
 
-rows     keys and places of any number of images, before they are read
-splits   splits by the names of folders and files, or by hashes of the keys
-layouts  which folders are splits and which are classes
-folder   source: any folder of images
-celeba   source: CelebA, in the layouts in which it is distributed
-mnist    source: MNIST and the datasets made in its image
-tfds     source: datasets that TensorFlow Datasets prepared
-listing  image files in folders, archives, patterns and lists
+rows          keys and places of any number of images, before they are read
+splits        splits by the names of folders and files, or by hashes of the keys
+folder_names  names of folders as words: the split that one names
+layouts       which folders are splits and which are classes
+folder        source: any folder of images
+celeba        source: CelebA, in the layouts in which it is distributed
+mnist         source: MNIST and the datasets made in its image
+tfds          source: datasets that TensorFlow Datasets prepared
+listing       image files in folders, archives, patterns and lists
 
 A source module has one function, `list_images(input_dir) -> Listing`, and a line in
 `SOURCES`, which also says which settings the function takes. The listing is made once,

@@ -11,12 +11,12 @@ Folders that may be splits or classes are an error, which the user's own names d
 
 import dataclasses
 import functools
-import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from absl import logging
 
 from pipeline import contract
+from pipeline.sources import folder_names
 
 # What takes every folder as a class.
 NONE = "none"
@@ -24,37 +24,6 @@ FLAG = "--split_folders"
 # In what the user names, a folder that is a class and has splits in it.
 CLASS = "*"
 
-_SPLIT_OF_WORD: Mapping[str, str] = {
-    **dict.fromkeys(("train", "training", "trn", "trainval"), "train"),
-    **dict.fromkeys(("validation", "validate", "valid", "val"), "validation"),
-    **dict.fromkeys(("dev", "devel", "development"), "validation"),
-    **dict.fromkeys(("eval", "evaluation"), "validation"),
-    **dict.fromkeys(("test", "testing", "tests", "tst", "holdout"), "test"),
-}
-# Words that say nothing about a folder, as the digits of a year or a size do.
-_PLAIN_WORDS = frozenset(
-    ("set", "subset", "split", "data", "dataset", "folder", "dir", "part", "x", "px")
-)
-_IMAGE_WORDS = frozenset(
-    ("image", "images", "img", "imgs", "picture", "pictures", "pic", "pics", "photo")
-    + ("photos", "jpg", "jpgs", "jpeg", "jpegs", "png", "pngs", "frames", "samples")
-)
-# Of folders beside splits that hold other images, or no photographs.
-_COMPANION_WORDS = frozenset(
-    ("extra", "unlabeled", "unlabelled", "unsup", "unsupervised", "label", "labels")
-    + ("mask", "masks", "annotation", "annotations", "annot", "gt", "groundtruth")
-    + ("segmentation", "segmentations", "pred", "predict", "prediction")
-)
-# Names that are splits even where none is that of the training images.
-_PLAIN_SPLITS = frozenset(("train", "validation", "val", "valid", "test"))
-
-# Two words that are one.
-_COMPOUNDS = {r"h[eo]ld[\W_]*out": "holdout", r"train[\W_]*val(?![a-z])": "trainval"}
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+|[^\W\d_]+")
-_GLUED = re.compile(
-    f"({'|'.join(sorted(_SPLIT_OF_WORD, key=len, reverse=True))})"
-    f"({'|'.join(sorted(_PLAIN_WORDS | _IMAGE_WORDS, key=len, reverse=True))})"
-)
 # Levels of folders that are told apart: wrappers, split, images, class.
 _NUM_LEVELS = 6
 _NUM_NAMED = 8
@@ -266,43 +235,6 @@ def find(folders: Folders, input_dir: str) -> Layout:
     return _below_image_folders(Layout(split_of), folders)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Reading:
-    """The name of a folder as words.
-
-    Attributes:
-        split: The split that it names, if it names one and no other.
-        rest: The other words, without those that say nothing.
-    """
-
-    split: str | None
-    rest: tuple[str, ...]
-
-    @property
-    def is_plain(self) -> bool:
-        return self.split is not None and not self.rest
-
-    @property
-    def is_companion(self) -> bool:
-        return not _COMPANION_WORDS.isdisjoint(self.rest)
-
-
-def _read(name: str) -> _Reading:
-    words = list(_words(name))
-    splits = {_SPLIT_OF_WORD[word] for word in words if word in _SPLIT_OF_WORD}
-    idle = _SPLIT_OF_WORD.keys() | _PLAIN_WORDS | _IMAGE_WORDS
-    rest = tuple(word for word in words if not word.isdigit() and word not in idle)
-    return _Reading(splits.pop() if len(splits) == 1 else None, rest)
-
-
-def _words(name: str) -> Iterator[str]:
-    for pattern, word in _COMPOUNDS.items():
-        name = re.sub(pattern, word, name, flags=re.IGNORECASE)
-    for word in _WORD.findall(name):
-        glued = _GLUED.fullmatch(word.lower())
-        yield from glued.groups() if glued else [word.lower()]
-
-
 def _judge(level: Path, folders: Folders, input_dir: str) -> dict[Path, str]:
     """Returns the splits among the folders in one; none if they are classes."""
     readings = _readings(level, folders)
@@ -342,15 +274,15 @@ def _judge(level: Path, folders: Folders, input_dir: str) -> dict[Path, str]:
     }
 
 
-def _readings(level: Path, folders: Folders) -> dict[Path, _Reading]:
-    return {(*level, name): _read(name) for name in folders.names(level)}
+def _readings(level: Path, folders: Folders) -> dict[Path, folder_names.Reading]:
+    return {(*level, name): folder_names.read(name) for name in folders.names(level)}
 
 
 def _is_always_split(path: Path) -> bool:
-    return path[-1].lower() in _PLAIN_SPLITS
+    return path[-1].lower() in folder_names.PLAIN_SPLITS
 
 
-def _is_doubtful(readings: Collection[_Reading]) -> bool:
+def _is_doubtful(readings: Collection[folder_names.Reading]) -> bool:
     """Returns whether folders that are not all splits may yet have splits in them."""
     splits = {reading.split for reading in readings if reading.split}
     if any(reading.is_plain for reading in readings):
@@ -359,7 +291,7 @@ def _is_doubtful(readings: Collection[_Reading]) -> bool:
     return len(splits) > 1 and (is_all or _has_counterparts(readings))
 
 
-def _has_counterparts(readings: Iterable[_Reading]) -> bool:
+def _has_counterparts(readings: Iterable[folder_names.Reading]) -> bool:
     """Returns whether two names differ only in the split that they name."""
     splits_of: dict[tuple[str, ...], set[str]] = {}
     for reading in readings:
@@ -371,10 +303,10 @@ def _has_counterparts(readings: Iterable[_Reading]) -> bool:
 def _only_folder(wrappers: Sequence[Path], input_dir: str) -> dict[Path, str]:
     """Returns the one folder that has all images, if it is a split."""
     for path in wrappers:
-        reading = _read(path[-1])
+        reading = folder_names.read(path[-1])
         if reading.split == "train" and not reading.rest:
             return {path: "train"}
-    if wrappers and (reading := _read(wrappers[0][-1])).is_plain:
+    if wrappers and (reading := folder_names.read(wrappers[0][-1])).is_plain:
         if _is_always_split(wrappers[0]):
             return {wrappers[0]: str(reading.split)}
         why = "none is the train split"
@@ -414,20 +346,24 @@ def _below_image_folders(layout: Layout, folders: Folders) -> Layout:
             names = folders.names(path)
             if len(names) != 1 or folders.first_image(path) is not None:
                 return Layout(split_of)
-            inner = _read(names[0])
+            inner = folder_names.read(names[0])
             is_same = names[0].lower() == path[-1].lower()
             is_split = inner.is_plain and inner.split == split
-            if not (is_same or is_split or _IMAGE_WORDS.issuperset(_words(names[0]))):
+            if not (
+                is_same
+                or is_split
+                or folder_names.IMAGE_WORDS.issuperset(folder_names.words(names[0]))
+            ):
                 return Layout(split_of)
             below[(*path, names[0])] = split
         split_of = below
 
 
 def _ambiguous(
-    readings: Mapping[Path, _Reading],
+    readings: Mapping[Path, folder_names.Reading],
     input_dir: str,
     why: str,
-    offered: Mapping[Path, _Reading] | None = None,
+    offered: Mapping[Path, folder_names.Reading] | None = None,
 ) -> contract.DatasetError:
     pairs = _pairs(offered or readings)
     return contract.DatasetError(
@@ -437,7 +373,7 @@ def _ambiguous(
     )
 
 
-def _pairs(readings: Mapping[Path, _Reading]) -> str:
+def _pairs(readings: Mapping[Path, folder_names.Reading]) -> str:
     """Returns what --split_folders may be."""
     return ",".join(
         f"{reading.split}={'/'.join(path)}"

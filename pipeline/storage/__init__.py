@@ -1,6 +1,8 @@
 """Paths, local or in a bucket, and files that are written whole.
 
-paths    files by their path, local or the URL of a bucket
-files    local files: synced, renamed, locked, or written past the page cache
-buckets  gs:// and s3://, by the clients that Beam's flags configure
+paths        files by their path, local or the URL of a bucket
+files        local files: written whole, synced, renamed
+large_files  local files that are written past the page cache
+locks        directories that one process holds
+buckets      gs:// and s3://, by the clients that Beam's flags configure
 """

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from pipeline import contract
 from pipeline.process import limits
-from pipeline.storage import files
+from pipeline.storage import files, locks
 from trainer.runs import settings
 from trainer.system import atomic_files
 
@@ -58,7 +58,7 @@ def claim(
     config: ConfigDict,
     manifest: contract.Manifest,
     dataset_dir: str | os.PathLike[str],
-) -> files.DirectoryLock:
+) -> locks.DirectoryLock:
     """Makes `workdir` the place of this run, or checks that it already is.
 
     Args:
@@ -115,7 +115,7 @@ def describe_error(workdir: pathlib.Path, error: OSError) -> str:
     return str(error)
 
 
-def check_held(workdir: pathlib.Path, lock: files.DirectoryLock) -> None:
+def check_held(workdir: pathlib.Path, lock: locks.DirectoryLock) -> None:
     """Checks that a workdir is still the directory that `claim` locked.
 
     Raises:
@@ -144,11 +144,11 @@ def origin(config: ConfigDict, manifest: contract.Manifest) -> dict[str, str]:
     }
 
 
-def _lock(workdir: pathlib.Path) -> files.DirectoryLock:
+def _lock(workdir: pathlib.Path) -> locks.DirectoryLock:
     """Returns a lock that the system releases at any end."""
     path = workdir / LOCK_NAME
     try:
-        return files.DirectoryLock(workdir, path)
+        return locks.DirectoryLock(workdir, path)
     except BlockingIOError as error:
         raise ValueError(
             f"another trainer.train is at work in --workdir={workdir}: wait for "

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline.storage import files
+from pipeline.storage import files, large_files
 
 
 def test_a_file_is_written_in_full_or_not_at_all(tmp_path, monkeypatch):
@@ -93,12 +93,12 @@ PIECE = 4 * mmap.PAGESIZE
 
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_PIECE_BYTES", PIECE)
+    monkeypatch.setattr(large_files, "_PIECE_BYTES", PIECE)
 
 
 def write_in_parts(path: pathlib.Path, content: bytes) -> None:
     """Writes a large file by parts of 1, 4, 16, … bytes."""
-    with files.LargeFile(path) as file:
+    with large_files.LargeFile(path) as file:
         start = 0
         for size in (4**number for number in range(20)):
             file.write(content[start : start + size])
@@ -183,7 +183,7 @@ def test_a_large_file_that_cannot_be_written_is_an_error(
 
 def test_a_large_file_that_is_given_up_is_closed(small_pieces, tmp_path):
     def give_up():
-        with files.LargeFile(tmp_path / "shard") as file:
+        with large_files.LargeFile(tmp_path / "shard") as file:
             file.write(noise(PIECE + 1))
             raise KeyError
 

@@ -1,0 +1,78 @@
+"""Names of folders as words: which split one names, and what else it says."""
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+
+_SPLIT_OF_WORD: Mapping[str, str] = {
+    **dict.fromkeys(("train", "training", "trn", "trainval"), "train"),
+    **dict.fromkeys(("validation", "validate", "valid", "val"), "validation"),
+    **dict.fromkeys(("dev", "devel", "development"), "validation"),
+    **dict.fromkeys(("eval", "evaluation"), "validation"),
+    **dict.fromkeys(("test", "testing", "tests", "tst", "holdout"), "test"),
+}
+# Words that say nothing about a folder, as the digits of a year or a size do.
+_PLAIN_WORDS = frozenset(
+    ("set", "subset", "split", "data", "dataset", "folder", "dir", "part", "x", "px")
+)
+IMAGE_WORDS = frozenset(
+    ("image", "images", "img", "imgs", "picture", "pictures", "pic", "pics", "photo")
+    + ("photos", "jpg", "jpgs", "jpeg", "jpegs", "png", "pngs", "frames", "samples")
+)
+# Of folders beside splits that hold other images, or no photographs.
+_COMPANION_WORDS = frozenset(
+    ("extra", "unlabeled", "unlabelled", "unsup", "unsupervised", "label", "labels")
+    + ("mask", "masks", "annotation", "annotations", "annot", "gt", "groundtruth")
+    + ("segmentation", "segmentations", "pred", "predict", "prediction")
+)
+# Names that are splits even where none is that of the training images.
+PLAIN_SPLITS = frozenset(("train", "validation", "val", "valid", "test"))
+
+# Two words that are one.
+_COMPOUNDS = {r"h[eo]ld[\W_]*out": "holdout", r"train[\W_]*val(?![a-z])": "trainval"}
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+|[^\W\d_]+")
+_GLUED = re.compile(
+    f"({'|'.join(sorted(_SPLIT_OF_WORD, key=len, reverse=True))})"
+    f"({'|'.join(sorted(_PLAIN_WORDS | IMAGE_WORDS, key=len, reverse=True))})"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """The name of a folder as words.
+
+    Attributes:
+        split: The split that it names, if it names one and no other.
+        rest: The other words, without those that say nothing.
+    """
+
+    split: str | None
+    rest: tuple[str, ...]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it names a split and says nothing else."""
+        return self.split is not None and not self.rest
+
+    @property
+    def is_companion(self) -> bool:
+        """Whether such a folder stands beside splits and holds other images."""
+        return not _COMPANION_WORDS.isdisjoint(self.rest)
+
+
+def read(name: str) -> Reading:
+    """Returns the words of a folder's name."""
+    found = list(words(name))
+    splits = {_SPLIT_OF_WORD[word] for word in found if word in _SPLIT_OF_WORD}
+    idle = _SPLIT_OF_WORD.keys() | _PLAIN_WORDS | IMAGE_WORDS
+    rest = tuple(word for word in found if not word.isdigit() and word not in idle)
+    return Reading(splits.pop() if len(splits) == 1 else None, rest)
+
+
+def words(name: str) -> Iterator[str]:
+    """Yields the words of a name in lower case; glued ones one by one."""
+    for pattern, word in _COMPOUNDS.items():
+        name = re.sub(pattern, word, name, flags=re.IGNORECASE)
+    for word in _WORD.findall(name):
+        glued = _GLUED.fullmatch(word.lower())
+        yield from glued.groups() if glued else [word.lower()]

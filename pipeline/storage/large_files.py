@@ -1,0 +1,125 @@
+"""Large files, written past the page cache by a thread."""
+
+import concurrent.futures
+import contextlib
+import errno
+import fcntl
+import mmap
+import os
+import pathlib
+
+# Of a `LargeFile`, of which two are in memory: whole pages.
+_PIECE_BYTES = 4 << 20
+
+# Not every system has it.
+_DIRECT = getattr(os, "O_DIRECT", 0)
+
+
+class LargeFile:
+    """A new file, written once from its start to its end, past the page cache.
+
+    A data set may be larger than the memory. The kernel's copy of it would take a
+    sixth of the processor's time, and the place of other programs' files. A thread
+    writes one piece while the next is filled.
+
+    Where the file system takes no direct writes, they go through the page cache, and
+    leave it as soon as they are on the disk.
+    """
+
+    def __init__(self, path: pathlib.Path) -> None:
+        """Opens it.
+
+        Args:
+            path: Where it is to be; a file that is there is replaced.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        try:
+            self._file = os.open(path, flags | _DIRECT, 0o666)
+            self._is_direct = bool(_DIRECT)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            self._file = os.open(path, flags, 0o666)
+            self._is_direct = False
+        # Each begins at a page, as direct writes must.
+        self._piece, self._other = (_new_piece() for _ in range(2))
+        self._num_filled = self._num_bytes = 0
+        self._thread = concurrent.futures.ThreadPoolExecutor(1)
+        self._written: concurrent.futures.Future[None] | None = None
+
+    def __enter__(self) -> "LargeFile":
+        """Returns it."""
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        """Writes what is left, unless there was an error, and closes it."""
+        try:
+            if error is None:
+                self._finish()
+        finally:
+            self._thread.shutdown()
+            os.close(self._file)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Adds bytes to its end.
+
+        Raises:
+            OSError: If these or earlier ones cannot be written.
+        """
+        rest = memoryview(data)
+        while rest:
+            start = self._num_filled
+            stop = min(start + len(rest), _PIECE_BYTES)
+            self._piece[start:stop] = rest[: stop - start]
+            self._num_filled = stop
+            rest = rest[stop - start :]
+            if stop == _PIECE_BYTES:
+                self._write_piece()
+
+    def _finish(self) -> None:
+        num_bytes = self._num_bytes + self._num_filled
+        self._write_piece()
+        self._wait()
+        # The last piece was written up to the end of a page.
+        os.ftruncate(self._file, num_bytes)
+
+    def _write_piece(self) -> None:
+        self._wait()
+        self._written = self._thread.submit(
+            self._write_at, self._num_bytes, self._piece, self._num_filled
+        )
+        self._num_bytes += self._num_filled
+        self._num_filled = 0
+        self._piece, self._other = self._other, self._piece
+
+    def _wait(self) -> None:
+        if self._written is not None:
+            self._written.result()
+
+    def _write_at(self, start: int, piece: mmap.mmap, num_bytes: int) -> None:
+        stop = start + -(-num_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
+        rest = memoryview(piece)[: stop - start]
+        while rest:
+            try:
+                num_written = os.pwrite(self._file, rest, stop - len(rest))
+            except OSError as error:
+                if not self._is_direct or error.errno != errno.EINVAL:
+                    raise
+                # As some systems say only here, and all after a part of a page.
+                flags = fcntl.fcntl(self._file, fcntl.F_GETFL)
+                fcntl.fcntl(self._file, fcntl.F_SETFL, flags & ~_DIRECT)
+                self._is_direct = False
+            else:
+                rest = rest[num_written:]
+        # Not every system takes the advice.
+        if not self._is_direct and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _new_piece() -> mmap.mmap:
+    piece = mmap.mmap(-1, _PIECE_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    # Of large pages the kernel has two to look up for a write, and not a thousand. Not
+    # every system has them, or takes the advice.
+    with contextlib.suppress(AttributeError, OSError):
+        piece.madvise(mmap.MADV_HUGEPAGE)
+    return piece
