@@ -70,7 +70,7 @@ def main(argv: list[str]) -> None:
         evaluation.check_output(path)
         files.make_directory(path.parent)
         with command_line.damage_explained():
-            found = evaluation.evaluate(
+            scores = evaluation.evaluate(
                 run,
                 split,
                 _NUM_IMPORTANCE_SAMPLES.value,
@@ -79,10 +79,10 @@ def main(argv: list[str]) -> None:
                 with_pca=_PCA.value,
                 latents_dir=_LATENTS.value,
             )
-        atomic_files.write(path, json.dumps(found, indent=1).encode() + b"\n")
+        atomic_files.write(path, json.dumps(scores, indent=1).encode() + b"\n")
     except (ValueError, OSError) as error:
         entry.fail(error)
-    print(evaluation.table(found))
+    print(evaluation.table(scores))
     logging.info("written to %s", path)
 
 

@@ -36,13 +36,13 @@ def main(argv: list[str]) -> None:
     config, run_dir = train_flags.CONFIG.value, pathlib.Path(train_flags.WORKDIR.value)
     try:
         exact.configure(train_flags.NUM_THREADS.value)
-        found = cluster.find_cluster(os.environ)
-        logging.info("%s", cluster.describe(found))
+        all_hosts = cluster.find_cluster(os.environ)
+        logging.info("%s", cluster.describe(all_hosts))
         strategy = strategies.make_strategy(
             train_flags.NUM_GPUS.value,
             train_flags.VIRTUAL_DEVICES.value,
             config.gpu_memory_fraction,
-            found,
+            all_hosts,
         )
         with command_line.damage_explained():
             outcome = loop.train(
@@ -50,15 +50,15 @@ def main(argv: list[str]) -> None:
                 train_flags.DATASET.value,
                 run_dir,
                 strategy,
-                found,
+                all_hosts,
                 profiling.parse_steps(train_flags.PROFILE_STEPS.value),
             )
     except hosts.LostHostError as error:
         _leave(5, error)
     except tf.errors.OpError as error:
-        if found is None:
+        if all_hosts is None:
             raise
-        _leave(5, hosts.lost_host_error(found, error))
+        _leave(5, hosts.lost_host_error(all_hosts, error))
     except loop.NonFiniteError as error:
         _leave(4, error)
     except OSError as error:

@@ -34,7 +34,7 @@ def evaluate(
             the run's.
     """
     encoded = posteriors.encode_split(run, split, latents_dir)
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "step": run.step,
         "split": split,
         "num_examples": len(encoded.keys),
@@ -44,20 +44,20 @@ def evaluate(
         **scores.score_latents(encoded),
     }
     if run.vae.classifier is not None:
-        found["classifier_accuracy"] = scores.score_classifier(run, split)
+        result["classifier_accuracy"] = scores.score_classifier(run, split)
     train_split = run.config.train_split
     if scores.probed_features(encoded) and train_split != split:
         attributes = run.manifest.features.get("attributes")
-        found["probe"] = scores.score_probes(
+        result["probe"] = scores.score_probes(
             posteriors.encode_split(run, train_split, latents_dir),
             encoded,
             attributes.names if attributes else (),
         )
     if factors_path is not None:
-        found["disentanglement"] = scores.score_factors(encoded, factors_path)
+        result["disentanglement"] = scores.score_factors(encoded, factors_path)
     if with_pca:
-        found["pca"] = scores.score_pca(run, split)
-    return found
+        result["pca"] = scores.score_pca(run, split)
+    return result
 
 
 def check_output(path: pathlib.Path) -> None:
@@ -65,7 +65,7 @@ def check_output(path: pathlib.Path) -> None:
 
     Raises:
         ValueError: If it is something else.
-        OSError: If that cannot be found out.
+        OSError: If the directory cannot be looked up.
     """
     if path.is_dir():
         raise ValueError(f"--output={path} is a directory: give the name of a file")
@@ -81,10 +81,10 @@ def check_output(path: pathlib.Path) -> None:
         )
 
 
-def table(found: dict[str, Any]) -> str:
+def table(scores: dict[str, Any]) -> str:
     """Returns the scores as lines of name and value; of lists the range."""
     lines = []
-    for name, value in settings.flatten(found, "/").items():
+    for name, value in settings.flatten(scores, "/").items():
         if isinstance(value, list):
             text = f"{len(value)} values from {min(value):.4g} to {max(value):.4g}"
         else:

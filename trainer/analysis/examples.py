@@ -49,21 +49,21 @@ def find_examples(
         parts.append(tuple(batch[name][chosen] for name in names))
         if sum(len(keys) for keys, *_ in parts) >= num:
             break
-    found = Examples(
+    matches = Examples(
         *(np.concatenate(column)[:num] for column in zip(*parts, strict=True))
     )
-    if not len(found.keys):
+    if not len(matches.keys):
         raise ValueError(f"no example of split {split!r} has --where={where}")
-    return found
+    return matches
 
 
 def find_conditions(
     run: TrainedRun, split: str, num: int, where: str | None
 ) -> np.ndarray:
-    """Returns what a conditional decoder is told, `[up to num, num_conditions]`.
+    """Returns conditions for the decoder, `[up to num, num_conditions]`.
 
     Without a condition on examples it is each class in turn, else what the examples
-    that satisfy it have. An unconditional decoder is told nothing.
+    that satisfy it have. An unconditional decoder has vectors of length 0.
 
     Raises:
         ValueError: As `find_examples`.

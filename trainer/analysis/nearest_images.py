@@ -44,18 +44,18 @@ def by_latents(latents: StoredLatents, queries: np.ndarray) -> Neighbours:
     split = (
         latents.run.config.train_split if is_own else "+".join(latents.manifest.splits)
     )
-    found = nearest(
+    neighbours = nearest(
         queries[:, np.newaxis, np.newaxis],
         (
             (batch["key"].tolist(), batch["posterior_mean"][:, np.newaxis, np.newaxis])
             for batch in latents.batches(split)
         ),
     )
-    keys = np.array(found.keys)
+    keys = np.array(neighbours.keys)
     by_key = {
         key: image
         for batch in latents.pictured(split, keys)
         for key, image in zip(batch["key"].tolist(), batch["image"], strict=True)
     }
-    images = np.stack([by_key[key] for key in found.keys])
-    return dataclasses.replace(found, images=images)
+    images = np.stack([by_key[key] for key in neighbours.keys])
+    return dataclasses.replace(neighbours, images=images)

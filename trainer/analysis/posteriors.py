@@ -8,7 +8,6 @@ import numpy as np
 
 from pipeline import contract
 from trainer.data import input_pipeline
-from trainer.models import conditions
 from trainer.runs.trained import TrainedRun
 
 _BATCH_SIZE = 200
@@ -129,9 +128,9 @@ class StoredLatents:
 
     def _decoded(self, batch: dict[str, np.ndarray]) -> np.ndarray:
         mean = batch["posterior_mean"]
-        # An image is asked for its number alone.
-        told = conditions.of_batch({**batch, "image": mean}, self.run.config)
-        return self.run.vae.mean_image(mean, told).numpy()
+        # `vectors` only needs the batch size of an image, so pass `mean` in its place.
+        conditions = self.run.conditioning.vectors({**batch, "image": mean})
+        return self.run.vae.mean_image(mean, conditions).numpy()
 
 
 def open_latents(run: TrainedRun, latents_dir: str) -> StoredLatents:
@@ -165,9 +164,9 @@ def check_latents(run: TrainedRun, latents_dir: str) -> StoredLatents:
         ValueError: As `open_latents`; or if they are of other images, or the run's
             encoder sees other images than records hold.
     """
-    found = open_latents(run, latents_dir)
-    if not found.are_of_dataset:
-        images = found.manifest.settings.get("dataset")
+    stored = open_latents(run, latents_dir)
+    if not stored.are_of_dataset:
+        images = stored.manifest.settings.get("dataset")
         raise ValueError(
             f"--latents={latents_dir} are of "
             f"{f'the dataset of digest {images}' if images else 'raw images'}, and the "
@@ -182,7 +181,7 @@ def check_latents(run: TrainedRun, latents_dir: str) -> StoredLatents:
             f"{'made black and white' if is_drawn else 'with noise'} by chance, and "
             "they are the latents of other draws: leave the flag out"
         )
-    return found
+    return stored
 
 
 def _are_of(dataset: contract.Manifest, latents: contract.Manifest) -> bool:
@@ -211,11 +210,13 @@ def _origin(manifest: contract.Manifest) -> dict[str, Any]:
 
 
 def _joined(parts: list[dict[str, np.ndarray]]) -> EncodedSplit:
-    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    found.pop("record_id")
+    columns = {
+        name: np.concatenate([part[name] for part in parts]) for name in parts[0]
+    }
+    columns.pop("record_id")
     return EncodedSplit(
-        keys=found.pop("key"),
-        posterior_mean=found.pop("posterior_mean"),
-        posterior_log_var=found.pop("posterior_log_var"),
-        features=found,
+        keys=columns.pop("key"),
+        posterior_mean=columns.pop("posterior_mean"),
+        posterior_log_var=columns.pop("posterior_log_var"),
+        features=columns,
     )

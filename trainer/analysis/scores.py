@@ -127,8 +127,8 @@ def score_classifier(run: TrainedRun, split: str) -> float | None:
     classify = tf.function(run.vae.classify, autograph=False)
     num_right = num_labelled = 0
     for batch in run.batches(split, _BATCH_SIZE):
-        found = classify(batch["input"]).numpy().argmax(axis=1)
-        num_right += int(np.sum(found == batch["label"]))
+        predicted = classify(batch["input"]).numpy().argmax(axis=1)
+        num_right += int(np.sum(predicted == batch["label"]))
         num_labelled += int(np.sum(batch["label"] >= 0))
     if not num_labelled:
         logging.info("no classifier_accuracy: split %s has no labels", split)
@@ -177,7 +177,7 @@ def score_probes(
         fitted or scored.
     """
     num = min(len(train.keys), _MAX_PROBED)
-    found: dict[str, Any] = {}
+    scores: dict[str, Any] = {}
     for feature in probed_features(test):
         arguments = (
             train.posterior_mean[:num],
@@ -186,7 +186,7 @@ def score_probes(
             test.features[feature],
         )
         if feature == "label":
-            found[feature] = _score_label_probe(*arguments)
+            scores[feature] = _score_label_probe(*arguments)
             continue
         scored = [
             dataclasses.asdict(each) for each in probe.probe_attributes(*arguments)
@@ -194,8 +194,8 @@ def score_probes(
         means = {
             name: float(np.mean([each[name] for each in scored])) for name in scored[0]
         }
-        found[feature] = {**means, **dict(zip(attribute_names, scored, strict=True))}
-    return found
+        scores[feature] = {**means, **dict(zip(attribute_names, scored, strict=True))}
+    return scores
 
 
 def _score_label_probe(
@@ -286,18 +286,22 @@ def _images(run: TrainedRun, split: str) -> Iterator[np.ndarray]:
 
 
 def _forward(
-    vae: VAE, images: tf.Tensor, inputs: tf.Tensor, told: tf.Tensor, seed: tf.Tensor
+    vae: VAE,
+    images: tf.Tensor,
+    inputs: tf.Tensor,
+    conditions: tf.Tensor,
+    seed: tf.Tensor,
 ) -> dict[str, tf.Tensor]:
-    mean, log_var = vae.encode(inputs, told)
+    mean, log_var = vae.encode(inputs, conditions)
     noise = tf.random.stateless_normal(tf.shape(mean), seed, alg="philox")
     z = draw_posterior(mean, log_var, noise)
-    log_likelihood = vae.likelihood.log_likelihood(images, vae.decode(z, told))
+    log_likelihood = vae.likelihood.log_likelihood(images, vae.decode(z, conditions))
     kl = losses.gaussian_kl(mean, log_var)
     return {
         "elbo": log_likelihood - kl,
         "recon_nll": -log_likelihood,
         "kl": kl,
-        "reconstruction": vae.mean_image(mean, told),
+        "reconstruction": vae.mean_image(mean, conditions),
     }
 
 
@@ -305,7 +309,7 @@ def _log_weights(
     vae: VAE,
     images: tf.Tensor,
     inputs: tf.Tensor,
-    told: tf.Tensor,
+    conditions: tf.Tensor,
     words: tf.Tensor,
     num: tf.Tensor,
 ) -> tf.Tensor:
@@ -316,12 +320,13 @@ def _log_weights(
     """
     seed, *others = tf.unstack(words)
     seed = random.fold(seed, Stream.SCORE_IMPORTANCE, *others)
-    mean, log_var = vae.encode(inputs, told)
+    mean, log_var = vae.encode(inputs, conditions)
     repeated = [tf.repeat(tensor, num, axis=0) for tensor in (mean, log_var)]
     noise = tf.random.stateless_normal(tf.shape(repeated[0]), seed, alg="philox")
     z = draw_posterior(*repeated, noise)
     log_likelihood = vae.likelihood.log_likelihood(
-        tf.repeat(images, num, axis=0), vae.decode(z, tf.repeat(told, num, axis=0))
+        tf.repeat(images, num, axis=0),
+        vae.decode(z, tf.repeat(conditions, num, axis=0)),
     )
     log_weights = (
         log_likelihood

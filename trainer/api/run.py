@@ -18,9 +18,8 @@ from ml_collections import ConfigDict
 
 from trainer.analysis.examples import Examples
 from trainer.api.user_images import PATHS, Path, UserImages
-from trainer.data import corruption
+from trainer.data.corruption import fixed_binarization
 from trainer.generation import sampling
-from trainer.models import conditions, semi_supervised
 from trainer.reporting import sample_grids
 from trainer.runs import metrics_file, trained
 
@@ -89,16 +88,18 @@ class Run:
             posterior = trainer.load_run("runs/celeba").encode(["a.jpg", "b.png"])
         """
         means, log_vars, first = [], [], 0
-        told = None
+        conditions = None
         for batch in self._images.batches(images):
-            if told is None:
-                told = self._conditions(condition)
-            part = _repeated(told, first, len(batch))
+            if conditions is None:
+                conditions = self._conditions(condition)
+            part = _repeated(conditions, first, len(batch))
             if len(part) < len(batch):
-                _check_num(told, first + len(batch))
-            seen = corruption.fixed_binarization(tf.constant(batch), self.config)
+                _check_num(conditions, first + len(batch))
+            binarized = fixed_binarization(
+                tf.constant(batch), self.config.binarize, self.config.seed
+            )
             keys = np.arange(first, first + len(batch)).astype(str)
-            inputs = seen.numpy()
+            inputs = binarized.numpy()
             mean, log_var = sampling.encode(
                 self._run, Examples(keys, inputs, inputs, part)
             )
@@ -107,7 +108,7 @@ class Run:
             first += len(batch)
         if not means:
             raise ValueError("no image is given")
-        _check_num(told, first)
+        _check_num(conditions, first)
         return Posterior(np.concatenate(means), np.concatenate(log_vars))
 
     def decode(self, z: npt.ArrayLike, **condition: npt.ArrayLike) -> np.ndarray:
@@ -125,9 +126,9 @@ class Run:
                 condition is not the model's.
         """
         latents = np.asarray(z, np.float32)
-        told = self._conditions(condition)
-        _check_num(told, len(latents))
-        return _to_levels(sampling.decode(self._run, latents, told, seed=0).mean)
+        conditions = self._conditions(condition)
+        _check_num(conditions, len(latents))
+        return _to_levels(sampling.decode(self._run, latents, conditions, seed=0).mean)
 
     def reconstruct(self, images: Any, **condition: npt.ArrayLike) -> np.ndarray:
         """Returns the images that `decode` makes of the posterior means.
@@ -206,8 +207,8 @@ class Run:
 
         Each has `step`, `split`, and a number for each logged scalar.
         """
-        rows, _ = metrics_file.read(self._directory / metrics_file.NAME)
-        return rows
+        lines, _ = metrics_file.read(self._directory / metrics_file.NAME)
+        return lines
 
     def _latent(self, end: Any, condition: dict[str, npt.ArrayLike]) -> np.ndarray:
         if not isinstance(end, PATHS):
@@ -221,14 +222,14 @@ class Run:
     def _conditions(self, condition: dict[str, npt.ArrayLike]) -> np.ndarray:
         """Returns the condition vectors, `[m, num_conditions]`, of `m` values."""
         name = str(self.config.condition)
-        wanted = set() if name == "none" else {name}
-        if semi_supervised.is_used(self.config) and not condition:
+        needed = set() if name == "none" else {name}
+        if self._run.conditioning.has_classifier and not condition:
             condition = {"label": [-1]}
-        if condition.keys() != wanted:
-            found = ", ".join(condition) or "none"
-            allowed = f"{name}=" if wanted else "no condition"
-            raise ValueError(f"this model takes {allowed}, and got {found}")
-        if not wanted:
+        if condition.keys() != needed:
+            given = ", ".join(condition) or "none"
+            allowed = f"{name}=" if needed else "no condition"
+            raise ValueError(f"this model takes {allowed}, and got {given}")
+        if not needed:
             return np.zeros([1, 0], np.float32)
         values = np.asarray(condition[name])
         if not values.size:
@@ -237,7 +238,7 @@ class Run:
             raise ValueError(f"{name} must be integers, and is {values.dtype}")
         if name == "label":
             batch = {"label": values.reshape(-1)}
-            conditions.check_labels(batch, self.config)
+            self._run.conditioning.check_labels(batch)
         else:
             width = self._run.vae.num_conditions
             if values.shape[-1:] != (width,):
@@ -248,19 +249,21 @@ class Run:
             if not np.isin(values, (0, 1)).all():
                 raise ValueError("attributes must be 0 or 1")
         tensors = {key: tf.constant(value) for key, value in batch.items()}
-        return conditions.of_batch(tensors, self.config).numpy()
+        return self._run.conditioning.vectors(tensors).numpy()
 
 
-def _repeated(told: np.ndarray, first: int, num: int) -> np.ndarray:
+def _repeated(conditions: np.ndarray, first: int, num: int) -> np.ndarray:
     """Returns the vectors of `num` images from the place `first` on."""
-    if len(told) == 1:
-        return np.repeat(told, num, axis=0)
-    return told[first : first + num]
+    if len(conditions) == 1:
+        return np.repeat(conditions, num, axis=0)
+    return conditions[first : first + num]
 
 
-def _check_num(told: np.ndarray | None, num: int) -> None:
-    if told is not None and len(told) not in (1, num):
-        raise ValueError(f"{len(told)} conditions for {num} images: give one for each")
+def _check_num(conditions: np.ndarray | None, num: int) -> None:
+    if conditions is not None and len(conditions) not in (1, num):
+        raise ValueError(
+            f"{len(conditions)} conditions for {num} images: give one for each"
+        )
 
 
 def _to_levels(images: np.ndarray) -> np.ndarray:

@@ -51,8 +51,8 @@ def explain(error: Exception, argv: Sequence[str]) -> str:
     """
     try:
         config_files.check(argv)
-    except (config_files.ConfigError, flags.Error) as found:
-        error = found
+    except (config_files.ConfigError, flags.Error) as refusal:
+        error = refusal
     if not isinstance(error, flags.Error | ValueError | TypeError):
         raise error
     return " ".join(innermost_text(error).split())
@@ -95,10 +95,10 @@ def damage_explained() -> Iterator[None]:
             "--config.global_batch_size, or raise --config.gradient_accumulation_steps"
         ) from error
     except (tf.errors.OpError, DamageError) as error:
-        if said := re.search(r"(?<=DatasetError: ).+", str(error)):
-            raise contract.DatasetError(said[0]) from error
-        if refused := re.search(r"(?<=OpenFilesError: ).+", str(error)):
-            raise ValueError(refused[0]) from error
+        if match := re.search(r"(?<=DatasetError: ).+", str(error)):
+            raise contract.DatasetError(match[0]) from error
+        if match := re.search(r"(?<=OpenFilesError: ).+", str(error)):
+            raise ValueError(match[0]) from error
         is_damage = isinstance(error, DamageError)
         damage = str(error) if is_damage else _damage(str(error))
         if damage is None:
@@ -112,8 +112,8 @@ def damage_explained() -> Iterator[None]:
 
 def _damage(text: str) -> str | None:
     """Returns what an error of TensorFlow says of a damaged dataset, if it does."""
-    found = re.search(r"(?<=DamageError: ).+", text)
-    return found[0] if found else None
+    match = re.search(r"(?<=DamageError: ).+", text)
+    return match[0] if match else None
 
 
 def innermost_text(error: BaseException) -> str:

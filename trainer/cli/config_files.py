@@ -33,8 +33,8 @@ def expanded(argv: Sequence[str]) -> list[str]:
     """
     name = re.compile(r"--?config=(?=~)")
     return [
-        found[0] + path_flags.parse(text[found.end() :])
-        if (found := name.match(text))
+        match[0] + path_flags.parse(text[match.end() :])
+        if (match := name.match(text))
         else text
         for text in argv
     ]

@@ -49,17 +49,17 @@ def compiled() -> Callable[..., None]:
         lengths: np.ndarray,
         mark: np.ndarray,
         before: np.ndarray,
-        rows: np.ndarray,
+        arrays: np.ndarray,
         after: np.ndarray,
         crcs: np.ndarray,
     ) -> None:
-        num_before, size, num_after = before.shape[1], rows.shape[1], after.shape[1]
+        num_before, size, num_after = before.shape[1], arrays.shape[1], after.shape[1]
         # Where each buffer begins, and how long it is: what `preadv` takes.
         buffers = np.empty((3, 2), np.int64)
         buffers[0, 1], buffers[1, 1], buffers[2, 1] = num_before, size, num_after
         for n in range(len(files)):
             buffers[0, 0] = before.ctypes.data + n * num_before
-            buffers[1, 0] = rows.ctypes.data + n * size
+            buffers[1, 0] = arrays.ctypes.data + n * size
             buffers[2, 0] = after.ctypes.data + n * num_after
             num_read = read(files[n], buffers.ctypes.data, 3, starts[n])
             num_tail = lengths[n] - num_before - size

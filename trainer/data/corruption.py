@@ -3,10 +3,10 @@
 All randomness is given, so that a step's is a function of (seed, step, example).
 """
 
+import dataclasses
 from collections.abc import Callable
 
 import tensorflow as tf
-from ml_collections import ConfigDict
 
 from trainer.numerics import random
 from trainer.numerics.streams import Stream
@@ -17,14 +17,29 @@ _SPLIT_STREAMS = (Stream.SPLIT_BINARIZATION, Stream.SPLIT_NOISE, Stream.SPLIT_DR
 Draw = Callable[[Callable[..., tf.Tensor], int], tf.Tensor]
 
 
+@dataclasses.dataclass(frozen=True)
+class Corruption:
+    """Settings of targets and inputs, each named as in a run's config.
+
+    Attributes:
+        binarize: See `binarize`.
+        input_noise_stddev: See `corrupt`.
+        input_drop_fraction: See `corrupt`.
+    """
+
+    binarize: str
+    input_noise_stddev: float
+    input_drop_fraction: float
+
+
 def targets_and_inputs(
-    images: tf.Tensor, config: ConfigDict, draw: Draw
+    images: tf.Tensor, corruption: Corruption, draw: Draw
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns what is to be reconstructed of images, and what the encoder sees.
+    """Returns the targets of the reconstruction, and the images that the encoder sees.
 
     Args:
         images: `[batch, height, width, channels]` in [-1, 1], as stored.
-        config: `binarize`, `input_noise_stddev`, `input_drop_fraction`.
+        corruption: Settings.
         draw: Given `tf.random.stateless_normal` or `stateless_uniform` and a number
             below 3, returns its values for these images.
 
@@ -32,21 +47,21 @@ def targets_and_inputs(
         Two tensors of the shape of `images`; without noise they are the same one.
     """
     normal, uniform = tf.random.stateless_normal, tf.random.stateless_uniform
-    if config.binarize != "none":
-        images = binarize(images, config.binarize, draw(uniform, 0))
-    if not config.input_noise_stddev and not config.input_drop_fraction:
+    if corruption.binarize != "none":
+        images = binarize(images, corruption.binarize, draw(uniform, 0))
+    if not corruption.input_noise_stddev and not corruption.input_drop_fraction:
         return images, images
     return images, corrupt(
         images,
-        config.input_noise_stddev,
-        config.input_drop_fraction,
+        corruption.input_noise_stddev,
+        corruption.input_drop_fraction,
         draw(normal, 1),
         draw(uniform, 2),
     )
 
 
 def fixed_targets_and_inputs(
-    images: tf.Tensor, config: ConfigDict, first: int = 0
+    images: tf.Tensor, corruption: Corruption, seed: int, first: int = 0
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the same for a batch of a split that is read again and again.
 
@@ -55,20 +70,21 @@ def fixed_targets_and_inputs(
 
     Args:
         images: As `targets_and_inputs`.
-        config: The same, and `seed`.
+        corruption: Settings.
+        seed: Seed of the run.
         first: Place of the batch's first example in the split.
     """
     num, *shape = images.shape.as_list()
 
     def draw(distribution: Callable[..., tf.Tensor], stream: int) -> tf.Tensor:
         return random.of_examples(
-            distribution, shape, config.seed, _SPLIT_STREAMS[stream], first, num
+            distribution, shape, seed, _SPLIT_STREAMS[stream], first, num
         )
 
-    return targets_and_inputs(images, config, draw)
+    return targets_and_inputs(images, corruption, draw)
 
 
-def fixed_binarization(images: tf.Tensor, config: ConfigDict) -> tf.Tensor:
+def fixed_binarization(images: tf.Tensor, mode: str, seed: int) -> tf.Tensor:
     """Returns images of a user as the encoder of a run takes them.
 
     One draw serves all images, so that the posterior of an image does not depend on
@@ -76,12 +92,13 @@ def fixed_binarization(images: tf.Tensor, config: ConfigDict) -> tf.Tensor:
 
     Args:
         images: `[n, height, width, channels]` in [-1, 1].
-        config: `binarize` and `seed`.
+        mode: See `binarize`.
+        seed: Seed of the run.
     """
-    seed = random.fold(config.seed, Stream.EXPORT_BINARIZATION)
+    folded = random.fold(seed, Stream.EXPORT_BINARIZATION)
     shape = images.shape[1:]
-    uniform = tf.random.stateless_uniform(shape, seed, alg="philox")
-    return binarize(images, config.binarize, uniform)
+    uniform = tf.random.stateless_uniform(shape, folded, alg="philox")
+    return binarize(images, mode, uniform)
 
 
 def binarize(images: tf.Tensor, mode: str, uniform: tf.Tensor) -> tf.Tensor:

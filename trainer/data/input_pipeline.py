@@ -101,7 +101,7 @@ def training_batches(
     def batch(number: tf.Tensor) -> Batch:
         return records.batch(number, places, share.batch_size)
 
-    return _made(tf.data.Dataset.counter(), batch)
+    return _batches(tf.data.Dataset.counter(), batch)
 
 
 def evaluation_batches(
@@ -142,7 +142,7 @@ def evaluation_batches(
         }
 
     num_steps = -(-total // global_batch_size)
-    return _made(tf.data.Dataset.range(num_steps * share.num_replicas), batch)
+    return _batches(tf.data.Dataset.range(num_steps * share.num_replicas), batch)
 
 
 def examples(
@@ -253,8 +253,8 @@ class _Records:
             for name, feature in self._features.items()
             if name not in records.arrays
         }
-        found = {**records.arrays, **small_features.parse(records, others)}
-        return {name: tf.convert_to_tensor(value) for name, value in found.items()}
+        features = {**records.arrays, **small_features.parse(records, others)}
+        return {name: tf.convert_to_tensor(value) for name, value in features.items()}
 
     def batch(
         self, number: tf.Tensor, places: Callable[[int], np.ndarray], batch_size: int
@@ -269,9 +269,9 @@ class _Records:
         features = {**self._reader.arrays, **self._small.features}
 
         def read(number: np.ndarray) -> list[np.ndarray]:
-            found = places(int(number))
-            records = self._reader.read(found)
-            numbers = self._starts[found[:, 0]] + found[:, 1]
+            records_at = places(int(number))
+            records = self._reader.read(records_at)
+            numbers = self._starts[records_at[:, 0]] + records_at[:, 1]
             small = self._small.of(records, numbers)
             if self._check is not None:
                 self._check(small)
@@ -279,13 +279,13 @@ class _Records:
             return [values[name] for name in features]
 
         dtypes = [tf.as_dtype(feature.dtype) for feature in features.values()]
-        found = tf.numpy_function(read, [number], dtypes)
-        for tensor, feature in zip(found, features.values(), strict=True):
+        tensors = tf.numpy_function(read, [number], dtypes)
+        for tensor, feature in zip(tensors, features.values(), strict=True):
             tensor.set_shape([batch_size, *feature.shape])
-        return dict(zip(features, found, strict=True))
+        return dict(zip(features, tensors, strict=True))
 
 
-def _made(
+def _batches(
     numbers: tf.data.Dataset, make_batch: Callable[[tf.Tensor], Batch]
 ) -> tf.data.Dataset:
     return numbers.map(

@@ -90,13 +90,13 @@ class RecordReader:
         for part in self._files.parts(places):
             frames = self._files.find(places[part])
             lengths[part] = frames.lengths
-            rows = [column[part] for column in columns]
+            slices = [column[part] for column in columns]
             if loop:
                 where = frames.files, frames.starts, frames.lengths
-                loop(*where, mark, before[part], rows[0], after[part], crcs[part])
+                loop(*where, mark, before[part], slices[0], after[part], crcs[part])
             for at in np.flatnonzero(crcs[part] < 0).tolist():
-                found = self._read_any(frames, at, [row[at] for row in rows])
-                crcs[part.start + at], others[part.start + at] = found
+                crc, rest = self._read_any(frames, at, [each[at] for each in slices])
+                crcs[part.start + at], others[part.start + at] = crc, rest
             # Its files are closed before others are opened.
             del frames
         alike = None
@@ -117,9 +117,9 @@ class RecordReader:
             self._loop = compiled_reader.compiled()
 
     def _read_any(
-        self, frames: Frames, number: int, rows: list[np.ndarray]
+        self, frames: Frames, number: int, arrays: list[np.ndarray]
     ) -> tuple[int, bytes]:
-        """Fills the rows with the arrays of a record.
+        """Fills `arrays` with those of a record.
 
         Returns:
             Its checksum, and a serialized `Example` of what else it has.
@@ -129,14 +129,14 @@ class RecordReader:
         if not data.startswith(opening):
             raise frames.error(number, "is no Example")
         parts, at = [], len(opening)
-        for name, mark, row in zip(self.arrays, self._marks, rows, strict=True):
-            found = data.find(mark, at)
-            begin = found + len(mark)
-            if found < 0 or begin + len(row) > len(data):
-                raise frames.error(number, f"has no {name} of {len(row)} bytes")
-            row[:] = np.frombuffer(data, np.uint8, len(row), begin)
-            parts.append(data[at:found])
-            at = begin + len(row)
+        for name, mark, array in zip(self.arrays, self._marks, arrays, strict=True):
+            mark_at = data.find(mark, at)
+            begin = mark_at + len(mark)
+            if mark_at < 0 or begin + len(array) > len(data):
+                raise frames.error(number, f"has no {name} of {len(array)} bytes")
+            array[:] = np.frombuffer(data, np.uint8, len(array), begin)
+            parts.append(data[at:mark_at])
+            at = begin + len(array)
             self._likely = begin, len(data) - at + _SLACK
         return crc, serialized.example(*parts, data[at:])
 

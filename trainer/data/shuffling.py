@@ -93,13 +93,13 @@ class Shuffle:
         Returns:
             `[stop - first, 2]` int64: the index of a shard, and of a record in it.
         """
-        found: list[np.ndarray] = []
+        parts: list[np.ndarray] = []
         num = self._num_per_lane
         for lane in range(first // num, -(-stop // num)):
             begin = max(first - lane * num, 0)
             end = min(stop - lane * num, num)
-            found += self._lanes[lane].places(step * num + begin, step * num + end)
-        return np.concatenate(found)
+            parts += self._lanes[lane].places(step * num + begin, step * num + end)
+        return np.concatenate(parts)
 
 
 class _Lane:
@@ -129,14 +129,14 @@ class _Lane:
 
         They are in pieces, each `[any, 2]` int64.
         """
-        found = []
+        parts = []
         while first < stop:
             start, block = self._block
             if not start <= first < start + len(block):
                 start, block = self._block = self._block_of(first)
-            found.append(block[first - start : stop - start])
-            first += len(found[-1])
-        return found
+            parts.append(block[first - start : stop - start])
+            first += len(parts[-1])
+        return parts
 
     def _block_of(self, number: int) -> tuple[int, np.ndarray]:
         epoch, rest = divmod(number, self._total)

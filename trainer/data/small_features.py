@@ -79,16 +79,16 @@ def parse(
     Raises:
         DamageError: If a record lacks one of them.
     """
-    wanted = {
+    specs = {
         name: tf.io.FixedLenFeature(feature.shape, tf.as_dtype(feature.dtype))
         for name, feature in features.items()
     }
     rests = records.rests()
     with tf.device("CPU:0"):
         try:
-            parsed = tf.io.parse_example(rests, wanted)
+            parsed = tf.io.parse_example(rests, specs)
         except _UNPARSED:
-            raise _error(records, rests, wanted) from None
+            raise _error(records, rests, specs) from None
         hashes = tf.bitcast(tf.fingerprint(parsed["key"]), tf.int64)
     return {
         name: tensor.numpy() for name, tensor in {**parsed, "record_id": hashes}.items()
@@ -96,18 +96,18 @@ def parse(
 
 
 def _error(
-    records: Records, rests: Sequence[bytes], wanted: Mapping[str, object]
+    records: Records, rests: Sequence[bytes], specs: Mapping[str, object]
 ) -> DamageError:
     """Returns what is wrong with the first record that cannot be parsed."""
     for number, rest in enumerate(rests):
         try:
-            tf.io.parse_example([rest], wanted)
+            tf.io.parse_example([rest], specs)
         except UnicodeDecodeError:
             break
         except tf.errors.InvalidArgumentError as error:
             # As in "{{function_node …}} Name: <unknown>, Feature: NAME (…) [Op:…]".
-            said = re.search(r"Name: <unknown>, (.*?)( \[Op|$)", error.message)
-            if said is None:
+            match = re.search(r"Name: <unknown>, (.*?)( \[Op|$)", error.message)
+            if match is None:
                 break
-            return records.error(number, f"cannot be parsed: {said[1]}")
+            return records.error(number, f"cannot be parsed: {match[1]}")
     return records.error(number, "cannot be parsed")

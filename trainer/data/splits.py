@@ -23,10 +23,12 @@ def shards_of(
     shards = []
     for name in split.split("+"):
         check_shard_sizes(manifest, dataset_dir, name)
-        found = [one for one in manifest.splits[name].shards if one.num_examples]
-        if not found:
+        with_examples = [
+            shard for shard in manifest.splits[name].shards if shard.num_examples
+        ]
+        if not with_examples:
             raise contract.DatasetError(f"split {name!r} of {dataset_dir} is empty")
-        shards += found
+        shards += with_examples
     return shards
 
 

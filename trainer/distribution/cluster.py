@@ -54,8 +54,8 @@ class Cluster:
     @property
     def loopback(self) -> str | None:
         """IP address of this host, if all hosts are on the loopback of one machine."""
-        found = [_loopback(address) for address in self.addresses]
-        return found[self.index] if all(found) else None
+        resolved = [_loopback(address) for address in self.addresses]
+        return resolved[self.index] if all(resolved) else None
 
     def tf_config(self) -> str:
         """Returns what TF_CONFIG is for this host, as JSON."""
@@ -190,12 +190,12 @@ def expand_nodes(text: str) -> list[str]:
 
 
 def _expand_part(part: str) -> list[str]:
-    found = re.search(r"\[([^\]]*)\]", part)
-    if found is None:
+    match = re.search(r"\[([^\]]*)\]", part)
+    if match is None:
         return [part]
-    head, tail = part[: found.start()], _expand_part(part[found.end() :])
+    head, tail = part[: match.start()], _expand_part(part[match.end() :])
     numbers: list[str] = []
-    for span in found[1].split(","):
+    for span in match[1].split(","):
         first, _, last = span.partition("-")
         stop = int(last or first) + 1
         # Leading zeros are kept.

@@ -60,10 +60,10 @@ class Hosts:
             else np.zeros(sum(map(len, parts)), np.int32)
         )
         received = self._sum(tf.constant(bits)).numpy().astype(np.uint8)
-        found = np.split(received, np.cumsum([len(part) for part in parts])[:-1])
+        pieces = np.split(received, np.cumsum([len(part) for part in parts])[:-1])
         return [
             np.frombuffer(part.tobytes(), array.dtype).reshape(array.shape)
-            for part, array in zip(found, arrays, strict=True)
+            for part, array in zip(pieces, arrays, strict=True)
         ]
 
     def differing(self, text: str) -> list[int]:
@@ -78,14 +78,14 @@ class Hosts:
         Raises:
             ValueError: If not, on every host.
         """
-        wrong = self.differing(text)
-        if wrong:
+        differing = self.differing(text)
+        if differing:
             # One that left at once would cut off another's answer. At this meeting
             # all have it, however it ends.
             with contextlib.suppress(tf.errors.OpError):
                 self.wait()
             raise ValueError(
-                f"the settings or the dataset of host {', '.join(map(str, wrong))} "
+                f"the settings or the dataset of host {', '.join(map(str, differing))} "
                 "are not the chief's (host 0): give all hosts the same flags"
             )
 

@@ -99,10 +99,10 @@ def _moved(where: bytes, address: str) -> bytes | None:
     place = _ADDRESS.get(family)
     if place is None or any(where[place]):
         return None
-    found = ipaddress.ip_address(address)
-    if family == socket.AF_INET6 and found.version == 4:
-        found = ipaddress.ip_address(f"::ffff:{address}")
-    return where[: place.start] + found.packed + where[place.stop :]
+    parsed = ipaddress.ip_address(address)
+    if family == socket.AF_INET6 and parsed.version == 4:
+        parsed = ipaddress.ip_address(f"::ffff:{address}")
+    return where[: place.start] + parsed.packed + where[place.stop :]
 
 
 def _libraries() -> list[str]:
@@ -117,10 +117,10 @@ def _libraries() -> list[str]:
 def _slots(path: str, function: bytes) -> list[int]:
     """Returns where a loaded library keeps its pointers to a function of another."""
     library = ctypes.CDLL(path, os.RTLD_NOLOAD | os.RTLD_NOW)
-    found = ctypes.POINTER(_LinkMap)()
+    link_map = ctypes.POINTER(_LinkMap)()
     handle = ctypes.c_void_p(library._handle)
-    ctypes.CDLL(None).dlinfo(handle, _RTLD_DI_LINKMAP, ctypes.byref(found))
-    base, dynamic = found.contents.base, found.contents.dynamic
+    ctypes.CDLL(None).dlinfo(handle, _RTLD_DI_LINKMAP, ctypes.byref(link_map))
+    base, dynamic = link_map.contents.base, link_map.contents.dynamic
     tags: dict[int, int] = {}
     for at in itertools.count(step=2):
         if not dynamic[at]:

@@ -78,17 +78,19 @@ def explore(
     names = run.manifest.features[FEATURE].names
     trained_on = encode_split(run, run.config.train_split, latents_dir)
     attributes = trained_on.features[FEATURE]
-    found = directions.find(trained_on.posterior_mean, attributes)
-    columns = _columns(names, found, chosen)
+    attribute_directions = directions.find(trained_on.posterior_mean, attributes)
+    columns = _columns(names, attribute_directions, chosen)
     probes = probe.AttributeProbes(trained_on.posterior_mean, attributes)
     measured = _Measured(run, split, probes)
-    effects = [measured.step(column, found[column]) for column in columns]
+    effects = [
+        measured.step(column, attribute_directions[column]) for column in columns
+    ]
     strengths = np.linspace(-limit, limit, num_steps)
     return Arithmetic(
         names=tuple(names[column] for column in columns),
-        directions=found[columns],
+        directions=attribute_directions[columns],
         strengths=strengths,
-        strips=_strips(run, examples, found[columns], strengths, seed),
+        strips=_strips(run, examples, attribute_directions[columns], strengths, seed),
         effects=tuple(effects),
         most_changed=tuple(
             None if effect.most_changed is None else names[effect.most_changed]
@@ -105,11 +107,13 @@ class _Measured:
     ) -> None:
         examples = find_examples(run, split, _NUM_MEASURED)
         self._probes = probes
-        self._told = examples.conditions
+        self._conditions = examples.conditions
         self._z, _ = sampling.encode(run, examples)
         self._attributes = next(run.batches(split, _NUM_MEASURED))[FEATURE]
         self._see_again = tf.function(
-            lambda z, told: run.vae.encode(run.vae.mean_image(z, told), told)[0],
+            lambda z, conditions: run.vae.encode(
+                run.vae.mean_image(z, conditions), conditions
+            )[0],
             autograph=False,
         )
         self._before = self._seen_again(self._z)
@@ -123,14 +127,14 @@ class _Measured:
 
     def _seen_again(self, z: np.ndarray) -> np.ndarray:
         """Returns what the probes say of images that latents are decoded to."""
-        mean = self._see_again(z.astype(np.float32), self._told)
+        mean = self._see_again(z.astype(np.float32), self._conditions)
         return self._probes.probabilities(mean.numpy())
 
 
 def _columns(
-    names: Sequence[str], found: np.ndarray, chosen: Sequence[str] | None
+    names: Sequence[str], directions: np.ndarray, chosen: Sequence[str] | None
 ) -> list[int]:
-    has_direction = found.any(axis=1)
+    has_direction = directions.any(axis=1)
     if chosen is None:
         return np.flatnonzero(has_direction).tolist()
     for name in chosen:
@@ -146,12 +150,12 @@ def _columns(
 def _strips(
     run: TrainedRun,
     examples: Examples,
-    found: np.ndarray,
+    directions: np.ndarray,
     strengths: np.ndarray,
     seed: int,
 ) -> np.ndarray:
     (start, *_), _ = sampling.encode(run, examples)
-    added = strengths[:, np.newaxis] * found[:, np.newaxis]
+    added = strengths[:, np.newaxis] * directions[:, np.newaxis]
     z = (start + added).reshape(-1, len(start))
-    made = sampling.decode(run, z, examples.conditions[:1], seed)
-    return made.mean.reshape(*added.shape[:2], *made.mean.shape[1:])
+    decoded = sampling.decode(run, z, examples.conditions[:1], seed)
+    return decoded.mean.reshape(*added.shape[:2], *decoded.mean.shape[1:])

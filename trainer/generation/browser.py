@@ -44,20 +44,22 @@ def browse(
     Raises:
         ValueError: As `examples.find_examples`.
     """
-    found = examples.find_examples(run, split, _NUM_EXAMPLES, where)
+    shown = examples.find_examples(run, split, _NUM_EXAMPLES, where)
     num_shown = 0
     while True:
-        place = [num_shown % len(found.images)]
+        place = [num_shown % len(shown.images)]
         one = examples.Examples(
-            found.keys[place],
-            found.images[place],
-            found.inputs[place],
-            found.conditions[place],
+            shown.keys[place],
+            shown.images[place],
+            shown.inputs[place],
+            shown.conditions[place],
         )
         mean, _ = sampling.encode(run, one)
         prior = sampling.draw_prior(run, num_shown + 1, seed)[-1:]
-        made = sampling.decode(run, np.concatenate([mean, prior]), one.conditions, seed)
-        row = image_grid.tile(np.concatenate([one.images, made.mean]), 3)
+        decoded = sampling.decode(
+            run, np.concatenate([mean, prior]), one.conditions, seed
+        )
+        row = image_grid.tile(np.concatenate([one.images, decoded.mean]), 3)
         path = output / f"browse-{num_shown:04d}.png"
         image_grid.save_png(path, row)
         num_shown += 1

@@ -30,21 +30,21 @@ def make(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> Non
 def _reconstruct(
     run: trained.TrainedRun, request: Request, output: pathlib.Path
 ) -> None:
-    found = _examples(run, request)
-    mean, _ = sampling.encode(run, found)
-    made = sampling.decode(run, mean, found.conditions, request.seed)
-    grid = image_grid.compare(found.images, found.inputs, made.mean)
+    shown = _examples(run, request)
+    mean, _ = sampling.encode(run, shown)
+    decoded = sampling.decode(run, mean, shown.conditions, request.seed)
+    grid = image_grid.compare(shown.images, shown.inputs, decoded.mean)
     output_files.save_png(output / "reconstruct.png", grid)
     output_files.save_npz(
-        output / "reconstruct.npz", keys=found.keys, **output_files.arrays(made)
+        output / "reconstruct.npz", keys=shown.keys, **output_files.arrays(decoded)
     )
 
 
 def _posterior(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> None:
-    found = _examples(run, request)
-    z = sampling.draw_posteriors(run, found, request.seed)
+    shown = _examples(run, request)
+    z = sampling.draw_posteriors(run, shown, request.seed)
     path = output / "posterior"
-    _save_predictive(run, request, z, found.conditions, path, keys=found.keys)
+    _save_predictive(run, request, z, shown.conditions, path, keys=shown.keys)
 
 
 def _sample(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> None:
@@ -80,23 +80,23 @@ def _transform(run: trained.TrainedRun, request: Request, output: pathlib.Path) 
 def _interpolate(
     run: trained.TrainedRun, request: Request, output: pathlib.Path
 ) -> None:
-    latents, told, keys = _starts(run, request, 2)
+    latents, conditions, keys = _starts(run, request, 2)
     z = sample_grids.interpolate(
         *latents, request.num, spherical=request.path == "spherical"
     )
-    made = sampling.decode(run, z, told, request.seed)
+    decoded = sampling.decode(run, z, conditions, request.seed)
     columns = sample_grids.num_columns(request.num)
     output_files.save_png(
-        output / "interpolate.png", image_grid.tile(made.mean, columns)
+        output / "interpolate.png", image_grid.tile(decoded.mean, columns)
     )
-    output_files.save_gif(output / "interpolate.gif", made.mean[:, np.newaxis])
+    output_files.save_gif(output / "interpolate.gif", decoded.mean[:, np.newaxis])
     output_files.save_npz(
-        output / "interpolate.npz", keys=keys, **output_files.arrays(made)
+        output / "interpolate.npz", keys=keys, **output_files.arrays(decoded)
     )
 
 
 def _traverse(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> None:
-    (start,), told, _ = _starts(run, request, 1)
+    (start,), conditions, _ = _starts(run, request, 1)
     try:
         dimensions = [
             int(text) for text in request.dimensions or range(run.config.latent_dim)
@@ -105,23 +105,23 @@ def _traverse(run: trained.TrainedRun, request: Request, output: pathlib.Path) -
         raise ValueError(
             f"--dimensions={','.join(request.dimensions)} must be whole numbers"
         ) from error
-    rows = sample_grids.traverse(start, dimensions, request.limit, request.num)
-    z = rows.reshape(-1, rows.shape[-1])
-    made = sampling.decode(run, z, told, request.seed)
+    latents = sample_grids.traverse(start, dimensions, request.limit, request.num)
+    z = latents.reshape(-1, latents.shape[-1])
+    decoded = sampling.decode(run, z, conditions, request.seed)
     output_files.save_png(
-        output / "traverse.png", image_grid.tile(made.mean, request.num)
+        output / "traverse.png", image_grid.tile(decoded.mean, request.num)
     )
-    by_row = made.mean.reshape(*rows.shape[:2], *made.mean.shape[1:])
+    by_row = decoded.mean.reshape(*latents.shape[:2], *decoded.mean.shape[1:])
     output_files.save_gif(output / "traverse.gif", by_row.swapaxes(0, 1))
 
 
 def _attributes(
     run: trained.TrainedRun, request: Request, output: pathlib.Path
 ) -> None:
-    found = examples.find_examples(run, _split(run, request), 1, request.where)
-    made = attribute_directions.explore(
+    example = examples.find_examples(run, _split(run, request), 1, request.where)
+    arithmetic = attribute_directions.explore(
         run,
-        found,
+        example,
         _split(run, request),
         request.attributes,
         request.limit,
@@ -129,7 +129,7 @@ def _attributes(
         request.seed,
         request.latents,
     )
-    output_files.save_attributes(made, output)
+    output_files.save_attributes(arithmetic, output)
 
 
 def _neighbours(
@@ -146,8 +146,8 @@ def _neighbours(
         run, _split(run, request), request.num, request.where
     )
     queries = np.concatenate([samples, unseen.images])
-    found = nearest_images.in_training(run, queries)
-    output_files.save_neighbours(found, z, samples, unseen.keys, output)
+    neighbours = nearest_images.in_training(run, queries)
+    output_files.save_neighbours(neighbours, z, samples, unseen.keys, output)
 
 
 def _latent_neighbours(
@@ -160,8 +160,8 @@ def _latent_neighbours(
     samples = sampling.decode(run, z, _conditions(run, request), request.seed).mean
     shown = _examples(run, request)
     mean, _ = sampling.encode(run, shown)
-    found = nearest_images.by_latents(latents, np.concatenate([z, mean]))
-    output_files.save_latent_neighbours(found, z, samples, shown, output)
+    neighbours = nearest_images.by_latents(latents, np.concatenate([z, mean]))
+    output_files.save_latent_neighbours(neighbours, z, samples, shown, output)
 
 
 def _project(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> None:
@@ -212,23 +212,23 @@ def _starts(
         `[num, latent_dim]`; `[1, num_conditions]`; `[num]` strings, or `[0]` for draws.
     """
     if not run.has_dataset and request.where is None:
-        told = _conditions(run, request)[:1]
+        conditions = _conditions(run, request)[:1]
         logging.info(
             "the dataset %s is not there: starting from draws of the prior in place of "
             "examples",
             run.dataset_dir,
         )
         z = sampling.draw_prior(run, num, request.seed)
-        return z, told, np.zeros([0], "U1")
-    found = examples.find_examples(run, _split(run, request), num, request.where)
-    if len(found.keys) < num:
+        return z, conditions, np.zeros([0], "U1")
+    matches = examples.find_examples(run, _split(run, request), num, request.where)
+    if len(matches.keys) < num:
         where = f" with --where={request.where}" if request.where else ""
         raise ValueError(
             f"--mode={request.mode} needs two examples, and split "
             f"{_split(run, request)!r} has one{where}: give another --split"
         )
-    mean, _ = sampling.encode(run, found)
-    return mean, found.conditions[:1], found.keys
+    mean, _ = sampling.encode(run, matches)
+    return mean, matches.conditions[:1], matches.keys
 
 
 def _examples(run: trained.TrainedRun, request: Request) -> examples.Examples:
@@ -245,9 +245,9 @@ def _save_predictive(
     run: trained.TrainedRun,
     request: Request,
     z: np.ndarray,
-    told: np.ndarray,
+    conditions: np.ndarray,
     path: pathlib.Path,
     **arrays: np.ndarray,
 ) -> None:
-    made = sampling.decode(run, z, told, request.seed)
-    output_files.save_predictive(made, path, **arrays)
+    decoded = sampling.decode(run, z, conditions, request.seed)
+    output_files.save_predictive(decoded, path, **arrays)

@@ -18,38 +18,40 @@ from trainer.runs import trained
 from trainer.system import atomic_files
 
 
-def save_predictive(made: Predictive, path: pathlib.Path, **more: np.ndarray) -> None:
+def save_predictive(
+    predictive: Predictive, path: pathlib.Path, **more: np.ndarray
+) -> None:
     """Writes means and draws of p(x|z) as pictures, and with `more` as an npz.
 
     Args:
-        made: What is written.
+        predictive: What is written.
         path: How the names begin.
         more: Arrays to be in the npz, too.
     """
-    columns = sample_grids.num_columns(len(made.z))
+    columns = sample_grids.num_columns(len(predictive.z))
     means, samples = (
-        image_grid.tile(made.mean, columns),
-        image_grid.tile(made.sample, columns),
+        image_grid.tile(predictive.mean, columns),
+        image_grid.tile(predictive.sample, columns),
     )
     save_png(path.with_name(f"{path.name}-probability.png"), means)
     save_png(path.with_name(f"{path.name}-draw.png"), samples)
-    save_npz(path.with_name(f"{path.name}.npz"), **more, **arrays(made))
+    save_npz(path.with_name(f"{path.name}.npz"), **more, **arrays(predictive))
 
 
-def save_attributes(made: Arithmetic, output: pathlib.Path) -> None:
+def save_attributes(arithmetic: Arithmetic, output: pathlib.Path) -> None:
     """Writes the strips, the directions and their effects, and prints the latter."""
     labels = [
         f"{name.replace('_', ' ')}\nchange {effect.change:+.2f}, "
         f"others {effect.leakage:.2f}"
-        for name, effect in zip(made.names, made.effects, strict=True)
+        for name, effect in zip(arithmetic.names, arithmetic.effects, strict=True)
     ]
-    strengths = [f"{x:+.3g}" if x else "0" for x in made.strengths]
-    picture = plots.label_strips(made.strips, labels, strengths)
+    strengths = [f"{x:+.3g}" if x else "0" for x in arithmetic.strengths]
+    picture = plots.label_strips(arithmetic.strips, labels, strengths)
     save_png(output / "attributes.png", picture)
     save_npz(
         output / "attributes.npz",
-        names=np.array(made.names),
-        directions=made.directions,
+        names=np.array(arithmetic.names),
+        directions=arithmetic.directions,
     )
     rows = [
         {
@@ -60,13 +62,13 @@ def save_attributes(made: Arithmetic, output: pathlib.Path) -> None:
             "most_change": effect.most_change,
         }
         for name, effect, other in zip(
-            made.names, made.effects, made.most_changed, strict=True
+            arithmetic.names, arithmetic.effects, arithmetic.most_changed, strict=True
         )
     ]
     path = output / "attributes.json"
     atomic_files.write(path, json.dumps(rows, indent=1).encode())
     logging.info("%s", path)
-    width = max(map(len, made.names))
+    width = max(map(len, arithmetic.names))
     print(f"{'row':{width}}  change  leakage  most of the others")
     for row in rows:
         print(
@@ -76,7 +78,7 @@ def save_attributes(made: Arithmetic, output: pathlib.Path) -> None:
 
 
 def save_neighbours(
-    found: Neighbours,
+    neighbours: Neighbours,
     z: np.ndarray,
     samples: np.ndarray,
     unseen_keys: np.ndarray,
@@ -87,24 +89,24 @@ def save_neighbours(
     There is none if all of the other images are among those of training.
 
     Args:
-        found: Neighbours of the samples, then of images that were not trained on.
+        neighbours: Neighbours of the samples, then of images that were not trained on.
         z: `[n, latent_dim]`, of the samples.
         samples: `[n, h, w, c]`.
         unseen_keys: Of the other images.
         output: Directory.
     """
     num = len(samples)
-    grid = image_grid.compare(samples, samples, found.images[:num])
+    grid = image_grid.compare(samples, samples, neighbours.images[:num])
     save_png(output / "neighbours.png", grid)
     save_npz(
         output / "neighbours.npz",
         z=z,
-        keys=np.array(found.keys[:num]),
-        distances=found.distances[:num],
+        keys=np.array(neighbours.keys[:num]),
+        distances=neighbours.distances[:num],
         unseen_keys=unseen_keys,
-        unseen_distances=found.distances[num:],
+        unseen_distances=neighbours.distances[num:],
     )
-    of_samples, of_unseen = np.split(found.distances, [num])
+    of_samples, of_unseen = np.split(neighbours.distances, [num])
     if not of_unseen.any():
         logging.info("no memorisation ratio: --split was trained on")
         return
@@ -112,7 +114,7 @@ def save_neighbours(
 
 
 def save_latent_neighbours(
-    found: Neighbours,
+    neighbours: Neighbours,
     z: np.ndarray,
     samples: np.ndarray,
     examples: Examples,
@@ -121,39 +123,43 @@ def save_latent_neighbours(
     """Writes samples and examples beside their neighbours, and prints whose they are.
 
     Args:
-        found: Neighbours of the samples, then of the examples.
+        neighbours: Neighbours of the samples, then of the examples.
         z: `[n, latent_dim]`, of the samples.
         samples: `[n, h, w, c]`.
         examples: As many, or fewer.
         output: Directory.
     """
-    keys = np.array(found.keys)
+    keys = np.array(neighbours.keys)
     num = len(z)
     for name, images, part in (
         ("samples", samples, slice(num)),
         ("examples", examples.images, slice(num, None)),
     ):
-        grid = image_grid.compare(images, images, found.images[part])
+        grid = image_grid.compare(images, images, neighbours.images[part])
         save_png(output / f"neighbours-{name}.png", grid)
     save_npz(
         output / "neighbours-latents.npz",
         z=z,
         keys=keys[:num],
-        distances=found.distances[:num],
+        distances=neighbours.distances[:num],
         example_keys=examples.keys,
         example_neighbours=keys[num:],
-        example_distances=found.distances[num:],
+        example_distances=neighbours.distances[num:],
     )
     names = [*(f"sample {number}" for number in range(num)), *examples.keys]
     width = max(map(len, names))
     print(f"{'':{width}}  distance  nearest")
-    for name, distance, key in zip(names, found.distances, keys, strict=True):
+    for name, distance, key in zip(names, neighbours.distances, keys, strict=True):
         print(f"{name:{width}}  {distance:8.3f}  {key}")
 
 
-def arrays(made: Predictive) -> dict[str, np.ndarray]:
+def arrays(predictive: Predictive) -> dict[str, np.ndarray]:
     """Returns latents, and what p(x|z) is of them, by name."""
-    return {"z": made.z, "probability": made.probability, "sample": made.sample}
+    return {
+        "z": predictive.z,
+        "probability": predictive.probability,
+        "sample": predictive.sample,
+    }
 
 
 def save_png(path: pathlib.Path, grid: np.ndarray) -> None:

@@ -56,13 +56,15 @@ def encode(run: TrainedRun, examples: Examples) -> tuple[np.ndarray, np.ndarray]
     return np.concatenate(mean), np.concatenate(log_var)
 
 
-def decode(run: TrainedRun, z: np.ndarray, told: np.ndarray, seed: int) -> Predictive:
+def decode(
+    run: TrainedRun, z: np.ndarray, conditions: np.ndarray, seed: int
+) -> Predictive:
     """Returns what the decoder predicts for latents.
 
     Args:
         run: Whose decoder.
         z: `[n, latent_dim]`.
-        told: `[m, num_conditions]`, what a conditional decoder is told too, repeated
+        conditions: `[m, num_conditions]` for a conditional decoder, repeated
             as often as needed; see `examples.find_conditions`.
         seed: Of the sample.
 
@@ -77,11 +79,11 @@ def decode(run: TrainedRun, z: np.ndarray, told: np.ndarray, seed: int) -> Predi
         )
     if not np.isfinite(z).all():
         raise ValueError("latents must be finite numbers")
-    told = told[np.arange(len(z)) % len(told)]
+    conditions = conditions[np.arange(len(z)) % len(conditions)]
     means, samples = [], []
     for start in range(0, len(z), _BATCH_SIZE):
         part = slice(start, start + _BATCH_SIZE)
-        outputs = run.vae.decode(z[part], told[part])
+        outputs = run.vae.decode(z[part], conditions[part])
         means.append(run.vae.likelihood.mean(outputs).numpy())
         pixel_seed = random.fold(seed, Stream.GENERATED_PIXELS, start)
         samples.append(run.vae.likelihood.draw(outputs, pixel_seed).numpy())

@@ -14,7 +14,6 @@ import math
 from collections.abc import Mapping
 
 import tensorflow as tf
-from ml_collections import ConfigDict
 
 from trainer.numerics import exact
 
@@ -25,25 +24,23 @@ TERMS = ("label_kl", "classifier_loss", "accuracy")
 _RESOLUTION = 2**20
 
 
-def is_used(config: ConfigDict) -> bool:
-    """Returns whether only a part of the labels counts, and a classifier is learnt."""
-    return config.labelled_fraction < 1
-
-
-def is_labelled(batch: Mapping[str, tf.Tensor], config: ConfigDict) -> tf.Tensor:
-    """Returns whose labels count, `[b]` bool: the same examples in every run.
+def is_labelled(
+    batch: Mapping[str, tf.Tensor], labelled_fraction: float, num_classes: int
+) -> tf.Tensor:
+    """Returns which examples count as labelled, `[b]` bool, the same in every run.
 
     Args:
-        batch: With `record_id`, int64 hashes of the examples' keys, and `label`; one
-            that is not a class, such as -1, does not count.
-        config: `labelled_fraction`, `num_classes`.
+        batch: With `record_id`, int64 hashes of the examples' keys, and `label`; a
+            label that is not a class, such as -1, does not count.
+        labelled_fraction: Fraction of the examples to choose, in (0, 1].
+        num_classes: k.
     """
-    threshold = round(config.labelled_fraction * _RESOLUTION)
+    threshold = round(labelled_fraction * _RESOLUTION)
     label = batch["label"]
     return (
         (tf.math.floormod(batch["record_id"], _RESOLUTION) < threshold)
         & (label >= 0)
-        & (label < config.num_classes)
+        & (label < num_classes)
     )
 
 
@@ -51,14 +48,14 @@ def with_every_class(images: tf.Tensor, num_classes: int) -> tuple[tf.Tensor, ..
     """Returns each image once with each class, `[b * k, ...]` and `[b * k, k]`.
 
     Example:
-        >>> images, told = with_every_class(tf.constant([5, 7]), 2)
+        >>> images, classes = with_every_class(tf.constant([5, 7]), 2)
         >>> images.numpy().tolist()
         [5, 5, 7, 7]
-        >>> told.numpy().tolist()
+        >>> classes.numpy().tolist()
         [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]
     """
-    told = tf.tile(tf.eye(num_classes), [tf.shape(images)[0], 1])
-    return tf.repeat(images, num_classes, axis=0), told
+    classes = tf.tile(tf.eye(num_classes), [tf.shape(images)[0], 1])
+    return tf.repeat(images, num_classes, axis=0), classes
 
 
 def of_label(x: tf.Tensor, label: tf.Tensor, num_classes: int) -> tf.Tensor:

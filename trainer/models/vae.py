@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from trainer.models import layers, likelihoods, networks, semi_supervised
+from trainer.models import layers, likelihoods, networks
 from trainer.models.likelihoods import Likelihood
 from trainer.numerics import precision
 
@@ -91,6 +91,11 @@ class VAE:
         return (x, tf.convert_to_tensor(conditions)) if self.num_conditions else x
 
     @property
+    def latent_dim(self) -> int:
+        """Number of latents."""
+        return self.encoder.outputs[0].shape[1]
+
+    @property
     def _parts(self) -> list[keras.Model]:
         parts = [self.encoder, self.decoder, self.classifier]
         return [part for part in parts if part is not None]
@@ -134,10 +139,10 @@ def make_vae(
     """
     likelihood = likelihoods.make_likelihood(config, math.prod(image_shape))
     classifier = None
-    with precision.of_layers(config):
+    with precision.of_layers(config.precision):
         encoder = networks.make_encoder(config, image_shape, num_conditions)
         decoder = _make_decoder(config, image_shape, num_conditions, likelihood)
-        if semi_supervised.is_used(config):
+        if config.labelled_fraction < 1:
             classifier = networks.make_classifier(config, image_shape)
     return VAE(encoder, decoder, likelihood, num_conditions, classifier)
 

@@ -10,16 +10,15 @@ from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
-from ml_collections import ConfigDict
 
 _FIRST_SCALE, _SMALLEST_SCALE, _LARGEST_SCALE = 2.0**15, 1.0, 2.0**24
 
 
 @contextlib.contextmanager
-def of_layers(config: ConfigDict) -> Iterator[None]:
-    """Makes layers that compute in `config.precision`, and keep weights in float32."""
+def of_layers(precision: str) -> Iterator[None]:
+    """Makes layers that compute in a precision, and keep weights in float32."""
     previous = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(config.precision)
+    keras.config.set_dtype_policy(precision)
     try:
         yield
     finally:
@@ -59,17 +58,17 @@ class LossScale:
         num_good = tf.where(is_good, self.num_good_steps + 1, 0)
         is_time = num_good >= self.growth_steps
         grown = tf.minimum(self.scale * 2, _LARGEST_SCALE)
-        kept = tf.where(is_time, grown, self.scale)
-        self.scale.assign(tf.where(is_good, kept, self.scale / 2))
+        if_good = tf.where(is_time, grown, self.scale)
+        self.scale.assign(tf.where(is_good, if_good, self.scale / 2))
         self.num_good_steps.assign(tf.where(is_time, tf.zeros_like(num_good), num_good))
 
 
-def make_loss_scale(config: ConfigDict) -> LossScale | None:
+def make_loss_scale(precision: str, growth_steps: int) -> LossScale | None:
     """Returns the loss scale of a run at step 0, or None if it needs none."""
-    if config.precision != "mixed_float16":
+    if precision != "mixed_float16":
         return None
     return LossScale(
         tf.Variable(_FIRST_SCALE, dtype=tf.float64),
         tf.Variable(0, dtype=tf.int64),
-        config.loss_scale_growth_steps,
+        growth_steps,
     )

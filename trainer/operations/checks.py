@@ -10,30 +10,30 @@ class DoubtError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """One thing to look at.
+    """A preflight check.
 
     Attributes:
-        name: Of the thing.
-        look: Returns what is found if it is sound. Raises `DoubtError` if it may not
-            be, and ValueError or OSError if it is not.
-        needs: Names of earlier checks, without whose success it cannot be made.
-        flag: That decides what is looked at, to be shown with it.
+        name: Name of the setting, file or machine that is checked.
+        run: Returns a description if all is well. Raises `DoubtError` for a warning,
+            and ValueError or OSError for a failure.
+        needs: Names of earlier checks that must succeed before this one.
+        flag: Flag that decides what is checked, shown with the finding.
     """
 
     name: str
-    look: Callable[[], str]
+    run: Callable[[], str]
     needs: tuple[str, ...] = ()
     flag: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """What one check found.
+    """Result of a check.
 
     Attributes:
         status: `ok`, `warn` or `fail`.
-        check: Which it was.
-        text: What was found.
+        check: The check.
+        text: Description, or the error.
     """
 
     status: str
@@ -67,7 +67,7 @@ def make_all(checks: Iterable[Check]) -> Iterator[Finding]:
             yield Finding("warn", check, f"{text}looked at")
             continue
         try:
-            finding = Finding("ok", check, check.look())
+            finding = Finding("ok", check, check.run())
         except DoubtError as doubt:
             finding = Finding("warn", check, str(doubt))
         except (ValueError, OSError) as error:

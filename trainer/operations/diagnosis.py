@@ -52,7 +52,7 @@ class Diagnosis:
         self._config = config
         self._dataset_dir = dataset_dir
         self._run_dir = run_dir
-        self._asked = num_gpus, virtual_devices
+        self._num_devices_flags = num_gpus, virtual_devices
         self._is_full = is_full
         self._cluster: cluster.Cluster | None = None
 
@@ -64,21 +64,21 @@ class Diagnosis:
             Check("versions", versions.check),
             Check("names", package_names.check),
             *self._environment_checks(),
-            Check("hosts", self._look_at_hosts),
-            Check("addresses", self._look_at_addresses, ("hosts",)),
-            Check("devices", self._look_at_devices),
-            Check("dataset", self._look_at_dataset, (), data),
-            Check("shards", self._look_at_shards, ("dataset",), data),
-            Check("settings", self._look_at_settings),
-            Check("batch", self._look_at_batch, ("hosts",)),
-            Check("model", self._look_at_model, settled),
-            Check("evaluation", self._look_at_evaluation, ("model", "shards")),
-            Check("memory", self._look_at_memory, ("model", "devices")),
-            Check("workdir", self._look_at_workdir, settled, run),
-            Check("checkpoints", self._look_at_checkpoints, ("model", "workdir"), run),
-            Check("permission", self._look_at_permission, ("hosts",), run),
-            Check("disk", self._look_at_disk, ("model",), run),
-            Check("tensorboard", self._look_at_tensorboard),
+            Check("hosts", self._check_hosts),
+            Check("addresses", self._check_addresses, ("hosts",)),
+            Check("devices", self._check_devices),
+            Check("dataset", self._check_dataset, (), data),
+            Check("shards", self._check_shards, ("dataset",), data),
+            Check("settings", self._check_settings),
+            Check("batch", self._check_batch, ("hosts",)),
+            Check("model", self._check_model, settled),
+            Check("evaluation", self._check_evaluation, ("model", "shards")),
+            Check("memory", self._check_memory, ("model", "devices")),
+            Check("workdir", self._check_workdir, settled, run),
+            Check("checkpoints", self._check_checkpoints, ("model", "workdir"), run),
+            Check("permission", self._check_permission, ("hosts",), run),
+            Check("disk", self._check_disk, ("model",), run),
+            Check("tensorboard", self._check_tensorboard),
         ]
 
     def _environment_checks(self) -> list[Check]:
@@ -92,29 +92,29 @@ class Diagnosis:
             for phrase in environment.phrases()
         ] or [Check("environment", lambda: "nothing in it changes a run's numbers")]
 
-    def _look_at_hosts(self) -> str:
-        self._cluster = found = cluster.find_cluster(os.environ)
-        self._num_hosts = len(found.addresses) if found else 1
-        return cluster.describe(found).removeprefix("hosts: ")
+    def _check_hosts(self) -> str:
+        self._cluster = all_hosts = cluster.find_cluster(os.environ)
+        self._num_hosts = len(all_hosts.addresses) if all_hosts else 1
+        return cluster.describe(all_hosts).removeprefix("hosts: ")
 
-    def _look_at_addresses(self) -> str:
-        found = self._cluster
-        if found is None:
+    def _check_addresses(self) -> str:
+        all_hosts = self._cluster
+        if all_hosts is None:
             return "none needed, as no other host takes part"
-        with hosts.listening(found):
+        with hosts.listening(all_hosts):
             pass
-        unknown = hosts.unknown_names(found)
+        unknown = hosts.unknown_names(all_hosts)
         if unknown:
             raise ValueError(
-                f"no such host: {', '.join(unknown)}: correct {found.source}, or start "
-                "these hosts before a training gives up"
+                f"no such host: {', '.join(unknown)}: correct {all_hosts.source}, or "
+                "start these hosts before a training gives up"
             )
-        return f"the port of {found.address} is free, and all names resolve"
+        return f"the port of {all_hosts.address} is free, and all names resolve"
 
-    def _look_at_devices(self) -> str:
+    def _check_devices(self) -> str:
         gpus = tf.config.list_physical_devices("GPU")
         # What is asked for, even if it cannot be had.
-        num_gpus, virtual_devices = self._asked
+        num_gpus, virtual_devices = self._num_devices_flags
         self._num_devices = max(1, virtual_devices or num_gpus or len(gpus))
         self._devices = strategies.choose_devices(num_gpus, virtual_devices)
         self._num_devices = len(self._devices)
@@ -125,23 +125,26 @@ class Diagnosis:
         tf.config.set_visible_devices([], "GPU")
         if strategies.is_gpu(self._devices):
             strategies.check_memory_fraction(self._config.gpu_memory_fraction)
-        elif self._asked == (None, None) and shutil.which("nvidia-smi"):
+        elif self._num_devices_flags == (None, None) and shutil.which("nvidia-smi"):
             raise DoubtError(
                 f"{text}, though nvidia-smi is here: training is on the CPU, unless "
                 "pip install 'vaeline[gpu]' helps; --num_gpus=0 says that it is meant"
             )
         return text
 
-    def _look_at_dataset(self) -> str:
+    def _check_dataset(self) -> str:
         self._manifest = contract.load_manifest(self._dataset_dir)
-        found = self._manifest.splits.items()
+        counts = [
+            f"{split.num_examples} {name}"
+            for name, split in self._manifest.splits.items()
+        ]
         return (
-            f"{', '.join(f'{split.num_examples} {name}' for name, split in found)} of "
+            f"{', '.join(counts)} of "
             f"{' x '.join(map(str, self._manifest.image_shape))}; digest "
             f"{self._manifest.digest}"
         )
 
-    def _look_at_shards(self) -> str:
+    def _check_shards(self) -> str:
         counts = []
         for flag in ("train_split", "eval_split"):
             split = self._config[flag]
@@ -155,11 +158,11 @@ class Diagnosis:
         checked = "sizes and sha256" if self._is_full else "sizes (--full: sha256, too)"
         return f"{', '.join(counts)} have their {checked}"
 
-    def _look_at_settings(self) -> str:
+    def _check_settings(self) -> str:
         setting_checks.check(self._config)
         return f"{len(self._config)} are in their ranges"
 
-    def _look_at_batch(self) -> str:
+    def _check_batch(self) -> str:
         self._num_replicas = self._num_devices * self._num_hosts
         self._resolved = config = settings.settle_batch(
             self._config, self._num_replicas
@@ -169,24 +172,24 @@ class Diagnosis:
             f"replicas: {self._num_replicas}, hosts: {self._num_hosts}"
         )
 
-    def _look_at_model(self) -> str:
+    def _check_model(self) -> str:
         # With all that depends on more than the batch.
         self._resolved = config = settings.resolve(self._config, self._num_replicas)
         image_shape = self._manifest.image_shape
         objective = objectives.make_objective(config, math.prod(image_shape))
         self._state = state = states.make_state(config, self._manifest)
-        self._terms = forward.Forward(
-            objective, config, state.vae, image_shape
+        self._terms = forward.make_forward(
+            objective, state.vae, image_shape, config
         ).term_names
         num_weights = sum(math.prod(var.shape) for var in state.vae.trainable_variables)
         return f"{num_weights:,} weights; {objective.describe()}"
 
-    def _look_at_evaluation(self) -> str:
+    def _check_evaluation(self) -> str:
         scalars = dict.fromkeys(self._terms, 0.0)
         text = monitor.eval_text(0, scalars, self._manifest, self._resolved)
         return f"its line is as {text}"
 
-    def _look_at_memory(self) -> str:
+    def _check_memory(self) -> str:
         state_bytes = estimates.state_bytes(self._state)
         step_bytes = estimates.step_bytes(
             self._state,
@@ -220,7 +223,7 @@ class Diagnosis:
             )
         return text
 
-    def _look_at_workdir(self) -> str:
+    def _check_workdir(self) -> str:
         if not self._is_chief:
             return _CHIEFS
         resolved = settings.resolve(self._config, self._num_replicas)
@@ -228,7 +231,7 @@ class Diagnosis:
         has_run = (self._run_dir / workdir.CONFIG_NAME).exists()
         return "of this run" if has_run else "without a run, which begins at step 0"
 
-    def _look_at_checkpoints(self) -> str:
+    def _check_checkpoints(self) -> str:
         directory = self._run_dir / "checkpoints"
         if not self._is_chief:
             return _CHIEFS
@@ -243,14 +246,14 @@ class Diagnosis:
             raise DoubtError(f"{newest} is damaged, so that {text}")
         return text
 
-    def _look_at_permission(self) -> str:
+    def _check_permission(self) -> str:
         if not self._is_chief:
             return _CHIEFS
         for path in (self._run_dir, *(self._run_dir / name for name in _FOLDERS)):
             machine.check_writable(path)
         return "can be written"
 
-    def _look_at_disk(self) -> str:
+    def _check_disk(self) -> str:
         if not self._is_chief:
             return _CHIEFS
         config = self._resolved
@@ -260,26 +263,26 @@ class Diagnosis:
             self._state, config, num_steps, math.prod(self._manifest.image_shape)
         )
         free = machine.free_disk_bytes(self._run_dir)
-        there = machine.size_of(self._run_dir)
+        existing = machine.size_of(self._run_dir)
         text = (
             f"at most {machine.in_units(needed.checkpoints)} of checkpoints, "
             f"{machine.in_units(needed.pictures)} of pictures and "
             f"{machine.in_units(needed.scalars)} of scalars"
             f"{' after a million steps' if is_endless else ''}, of which "
-            f"{machine.in_units(there)} are there; {machine.in_units(free)} are free"
+            f"{machine.in_units(existing)} are there; {machine.in_units(free)} are free"
         )
         remedy = (
             ": lower --config.keep_checkpoints, or raise --config.image_every_steps or "
             "--config.keep_checkpoint_every_steps, or choose another --workdir"
         )
         # A checkpoint is whole before it takes the place of another.
-        if 2 * estimates.state_bytes(self._state) > free + there:
+        if 2 * estimates.state_bytes(self._state) > free + existing:
             raise ValueError(text + remedy)
-        if needed.total > free + there:
+        if needed.total > free + existing:
             raise DoubtError(text + remedy)
         return text
 
-    def _look_at_tensorboard(self) -> str:
+    def _check_tensorboard(self) -> str:
         if machine.is_port_free(_TENSORBOARD_PORT):
             return f"port {_TENSORBOARD_PORT} is free"
         raise DoubtError(

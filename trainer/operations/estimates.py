@@ -7,7 +7,6 @@ import keras
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from trainer.models import semi_supervised
 from trainer.models.vae import VAE
 from trainer.reporting import sample_grids
 from trainer.runs.state import State
@@ -103,7 +102,7 @@ def disk(state: State, config: ConfigDict, num_steps: int, num_values: int) -> D
 
 def _outputs_of_example(vae: VAE, config: ConfigDict) -> int:
     """Returns how many values the layers give for an example, all together."""
-    num_classes = config.num_classes if semi_supervised.is_used(config) else 1
+    num_classes = 1 if vae.classifier is None else config.num_classes
     # Importance samples are of the objective that has them.
     num_draws = config.num_importance_samples if config.objective == "elbo" else 1
     total = num_classes * _num_outputs(vae.encoder)

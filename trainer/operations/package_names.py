@@ -41,5 +41,5 @@ def _place(name: str) -> str | None:
     if spec is None:
         return None
     # A single file has its own name; a folder without `__init__.py` has no file.
-    found = list(spec.submodule_search_locations or ()) or [spec.origin or name]
-    return os.path.dirname(os.path.realpath(found[0]))
+    locations = list(spec.submodule_search_locations or ()) or [spec.origin or name]
+    return os.path.dirname(os.path.realpath(locations[0]))

@@ -140,9 +140,9 @@ def _read(train_flags: Sequence[str], changed: Mapping[str, str]) -> ConfigDict:
         return values.config
     # A config file may raise anything.
     except Exception as error:
-        given = ", ".join(f"{name}={value}" for name, value in changed.items())
+        settings = ", ".join(f"{name}={value}" for name, value in changed.items())
         text = command_line.explain(error, argv)
-        raise ValueError(f"--sweep={given}: {text}") from error
+        raise ValueError(f"--sweep={settings}: {text}") from error
 
 
 def _value(config: ConfigDict, name: str) -> Any:

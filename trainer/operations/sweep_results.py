@@ -51,22 +51,22 @@ def summarise(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     # Of steps that were trained on; a split that is evaluated may be the same.
     trained = [line for line in lines if "ledger" in line]
     evaluated = [line for line in lines if "ledger" not in line]
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     if lines:
-        found["step"] = max(line["step"] for line in lines)
+        result["step"] = max(line["step"] for line in lines)
     if trained:
-        found["loss"] = trained[-1].get("loss")
+        result["loss"] = trained[-1].get("loss")
     if evaluated:
         metrics = dict(evaluated[-1])
         first = {"elbo": metrics.pop("elbo", None)}
         for name in ("step", "split"):
             metrics.pop(name, None)
-        found |= {f"eval/{name}": value for name, value in (first | metrics).items()}
+        result |= {f"eval/{name}": value for name, value in (first | metrics).items()}
     finite = [line for line in evaluated if math.isfinite(line.get("elbo", math.nan))]
     if finite:
         best = max(finite, key=lambda line: line["elbo"])
-        found |= {"best_elbo": best["elbo"], "best_elbo_step": best["step"]}
-    return found
+        result |= {"best_elbo": best["elbo"], "best_elbo_step": best["step"]}
+    return result
 
 
 def as_markdown(table: Table) -> str:

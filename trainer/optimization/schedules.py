@@ -1,50 +1,65 @@
 """The learning rate as a function of the step."""
 
+import dataclasses
 import math
+from collections.abc import Sequence
 
 import tensorflow as tf
-from ml_collections import ConfigDict
 
 
-def learning_rate(step: int | tf.Tensor, config: ConfigDict) -> tf.Tensor:
-    """Returns the rate of the update that is made after `step` others, float32.
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """A learning rate that depends on the step.
 
-    It is the product of `learning_rate`; a factor that grows linearly from 0 to 1 in
-    `learning_rate_warmup_steps`; the last of `learning_rate_factors` whose step has
+    The rate is the product of `learning_rate`; a factor that grows linearly from 0 to 1
+    in `learning_rate_warmup_steps`; the last of `learning_rate_factors` whose step has
     come; and for the cosine schedule a factor that goes from 1 at the end of the
     warm-up to `learning_rate_final_factor` at `learning_rate_decay_steps` as
 
         final + (1 - final) * (1 + cos(pi * progress)) / 2.
 
-    Args:
-        step: Scalar.
-        config: Resolved settings.
+    Attributes:
+        learning_rate: Largest rate.
+        learning_rate_schedule: `constant` or `cosine`.
+        learning_rate_warmup_steps: Steps of the warm-up; 0 for none.
+        learning_rate_steps: Growing steps at which a factor begins.
+        learning_rate_factors: Factors, as many as steps.
+        learning_rate_decay_steps: Step at which the cosine ends.
+        learning_rate_final_factor: Factor at that step and after it, in [0, 1].
 
     Source:
         Loshchilov and Hutter, "SGDR", equation 5, without restarts.
 
     Example:
-        >>> config = ConfigDict({"learning_rate": 1.0, "learning_rate_factors": (0.1,)})
-        >>> config.learning_rate_steps = (10,)
-        >>> config.learning_rate_schedule = "constant"
-        >>> config.learning_rate_warmup_steps = 4
-        >>> [round(float(learning_rate(step, config)), 6) for step in (0, 3, 4, 9, 10)]
+        >>> schedule = Schedule(1.0, "constant", 4, (10,), (0.1,), 0, 0.0)
+        >>> [round(float(schedule.rate(step)), 6) for step in (0, 3, 4, 9, 10)]
         [0.0, 0.75, 1.0, 1.0, 0.1]
     """
-    now = tf.cast(step, tf.float64)
-    rate = tf.constant(config.learning_rate, tf.float64)
-    warmup = config.learning_rate_warmup_steps
-    if warmup:
-        rate *= tf.minimum(now / warmup, 1)
-    factor = tf.constant(1.0, tf.float64)
-    for first_step, value in zip(
-        config.learning_rate_steps, config.learning_rate_factors, strict=True
-    ):
-        factor = tf.where(now >= first_step, tf.constant(value, tf.float64), factor)
-    rate *= factor
-    if config.learning_rate_schedule == "cosine":
-        num_steps = config.learning_rate_decay_steps - warmup
-        progress = tf.clip_by_value((now - warmup) / num_steps, 0, 1)
-        final = config.learning_rate_final_factor
-        rate *= final + (1 - final) * (1 + tf.cos(math.pi * progress)) / 2
-    return tf.cast(rate, tf.float32)
+
+    learning_rate: float
+    learning_rate_schedule: str
+    learning_rate_warmup_steps: int
+    learning_rate_steps: Sequence[int]
+    learning_rate_factors: Sequence[float]
+    learning_rate_decay_steps: int
+    learning_rate_final_factor: float
+
+    def rate(self, step: int | tf.Tensor) -> tf.Tensor:
+        """Returns the rate of the update that is made after `step` others, float32."""
+        now = tf.cast(step, tf.float64)
+        rate = tf.constant(self.learning_rate, tf.float64)
+        warmup = self.learning_rate_warmup_steps
+        if warmup:
+            rate *= tf.minimum(now / warmup, 1)
+        factor = tf.constant(1.0, tf.float64)
+        for first_step, value in zip(
+            self.learning_rate_steps, self.learning_rate_factors, strict=True
+        ):
+            factor = tf.where(now >= first_step, tf.constant(value, tf.float64), factor)
+        rate *= factor
+        if self.learning_rate_schedule == "cosine":
+            num_steps = self.learning_rate_decay_steps - warmup
+            progress = tf.clip_by_value((now - warmup) / num_steps, 0, 1)
+            final = self.learning_rate_final_factor
+            rate *= final + (1 - final) * (1 + tf.cos(math.pi * progress)) / 2
+        return tf.cast(rate, tf.float32)

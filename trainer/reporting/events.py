@@ -29,7 +29,7 @@ from trainer.system import atomic_files
 
 _NAME = re.compile(r"events\.out\.tfevents\.(\d+)\..*")
 _PATTERN = "events.out.tfevents.*"
-_TOLD = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+_NAMED_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
 class EventFile:
@@ -45,8 +45,8 @@ class EventFile:
             OSError: If it cannot be written.
         """
         files.make_directory(directory)
-        names = (_NAME.fullmatch(path.name) for path in directory.glob(_PATTERN))
-        later = [int(found[1]) + 1 for found in names if found]
+        matches = (_NAME.fullmatch(path.name) for path in directory.glob(_PATTERN))
+        later = [int(match[1]) + 1 for match in matches if match]
         stem = f"events.out.tfevents.{max([int(time.time()), *later]):010d}"
         self._path = directory / f"{stem}.{socket.gethostname()}.{os.getpid()}.v2"
         with _errors_of_the_system(self._path):
@@ -143,12 +143,12 @@ def truncate(directory: pathlib.Path, last_step: int) -> None:
 
 
 def _truncate(path: pathlib.Path, last_step: int) -> None:
-    kept, is_cut, has_steps = [], False, False
+    records, is_cut, has_steps = [], False, False
     try:
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
             event = event_pb2.Event.FromString(record)
             if event.step <= last_step:
-                kept.append(record)
+                records.append(record)
                 has_steps |= event.HasField("summary")
             else:
                 is_cut = True
@@ -159,7 +159,7 @@ def _truncate(path: pathlib.Path, last_step: int) -> None:
     elif is_cut:
         with _errors_of_the_system(path), atomic_files.replacing(path) as temporary:
             with tf.io.TFRecordWriter(str(temporary)) as writer:
-                for record in kept:
+                for record in records:
                     writer.write(record)
 
 
@@ -170,6 +170,6 @@ def _errors_of_the_system(path: pathlib.Path) -> Iterator[None]:
         yield
     except tf.errors.OpError as error:
         # By its text, since TensorFlow has one code for several errors.
-        told = (n for n in _TOLD if os.strerror(n) in error.message)
-        number = next(told, errno.EIO)
+        numbers = (n for n in _NAMED_ERRORS if os.strerror(n) in error.message)
+        number = next(numbers, errno.EIO)
         raise OSError(number, os.strerror(number), str(path)) from error

@@ -61,11 +61,11 @@ def compare(
     Returns:
         As `tile`.
     """
-    shown = [images, reconstructions]
+    columns = [images, reconstructions]
     if not np.array_equal(images, inputs):
-        shown.insert(1, inputs)
-    in_turn = np.stack(shown, axis=1).reshape(-1, *images.shape[1:])
-    return tile(in_turn, len(shown) * _COMPARED_IN_A_ROW)
+        columns.insert(1, inputs)
+    in_turn = np.stack(columns, axis=1).reshape(-1, *images.shape[1:])
+    return tile(in_turn, len(columns) * _COMPARED_IN_A_ROW)
 
 
 def save_png(path: pathlib.Path, grid: np.ndarray) -> None:

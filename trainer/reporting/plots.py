@@ -124,11 +124,11 @@ def plot_metrics(lines: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Fi
         lines: Of metrics.jsonl.
         names: Of the metrics; those that no line has are left out.
     """
-    shown = [name for name in names if any(name in line for line in lines)]
-    figure = Figure(figsize=(8, 2.5 * max(len(shown), 1)), dpi=_DPI)
+    plotted = [name for name in names if any(name in line for line in lines)]
+    figure = Figure(figsize=(8, 2.5 * max(len(plotted), 1)), dpi=_DPI)
     figure.set_layout_engine("constrained")
-    rows = figure.subplots(max(len(shown), 1), squeeze=False)[:, 0]
-    for axes, name in zip(rows, shown, strict=False):
+    all_axes = figure.subplots(max(len(plotted), 1), squeeze=False)[:, 0]
+    for axes, name in zip(all_axes, plotted, strict=False):
         for split in dict.fromkeys(line["split"] for line in lines):
             points = [
                 (line["step"], line[name])
@@ -140,7 +140,7 @@ def plot_metrics(lines: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Fi
         axes.set_ylabel(name)
         axes.legend(fontsize="small")
         axes.grid(alpha=0.3)
-    rows[-1].set_xlabel("step")
+    all_axes[-1].set_xlabel("step")
     return figure
 
 

@@ -50,11 +50,11 @@ def write(directory: pathlib.Path, run: TrainedRun) -> None:
         OSError: If the directory cannot be written.
     """
     split = run.config.eval_split
-    found = itertools.islice(_encoded(run, split), MAX_POINTS // _BATCH_SIZE)
+    batches = itertools.islice(_encoded(run, split), MAX_POINTS // _BATCH_SIZE)
     write_points(
         directory,
         f"{split} latents at step {run.step}",
-        found,
+        batches,
         run.manifest,
         _thumbnail_size(run.manifest.image_shape, MAX_POINTS),
         # Which examples there are never changes in a run.
@@ -168,8 +168,8 @@ def cut(directory: pathlib.Path, last_step: int) -> None:
     """Removes latents of a later step than `last_step`."""
     path = directory / metadata.PROJECTOR_FILENAME
     text = path.read_text(errors="replace") if path.exists() else ""
-    found = re.search(r"at step (\d+)", text)
-    if found is None or int(found[1]) > last_step:
+    match = re.search(r"at step (\d+)", text)
+    if match is None or int(match[1]) > last_step:
         path.unlink(missing_ok=True)
         shutil.rmtree(directory / _FOLDER, ignore_errors=True)
 

@@ -126,13 +126,13 @@ class RunWriter:
             path.name for path in (self._directory / "images" / names[0]).glob("*.png")
         )
         folders = [self._directory / "images" / name for name in names]
-        rows = [
+        pictures = [
             [image_grid.load_png(folder / step) for folder in folders]
             for step in steps
             if all((folder / step).exists() for folder in folders)
         ]
         image_grid.save_png(
-            self._directory / "images/strip.png", sample_grids.strip(rows)
+            self._directory / "images/strip.png", sample_grids.strip(pictures)
         )
 
     def grid_path(self, name: str, step: int) -> pathlib.Path:

@@ -10,10 +10,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
-from ml_collections import ConfigDict
 from PIL import Image
 
-from trainer.models import conditions
 from trainer.models.vae import VAE, draw_posterior
 from trainer.numerics import random
 from trainer.numerics.streams import Stream
@@ -35,22 +33,29 @@ class Shown:
 
     Attributes:
         images: `[n, h, w, c]` in [-1, 1], shown beside their reconstructions.
-        inputs: `[n, h, w, c]`, what these are made from.
-        conditions: `[n, num_conditions]`.
+        inputs: `[n, h, w, c]`, from which the encoder makes these.
+        conditions: `[n, num_conditions]` of the images.
+        sample_conditions: `[s, num_conditions]` of the samples of the prior.
         scattered: Inputs `[m, h, w, c]` whose latents are shown as points, and their
             conditions `[m, num_conditions]`; or None.
-        labels: `[m]` of those, or None.
+        labels: `[m]` labels of these inputs, or None.
     """
 
     images: np.ndarray
     inputs: np.ndarray
     conditions: np.ndarray
+    sample_conditions: np.ndarray
     scattered: tuple[np.ndarray, np.ndarray] | None = None
     labels: np.ndarray | None = None
 
 
 def compute_grids(
-    vae: VAE, shown: Shown, config: ConfigDict
+    vae: VAE,
+    shown: Shown,
+    *,
+    seed: int,
+    num_traversals: int,
+    draws_reconstructions: bool,
 ) -> dict[str, Callable[[], np.ndarray]]:
     """Returns by its TensorBoard tag what draws each grid, `[height, width, c]` uint8.
 
@@ -61,61 +66,63 @@ def compute_grids(
     Args:
         vae: In inference mode.
         shown: The examples.
-        config: `seed`; `num_picture_samples`; `num_picture_traversals`; and by
-            `reconstruction_draw` whether reconstructions are decoded posterior means or
-            drawn from p(x|z).
+        seed: Seed of the run.
+        num_traversals: Latents in the grid of traversals; 0 for no grid.
+        draws_reconstructions: Whether reconstructions are drawn from p(x|z) with z
+            drawn from the posterior; otherwise they are decoded posterior means.
 
     Returns:
         `reconstruction`: see `image_grid.compare`; `samples/sampled`: decoded prior
         draws, in a square or a row; `samples/interpolated`: 25 linear steps between two
         prior draws, 5 x 5; `latents/traversed`: the first example with one of its
         latents replaced by ten values from -3 to 3, by row, those of the largest KL
-        divergence first, unless `num_picture_traversals` is 0; and `latents/scatter`
+        divergence first, unless `num_traversals` is 0; and `latents/scatter`
         where there are examples for it.
     """
-    told = shown.conditions
-    mean, log_var = vae.compiled_encode(shown.inputs, told)
-    if config.reconstruction_draw == "sample":
-        noise = random.normal(mean.shape, config.seed, Stream.PICTURE_POSTERIOR)
-        outputs = vae.decode(draw_posterior(mean, log_var, noise), told)
-        seed = random.fold(config.seed, Stream.PICTURE_PIXELS)
-        reconstructions = vae.likelihood.draw(outputs, seed).numpy()
+    conditions = shown.conditions
+    mean, log_var = vae.compiled_encode(shown.inputs, conditions)
+    if draws_reconstructions:
+        noise = random.normal(mean.shape, seed, Stream.PICTURE_POSTERIOR)
+        outputs = vae.decode(draw_posterior(mean, log_var, noise), conditions)
+        reconstructions = vae.likelihood.draw(
+            outputs, random.fold(seed, Stream.PICTURE_PIXELS)
+        ).numpy()
     else:
-        reconstructions = vae.mean_image(mean, told).numpy()
-    num_samples = config.num_picture_samples
-    *_, start, end = _prior_draws(config).numpy()
+        reconstructions = vae.mean_image(mean, conditions).numpy()
+    *_, start, end = _prior_draws(vae, len(shown.sample_conditions), seed).numpy()
     interpolated = interpolate(start, end, NUM_INTERPOLATED, dtype=np.float32)
-    for_samples = conditions.of_samples(config, num_samples, told)
-    for_path = np.repeat(for_samples[:1], NUM_INTERPOLATED, axis=0)
+    path_conditions = np.repeat(shown.sample_conditions[:1], NUM_INTERPOLATED, axis=0)
+    samples = draw_samples(vae, shown.sample_conditions, seed)
     drawn = {
         "reconstruction": functools.partial(
             image_grid.compare, shown.images, shown.inputs, reconstructions
         ),
         "samples/sampled": functools.partial(
-            image_grid.tile, draw_samples(vae, told, config), num_columns(num_samples)
+            image_grid.tile, samples, num_columns(len(samples))
         ),
         "samples/interpolated": functools.partial(
             image_grid.tile,
-            vae.mean_image(interpolated, for_path).numpy(),
+            vae.mean_image(interpolated, path_conditions).numpy(),
             num_columns(NUM_INTERPOLATED),
         ),
     }
-    if config.num_picture_traversals:
+    if num_traversals:
         kl = losses.gaussian_kl_per_latent(mean, log_var).numpy().mean(axis=0)
-        # The latents that say the most of the examples, the first of them at the top.
-        latents = np.argsort(-kl, kind="stable")[: config.num_picture_traversals]
-        rows = traverse(mean[0].numpy(), latents, _TRAVERSAL_LIMIT, NUM_TRAVERSED)
-        z = rows.reshape(-1, rows.shape[-1])
+        # The latents of the largest KL divergence, in descending order.
+        latents = np.argsort(-kl, kind="stable")[:num_traversals]
+        traversals = traverse(mean[0].numpy(), latents, _TRAVERSAL_LIMIT, NUM_TRAVERSED)
+        z = traversals.reshape(-1, traversals.shape[-1])
         drawn["latents/traversed"] = functools.partial(
             image_grid.tile,
-            vae.mean_image(z, np.repeat(told[:1], len(z), axis=0)).numpy(),
+            vae.mean_image(z, np.repeat(conditions[:1], len(z), axis=0)).numpy(),
             NUM_TRAVERSED,
         )
     if shown.scattered is not None:
-        inputs, told = shown.scattered
+        inputs, conditions = shown.scattered
         means = [
             vae.compiled_encode(
-                inputs[start : start + _BATCH_SIZE], told[start : start + _BATCH_SIZE]
+                inputs[start : start + _BATCH_SIZE],
+                conditions[start : start + _BATCH_SIZE],
             )[0].numpy()
             for start in range(0, len(inputs), _BATCH_SIZE)
         ]
@@ -125,20 +132,19 @@ def compute_grids(
     return drawn
 
 
-def draw_samples(vae: VAE, told: np.ndarray, config: ConfigDict) -> np.ndarray:
+def draw_samples(vae: VAE, conditions: np.ndarray, seed: int) -> np.ndarray:
     """Returns decoded prior draws, the same latents in every call.
 
     Args:
         vae: In inference mode.
-        told: `[n, num_conditions]` of examples.
-        config: `seed`, `num_picture_samples`, `condition`.
+        conditions: `[n, num_conditions]` of the samples.
+        seed: Seed of the run.
 
     Returns:
-        `[num_picture_samples, height, width, channels]` in [-1, 1].
+        `[n, height, width, channels]` in [-1, 1].
     """
-    num = config.num_picture_samples
-    for_samples = conditions.of_samples(config, num, told)
-    return vae.mean_image(_prior_draws(config)[:num], for_samples).numpy()
+    num = len(conditions)
+    return vae.mean_image(_prior_draws(vae, num, seed)[:num], conditions).numpy()
 
 
 def num_columns(num_images: int) -> int:
@@ -152,17 +158,17 @@ def num_columns(num_images: int) -> int:
     return side if side**2 == num_images else num_images
 
 
-def strip(rows: list[list[np.ndarray]]) -> np.ndarray:
+def strip(pictures: list[list[np.ndarray]]) -> np.ndarray:
     """Returns pictures of several steps in one, a step to a row.
 
     Args:
-        rows: Of each step, its pictures `[height, width, 1 or 3]` uint8, which are
+        pictures: Of each step, its pictures `[height, width, 1 or 3]` uint8, which are
             brought to one height.
 
     Returns:
         `[height, width, 3]` uint8.
     """
-    lines = [np.concatenate([_cell(part) for part in row], axis=1) for row in rows]
+    lines = [np.concatenate([_cell(part) for part in row], axis=1) for row in pictures]
     width = max(line.shape[1] for line in lines)
     padded = [
         np.pad(line, [(0, 0), (0, width - line.shape[1]), (0, 0)]) for line in lines
@@ -236,15 +242,15 @@ def traverse(
     Raises:
         ValueError: If one of `latents` is not there.
     """
-    wrong = [latent for latent in latents if not 0 <= latent < len(z)]
-    if wrong:
+    missing = [latent for latent in latents if not 0 <= latent < len(z)]
+    if missing:
         raise ValueError(
-            f"--dimensions has {wrong[0]}: the latents are 0 to {len(z) - 1}"
+            f"--dimensions has {missing[0]}: the latents are 0 to {len(z) - 1}"
         )
-    rows = np.tile(z, (len(latents), num, 1))
+    traversals = np.tile(z, (len(latents), num, 1))
     for row, latent in enumerate(latents):
-        rows[row, :, latent] = np.linspace(-limit, limit, num)
-    return rows
+        traversals[row, :, latent] = np.linspace(-limit, limit, num)
+    return traversals
 
 
 def _cell(picture: np.ndarray) -> np.ndarray:
@@ -264,7 +270,7 @@ def _scatter(latents: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
     return plots.latent_scatter(latents, labels)
 
 
-def _prior_draws(config: ConfigDict) -> tf.Tensor:
+def _prior_draws(vae: VAE, num_samples: int, seed: int) -> tf.Tensor:
     """Returns the latents of the samples, and two more between which to interpolate."""
-    shape = [config.num_picture_samples + 2, config.latent_dim]
-    return random.normal(shape, config.seed, Stream.PICTURE_PRIOR)
+    shape = [num_samples + 2, vae.latent_dim]
+    return random.normal(shape, seed, Stream.PICTURE_PRIOR)

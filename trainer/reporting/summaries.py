@@ -98,13 +98,19 @@ def draw_neighbours(
     Raises:
         contract.DatasetError: If the split cannot be read.
     """
-    samples = sample_grids.draw_samples(run.vae, shown.conditions, run.config)
-    found = nearest_images.in_training(run, np.concatenate([samples, shown.images]))
-    of_samples, of_shown = np.split(found.distances, [len(samples)])
+    samples = sample_grids.draw_samples(
+        run.vae, shown.sample_conditions, run.config.seed
+    )
+    neighbours = nearest_images.in_training(
+        run, np.concatenate([samples, shown.images])
+    )
+    of_samples, of_shown = np.split(neighbours.distances, [len(samples)])
     ratio = None
     if of_shown.any():
         ratio = memorisation_ratio(of_samples, of_shown)
-    return image_grid.compare(samples, samples, found.images[: len(samples)]), ratio
+    return image_grid.compare(
+        samples, samples, neighbours.images[: len(samples)]
+    ), ratio
 
 
 def memory_mib() -> dict[str, float]:
@@ -114,17 +120,17 @@ def memory_mib() -> dict[str, float]:
         `memory/process_mib`: what is resident now, on Linux; `memory/gpu_peak_mib`: the
         most that tensors took so far on any GPU of this process, if it has one.
     """
-    found = {}
+    scalars = {}
     if sys.platform == "linux":
         pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
-        found["memory/process_mib"] = pages * os.sysconf("SC_PAGE_SIZE") / _MIB
+        scalars["memory/process_mib"] = pages * os.sysconf("SC_PAGE_SIZE") / _MIB
     peaks = [
         tf.config.experimental.get_memory_info(gpu.name.partition("device:")[2])["peak"]
         for gpu in tf.config.list_logical_devices("GPU")
     ]
     if peaks:
-        found["memory/gpu_peak_mib"] = max(peaks) / _MIB
-    return found
+        scalars["memory/gpu_peak_mib"] = max(peaks) / _MIB
+    return scalars
 
 
 def _cell(value: object) -> str:

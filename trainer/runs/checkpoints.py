@@ -145,12 +145,12 @@ def list_set_aside(directory: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _list(directory: pathlib.Path, beginning: str) -> list[pathlib.Path]:
-    found = [
+    paths = [
         path
         for path in directory.glob(f"{beginning}step-*")
         if re.fullmatch(rf"{beginning}step-\d+", path.name)
     ]
-    return sorted(found, key=step_of, reverse=True)
+    return sorted(paths, key=step_of, reverse=True)
 
 
 def step_of(path: pathlib.Path) -> int:
@@ -259,12 +259,12 @@ def load_newest(
         CheckpointError: If there are checkpoints and every one is damaged, or the
             newest whole one is of another run.
     """
-    damaged, gone = [], []
+    damaged, vanished = [], []
     # Listed again each time, as a trainer may save and remove some meanwhile.
     while paths := [
         path
         for path in list_newest_first(directory)
-        if path not in damaged and path not in gone
+        if path not in damaged and path not in vanished
     ]:
         try:
             loaded = load(paths[0])
@@ -273,7 +273,7 @@ def load_newest(
                 damaged.append(paths[0])
                 logging.warning("%s; trying the one before", error)
             else:
-                gone.append(paths[0])
+                vanished.append(paths[0])
             continue
         for name in _differing(loaded[1], origin):
             raise CheckpointError(

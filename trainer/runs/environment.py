@@ -71,8 +71,8 @@ def differences(saved: Mapping[str, str], current: Mapping[str, str]) -> list[st
 def phrases() -> list[str]:
     """Returns what this process found in its environment, each with what it does."""
     return [
-        f"{found} is overridden: a run's numbers and figures follow from its flags"
-        for found in variables.overridden
+        f"{variable} is overridden: a run's numbers and figures follow from its flags"
+        for variable in variables.overridden
     ] + [
         f"{name}={value} is heeded: with another value {_CONSEQUENCE}"
         for name, value in variables.heeded().items()
@@ -138,13 +138,15 @@ def _warning(path: pathlib.Path, current: Mapping[str, str]) -> str:
 
 def _instructions() -> str:
     """Returns the processor's kind and vector instructions."""
-    found: set[str] = set()
+    instructions: set[str] = set()
     if _CPU_INFO.exists():
         # The same for all cores; "flags" on x86, "Features" on ARM.
         line = re.search(r"^(flags|Features)\s*:(.*)", _CPU_INFO.read_text(), re.M)
         if line:
-            found = {word for word in line[2].split() if _INSTRUCTIONS.fullmatch(word)}
-    return " ".join([platform.machine(), *(sorted(found) or ["unknown"])])
+            instructions = {
+                word for word in line[2].split() if _INSTRUCTIONS.fullmatch(word)
+            }
+    return " ".join([platform.machine(), *(sorted(instructions) or ["unknown"])])
 
 
 def _cache_sizes() -> str:

@@ -44,11 +44,11 @@ def truncate(path: pathlib.Path, last_step: int) -> None:
     """Removes lines of later steps than `last_step`, and a line cut short."""
     if not path.exists():
         return
-    kept = []
+    lines = []
     for line in path.read_bytes().splitlines(keepends=True):
         try:
             if line.endswith(b"\n") and json.loads(line)["step"] <= last_step:
-                kept.append(line)
+                lines.append(line)
         except (ValueError, LookupError, TypeError, RecursionError):
             continue
-    atomic_files.write(path, b"".join(kept))
+    atomic_files.write(path, b"".join(lines))

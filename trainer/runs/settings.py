@@ -1,8 +1,9 @@
 """Settings by name, as devices settle them, and as a resumed run may change them."""
 
+import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from ml_collections import ConfigDict
 
@@ -30,6 +31,20 @@ CADENCE = frozenset(
         "gpu_memory_fraction",
     }
 )
+
+T = TypeVar("T")
+
+
+def select(config: ConfigDict, kind: type[T]) -> T:
+    """Returns the settings that one room needs, as its own dataclass.
+
+    Args:
+        config: Resolved settings.
+        kind: A dataclass; its fields are named as settings.
+    """
+    assert dataclasses.is_dataclass(kind)
+    names = [field.name for field in dataclasses.fields(kind)]
+    return kind(**{name: config[name] for name in names})
 
 
 def flatten(

@@ -13,10 +13,10 @@ from ml_collections import ConfigDict
 
 from pipeline import contract
 from trainer.distribution.hosts import Hosts
-from trainer.models import conditions
+from trainer.models.conditions import Conditioning
 from trainer.models.vae import VAE, make_vae
 from trainer.numerics import precision
-from trainer.runs import checkpoints, workdir
+from trainer.runs import checkpoints, settings, workdir
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +87,9 @@ def make_state(config: ConfigDict, manifest: contract.Manifest) -> State:
         optimizer,
         step=tf.Variable(0, dtype=tf.int64),
         ledger=tf.Variable(0, dtype=tf.int64),
-        loss_scale=precision.make_loss_scale(config),
+        loss_scale=precision.make_loss_scale(
+            config.precision, config.loss_scale_growth_steps
+        ),
     )
 
 
@@ -179,12 +181,12 @@ def load_averaged_vae(
     variables = {"step": tf.Variable(0, dtype=tf.int64)} | {
         f"ema_vae/{name}": variable for name, variable in vae.named_variables().items()
     }
-    found = _kinds(arrays)
+    saved_kinds = _kinds(arrays)
     for name, kind in _kinds(variables).items():
-        if found.get(name) != kind:
+        if saved_kinds.get(name) != kind:
             raise checkpoints.CheckpointError(
                 f"the checkpoint in {directory} is of another model than config.json's:"
-                f" its array {name} is {found.get(name)}, and should be {kind}"
+                f" its array {name} is {saved_kinds.get(name)}, and should be {kind}"
             )
         variables[name].assign(arrays[name])
     _check_step(arrays, meta, directory)
@@ -210,5 +212,5 @@ def _kinds(arrays: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], str]]:
 
 
 def _make_vae(config: ConfigDict, manifest: contract.Manifest) -> VAE:
-    num_conditions = conditions.num_conditions(config, manifest)
+    num_conditions = settings.select(config, Conditioning).vector_length(manifest)
     return make_vae(config, manifest.image_shape, num_conditions)

@@ -12,10 +12,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from pipeline import contract
-from trainer.data import corruption, input_pipeline
-from trainer.models import conditions
+from trainer.data import input_pipeline
+from trainer.data.corruption import Corruption, fixed_targets_and_inputs
+from trainer.models.conditions import Conditioning
 from trainer.models.vae import VAE
-from trainer.runs import state, workdir
+from trainer.runs import settings, state, workdir
 from trainer.system import atomic_files
 
 
@@ -36,6 +37,16 @@ class TrainedRun:
     dataset_dir: str
     vae: VAE
     step: int
+
+    @property
+    def conditioning(self) -> Conditioning:
+        """Conditions of the model."""
+        return settings.select(self.config, Conditioning)
+
+    @property
+    def corruption(self) -> Corruption:
+        """Settings of the model's targets and inputs."""
+        return settings.select(self.config, Corruption)
 
     @property
     def has_dataset(self) -> bool:
@@ -89,10 +100,10 @@ class TrainedRun:
         first = 0
         for batch in batches:
             arrays = {name: tensor.numpy() for name, tensor in batch.items()}
-            conditions.check_labels(arrays, self.config)
+            self.conditioning.check_labels(arrays)
             keys = np.char.decode(arrays["key"].astype(bytes))
-            targets, inputs = corruption.fixed_targets_and_inputs(
-                batch["image"], self.config, first
+            targets, inputs = fixed_targets_and_inputs(
+                batch["image"], self.corruption, self.config.seed, first
             )
             first += len(keys)
             yield {
@@ -100,7 +111,7 @@ class TrainedRun:
                 "key": keys,
                 "image": targets.numpy(),
                 "input": inputs.numpy(),
-                "conditions": conditions.of_batch(batch, self.config).numpy(),
+                "conditions": self.conditioning.vectors(batch).numpy(),
             }
 
 

@@ -30,7 +30,7 @@ _PROTECTED = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def read_json(path: pathlib.Path, *texts: str) -> dict[str, Any]:
-    """Returns what `claim` wrote.
+    """Returns the JSON object of a file that `acquire` wrote.
 
     Args:
         path: Of the file.
@@ -53,7 +53,7 @@ def read_json(path: pathlib.Path, *texts: str) -> dict[str, Any]:
     return body
 
 
-def claim(
+def acquire(
     workdir: pathlib.Path,
     config: ConfigDict,
     manifest: contract.Manifest,
@@ -77,7 +77,7 @@ def claim(
     files.make_directory(workdir)
     lock = _lock(workdir)
     try:
-        _claim(workdir, config, manifest, dataset_dir)
+        _write_identity(workdir, config, manifest, dataset_dir)
     except BaseException:
         lock.close()
         raise
@@ -94,8 +94,8 @@ def describe_error(workdir: pathlib.Path, error: OSError) -> str:
     if limits.is_out_of_files(error):
         return limits.out_of_files_text(error)
     if error.errno in _FULL:
-        there = next(at for at in (workdir, *workdir.parents) if at.exists())
-        usage = shutil.disk_usage(there)
+        existing = next(at for at in (workdir, *workdir.parents) if at.exists())
+        usage = shutil.disk_usage(existing)
         return (
             f"the disk of --workdir={workdir} is full ({error.strerror}; "
             f"{usage.free >> 10} of {usage.total >> 10} KiB are free): make space, and "
@@ -116,7 +116,7 @@ def describe_error(workdir: pathlib.Path, error: OSError) -> str:
 
 
 def check_held(workdir: pathlib.Path, lock: locks.DirectoryLock) -> None:
-    """Checks that a workdir is still the directory that `claim` locked.
+    """Checks that a workdir is still the directory that `acquire` locked.
 
     Raises:
         ValueError: If it was removed or replaced: another run may be at work there.
@@ -160,7 +160,7 @@ def _lock(workdir: pathlib.Path) -> locks.DirectoryLock:
         raise
 
 
-def _claim(
+def _write_identity(
     workdir: pathlib.Path,
     config: ConfigDict,
     manifest: contract.Manifest,

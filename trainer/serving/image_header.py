@@ -127,10 +127,10 @@ def orientation_of_tiff(bytes_: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
     known = tf.where((value >= 1) & (value <= 8), value, 1)
     is_repeated = tf.reduce_sum(tf.cast(is_wanted, tf.int32)) > 1
     is_odd = tf.reduce_any(is_wanted & ~is_read) | is_repeated
-    found = tf.where(is_odd, ODD_ORIENTATION, known)
-    found = tf.where(tf.reduce_any(is_wanted), found, NO_ORIENTATION)
-    found = tf.where(_is_one_of(first, _TIFF_STARTS), found, NO_ORIENTATION)
-    return tf.where(_is_one_of(first, _BIG_TIFF_STARTS), ODD_ORIENTATION, found)
+    orientation = tf.where(is_odd, ODD_ORIENTATION, known)
+    orientation = tf.where(tf.reduce_any(is_wanted), orientation, NO_ORIENTATION)
+    orientation = tf.where(_is_one_of(first, _TIFF_STARTS), orientation, NO_ORIENTATION)
+    return tf.where(_is_one_of(first, _BIG_TIFF_STARTS), ODD_ORIENTATION, orientation)
 
 
 def orientation_fault(
@@ -159,10 +159,10 @@ def orientation_fault(
 
 def first_fault(faults: Sequence[tuple[tf.Tensor, tf.Tensor | str]]) -> tf.Tensor:
     """Returns the text of the first condition that is true, or an empty one."""
-    found = tf.constant("")
+    message = tf.constant("")
     for is_there, text in reversed(faults):
-        found = tf.where(is_there, text, found)
-    return found
+        message = tf.where(is_there, text, message)
+    return message
 
 
 def _is_one_of(values: tf.Tensor, allowed: Sequence[int]) -> tf.Tensor:

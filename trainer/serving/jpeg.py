@@ -150,12 +150,14 @@ def read_header(data: tf.Tensor) -> Header:
     frame, exif, scan = _find_segments(bytes_)
     marker, precision = number(bytes_, frame + 1, 1), number(bytes_, frame + 4, 1)
     num_colours = number(bytes_, frame + 9, 1)
-    found = tf.where(
+    orientation = tf.where(
         exif > 0,
         image_header.orientation_of_tiff(bytes_, exif + 4),
         image_header.NO_ORIENTATION,
     )
-    turning = image_header.orientation_fault(found, tf.strings.substr(data, 0, scan))
+    turning = image_header.orientation_fault(
+        orientation, tf.strings.substr(data, 0, scan)
+    )
     is_one = tf.reduce_any(marker == tf.constant(_FRAMES))
     fault = image_header.first_fault(
         [
@@ -177,7 +179,7 @@ def read_header(data: tf.Tensor) -> Header:
         fault=fault,
         height=image_header.side(bytes_, frame + 5, 2),
         width=image_header.side(bytes_, frame + 7, 2),
-        orientation=tf.maximum(found, 1),
+        orientation=tf.maximum(orientation, 1),
         scan=scan,
         has_alpha=tf.constant(False),
     )

@@ -75,12 +75,12 @@ class Preprocessing:
         squares = centre_crop(images, self.crop_size)
         if self.resize == LEGACY_BILINEAR:
             scaled = resize_legacy_bilinear(scale(squares, "float32"), self.image_size)
-            made = _as_stored(scaled, self.image_dtype)
+            images = _as_stored(scaled, self.image_dtype)
         else:
             levels = resize(squares, self.image_size, self.resize)
-            made = scale(levels, self.image_dtype)
+            images = scale(levels, self.image_dtype)
         return tf.ensure_shape(
-            made, [None, self.image_size, self.image_size, self.channels]
+            images, [None, self.image_size, self.image_size, self.channels]
         )
 
 
@@ -245,12 +245,12 @@ def _resize_lines(images: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     """Resizes the first axis of each image: `[n, side, w, c] -> [n, size, w, c]`."""
     num, side, width, channels = tf.unstack(tf.shape(images))
     columns = tf.reshape(images, [num, side, width * channels])
-    made = tf.cond(
+    resized = tf.cond(
         tf.size(columns) <= _MAX_FLOATS,
         lambda: _resize_columns(columns, weights),
         lambda: _resize_in_blocks(columns, weights),
     )
-    return tf.reshape(made, [num, tf.shape(weights)[0], width, channels])
+    return tf.reshape(resized, [num, tf.shape(weights)[0], width, channels])
 
 
 def _resize_columns(columns: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:

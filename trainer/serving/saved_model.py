@@ -24,9 +24,8 @@ import tensorflow as tf
 
 from pipeline.process import limits
 from pipeline.storage import files
-from trainer.data import corruption
+from trainer.data.corruption import fixed_binarization
 from trainer.generation import sampling
-from trainer.models import conditions, semi_supervised
 from trainer.runs.trained import TrainedRun
 from trainer.serving import jpeg, plain_keras, preprocessing
 from trainer.system import atomic_files
@@ -59,6 +58,7 @@ class ExportedModel:
             ValueError: If the images of the dataset cannot be made in a graph.
         """
         self.config = run.config
+        self._conditioning = run.conditioning
         self.preprocess = preprocessing.of_dataset(run.manifest)
         self._image_shape = run.manifest.image_shape
         self._features = run.manifest.features
@@ -72,49 +72,47 @@ class ExportedModel:
         parts = (self.encoder, self.decoder, self.classifier)
         return {part.name: part for part in parts if part is not None}
 
-    def encode(self, image: tf.Tensor, **told: tf.Tensor) -> dict[str, tf.Tensor]:
+    def encode(self, image: tf.Tensor, **conditions: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns `posterior_mean` and `posterior_log_var`, `[n, latent_dim]`."""
         return self.encoder(
-            self._with_conditions(
-                corruption.fixed_binarization(image, self.config), told
-            ),
+            self._with_conditions(self._binarized(image), conditions),
             training=False,
         )
 
-    def decode(self, z: tf.Tensor, **told: tf.Tensor) -> dict[str, tf.Tensor]:
+    def decode(self, z: tf.Tensor, **conditions: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns `image` and `pixels`, the mean of p(x|z)."""
-        image = self.decoder(self._with_conditions(z, told), training=False)
+        image = self.decoder(self._with_conditions(z, conditions), training=False)
         return {"image": image, "pixels": preprocessing.to_levels(image)}
 
-    def reconstruct(self, image: tf.Tensor, **told: tf.Tensor) -> dict[str, tf.Tensor]:
+    def reconstruct(
+        self, image: tf.Tensor, **conditions: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         """Returns what `decode` makes of the posterior mean."""
-        return self.decode(self.encode(image, **told)["posterior_mean"], **told)
+        return self.decode(
+            self.encode(image, **conditions)["posterior_mean"], **conditions
+        )
 
     def classify(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the `probability` of each class, `[n, num_classes]`."""
         assert self.classifier is not None
-        return {
-            "probability": self.classifier(
-                corruption.fixed_binarization(image, self.config), training=False
-            )
-        }
+        return {"probability": self.classifier(self._binarized(image), training=False)}
 
     def sample(
         self,
         num_samples: tf.Tensor,
         seed: tf.Tensor,
         temperature: tf.Tensor,
-        **told: tf.Tensor,
+        **conditions: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
         """Returns draws of the prior, `z`, and what `decode` makes of them."""
         noise = sampling.prior_noise(num_samples, self.config.latent_dim, seed)
         z = temperature * noise
         # As often as needed, as `sampling.decode` does.
-        told = {
+        conditions = {
             feature: tf.gather(values, tf.range(num_samples) % tf.shape(values)[0])
-            for feature, values in told.items()
+            for feature, values in conditions.items()
         }
-        return {"z": z, **self.decode(z, **told)}
+        return {"z": z, **self.decode(z, **conditions)}
 
     def describe(self) -> dict[str, tf.Tensor]:
         """Returns the description as `json`."""
@@ -122,31 +120,33 @@ class ExportedModel:
 
     def signatures(self) -> dict[str, Callable[..., Any]]:
         """Returns a function of the graph for each signature, by name."""
-        told = self._condition_specs()
+        conditions = self._condition_specs()
         latents = tf.TensorSpec([None, self.config.latent_dim], tf.float32)
-        made = {
-            "decode": _concrete(self.decode, z=latents, **told),
+        signatures = {
+            "decode": _concrete(self.decode, z=latents, **conditions),
             "sample": _concrete(
                 self.sample,
                 num_samples=tf.TensorSpec([], tf.int32),
                 seed=tf.TensorSpec([], tf.int32),
                 temperature=tf.TensorSpec([], tf.float32),
-                **told,
+                **conditions,
             ),
             "describe": _concrete(self.describe),
         }
         for ending, (name, spec, to_image) in self._image_forms().items():
             takes = {name: spec}
             for function in (self.encode, self.reconstruct):
-                made[function.__name__ + ending] = _concrete(
-                    _after(to_image, name, function), **takes, **told
+                signatures[function.__name__ + ending] = _concrete(
+                    _after(to_image, name, function), **takes, **conditions
                 )
             if self.classifier is not None:
-                made["classify" + ending] = _concrete(
+                signatures["classify" + ending] = _concrete(
                     _after(to_image, name, self.classify), **takes
                 )
-        made["serving_default"] = made.get("encode_jpeg", made["encode"])
-        return made
+        signatures["serving_default"] = signatures.get(
+            "encode_jpeg", signatures["encode"]
+        )
+        return signatures
 
     def _image_forms(
         self,
@@ -181,25 +181,30 @@ class ExportedModel:
         positions = tf.range(tf.size(image_bytes))
         return tf.map_fn(one, (positions, image_bytes), fn_output_signature=spec)
 
+    def _binarized(self, image: tf.Tensor) -> tf.Tensor:
+        return fixed_binarization(image, self.config.binarize, self.config.seed)
+
     def _condition_specs(self) -> dict[str, tf.TensorSpec]:
-        name = str(self.config.condition)
+        name = str(self._conditioning.condition)
         if name == "none":
             return {}
         return {name: tf.TensorSpec([None, *self._features[name].shape], tf.int64)}
 
-    def _with_conditions(self, x: tf.Tensor, told: Mapping[str, tf.Tensor]) -> Any:
-        if "label" in told:
-            self._check_label(told["label"])
-        return (x, conditions.of_batch(told, self.config)) if told else x
+    def _with_conditions(
+        self, x: tf.Tensor, conditions: Mapping[str, tf.Tensor]
+    ) -> Any:
+        if "label" in conditions:
+            self._check_label(conditions["label"])
+        return (x, self._conditioning.vectors(conditions)) if conditions else x
 
     def _check_label(self, label: tf.Tensor) -> None:
-        """Refuses a label that is no class, as `conditions.check_labels` does."""
-        num_classes = self.config.num_classes
+        """Refuses a label that is no class, as `Conditioning.check_labels` does."""
+        num_classes = self._conditioning.num_classes
         text = f"label must be a class, from 0 to {num_classes - 1}"
         tf.debugging.assert_less(
             label, tf.constant(num_classes, label.dtype), message=text
         )
-        if not semi_supervised.is_used(self.config):
+        if not self._conditioning.has_classifier:
             tf.debugging.assert_non_negative(label, message=text)
 
 
@@ -243,13 +248,13 @@ def check_output(output: pathlib.Path, overwrite: bool) -> None:
 def _foreign(output: pathlib.Path) -> list[str]:
     """Returns what a directory has besides an export, by name."""
     directories = {"assets", "assets.extra", "variables"}
-    found = []
+    strays = []
     for path in output.rglob("*"):
         name = path.relative_to(output).as_posix()
         is_directory = path.is_dir() and not path.is_symlink()
         if not (name in directories if is_directory else _FILES.fullmatch(name)):
-            found.append(name)
-    return sorted(found)
+            strays.append(name)
+    return sorted(strays)
 
 
 def save(run: TrainedRun, output: pathlib.Path, *, overwrite: bool = False) -> None:

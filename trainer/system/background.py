@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Background:
-    """Does one task at a time, in a thread; what fails is told at the next call."""
+    """Does one task at a time, in a thread; the next call raises its error."""
 
     def __init__(self, name: str) -> None:
         """Starts the thread, which is called `name`, at the first task."""

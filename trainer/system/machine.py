@@ -14,14 +14,14 @@ _MEMORY_LIMITS = (
 
 def memory_bytes() -> int:
     """Returns the memory of this machine, or of its container if that has less."""
-    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     for path in _MEMORY_LIMITS:
         if path.exists():
             text = path.read_text().strip()
             # Else it is "max".
             if text.isdecimal():
-                found.append(int(text))
-    return min(found)
+                limits.append(int(text))
+    return min(limits)
 
 
 def used_bytes() -> int:

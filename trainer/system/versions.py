@@ -20,8 +20,8 @@ def required() -> list[Requirement]:
         if not _SETUP.exists():
             return []
         lines = _in_setup(_SETUP.read_text(encoding="utf-8"))
-    found = [Requirement(line) for line in lines]
-    return [one for one in found if one.marker is None or one.marker.evaluate()]
+    requirements = [Requirement(line) for line in lines]
+    return [one for one in requirements if one.marker is None or one.marker.evaluate()]
 
 
 def outside(requirements: Iterable[Requirement]) -> list[str]:
@@ -33,7 +33,7 @@ def outside(requirements: Iterable[Requirement]) -> list[str]:
         >>> outside([Requirement("numpy>=1"), Requirement("none-such>=9")])
         []
     """
-    found = []
+    texts = []
     for one in requirements:
         try:
             version = importlib.metadata.version(one.name)
@@ -41,10 +41,10 @@ def outside(requirements: Iterable[Requirement]) -> list[str]:
             continue
         # A release candidate of an allowed version is one, too.
         if not one.specifier.contains(version, prereleases=True):
-            found.append(
+            texts.append(
                 f"{one.name} {version} (pip install '{one.name}{one.specifier}')"
             )
-    return found
+    return texts
 
 
 def check() -> str:
@@ -54,18 +54,18 @@ def check() -> str:
         ValueError: If some have others; they are named.
     """
     requirements = required()
-    wrong = outside(requirements)
-    if wrong:
-        raise ValueError(f"not a version that setup.py allows: {', '.join(wrong)}")
+    unmet = outside(requirements)
+    if unmet:
+        raise ValueError(f"not a version that setup.py allows: {', '.join(unmet)}")
     return f"those of {len(requirements)} packages are as setup.py allows"
 
 
 def import_error(package: str, error: ImportError) -> str:
     """Returns in one line why a package cannot be imported, and what may help."""
-    found = [text for text in outside(required()) if text.startswith(f"{package} ")]
+    unmet = [text for text in outside(required()) if text.startswith(f"{package} ")]
     cause = f"{package} cannot be imported ({error})"
-    if found:
-        return f"{cause}, in a version that setup.py does not allow: {found[0]}"
+    if unmet:
+        return f"{cause}, in a version that setup.py does not allow: {unmet[0]}"
     return f"{cause}: pip install it again"
 
 

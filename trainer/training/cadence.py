@@ -1,31 +1,58 @@
-"""At which steps a run logs, evaluates, draws, and keeps its checkpoint."""
+"""Steps at which a run logs, evaluates, draws, and keeps its checkpoint."""
 
-from ml_collections import ConfigDict
-
-
-def is_due(step: int, every_steps: int, config: ConfigDict) -> bool:
-    """Returns whether what is done every so many steps is done; at the end, all is."""
-    return step % every_steps == 0 or step == config.num_train_steps
+import dataclasses
 
 
-def is_kept(step: int, config: ConfigDict) -> bool:
-    """Returns whether the checkpoint of a step is to stay."""
-    every_steps = config.keep_checkpoint_every_steps
-    return every_steps > 0 and step % every_steps == 0
+@dataclasses.dataclass(frozen=True)
+class Cadence:
+    """Steps between events of a run, each named as in its config.
 
+    Attributes:
+        num_train_steps: Last step; -1 for no limit.
+        log_every_steps: Steps between lines of the log.
+        eval_every_steps: Steps between evaluations.
+        image_every_steps: Steps between pictures.
+        keep_checkpoint_every_steps: Steps between checkpoints that stay; 0 for none.
+    """
 
-def steps_to_next(step: int, config: ConfigDict) -> int:
-    """Returns how many steps may be made before something is due."""
-    distances = [
-        every_steps - step % every_steps
-        for every_steps in (
-            config.log_every_steps,
-            config.eval_every_steps,
-            config.image_every_steps,
-            config.keep_checkpoint_every_steps,
-        )
-        if every_steps
-    ]
-    if config.num_train_steps != -1:
-        distances.append(config.num_train_steps - step)
-    return min(distances)
+    num_train_steps: int
+    log_every_steps: int
+    eval_every_steps: int
+    image_every_steps: int
+    keep_checkpoint_every_steps: int
+
+    def is_logged(self, step: int) -> bool:
+        """Returns True on every `log_every_steps`-th step and on the last one."""
+        return self._is_multiple_or_last(step, self.log_every_steps)
+
+    def is_evaluated(self, step: int) -> bool:
+        """Returns True on every `eval_every_steps`-th step and on the last one."""
+        return self._is_multiple_or_last(step, self.eval_every_steps)
+
+    def is_pictured(self, step: int) -> bool:
+        """Returns True on every `image_every_steps`-th step and on the last one."""
+        return self._is_multiple_or_last(step, self.image_every_steps)
+
+    def is_kept(self, step: int) -> bool:
+        """Returns whether the checkpoint of a step stays."""
+        every_steps = self.keep_checkpoint_every_steps
+        return every_steps > 0 and step % every_steps == 0
+
+    def steps_to_next(self, step: int) -> int:
+        """Returns the number of steps until the next event."""
+        distances = [
+            every_steps - step % every_steps
+            for every_steps in (
+                self.log_every_steps,
+                self.eval_every_steps,
+                self.image_every_steps,
+                self.keep_checkpoint_every_steps,
+            )
+            if every_steps
+        ]
+        if self.num_train_steps != -1:
+            distances.append(self.num_train_steps - step)
+        return min(distances)
+
+    def _is_multiple_or_last(self, step: int, every_steps: int) -> bool:
+        return step % every_steps == 0 or step == self.num_train_steps

@@ -8,13 +8,16 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from trainer.data import corruption, input_pipeline
+from trainer.data import input_pipeline
+from trainer.data.corruption import Corruption, targets_and_inputs
 from trainer.data.input_pipeline import Batch
-from trainer.models import conditions, semi_supervised
+from trainer.models import semi_supervised
+from trainer.models.conditions import Conditioning
 from trainer.models.vae import VAE, draw_posterior
 from trainer.numerics import random
 from trainer.numerics.streams import Stream
 from trainer.optimization.objectives import Objective, Posterior
+from trainer.runs import settings
 
 # For the latents, and for the three draws of `corruption.targets_and_inputs`.
 TRAIN_STREAMS = (
@@ -41,22 +44,35 @@ class Forward:
     def __init__(
         self,
         objective: Objective,
-        config: ConfigDict,
         vae: VAE,
         image_shape: Sequence[int],
+        conditioning: Conditioning,
+        corruption: Corruption,
+        *,
+        seed: int,
+        global_batch_size: int,
+        classifier_weight: float,
     ) -> None:
         """Finds out which terms there are.
 
         Args:
-            objective: What to minimise.
-            config: Resolved settings.
+            objective: Loss and its terms.
             vae: A model of the run.
             image_shape: `[height, width, channels]`.
+            conditioning: Conditions of the model.
+            corruption: Settings of targets and inputs.
+            seed: Seed of the run.
+            global_batch_size: Examples in a batch of all replicas.
+            classifier_weight: Weight of the classifier's loss, where the class is
+                learnt from few labels.
         """
         self._objective = objective
-        self._config = config
-        latents = tf.zeros([1, config.latent_dim])
-        draws = tf.zeros([objective.num_samples, config.latent_dim])
+        self._conditioning, self._corruption = conditioning, corruption
+        self._seed, self._global_batch_size = seed, global_batch_size
+        self._latent_dim = vae.latent_dim
+        self._label_cost = classifier_weight / conditioning.labelled_fraction
+        latents = tf.zeros([1, vae.latent_dim])
+        draws = tf.zeros([objective.num_samples, vae.latent_dim])
         terms = objective.terms(
             tf.zeros([1, *image_shape]),
             tf.zeros([objective.num_samples, *vae.decoder.output_shape[1:]]),
@@ -80,35 +96,34 @@ class Forward:
 
         Returns:
             The batch without `image`, and with `target` and `input` `[b, h, w, c]`,
-            `told` `[b, num_conditions]`, and `noise` `[b, draws of z, latent_dim]`
-            standard normal.
+            `conditions` `[b, num_conditions]`, and standard normal `noise`
+            `[b, draws of z, latent_dim]`.
         """
         draw_stream, *image_streams = streams
         others = dict(batch)
         image = input_pipeline.scaled(others.pop("image"))
         shape = image.shape[1:].as_list()
-        targets, inputs = corruption.targets_and_inputs(
+        targets, inputs = targets_and_inputs(
             image,
-            self._config,
+            self._corruption,
             lambda distribution, stream: self._draw(
                 distribution, shape, image_streams[stream], index
             ),
         )
         num_draws = self._objective.num_samples
-        if semi_supervised.is_used(self._config):
-            num_draws *= self._config.num_classes
+        if self._conditioning.has_classifier:
+            num_draws *= self._conditioning.num_classes
         noise = self._draw(
             tf.random.stateless_normal,
-            [num_draws, self._config.latent_dim],
+            [num_draws, self._latent_dim],
             draw_stream,
             index,
         )
-        told = conditions.of_batch(batch, self._config)
         return {
             **others,
             "target": targets,
             "input": inputs,
-            "told": told,
+            "conditions": self._conditioning.vectors(batch),
             "noise": noise,
         }
 
@@ -135,17 +150,25 @@ class Forward:
         with the label that the example has.
         """
         targets, inputs = examples["target"], examples["input"]
-        noise = tf.reshape(examples["noise"], [-1, self._config.latent_dim])
+        noise = tf.reshape(examples["noise"], [-1, self._latent_dim])
         if vae.classifier is None:
             terms, posterior = self._terms_given(
-                vae, targets, inputs, examples["told"], noise, step, training=training
+                vae,
+                targets,
+                inputs,
+                examples["conditions"],
+                noise,
+                step,
+                training=training,
             )
         else:
-            num_classes = self._config.num_classes
-            many_targets, told = semi_supervised.with_every_class(targets, num_classes)
+            num_classes = self._conditioning.num_classes
+            many_targets, classes = semi_supervised.with_every_class(
+                targets, num_classes
+            )
             many_inputs = tf.repeat(inputs, num_classes, axis=0)
             terms, posterior = self._terms_given(
-                vae, many_targets, many_inputs, told, noise, step, training=training
+                vae, many_targets, many_inputs, classes, noise, step, training=training
             )
             posterior = tuple(
                 semi_supervised.of_label(tensor, examples["label"], num_classes)
@@ -156,8 +179,11 @@ class Forward:
                 vae.classify(inputs, training=training),
                 examples["label"],
                 # What is evaluated is how well the class is found.
-                training & semi_supervised.is_labelled(examples, self._config),
-                self._config.classifier_weight / self._config.labelled_fraction,
+                training
+                & semi_supervised.is_labelled(
+                    examples, self._conditioning.labelled_fraction, num_classes
+                ),
+                self._label_cost,
             )
         return [terms[name] for name in self.term_names], posterior
 
@@ -166,7 +192,7 @@ class Forward:
         vae: VAE,
         targets: tf.Tensor,
         inputs: tf.Tensor,
-        told: tf.Tensor,
+        conditions: tf.Tensor,
         noise: tf.Tensor,
         step: tf.Tensor,
         *,
@@ -180,19 +206,19 @@ class Forward:
             vae: The model.
             targets: `[n, h, w, c]`, as many for each example of the batch.
             inputs: `[n, h, w, c]`.
-            told: `[n, num_conditions]`.
+            conditions: `[n, num_conditions]`.
             noise: `[n * num_samples, latent_dim]` standard normal.
             step: Updates made.
             training: Whether batch norm takes the batch's statistics.
         """
-        mean, log_var = vae.encode(inputs, told, training=training)
+        mean, log_var = vae.encode(inputs, conditions, training=training)
         k = self._objective.num_samples
         repeated = [mean, log_var]
         if k > 1:
             repeated = [tf.repeat(tensor, k, axis=0) for tensor in repeated]
         z = draw_posterior(*repeated, noise)
-        many_told = told if k == 1 else tf.repeat(told, k, axis=0)
-        outputs = vae.decode(z, many_told, training=training)
+        many_conditions = conditions if k == 1 else tf.repeat(conditions, k, axis=0)
+        outputs = vae.decode(z, many_conditions, training=training)
         if training:
             many = targets if k == 1 else tf.repeat(targets, k, axis=0)
             outputs = vae.likelihood.fit(many, outputs, vae.decoder)
@@ -210,12 +236,35 @@ class Forward:
     ) -> tf.Tensor:
         """Returns this replica's part of one draw over the global batch."""
         draw = distribution(
-            [self._config.global_batch_size, *shape],
-            random.fold(self._config.seed, stream, index),
+            [self._global_batch_size, *shape],
+            random.fold(self._seed, stream, index),
             alg="philox",
         )
-        first, end = share(self._config.global_batch_size)
+        first, end = share(self._global_batch_size)
         return draw[first:end]
+
+
+def make_forward(
+    objective: Objective, vae: VAE, image_shape: Sequence[int], config: ConfigDict
+) -> Forward:
+    """Returns the forward pass of a run.
+
+    Args:
+        objective: Loss and its terms.
+        vae: A model of the run.
+        image_shape: `[height, width, channels]`.
+        config: Resolved settings.
+    """
+    return Forward(
+        objective,
+        vae,
+        image_shape,
+        settings.select(config, Conditioning),
+        settings.select(config, Corruption),
+        seed=config.seed,
+        global_batch_size=config.global_batch_size,
+        classifier_weight=config.classifier_weight,
+    )
 
 
 def float64_sums(terms: Sequence[tf.Tensor]) -> tf.Tensor:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
-from ml_collections import ConfigDict
 
 from trainer.data.input_pipeline import Batch
 from trainer.numerics import exact
@@ -24,7 +23,11 @@ class Gradients:
         strategy: tf.distribute.Strategy,
         state: State,
         forward: Forward,
-        config: ConfigDict,
+        *,
+        num_groups: int,
+        num_slices: int,
+        loss_divisor: int,
+        clip_norm: float,
     ) -> None:
         """Binds them to their run.
 
@@ -32,20 +35,18 @@ class Gradients:
             strategy: Whose scope the state was made in.
             state: Its batch-norm statistics are changed by `compute`.
             forward: From examples to terms.
-            config: Resolved settings.
+            num_groups: Groups of a replica's share of the batch.
+            num_slices: Slices of that share, computed one after another; they divide
+                the groups.
+            loss_divisor: Number by which the sum of the examples' losses is divided:
+                the global batch size for a mean, 1 for a sum.
+            clip_norm: Largest global norm of the gradients; 0 for no limit.
         """
         self._strategy = strategy
         self._state = state
         self._forward = forward
-        self._clip_norm = config.gradient_clip_norm
-        self._num_slices = config.gradient_accumulation_steps
-        self._num_local_groups = (
-            config.num_batch_groups // strategy.num_replicas_in_sync
-        )
-        # The gradient of a sum over the batch, or of a mean.
-        self._loss_divisor = {"mean": config.global_batch_size, "sum": 1}[
-            config.loss_reduction
-        ]
+        self._num_groups, self._num_slices = num_groups, num_slices
+        self._loss_divisor, self._clip_norm = loss_divisor, clip_norm
 
     def compute(self, examples: Any) -> tuple[Any, list[tf.Tensor]]:
         """Returns sums of the terms, and gradients, of the whole global batch.
@@ -98,10 +99,10 @@ class Gradients:
         """In a replica: adds the terms of a slice and their gradients to the totals."""
         vae, step = self._state.vae, self._state.step
         part = {
-            name: exact.take_slice(x, index, self._num_slices, self._num_local_groups)
+            name: exact.take_slice(x, index, self._num_slices, self._num_groups)
             for name, x in examples.items()
         }
-        num_groups = self._num_local_groups // self._num_slices
+        num_groups = self._num_groups // self._num_slices
         with exact.scope(num_groups, vae.trainable_variables) as weights:
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(weights)
@@ -129,7 +130,7 @@ class Gradients:
     def clip_and_unscale(
         self, gradients: Sequence[tf.Tensor], norm: tf.Tensor
     ) -> Sequence[tf.Tensor]:
-        """Returns gradients of the loss, whose norm is at most `gradient_clip_norm`.
+        """Returns gradients of the loss, whose norm is at most `clip_norm`.
 
         Source:
             Pascanu et al., "On the difficulty of training Recurrent Neural Networks",

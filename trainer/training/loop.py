@@ -2,23 +2,23 @@
 
 import contextlib
 import dataclasses
-import functools
 import math
 import pathlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import tensorflow as tf
 from absl import logging
 from ml_collections import ConfigDict
 
 from pipeline import contract
+from pipeline.storage import locks
 from trainer.data import input_pipeline
 from trainer.distribution import strategies
 from trainer.distribution.cluster import Cluster
 from trainer.distribution.hosts import Hosts
-from trainer.models import conditions
 from trainer.optimization.objectives import Objective, make_objective
 from trainer.reporting import summaries
 from trainer.reporting.run_writer import NoWriter, RunWriter
@@ -28,10 +28,13 @@ from trainer.runs.checkpoint_saver import Retention, Saver
 from trainer.runs.trained import TrainedRun
 from trainer.system.background import Background
 from trainer.system.signals import StopRequest
-from trainer.training import cadence, profiling, throughput
+from trainer.training import profiling, throughput
+from trainer.training.cadence import Cadence
 from trainer.training.monitor import Monitor
 from trainer.training.progress import Progress
-from trainer.training.steps import Steps
+from trainer.training.steps import Steps, make_steps
+
+_CHECKPOINTS = "checkpoints"
 
 
 class NonFiniteError(ArithmeticError):
@@ -44,7 +47,7 @@ class Outcome:
 
     Attributes:
         step: Updates made in the run.
-        stopped_by: The signal that ended it early, or None.
+        stopped_by: Signal that ended it early, or None.
     """
 
     step: int
@@ -83,28 +86,21 @@ def train(
     objective = make_objective(config, math.prod(manifest.image_shape))
     with strategy.scope():
         state = states.make_state(config, manifest)
+    cadence = settings.select(config, Cadence)
     hosts = Hosts(strategy, cluster)
-    found = environment.describe(strategy.extended.worker_devices)
+    run = TrainedRun(config, manifest, dataset_dir, state.ema_vae, step=0)
+    devices = environment.describe(strategy.extended.worker_devices)
     hosts.check_equal(
-        f"{config.to_json()} {manifest.digest} {profile_steps} {found['threads']}"
+        f"{config.to_json()} {manifest.digest} {profile_steps} {devices['threads']}"
     )
-    environment.warn_of_hosts(hosts.differing(str(found)))
-    checkpoint_dir = run_dir / "checkpoints"
-    origin = workdir.origin(config, manifest)
-    lock, is_resumed = None, False
-    if hosts.is_chief:
-        lock = workdir.claim(run_dir, config, manifest, dataset_dir)
-        is_resumed = states.restore(state, checkpoint_dir, origin, is_owner=True)
-        environment.record(run_dir, found, is_resumed=is_resumed)
-    # Or the others would make evaluations that the chief does not.
-    is_resumed = bool(hosts.gather(is_resumed)[0])
-    states.share(state, hosts)
+    environment.warn_of_hosts(hosts.differing(str(devices)))
+    lock, is_resumed = _open_workdir(run_dir, run, state, hosts, devices)
     step = int(state.step.numpy())
-    _log_start(config, dataset_dir, manifest, objective, step)
+    run = dataclasses.replace(run, step=step)
+    _log_start(run, objective)
 
-    steps = Steps(strategy, state, objective, config, manifest.image_shape)
-    run = TrainedRun(config, manifest, dataset_dir, state.ema_vae, step)
-    batches = _training_batches(strategy, manifest, dataset_dir, config, step)
+    steps = make_steps(strategy, state, objective, config, manifest.image_shape)
+    batches = _training_batches(strategy, run)
     compiler = Background("compiler")
     # Several hosts wait for each other in what they run, and so run it in one order.
     if cluster is None and step != config.num_train_steps:
@@ -114,17 +110,18 @@ def train(
     def save(elbo: float | None = None) -> None:
         # The chief's alone.
         if lock is not None:
-            # What is before a checkpoint is not made again.
+            # Pictures first: a resumed run does not draw those of earlier steps.
             writer.wait()
             workdir.check_held(run_dir, lock)
             evaluated = {} if elbo is None else {"elbo": elbo}
+            origin = workdir.origin(config, manifest)
             saver.save(step, state.arrays(), {**origin, **evaluated})
 
     writer = NoWriter()
     if hosts.is_chief:
         writer = RunWriter(run_dir, last_step=step if is_resumed else -1)
     saver = Saver(
-        checkpoint_dir,
+        run_dir / _CHECKPOINTS,
         Retention(
             config.keep_checkpoints,
             config.keep_best_checkpoints,
@@ -148,9 +145,9 @@ def train(
             if hosts.is_chief:
                 name = run_dir.absolute().name
                 summaries.write_start(writer, run, objective, name)
-            monitor.look(step, writer)
+            monitor.report(step, writer)
         compiler.wait()
-        speed, saved_step, saved_at = throughput.Pace(), step, time.monotonic()
+        speed, saved_step, saved_at = throughput.Meter(), step, time.monotonic()
         stopped_by = elbo = None
         while step != config.num_train_steps:
             # All hosts stop, and all make as many steps as the chief.
@@ -160,11 +157,8 @@ def train(
             saver.check()
             chief_steps, *_ = hosts.gather(speed.steps_per_call)
             profiler.note(step)
-            num_steps = min(
-                chief_steps,
-                cadence.steps_to_next(step, config),
-                *profiler.steps_to_edge(step),
-            )
+            until_edge = profiler.steps_to_edge(step)
+            num_steps = min(chief_steps, cadence.steps_to_next(step), *until_edge)
             values, can_go_on, wait_secs = steps.train(
                 batches, tf.constant(num_steps, tf.int64)
             )
@@ -172,28 +166,24 @@ def train(
             step += num_done
             if not can_go_on:
                 save()
-                raise NonFiniteError(
-                    _non_finite_text(step, steps.metric_names, values, checkpoint_dir)
-                )
-            speed.note(num_done, float(wait_secs.numpy()))
+                raise _non_finite(step, steps.metric_names, values, run_dir)
+            speed.record_call(num_done, float(wait_secs.numpy()))
             progress.update(step)
-            if cadence.is_due(step, config.log_every_steps, config):
+            if cadence.is_logged(step):
                 rate = speed.take_rate()
-                scalars = _finite_scalars(steps.metric_names, values)
-                scalars["learning_rate"] = float(state.optimizer.learning_rate.numpy())
-                scalars["beta"] = float(objective.kl_weight(step - 1))
-                scalars |= summaries.memory_mib()
-                if rate:
-                    scalars["images_per_second"] = (
-                        rate.steps_per_second * config.global_batch_size
-                    )
-                    scalars["data_wait_percent"] = 100 * rate.data_wait_share
+                scalars = {
+                    **_finite_scalars(steps.metric_names, values),
+                    "learning_rate": float(state.optimizer.learning_rate.numpy()),
+                    "beta": float(objective.kl_weight(step - 1)),
+                    **summaries.memory_mib(),
+                    **_speed_scalars(rate, config.global_batch_size),
+                }
                 writer.write_scalars(step, "train", scalars, ledger=state.ledger_text())
                 progress.log(step, scalars, rate)
-            elbo = monitor.look(step, writer)
+            elbo = monitor.report(step, writer)
             if (
                 time.monotonic() - saved_at >= config.checkpoint_every_secs
-                or cadence.is_kept(step, config)
+                or cadence.is_kept(step)
                 or saver.is_among_best(elbo)
             ):
                 save(elbo)
@@ -207,26 +197,54 @@ def train(
     return Outcome(step, signal.Signals(stopped_by) if stopped_by else None)
 
 
-def _training_batches(
-    strategy: tf.distribute.Strategy,
-    manifest: contract.Manifest,
-    dataset_dir: str,
-    config: ConfigDict,
-    start_step: int,
-) -> Iterator:
+def _open_workdir(
+    run_dir: pathlib.Path,
+    run: TrainedRun,
+    state: states.State,
+    hosts: Hosts,
+    devices: Mapping[str, Any],
+) -> tuple[locks.DirectoryLock | None, bool]:
+    """Restores the newest checkpoint on all hosts, or leaves the state at step 0.
+
+    Args:
+        run_dir: The workdir, which the chief locks.
+        run: Settings and dataset of the run.
+        state: State that is restored.
+        hosts: Hosts that train together.
+        devices: What the chief's `environment.json` says of them.
+
+    Returns:
+        The chief's lock, else None; and whether the run is resumed.
+    """
+    lock, is_resumed = None, False
+    if hosts.is_chief:
+        lock = workdir.acquire(run_dir, run.config, run.manifest, run.dataset_dir)
+        origin = workdir.origin(run.config, run.manifest)
+        is_resumed = states.restore(
+            state, run_dir / _CHECKPOINTS, origin, is_owner=True
+        )
+        environment.record(run_dir, devices, is_resumed=is_resumed)
+    # All hosts know it: otherwise some would make evaluations that the chief does not.
+    is_resumed = bool(hosts.gather(is_resumed)[0])
+    states.share(state, hosts)
+    return lock, is_resumed
+
+
+def _training_batches(strategy: tf.distribute.Strategy, run: TrainedRun) -> Iterator:
+    config, conditioning = run.config, run.conditioning
     return strategies.iterate(
         strategy,
         lambda context: input_pipeline.training_batches(
-            manifest,
-            dataset_dir,
+            run.manifest,
+            run.dataset_dir,
             config.train_split,
             seed=config.seed,
             global_batch_size=config.global_batch_size,
             block_size=config.shuffle_block_size,
-            start_step=start_step,
+            start_step=run.step,
             context=context,
-            features=conditions.features(config),
-            check=functools.partial(conditions.check_labels, config=config),
+            features=conditioning.features,
+            check=conditioning.check_labels,
         ),
     )
 
@@ -248,30 +266,34 @@ def _finite_scalars(names: list[str], values: tf.Tensor) -> dict[str, float]:
     return {name: value for name, value in pairs if math.isfinite(value)}
 
 
-def _log_start(
-    config: ConfigDict,
-    dataset_dir: str,
-    manifest: contract.Manifest,
-    objective: Objective,
-    step: int,
-) -> None:
+def _speed_scalars(
+    rate: throughput.Rate | None, global_batch_size: int
+) -> dict[str, float]:
+    if rate is None:
+        return {}
+    return {
+        "images_per_second": rate.steps_per_second * global_batch_size,
+        "data_wait_percent": 100 * rate.data_wait_share,
+    }
+
+
+def _log_start(run: TrainedRun, objective: Objective) -> None:
+    config, splits = run.config, run.manifest.splits.items()
     logging.info(
         "dataset %s: %s; digest %s",
-        dataset_dir,
-        ", ".join(
-            f"{split.num_examples} {name}" for name, split in manifest.splits.items()
-        ),
-        manifest.digest,
+        run.dataset_dir,
+        ", ".join(f"{split.num_examples} {name}" for name, split in splits),
+        run.manifest.digest,
     )
     logging.info("%s", objective.describe())
     logging.info(
         "%s, up to %s, %d examples a step in %d groups",
-        f"resuming at step {step}" if step else "starting",
+        f"resuming at step {run.step}" if run.step else "starting",
         "no limit" if config.num_train_steps == -1 else config.num_train_steps,
         config.global_batch_size,
         config.num_batch_groups,
     )
-    check_step(step, config)
+    check_step(run.step, config)
 
 
 def check_step(step: int, config: ConfigDict) -> None:
@@ -287,16 +309,16 @@ def check_step(step: int, config: ConfigDict) -> None:
         )
 
 
-def _non_finite_text(
-    step: int, names: list[str], values: tf.Tensor, checkpoint_dir: pathlib.Path
-) -> str:
-    found = ", ".join(
+def _non_finite(
+    step: int, names: list[str], values: tf.Tensor, run_dir: pathlib.Path
+) -> NonFiniteError:
+    metrics = ", ".join(
         f"{name} {value}"
         for name, value in zip(names, values.numpy(), strict=True)
         if not math.isfinite(value)
     )
-    return (
-        f"step {step + 1} is not finite ({found}). It changed nothing: the state of "
-        f"step {step} is in {checkpoint_dir}. Lower --config.learning_rate in a new "
-        "--workdir, or check the dataset with pipeline.verify"
+    return NonFiniteError(
+        f"step {step + 1} is not finite ({metrics}). It changed nothing: the state of "
+        f"step {step} is in {run_dir / _CHECKPOINTS}. Lower --config.learning_rate in "
+        "a new --workdir, or check the dataset with pipeline.verify"
     )

@@ -9,12 +9,13 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from pipeline import contract
-from trainer.data import corruption, input_pipeline, splits
-from trainer.models import conditions
+from trainer.data import input_pipeline, splits
+from trainer.data.corruption import fixed_targets_and_inputs
 from trainer.reporting import sample_grids, summaries
 from trainer.reporting.run_writer import RunWriter
+from trainer.runs import settings
 from trainer.runs.trained import TrainedRun
-from trainer.training import cadence
+from trainer.training.cadence import Cadence
 from trainer.training.steps import Steps
 from trainer.training.validation import Evaluator
 
@@ -43,45 +44,58 @@ class Monitor:
         Raises:
             contract.DatasetError: If the split is empty, or a shard is missing or cut.
         """
-        config, split = run.config, run.config.eval_split
+        config = run.config
         self._run, self._draws = run, draws
+        self._cadence = settings.select(config, Cadence)
         self._evaluator = Evaluator(
-            strategy, steps, run.manifest, run.dataset_dir, config, split
+            strategy,
+            steps,
+            run.manifest,
+            run.dataset_dir,
+            config.eval_split,
+            global_batch_size=config.global_batch_size,
+            conditioning=run.conditioning,
         )
-        self._shown = _shown(run.manifest, run.dataset_dir, config)
+        self._shown = _shown(run)
 
-    def look(self, step: int, writer: RunWriter) -> float | None:
-        """Makes what is due at a step, and writes it; each host of a cluster does.
+    def report(self, step: int, writer: RunWriter) -> float | None:
+        """Evaluates and draws if the cadence asks for it; called on every host.
 
         Returns:
             The ELBO, if it was evaluated, in nats.
         """
-        run, config = dataclasses.replace(self._run, step=step), self._run.config
-        is_evaluated = cadence.is_due(step, config.eval_every_steps, config)
-        is_drawn = cadence.is_due(step, config.image_every_steps, config)
-        if is_evaluated or is_drawn:
+        run = dataclasses.replace(self._run, step=step)
+        is_evaluated = self._cadence.is_evaluated(step)
+        is_pictured = self._cadence.is_pictured(step)
+        if is_evaluated or is_pictured:
             writer.wait()
         elbo = self._evaluate(run, writer) if is_evaluated else None
-        if self._draws and is_drawn:
+        if self._draws and is_pictured:
             self._draw(run, writer)
         return elbo
 
     def _evaluate(self, run: TrainedRun, writer: RunWriter) -> float:
-        config, found = run.config, self._evaluator.evaluate()
-        scalars = found.scalars
+        config, evaluation = run.config, self._evaluator.evaluate()
+        scalars = evaluation.scalars
         is_last = run.step == config.num_train_steps
         if self._draws and config.show_neighbours and is_last:
             grid, ratio = summaries.draw_neighbours(run, self._shown)
             writer.write_grids(run.step, {"samples/neighbours": grid})
             scalars |= {} if ratio is None else {"memorisation_ratio": ratio}
         writer.write_scalars(run.step, config.eval_split, scalars)
-        writer.write_histogram(run.step, "latents/kl", found.kl_per_latent)
+        writer.write_histogram(run.step, "latents/kl", evaluation.kl_per_latent)
         writer.write_latents(run)
         logging.info("%s", eval_text(run.step, scalars, run.manifest, config))
         return scalars["elbo"]
 
     def _draw(self, run: TrainedRun, writer: RunWriter) -> None:
-        computed = sample_grids.compute_grids(run.vae, self._shown, run.config)
+        computed = sample_grids.compute_grids(
+            run.vae,
+            self._shown,
+            seed=run.config.seed,
+            num_traversals=run.config.num_picture_traversals,
+            draws_reconstructions=run.config.reconstruction_draw == "sample",
+        )
         strip = STRIP_GRIDS if run.config.show_strip else ()
         writer.start_pictures(run.step, computed, strip)
 
@@ -110,25 +124,27 @@ def eval_text(
         ) from error
 
 
-def _shown(
-    manifest: contract.Manifest, dataset_dir: str, config: ConfigDict
-) -> sample_grids.Shown:
+def _shown(run: TrainedRun) -> sample_grids.Shown:
     """Returns the examples of the evaluated split that the pictures show."""
+    config, conditioning = run.config, run.conditioning
 
     def read(num: int) -> tuple[Any, ...]:
         batch = input_pipeline.first_examples(
-            manifest, dataset_dir, config.eval_split, num
+            run.manifest, run.dataset_dir, config.eval_split, num
         )
-        small = {name: batch[name].numpy() for name in conditions.features(config)}
-        conditions.check_labels(small, config)
-        targets, inputs = corruption.fixed_targets_and_inputs(batch["image"], config)
-        told = conditions.of_batch(batch, config)
+        small = {name: batch[name].numpy() for name in conditioning.features}
+        conditioning.check_labels(small)
+        targets, inputs = fixed_targets_and_inputs(
+            batch["image"], run.corruption, config.seed
+        )
+        conditions = conditioning.vectors(batch)
         labels = batch["label"].numpy() if "label" in batch else None
-        return targets.numpy(), inputs.numpy(), told.numpy(), labels
+        return targets.numpy(), inputs.numpy(), conditions.numpy(), labels
 
-    *compared, _ = read(config.num_picture_pairs)
-    shown = sample_grids.Shown(*compared)
+    *compared, conditions, _ = read(config.num_picture_pairs)
+    for_samples = conditioning.sample_vectors(config.num_picture_samples, conditions)
+    shown = sample_grids.Shown(*compared, conditions, for_samples)
     if not config.show_latents:
         return shown
-    _, inputs, told, labels = read(sample_grids.MAX_SCATTERED)
-    return dataclasses.replace(shown, scattered=(inputs, told), labels=labels)
+    _, inputs, conditions, labels = read(sample_grids.MAX_SCATTERED)
+    return dataclasses.replace(shown, scattered=(inputs, conditions), labels=labels)

@@ -61,10 +61,10 @@ def parse_steps(text: str | None) -> tuple[int, int] | None:
     """
     if text is None:
         return None
-    found = re.fullmatch(r"(\d+):(\d+)", text, re.ASCII)
-    if found is None or not int(found[1]) < int(found[2]):
+    match = re.fullmatch(r"(\d+):(\d+)", text, re.ASCII)
+    if match is None or not int(match[1]) < int(match[2]):
         raise ValueError(
             f"--profile_steps={text} must be FIRST:LAST, as in 100:110, which is the "
             "ten steps after the hundredth"
         )
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])

@@ -14,10 +14,13 @@ from ml_collections import ConfigDict
 
 from trainer.data.input_pipeline import Batch
 from trainer.numerics import exact
-from trainer.optimization import losses, schedules
+from trainer.optimization import losses
 from trainer.optimization.objectives import Objective
+from trainer.optimization.schedules import Schedule
+from trainer.runs import settings
 from trainer.runs.state import State
 from trainer.training import forward
+from trainer.training.forward import Forward
 from trainer.training.gradients import Gradients
 
 # The wait for one batch in so many is taken by the clock, which costs 0.1 ms a look.
@@ -38,27 +41,31 @@ class Steps:
         self,
         strategy: tf.distribute.Strategy,
         state: State,
-        objective: Objective,
-        config: ConfigDict,
-        image_shape: Sequence[int],
+        computation: Forward,
+        gradients: Gradients,
+        schedule: Schedule,
+        *,
+        global_batch_size: int,
+        num_groups: int,
+        ema_decay: float,
     ) -> None:
         """Binds the steps to their run; nothing is traced yet.
 
         Args:
-            strategy: Whose scope the state was made in.
-            state: Changed by `train`.
-            objective: What to minimise.
-            config: Resolved settings.
-            image_shape: `[height, width, channels]`.
+            strategy: Strategy in whose scope the state was made.
+            state: State of the run, which `train` changes.
+            computation: Forward pass of the run.
+            gradients: Gradients of the run.
+            schedule: Learning rate by step.
+            global_batch_size: Examples in a batch of all replicas.
+            num_groups: Groups of a replica's share of the batch.
+            ema_decay: Largest decay of the moving average of the weights, in [0, 1).
         """
-        self._strategy = strategy
-        self._state = state
-        self._config = config
-        self._forward = forward.Forward(objective, config, state.vae, image_shape)
-        self._gradients = Gradients(strategy, state, self._forward, config)
-        self._num_local_groups = (
-            config.num_batch_groups // strategy.num_replicas_in_sync
-        )
+        self._strategy, self._state = strategy, state
+        self._forward, self._gradients = computation, gradients
+        self._schedule = schedule
+        self._global_batch_size, self._num_groups = global_batch_size, num_groups
+        self._ema_decay = ema_decay
         self.term_names = self._forward.term_names
         self.metric_names = [*self.term_names, "gradient_norm"]
         if state.loss_scale is not None:
@@ -117,15 +124,15 @@ class Steps:
     ) -> tuple[Any, tf.Tensor]:
         """Returns a batch, and the seconds that it took to come; 0 if not clocked."""
 
-        def look() -> tf.Tensor:
+        def clock_or_zero() -> tf.Tensor:
             return tf.cond(is_clocked, _clock, lambda: tf.constant(0.0, tf.float64))
 
-        asked_at = look()
+        asked_at = clock_or_zero()
         with tf.control_dependencies([asked_at]):
             batch = next(batches)
         local = self._strategy.experimental_local_results(batch)
         with tf.control_dependencies(tf.nest.flatten(local)):
-            return batch, look() - asked_at
+            return batch, clock_or_zero() - asked_at
 
     def _update(self, batch: Any) -> tuple[tf.Tensor, tf.Tensor]:
         state, strategy = self._state, self._strategy
@@ -134,7 +141,7 @@ class Steps:
         examples, fingerprint = strategy.run(self._examples, (batch,))
         fingerprint = self._sum_over_replicas(fingerprint)
         sums, gradients = self._gradients.compute(examples)
-        means = self._sum_over_replicas(sums) / self._config.global_batch_size
+        means = self._sum_over_replicas(sums) / self._global_batch_size
         norm = self._gradients.global_norm(gradients)
         metrics = [means, [norm]]
         is_finite_loss = tf.reduce_all(tf.math.is_finite(means))
@@ -146,9 +153,7 @@ class Steps:
         metrics = tf.concat(metrics, axis=0)
 
         def apply() -> None:
-            state.optimizer.learning_rate = schedules.learning_rate(
-                state.step, self._config
-            )
+            state.optimizer.learning_rate = self._schedule.rate(state.step)
             state.optimizer.apply(
                 self._gradients.clip_and_unscale(gradients, norm),
                 state.vae.trainable_variables,
@@ -170,7 +175,7 @@ class Steps:
 
     def _examples(self, batch: Batch) -> tuple[Batch, tf.Tensor]:
         """In a replica: its examples, and a hash of the records and their places."""
-        first, end = forward.share(self._config.global_batch_size)
+        first, end = forward.share(self._global_batch_size)
         places = 2 * tf.range(first, end, dtype=tf.int64) + 1
         fingerprint = tf.reduce_sum(batch["record_id"] * places)
         examples = self._forward.examples(
@@ -196,7 +201,7 @@ class Steps:
 
         def sums(batch: Batch, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             weight = batch["weight"]
-            with exact.scope(self._num_local_groups):
+            with exact.scope(self._num_groups):
                 examples = self._forward.examples(batch, forward.EVAL_STREAMS, index)
                 terms, (mean, log_var) = self._forward.terms_and_posterior(
                     self._state.ema_vae, examples, self._state.step, training=False
@@ -225,9 +230,7 @@ class Steps:
         statistics are averaged alike, so that they fit the weights.
         """
         num_updates = tf.cast(self._state.step, tf.float32)
-        decay = tf.minimum(
-            self._config.ema_decay, (1 + num_updates) / (10 + num_updates)
-        )
+        decay = tf.minimum(self._ema_decay, (1 + num_updates) / (10 + num_updates))
 
         def move(average: tf.Variable, value: tf.Tensor) -> None:
             average.assign(decay * average + (1 - decay) * value)
@@ -254,6 +257,46 @@ class Steps:
             self._strategy.extended.update(
                 variable.value, function, args=(value,), group=False
             )
+
+
+def make_steps(
+    strategy: tf.distribute.Strategy,
+    state: State,
+    objective: Objective,
+    config: ConfigDict,
+    image_shape: Sequence[int],
+) -> Steps:
+    """Returns the compiled steps of a run.
+
+    Args:
+        strategy: Strategy in whose scope the state was made.
+        state: State of the run.
+        objective: Loss and its terms.
+        config: Resolved settings.
+        image_shape: `[height, width, channels]`.
+    """
+    computation = forward.make_forward(objective, state.vae, image_shape, config)
+    num_groups = config.num_batch_groups // strategy.num_replicas_in_sync
+    divisors = {"mean": config.global_batch_size, "sum": 1}
+    gradients = Gradients(
+        strategy,
+        state,
+        computation,
+        num_groups=num_groups,
+        num_slices=config.gradient_accumulation_steps,
+        loss_divisor=divisors[config.loss_reduction],
+        clip_norm=config.gradient_clip_norm,
+    )
+    return Steps(
+        strategy,
+        state,
+        computation,
+        gradients,
+        settings.select(config, Schedule),
+        global_batch_size=config.global_batch_size,
+        num_groups=num_groups,
+        ema_decay=config.ema_decay,
+    )
 
 
 def _clock() -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""How fast a run goes, and how much to ask of one call of the compiled loop."""
+"""Throughput of a run, and the number of steps for one call of the compiled loop."""
 
 import dataclasses
 import datetime
@@ -10,23 +10,23 @@ _CALL_SECS = 0.5
 
 @dataclasses.dataclass(frozen=True)
 class Rate:
-    """How fast steps were.
+    """Throughput of some steps.
 
     Attributes:
-        steps_per_second: On average.
-        data_wait_share: Of that time, the share in which this host waited for the
-            input pipeline to hand out a batch; from 0 to 1.
+        steps_per_second: Mean.
+        data_wait_share: Share of the time, 0 to 1, in which this host waited for a
+            batch of the input pipeline.
     """
 
     steps_per_second: float
     data_wait_share: float
 
 
-class Pace:
+class Meter:
     """Measures steps per second.
 
     Attributes:
-        steps_per_call: How many steps take about half a second; 1 until measured.
+        steps_per_call: Steps that take about half a second; 1 until measured.
     """
 
     def __init__(self) -> None:
@@ -37,12 +37,12 @@ class Pace:
         self._wait_secs = 0.0
         self._is_traced = False
 
-    def note(self, num_steps: int, wait_secs: float) -> None:
-        """Tells that a call made `num_steps` steps since the last note or skip.
+    def record_call(self, num_steps: int, wait_secs: float) -> None:
+        """Records a call that made `num_steps` steps since the last call or skip.
 
         Args:
             num_steps: At least 1.
-            wait_secs: Of the call, what it waited for batches; see `Steps.train`.
+            wait_secs: Seconds that the call waited for batches; see `Steps.train`.
         """
         now = time.monotonic()
         if self._is_traced:
@@ -56,7 +56,7 @@ class Pace:
         self._called_at = now
 
     def skip(self) -> None:
-        """Leaves the time since the last note out: it went into other work."""
+        """Leaves out the time since the last call, which went into other work."""
         now = time.monotonic()
         self._logged_at += now - self._called_at
         self._called_at = now

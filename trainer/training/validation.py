@@ -1,17 +1,15 @@
 """Validation over a whole split."""
 
 import dataclasses
-import functools
 
 import numpy as np
 import tensorflow as tf
-from ml_collections import ConfigDict
 
 from pipeline import contract
 from trainer.analysis.latents import usage
 from trainer.data import input_pipeline, splits
 from trainer.distribution import strategies
-from trainer.models import conditions
+from trainer.models.conditions import Conditioning
 from trainer.training.steps import Steps
 
 
@@ -38,10 +36,21 @@ class Evaluator:
         steps: Steps,
         manifest: contract.Manifest,
         dataset_dir: str,
-        config: ConfigDict,
         split: str,
+        *,
+        global_batch_size: int,
+        conditioning: Conditioning,
     ) -> None:
         """Opens the split.
+
+        Args:
+            strategy: From `strategies.make_strategy`.
+            steps: Compiled steps, which evaluate a batch.
+            manifest: Manifest of the dataset.
+            dataset_dir: Directory of the dataset.
+            split: Name of the split.
+            global_batch_size: Examples in a batch of all replicas.
+            conditioning: Conditions of the model.
 
         Raises:
             DatasetError: If the split is empty, or a shard is missing or cut.
@@ -53,14 +62,14 @@ class Evaluator:
                 manifest,
                 dataset_dir,
                 split,
-                global_batch_size=config.global_batch_size,
+                global_batch_size=global_batch_size,
                 context=context,
-                features=conditions.features(config),
-                check=functools.partial(conditions.check_labels, config=config),
+                features=conditioning.features,
+                check=conditioning.check_labels,
             ).repeat(),
         )
         self._num_examples = splits.num_examples(manifest, split)
-        self._num_batches = -(-self._num_examples // config.global_batch_size)
+        self._num_batches = -(-self._num_examples // global_batch_size)
 
     def evaluate(self) -> Evaluation:
         """Makes one pass over the split."""

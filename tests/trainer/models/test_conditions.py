@@ -1,5 +1,4 @@
 import dataclasses
-import functools
 import pathlib
 
 import numpy as np
@@ -14,7 +13,7 @@ from trainer.analysis import examples
 from trainer.cli import command_line
 from trainer.data import input_pipeline
 from trainer.generation import sampling
-from trainer.models import conditions
+from trainer.models.conditions import Conditioning
 from trainer.models.vae import make_vae
 from trainer.runs import setting_checks, trained
 
@@ -36,16 +35,14 @@ def manifest(*names: str) -> contract.Manifest:
     return contract.Manifest("d", {}, "ab", features, {})
 
 
-def config(condition: str, num_classes: int = 3):
-    changed = mnist_mlss.get_config()
-    changed.condition, changed.num_classes = condition, num_classes
-    return changed
+def conditioning(condition: str, num_classes: int = 3, labelled_fraction: float = 1.0):
+    return Conditioning(condition, num_classes, labelled_fraction)
 
 
 def test_a_label_is_one_of_its_classes() -> None:
-    told = conditions.of_batch(BATCH, config("label"))
-    np.testing.assert_array_equal(told, [[0, 0, 1], [1, 0, 0], [0, 0, 0]])
-    assert conditions.num_conditions(config("label"), manifest("label")) == 3
+    vectors = conditioning("label").vectors(BATCH)
+    np.testing.assert_array_equal(vectors, [[0, 0, 1], [1, 0, 0], [0, 0, 0]])
+    assert conditioning("label").vector_length(manifest("label")) == 3
 
 
 @pytest.mark.parametrize(
@@ -65,16 +62,14 @@ def test_a_label_is_one_of_its_classes() -> None:
     ],
 )
 def test_labels_are_classes_of_the_model(labels, fraction, message) -> None:
-    told = config("label")
-    told.labelled_fraction = fraction
+    conditions = conditioning("label", labelled_fraction=fraction)
     small = {"label": np.array(labels, np.int64)}
     if message is None:
-        conditions.check_labels(small, told)
+        conditions.check_labels(small)
         return
     with pytest.raises(contract.DatasetError, match=message):
-        conditions.check_labels(small, told)
-    told.condition = "none"
-    conditions.check_labels({}, told)
+        conditions.check_labels(small)
+    conditioning("none").check_labels({})
 
 
 @pytest.mark.parametrize("is_training", [False, True])
@@ -100,9 +95,7 @@ def test_a_label_beyond_the_classes_ends_a_run_in_one_line(tmp_path, is_training
             "global_batch_size": 4,
             "context": tf.distribute.InputContext(),
             "features": ["label"],
-            "check": functools.partial(
-                conditions.check_labels, config=config("label", num_classes)
-            ),
+            "check": conditioning("label", num_classes).check_labels,
         }
         if is_training:
             batches = input_pipeline.training_batches(
@@ -133,23 +126,22 @@ def test_a_label_beyond_the_classes_ends_a_run_in_one_line(tmp_path, is_training
 
 
 def test_attributes_are_signs() -> None:
-    told = conditions.of_batch(BATCH, config("attributes"))
-    np.testing.assert_array_equal(told, [[-1, 1], [1, 1], [-1, -1]])
-    found = conditions.num_conditions(config("attributes"), manifest("attributes"))
-    assert found == 2
+    vectors = conditioning("attributes").vectors(BATCH)
+    np.testing.assert_array_equal(vectors, [[-1, 1], [1, 1], [-1, -1]])
+    assert conditioning("attributes").vector_length(manifest("attributes")) == 2
 
 
 def test_nothing_is_a_vector_of_length_0() -> None:
-    assert conditions.of_batch(BATCH, config("none")).shape == (3, 0)
-    assert conditions.num_conditions(config("none"), manifest()) == 0
+    assert conditioning("none").vectors(BATCH).shape == (3, 0)
+    assert conditioning("none").vector_length(manifest()) == 0
 
 
 def test_samples_show_every_class_or_what_examples_have() -> None:
     examples = np.array([[1.0, -1.0], [-1.0, 1.0]])
-    found = conditions.of_samples(config("attributes"), 3, examples)
-    np.testing.assert_array_equal(found, examples[[0, 1, 0]])
-    found = conditions.of_samples(config("label"), 4, examples)
-    np.testing.assert_array_equal(found, np.eye(3)[[0, 1, 2, 0]])
+    vectors = conditioning("attributes").sample_vectors(3, examples)
+    np.testing.assert_array_equal(vectors, examples[[0, 1, 0]])
+    vectors = conditioning("label").sample_vectors(4, examples)
+    np.testing.assert_array_equal(vectors, np.eye(3)[[0, 1, 2, 0]])
 
 
 @pytest.mark.parametrize(
@@ -163,30 +155,30 @@ def test_conditions_that_cannot_be_had_are_named(
     condition: str, num_classes: int, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        conditions.num_conditions(config(condition, num_classes), manifest())
+        conditioning(condition, num_classes).vector_length(manifest())
     unknown = celeba.get_config()
     unknown.condition = "digit"
     with pytest.raises(ValueError, match="must be one of none, label, attributes"):
         setting_checks.check(unknown)
     with pytest.raises(ValueError, match="num_classes=0 must be at least 1"):
-        conditions.num_conditions(config("label", 0), manifest("label"))
+        conditioning("label", 0).vector_length(manifest("label"))
     named = dataclasses.replace(FEATURES["label"], names=("cat", "dog", "owl"))
     three = contract.Manifest("d", {}, "ab", {**FEATURES, "label": named}, {})
-    assert conditions.num_conditions(config("label", 3), three) == 3
+    assert conditioning("label", 3).vector_length(three) == 3
     with pytest.raises(ValueError, match="num_classes=2, and .* are of 3 classes"):
-        conditions.num_conditions(config("label", 2), three)
+        conditioning("label", 2).vector_length(three)
 
 
 def test_both_halves_of_the_model_depend_on_the_condition() -> None:
     for made in (
-        make_vae(config("label"), (28, 28, 1), 3),
+        make_vae(mnist_mlss.get_config(), (28, 28, 1), 3),
         make_vae(celeba_debug.get_config(), (32, 32, 3), 3),
     ):
         images = tf.zeros([2, *made.encoder.inputs[0].shape[1:]])
-        told = tf.constant([[1.0, 0, 0], [0, 1, 0]])
-        mean, _ = made.encode(images, told)
+        conditions = tf.constant([[1.0, 0, 0], [0, 1, 0]])
+        mean, _ = made.encode(images, conditions)
         assert np.abs(mean[0] - mean[1]).max() > 1e-4
-        decoded = made.mean_image(tf.zeros(mean.shape), told)
+        decoded = made.mean_image(tf.zeros(mean.shape), conditions)
         assert np.abs(decoded[0] - decoded[1]).max() > 1e-4
 
 
@@ -204,11 +196,11 @@ def test_a_conditional_model_is_trained_scored_and_sampled(
     assert runs[0].metrics("validation") == runs[1].metrics("validation")
     loaded = trained.load(runs[0].workdir)
     z = np.repeat(sampling.draw_prior(loaded, 1, seed=0), 2, axis=0)
-    told = [
+    conditions = [
         examples.find_conditions(loaded, "train", 1, f"Smiling={value}")
         for value in (0, 1)
     ]
-    made = sampling.decode(loaded, z, np.concatenate(told), seed=0)
+    made = sampling.decode(loaded, z, np.concatenate(conditions), seed=0)
     assert np.abs(made.mean[0] - made.mean[1]).max() > 1e-4
     done = run_module("trainer.evaluate", f"--workdir={runs[0].workdir}")
     assert done.returncode == 0, done.stderr

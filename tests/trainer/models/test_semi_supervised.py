@@ -59,9 +59,7 @@ def test_the_labels_that_count_are_a_share_of_the_classes() -> None:
     batch = {"record_id": ids, "label": label}
     is_class = (label >= 0) & (label < NUM_CLASSES)
     found = {
-        fraction: semi_supervised.is_labelled(
-            batch, config(labelled_fraction=fraction)
-        ).numpy()
+        fraction: semi_supervised.is_labelled(batch, fraction, NUM_CLASSES).numpy()
         for fraction in (0.02, 0.2)
     }
     for fraction, labelled in found.items():

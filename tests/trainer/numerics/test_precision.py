@@ -56,9 +56,9 @@ def test_outputs_without_an_activation_are_float32_too(name: str) -> None:
         labelled_fraction=0.5,
     )
     vae = make_vae(config, (32, 32, 3), config.num_classes)
-    images, told = tf.zeros([2, 32, 32, 3]), tf.zeros([2, config.num_classes])
-    mean, log_var = vae.encode(images, told)
-    for output in (mean, log_var, vae.decode(mean, told), vae.classify(images)):
+    images, conditions = tf.zeros([2, 32, 32, 3]), tf.zeros([2, config.num_classes])
+    mean, log_var = vae.encode(images, conditions)
+    for output in (mean, log_var, vae.decode(mean, conditions), vae.classify(images)):
         assert output.dtype == tf.float32
 
 
@@ -127,8 +127,7 @@ def test_an_unknown_precision_is_refused() -> None:
 
 
 def test_the_scale_doubles_after_good_steps_and_halves_after_a_bad_one() -> None:
-    config = changed(precision="mixed_float16", loss_scale_growth_steps=3)
-    loss_scale = precision.make_loss_scale(config)
+    loss_scale = precision.make_loss_scale("mixed_float16", growth_steps=3)
     assert loss_scale is not None
     assert float(loss_scale.scale) == 2.0**15
     seen = []
@@ -147,8 +146,7 @@ def test_the_scale_doubles_after_good_steps_and_halves_after_a_bad_one() -> None
 
 
 def test_the_scale_stays_a_number_between_its_ends() -> None:
-    config = changed(precision="mixed_float16", loss_scale_growth_steps=1)
-    loss_scale = precision.make_loss_scale(config)
+    loss_scale = precision.make_loss_scale("mixed_float16", growth_steps=1)
     assert loss_scale is not None
     for _ in range(2000):
         loss_scale.update(tf.constant(True))
@@ -160,4 +158,4 @@ def test_the_scale_stays_a_number_between_its_ends() -> None:
 
 @pytest.mark.parametrize("name", ["float32", "mixed_bfloat16"])
 def test_wide_exponents_need_no_scale(name: str) -> None:
-    assert precision.make_loss_scale(changed(precision=name)) is None
+    assert precision.make_loss_scale(name, growth_steps=1) is None

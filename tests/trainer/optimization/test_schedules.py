@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from configs import celeba_debug, mnist_iwae
 from tests.trainer.small_steps import make_small_run
-from trainer.optimization import schedules
+from trainer.optimization.schedules import Schedule
 from trainer.runs import settings
 
 
@@ -16,8 +16,12 @@ def changed(**values: object) -> ConfigDict:
     return settings.resolve(config, 1)
 
 
+def schedule(config: ConfigDict) -> Schedule:
+    return settings.select(config, Schedule)
+
+
 def rates(config: ConfigDict, steps: list[int]) -> list[float]:
-    return [float(schedules.learning_rate(step, config)) for step in steps]
+    return [float(schedule(config).rate(step)) for step in steps]
 
 
 def test_without_settings_it_is_constant() -> None:
@@ -29,7 +33,7 @@ def test_a_factor_is_as_exact_as_it_is_written() -> None:
     config = changed(
         learning_rate=1e-3, learning_rate_steps=(1,), learning_rate_factors=(0.1,)
     )
-    assert schedules.learning_rate(1, config).numpy() == np.float32(1e-3 * 0.1)
+    assert schedule(config).rate(1).numpy() == np.float32(1e-3 * 0.1)
 
 
 def test_the_rate_goes_down_as_published() -> None:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -17,13 +19,25 @@ IMAGES = np.random.default_rng(0).uniform(-1, 1, (30, 32, 32, 3)).astype(np.floa
 def draw(pairs: np.ndarray, **changes: object) -> dict[str, np.ndarray]:
     config = celeba_debug.get_config()
     config.update(changes)
-    return drawn(MODEL, sample_grids.Shown(pairs, pairs, NOTHING), config)
+    return drawn(MODEL, shown(pairs, pairs), config)
+
+
+def shown(
+    images: np.ndarray, inputs: np.ndarray, num_samples: int = 25, **others: Any
+) -> sample_grids.Shown:
+    return sample_grids.Shown(images, inputs, NOTHING, NOTHING[:num_samples], **others)
 
 
 def drawn(
-    vae: VAE, shown: sample_grids.Shown, config: ConfigDict
+    vae: VAE, examples: sample_grids.Shown, config: ConfigDict
 ) -> dict[str, np.ndarray]:
-    computed = sample_grids.compute_grids(vae, shown, config)
+    computed = sample_grids.compute_grids(
+        vae,
+        examples,
+        seed=config.seed,
+        num_traversals=config.num_picture_traversals,
+        draws_reconstructions=config.reconstruction_draw == "sample",
+    )
     return {name: draw_grid() for name, draw_grid in computed.items()}
 
 
@@ -71,8 +85,7 @@ def test_originals_stand_before_their_reconstructions() -> None:
 
 def test_a_denoised_image_stands_beside_what_it_was_made_from() -> None:
     inputs = np.clip(IMAGES[:25] + 0.5, -1, 1)
-    shown = sample_grids.Shown(IMAGES[:25], inputs, NOTHING)
-    grid = drawn(MODEL, shown, CONFIG)["reconstruction"]
+    grid = drawn(MODEL, shown(IMAGES[:25], inputs), CONFIG)["reconstruction"]
     assert grid.shape == (5 * 32, 15 * 32, 3)
     mean, _ = MODEL.encoder(inputs)
     for column, images in enumerate((IMAGES, inputs, MODEL.decoder(mean).numpy())):
@@ -137,13 +150,10 @@ def test_an_arc_along_one_line_is_its_chord() -> None:
 
 def test_reconstructions_may_be_drawn_and_samples_may_be_few() -> None:
     config = mnist_mlss.get_config()
-    config.num_picture_samples = 10
     tf.keras.utils.set_random_seed(2)
     vae = make_vae(config, (28, 28, 1))
     digits = np.where(IMAGES[:5, :28, :28, :1] > 0, 1, -1).astype(np.float32)
-    found = drawn(
-        vae, sample_grids.Shown(digits, digits, NOTHING, (digits, NOTHING)), config
-    )
+    found = drawn(vae, shown(digits, digits, 10, scattered=(digits, NOTHING)), config)
     assert found["reconstruction"].shape == (28, 10 * 28, 1)
     assert set(np.unique(found["reconstruction"])) == {0, 255}
     assert found["samples/sampled"].shape == (28, 10 * 28, 1)

@@ -13,14 +13,19 @@ from trainer.numerics import exact
 from trainer.reporting import sample_grids, summaries
 from trainer.runs import trained
 
+# Of 25 samples.
+NO_CONDITIONS = np.zeros([25, 0], np.float32)
+
 
 def test_neighbours_are_of_the_samples_that_are_shown(reference_run: Run) -> None:
     exact.configure()
     run = trained.load(reference_run.workdir)
     (batch,) = run.batches("validation", 11)
-    shown = sample_grids.Shown(batch["image"], batch["input"], batch["conditions"])
+    shown = sample_grids.Shown(
+        batch["image"], batch["input"], batch["conditions"], NO_CONDITIONS
+    )
     grid, ratio = summaries.draw_neighbours(run, shown)
-    samples = sample_grids.draw_samples(run.vae, batch["conditions"], run.config)
+    samples = sample_grids.draw_samples(run.vae, NO_CONDITIONS, run.config.seed)
     found = nearest_images.in_training(run, samples)
     # 25 pairs, five in a row.
     assert grid.shape == (5 * 32, 10 * 32, 3)
@@ -32,7 +37,9 @@ def test_neighbours_are_of_the_samples_that_are_shown(reference_run: Run) -> Non
     )
     # Of images that training saw there is no ratio.
     (batch, *_) = run.batches("train", 4)
-    shown = sample_grids.Shown(batch["image"], batch["input"], batch["conditions"])
+    shown = sample_grids.Shown(
+        batch["image"], batch["input"], batch["conditions"], NO_CONDITIONS
+    )
     assert summaries.draw_neighbours(run, shown)[1] is None
 
 
@@ -72,8 +79,8 @@ def test_an_evaluation_knows_the_posteriors_of_the_examples_that_count() -> None
     index = tf.constant(0, tf.int64)
     _, latents = run.steps.evaluate_batch({**BATCH, "weight": weight}, index)
     counted = BATCH["image"][weight > 0]
-    told = np.zeros([len(counted), 0], np.float32)
-    mean, log_var = run.state.ema_vae.encode(counted, told)
+    conditions = np.zeros([len(counted), 0], np.float32)
+    mean, log_var = run.state.ema_vae.encode(counted, conditions)
     mean, log_var = mean.numpy(), log_var.numpy()
     kl = 0.5 * (mean**2 + np.exp(log_var) - log_var - 1)
     expected = [kl.sum(0), mean.sum(0), (mean**2).sum(0)]

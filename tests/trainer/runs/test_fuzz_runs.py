@@ -199,7 +199,7 @@ def test_any_workdir_of_a_run_that_goes_on(config, dataset, folder):
     (path / "config.json").write_bytes(config.encode(errors="surrogatepass"))
     (path / "dataset.json").write_bytes(dataset.encode(errors="surrogatepass"))
     settings = celeba_debug.get_config()
-    refuses(ValueError, call=lambda: workdir.claim(path, settings, MANIFEST, "x"))
+    refuses(ValueError, call=lambda: workdir.acquire(path, settings, MANIFEST, "x"))
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +207,7 @@ def run_dir(folder: pathlib.Path) -> pathlib.Path:
     """Returns an untrained run, and its dataset of no sound shard."""
     path = folder / "run"
     config = celeba_debug.get_config()
-    workdir.claim(path, config, MANIFEST, folder)
+    workdir.acquire(path, config, MANIFEST, folder)
     (folder / contract.MANIFEST_NAME).write_text(MANIFEST.to_json())
     made = state.make_state(config, MANIFEST)
     checkpoints.save(path / "checkpoints", 0, made.arrays(), {})

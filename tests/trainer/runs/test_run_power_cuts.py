@@ -31,7 +31,7 @@ NUM_CUTS = 50
 def steps_of(run_dir: pathlib.Path, steps: range, last_saved: int, note) -> None:
     """Does what a run does around its steps, and saves them up to one of them."""
     config = celeba_debug.get_config()
-    lock = workdir.claim(run_dir, config, MANIFEST, "data")
+    lock = workdir.acquire(run_dir, config, MANIFEST, "data")
     directory = run_dir / "checkpoints"
     checkpoints.load_newest(directory, is_owner=True)
     writer = RunWriter(run_dir, last_step=steps.start - 1)
@@ -62,7 +62,7 @@ def check_recovered(run_dir: pathlib.Path, told: int | None) -> None:
     """Goes on with a run as a trainer would, and looks for all that it was told."""
     found = checkpoints.list_newest_first(run_dir / "checkpoints")
     assert all(map(checkpoints.is_whole, found)), "one is damaged"
-    lock = workdir.claim(run_dir, celeba_debug.get_config(), MANIFEST, "data")
+    lock = workdir.acquire(run_dir, celeba_debug.get_config(), MANIFEST, "data")
     loaded = checkpoints.load_newest(run_dir / "checkpoints", is_owner=True)
     step = -1 if loaded is None else int(loaded[0]["step"])
     assert step >= (-1 if told is None else told)

@@ -27,7 +27,7 @@ MANIFEST = contract.Manifest(
 
 def test_it_holds_the_settings_and_the_dataset(tmp_path: pathlib.Path) -> None:
     config = celeba_debug.get_config()
-    workdir.claim(tmp_path / "a/b", config, MANIFEST, "data")
+    workdir.acquire(tmp_path / "a/b", config, MANIFEST, "data")
     saved = json.loads((tmp_path / "a/b/config.json").read_text())
     assert saved["latent_dim"] == 8
     dataset = json.loads((tmp_path / "a/b/dataset.json").read_text())
@@ -37,12 +37,12 @@ def test_it_holds_the_settings_and_the_dataset(tmp_path: pathlib.Path) -> None:
         "path": str(pathlib.Path("data").absolute()),
         "manifest": json.loads(MANIFEST.to_json()),
     }
-    workdir.claim(tmp_path / "a/b", config, MANIFEST, "data")
+    workdir.acquire(tmp_path / "a/b", config, MANIFEST, "data")
 
 
 def test_every_difference_is_named(tmp_path: pathlib.Path) -> None:
     config = celeba_debug.get_config()
-    workdir.claim(tmp_path, config, MANIFEST, "data")
+    workdir.acquire(tmp_path, config, MANIFEST, "data")
     config.seed = 9
     other = dataclasses.replace(MANIFEST, name="other")
     with pytest.raises(
@@ -50,14 +50,14 @@ def test_every_difference_is_named(tmp_path: pathlib.Path) -> None:
         match="--config.seed was 0 and is now 9; the dataset's digest was "
         f"{MANIFEST.digest} and is now {other.digest}",
     ):
-        workdir.claim(tmp_path, config, other, "data")
+        workdir.acquire(tmp_path, config, other, "data")
 
 
 def test_a_longer_run_is_no_difference(tmp_path: pathlib.Path) -> None:
     config = celeba_debug.get_config()
-    workdir.claim(tmp_path, config, MANIFEST, "data")
+    workdir.acquire(tmp_path, config, MANIFEST, "data")
     config.num_train_steps = 10_000
-    workdir.claim(tmp_path, config, MANIFEST, "data")
+    workdir.acquire(tmp_path, config, MANIFEST, "data")
     saved = json.loads((tmp_path / "config.json").read_text())
     assert saved["num_train_steps"] == 10_000
 
@@ -65,7 +65,7 @@ def test_a_longer_run_is_no_difference(tmp_path: pathlib.Path) -> None:
 def test_checkpoints_of_unknown_settings_are_refused(tmp_path: pathlib.Path) -> None:
     (tmp_path / "checkpoints/step-000000001").mkdir(parents=True)
     with pytest.raises(ValueError, match="has checkpoints but no config.json"):
-        workdir.claim(tmp_path, celeba_debug.get_config(), MANIFEST, "data")
+        workdir.acquire(tmp_path, celeba_debug.get_config(), MANIFEST, "data")
 
 
 @pytest.mark.parametrize(
@@ -82,33 +82,33 @@ def test_checkpoints_of_unknown_settings_are_refused(tmp_path: pathlib.Path) -> 
 )
 def test_a_damaged_file_is_named(tmp_path: pathlib.Path, name: str, text: str) -> None:
     config = celeba_debug.get_config()
-    workdir.claim(tmp_path, config, MANIFEST, "data")
+    workdir.acquire(tmp_path, config, MANIFEST, "data")
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=f"{name} is damaged .*restore it"):
-        workdir.claim(tmp_path, config, MANIFEST, "data")
+        workdir.acquire(tmp_path, config, MANIFEST, "data")
 
 
 def test_a_workdir_has_one_trainer(tmp_path: pathlib.Path) -> None:
     config = celeba_debug.get_config()
-    with workdir.claim(tmp_path, config, MANIFEST, "data"):
+    with workdir.acquire(tmp_path, config, MANIFEST, "data"):
         with pytest.raises(ValueError, match="another trainer.train is at work in --w"):
-            workdir.claim(tmp_path, config, MANIFEST, "data")
+            workdir.acquire(tmp_path, config, MANIFEST, "data")
     other = dataclasses.replace(MANIFEST, name="other")
-    # A claim that is refused holds nothing.
+    # A refused `acquire` holds no lock.
     with pytest.raises(ValueError, match="holds a run with other settings"):
-        workdir.claim(tmp_path, config, other, "data")
-    workdir.claim(tmp_path, config, MANIFEST, "data").close()
+        workdir.acquire(tmp_path, config, other, "data")
+    workdir.acquire(tmp_path, config, MANIFEST, "data").close()
 
 
 @pytest.mark.parametrize("how", ["deleted", "replaced"])
 def test_a_lock_that_is_deleted_still_holds(tmp_path: pathlib.Path, how: str) -> None:
     config = celeba_debug.get_config()
-    with workdir.claim(tmp_path, config, MANIFEST, "data") as lock:
+    with workdir.acquire(tmp_path, config, MANIFEST, "data") as lock:
         (tmp_path / workdir.LOCK_NAME).unlink()
         if how == "replaced":
             (tmp_path / workdir.LOCK_NAME).write_text("")
         with pytest.raises(ValueError, match="another trainer.train is at work in --w"):
-            workdir.claim(tmp_path, config, MANIFEST, "data")
+            workdir.acquire(tmp_path, config, MANIFEST, "data")
         # Nothing is wrong with this one.
         workdir.check_held(tmp_path, lock)
 
@@ -117,18 +117,18 @@ def test_a_lock_that_is_deleted_still_holds(tmp_path: pathlib.Path, how: str) ->
 def test_a_workdir_that_is_removed_is_noticed(tmp_path: pathlib.Path, how: str) -> None:
     config = celeba_debug.get_config()
     run_dir = tmp_path / "run"
-    with workdir.claim(run_dir, config, MANIFEST, "data") as lock:
+    with workdir.acquire(run_dir, config, MANIFEST, "data") as lock:
         workdir.check_held(run_dir, lock)
         run_dir.rename(tmp_path / "moved")
         if how == "replaced":
-            workdir.claim(run_dir, config, MANIFEST, "data").close()
+            workdir.acquire(run_dir, config, MANIFEST, "data").close()
         with pytest.raises(ValueError, match="was removed or replaced while this"):
             workdir.check_held(run_dir, lock)
 
 
 def test_a_workdir_that_is_moved_behind_a_link_is_the_same(tmp_path) -> None:
     run_dir = tmp_path / "run"
-    with workdir.claim(run_dir, celeba_debug.get_config(), MANIFEST, "data") as lock:
+    with workdir.acquire(run_dir, celeba_debug.get_config(), MANIFEST, "data") as lock:
         run_dir.rename(tmp_path / "moved")
         run_dir.symlink_to(tmp_path / "moved")
         workdir.check_held(run_dir, lock)
@@ -144,9 +144,9 @@ def test_where_directories_have_no_locks_the_file_is_locked(tmp_path, monkeypatc
 
     monkeypatch.setattr("fcntl.flock", refuse)
     config = celeba_debug.get_config()
-    with workdir.claim(tmp_path, config, MANIFEST, "data") as lock:
+    with workdir.acquire(tmp_path, config, MANIFEST, "data") as lock:
         with pytest.raises(ValueError, match="another trainer.train is at work in --w"):
-            workdir.claim(tmp_path, config, MANIFEST, "data")
+            workdir.acquire(tmp_path, config, MANIFEST, "data")
         workdir.check_held(tmp_path, lock)
         (tmp_path / workdir.LOCK_NAME).unlink()
         with pytest.raises(ValueError, match="was removed or replaced while this"):
@@ -162,7 +162,7 @@ def test_what_is_planted_for_the_lock_is_named(tmp_path: pathlib.Path, kind) -> 
     else:
         os.mkfifo(path)
     with pytest.raises(ValueError, match="lock is a link, or no file: remove it"):
-        workdir.claim(path.parent, celeba_debug.get_config(), MANIFEST, "data")
+        workdir.acquire(path.parent, celeba_debug.get_config(), MANIFEST, "data")
     assert not (tmp_path / "elsewhere").exists()
 
 
@@ -196,7 +196,7 @@ def test_a_file_system_without_locks_is_told_of(tmp_path, monkeypatch, caplog) -
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr("fcntl.flock", refuse)
-    workdir.claim(tmp_path, celeba_debug.get_config(), MANIFEST, "data")
+    workdir.acquire(tmp_path, celeba_debug.get_config(), MANIFEST, "data")
     assert "cannot lock" in caplog.text
 
 

@@ -41,19 +41,19 @@ def check_equal(
 ) -> None:
     images = RNG.uniform(-1, 1, (3, *shape)).astype(np.float32)
     z = RNG.normal(size=(3, config.latent_dim)).astype(np.float32)
-    told = RNG.uniform(-1, 1, (3, vae.num_conditions)).astype(np.float32)
+    conditions = RNG.uniform(-1, 1, (3, vae.num_conditions)).astype(np.float32)
 
     def with_conditions(x: np.ndarray):
-        return (x, told) if vae.num_conditions else x
+        return (x, conditions) if vae.num_conditions else x
 
     encoder = saved_and_loaded(plain_keras.make_encoder(vae), tmp_path)
     posterior = encoder(with_conditions(images))
     names = ("posterior_mean", "posterior_log_var")
-    for name, expected in zip(names, vae.encode(images, told), strict=True):
+    for name, expected in zip(names, vae.encode(images, conditions), strict=True):
         scale = np.abs(expected).max()
         np.testing.assert_allclose(posterior[name], expected, rtol, rtol * scale)
     decoder = saved_and_loaded(plain_keras.make_decoder(vae), tmp_path)
-    mean = vae.mean_image(z, told)
+    mean = vae.mean_image(z, conditions)
     assert np.std(mean) > 0
     np.testing.assert_allclose(decoder(with_conditions(z)), mean, rtol, rtol)
 

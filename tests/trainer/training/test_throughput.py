@@ -19,36 +19,36 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_the_first_call_compiles_and_does_not_count(clock: Clock) -> None:
-    speed = throughput.Pace()
+    speed = throughput.Meter()
     clock.now += 60
-    speed.note(1, 0.0)
+    speed.record_call(1, 0.0)
     assert speed.steps_per_call == 1
     assert speed.take_rate() is None
     clock.now += 1
-    speed.note(10, 0.25)
+    speed.record_call(10, 0.25)
     assert speed.take_rate() == throughput.Rate(pytest.approx(10), pytest.approx(0.25))
     assert speed.take_rate() is None
 
 
 def test_a_call_aims_at_half_a_second(clock: Clock) -> None:
-    speed = throughput.Pace()
-    speed.note(1, 0.0)
+    speed = throughput.Meter()
+    speed.record_call(1, 0.0)
     clock.now += 1
-    speed.note(40, 0.0)
+    speed.record_call(40, 0.0)
     assert speed.steps_per_call == 20
     clock.now += 30
-    speed.note(1, 0.0)
+    speed.record_call(1, 0.0)
     assert speed.steps_per_call == 1
 
 
 def test_time_in_other_work_is_left_out(clock: Clock) -> None:
-    speed = throughput.Pace()
-    speed.note(1, 0.0)
+    speed = throughput.Meter()
+    speed.record_call(1, 0.0)
     clock.now += 1
-    speed.note(5, 0.1)
+    speed.record_call(5, 0.1)
     clock.now += 100
     speed.skip()
     clock.now += 1
-    speed.note(5, 0.1)
+    speed.record_call(5, 0.1)
     # Two calls of five steps and of a tenth of a second's wait, in a second each.
     assert speed.take_rate() == throughput.Rate(pytest.approx(5), pytest.approx(0.1))

@@ -132,10 +132,10 @@ def fit(latents: np.ndarray, num_components: int, seed: int = 0) -> Mixture:
             f"--num_components={num_components} must be from 1 to the number of "
             f"latents, {len(latents)}"
         )
-    found = GaussianMixture(
+    fitted = GaussianMixture(
         num_components, max_iter=_MAX_ITERATIONS, random_state=seed
     ).fit(latents.astype(np.float64))
-    return Mixture(found.weights_, found.means_, found.covariances_)
+    return Mixture(fitted.weights_, fitted.means_, fitted.covariances_)
 
 
 def load(path: pathlib.Path) -> Mixture:

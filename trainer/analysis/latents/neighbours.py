@@ -47,15 +47,15 @@ def nearest(
 
     Example:
         >>> images = np.array([-1.0, 0.0, 1.0]).reshape(3, 1, 1, 1)
-        >>> found = nearest(np.full([1, 1, 1, 1], 0.8), [(["a", "b", "c"], images)])
-        >>> found.keys, found.distances.round(6).tolist()
+        >>> hits = nearest(np.full([1, 1, 1, 1], 0.8), [(["a", "b", "c"], images)])
+        >>> hits.keys, hits.distances.round(6).tolist()
         (('c',), [0.2])
     """
     if queries.ndim != 4:
         raise ValueError(
             f"queries {queries.shape} must be [q, height, width, channels]"
         )
-    query_rows = _rows(queries)
+    query_rows = _flattened(queries)
     query_norms = _squared_norms(query_rows)
     best = np.full(len(queries), np.inf)
     keys = [""] * len(queries)
@@ -68,12 +68,12 @@ def nearest(
             )
         if not len(batch):
             continue
-        rows = _rows(batch)
-        norms = _squared_norms(rows)
+        vectors = _flattened(batch)
+        norms = _squared_norms(vectors)
         # The BLAS of NumPy's wheels takes longer for query_rows @ rows.T, at times far.
-        products = (rows @ query_rows.T).T.astype(np.float64)
+        products = (vectors @ query_rows.T).T.astype(np.float64)
         squared = query_norms[:, None] + norms - 2 * products
-        margins = _rounding(query_norms, norms, rows.shape[1])
+        margins = _rounding(query_norms, norms, vectors.shape[1])
         bounds = np.minimum(best, np.min(squared + margins, axis=1))
         for query, place in np.argwhere(squared - margins <= bounds[:, None]):
             exact = _squared_distance(queries[query], batch[place])
@@ -84,8 +84,8 @@ def nearest(
                 images[query] = batch[place].copy()
     if len(queries) and not np.isfinite(best).all():
         raise ValueError("there is no image to compare with")
-    found = np.stack(images) if len(queries) else queries
-    return Neighbours(keys=tuple(keys), images=found, distances=np.sqrt(best))
+    nearest_images = np.stack(images) if len(queries) else queries
+    return Neighbours(keys=tuple(keys), images=nearest_images, distances=np.sqrt(best))
 
 
 def memorisation_ratio(
@@ -125,15 +125,15 @@ def memorisation_ratio(
     return float(np.mean(sample_distances, dtype=np.float64)) / unseen
 
 
-def _rows(images: np.ndarray) -> np.ndarray:
+def _flattened(images: np.ndarray) -> np.ndarray:
     """Returns `[n, D]` float32."""
     flat = images.reshape(len(images), math.prod(images.shape[1:]))
     return flat.astype(np.float32, copy=False)
 
 
-def _squared_norms(rows: np.ndarray) -> np.ndarray:
+def _squared_norms(vectors: np.ndarray) -> np.ndarray:
     """Returns `[n]` float64, as exact as float32 products are."""
-    norms = np.vecdot(rows, rows).astype(np.float64)
+    norms = np.vecdot(vectors, vectors).astype(np.float64)
     if not np.isfinite(norms).all():
         raise ValueError("images must be finite")
     return norms

@@ -39,8 +39,8 @@ class Pca:
             ValueError: If the images have another shape than those of the fit.
         """
         _check_shape(images, self.mean.shape)
-        rows = (images - self.mean).astype(np.float32).reshape(len(images), -1)
-        return rows @ self.components.T
+        vectors = (images - self.mean).astype(np.float32).reshape(len(images), -1)
+        return vectors @ self.components.T
 
     def reconstruct(self, images: np.ndarray) -> np.ndarray:
         """Returns the nearest images in the subspace, float32, not clipped.
@@ -51,8 +51,8 @@ class Pca:
         Raises:
             ValueError: If the images have another shape than those of the fit.
         """
-        rows = self.encode(images) @ self.components
-        return rows.reshape(images.shape) + self.mean
+        vectors = self.encode(images) @ self.components
+        return vectors.reshape(images.shape) + self.mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,14 +105,14 @@ def fit_pca(batches: Iterable[np.ndarray], num_components: int) -> Pca:
             image_shape = images.shape[1:]
             mean = np.zeros(math.prod(image_shape))
             scaled = np.zeros([0, len(mean)], np.float32)
-        rows = images.reshape(len(images), -1)
-        chunk_mean = rows.mean(axis=0, dtype=np.float64)
-        num_both = num_seen + len(rows)
-        shift = (chunk_mean - mean) * math.sqrt(num_seen * len(rows) / num_both)
-        centred = (rows - chunk_mean.astype(np.float32)).astype(np.float32)
+        vectors = images.reshape(len(images), -1)
+        chunk_mean = vectors.mean(axis=0, dtype=np.float64)
+        num_both = num_seen + len(vectors)
+        shift = (chunk_mean - mean) * math.sqrt(num_seen * len(vectors) / num_both)
+        centred = (vectors - chunk_mean.astype(np.float32)).astype(np.float32)
         stacked = np.concatenate([scaled, centred, shift.astype(np.float32)[None]])
         scaled = _strongest(stacked, num_components + _SPARE_COMPONENTS)
-        mean += (chunk_mean - mean) * (len(rows) / num_both)
+        mean += (chunk_mean - mean) * (len(vectors) / num_both)
         num_seen = num_both
     if image_shape is None or num_seen < num_components:
         raise ValueError(
@@ -164,24 +164,24 @@ def _check_shape(images: np.ndarray, image_shape: tuple[int, ...]) -> None:
 
 def _chunks(batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """Yields the images of all batches, some 500 at a time and never 1,000."""
-    image_shape, held, num_held = None, [], 0
+    image_shape, chunk, num_images = None, [], 0
     for batch in batches:
         image_shape = image_shape or batch.shape[1:]
         _check_shape(batch, image_shape)
         for start in range(0, len(batch), _CHUNK_IMAGES):
             part = batch[start : start + _CHUNK_IMAGES]
-            held.append(part)
-            num_held += len(part)
-            if num_held >= _CHUNK_IMAGES:
-                yield np.concatenate(held)
-                held, num_held = [], 0
-    if held:
-        yield np.concatenate(held)
+            chunk.append(part)
+            num_images += len(part)
+            if num_images >= _CHUNK_IMAGES:
+                yield np.concatenate(chunk)
+                chunk, num_images = [], 0
+    if chunk:
+        yield np.concatenate(chunk)
 
 
-def _strongest(rows: np.ndarray, num_kept: int) -> np.ndarray:
+def _strongest(vectors: np.ndarray, num_kept: int) -> np.ndarray:
     """Returns the first rows of S V of the SVD rows = U S V."""
-    gram = (rows @ rows.T).astype(np.float64)
+    gram = (vectors @ vectors.T).astype(np.float64)
     # Eigenvalues come in ascending order.
     left = np.linalg.eigh(gram)[1][:, ::-1][:, :num_kept]
-    return left.T.astype(np.float32) @ rows
+    return left.T.astype(np.float32) @ vectors
