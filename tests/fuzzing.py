@@ -89,4 +89,4 @@ def refuses(*errors: type[Exception], call: Callable[[], Any]) -> bool:
 def _paths(value: Any, path: tuple = ()) -> list[tuple]:
     items: Any = value.items() if isinstance(value, dict) else ()
     items = enumerate(value) if isinstance(value, list) else items
-    return [path, *(found for k, v in items for found in _paths(v, (*path, k)))]
+    return [path, *(below for k, v in items for below in _paths(v, (*path, k)))]

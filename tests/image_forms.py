@@ -20,9 +20,9 @@ _PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4)) + (
 def values(bits: int, channels: int = 1, seed: int = 0) -> np.ndarray:
     """Returns `[9, 13, channels]` integers of so many bits; both ends are there."""
     rng = np.random.default_rng(seed)
-    made = rng.integers(0, 2**bits, (9, 13, channels))
-    made[0, 0], made[0, 1] = 0, 2**bits - 1
-    return made
+    created = rng.integers(0, 2**bits, (9, 13, channels))
+    created[0, 0], created[0, 1] = 0, 2**bits - 1
+    return created
 
 
 def grey(levels: np.ndarray) -> np.ndarray:

@@ -65,7 +65,7 @@ def hosts(number: int) -> Iterator[list[Host]]:
         if shutil.which(name) is None:
             pytest.skip(f"no {name}: apt-get install iproute2 util-linux")
     switch = f"vaeline{os.getpid()}"
-    made = [
+    members = [
         Host(_ADDRESS.format(index), f"{switch}-{index}", switch, f"port{index}")
         for index in range(1, number + 1)
     ]
@@ -74,12 +74,12 @@ def hosts(number: int) -> Iterator[list[Host]]:
             stack.enter_context(_namespace(switch))
             _ip("-n", switch, "link", "add", "name", "bridge", "type", "bridge")
             _ip("-n", switch, "link", "set", "dev", "bridge", "up")
-            for host in made:
+            for host in members:
                 stack.enter_context(_namespace(host.namespace))
                 _connect(host)
         except subprocess.CalledProcessError as error:
             pytest.skip(f"cannot make network namespaces: {error.stderr.strip()}")
-        yield made
+        yield members
 
 
 def _connect(host: Host) -> None:
@@ -123,19 +123,19 @@ def reached(
     Returns:
         By port, the addresses that answered; one is 127.0.0.1.
     """
-    found: dict[int, set[str]] = {}
+    actual: dict[int, set[str]] = {}
     while process.poll() is None and not (until and until()):
         for port in _ports(_family(process.pid)):
             if _answers("127.0.0.1", port):
                 others = [at for at in _other_addresses() if _answers(at, port)]
-                found.setdefault(port, {"127.0.0.1"}).update(others)
+                actual.setdefault(port, {"127.0.0.1"}).update(others)
         time.sleep(0.1)
-    return found
+    return actual
 
 
 def _other_addresses() -> list[str]:
     """Returns addresses of this machine besides 127.0.0.1."""
-    found = ["127.0.0.2", "::1"]
+    actual = ["127.0.0.2", "::1"]
     # Where no packet goes: it is only asked by which address it would.
     for family, target in (
         (socket.AF_INET, "192.0.2.1"),
@@ -146,8 +146,8 @@ def _other_addresses() -> list[str]:
             socket.socket(family, socket.SOCK_DGRAM) as one,
         ):
             one.connect((target, 9))
-            found.append(one.getsockname()[0])
-    return found
+            actual.append(one.getsockname()[0])
+    return actual
 
 
 def _answers(address: str, port: int) -> bool:
@@ -164,14 +164,14 @@ def _family(pid: int) -> set[int]:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
             parents[int(entry.name)] = int(fields[1])
-    found, new = {pid}, {pid}
+    actual, new = {pid}, {pid}
     while new:
         new = {child for child, parent in parents.items() if parent in new} | {
             preloaded.copy_of(each) for each in new
         }
-        new -= found
-        found |= new
-    return found
+        new -= actual
+        actual |= new
+    return actual
 
 
 def _ports(pids: set[int]) -> set[int]:
@@ -184,10 +184,10 @@ def _ports(pids: set[int]) -> set[int]:
                 listening[f"socket:[{fields[9]}]"] = int(
                     fields[1].rpartition(":")[2], 16
                 )
-    found = set()
+    actual = set()
     for pid in pids:
         with contextlib.suppress(OSError):
             for file in os.listdir(f"/proc/{pid}/fd"):
                 with contextlib.suppress(OSError):
-                    found.add(listening.get(os.readlink(f"/proc/{pid}/fd/{file}")))
-    return found - {None}
+                    actual.add(listening.get(os.readlink(f"/proc/{pid}/fd/{file}")))
+    return actual - {None}

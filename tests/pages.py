@@ -22,12 +22,12 @@ def read(page: str) -> str:
 
 def commands(page: str) -> list[str]:
     """Returns the commands of a page, in their order: of its blocks, and inline."""
-    found = []
+    actual = []
     for language, block, span in re.findall(
         r"```(\w*)\n(.*?)```|(?<!`)`([^`]+)`(?!`)", read(page), re.DOTALL
     ):
         if language == "sh":
-            found += [line.split(" #")[0].strip() for line in block.splitlines()]
+            actual += [line.split(" #")[0].strip() for line in block.splitlines()]
         elif _INLINE.match(line := " ".join(span.split())):
-            found.append(line)
-    return found
+            actual.append(line)
+    return actual

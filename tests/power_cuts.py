@@ -89,9 +89,9 @@ class Recorder:
             with self._lock:
                 # What was written since the call before may be there or not.
                 self._see()
-                found = call(*args, **kwargs)
+                actual = call(*args, **kwargs)
                 self._see()
-                return found
+                return actual
 
         return recorded
 
@@ -116,11 +116,13 @@ class Recorder:
         return recorded
 
     def _see(self) -> None:
-        names, found = self._look()
+        names, actual = self._look()
         last = self.moments[-1]
         # What is removed may still be on the disk.
         names = {**dict.fromkeys(last.names, {}), **names}
-        changed = {n: data for n, data in found.items() if last.contents.get(n) != data}
+        changed = {
+            n: data for n, data in actual.items() if last.contents.get(n) != data
+        }
         contents = {**last.contents, **changed}
         possible = dict(last.possible_names)
         for number, listed in names.items():
@@ -201,9 +203,9 @@ def _rebuild(
             before, after = change
             changed = before.items() ^ after.items()
             listed |= {name: after.get(name) for name, _ in changed}
-    for name, found in sorted(listed.items()):
-        if found is not None:
-            _rebuild(moment, found, path / name, how, rng)
+    for name, actual in sorted(listed.items()):
+        if actual is not None:
+            _rebuild(moment, actual, path / name, how, rng)
 
 
 def _content(moment: Moment, number: int, how: str, rng: random.Random) -> bytes:

@@ -107,7 +107,7 @@ def copy_of(pid: int) -> int:
     Args:
         pid: Of a call; of any other process, that itself is returned.
     """
-    call, found = _CALL_NAME.format(""), []
+    call, actual = _CALL_NAME.format(""), []
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         name = pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
         if name.startswith(call):
@@ -115,9 +115,9 @@ def copy_of(pid: int) -> int:
     for path in pathlib.Path("/proc").glob("[0-9]*/comm"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             if path.read_text().strip() == _COPY_NAME.format(pid):
-                found.append(int(path.parent.name))
+                actual.append(int(path.parent.name))
     # The forks of a copy, which came after it, have its name.
-    return min(found, default=pid)
+    return min(actual, default=pid)
 
 
 def send(process: subprocess.Popen[str], number: signal.Signals) -> None:

@@ -24,8 +24,8 @@ _SECS = re.compile(r"^SECS = \{\n(?: .*\n)*\}\n", re.MULTILINE)
 
 def table_of(lines: Iterable[str]) -> str:
     """Returns the table of what pytest's `--durations` shows among `lines`."""
-    found = [match.groups() for line in lines if (match := _LINE.match(line.rstrip()))]
-    rows = sorted(((float(secs), *rest) for secs, *rest in found), reverse=True)
+    actual = [match.groups() for line in lines if (match := _LINE.match(line.rstrip()))]
+    rows = sorted(((float(secs), *rest) for secs, *rest in actual), reverse=True)
     return HEAD + "".join(
         f"| {secs:.0f} | {phase} | `{name}` |\n" for secs, phase, name in rows
     )
@@ -33,8 +33,8 @@ def table_of(lines: Iterable[str]) -> str:
 
 def secs_of(lines: Iterable[str]) -> str:
     """Returns `running.SECS` of the files that `running.Lines` shows among `lines`."""
-    found = [match.groups() for line in lines if (match := _FILE.match(line))]
-    rows = sorted(((-int(secs), name) for secs, name in found))
+    actual = [match.groups() for line in lines if (match := _FILE.match(line))]
+    rows = sorted(((-int(secs), name) for secs, name in actual))
     rows = [(-secs, name) for secs, name in rows if -secs >= MIN_SECS]
     return "".join(["SECS = {\n", *(f'    "{n}": {s},\n' for s, n in rows), "}\n"])
 

@@ -56,10 +56,10 @@ def entries(room: pathlib.Path) -> list[pathlib.Path]:
 def test_a_room_names_its_files(room: pathlib.Path) -> None:
     docstring = ast.get_docstring(ast.parse((room / "__init__.py").read_text())) or ""
     named = re.findall(r"^(\w+)  +\S", docstring, re.MULTILINE)
-    found = [path.stem for path in entries(room)]
+    actual = [path.stem for path in entries(room)]
     if room.parent == ROOT:  # Its rooms are on the map.
-        found = [path.stem for path in entries(room) if path.is_file()]
-    assert sorted(named) == found
+        actual = [path.stem for path in entries(room) if path.is_file()]
+    assert sorted(named) == actual
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: str(room.relative_to(ROOT)))

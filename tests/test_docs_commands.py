@@ -241,8 +241,8 @@ def run_as_shown(line: str, folder: pathlib.Path, environ: Mapping[str, str]) ->
     words = shlex.split(line)
     flags = dict(re.findall(r"^--(\w+)=(.*)", "\n".join(words), re.MULTILINE))
     for word in words:
-        said, left = PROMISED.get(word, ("", ""))
-        assert said in output, f"{line}\n{output[-3000:]}"
+        message, left = PROMISED.get(word, ("", ""))
+        assert message in output, f"{line}\n{output[-3000:]}"
         pattern = left.format(**flags)
         if pattern and "://" not in pattern:
             assert list(folder.glob(pattern)), f"{line} left no {pattern}"

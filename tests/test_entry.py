@@ -58,13 +58,13 @@ def only_line(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_every_command_is_here() -> None:
-    found = {
+    actual = {
         f"{path.parent.name}.{path.stem}"
         for package in ("pipeline", "trainer")
         for path in (ROOT / package).glob("*.py")
         if "__main__" in path.read_text(encoding="utf-8")
     }
-    assert found == set(COMMANDS)
+    assert actual == set(COMMANDS)
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -93,15 +93,15 @@ def test_help_needs_no_other_flag(module: str) -> None:
 
 def group_of(pid: int) -> list[int]:
     """Returns the processes of a group that are no zombies."""
-    found = []
+    actual = []
     for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
         try:
             state, _, group, *_ = stat.read_text().rpartition(")")[2].split()
         except OSError:
             continue
         if int(group) == pid and state not in "ZX":
-            found.append(int(stat.parent.name))
-    return found
+            actual.append(int(stat.parent.name))
+    return actual
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

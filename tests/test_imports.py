@@ -26,9 +26,9 @@ def imported_modules(path: pathlib.Path) -> set[str]:
 
 
 def files(package: str) -> list[pathlib.Path]:
-    found = sorted((ROOT / package).rglob("*.py"))
-    assert found
-    return found
+    actual = sorted((ROOT / package).rglob("*.py"))
+    assert actual
+    return actual
 
 
 @pytest.mark.parametrize("path", files("configs"), ids=str)
@@ -193,7 +193,7 @@ UNPICKLING = {"cloudpickle", "dill", "joblib", "marshal", "shelve", "yaml"}
 
 @pytest.mark.parametrize("package", ["pipeline", "trainer"])
 def test_no_file_names_what_is_run(package: str) -> None:
-    found = set()
+    actual = set()
     for path in files(package):
         name = str(path.relative_to(ROOT))
         assert not {n.split(".")[0] for n in imported_modules(path)} & UNPICKLING
@@ -202,8 +202,8 @@ def test_no_file_names_what_is_run(package: str) -> None:
                 continue
             called = ast.unparse(node.func)
             ends = {called.split(".", at)[-1] for at in range(called.count(".") + 1)}
-            found |= {(name, end) for end in ends & CODE_FROM_DATA}
+            actual |= {(name, end) for end in ends & CODE_FROM_DATA}
             if ends & {"np.load", "read_array"}:
                 arguments = {k.arg: ast.unparse(k.value) for k in node.keywords}
                 assert arguments.get("allow_pickle") == "False", f"{name}: {called}"
-    assert found == {key for key in BY_NAME if key[0].startswith(package)}
+    assert actual == {key for key in BY_NAME if key[0].startswith(package)}

@@ -20,10 +20,10 @@ def test_images_have_the_version() -> None:
         if path.suffix not in (".yaml", ".Dockerfile", ".md"):
             continue
         text = path.read_text()
-        found = re.findall(r"vaeline-\w+:(\d[\w.]*)", text)
-        found += re.findall(r"newTag: (\d[\w.]*)", text)
-        assert set(found) <= {VERSION}, path
-        num_seen += len(found)
+        actual = re.findall(r"vaeline-\w+:(\d[\w.]*)", text)
+        actual += re.findall(r"newTag: (\d[\w.]*)", text)
+        assert set(actual) <= {VERSION}, path
+        num_seen += len(actual)
     assert num_seen > 15
 
 

@@ -100,9 +100,9 @@ def test_the_files_of_a_run_are_sorted_by_their_seconds() -> None:
     assert text == 'SECS = {\n    "test_any.py": 120,\n    "test_idx.py": 15,\n}\n'
     own = pathlib.Path(running.__file__).read_text(encoding="utf-8")
     changed = slowest.replaced(slowest._SECS, own, text)
-    found: dict[str, dict[str, int]] = {}
-    exec(changed.split("def sort")[0], found)
-    assert found["SECS"] == {"test_any.py": 120, "test_idx.py": 15}
+    actual: dict[str, dict[str, int]] = {}
+    exec(changed.split("def sort")[0], actual)
+    assert actual["SECS"] == {"test_any.py": 120, "test_idx.py": 15}
 
 
 def test_the_table_of_the_slowest_names_tests_in_their_order() -> None:

@@ -58,12 +58,12 @@ def test_a_row_compares_with_ours_the_limit_and_fewer_images():
         (500, "float16", "ours"): comparison.Outcome("", 1, command_rate=1.0),
     }
     columns = ("command img/s", "of Pillow", "ours is", "growth")
-    found = [
+    actual = [
         [row[column] for column in columns]
         for number in (50, 500)
         for row in comparison.rows(outcomes, number, "uint8", (70.0, 80.0))
     ]
-    assert found == [
+    assert actual == [
         ["30", "0.40", "1.0x", "1.00"],
         ["12", "0.16", "2.5x", "1.00"],
         ["60", "0.80", "1.0x", "1.10"],

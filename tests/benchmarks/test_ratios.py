@@ -55,15 +55,15 @@ def ratios(
     one: Callable[[], None], other: Callable[[], None], num_rounds: int = 5
 ) -> list[float]:
     """Returns how many times as long one takes as the other, after a first of each."""
-    found = []
+    actual = []
     for number in range(num_rounds + 1):
         start = time.monotonic()
         one()
         middle = time.monotonic()
         other()
         if number:
-            found.append((middle - start) / (time.monotonic() - middle))
-    return found
+            actual.append((middle - start) / (time.monotonic() - middle))
+    return actual
 
 
 def test_a_shard_takes_not_twice_as_long_as_decoding_alone(
@@ -145,11 +145,11 @@ def test_a_run_starts_not_three_times_as_late_as_its_step(dataset: str):
 
 
 def test_what_is_done_beside_the_steps_is_less_than_they_are(dataset: str):
-    found = json.loads(run("benchmarks.beside", DEBUG, dataset, "0.3"))
-    assert found["with_ledger"] < 1.5
-    assert found["checkpoint"] < found["checkpoint_every_secs"] / 10
+    actual = json.loads(run("benchmarks.beside", DEBUG, dataset, "0.3"))
+    assert actual["with_ledger"] < 1.5
+    assert actual["checkpoint"] < actual["checkpoint_every_secs"] / 10
     for name in ("log_every_steps", "image_every_steps", "eval_every_steps"):
-        assert found["between"][name] < found[name] * found["bare"]
+        assert actual["between"][name] < actual[name] * actual["bare"]
 
 
 def test_two_devices_are_not_twice_as_slow_as_one():
@@ -182,9 +182,9 @@ def test_neighbours_are_twice_as_fast_as_a_loop():
         start = time.monotonic()
         expected = loop()
         middle = time.monotonic()
-        found = search()
+        actual = search()
         ratios.append((middle - start) / (time.monotonic() - middle))
-        np.testing.assert_allclose(found, expected, rtol=1e-4)
+        np.testing.assert_allclose(actual, expected, rtol=1e-4)
     assert max(ratios) > 2
 
 

@@ -40,9 +40,9 @@ def test_a_damaged_checkpoint(
     run = trainers.run(tiny_dir, workdir)
     step = int(before.name[5:])
     assert f"resuming at step {step}" in run.output
-    (said,) = re.findall(r"\S+ is damaged: .*trying the one before", run.output)
+    (message,) = re.findall(r"\S+ is damaged: .*trying the one before", run.output)
     trainers.assert_same(run, undisturbed)
-    row("it goes on from the checkpoint before", "nothing", said)
+    row("it goes on from the checkpoint before", "nothing", message)
 
 
 @scenario("events and metrics.jsonl are cut within a record")
@@ -86,8 +86,8 @@ def go_on_after(
     whole = {path: path.read_bytes() for path in tiny_dataset.shards(own_dir)}
     for path in whole:
         damage(path)
-    said = trainers.complaint(trainers.end(process, workdir))
-    assert "a shard is damaged, or changed while it was read (" in said
+    message = trainers.complaint(trainers.end(process, workdir))
+    assert "a shard is damaged, or changed while it was read (" in message
     step = trainers.last_step(workdir)
     # With the flags of these tests every step is saved.
     assert step == max(Run(workdir, 0, "").metrics())
@@ -95,7 +95,7 @@ def go_on_after(
         tiny_dataset.replace(path, data)
     run = trainers.run(own_dir, workdir)
     assert f"resuming at step {step}" in run.output
-    return said, run
+    return message, run
 
 
 def cut(path: pathlib.Path) -> None:
@@ -116,49 +116,49 @@ def fill_with_no_examples(path: pathlib.Path) -> None:
 
 @scenario("shards are cut under the trainer", only_full=True)
 def test_a_cut_shard(undisturbed: Run, own_dir, tmp_path, row) -> None:
-    said, run = go_on_after(cut, own_dir, tmp_path)
-    assert " bytes, and its manifest says " in said
+    message, run = go_on_after(cut, own_dir, tmp_path)
+    assert " bytes, and its manifest says " in message
     trainers.assert_same(run, undisturbed)
-    row(_HAPPENS, "nothing, once the shard is restored", said)
+    row(_HAPPENS, "nothing, once the shard is restored", message)
 
 
 @scenario("shards are cut between two records", only_full=True)
 def test_a_short_shard(undisturbed: Run, own_dir, tmp_path, row) -> None:
-    said, run = go_on_after(cut_between_records, own_dir, tmp_path)
-    assert " bytes, and its manifest says " in said
+    message, run = go_on_after(cut_between_records, own_dir, tmp_path)
+    assert " bytes, and its manifest says " in message
     trainers.assert_same(run, undisturbed)
-    row(_HAPPENS, "nothing, once the shard is restored", said)
+    row(_HAPPENS, "nothing, once the shard is restored", message)
 
 
 @scenario("shards are removed under the trainer", only_full=True)
 def test_a_removed_shard(undisturbed: Run, own_dir, tmp_path, row) -> None:
-    said, run = go_on_after(pathlib.Path.unlink, own_dir, tmp_path)
-    assert "No such file" in said
+    message, run = go_on_after(pathlib.Path.unlink, own_dir, tmp_path)
+    assert "No such file" in message
     trainers.assert_same(run, undisturbed)
-    row(_HAPPENS, "nothing, once the shard is restored", said)
+    row(_HAPPENS, "nothing, once the shard is restored", message)
 
 
 @scenario("shards are replaced by sound records that hold no example")
 def test_no_examples(undisturbed: Run, own_dir, tmp_path, row) -> None:
-    said, run = go_on_after(fill_with_no_examples, own_dir, tmp_path)
-    assert " is no Example)" in said
+    message, run = go_on_after(fill_with_no_examples, own_dir, tmp_path)
+    assert " is no Example)" in message
     trainers.assert_same(run, undisturbed)
-    row(_HAPPENS, "nothing, once the shard is restored", said)
+    row(_HAPPENS, "nothing, once the shard is restored", message)
 
 
 @scenario("an image of the dataset has a NaN", only_full=True)
 def test_a_nan(undisturbed: Run, tmp_path, row) -> None:
     dataset = tiny_dataset.write(tmp_path / "dataset", nan_record=5)
     run = trainers.run(dataset, tmp_path / "run")
-    said = trainers.complaint(run, code=4)
-    found = re.search(
-        r"step (\d+) is not finite .* the state of step (\d+) is in", said
+    message = trainers.complaint(run, code=4)
+    match = re.search(
+        r"step (\d+) is not finite .* the state of step (\d+) is in", message
     )
-    assert found is not None, said
+    assert match is not None, message
     step = trainers.last_step(run.workdir)
-    assert (int(found[1]), int(found[2])) == (step + 1, step)
+    assert (int(match[1]), int(match[2])) == (step + 1, step)
     name = f"checkpoints/step-{step:09d}/state.safetensors"
     # To this step the images are those of the other dataset.
     expected = (undisturbed.workdir / name).read_bytes()
     assert (run.workdir / name).read_bytes() == expected
-    row("exit code 4; the step changes nothing", "nothing", said)
+    row("exit code 4; the step changes nothing", "nothing", message)

@@ -54,8 +54,8 @@ def test_asked_to_stop(undisturbed: Run, tiny_dir, tmp_path, row) -> None:
         step = kills.last_logged(workdir)
         assert trainers.last_step(workdir) == step
         trainers.assert_same_state(workdir, undisturbed, step)
-        said = f"stopped at step {step} by {number.name}, with a checkpoint"
-        assert said in stopped.output
+        message = f"stopped at step {step} by {number.name}, with a checkpoint"
+        assert message in stopped.output
     trainers.assert_same(trainers.run(tiny_dir, workdir), undisturbed)
     row(
         "a checkpoint, then exit code 143 or 130",

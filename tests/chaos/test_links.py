@@ -42,12 +42,12 @@ def test_a_host_that_is_cut_off(undisturbed: Run, tmp_path, row) -> None:
         for process in pair:
             process.wait(2 * _STATED_SECS)
         seconds = time.monotonic() - cut_at
-        said = [
+        message = [
             trainers.complaint(trainers.end(process, workdir), code=5)
             for process, workdir in zip(pair, workdirs, strict=True)
         ]
         assert seconds < _STATED_SECS
-        for line, lost in zip(said, (1, 0), strict=True):
+        for line, lost in zip(message, (1, 0), strict=True):
             assert f"host {lost} ({addresses[lost]}) is gone, or does not" in line
         step = trainers.last_step(workdirs[0])
         assert 20 <= step < trainers.NUM_STEPS
@@ -60,6 +60,6 @@ def test_a_host_that_is_cut_off(undisturbed: Run, tmp_path, row) -> None:
     row(
         f"noticed after {seconds:.0f} s; both end with exit code 5",
         "nothing, once the link is up and both are started again",
-        said[0],
+        message[0],
         **{"HOST:PORT": addresses[1]},
     )

@@ -79,12 +79,12 @@ def test_a_host_that_hangs(undisturbed: Run, tiny_dir, tmp_path, row) -> None:
     seconds = time.monotonic() - stopped_at
     assert seconds < 60
     run = trainers.end(launcher, workdir)
-    (said,) = re.findall(r"error: host 1 .*", run.output)
+    (message,) = re.findall(r"error: host 1 .*", run.output)
     trainers.assert_same(run, undisturbed)
     for pid in {*pids, *at_work}:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
-    row(f"noticed after {seconds:.0f} s; all start again", "nothing", said)
+    row(f"noticed after {seconds:.0f} s; all start again", "nothing", message)
 
 
 @scenario("SIGKILL to one of two hosts that were started by hand", only_full=True)
@@ -93,13 +93,17 @@ def test_a_host_without_a_launcher(undisturbed: Run, tiny_dir, tmp_path, row) ->
     chief, other = start_pair(tiny_dir, workdir)
     trainers.wait_for_checkpoint(chief, workdir, 10)
     trainers.kill(other, workdir)
-    said = trainers.complaint(trainers.end(chief, workdir), code=5)
-    assert "host 1 (127.0.0.1:" in said
+    message = trainers.complaint(trainers.end(chief, workdir), code=5)
+    assert "host 1 (127.0.0.1:" in message
     pair = start_pair(tiny_dir, workdir)
     chief, other = (trainers.end(process, workdir) for process in pair)
     assert other.returncode == 0
     trainers.assert_same(chief, undisturbed)
-    row("the other ends with exit code 5", "nothing, once both are started again", said)
+    row(
+        "the other ends with exit code 5",
+        "nothing, once both are started again",
+        message,
+    )
 
 
 @scenario("a host that never appears", only_full=True)
@@ -108,6 +112,6 @@ def test_a_host_that_never_appears(tiny_dir, tmp_path, row) -> None:
     config = Cluster(addresses, 0, "").tf_config()
     # TensorFlow alone waits for eleven minutes, for which a test does not.
     run = trainers.run(tiny_dir, tmp_path / "run", tf_config=config)
-    said = trainers.complaint(run, code=5)
-    assert f"no answer from {addresses[1]} in 45 s" in said
-    row("exit code 5 after 45 s", "nothing", said)
+    message = trainers.complaint(run, code=5)
+    assert f"no answer from {addresses[1]} in 45 s" in message
+    row("exit code 5 after 45 s", "nothing", message)

@@ -49,10 +49,10 @@ def cut_in_a_life(
     disk.cut()
     output = trainers.kill(process, workdir).output
     disk.restore()
-    said = map(int, re.findall(r"checkpoint of step (\d+) in", output))
-    last = max(said, default=-1)
-    found = checkpoints.list_newest_first(workdir / "checkpoints")
-    assert all(map(checkpoints.is_whole, found)), output
+    message = map(int, re.findall(r"checkpoint of step (\d+) in", output))
+    last = max(message, default=-1)
+    actual = checkpoints.list_newest_first(workdir / "checkpoints")
+    assert all(map(checkpoints.is_whole, actual)), output
     assert trainers.last_step(workdir) >= last
     if last >= 0:
         for name in ("config.json", "dataset.json"):
@@ -65,11 +65,11 @@ def cut_in_a_life(
 def test_power_cuts_of_a_run(undisturbed: Run, tiny_dir, tmp_path, row) -> None:
     workdir = tmp_path / "disk/run"
     with machine.disk_to_cut(tmp_path / "disk", mib=64) as disk:
-        said = [
+        message = [
             cut_in_a_life(disk, tiny_dir, workdir, number)
             for number in range(_NUM_CUTS)
         ]
-        assert -1 < max(said) < trainers.NUM_STEPS
+        assert -1 < max(message) < trainers.NUM_STEPS
         resumed = trainers.run(tiny_dir, workdir)
         assert "resuming at step" in resumed.output
         trainers.assert_same(resumed, undisturbed)

@@ -63,14 +63,14 @@ def test_killed_at_any_moment(faces_dir, tmp_path, row) -> None:
                 break
             time.sleep(0.001)
         preloaded.send(process, signal.SIGKILL)
-        _, said = process.communicate()
+        _, message = process.communicate()
         if process.returncode == -signal.SIGKILL:
             num_killed += 1
             assert not (output / "manifest.json").exists() or (
                 files_of(output).keys() >= files_of(whole).keys()
             )
         else:
-            assert process.returncode == 0, said
+            assert process.returncode == 0, message
         # Each life keeps what those before it finished.
         assert earlier.items() <= finished_shards(output).items()
         num_kept += bool(earlier)
@@ -95,7 +95,7 @@ def assert_same(output: pathlib.Path, whole: pathlib.Path, faces_dir) -> None:
     """Checks the bytes of a dataset, once a last run has cleaned up after itself."""
     done = commands.run_command(faces_dir, output, *_FLAGS)
     assert done.returncode == 0, done.stderr
-    found, expected = files_of(output), files_of(whole)
-    assert found.keys() == expected.keys()
+    actual, expected = files_of(output), files_of(whole)
+    assert actual.keys() == expected.keys()
     for name, data in expected.items():
-        assert found[name] == data, name
+        assert actual[name] == data, name

@@ -15,8 +15,8 @@ def test_the_table_has_a_row_for_each_scenario() -> None:
 
 
 def test_every_module_is_in_the_table() -> None:
-    found = pathlib.Path(__file__).parent.glob("test_*.py")
-    names = {path.stem for path in found if "\n@scenario(" in path.read_text()}
+    actual = pathlib.Path(__file__).parent.glob("test_*.py")
+    names = {path.stem for path in actual if "\n@scenario(" in path.read_text()}
     assert names == set(reliability.MODULES)
 
 

@@ -66,12 +66,12 @@ def prepare_while_damaged(faces: pathlib.Path, output: pathlib.Path, damage) -> 
     write_in_place(path, damage(sound))
     preloaded.send(process, signal.SIGCONT)
     try:
-        _, said = process.communicate(timeout=120)
+        _, message = process.communicate(timeout=120)
     finally:
         write_in_place(path, sound)
-    assert process.returncode == 1, said
+    assert process.returncode == 1, message
     assert not (output / "manifest.json").exists()
-    return next(line for line in said.splitlines() if line.startswith("error: "))
+    return next(line for line in message.splitlines() if line.startswith("error: "))
 
 
 @scenario("the zip is cut, or its bits flip, while prepare reads it")
@@ -80,7 +80,7 @@ def test_a_source_that_is_restored(faces_dir, tmp_path, row) -> None:
     assert fresh.returncode == 0, fresh.stderr
     for damage in (flip_bits, cut) if IS_FULL else (cut,):
         output = tmp_path / damage.__name__
-        said = prepare_while_damaged(faces_dir, output, damage)
+        message = prepare_while_damaged(faces_dir, output, damage)
         again = commands.run_command(faces_dir, output, *_FLAGS)
         assert again.returncode == 0, again.stderr
         assert again.stdout == fresh.stdout
@@ -90,7 +90,7 @@ def test_a_source_that_is_restored(faces_dir, tmp_path, row) -> None:
         "exit code 1, and nothing is published; once the zip is restored, the same "
         "command ends with the digest of sound data",
         "the shards with rejects",
-        said,
+        message,
         DIRECTORY=faces_dir,
         OUTPUT=output,
     )

@@ -30,9 +30,11 @@ def check_full_disk(
     process = trainers.start(dataset, workdir, *flags)
     trainers.wait_until(process, lambda: any(workdir.glob(seen)))
     machine.fill(disk / "ballast", free_kib)
-    said = trainers.complaint(trainers.end(process, workdir))
-    assert f"the disk of --workdir={workdir} is full (No space left on device; " in said
-    assert f"of {_DISK_KIB} KiB are free" in said
+    message = trainers.complaint(trainers.end(process, workdir))
+    assert (
+        f"the disk of --workdir={workdir} is full (No space left on device; " in message
+    )
+    assert f"of {_DISK_KIB} KiB are free" in message
     for path in checkpoints.list_newest_first(workdir / "checkpoints"):
         checkpoints.load(path)
     machine.fill(disk / "more", 0)
@@ -40,13 +42,13 @@ def check_full_disk(
     assert f"the disk of --workdir={workdir} is full" in again
     (disk / "ballast").unlink()
     (disk / "more").unlink()
-    return said, trainers.run(dataset, workdir)
+    return message, trainers.run(dataset, workdir)
 
 
 @scenario("the disk is full when a checkpoint is written")
 def test_no_space_for_a_checkpoint(undisturbed: Run, tiny_dir, tmp_path, row) -> None:
     with machine.disk(tmp_path / "disk", _DISK_KIB):
-        said, run = check_full_disk(
+        message, run = check_full_disk(
             tiny_dir,
             tmp_path / "disk",
             free_kib=24,
@@ -54,13 +56,13 @@ def test_no_space_for_a_checkpoint(undisturbed: Run, tiny_dir, tmp_path, row) ->
         )
         assert "resuming at step" in run.output
         trainers.assert_same(run, undisturbed)
-    row(_HAPPENS, "nothing", said, WORKDIR=run.workdir)
+    row(_HAPPENS, "nothing", message, WORKDIR=run.workdir)
 
 
 @scenario("the disk is full when events are written", only_full=True)
 def test_no_space_for_events(undisturbed: Run, tiny_dir, tmp_path, row) -> None:
     with machine.disk(tmp_path / "disk", _DISK_KIB):
-        said, run = check_full_disk(
+        message, run = check_full_disk(
             tiny_dir,
             tmp_path / "disk",
             _SELDOM,
@@ -71,7 +73,7 @@ def test_no_space_for_events(undisturbed: Run, tiny_dir, tmp_path, row) -> None:
     row(
         _HAPPENS,
         "the steps since the last checkpoint, made again",
-        said,
+        message,
         WORKDIR=run.workdir,
     )
 
@@ -80,7 +82,7 @@ def test_no_space_for_events(undisturbed: Run, tiny_dir, tmp_path, row) -> None:
 def test_no_space_for_pictures(undisturbed: Run, tiny_dir, tmp_path, row) -> None:
     seldom = [f"--config.{name}_every_steps=150" for name in ("log", "eval")]
     with machine.disk(tmp_path / "disk", _DISK_KIB):
-        said, run = check_full_disk(
+        message, run = check_full_disk(
             tiny_dir,
             tmp_path / "disk",
             _SELDOM,
@@ -93,7 +95,7 @@ def test_no_space_for_pictures(undisturbed: Run, tiny_dir, tmp_path, row) -> Non
     row(
         _HAPPENS,
         "the steps since the last checkpoint, made again",
-        said,
+        message,
         WORKDIR=run.workdir,
     )
 
@@ -106,10 +108,10 @@ def test_read_only(tiny_dir, tmp_path, row) -> None:
         for name in ("old", "new") if IS_FULL else ("new",):
             workdir = tmp_path / "disk" / name
             run = trainers.run(tiny_dir, workdir)
-            said = trainers.complaint(run)
-            assert f"--workdir={workdir} cannot be written (Read-only file" in said
+            message = trainers.complaint(run)
+            assert f"--workdir={workdir} cannot be written (Read-only file" in message
             assert "step " not in run.output
-    row("exit code 1, before the first step", "nothing", said, WORKDIR=workdir)
+    row("exit code 1, before the first step", "nothing", message, WORKDIR=workdir)
 
 
 @scenario("a second trainer with the same workdir")
@@ -118,11 +120,11 @@ def test_two_trainers(undisturbed: Run, tiny_dir, tmp_path, row) -> None:
     first = trainers.start(tiny_dir, workdir)
     trainers.wait_for_checkpoint(first, workdir, 1)
     trainers.pause(first)
-    said = trainers.complaint(trainers.run(tiny_dir, workdir))
-    assert f"another trainer.train is at work in --workdir={workdir}" in said
+    message = trainers.complaint(trainers.run(tiny_dir, workdir))
+    assert f"another trainer.train is at work in --workdir={workdir}" in message
     trainers.go_on(first)
     trainers.assert_same(trainers.end(first, workdir), undisturbed)
-    row("the second ends with exit code 1; the first goes on", "nothing", said)
+    row("the second ends with exit code 1; the first goes on", "nothing", message)
 
 
 _HAPPENS = "exit code 1; what was saved stays whole"

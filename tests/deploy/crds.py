@@ -29,7 +29,7 @@ def fetch() -> list[pathlib.Path]:
         OSError: If one cannot be had.
         ValueError: If one is not what was pinned.
     """
-    found = []
+    actual = []
     for line in PINS.read_text().splitlines():
         if line.startswith("#"):
             continue
@@ -44,8 +44,8 @@ def fetch() -> list[pathlib.Path]:
             partial = path.with_suffix(f".{os.getpid()}")
             partial.write_bytes(data)
             partial.rename(path)
-        found.append(path)
-    return found
+        actual.append(path)
+    return actual
 
 
 @functools.cache
@@ -57,7 +57,7 @@ def _download(url: str) -> bytes:
 @functools.cache
 def validators() -> dict[tuple[str, str], jsonschema.Draft202012Validator]:
     """Returns what checks a resource, by its apiVersion and kind."""
-    found = {}
+    actual = {}
     for path in fetch():
         spec = yaml.load(path.read_bytes(), yaml.CSafeLoader)["spec"]
         for version in spec["versions"]:
@@ -66,8 +66,10 @@ def validators() -> dict[tuple[str, str], jsonschema.Draft202012Validator]:
             # Every resource has these, named or not.
             schema["properties"] = dict.fromkeys(_OF_ALL, {}) | schema["properties"]
             schema = _closed(schema)
-            found[name, spec["names"]["kind"]] = jsonschema.Draft202012Validator(schema)
-    return found
+            actual[name, spec["names"]["kind"]] = jsonschema.Draft202012Validator(
+                schema
+            )
+    return actual
 
 
 def _closed(schema: dict[str, Any]) -> dict[str, Any]:

@@ -51,37 +51,37 @@ def flink() -> list[dict[str, Any]]:
 
 def every_resource() -> list[tuple[str, dict[str, Any]]]:
     """Returns where each resource for Kubernetes is, and the resource."""
-    found = [
+    actual = [
         (f"{folder}: {body['kind']} {body['metadata']['name']}", body)
         for folder in KUSTOMIZATIONS
         for body in build(folder)
     ]
-    return found + [(f"flink: {body['kind']}", body) for body in flink()]
+    return actual + [(f"flink: {body['kind']}", body) for body in flink()]
 
 
 def find(bodies: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
     """Returns the one resource of a kind and name."""
-    (found,) = [
+    (actual,) = [
         body
         for body in bodies
         if body["kind"] == kind and body["metadata"]["name"] == name
     ]
-    return found
+    return actual
 
 
 def commands() -> list[Command]:
     """Returns every command, with the entry point of its image."""
-    found = []
+    actual = []
     for where, body in every_resource():
-        found += _commands(where, body)
+        actual += _commands(where, body)
     for name, service in load("docker/compose.yaml")[0]["services"].items():
         if "entrypoint" not in service:
             argv = ("python", "-m", *service["command"])
-            found.append(Command(f"compose: {name}", argv, service))
+            actual.append(Command(f"compose: {name}", argv, service))
     (job,) = load("vertex/custom_job.yaml")
     for pool in job["workerPoolSpecs"]:
-        found += _commands("vertex", pool["containerSpec"])
-    return found
+        actual += _commands("vertex", pool["containerSpec"])
+    return actual
 
 
 def _commands(where: str, body: Any) -> Iterator[Command]:

@@ -52,11 +52,11 @@ def parse(module: str, lines: list[tuple[str, list[str]]]) -> str:
 @pytest.fixture(scope="module")
 def by_module():
     """Where each module is run, and with what."""
-    found = collections.defaultdict(list)
+    actual = collections.defaultdict(list)
     for where, argv, _ in manifests.commands():
         if argv[:2] == ("python", "-m"):
-            found[argv[2]].append((where, list(argv[3:])))
-    return found
+            actual[argv[2]].append((where, list(argv[3:])))
+    return actual
 
 
 def test_these_modules_are_run(by_module):
@@ -93,8 +93,8 @@ def test_what_is_at_data_is_mounted_there():
         if "numNodes" in container or not any("=/data/" in part for part in argv):
             continue
         mounts = container.get("volumeMounts", ())
-        found = {(mount["name"], mount["mountPath"]) for mount in mounts}
-        found |= {tuple(text.split(":")) for text in container.get("volumes", ())}
-        assert ("data", "/data") in found, where
+        actual = {(mount["name"], mount["mountPath"]) for mount in mounts}
+        actual |= {tuple(text.split(":")) for text in container.get("volumes", ())}
+        assert ("data", "/data") in actual, where
         num_seen += 1
     assert num_seen > 10

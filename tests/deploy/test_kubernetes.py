@@ -123,10 +123,10 @@ def _pod(body):
 
 def every_pod():
     """Returns where pods are described, and how."""
-    found = [(where, _pod(body)) for where, body in manifests.every_resource()]
-    found = [(where, pod["spec"]) for where, pod in found if pod.get("spec")]
+    actual = [(where, _pod(body)) for where, body in manifests.every_resource()]
+    actual = [(where, pod["spec"]) for where, pod in actual if pod.get("spec")]
     (flink,) = manifests.load("flink/operator/cluster.yaml")
-    return [*found, ("flink", flink["spec"]["taskManager"]["podTemplate"]["spec"])]
+    return [*actual, ("flink", flink["spec"]["taskManager"]["podTemplate"]["spec"])]
 
 
 def test_containers_have_no_rights_and_no_more_memory_than_they_are_given():

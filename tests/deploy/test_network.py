@@ -91,10 +91,10 @@ def cluster(tmp_path: pathlib.Path) -> Iterator[tuple[Cluster, list[network.Host
     # From where the jars can be downloaded, which these hosts cannot.
     subprocess.run([SCRIPT, "job-server", tmp_path / "job-server.jar"], check=True)
     with network.hosts(3) as hosts, contextlib.ExitStack() as stack:
-        found = Cluster(hosts, tmp_path)
-        stack.callback(found.everywhere, "down")
-        found.everywhere("up")
-        yield found, hosts
+        actual = Cluster(hosts, tmp_path)
+        stack.callback(actual.everywhere, "down")
+        actual.everywhere("up")
+        yield actual, hosts
 
 
 @pytest.mark.flink
@@ -123,8 +123,8 @@ def test_a_job_goes_on_without_a_host_that_is_cut_off(cluster, tmp_path):
     assert job.returncode == 0, stderr
     assert stdout == f"dataset digest: {local.digest}\n"
     assert verify.find_faults(str(output), contract.load_manifest(output)) == []
-    (found,) = flink.get("jobs/overview")["jobs"]
-    restarted_at = flink.get(f"jobs/{found['jid']}")["timestamps"]["RESTARTING"] / 1000
+    (actual,) = flink.get("jobs/overview")["jobs"]
+    restarted_at = flink.get(f"jobs/{actual['jid']}")["timestamps"]["RESTARTING"] / 1000
     # After heartbeat.timeout, 10 s; without it after Flink's own, 50 s.
     assert 5 < restarted_at - cut_at < 30
     assert flink.get("overview")["taskmanagers"] == 1

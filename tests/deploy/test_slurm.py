@@ -111,8 +111,8 @@ def test_hosts_find_each_other(submit, tmp_path):
 def test_a_training_goes_on_where_another_start_helps(
     submit, tmp_path, code, num_restarts, is_requeued
 ):
-    found = submit("train.sbatch", code=code, num_restarts=num_restarts)
-    assert found == code
+    actual = submit("train.sbatch", code=code, num_restarts=num_restarts)
+    assert actual == code
     path = tmp_path / "requeued"
     assert path.exists() == is_requeued
     assert not is_requeued or path.read_text() == "requeue 204137\n"

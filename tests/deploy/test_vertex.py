@@ -26,8 +26,8 @@ def test_hosts_find_each_other():
             "environment": "cloud",
             "task": {"type": pool, "index": index, "trial": ""},
         }
-        found = cluster.find_cluster({"CLUSTER_SPEC": json.dumps(spec)})
-        assert found == cluster.Cluster(everyone, number, "CLUSTER_SPEC")
+        actual = cluster.find_cluster({"CLUSTER_SPEC": json.dumps(spec)})
+        assert actual == cluster.Cluster(everyone, number, "CLUSTER_SPEC")
 
 
 def test_paths_are_on_the_share_that_is_mounted():

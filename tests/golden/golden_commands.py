@@ -163,10 +163,10 @@ def arrays(workdir: pathlib.Path, step: int) -> dict[str, np.ndarray]:
     checkpoint = workdir / f"checkpoints/step-{step:09d}"
     if (checkpoint / "state.npz").exists():
         with np.load(checkpoint / "state.npz") as file:
-            found = dict(file)
+            actual = dict(file)
     else:
-        found = load_file(checkpoint / "state.safetensors")
-    return {name: found[name] for name in sorted(found)}
+        actual = load_file(checkpoint / "state.safetensors")
+    return {name: actual[name] for name in sorted(actual)}
 
 
 def records(dataset: pathlib.Path) -> dict[str, np.ndarray]:

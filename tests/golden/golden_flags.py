@@ -27,19 +27,19 @@ def flags_of(module: str) -> dict[str, dict[str, Any]]:
         capture_output=True,
         text=True,
     )
-    found = {}
+    actual = {}
     for flag in ElementTree.fromstring(done.stdout).iter("flag"):
         name = flag.findtext("name", "")
         if not _is_ours(flag.findtext("file", "")):
             continue
-        found[name] = {
+        actual[name] = {
             "type": flag.findtext("type"),
             "default": flag.findtext("default"),
             "values": sorted(each.text or "" for each in flag.iter("enum_value")),
         }
         if (module, name) in _OF_MACHINE:
-            del found[name]["default"]
-    return found
+            del actual[name]["default"]
+    return actual
 
 
 def _is_ours(file: str) -> bool:
@@ -71,10 +71,10 @@ def configs() -> dict[str, dict[str, Any]]:
 
 
 def _flat(body: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found = {}
+    actual = {}
     for name, value in body.items():
         if isinstance(value, dict):
-            found |= _flat(value, f"{prefix}{name}.")
+            actual |= _flat(value, f"{prefix}{name}.")
         else:
-            found[f"{prefix}{name}"] = value
-    return found
+            actual[f"{prefix}{name}"] = value
+    return actual

@@ -15,14 +15,14 @@ def main() -> None:
     """Reads all splits, each in the order on disk."""
     dataset, file = sys.argv[1:]
     manifest = contract.load_manifest(dataset)
-    found = {}
+    actual = {}
     for split in manifest.splits:
         batches = list(input_pipeline.examples(manifest, dataset, split, 3))
         for name in batches[0]:
             arrays = [batch[name].numpy() for batch in batches]
             array = np.concatenate(arrays)
-            found[f"{split}/{name}"] = array.astype(bytes) if name == "key" else array
-    np.savez(file, **found)
+            actual[f"{split}/{name}"] = array.astype(bytes) if name == "key" else array
+    np.savez(file, **actual)
 
 
 if __name__ == "__main__":

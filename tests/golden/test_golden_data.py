@@ -15,10 +15,10 @@ DATASETS = (*golden.PREPARED, "latents")
 def contents(dataset: pathlib.Path) -> dict[str, bytes]:
     """Returns the files by their name; of the manifest all but versions."""
     paths = filter(pathlib.Path.is_file, dataset.iterdir())
-    found = {path.name: path.read_bytes() for path in paths}
-    manifest = json.loads(found["manifest.json"])
+    actual = {path.name: path.read_bytes() for path in paths}
+    manifest = json.loads(actual["manifest.json"])
     assert manifest.pop("versions")
-    return {**found, "manifest.json": json.dumps(manifest).encode()}
+    return {**actual, "manifest.json": json.dumps(manifest).encode()}
 
 
 def digest_of(name: str) -> str:
@@ -27,15 +27,15 @@ def digest_of(name: str) -> str:
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_a_dataset_is_what_was_written(name: str) -> None:
-    said = golden.run("pipeline.verify", f"--dataset={golden.HERE / name}")
-    assert said.startswith("OK: ")
-    assert said.endswith(f"dataset digest: {digest_of(name)}\n")
+    message = golden.run("pipeline.verify", f"--dataset={golden.HERE / name}")
+    assert message.startswith("OK: ")
+    assert message.endswith(f"dataset digest: {digest_of(name)}\n")
 
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_the_trainer_reads_the_same_values(name: str) -> None:
-    found = golden.hashes(golden.records(golden.HERE / name))
-    assert found == golden.expected(f"records-{name}")
+    actual = golden.hashes(golden.records(golden.HERE / name))
+    assert actual == golden.expected(f"records-{name}")
 
 
 @pytest.mark.parametrize("name", golden.PREPARED)
@@ -46,9 +46,9 @@ def test_the_same_images_make_the_same_files(name: str, tmp_path: pathlib.Path) 
 
 def test_the_same_images_make_the_same_digest_of_floats(tmp_path: pathlib.Path) -> None:
     faces, output = golden.HERE / "faces", tmp_path / "float32"
-    said = golden.prepare(golden.PREPARED_FLOAT32, faces, output)
+    message = golden.prepare(golden.PREPARED_FLOAT32, faces, output)
     digest = golden.expected("dataset_float32")["digest"]
-    assert said == f"dataset digest: {digest}\n"
+    assert message == f"dataset digest: {digest}\n"
 
 
 def test_an_unfinished_dataset_is_gone_on_with(tmp_path: pathlib.Path) -> None:
@@ -66,13 +66,13 @@ def test_an_unfinished_dataset_is_gone_on_with(tmp_path: pathlib.Path) -> None:
 def test_an_export_encodes_to_the_same_latents(tmp_path: pathlib.Path) -> None:
     export = golden.unpack_export(tmp_path)
     golden.encode(export, golden.HERE / "dataset", tmp_path / "latents")
-    made = golden.records(tmp_path / "latents")
+    latents = golden.records(tmp_path / "latents")
     for name, values in golden.records(golden.HERE / "latents").items():
-        found = made.pop(name)
-        assert found.dtype == values.dtype
+        actual = latents.pop(name)
+        assert actual.dtype == values.dtype
         # Posteriors are rounded as the processor does.
         if values.dtype == np.float32:
-            np.testing.assert_allclose(found, values, rtol=0, atol=1e-5)
+            np.testing.assert_allclose(actual, values, rtol=0, atol=1e-5)
         else:
-            np.testing.assert_array_equal(found, values)
-    assert not made
+            np.testing.assert_array_equal(actual, values)
+    assert not latents

@@ -10,16 +10,16 @@ from tests.golden import golden_flags
 
 @pytest.mark.parametrize("module", golden_flags.MODULES)
 def test_a_command_has_its_flags(module: str) -> None:
-    found = golden_flags.flags_of(module)
+    actual = golden_flags.flags_of(module)
     for name, expected in golden.expected("flags")[module].items():
-        flag: dict[str, Any] = found[name]
+        flag: dict[str, Any] = actual[name]
         # Values may be added.
         assert set(expected.pop("values")) <= set(flag.pop("values")), name
         assert flag == expected, name
 
 
 def test_a_config_has_its_settings() -> None:
-    found = golden_flags.configs()
+    actual = golden_flags.configs()
     for name, expected in golden.expected("configs").items():
         for setting, value in expected.items():
-            assert found[name][setting] == value, f"{name}: {setting}"
+            assert actual[name][setting] == value, f"{name}: {setting}"

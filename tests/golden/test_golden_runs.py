@@ -25,15 +25,15 @@ def environment(workdir: pathlib.Path) -> Any:
 
 def check_metrics(name: str, workdir: pathlib.Path) -> None:
     """Checks all rows: to the bit on the processor that made the golden ones."""
-    found, expected = golden.metrics(workdir), golden.expected(f"metrics-{name}")
+    actual, expected = golden.metrics(workdir), golden.expected(f"metrics-{name}")
     if environment(workdir) == environment(golden.HERE / name):
-        assert found == expected
-    assert [row.keys() for row in found] == [row.keys() for row in expected]
-    for row, wanted in zip(found, expected, strict=True):
+        assert actual == expected
+    assert [row.keys() for row in actual] == [row.keys() for row in expected]
+    for row, target in zip(actual, expected, strict=True):
         for metric in ("step", "split", "ledger", "learning_rate"):
-            assert row.get(metric) == wanted.get(metric), row
+            assert row.get(metric) == target.get(metric), row
         for metric in ("loss", "elbo", "recon_nll"):
-            assert row[metric] == pytest.approx(wanted[metric], rel=TOLERANCE), row
+            assert row[metric] == pytest.approx(target[metric], rel=TOLERANCE), row
 
 
 @pytest.mark.parametrize("name", golden.TRAINED)
@@ -69,15 +69,17 @@ def test_a_run_begins_as_before(tmp_path: pathlib.Path) -> None:
 
 def test_a_run_has_its_scores(tmp_path: pathlib.Path) -> None:
     # Latents are refused unless the model that made them has the run's very weights.
-    found = golden.evaluate(copy("run", tmp_path), golden.HERE)
+    actual = golden.evaluate(copy("run", tmp_path), golden.HERE)
     expected = golden.expected("evaluation")
-    assert found["probe"]["attributes"].keys() == expected["probe"]["attributes"].keys()
-    for scores in (found, expected):
+    assert (
+        actual["probe"]["attributes"].keys() == expected["probe"]["attributes"].keys()
+    )
+    for scores in (actual, expected):
         scores.pop("probe")
         assert scores.pop("split") == "test"
-    assert found.keys() == expected.keys()
+    assert actual.keys() == expected.keys()
     for name, value in expected.items():
-        assert found[name] == pytest.approx(value, rel=1e-4, abs=1e-5), name
+        assert actual[name] == pytest.approx(value, rel=1e-4, abs=1e-5), name
 
 
 @pytest.mark.parametrize("mode", golden.GENERATED)
@@ -85,16 +87,16 @@ def test_a_run_makes_the_same_images(mode: str, tmp_path: pathlib.Path) -> None:
     workdir, file = copy("run", tmp_path), golden.GENERATED[mode]
     golden.generate(workdir, golden.HERE / "dataset", mode)
     with (
-        np.load(workdir / "generated" / file) as found,
+        np.load(workdir / "generated" / file) as actual,
         np.load(golden.EXPECTED / file) as expected,
     ):
-        assert list(found) == list(expected)
+        assert list(actual) == list(expected)
         for name, values in expected.items():
-            assert found[name].dtype == values.dtype
+            assert actual[name].dtype == values.dtype
             if values.dtype.kind == "f":
-                np.testing.assert_allclose(found[name], values, rtol=0, atol=1e-5)
+                np.testing.assert_allclose(actual[name], values, rtol=0, atol=1e-5)
             else:
-                np.testing.assert_array_equal(found[name], values)
+                np.testing.assert_array_equal(actual[name], values)
 
 
 def test_a_run_has_its_report(tmp_path: pathlib.Path) -> None:

@@ -54,10 +54,10 @@ def look(
     diagnosis = Diagnosis(
         config, str(dataset), run, num_gpus, virtual_devices, is_full=is_full
     )
-    found = {each.check.name: each for each in checks.make_all(diagnosis.checks())}
-    assert tuple(found) == NAMES, "all are made"
-    assert all("\n" not in str(finding) for finding in found.values())
-    return found
+    actual = {each.check.name: each for each in checks.make_all(diagnosis.checks())}
+    assert tuple(actual) == NAMES, "all are made"
+    assert all("\n" not in str(finding) for finding in actual.values())
+    return actual
 
 
 def failed(found: dict[str, checks.Finding]) -> dict[str, str]:
@@ -163,21 +163,21 @@ def test_a_wrong_setting_fails_alone(
     name: str,
     text: str,
 ) -> None:
-    found = failed(look(dataset_dir, tmp_path / "run", **values))
-    assert list(found) == [name]
-    assert text in found[name]
+    actual = failed(look(dataset_dir, tmp_path / "run", **values))
+    assert list(actual) == [name]
+    assert text in actual[name]
 
 
 def test_what_changes_numbers_has_a_line_each(
     dataset_dir: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = look(dataset_dir, tmp_path / "run")["environment"]
-    assert str(found) == "ok   environment: nothing in it changes a run's numbers"
+    actual = look(dataset_dir, tmp_path / "run")["environment"]
+    assert str(actual) == "ok   environment: nothing in it changes a run's numbers"
     monkeypatch.setattr(variables, "overridden", ["KERAS_BACKEND=jax"])
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
     looked_at = Diagnosis(celeba_debug.get_config(), "", tmp_path).checks()
-    wanted = [check for check in looked_at if check.name == "environment"]
-    lines = [str(finding) for finding in checks.make_all(wanted)]
+    expected = [check for check in looked_at if check.name == "environment"]
+    lines = [str(finding) for finding in checks.make_all(expected)]
     assert lines[0].startswith("warn environment: KERAS_BACKEND=jax is overridden: ")
     assert lines[1].startswith("warn environment: NVIDIA_TF32_OVERRIDE=0 is heeded: ")
 
@@ -186,7 +186,7 @@ def test_all_is_looked_at_whatever_failed(
     dataset_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     (tmp_path / "file").touch()
-    found = look(
+    actual = look(
         dataset_dir,
         tmp_path / "file/run",
         num_gpus=3,
@@ -194,7 +194,7 @@ def test_all_is_looked_at_whatever_failed(
         learning_rate=-1.0,
         eval_split="dev",
     )
-    assert list(failed(found)) == [
+    assert list(failed(actual)) == [
         "devices",
         "shards",
         "settings",
@@ -202,8 +202,8 @@ def test_all_is_looked_at_whatever_failed(
         "permission",
     ]
     # For as many as were asked for.
-    assert "shared equally by 3 replicas" in str(found["batch"])
-    assert "since settings, batch failed" in str(found["model"])
+    assert "shared equally by 3 replicas" in str(actual["batch"])
+    assert "since settings, batch failed" in str(actual["model"])
 
 
 def test_damaged_datasets(copied: pathlib.Path, tmp_path: pathlib.Path) -> None:
@@ -212,10 +212,12 @@ def test_damaged_datasets(copied: pathlib.Path, tmp_path: pathlib.Path) -> None:
     data = shard.read_bytes()
     shard.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     assert not failed(look(copied, run))
-    found = failed(look(copied, run, is_full=True))
-    assert list(found) == ["shards"]
-    assert f"(--dataset={copied}): --config.train_split=train: shard" in found["shards"]
-    assert f"{shard.name} has the sha256" in found["shards"]
+    actual = failed(look(copied, run, is_full=True))
+    assert list(actual) == ["shards"]
+    assert (
+        f"(--dataset={copied}): --config.train_split=train: shard" in actual["shards"]
+    )
+    assert f"{shard.name} has the sha256" in actual["shards"]
     shard.write_bytes(data[:-1])
     assert (
         f"{shard.name} has {len(data) - 1} bytes" in failed(look(copied, run))["shards"]
@@ -226,9 +228,9 @@ def test_damaged_datasets(copied: pathlib.Path, tmp_path: pathlib.Path) -> None:
     body = json.loads(manifest.read_text())
     body["settings"]["seed"] = 1
     manifest.write_text(json.dumps(body))
-    found = failed(look(copied, run))
-    assert list(found) == ["dataset"]
-    assert "does not match its own digest" in found["dataset"]
+    actual = failed(look(copied, run))
+    assert list(actual) == ["dataset"]
+    assert "does not match its own digest" in actual["dataset"]
     manifest.unlink()
     assert "is not finished" in failed(look(copied, run))["dataset"]
 
@@ -239,13 +241,13 @@ def test_a_workdir_of_another_run(
     steps = {"num_train_steps": 60}
     before = files(copied_run)
     assert not failed(look(copied, copied_run, **steps))
-    found = failed(look(copied, copied_run, latent_dim=9, **steps))
-    assert list(found) == ["workdir"]
-    assert f"(--workdir={copied_run}): " in found["workdir"]
-    assert "--config.latent_dim was 8 and is now 9" in found["workdir"]
-    found = failed(look(copied, copied_run, num_train_steps=49))
-    assert list(found) == ["checkpoints"]
-    assert "--config.num_train_steps=49" in found["checkpoints"]
+    actual = failed(look(copied, copied_run, latent_dim=9, **steps))
+    assert list(actual) == ["workdir"]
+    assert f"(--workdir={copied_run}): " in actual["workdir"]
+    assert "--config.latent_dim was 8 and is now 9" in actual["workdir"]
+    actual = failed(look(copied, copied_run, num_train_steps=49))
+    assert list(actual) == ["checkpoints"]
+    assert "--config.num_train_steps=49" in actual["checkpoints"]
     assert files(copied_run) == before
 
 
@@ -255,14 +257,16 @@ def test_damaged_checkpoints(
     newest = copied_run / "checkpoints/step-000000050"
     shutil.copytree(newest, copied_run / "checkpoints/step-000000055")
     (copied_run / "checkpoints/step-000000055/state.safetensors").write_bytes(b"")
-    found = look(dataset_dir, copied_run, num_train_steps=60)["checkpoints"]
-    assert found.status == "warn"
-    assert "step-000000055 is damaged, so that the run goes on at step 50" in str(found)
+    actual = look(dataset_dir, copied_run, num_train_steps=60)["checkpoints"]
+    assert actual.status == "warn"
+    assert "step-000000055 is damaged, so that the run goes on at step 50" in str(
+        actual
+    )
     for path in (copied_run / "checkpoints").glob("*/state.safetensors"):
         path.write_bytes(b"")
-    found = failed(look(dataset_dir, copied_run, num_train_steps=60))
-    assert list(found) == ["checkpoints"]
-    assert "are damaged" in found["checkpoints"]
+    actual = failed(look(dataset_dir, copied_run, num_train_steps=60))
+    assert list(actual) == ["checkpoints"]
+    assert "are damaged" in actual["checkpoints"]
 
 
 def test_a_workdir_that_cannot_be_written(
@@ -271,9 +275,9 @@ def test_a_workdir_that_cannot_be_written(
     run = tmp_path / "run"
     run.mkdir()
     (run / "train").touch()
-    found = failed(look(dataset_dir, run))
-    assert list(found) == ["permission"]
-    assert f"(--workdir={run}): {run}/train is a file" in found["permission"]
+    actual = failed(look(dataset_dir, run))
+    assert list(actual) == ["permission"]
+    assert f"(--workdir={run}): {run}/train is a file" in actual["permission"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -281,25 +285,25 @@ def test_a_workdir_of_another_user(
     dataset_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)
-    found = failed(look(dataset_dir, tmp_path / "locked/run"))
-    assert list(found) == ["permission"]
-    assert "choose another --workdir" in found["permission"]
+    actual = failed(look(dataset_dir, tmp_path / "locked/run"))
+    assert list(actual) == ["permission"]
+    assert "choose another --workdir" in actual["permission"]
 
 
 def test_too_little_memory(
     dataset_dir: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = look(dataset_dir, tmp_path / "run", global_batch_size=2**24)["memory"]
-    assert found.status == "warn"
-    assert "lower --config.global_batch_size" in str(found)
+    actual = look(dataset_dir, tmp_path / "run", global_batch_size=2**24)["memory"]
+    assert actual.status == "warn"
+    assert "lower --config.global_batch_size" in str(actual)
     limit = tmp_path / "memory.max"
     monkeypatch.setattr(machine, "_MEMORY_LIMITS", (limit,))
     limit.write_text("max\n")
     assert machine.memory_bytes() > 1_000_000
     limit.write_text("1000000\n")
-    found = failed(look(dataset_dir, tmp_path / "run"))
-    assert list(found) == ["memory"]
-    assert "this machine has 1 MB for it: lower --config.latent_dim" in found["memory"]
+    actual = failed(look(dataset_dir, tmp_path / "run"))
+    assert list(actual) == ["memory"]
+    assert "this machine has 1 MB for it: lower --config.latent_dim" in actual["memory"]
 
 
 def test_too_little_disk(
@@ -307,13 +311,13 @@ def test_too_little_disk(
 ) -> None:
     run = tmp_path / "run"
     many = {"num_train_steps": 10**9, "image_every_steps": 1}
-    found = look(dataset_dir, run, **many)["disk"]
-    assert found.status == "warn"
-    assert "raise --config.image_every_steps" in str(found)
+    actual = look(dataset_dir, run, **many)["disk"]
+    assert actual.status == "warn"
+    assert "raise --config.image_every_steps" in str(actual)
     monkeypatch.setattr(machine, "free_disk_bytes", lambda path: 1_000_000)
-    found = failed(look(dataset_dir, run))
-    assert list(found) == ["disk"]
-    assert "1 MB are free: lower --config.keep_checkpoints" in found["disk"]
+    actual = failed(look(dataset_dir, run))
+    assert list(actual) == ["disk"]
+    assert "1 MB are free: lower --config.keep_checkpoints" in actual["disk"]
 
 
 def test_hosts_that_cannot_train_together(
@@ -321,22 +325,22 @@ def test_hosts_that_cannot_train_together(
 ) -> None:
     run = tmp_path / "run"
     monkeypatch.setenv("TF_CONFIG", "{")
-    found = failed(look(dataset_dir, run))
-    assert list(found) == ["hosts"]
-    assert "TF_CONFIG={ does not say which hosts train" in found["hosts"]
+    actual = failed(look(dataset_dir, run))
+    assert list(actual) == ["hosts"]
+    assert "TF_CONFIG={ does not say which hosts train" in actual["hosts"]
     with free_port() as port:
         addresses = (f"localhost:{port}", "host.invalid:2222", "localhost:1")
     monkeypatch.setenv("TF_CONFIG", Cluster(addresses, 0, "").tf_config())
-    found = failed(look(dataset_dir, run, global_batch_size=48))
-    assert list(found) == ["addresses"]
-    assert "no such host: host.invalid:2222 (" in found["addresses"]
-    assert "correct TF_CONFIG" in found["addresses"]
+    actual = failed(look(dataset_dir, run, global_batch_size=48))
+    assert list(actual) == ["addresses"]
+    assert "no such host: host.invalid:2222 (" in actual["addresses"]
+    assert "correct TF_CONFIG" in actual["addresses"]
     with socket.create_server(("", 0)) as server:
         addresses = (f"localhost:{server.getsockname()[1]}", "localhost:1")
         monkeypatch.setenv("TF_CONFIG", Cluster(addresses, 0, "").tf_config())
-        found = failed(look(dataset_dir, run))
-    assert list(found) == ["addresses"]
-    assert "which TF_CONFIG says is this host" in found["addresses"]
+        actual = failed(look(dataset_dir, run))
+    assert list(actual) == ["addresses"]
+    assert "which TF_CONFIG says is this host" in actual["addresses"]
 
 
 def test_the_port_of_tensorboard(
@@ -346,6 +350,6 @@ def test_the_port_of_tensorboard(
         # Unless somebody has it already.
         with contextlib.suppress(OSError):
             stack.enter_context(socket.create_server(("127.0.0.1", 6006)))
-        found = look(dataset_dir, tmp_path / "run")["tensorboard"]
-    assert found.status == "warn"
-    assert "--port" in str(found)
+        actual = look(dataset_dir, tmp_path / "run")["tensorboard"]
+    assert actual.status == "warn"
+    assert "--port" in str(actual)

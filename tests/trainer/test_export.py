@@ -130,9 +130,9 @@ def test_files_have_the_posteriors_of_their_records(
         ("encode", {"pixels": tf.constant(pixels)}),
         ("encode_preprocessed", {"image": tf.constant(batch["image"])}),
     ):
-        found = signatures[name](**inputs)
-        close(found["posterior_mean"], mean)
-        close(found["posterior_log_var"], log_var)
+        actual = signatures[name](**inputs)
+        close(actual["posterior_mean"], mean)
+        close(actual["posterior_log_var"], log_var)
     expected = run.vae.mean_image(mean, batch["conditions"])
     levels = preprocessing.to_levels(expected).numpy().astype(int)
     for name, inputs in (
@@ -140,9 +140,9 @@ def test_files_have_the_posteriors_of_their_records(
         ("reconstruct", {"pixels": tf.constant(pixels)}),
         ("reconstruct_preprocessed", {"image": tf.constant(batch["image"])}),
     ):
-        found = signatures[name](**inputs)
-        close(found["image"], expected)
-        assert np.abs(found["pixels"].numpy() - levels).max() <= 1
+        actual = signatures[name](**inputs)
+        close(actual["image"], expected)
+        assert np.abs(actual["pixels"].numpy() - levels).max() <= 1
 
 
 def test_files_of_several_sizes_are_one_batch(
@@ -160,9 +160,9 @@ def test_files_of_several_sizes_are_one_batch(
         squares.preprocess(data, **{name: settings[name] for name in names})
         for data in files
     ]
-    found = signatures["encode_jpeg"](image_bytes=tf.constant(files))
+    actual = signatures["encode_jpeg"](image_bytes=tf.constant(files))
     mean, _ = run.vae.encode(np.stack(stored).astype(np.float32), NOTHING)
-    close(found["posterior_mean"], mean)
+    close(actual["posterior_mean"], mean)
 
 
 def test_samples_are_those_of_generate(
@@ -176,11 +176,11 @@ def test_samples_are_those_of_generate(
         )
 
     z = sampling.draw_prior(run, 5, seed=3)
-    made = sampling.decode(run, z, NOTHING, seed=0)
+    created = sampling.decode(run, z, NOTHING, seed=0)
     drawn = sample(1.0)
     np.testing.assert_array_equal(drawn["z"], z)
-    close(drawn["image"], made.mean)
-    close(signatures["decode"](z=tf.constant(z))["image"], made.mean)
+    close(drawn["image"], created.mean)
+    close(signatures["decode"](z=tf.constant(z))["image"], created.mean)
     np.testing.assert_allclose(sample(0.5)["z"], z / 2)
     assert np.abs(sample(1.0, seed=4)["z"] - z).max() > 0.1
 
@@ -188,14 +188,14 @@ def test_samples_are_those_of_generate(
 def test_it_says_what_it_was_made_of(
     signatures: Any, export_dir: pathlib.Path, run: trained.TrainedRun
 ) -> None:
-    told = json.loads(signatures["describe"]()["json"].numpy())
-    assert told == json.loads((export_dir / saved_model.DESCRIPTION).read_text())
-    assert told["step"] == 50
-    assert told["config"] == json.loads(run.config.to_json())
-    assert told["dataset"]["digest"] == run.manifest.digest
-    assert told["dataset"]["settings"] == dict(run.manifest.settings)
-    assert told["dataset"]["features"]["image"]["shape"] == [32, 32, 3]
-    assert "shards" not in json.dumps(told["dataset"])
+    described = json.loads(signatures["describe"]()["json"].numpy())
+    assert described == json.loads((export_dir / saved_model.DESCRIPTION).read_text())
+    assert described["step"] == 50
+    assert described["config"] == json.loads(run.config.to_json())
+    assert described["dataset"]["digest"] == run.manifest.digest
+    assert described["dataset"]["settings"] == dict(run.manifest.settings)
+    assert described["dataset"]["features"]["image"]["shape"] == [32, 32, 3]
+    assert "shards" not in json.dumps(described["dataset"])
 
 
 def test_the_pages_python_runs_without_the_package(
@@ -375,16 +375,16 @@ def test_a_label_that_is_no_class_is_refused(label, fraction, is_taken) -> None:
     config.num_classes, config.labelled_fraction = 3, fraction
     model = saved_model.ExportedModel.__new__(saved_model.ExportedModel)
     model.config = config
-    told = tf.function(
+    described = tf.function(
         lambda label: model._with_conditions(tf.zeros([1, 2]), {"label": label})[1],
         autograph=False,
     )
     if is_taken:
         expected = np.eye(3)[[label]] if label >= 0 else np.zeros([1, 3])
-        np.testing.assert_array_equal(told(tf.constant([label])), expected)
+        np.testing.assert_array_equal(described(tf.constant([label])), expected)
     else:
         with pytest.raises(tf.errors.InvalidArgumentError, match="from 0 to 2"):
-            told(tf.constant([label]))
+            described(tf.constant([label]))
 
 
 @pytest.mark.parametrize("name", [".1.tmp", ".1.old"])
@@ -448,8 +448,13 @@ def digits_run(settings: dict[str, Any] | None = None, **changes) -> trained.Tra
     """Returns a run of a conditional model of grey images, at step 0."""
     config = mnist_m2.get_config()
     config.update(changes)
-    made = {"crop_size": 0, "resize": "bicubic", "image_size": 28, **(settings or {})}
-    manifest = contract.Manifest("d", made, "ab", FEATURES, {})
+    created = {
+        "crop_size": 0,
+        "resize": "bicubic",
+        "image_size": 28,
+        **(settings or {}),
+    }
+    manifest = contract.Manifest("d", created, "ab", FEATURES, {})
     num = {"label": config.num_classes, "attributes": 2, "none": 0}[config.condition]
     vae = make_vae(config, (28, 28, 1), num)
     return trained.TrainedRun(config, manifest, "", vae, 0)
@@ -470,8 +475,8 @@ def test_a_model_of_few_labels_is_told_them_and_classifies(
     model, signatures = saved_signatures(run, tmp_path / "1")
     image = RNG.uniform(-1, 1, (3, 28, 28, 1)).astype(np.float32)
     label = np.array([2, 0, 9])
-    told = np.eye(10, dtype=np.float32)[label]
-    found = signatures["encode_preprocessed"](
+    conditions = np.eye(10, dtype=np.float32)[label]
+    actual = signatures["encode_preprocessed"](
         image=tf.constant(image), label=tf.constant(label)
     )
     uniform = tf.random.stateless_uniform(
@@ -480,8 +485,8 @@ def test_a_model_of_few_labels_is_told_them_and_classifies(
         alg="philox",
     )
     seen = corruption.binarize(image, run.config.binarize, uniform)
-    mean, _ = run.vae.encode(seen, told)
-    close(found["posterior_mean"], mean)
+    mean, _ = run.vae.encode(seen, conditions)
+    close(actual["posterior_mean"], mean)
     probability = signatures["classify_preprocessed"](image=tf.constant(image))
     close(probability["probability"], tf.nn.softmax(run.vae.classify(seen)))
     # Two classes are told in turn to five samples.
@@ -491,8 +496,8 @@ def test_a_model_of_few_labels_is_told_them_and_classifies(
         temperature=tf.constant(1.0),
         label=tf.constant([4, 7], tf.int64),
     )
-    told = np.eye(10, dtype=np.float32)[[4, 7, 4, 7, 4]]
-    close(drawn["image"], run.vae.mean_image(drawn["z"], told))
+    conditions = np.eye(10, dtype=np.float32)[[4, 7, 4, 7, 4]]
+    close(drawn["image"], run.vae.mean_image(drawn["z"], conditions))
     # But an image without its label is a mistake.
     with pytest.raises(tf.errors.InvalidArgumentError):
         signatures["encode_preprocessed"](

@@ -96,12 +96,12 @@ def test_only_the_loopback_reaches_a_training(dataset_dir, tmp_path, module) -> 
     workdir = tmp_path / "run"
     process = start_training(dataset_dir, workdir, *flags, module=module)
     metrics = workdir / "metrics.jsonl"
-    found = network.reached(process, lambda: metrics.exists() and metrics.read_text())
+    actual = network.reached(process, lambda: metrics.exists() and metrics.read_text())
     stopped = stop_at_step(process, workdir, 1, signal.SIGTERM)
     assert stopped.returncode == 128 + signal.SIGTERM, stopped.output
     assert "listens at" not in stopped.output
-    assert len(found) == (2 if module == MODULE else 0)
-    assert set().union(*found.values()) <= {"127.0.0.1"}
+    assert len(actual) == (2 if module == MODULE else 0)
+    assert set().union(*actual.values()) <= {"127.0.0.1"}
 
 
 def test_a_signal_stops_all_hosts_at_one_step(
@@ -113,8 +113,8 @@ def test_a_signal_stops_all_hosts_at_one_step(
     stopped = stop_at_step(launcher, tmp_path / "run", 5, signal.SIGTERM)
     assert stopped.returncode == 128 + signal.SIGTERM, stopped.output
     last = max(stopped.metrics())
-    said = re.findall(r"\[(\d)\] .*stopped at step (\d+) by SIGTERM", stopped.output)
-    assert sorted(said) == [("0", str(last)), ("1", str(last))]
+    message = re.findall(r"\[(\d)\] .*stopped at step (\d+) by SIGTERM", stopped.output)
+    assert sorted(message) == [("0", str(last)), ("1", str(last))]
     resumed = train(dataset_dir, tmp_path / "run", *SMALL_MODEL, "--virtual_devices=1")
     assert resumed.returncode == 0, resumed.output
     assert_same(resumed, small_run)
@@ -148,7 +148,9 @@ def free_addresses() -> tuple[str, ...]:
     """Returns those of two hosts on this machine."""
     with socket.create_server(("127.0.0.1", 0)) as one:
         with socket.create_server(("127.0.0.1", 0)) as two:
-            return tuple(f"127.0.0.1:{found.getsockname()[1]}" for found in (one, two))
+            return tuple(
+                f"127.0.0.1:{actual.getsockname()[1]}" for actual in (one, two)
+            )
 
 
 def test_hosts_may_have_disks_of_their_own(
@@ -202,10 +204,10 @@ def test_hosts_of_other_settings_are_told(dataset_dir, tmp_path) -> None:
 
 
 def test_a_host_that_never_appears_is_named() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        absent = f"127.0.0.1:{found.getsockname()[1]}"
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        here = f"127.0.0.1:{found.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        absent = f"127.0.0.1:{listener.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        here = f"127.0.0.1:{listener.getsockname()[1]}"
     with pytest.raises(hosts.LostHostError) as error:
         hosts.wait_for_peers(Cluster((here, absent), 0, "TF_CONFIG"), timeout_secs=1)
     assert f"no answer from {absent} in 1 s: start the same command" in str(error.value)
@@ -217,4 +219,4 @@ def test_a_host_that_never_appears_is_named() -> None:
 
 def test_a_single_process_has_the_clusters_environment() -> None:
     assert supervisor._environments(1) == [{}]
-    assert len({found["TF_CONFIG"] for found in supervisor._environments(3)}) == 3
+    assert len({actual["TF_CONFIG"] for actual in supervisor._environments(3)}) == 3

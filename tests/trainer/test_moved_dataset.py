@@ -33,12 +33,12 @@ def test_images_are_made_without_the_dataset(
     flags = flags_of(mode, tmp_path)
     done = run_module("trainer.generate", f"--workdir={moved_dir}", *flags)
     assert done.returncode == 0, done.stderr
-    made = tmp_path / "made"
-    assert sorted(path.name for path in made.iterdir()) == WRITTEN[mode]
-    told = "/nowhere/dataset is not there: starting from draws of the prior"
-    assert (told in done.stderr) == (mode in ("interpolate", "traverse"))
+    created = tmp_path / "made"
+    assert sorted(path.name for path in created.iterdir()) == WRITTEN[mode]
+    described = "/nowhere/dataset is not there: starting from draws of the prior"
+    assert (described in done.stderr) == (mode in ("interpolate", "traverse"))
     if mode == "interpolate":
-        with np.load(made / "interpolate.npz") as arrays:
+        with np.load(created / "interpolate.npz") as arrays:
             assert arrays["keys"].shape == (0,)
             assert arrays["z"].shape == (4, 8)
             assert (arrays["z"][0] != arrays["z"][-1]).any()
@@ -48,17 +48,17 @@ def test_images_are_made_without_the_dataset(
 def test_images_are_those_of_the_run_beside_its_dataset(
     mode: str, moved_dir: pathlib.Path, reference_run: Run, tmp_path: pathlib.Path
 ) -> None:
-    found = []
+    actual = []
     for name, workdir in (("moved", moved_dir), ("kept", reference_run.workdir)):
         (tmp_path / name).mkdir()
         flags = flags_of(mode, tmp_path / name)
         done = run_module("trainer.generate", f"--workdir={workdir}", *flags)
         assert done.returncode == 0, done.stderr
         with np.load(tmp_path / name / "made" / f"{mode}.npz") as arrays:
-            found.append(dict(arrays))
-    assert found[0].keys() == found[1].keys()
-    for name, values in found[0].items():
-        np.testing.assert_array_equal(values, found[1][name])
+            actual.append(dict(arrays))
+    assert actual[0].keys() == actual[1].keys()
+    for name, values in actual[0].items():
+        np.testing.assert_array_equal(values, actual[1][name])
 
 
 def test_a_run_is_exported_without_the_dataset(

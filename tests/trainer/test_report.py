@@ -61,24 +61,24 @@ class Page(html.parser.HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
     def pictures(self) -> list[Image.Image]:
-        found = []
+        actual = []
         for image in self.all("img"):
             data = base64.b64decode(image["src"].partition(",")[2], validate=True)
             with Image.open(io.BytesIO(data)) as picture:
                 picture.load()
             assert picture.size == (int(image["width"]), int(image["height"]))
-            found.append(picture)
-        return found
+            actual.append(picture)
+        return actual
 
     def curves(self) -> dict[tuple[str, str], int]:
         """Returns how many points each curve has, by metric and split."""
-        found, label = {}, ""
+        actual, label = {}, ""
         for tag, attributes in self.elements:
             label = attributes.get("aria-label", label)
             if tag == "polyline":
                 key = label.removesuffix(" by step"), attributes["data-split"]
-                found[key] = len(attributes["points"].split())
-        return found
+                actual[key] = len(attributes["points"].split())
+        return actual
 
 
 def write(workdir: pathlib.Path) -> Page:

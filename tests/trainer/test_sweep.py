@@ -149,9 +149,9 @@ def test_runs_train_side_by_side_and_one_that_fails_is_named(
     events = [line for line in done.stderr.splitlines() if "] learning_rate=" in line]
     assert "[1/3] learning_rate=1e+30: started" in events[0]
     assert "[2/3] learning_rate=0.001: started" in events[1]
-    found = rows(tmp_path)
-    assert list(found) == names
-    assert [row["status"] for row in found.values()] == [
+    actual = rows(tmp_path)
+    assert list(actual) == names
+    assert [row["status"] for row in actual.values()] == [
         "failed with exit code 4",
         "done",
         "done",
@@ -160,7 +160,7 @@ def test_runs_train_side_by_side_and_one_that_fails_is_named(
         lines = metrics(tmp_path / name)
         trained = [line for line in lines if line["split"] == "train"]
         evaluated = [line for line in lines if line["split"] == "validation"]
-        row = found[name]
+        row = actual[name]
         assert row["learning_rate"] == name.partition("=")[2]
         assert row["step"] == "6"
         assert float(row["loss"]) == trained[-1]["loss"]
@@ -270,7 +270,7 @@ def test_a_line_that_a_kill_cut_short_is_left_out(tmp_path: pathlib.Path) -> Non
         '{"st',
     )
     path.write_text("\n".join(lines))
-    found = sweep_results.summarise(metrics_file.read(path)[0])
-    assert found["step"] == 2
-    assert found["best_elbo"] == -1.5
-    assert "loss" not in found
+    actual = sweep_results.summarise(metrics_file.read(path)[0])
+    assert actual["step"] == 2
+    assert actual["best_elbo"] == -1.5
+    assert "loss" not in actual

@@ -107,13 +107,13 @@ def test_nothing_is_shown_twice_after_a_kill(board: Board) -> None:
     for run, tags in board.plugin("scalars/tags").items():
         steps = expected[run.partition("/")[2]]
         for tag in tags.keys() - {"memorisation_ratio"}:
-            found = board.steps("scalars/scalars", run, tag)
+            actual = board.steps("scalars/scalars", run, tag)
             if tag in ("images_per_second", "data_wait_percent"):
                 # The first call after a start compiles.
-                assert sorted(set(found)) == found
-                assert set(steps) > set(found)
+                assert sorted(set(actual)) == actual
+                assert set(steps) > set(actual)
             else:
-                assert found == steps, (run, tag)
+                assert actual == steps, (run, tag)
     for run in ("killed/eval", "reference/eval"):
         points = board.plugin("histograms/histograms", run=run, tag="latents/kl")
         assert [step for _, step, _ in points] == [0, 25, 50]
@@ -142,13 +142,13 @@ def test_settings_and_final_metrics_are_compared(
             "sliceSize": 10,
         },
     )["sessionGroups"]
-    found = {group["name"]: group for group in groups}
-    assert found.keys() == {"killed", "reference"}
-    assert found["killed"]["hparams"]["latent_dim"] == 4
-    assert found["reference"]["hparams"]["latent_dim"] == 8
+    actual = {group["name"]: group for group in groups}
+    assert actual.keys() == {"killed", "reference"}
+    assert actual["killed"]["hparams"]["latent_dim"] == 4
+    assert actual["reference"]["hparams"]["latent_dim"] == 8
     for run in (killed_run, reference_run):
         last = run.metrics("validation")[50]
-        for value in found[run.workdir.name]["metricValues"]:
+        for value in actual[run.workdir.name]["metricValues"]:
             assert value["trainingStep"] == 50
             if value["name"]["tag"] in last:
                 expected = last[value["name"]["tag"]]

@@ -92,15 +92,15 @@ def test_settings_are_compared(browser: Browser) -> None:
     browser.open("hparams")
 
     def cells() -> list[str]:
-        found = browser.texts("vaadin-grid-cell-content")
-        return found if {"narrow", "reference"} <= set(found) else []
+        actual = browser.texts("vaadin-grid-cell-content")
+        return actual if {"narrow", "reference"} <= set(actual) else []
 
-    found = browser.wait("both runs", cells)
-    header = [text for text in found if text][:20]
+    actual = browser.wait("both runs", cells)
+    header = [text for text in actual if text][:20]
     assert header[:3] == ["Trial ID", "Show Metrics", "latent_dim"]
     assert {"elbo", "active_units"} <= set(header)
     for name, latent_dim in (("narrow", "3.0000"), ("reference", "8.0000")):
-        assert latent_dim in found[found.index(name) :][:4]
+        assert latent_dim in actual[actual.index(name) :][:4]
 
 
 def test_the_projector_shows_points_with_features(browser: Browser) -> None:

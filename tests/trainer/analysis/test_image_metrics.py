@@ -22,8 +22,8 @@ def test_the_error_is_in_squared_levels() -> None:
 
 def test_one_level_off_is_an_error_of_one() -> None:
     images = np.zeros([2, 4, 4, 1])
-    found = image_metrics.mean_squared_error_levels(images, images + 1 / 127.5)
-    np.testing.assert_allclose(found, [1.0, 1.0])
+    actual = image_metrics.mean_squared_error_levels(images, images + 1 / 127.5)
+    np.testing.assert_allclose(actual, [1.0, 1.0])
 
 
 def test_psnr_is_that_of_tensorflow() -> None:
@@ -89,10 +89,10 @@ def test_image_metrics_refuse_shapes_that_differ_and_take_no_images(metric) -> N
 
 def test_bits_of_a_uniform_density_are_those_of_255_levels() -> None:
     """Uniform over [-1, 1], its density is 1/2 a value, and 1/255 a level."""
-    found = image_metrics.bits_per_dim(
+    actual = image_metrics.bits_per_dim(
         np.array([6 * math.log(2)]), 6, is_discrete=False
     )
-    np.testing.assert_allclose(found, [math.log2(255)])
+    np.testing.assert_allclose(actual, [math.log2(255)])
 
 
 def test_bits_of_a_density_and_of_levels_differ_by_the_jacobian() -> None:
@@ -106,8 +106,8 @@ def test_bits_of_a_density_and_of_levels_differ_by_the_jacobian() -> None:
 def test_a_narrow_density_costs_as_many_bits_as_the_levels_that_it_spans() -> None:
     """A density that is uniform over eight levels needs three bits."""
     nll = 5 * math.log(8 / 127.5)
-    found = image_metrics.bits_per_dim(np.float64(nll), 5, is_discrete=False)
-    assert found == pytest.approx(3)
+    actual = image_metrics.bits_per_dim(np.float64(nll), 5, is_discrete=False)
+    assert actual == pytest.approx(3)
 
 
 def test_bits_need_values() -> None:
@@ -136,8 +136,8 @@ def test_log_mean_exp_is_the_plain_formula_where_that_holds() -> None:
     ],
 )
 def test_log_mean_exp_at_the_edges(log_weights: list[float], expected: float) -> None:
-    found = image_metrics.log_mean_exp(np.array(log_weights), axis=0)
-    assert found == pytest.approx(expected)
+    actual = image_metrics.log_mean_exp(np.array(log_weights), axis=0)
+    assert actual == pytest.approx(expected)
 
 
 def test_log_mean_exp_needs_terms() -> None:

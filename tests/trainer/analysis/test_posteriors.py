@@ -69,16 +69,18 @@ def other_latents_dir(
 def test_latents_are_those_of_the_runs_encoder(
     run: trained.TrainedRun, latents_dir: str, split: str
 ) -> None:
-    made = posteriors.encode_split(run, split)
+    created = posteriors.encode_split(run, split)
     read = posteriors.encode_split(run, split, latents_dir)
-    assert read.keys.tolist() == made.keys.tolist()
+    assert read.keys.tolist() == created.keys.tolist()
     for name in contract.LATENTS:
-        found, expected = getattr(read, name), getattr(made, name)
-        assert found.dtype == np.float32
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-    assert read.features.keys() == made.features.keys() == {"attributes", "landmarks"}
+        actual, expected = getattr(read, name), getattr(created, name)
+        assert actual.dtype == np.float32
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
+    assert (
+        read.features.keys() == created.features.keys() == {"attributes", "landmarks"}
+    )
     for name, values in read.features.items():
-        np.testing.assert_array_equal(values, made.features[name])
+        np.testing.assert_array_equal(values, created.features[name])
 
 
 def test_a_model_has_one_digest(reference_run: Run, run: trained.TrainedRun) -> None:
@@ -138,24 +140,24 @@ def test_evaluate_and_generate_read_latents(
     reference_run: Run, latents_dir: str, tmp_path: pathlib.Path
 ) -> None:
     flags = [f"--workdir={reference_run.workdir}", "--split=test"]
-    found = []
+    actual = []
     for name, more in (("made", []), ("read", [f"--latents={latents_dir}"])):
         output = tmp_path / f"{name}.json"
         done = run_module("trainer.evaluate", *flags, f"--output={output}", *more)
         assert done.returncode == 0, done.stderr
-        found.append(json.loads(output.read_text()))
-    made, read = found
+        actual.append(json.loads(output.read_text()))
+    created, read = actual
     for name in ("active_units", "num_examples", "elbo"):
-        assert read[name] == made[name]
+        assert read[name] == created[name]
     assert read["probe"]["attributes"]["accuracy"] == pytest.approx(
-        made["probe"]["attributes"]["accuracy"], abs=0.01
+        created["probe"]["attributes"]["accuracy"], abs=0.01
     )
-    assert read["kl_per_latent"] == pytest.approx(made["kl_per_latent"], rel=1e-3)
+    assert read["kl_per_latent"] == pytest.approx(created["kl_per_latent"], rel=1e-3)
     flags += [f"--output={tmp_path}", f"--latents={latents_dir}"]
     done = run_module("trainer.generate", *flags, "--mode=transform")
     assert done.returncode == 0, done.stderr
     with np.load(tmp_path / "transform-test.npz") as arrays:
-        assert arrays["posterior_mean"].shape == (made["num_examples"], 8)
+        assert arrays["posterior_mean"].shape == (created["num_examples"], 8)
     done = run_module("trainer.generate", *flags, "--mode=reconstruct")
     assert done.returncode == 1
     assert "is for --mode=decode, a file, and for --mode=transform" in done.stderr
@@ -177,9 +179,9 @@ def test_latents_of_other_images_are_told_apart(
 ) -> None:
     with pytest.raises(ValueError, match="are of raw images, and the run's dataset, "):
         posteriors.check_latents(run, other_latents_dir)
-    found = posteriors.open_latents(run, other_latents_dir)
-    assert not found.are_of_dataset
-    (batch,) = found.pictured("test")
+    actual = posteriors.open_latents(run, other_latents_dir)
+    assert not actual.are_of_dataset
+    (batch,) = actual.pictured("test")
     assert len(batch["key"]) == 14
     decoded = run.vae.mean_image(batch["posterior_mean"], np.zeros([14, 0])).numpy()
     np.testing.assert_allclose(batch["image"], decoded, atol=1e-5)
@@ -192,14 +194,14 @@ def test_the_nearest_latents_have_their_images(
     train = latents.load_split("train")
     rng = np.random.default_rng(0)
     queries = np.concatenate([train.posterior_mean[[5, 60]], rng.normal(size=(9, 8))])
-    found = nearest_images.by_latents(latents, queries.astype(np.float32))
+    actual = nearest_images.by_latents(latents, queries.astype(np.float32))
     distances = np.linalg.norm(queries[:, None] - train.posterior_mean, axis=2)
     places = distances.argmin(axis=1)
     assert places[:2].tolist() == [5, 60]
-    assert list(found.keys) == train.keys[places].tolist()
-    np.testing.assert_allclose(found.distances, distances.min(axis=1), atol=1e-5)
+    assert list(actual.keys) == train.keys[places].tolist()
+    np.testing.assert_allclose(actual.distances, distances.min(axis=1), atol=1e-5)
     images = np.concatenate([b["image"] for b in run.batches("train", 50)])
-    np.testing.assert_array_equal(found.images, images[places])
+    np.testing.assert_array_equal(actual.images, images[places])
 
 
 def test_neighbours_and_the_projector_read_latents_of_any_images(

@@ -85,17 +85,19 @@ class Planted(trained.TrainedRun):
 @pytest.mark.parametrize("bias", [0.0, 0.3])
 def test_the_importance_estimate_is_the_marginal_likelihood(bias: float) -> None:
     planted = LinearGaussian().make(bias)
-    found = scores.score_images(planted, "train", num_importance_samples=2000)
+    actual = scores.score_images(planted, "train", num_importance_samples=2000)
     x = planted.images[:, 0, 0, 0].astype(np.float64)
     variance = 1 + LinearGaussian.stddev**2
     exact = np.mean(0.5 * x**2 / variance + 0.5 * math.log(2 * math.pi * variance))
     # With the true posterior every weight is p(x), and the ELBO is too, on average.
-    assert found["nll_importance"] == pytest.approx(
+    assert actual["nll_importance"] == pytest.approx(
         exact, abs=1e-4 if not bias else 0.01
     )
     gap = bias**2 / (2 * LinearGaussian.stddev**2 / variance)
-    assert -found["elbo"] == pytest.approx(exact + gap, abs=0.2)
-    assert found["elbo"] == pytest.approx(-found["recon_nll"] - found["kl"], rel=1e-5)
+    assert -actual["elbo"] == pytest.approx(exact + gap, abs=0.2)
+    assert actual["elbo"] == pytest.approx(
+        -actual["recon_nll"] - actual["kl"], rel=1e-5
+    )
 
 
 def test_scores_do_not_depend_on_the_batch(
@@ -126,20 +128,20 @@ def test_the_elbo_is_that_of_training(
     run: trained.TrainedRun, reference_run: Run
 ) -> None:
     logged = reference_run.metrics("validation")[50]
-    found = scores.score_images(run, "validation")
-    assert found["kl"] == pytest.approx(logged["kl"], rel=1e-4)
+    actual = scores.score_images(run, "validation")
+    assert actual["kl"] == pytest.approx(logged["kl"], rel=1e-4)
     # Another draw of the latents.
-    assert found["elbo"] == pytest.approx(logged["elbo"], rel=1e-2)
+    assert actual["elbo"] == pytest.approx(logged["elbo"], rel=1e-2)
 
 
 def test_latents_are_scored(run: trained.TrainedRun) -> None:
     encoded = posteriors.encode_split(run, "train")
-    found = scores.score_latents(encoded)
-    assert len(found["kl_per_latent"]) == 8
+    actual = scores.score_latents(encoded)
+    assert len(actual["kl_per_latent"]) == 8
     kl = scores.score_images(run, "train")["kl"]
-    assert sum(found["kl_per_latent"]) == pytest.approx(kl, rel=1e-4)
-    assert found["active_units"] == np.sum(encoded.posterior_mean.var(axis=0) > 0.01)
-    assert 0 <= found["aggregate_kl"] <= kl
+    assert sum(actual["kl_per_latent"]) == pytest.approx(kl, rel=1e-4)
+    assert actual["active_units"] == np.sum(encoded.posterior_mean.var(axis=0) > 0.01)
+    assert 0 <= actual["aggregate_kl"] <= kl
 
 
 def planted_split(num: int, seed: int) -> posteriors.EncodedSplit:
@@ -157,12 +159,12 @@ def planted_split(num: int, seed: int) -> posteriors.EncodedSplit:
 
 
 def test_probes_read_what_is_planted() -> None:
-    found = scores.score_probes(
+    actual = scores.score_probes(
         planted_split(500, 0), planted_split(300, 1), ("Smiling", "Young")
     )
-    assert found["label"]["accuracy"] > 0.95
-    assert found["label"]["majority_accuracy"] < 0.6
-    attributes = found["attributes"]
+    assert actual["label"]["accuracy"] > 0.95
+    assert actual["label"]["majority_accuracy"] < 0.6
+    attributes = actual["attributes"]
     assert attributes["Young"]["majority_accuracy"] > 0.75
     assert attributes["accuracy"] == pytest.approx(
         (attributes["Smiling"]["accuracy"] + attributes["Young"]["accuracy"]) / 2
@@ -180,10 +182,10 @@ def test_factors_are_joined_by_their_key(tmp_path: pathlib.Path) -> None:
         for i in order
     ]
     path.write_text("image,pose,colour,constant\n" + "\n".join(rows) + "\n")
-    found = scores.score_factors(split, str(path))
-    assert found["mig"] > 0.5
-    assert found["dci_disentanglement"] > 0.7
-    assert found["dci_informativeness"] > 0.9
+    actual = scores.score_factors(split, str(path))
+    assert actual["mig"] > 0.5
+    assert actual["dci_disentanglement"] > 0.7
+    assert actual["dci_informativeness"] > 0.9
     shuffled = "image,pose,colour,constant\n" + "\n".join(
         f"{split.keys[i]},{row.split(',', 1)[1]}" for i, row in enumerate(rows)
     )
@@ -206,14 +208,14 @@ def test_factors_of_other_faces_are_refused(tmp_path: pathlib.Path) -> None:
 def test_components_of_the_training_split_are_the_linear_yardstick(
     run: trained.TrainedRun,
 ) -> None:
-    found = scores.score_pca(run, "train")
+    actual = scores.score_pca(run, "train")
     images = next(run.batches("train", 96))["image"].reshape(96, -1)
     centred = images.astype(np.float64) - images.mean(axis=0)
     strengths = np.linalg.svd(centred, compute_uv=False) ** 2
     expected = strengths[8:].sum() / images.size * 127.5**2
-    assert found["num_components"] == 8
-    assert found["mse_levels"] == pytest.approx(expected, rel=1e-3)
-    assert scores.score_pca(run, "validation")["mse_levels"] > found["mse_levels"]
+    assert actual["num_components"] == 8
+    assert actual["mse_levels"] == pytest.approx(expected, rel=1e-3)
+    assert scores.score_pca(run, "validation")["mse_levels"] > actual["mse_levels"]
 
 
 def test_the_command_prints_a_table_and_writes_json(
@@ -229,18 +231,18 @@ def test_the_command_prints_a_table_and_writes_json(
     )
     assert done.returncode == 0, done.stderr
     path = reference_run.workdir / "evaluation/train-validation-test.json"
-    found = json.loads(path.read_text())
-    assert found["step"] == 50
-    assert found["num_examples"] == 120
+    actual = json.loads(path.read_text())
+    assert actual["step"] == 50
+    assert actual["num_examples"] == 120
     assert (
-        f"elbo{found['elbo']:>42.4f}".split()
+        f"elbo{actual['elbo']:>42.4f}".split()
         == [line for line in done.stdout.splitlines() if line.startswith("elbo ")][
             0
         ].split()
     )
     for name in ("probe/attributes/Smiling/accuracy", "pca/mse_levels"):
         assert name in done.stdout
-    assert 0 <= found["disentanglement"]["dci_completeness"] <= 1
+    assert 0 <= actual["disentanglement"]["dci_completeness"] <= 1
     wrong = run_module(
         "trainer.evaluate", f"--workdir={reference_run.workdir}", "--split=val"
     )
@@ -262,11 +264,11 @@ def encoded_split(labels: list[int]) -> posteriors.EncodedSplit:
 
 
 def test_one_example_has_no_active_units() -> None:
-    found = scores.score_latents(encoded_split([3]))
-    assert found["active_units"] is None
+    actual = scores.score_latents(encoded_split([3]))
+    assert actual["active_units"] is None
     # KL(N(3, 1), N(0, 1)) is 4.5 nats, and one posterior is its own aggregate.
-    assert found["kl_per_latent"] == [4.5]
-    assert found["aggregate_kl"] == pytest.approx(4.5, abs=0.1)
+    assert actual["kl_per_latent"] == [4.5]
+    assert actual["aggregate_kl"] == pytest.approx(4.5, abs=0.1)
     assert scores.score_latents(encoded_split([3, 4]))["active_units"] == 1
 
 
@@ -285,8 +287,8 @@ def test_one_example_has_no_active_units() -> None:
     ],
 )
 def test_probes_of_few_labels(train, test, accuracy) -> None:
-    found = scores.score_probes(encoded_split(train), encoded_split(test), ())["label"]
-    assert (found and found["accuracy"]) == accuracy
+    actual = scores.score_probes(encoded_split(train), encoded_split(test), ())["label"]
+    assert (actual and actual["accuracy"]) == accuracy
 
 
 def test_images_without_a_label_do_not_count_for_the_classifier(run) -> None:

@@ -32,19 +32,19 @@ def test_attributes_are_told_as_records_tell_them(by_attributes: Run) -> None:
     run = trained.load(golden.HERE / "run", str(golden.HERE / "dataset"))
     batch = next(run.batches("test", 2))
     conditions = batch["attributes"]
-    found = by_attributes.encode(batch["image"], attributes=conditions)
+    actual = by_attributes.encode(batch["image"], attributes=conditions)
     with np.load(golden.EXPECTED / "transform-test.npz") as expected:
         np.testing.assert_allclose(
-            found.mean, expected["posterior_mean"][:2], rtol=0, atol=1e-5
+            actual.mean, expected["posterior_mean"][:2], rtol=0, atol=1e-5
         )
         np.testing.assert_allclose(
-            found.log_var, expected["posterior_log_var"][:2], rtol=0, atol=1e-5
+            actual.log_var, expected["posterior_log_var"][:2], rtol=0, atol=1e-5
         )
     images = by_attributes.reconstruct(batch["image"], attributes=conditions)
     assert images.shape == (2, 16, 16, 3)
     assert images.dtype == np.uint8
     np.testing.assert_array_equal(
-        images, by_attributes.decode(found.mean, attributes=conditions)
+        images, by_attributes.decode(actual.mean, attributes=conditions)
     )
 
 

@@ -57,15 +57,15 @@ def test_image_files_have_the_posteriors_of_their_records(
         trained.load(reference_run.workdir), "train+validation+test"
     )
     rows = [encoded.keys.tolist().index(path.name) for path in faces]
-    found = run.encode([str(faces[0]), *faces[1:]])
-    assert found.mean.shape == found.log_var.shape == (5, run.latent_dim)
+    actual = run.encode([str(faces[0]), *faces[1:]])
+    assert actual.mean.shape == actual.log_var.shape == (5, run.latent_dim)
     np.testing.assert_allclose(
-        found.mean, encoded.posterior_mean[rows], rtol=1e-4, atol=1e-5
+        actual.mean, encoded.posterior_mean[rows], rtol=1e-4, atol=1e-5
     )
     np.testing.assert_allclose(
-        found.log_var, encoded.posterior_log_var[rows], rtol=1e-4, atol=1e-5
+        actual.log_var, encoded.posterior_log_var[rows], rtol=1e-4, atol=1e-5
     )
-    np.testing.assert_allclose(found.stddev**2, np.exp(found.log_var), rtol=1e-5)
+    np.testing.assert_allclose(actual.stddev**2, np.exp(actual.log_var), rtol=1e-5)
 
 
 def test_arrays_and_datasets_are_encoded_as_files_are(
@@ -179,10 +179,10 @@ def test_a_function_is_called_only_if_it_is_named(moved_dir: pathlib.Path) -> No
         next(UserImages(manifest, None).batches(pixels))
     with pytest.raises(ValueError, match="preprocess='numpy:fliplr', and the images"):
         UserImages(manifest, "numpy:fliplr")
-    made = next(UserImages(manifest, "numpy:flipud").batches(pixels))
+    created = next(UserImages(manifest, "numpy:flipud").batches(pixels))
     plain = dataclasses.replace(manifest, settings=saved["settings"])
     expected = next(UserImages(plain, None).batches(pixels[:, ::-1]))
-    np.testing.assert_array_equal(made, expected)
+    np.testing.assert_array_equal(created, expected)
 
 
 def test_a_dataset_that_is_not_there_is_missed_only_where_it_is_read(

@@ -58,11 +58,11 @@ def test_a_command_without_a_config_has_no_such_flag(tmp_path):
 )
 def test_what_the_machine_lacks_is_one_line(error: Exception, said: str) -> None:
     with (
-        pytest.raises(ValueError, match=said) as found,
+        pytest.raises(ValueError, match=said) as actual,
         command_line.damage_explained(),
     ):
         raise error
-    assert "\n" not in str(found.value)
+    assert "\n" not in str(actual.value)
 
 
 def test_other_errors_are_as_they_were() -> None:

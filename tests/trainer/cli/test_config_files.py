@@ -62,9 +62,9 @@ def test_a_config_file_that_fails_is_one_line(text, message, tmp_path: pathlib.P
     if text is not None:
         path.write_text(text)
     expected = f"^--config={path} {message.replace('PATH', str(path))}"
-    with pytest.raises(config_files.ConfigError, match=expected) as found:
+    with pytest.raises(config_files.ConfigError, match=expected) as actual:
         config_files.check(["train", f"--config={path}"])
-    assert "\n" not in str(found.value)
+    assert "\n" not in str(actual.value)
 
 
 def test_a_file_of_another_kind_is_none(tmp_path: pathlib.Path):

@@ -170,7 +170,7 @@ def test_evaluation_sees_every_record_once_and_fills_up(
         (4, 2),
         (64, 4),
     ):
-        found = list(
+        actual = list(
             input_pipeline.evaluation_batches(
                 manifest,
                 dataset_dir,
@@ -179,10 +179,10 @@ def test_evaluation_sees_every_record_once_and_fills_up(
                 context=tf.distribute.InputContext(1, 0, num_replicas),
             )
         )
-        sizes = {batch["image"].shape[0] for batch in found}
+        sizes = {batch["image"].shape[0] for batch in actual}
         assert sizes == {batch_size // num_replicas}
-        weights = np.concatenate([batch["weight"] for batch in found])
-        ids = np.concatenate([batch["record_id"] for batch in found])
+        weights = np.concatenate([batch["weight"] for batch in actual])
+        ids = np.concatenate([batch["record_id"] for batch in actual])
         assert len(weights) % batch_size == 0
         assert len(weights) - num_examples < batch_size
         assert weights.sum() == num_examples
@@ -257,13 +257,13 @@ def test_a_record_without_one_of_the_features_is_named(
     other = records.unframed(whole[2]).replace(b"landmarks", b"landmarkz")
     whole[2] = b"".join(records.frame(other))
     path.write_bytes(b"".join(whole))
-    said = rf"a shard is damaged, .* \(record 2 of shard {path} .*: landmarks .*\): "
+    message = rf"a shard is damaged, .* \(record 2 of shard {path} .*: landmarks .*\): "
     for batches_of_all in (
         batches(dataset).take(8),
         input_pipeline.examples(manifest, dataset, "train", BATCH),
     ):
         with (
-            pytest.raises(contract.DatasetError, match=said),
+            pytest.raises(contract.DatasetError, match=message),
             command_line.damage_explained(),
         ):
             list(batches_of_all)

@@ -61,8 +61,8 @@ def record(number: int, **labels: list[int]) -> bytes:
 def read(
     reader: RecordReader, places: list[tuple[int, int]]
 ) -> tuple[dict[str, np.ndarray], list[tf.train.Example]]:
-    found = reader.read(np.array(places))
-    return found.arrays, [tf.train.Example.FromString(one) for one in found.rests()]
+    actual = reader.read(np.array(places))
+    return actual.arrays, [tf.train.Example.FromString(one) for one in actual.rests()]
 
 
 NAMES = st.text(string.ascii_letters + "_", min_size=1, max_size=12)
@@ -94,11 +94,11 @@ def datasets(draw: st.DrawFn) -> tuple[dict[str, contract.Feature], list[tuple]]
             name: rng.integers(0, 256, array.shape).astype(array.dtype)
             for name, array in arrays.items()
         }
-        found = {
+        actual = {
             name: draw(st.lists(INTEGERS, min_size=size, max_size=size))
             for name, size in ((name, math.prod(one)) for name, one in labels.items())
         }
-        examples.append((draw(st.text(max_size=20)), values, found))
+        examples.append((draw(st.text(max_size=20)), values, actual))
     features = {
         "key": contract.Feature("string"),
         **arrays,
@@ -124,12 +124,12 @@ def test_any_records_are_what_tensorflow_makes_of_them(
     order = np.random.default_rng(0).permutation(len(examples)).tolist() * 2
     # Another first, like which others may be.
     for numbers in (order[-1:], order):
-        found = reader.read(np.array([(0, at) for at in numbers]))
-    arrays, others = found.arrays, found.rests()
+        actual = reader.read(np.array([(0, at) for at in numbers]))
+    arrays, others = actual.arrays, actual.rests()
     crcs = [
         int.from_bytes(list(records.frame(one))[-1], "little") for one in serialized
     ]
-    assert found.crcs.tolist() == [crcs[at] for at in order]
+    assert actual.crcs.tolist() == [crcs[at] for at in order]
     raw = set(features) & set(contract.RAW_FEATURES)
     whole = tf.io.parse_example(
         [serialized[at] for at in order],
@@ -169,10 +169,10 @@ def test_arrays_whose_place_differs_from_record_to_record(
     arrays, others = read(reader, [(0, at) for at in range(20)])
     for at, (image, other) in enumerate(zip(arrays["image"], others, strict=True)):
         assert (image == at).all()
-        found = other.features.feature
-        assert sorted(found) == ["angle", "key", "label"]
-        assert found["angle"].int64_list.value == [10 ** (at % 5)]
-        assert found["key"].bytes_list.value == [f"key/{at}".encode()]
+        actual = other.features.feature
+        assert sorted(actual) == ["angle", "key", "label"]
+        assert actual["angle"].int64_list.value == [10 ** (at % 5)]
+        assert actual["key"].bytes_list.value == [f"key/{at}".encode()]
 
 
 def flip(path: pathlib.Path, place: int) -> None:
@@ -250,7 +250,7 @@ DAMAGES = {
 def test_a_file_that_is_not_what_it_was_is_named(
     tmp_path: pathlib.Path, name: str, is_read_before: bool, is_compiled: bool
 ) -> None:
-    damage, said = DAMAGES[name]
+    damage, message = DAMAGES[name]
     shards = [[record(1)], [record(at) for at in range(4)]]
     reader = reader_of(tmp_path, shards, is_compiled=is_compiled)
     path = tmp_path / "shard-1"
@@ -263,7 +263,7 @@ def test_a_file_that_is_not_what_it_was_is_named(
         [read(reader, [place]) for place in [*every, *every]]
     text = str(error.value)
     if name not in ("cut", "short") or is_read_before:
-        assert re.search(said, text), text
+        assert re.search(message, text), text
     else:
         assert "and its manifest says" in text
 
@@ -294,11 +294,11 @@ def test_no_more_files_are_open_than_are_allowed(
 
     def num_open() -> int:
         # Of these shards alone: other threads of this process may open and close files.
-        found = []
+        actual = []
         for name in os.listdir("/proc/self/fd"):
             with contextlib.suppress(FileNotFoundError):
-                found.append(os.readlink(f"/proc/self/fd/{name}"))
-        return sum(path.startswith(f"{tmp_path}/shard-") for path in found)
+                actual.append(os.readlink(f"/proc/self/fd/{name}"))
+        return sum(path.startswith(f"{tmp_path}/shard-") for path in actual)
 
     for _ in range(2):
         arrays, _ = read(reader, [(at, 0) for at in range(40)])

@@ -50,11 +50,11 @@ def test_a_shard_is_taken_whole_and_a_block_before_the_next() -> None:
     blocks = [(shard, at // 8) for step in steps for shard, at in step]
     runs = [(block, len(list(run))) for block, run in itertools.groupby(blocks)]
     assert {length for _, length in runs} == {8}
-    found = [block for block, _ in runs]
-    assert len(found) == 30
+    actual = [block for block, _ in runs]
+    assert len(actual) == 30
     for start in range(0, 30, 5):
-        assert found[start : start + 5] == [(found[start][0], at) for at in range(5)]
-    assert sorted(shard for shard, _ in found[:15:5]) == [0, 1, 2]
+        assert actual[start : start + 5] == [(actual[start][0], at) for at in range(5)]
+    assert sorted(shard for shard, _ in actual[:15:5]) == [0, 1, 2]
 
 
 def test_epochs_blocks_lanes_and_seeds_have_orders_of_their_own() -> None:
@@ -76,10 +76,10 @@ def test_epochs_blocks_lanes_and_seeds_have_orders_of_their_own() -> None:
         ]
 
     # Two lanes, in each two epochs of two blocks.
-    found = [*orders(1), *orders(2), *orders(-1)]
-    assert all(sorted(one) == list(range(32)) for one in found)
-    assert len(set(found)) == 24
-    assert orders(1) == found[:8]
+    actual = [*orders(1), *orders(2), *orders(-1)]
+    assert all(sorted(one) == list(range(32)) for one in actual)
+    assert len(set(actual)) == 24
+    assert orders(1) == actual[:8]
 
     shards = [
         tuple(
@@ -106,6 +106,8 @@ def test_any_part_of_any_step_is_that_of_the_whole() -> None:
     asked = shuffle()
     for step in (39, 0, 17, 16, 3):
         for first, stop in itertools.combinations(range(5), 2):
-            found = asked.places(step, first, stop)
-            assert found.dtype == np.int64
-            assert [tuple(place) for place in found.tolist()] == whole[step][first:stop]
+            actual = asked.places(step, first, stop)
+            assert actual.dtype == np.int64
+            assert [tuple(place) for place in actual.tolist()] == whole[step][
+                first:stop
+            ]

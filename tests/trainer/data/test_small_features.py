@@ -92,20 +92,20 @@ def test_records_are_parsed_once_and_again_if_they_changed(
 
 
 def test_a_record_that_lacks_a_feature_is_named(shard: pathlib.Path) -> None:
-    found = reader_of(shard, 5).read(np.array([(0, 1), (0, 2)]))
-    wanted = {"key": FEATURES["key"], "size": contract.Feature("int64")}
+    actual = reader_of(shard, 5).read(np.array([(0, 1), (0, 2)]))
+    expected = {"key": FEATURES["key"], "size": contract.Feature("int64")}
     with pytest.raises(
         DamageError, match=r"record 1 of .*: Feature: size .*not be fou"
     ):
-        small_features.parse(found, wanted)
+        small_features.parse(actual, expected)
 
 
 @pytest.mark.parametrize("garbage", [b"\xff\xff", b"no Example"])
 def test_a_record_that_cannot_be_parsed_is_named(
     shard: pathlib.Path, monkeypatch: pytest.MonkeyPatch, garbage: bytes
 ) -> None:
-    found = reader_of(shard, 5).read(np.array([(0, 3), (0, 2)]))
-    rests = [found.rests()[0], garbage]
-    monkeypatch.setattr(type(found), "rests", lambda _: rests)
+    actual = reader_of(shard, 5).read(np.array([(0, 3), (0, 2)]))
+    rests = [actual.rests()[0], garbage]
+    monkeypatch.setattr(type(actual), "rests", lambda _: rests)
     with pytest.raises(DamageError, match=r"record 2 of shard .* cannot be parsed"):
-        small_features.parse(found, {"key": FEATURES["key"]})
+        small_features.parse(actual, {"key": FEATURES["key"]})

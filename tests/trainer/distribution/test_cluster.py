@@ -86,14 +86,14 @@ KUBERNETES = {
     ],
 )
 def test_the_environments_of_clusters(environ, addresses, index, source):
-    found = cluster.find_cluster(environ)
-    assert found == cluster.Cluster(addresses, index, source)
-    assert not found.is_chief
-    assert found.address == addresses[index]
-    text = cluster.describe(found)
+    actual = cluster.find_cluster(environ)
+    assert actual == cluster.Cluster(addresses, index, source)
+    assert not actual.is_chief
+    assert actual.address == addresses[index]
+    text = cluster.describe(actual)
     assert f"{len(addresses)} by {source}, this is number {index} at" in text
     # What another program that reads TF_CONFIG makes of it.
-    assert cluster.find_cluster({"TF_CONFIG": found.tf_config()}) == (
+    assert cluster.find_cluster({"TF_CONFIG": actual.tf_config()}) == (
         cluster.Cluster(addresses, index, "TF_CONFIG")
     )
 

@@ -28,5 +28,5 @@ ADDRESSES = ("a:1", "b:2", "c:3")
 )
 def test_who_is_gone_is_named(index: int, message: str, said: str) -> None:
     error = tf.errors.UnavailableError(None, None, message)
-    found = hosts.lost_host_error(Cluster(ADDRESSES, index, "TF_CONFIG"), error)
-    assert str(found).startswith(said)
+    actual = hosts.lost_host_error(Cluster(ADDRESSES, index, "TF_CONFIG"), error)
+    assert str(actual).startswith(said)

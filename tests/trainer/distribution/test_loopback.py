@@ -19,14 +19,14 @@ def free_port() -> int:
 
 
 def answering(port: int) -> list[str]:
-    found = []
+    actual = []
     for address in ADDRESSES:
         try:
             socket.create_connection((address, port), timeout=1).close()
         except ConnectionRefusedError:
             continue
-        found.append(address)
-    return found
+        actual.append(address)
+    return actual
 
 
 def cluster_of(host: str, other: str) -> Cluster:
@@ -82,5 +82,5 @@ def test_a_server_that_cannot_be_held_is_told_of(caplog) -> None:
     ):
         assert serve(cluster) == list(ADDRESSES)
     port = cluster.address.rpartition(":")[2]
-    (said,) = [record.getMessage() for record in caplog.records]
-    assert said.startswith(f"TensorFlow listens at port {port} of every address")
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.startswith(f"TensorFlow listens at port {port} of every address")

@@ -29,9 +29,9 @@ def test_examples_are_the_first_that_satisfy_the_condition(
     everything = next(run.batches("train", 96))
     for value in (0, 1):
         chosen = everything["attributes"][:, column] == value
-        found = examples.find_examples(run, "train", 5, f"Smiling={value}")
-        np.testing.assert_array_equal(found.images, everything["image"][chosen][:5])
-        np.testing.assert_array_equal(found.keys, everything["key"][chosen][:5])
+        actual = examples.find_examples(run, "train", 5, f"Smiling={value}")
+        np.testing.assert_array_equal(actual.images, everything["image"][chosen][:5])
+        np.testing.assert_array_equal(actual.keys, everything["key"][chosen][:5])
     assert len(examples.find_examples(run, "validation", 1000).keys) == 11
 
 
@@ -63,8 +63,8 @@ def test_a_label_whose_classes_have_names_is_a_condition() -> None:
         "attributes": np.array([[1], [1], [0]]),
     }
     for where, expected in (("label=1", [0, 1, 1]), ("Bald=1", [1, 1, 0])):
-        found = examples._satisfying(run, batch, where)
-        assert found.tolist() == [bool(value) for value in expected]
+        actual = examples._satisfying(run, batch, where)
+        assert actual.tolist() == [bool(value) for value in expected]
 
 
 def test_latents_are_decoded_alike_in_any_number(run: trained.TrainedRun) -> None:
@@ -72,21 +72,21 @@ def test_latents_are_decoded_alike_in_any_number(run: trained.TrainedRun) -> Non
     np.testing.assert_array_equal(z[:3], sampling.draw_prior(run, 230, seed=0)[:3])
     assert abs(z.mean()) < 0.1
     assert z.std() == pytest.approx(1, abs=0.05)
-    made = sampling.decode(run, z, NOTHING, seed=0)
-    assert made.mean.shape == made.sample.shape == (230, 32, 32, 3)
+    decoded = sampling.decode(run, z, NOTHING, seed=0)
+    assert decoded.mean.shape == decoded.sample.shape == (230, 32, 32, 3)
     np.testing.assert_allclose(
-        made.mean[205:207],
+        decoded.mean[205:207],
         run.vae.mean_image(z[205:207], NOTHING),
         rtol=1e-4,
         atol=1e-5,
     )
-    np.testing.assert_allclose(made.probability, (made.mean + 1) / 2)
+    np.testing.assert_allclose(decoded.probability, (decoded.mean + 1) / 2)
 
 
 def test_posterior_draws_scatter_about_their_mean(run: trained.TrainedRun) -> None:
-    found = examples.find_examples(run, "train", 90)
-    mean, log_var = sampling.encode(run, found)
-    z = sampling.draw_posteriors(run, found, seed=3)
+    actual = examples.find_examples(run, "train", 90)
+    mean, log_var = sampling.encode(run, actual)
+    z = sampling.draw_posteriors(run, actual, seed=3)
     noise = (z - mean) / np.exp(log_var / 2)
     assert abs(noise.mean()) < 0.15
     assert noise.std() == pytest.approx(1, abs=0.1)
@@ -107,8 +107,8 @@ def test_latents_of_the_user_are_read(tmp_path: pathlib.Path) -> None:
     (tmp_path / "one.json").write_text("[1, 2.5]")
     np.save(tmp_path / "many.npy", np.array([[1, 2.5], [3, 4]]))
     for name in ("many.json", "many.npy"):
-        found = sampling.load_latents(tmp_path / name)
-        assert found.tolist() == [[1, 2.5], [3, 4]]
+        actual = sampling.load_latents(tmp_path / name)
+        assert actual.tolist() == [[1, 2.5], [3, 4]]
     assert sampling.load_latents(tmp_path / "one.json").tolist() == [[1, 2.5]]
     for text in ('{"z": [1]}', "[[1, 2], [3]]", "no JSON", '["a"]'):
         (tmp_path / "bad.json").write_text(text)
@@ -191,9 +191,9 @@ def test_every_mode_writes_its_files(
             assert [line.split()[0] for line in lines] == [
                 row["attribute"] for row in rows
             ]
-            with np.load(output / "attributes.npz") as found:
-                assert found["names"].tolist() == [row["attribute"] for row in rows]
-                assert found["directions"].shape == (len(rows), 8)
+            with np.load(output / "attributes.npz") as actual:
+                assert actual["names"].tolist() == [row["attribute"] for row in rows]
+                assert actual["directions"].shape == (len(rows), 8)
             image = image_grid.load_png(output / "attributes.png")
             # Images of 32 px are enlarged twice, below and beside their labels.
             assert image.shape[0] == 26 + 64 * len(rows)
@@ -203,10 +203,10 @@ def test_every_mode_writes_its_files(
 
 
 def test_attributes_that_cannot_be_tried_are_named(run: trained.TrainedRun) -> None:
-    found = examples.find_examples(run, "validation", 1)
+    actual = examples.find_examples(run, "validation", 1)
 
     def explore(of: trained.TrainedRun, *names: str) -> None:
-        attribute_directions.explore(of, found, "validation", names, 1.0, 3, seed=0)
+        attribute_directions.explore(of, actual, "validation", names, 1.0, 3, seed=0)
 
     with pytest.raises(ValueError, match="--attributes has Nose: there are 5_o_Clock"):
         explore(run, "Nose")

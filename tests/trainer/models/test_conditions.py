@@ -87,7 +87,7 @@ def test_a_label_beyond_the_classes_ends_a_run_in_one_line(tmp_path, is_training
     name = "d-train.tfrecord-00000-of-00001"
     (tmp_path / name).write_bytes(data)
     shards = (contract.ShardInfo(name, 4, len(data), "ab"),)
-    made = contract.Manifest(
+    created = contract.Manifest(
         "d", {}, "ab", features, {"train": contract.SplitInfo(shards)}
     )
     for num_classes in (4, 3):
@@ -99,7 +99,7 @@ def test_a_label_beyond_the_classes_ends_a_run_in_one_line(tmp_path, is_training
         }
         if is_training:
             batches = input_pipeline.training_batches(
-                made,
+                created,
                 tmp_path,
                 "train",
                 seed=0,
@@ -109,7 +109,7 @@ def test_a_label_beyond_the_classes_ends_a_run_in_one_line(tmp_path, is_training
             )
         else:
             batches = input_pipeline.evaluation_batches(
-                made, tmp_path, "train", **shared
+                created, tmp_path, "train", **shared
             )
         if num_classes == 4:
             assert sorted(next(iter(batches))["label"].numpy()) == [0, 1, 2, 3]
@@ -170,15 +170,15 @@ def test_conditions_that_cannot_be_had_are_named(
 
 
 def test_both_halves_of_the_model_depend_on_the_condition() -> None:
-    for made in (
+    for created in (
         make_vae(mnist_mlss.get_config(), (28, 28, 1), 3),
         make_vae(celeba_debug.get_config(), (32, 32, 3), 3),
     ):
-        images = tf.zeros([2, *made.encoder.inputs[0].shape[1:]])
+        images = tf.zeros([2, *created.encoder.inputs[0].shape[1:]])
         conditions = tf.constant([[1.0, 0, 0], [0, 1, 0]])
-        mean, _ = made.encode(images, conditions)
+        mean, _ = created.encode(images, conditions)
         assert np.abs(mean[0] - mean[1]).max() > 1e-4
-        decoded = made.mean_image(tf.zeros(mean.shape), conditions)
+        decoded = created.mean_image(tf.zeros(mean.shape), conditions)
         assert np.abs(decoded[0] - decoded[1]).max() > 1e-4
 
 
@@ -200,7 +200,7 @@ def test_a_conditional_model_is_trained_scored_and_sampled(
         examples.find_conditions(loaded, "train", 1, f"Smiling={value}")
         for value in (0, 1)
     ]
-    made = sampling.decode(loaded, z, np.concatenate(conditions), seed=0)
-    assert np.abs(made.mean[0] - made.mean[1]).max() > 1e-4
+    created = sampling.decode(loaded, z, np.concatenate(conditions), seed=0)
+    assert np.abs(created.mean[0] - created.mean[1]).max() > 1e-4
     done = run_module("trainer.evaluate", f"--workdir={runs[0].workdir}")
     assert done.returncode == 0, done.stderr

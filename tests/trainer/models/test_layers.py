@@ -102,8 +102,8 @@ def test_outputs_and_gradients_are_those_of_keras(name: str, num_groups: int) ->
         total, [inputs, *[v.value for v in theirs.trainable_variables]]
     )
     np.testing.assert_allclose(outputs, expected, atol=2e-5)
-    for found, wanted in zip(gradients, expected_gradients, strict=True):
-        np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=1e-4)
+    for actual, target in zip(gradients, expected_gradients, strict=True):
+        np.testing.assert_allclose(actual, target, atol=1e-4, rtol=1e-4)
     for a, b in zip(ours.variables, theirs.variables, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6, err_msg=a.path)
 

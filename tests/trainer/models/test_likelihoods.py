@@ -20,13 +20,13 @@ def test_bernoulli_is_minus_kerass_binary_cross_entropy() -> None:
     unit, logits = (IMAGES.numpy() + 1) / 2, 3 * MEANS.numpy()
     p = 1 / (1 + np.exp(-logits.astype(np.float64)))
     log_prob = unit * np.log(p) + (1 - unit) * np.log1p(-p)
-    found = likelihoods.Bernoulli().log_likelihood(IMAGES, tf.constant(logits))
-    np.testing.assert_allclose(found, log_prob.reshape(3, -1).sum(1), rtol=1e-5)
+    actual = likelihoods.Bernoulli().log_likelihood(IMAGES, tf.constant(logits))
+    np.testing.assert_allclose(actual, log_prob.reshape(3, -1).sum(1), rtol=1e-5)
     keras_mean = tf.keras.losses.binary_crossentropy(
         unit.reshape(3, -1), logits.reshape(3, -1), from_logits=True
     )
-    np.testing.assert_allclose(found, -24 * keras_mean, rtol=1e-5)
-    assert found.shape == (3,)
+    np.testing.assert_allclose(actual, -24 * keras_mean, rtol=1e-5)
+    assert actual.shape == (3,)
 
 
 def test_a_gaussian_of_any_scale_is_the_normal_density() -> None:
@@ -119,8 +119,8 @@ def test_channels_share_the_component_of_a_pixel() -> None:
     outputs = tf.constant([0, 0, -1, -1, 1, 1, -9, -9, -9, -9.0], shape=[1, 1, 1, 10])
     for pixel, expected in (((1, 1), 0.5), ((-1, -1), 0.5), ((1, -1), 0.0)):
         image = tf.constant(pixel, tf.float32, shape=[1, 1, 1, 2])
-        found = math.exp(float(mixture.log_likelihood(image, outputs)[0]))
-        assert found == pytest.approx(expected, abs=1e-4)
+        actual = math.exp(float(mixture.log_likelihood(image, outputs)[0]))
+        assert actual == pytest.approx(expected, abs=1e-4)
     np.testing.assert_allclose(mixture.mean(outputs).numpy().ravel(), [0, 0], atol=1e-6)
 
 
@@ -187,5 +187,5 @@ def test_settings_are_checked(name: str, value: object, message: str) -> None:
 
 
 def test_weights_of_the_squared_error_stand_for_a_deviation() -> None:
-    made = likelihoods.make_likelihood(celeba.get_config(), 49152)
-    assert made == likelihoods.Gaussian(math.sqrt(0.005 * 49152 / 2))
+    created = likelihoods.make_likelihood(celeba.get_config(), 49152)
+    assert created == likelihoods.Gaussian(math.sqrt(0.005 * 49152 / 2))

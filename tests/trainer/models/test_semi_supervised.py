@@ -26,7 +26,7 @@ def test_the_class_is_summed_over_where_it_is_unknown() -> None:
     logits = RNG.normal(size=[5, NUM_CLASSES])
     label = np.array([3, 0, 2, 1, 1])
     labelled = np.array([True, False, True, False, False])
-    found = semi_supervised.marginalise(
+    actual = semi_supervised.marginalise(
         {name: tf.constant(term.ravel(), tf.float32) for name, term in terms.items()},
         tf.constant(logits, tf.float32),
         tf.constant(label),
@@ -49,8 +49,8 @@ def test_the_class_is_summed_over_where_it_is_unknown() -> None:
             ("loss", mean["loss"] + kl + cost),
             ("accuracy", float(logits[row].argmax() == label[row])),
         ):
-            assert float(found[name][row]) == pytest.approx(expected, rel=1e-5), name
-    assert set(found) == {*terms, *semi_supervised.TERMS}
+            assert float(actual[name][row]) == pytest.approx(expected, rel=1e-5), name
+    assert set(actual) == {*terms, *semi_supervised.TERMS}
 
 
 def test_the_labels_that_count_are_a_share_of_the_classes() -> None:
@@ -58,14 +58,14 @@ def test_the_labels_that_count_are_a_share_of_the_classes() -> None:
     label = tf.constant(RNG.integers(-1, NUM_CLASSES + 1, 20_000))
     batch = {"record_id": ids, "label": label}
     is_class = (label >= 0) & (label < NUM_CLASSES)
-    found = {
+    actual = {
         fraction: semi_supervised.is_labelled(batch, fraction, NUM_CLASSES).numpy()
         for fraction in (0.02, 0.2)
     }
-    for fraction, labelled in found.items():
+    for fraction, labelled in actual.items():
         assert not labelled[~is_class].any()
         assert labelled[is_class].mean() == pytest.approx(fraction, rel=0.15)
-    assert not (found[0.02] & ~found[0.2]).any()
+    assert not (actual[0.02] & ~actual[0.2]).any()
 
 
 @pytest.mark.parametrize(

@@ -73,15 +73,15 @@ def test_a_norm_computes_in_float32(dtype: str, num_groups: int) -> None:
     )
     with exact.scope(num_groups):
         expected = wide(tf.cast(x, tf.float32), training=True)
-        found = narrow(x, training=True)
-    assert found.dtype == dtype
+        actual = narrow(x, training=True)
+    assert actual.dtype == dtype
     # Kernels sum in an order of their own for each type, and few values round to the
     # next one.
-    rounded = (tf.cast(each, dtype) for each in (found, expected))
-    found, expected = (tf.cast(each, tf.float32) for each in rounded)
+    rounded = (tf.cast(each, dtype) for each in (actual, expected))
+    actual, expected = (tf.cast(each, tf.float32) for each in rounded)
     epsilon = {"bfloat16": 2**-7, "float16": 2**-10}[dtype]
-    np.testing.assert_allclose(found, expected, rtol=epsilon)
-    assert np.mean(np.equal(found, expected)) > 0.98
+    np.testing.assert_allclose(actual, expected, rtol=epsilon)
+    assert np.mean(np.equal(actual, expected)) > 0.98
     for ours, theirs in zip(narrow.variables, wide.variables, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=2e-6)
         theirs.assign(ours)

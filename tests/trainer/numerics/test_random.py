@@ -35,8 +35,8 @@ SPLIT_NOISE SPLIT_DROPS EXPORT_BINARIZATION GENERATED_PIXELS
 
 
 def test_no_stream_changes_its_number() -> None:
-    found = {stream.name: int(stream) for stream in Stream}
-    assert {name: found[name] for name in STREAMS} == dict(
+    actual = {stream.name: int(stream) for stream in Stream}
+    assert {name: actual[name] for name in STREAMS} == dict(
         zip(STREAMS, range(1, 21), strict=True)
     )
 

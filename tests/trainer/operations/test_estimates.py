@@ -16,13 +16,13 @@ def test_a_run_leaves_no_more_than_was_estimated(
     config = celeba_debug.get_config()
     config.update(log_every_steps=1, image_every_steps=25, eval_every_steps=25)
     resolved = settings.resolve(config, 1)
-    made = state.make_state(resolved, contract.load_manifest(dataset_dir))
+    fresh = state.make_state(resolved, contract.load_manifest(dataset_dir))
     arrays = load_file(
         reference_run.workdir / "checkpoints/step-000000050/state.safetensors"
     )
-    assert estimates.state_bytes(made) == sum(a.nbytes for a in arrays.values())
-    disk = estimates.disk(made, resolved, 50, 32 * 32 * 3)
-    assert disk.checkpoints == 4 * estimates.state_bytes(made)
+    assert estimates.state_bytes(fresh) == sum(a.nbytes for a in arrays.values())
+    disk = estimates.disk(fresh, resolved, 50, 32 * 32 * 3)
+    assert disk.checkpoints == 4 * estimates.state_bytes(fresh)
     pictures = machine.size_of(reference_run.workdir / "images/reconstruction")
     pictures += machine.size_of(reference_run.workdir / "images/samples")
     pictures += machine.size_of(reference_run.workdir / "eval")
@@ -38,8 +38,8 @@ def test_a_step_takes_more_with_a_larger_batch_and_less_in_slices(dataset_dir) -
         config = celeba_debug.get_config()
         config.update(values)
         resolved = settings.resolve(config, 1)
-        made = state.make_state(resolved, contract.load_manifest(dataset_dir))
-        return estimates.step_bytes(made, resolved, 1, 32 * 32 * 3)
+        fresh = state.make_state(resolved, contract.load_manifest(dataset_dir))
+        return estimates.step_bytes(fresh, resolved, 1, 32 * 32 * 3)
 
     small, large = step_bytes(global_batch_size=16), step_bytes(global_batch_size=128)
     sliced = step_bytes(global_batch_size=128, gradient_accumulation_steps=4)

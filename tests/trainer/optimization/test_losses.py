@@ -27,8 +27,8 @@ def test_kl_matches_an_integral() -> None:
     )
     log_p = -(x**2) / 2 - 0.5 * math.log(2 * math.pi)
     expected = float(np.trapezoid(q * (log_q - log_p), x))
-    found = losses.gaussian_kl(tf.constant([[mean]]), tf.constant([[log_var]]))
-    np.testing.assert_allclose(found, [expected], rtol=1e-5)
+    actual = losses.gaussian_kl(tf.constant([[mean]]), tf.constant([[log_var]]))
+    np.testing.assert_allclose(actual, [expected], rtol=1e-5)
 
 
 def test_kl_refuses_shapes_that_differ() -> None:
@@ -53,8 +53,8 @@ def test_normal_density_matches_scipys_formula() -> None:
     each = -((z - mean) ** 2) / (2 * np.exp(log_var)) - 0.5 * (
         math.log(2 * math.pi) + log_var
     )
-    found = losses.normal_log_density(z, MEAN, LOG_VAR)
-    np.testing.assert_allclose(found, each.sum(axis=1), rtol=1e-5)
+    actual = losses.normal_log_density(z, MEAN, LOG_VAR)
+    np.testing.assert_allclose(actual, each.sum(axis=1), rtol=1e-5)
     prior = losses.normal_log_density(tf.constant(z), 0.0, 0.0)
     expected = -(z**2).sum(axis=1) / 2 - 2.5 * math.log(2 * math.pi)
     np.testing.assert_allclose(prior, expected, rtol=1e-5)

@@ -176,10 +176,12 @@ def test_the_loss_is_described_with_all_that_changes_it() -> None:
 
 
 def test_the_config_decides() -> None:
-    made = objectives.make_objective(celeba.get_config(), 49152)
-    assert made == objectives.MeanSquaredErrorObjective(1.0, 0.005, 49152)
-    made = objectives.make_objective(mnist_hafner.get_config(), 784)
-    assert made == elbo_objective(likelihood=likelihoods.Bernoulli(), num_values=784)
+    objective = objectives.make_objective(celeba.get_config(), 49152)
+    assert objective == objectives.MeanSquaredErrorObjective(1.0, 0.005, 49152)
+    objective = objectives.make_objective(mnist_hafner.get_config(), 784)
+    assert objective == elbo_objective(
+        likelihood=likelihoods.Bernoulli(), num_values=784
+    )
 
 
 def test_objectives_that_do_not_fit_are_refused() -> None:

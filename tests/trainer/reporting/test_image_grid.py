@@ -26,13 +26,13 @@ def test_values_outside_the_range_are_clipped() -> None:
 
 def test_images_are_compared_with_what_is_made_of_them() -> None:
     images = np.linspace(-1, 0, 6, dtype=np.float32).reshape(6, 1, 1, 1)
-    made = images + 1
-    pairs = image_grid.compare(images, images, made)
-    in_turn = np.stack([images, made], axis=1).reshape(12, 1, 1, 1)
+    reconstructions = images + 1
+    pairs = image_grid.compare(images, images, reconstructions)
+    in_turn = np.stack([images, reconstructions], axis=1).reshape(12, 1, 1, 1)
     np.testing.assert_array_equal(pairs, image_grid.tile(in_turn, 10))
     inputs = -images
-    triples = image_grid.compare(images, inputs, made)
-    in_turn = np.stack([images, inputs, made], axis=1).reshape(18, 1, 1, 1)
+    triples = image_grid.compare(images, inputs, reconstructions)
+    in_turn = np.stack([images, inputs, reconstructions], axis=1).reshape(18, 1, 1, 1)
     np.testing.assert_array_equal(triples, image_grid.tile(in_turn, 15))
 
 

@@ -57,4 +57,4 @@ def test_curves_are_a_png_file(tmp_path: pathlib.Path) -> None:
     path.write_text(json.dumps({"step": 0, "split": "test", "loss": 3.0}) + "\n")
     plots.save_curves(path, tmp_path / "curves.png")
     assert image_grid.load_png(tmp_path / "curves.png").shape[2] in (3, 4)
-    assert [found.name for found in tmp_path.iterdir() if "tmp" in found.name] == []
+    assert [path.name for path in tmp_path.iterdir() if "tmp" in path.name] == []

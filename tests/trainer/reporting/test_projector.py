@@ -30,8 +30,8 @@ def test_rows_features_and_thumbnails_are_of_the_same_examples(
     header, *rows = [line.split("\t") for line in lines]
     assert [row[0] for row in rows] == encoded.keys.tolist()
     smiling = run.manifest.features["attributes"].names.index("Smiling")
-    found = [int(row[header.index("Smiling")]) for row in rows]
-    assert found == encoded.features["attributes"][:, smiling].tolist()
+    actual = [int(row[header.index("Smiling")]) for row in rows]
+    assert actual == encoded.features["attributes"][:, smiling].tolist()
     sprite = np.asarray(Image.open(tmp_path / "projector/sprite.png"))
     # As many rows as columns, though eleven images need but three rows of four.
     assert sprite.shape == (4 * 32, 4 * 32, 3)

@@ -42,8 +42,8 @@ def drawn(
 
 
 def test_the_grids_have_the_published_layout() -> None:
-    found = draw(IMAGES[:25])
-    assert {name: grid.shape for name, grid in found.items()} == {
+    actual = draw(IMAGES[:25])
+    assert {name: grid.shape for name, grid in actual.items()} == {
         "reconstruction": (5 * 32, 10 * 32, 3),
         "samples/sampled": (5 * 32, 5 * 32, 3),
         "samples/interpolated": (5 * 32, 5 * 32, 3),
@@ -94,8 +94,8 @@ def test_a_denoised_image_stands_beside_what_it_was_made_from() -> None:
 
 
 def test_few_images_make_a_small_grid() -> None:
-    found = draw(IMAGES[:2])
-    assert found["reconstruction"].shape == (32, 320, 3)
+    actual = draw(IMAGES[:2])
+    assert actual["reconstruction"].shape == (32, 320, 3)
 
 
 def test_samples_depend_on_the_seed_alone() -> None:
@@ -109,16 +109,16 @@ def test_samples_depend_on_the_seed_alone() -> None:
 
 def test_interpolation_is_linear_and_reaches_both_ends() -> None:
     start, end = np.array([0.0, 4.0]), np.array([2.0, 0.0])
-    found = sample_grids.interpolate(start, end, 5).tolist()
-    assert found == [[0, 4], [0.5, 3], [1, 2], [1.5, 1], [2, 0]]
+    actual = sample_grids.interpolate(start, end, 5).tolist()
+    assert actual == [[0, 4], [0.5, 3], [1, 2], [1.5, 1], [2, 0]]
 
 
 def test_pictures_interpolate_to_the_bits_of_tensorflow() -> None:
     start, end = np.random.default_rng(0).normal(size=(2, 100)).astype(np.float32)
-    found = sample_grids.interpolate(start, end, 25, dtype=np.float32)
+    actual = sample_grids.interpolate(start, end, 25, dtype=np.float32)
     share = tf.linspace(0.0, 1.0, 25)[:, tf.newaxis]
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, (1 - share) * start + share * end)
+    assert actual.dtype == np.float32
+    np.testing.assert_array_equal(actual, (1 - share) * start + share * end)
 
 
 def test_paths_reach_both_ends() -> None:
@@ -153,13 +153,13 @@ def test_reconstructions_may_be_drawn_and_samples_may_be_few() -> None:
     tf.keras.utils.set_random_seed(2)
     vae = make_vae(config, (28, 28, 1))
     digits = np.where(IMAGES[:5, :28, :28, :1] > 0, 1, -1).astype(np.float32)
-    found = drawn(vae, shown(digits, digits, 10, scattered=(digits, NOTHING)), config)
-    assert found["reconstruction"].shape == (28, 10 * 28, 1)
-    assert set(np.unique(found["reconstruction"])) == {0, 255}
-    assert found["samples/sampled"].shape == (28, 10 * 28, 1)
+    actual = drawn(vae, shown(digits, digits, 10, scattered=(digits, NOTHING)), config)
+    assert actual["reconstruction"].shape == (28, 10 * 28, 1)
+    assert set(np.unique(actual["reconstruction"])) == {0, 255}
+    assert actual["samples/sampled"].shape == (28, 10 * 28, 1)
     # Before any training every probability is about a half.
-    assert np.abs(found["samples/sampled"].astype(int) - 127).max() < 100
-    assert found["latents/scatter"].shape[-1] == 3
+    assert np.abs(actual["samples/sampled"].astype(int) - 127).max() < 100
+    assert actual["latents/scatter"].shape[-1] == 3
 
 
 @pytest.mark.parametrize(("num", "columns"), [(1, 1), (10, 10), (16, 4), (25, 5)])
@@ -170,8 +170,8 @@ def test_samples_make_a_square_or_a_row(num: int, columns: int) -> None:
 def test_a_strip_has_a_row_for_each_step() -> None:
     scatter = np.full([400, 400, 3], 200, np.uint8)
     digits = np.full([28, 280, 1], 50, np.uint8)
-    found = sample_grids.strip([[scatter, digits], [scatter, digits], [scatter]])
-    assert found.shape == (3 * 96, 96 + 960, 3)
-    assert (found[:192, :96] == 200).all()
-    assert (found[:192, 96:] == 50).all()
-    assert (found[192:, 96:] == 0).all()
+    actual = sample_grids.strip([[scatter, digits], [scatter, digits], [scatter]])
+    assert actual.shape == (3 * 96, 96 + 960, 3)
+    assert (actual[:192, :96] == 200).all()
+    assert (actual[:192, 96:] == 50).all()
+    assert (actual[192:, 96:] == 0).all()

@@ -26,11 +26,11 @@ def test_neighbours_are_of_the_samples_that_are_shown(reference_run: Run) -> Non
     )
     grid, ratio = summaries.draw_neighbours(run, shown)
     samples = sample_grids.draw_samples(run.vae, NO_CONDITIONS, run.config.seed)
-    found = nearest_images.in_training(run, samples)
+    actual = nearest_images.in_training(run, samples)
     # 25 pairs, five in a row.
     assert grid.shape == (5 * 32, 10 * 32, 3)
     np.testing.assert_allclose(
-        grid[:32, 32:64], (found.images[0] + 1) * 127.5, atol=0.51
+        grid[:32, 32:64], (actual.images[0] + 1) * 127.5, atol=0.51
     )
     assert reference_run.metrics("validation")[50]["memorisation_ratio"] == (
         pytest.approx(ratio, rel=1e-4)

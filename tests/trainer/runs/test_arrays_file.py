@@ -62,8 +62,8 @@ def test_equal_arrays_are_equal_files(tmp_path: pathlib.Path) -> None:
         arrays = {name: np.copy(ARRAYS[name]) for name in names}
         arrays_file.write(tmp_path / "state.safetensors", arrays)
         data.add((tmp_path / "state.safetensors").read_bytes())
-    (found,) = data
-    header = json.loads(found[8 : 8 + int.from_bytes(found[:8], "little")])
+    (actual,) = data
+    header = json.loads(actual[8 : 8 + int.from_bytes(actual[:8], "little")])
     # Nothing that varies is in it.
     assert list(header) == ["step", "transposed", "of float32", "of bool"]
 

@@ -20,16 +20,16 @@ def steps_in(directory: pathlib.Path) -> list[int]:
 @pytest.fixture
 def make_saver(tmp_path):
     """Returns a function that makes savers, which are closed in the end."""
-    made = []
+    savers = []
 
     def make(**retention: int) -> checkpoint_saver.Saver:
-        made.append(
+        savers.append(
             checkpoint_saver.Saver(tmp_path, checkpoint_saver.Retention(**retention))
         )
-        return made[-1]
+        return savers[-1]
 
     yield make
-    for one in made:
+    for one in savers:
         one.close()
 
 
@@ -204,8 +204,8 @@ def test_a_run_keeps_its_best_and_every_so_many_steps(dataset_dir, tmp_path):
     assert run.returncode == 0, run.output
     elbos = {step: line["elbo"] for step, line in run.metrics("validation").items()}
     best = max((step for step in elbos if step), key=lambda step: elbos[step])
-    found = steps_in(tmp_path / "run/checkpoints")
-    assert found == sorted({best, 5, 10, 12})
+    actual = steps_in(tmp_path / "run/checkpoints")
+    assert actual == sorted({best, 5, 10, 12})
     meta = tmp_path / f"run/checkpoints/step-{best:09d}" / checkpoints.META_NAME
     assert json.loads(meta.read_text())["elbo"] == elbos[best]
 

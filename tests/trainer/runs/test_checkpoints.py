@@ -33,8 +33,8 @@ def test_nothing_saved_is_none(tmp_path: pathlib.Path) -> None:
 def test_the_newest_is_that_of_the_last_step(tmp_path: pathlib.Path) -> None:
     for step in (1, 10, 9, 1_000_000_000):
         save(tmp_path, step)
-    found = [checkpoints.step_of(x) for x in checkpoints.list_newest_first(tmp_path)]
-    assert found == [1_000_000_000, 10, 9, 1]
+    actual = [checkpoints.step_of(x) for x in checkpoints.list_newest_first(tmp_path)]
+    assert actual == [1_000_000_000, 10, 9, 1]
 
 
 def test_a_leftover_of_a_killed_save_is_ignored_and_removed(

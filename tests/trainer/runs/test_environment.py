@@ -75,15 +75,20 @@ def test_the_processor_is_read_from_the_system(tmp_path, monkeypatch) -> None:
         (folder / "size").write_text(f"{size}\n")
     monkeypatch.setattr(environment, "_CPU_INFO", cpu_info)
     monkeypatch.setattr(environment, "_CACHES", tmp_path / "caches")
-    found = environment.describe(["CPU:0"])
-    assert found["instructions"].split()[1:] == ["avx2", "avx512_vnni", "sse", "sse4_2"]
-    assert found["caches"] == "48K 2048K"
-    assert found["device"] == "CPU"
+    actual = environment.describe(["CPU:0"])
+    assert actual["instructions"].split()[1:] == [
+        "avx2",
+        "avx512_vnni",
+        "sse",
+        "sse4_2",
+    ]
+    assert actual["caches"] == "48K 2048K"
+    assert actual["device"] == "CPU"
     monkeypatch.setattr(environment, "_CPU_INFO", tmp_path / "none")
     monkeypatch.setattr(environment, "_CACHES", tmp_path / "none")
-    found = environment.describe(["CPU:0"])
-    assert found["instructions"].endswith(" unknown")
-    assert found["caches"] == "unknown"
+    actual = environment.describe(["CPU:0"])
+    assert actual["instructions"].endswith(" unknown")
+    assert actual["caches"] == "unknown"
 
 
 def test_variables_that_round_otherwise_are_recorded_and_named(
@@ -92,10 +97,10 @@ def test_variables_that_round_otherwise_are_recorded_and_named(
     before = environment.describe(["CPU:0"])
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=true")
     monkeypatch.setattr(variables, "overridden", ["KERAS_BACKEND=jax"])
-    found = environment.describe(["CPU:0"])
-    assert found == {**before, "XLA_FLAGS": "--xla_cpu_enable_fast_math=true"}
+    actual = environment.describe(["CPU:0"])
+    assert actual == {**before, "XLA_FLAGS": "--xla_cpu_enable_fast_math=true"}
     record_with_log(caplog, tmp_path, before, is_resumed=False)
-    text = record_with_log(caplog, tmp_path, found, is_resumed=True)
+    text = record_with_log(caplog, tmp_path, actual, is_resumed=True)
     assert "XLA_FLAGS was not set and is now --xla_cpu_enable_fast_math=true" in text
     assert "KERAS_BACKEND=jax is overridden" in text
     assert "XLA_FLAGS=--xla_cpu_enable_fast_math=true is heeded" in text

@@ -161,8 +161,8 @@ def test_an_array_that_announces_any_size(tmp_path, num_values):
 @pytest.mark.parametrize("is_earlier", [False, True])
 def test_a_checkpoint_of_other_arrays(tmp_path, arrays, is_earlier):
     config = celeba_debug.get_config()
-    made = state.make_state(config, MANIFEST)
-    sound = {name: value.numpy() for name, value in made.variables().items()}
+    fresh = state.make_state(config, MANIFEST)
+    sound = {name: value.numpy() for name, value in fresh.variables().items()}
     del sound["step"]
     # Safetensors has no text: see test_arrays_file.
     if is_earlier or arrays.get("step", sound["ledger"]).dtype.kind == "U":
@@ -173,7 +173,7 @@ def test_a_checkpoint_of_other_arrays(tmp_path, arrays, is_earlier):
     with pytest.raises(checkpoints.CheckpointError, match="is of another model"):
         state.load_averaged_vae(config, MANIFEST, tmp_path)
     with pytest.raises(checkpoints.CheckpointError, match="is of another model"):
-        state.restore(made, tmp_path)
+        state.restore(fresh, tmp_path)
 
 
 @given(data=st.binary(max_size=60) | changed(npz(ARRAYS)))
@@ -209,8 +209,8 @@ def run_dir(folder: pathlib.Path) -> pathlib.Path:
     config = celeba_debug.get_config()
     workdir.acquire(path, config, MANIFEST, folder)
     (folder / contract.MANIFEST_NAME).write_text(MANIFEST.to_json())
-    made = state.make_state(config, MANIFEST)
-    checkpoints.save(path / "checkpoints", 0, made.arrays(), {})
+    fresh = state.make_state(config, MANIFEST)
+    checkpoints.save(path / "checkpoints", 0, fresh.arrays(), {})
     assert trained.load(path).step == 0
     return path
 

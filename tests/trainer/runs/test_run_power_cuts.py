@@ -60,8 +60,8 @@ def steps_of(run_dir: pathlib.Path, steps: range, last_saved: int, note) -> None
 
 def check_recovered(run_dir: pathlib.Path, told: int | None) -> None:
     """Goes on with a run as a trainer would, and looks for all that it was told."""
-    found = checkpoints.list_newest_first(run_dir / "checkpoints")
-    assert all(map(checkpoints.is_whole, found)), "one is damaged"
+    actual = checkpoints.list_newest_first(run_dir / "checkpoints")
+    assert all(map(checkpoints.is_whole, actual)), "one is damaged"
     lock = workdir.acquire(run_dir, celeba_debug.get_config(), MANIFEST, "data")
     loaded = checkpoints.load_newest(run_dir / "checkpoints", is_owner=True)
     step = -1 if loaded is None else int(loaded[0]["step"])
@@ -113,11 +113,14 @@ def test_of_two_exports_one_is_there(tmp_path: pathlib.Path) -> None:
             saved_model._replace(disk / "export", by=disk / "new")
             recorder.note(number)
     for moment, root in power_cuts.cuts(recorder.moments, tmp_path, 20):
-        told = max(moment.notes, default=0)
+        reported = max(moment.notes, default=0)
         # Between two renames the old one has another name.
         places = [root / "export", root / ".export.old"]
         there = [place for place in places if place.exists()]
-        assert there or not told
-        found = [{(there[0] / name).read_text() for name in texts} if there else None]
+        assert there or not reported
+        actual = [{(there[0] / name).read_text() for name in texts} if there else None]
         whole = [{f"{text} {n}" for text in texts.values()} for n in (1, 2)]
-        assert found[0] in [*whole[max(0, told - 1) :], *([None] * (not told))]
+        assert actual[0] in [
+            *whole[max(0, reported - 1) :],
+            *([None] * (not reported)),
+        ]

@@ -29,11 +29,11 @@ def test_the_state_is_a_function_of_the_settings() -> None:
 
 def test_the_averaged_model_alone_is_loaded(tmp_path: pathlib.Path) -> None:
     config = celeba_debug.get_config()
-    made = state.make_state(config, MANIFEST)
-    kernel = made.ema_vae.encoder.get_layer("conv_0").kernel
+    fresh = state.make_state(config, MANIFEST)
+    kernel = fresh.ema_vae.encoder.get_layer("conv_0").kernel
     kernel.assign(kernel + 1)
-    made.step.assign(7)
-    checkpoints.save(tmp_path, 7, made.arrays(), {})
+    fresh.step.assign(7)
+    checkpoints.save(tmp_path, 7, fresh.arrays(), {})
     vae, step = state.load_averaged_vae(config, MANIFEST, tmp_path)
     assert step == 7
     loaded = vae.encoder.get_layer("conv_0").kernel
@@ -61,12 +61,12 @@ def test_the_optimizer_is_the_one_that_is_named() -> None:
 def test_the_loss_scale_is_saved_and_restored(tmp_path: pathlib.Path) -> None:
     config = celeba_debug.get_config()
     config.precision = "mixed_float16"
-    made, other = (state.make_state(config, MANIFEST) for _ in range(2))
-    assert made.loss_scale is not None
+    fresh, other = (state.make_state(config, MANIFEST) for _ in range(2))
+    assert fresh.loss_scale is not None
     assert other.loss_scale is not None
-    made.loss_scale.scale.assign(2.0**9)
-    made.loss_scale.num_good_steps.assign(7)
-    checkpoints.save(tmp_path, 0, made.arrays(), {})
+    fresh.loss_scale.scale.assign(2.0**9)
+    fresh.loss_scale.num_good_steps.assign(7)
+    checkpoints.save(tmp_path, 0, fresh.arrays(), {})
     assert state.restore(other, tmp_path)
     assert float(other.loss_scale.scale) == 2.0**9
     assert int(other.loss_scale.num_good_steps) == 7

@@ -89,11 +89,11 @@ def test_a_classifier_gives_probabilities(tmp_path: pathlib.Path) -> None:
     config = mnist_m2.get_config()
     vae = perturbed_vae(config, (28, 28, 1), config.num_classes)
     images = RNG.uniform(-1, 1, (3, 28, 28, 1)).astype(np.float32)
-    made = plain_keras.make_classifier(vae)
-    assert made is not None
-    found = saved_and_loaded(made, tmp_path)(images)
+    classifier = plain_keras.make_classifier(vae)
+    assert classifier is not None
+    actual = saved_and_loaded(classifier, tmp_path)(images)
     expected = tf.nn.softmax(vae.classify(images))
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
     assert (
         plain_keras.make_classifier(make_vae(celeba_debug.get_config(), (32, 32, 3)))
         is None

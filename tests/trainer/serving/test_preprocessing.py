@@ -26,9 +26,9 @@ RNG = np.random.default_rng(0)
 
 
 def in_graph(**settings) -> tf.types.experimental.GenericFunction:
-    made = preprocessing.Preprocessing(**settings)
-    spec = tf.TensorSpec([None, None, None, made.channels], tf.uint8)
-    return tf.function(made, input_signature=[spec])
+    function = preprocessing.Preprocessing(**settings)
+    spec = tf.TensorSpec([None, None, None, function.channels], tf.uint8)
+    return tf.function(function, input_signature=[spec])
 
 
 @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
@@ -56,11 +56,11 @@ def test_images_of_any_size_are_those_of_prepare(resize: str, image_dtype: str) 
         shape = (2, height, width, channels)
         pixels = RNG.integers(0, 256, shape, dtype=np.uint8)
         expected = [as_read(squares.preprocess(image, **settings)) for image in pixels]
-        found = in_graph(channels=channels, **settings)(pixels)
-        assert found.shape == (2, size, size, channels)
+        actual = in_graph(channels=channels, **settings)(pixels)
+        assert actual.shape == (2, size, size, channels)
         # Pillow's filters are in integers; the other may be rounded otherwise.
         legacy = resize == resizing.LEGACY_BILINEAR
-        np.testing.assert_allclose(found, expected, rtol=0, atol=5e-4 * legacy)
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=5e-4 * legacy)
 
 
 @pytest.mark.parametrize("num_floats", [1, 50, 1000])
@@ -71,8 +71,8 @@ def test_large_images_are_resized_in_blocks_to_the_same(
     pixels = RNG.integers(0, 256, (2, 21, 30, 3), dtype=np.uint8)
     expected = in_graph(channels=3, image_size=8, **settings)(pixels)
     monkeypatch.setattr(preprocessing, "_MAX_FLOATS", num_floats)
-    found = in_graph(channels=3, image_size=8, **settings)(pixels)
-    np.testing.assert_array_equal(found, expected)
+    actual = in_graph(channels=3, image_size=8, **settings)(pixels)
+    np.testing.assert_array_equal(actual, expected)
 
 
 @pytest.mark.parametrize("resize", resizing.RESIZES)

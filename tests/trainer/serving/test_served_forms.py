@@ -274,12 +274,12 @@ def test_an_exported_model_has_the_posteriors_of_prepare(signatures: Any) -> Non
         )
         for data in SERVED.values()
     ]
-    found = signatures["encode_jpeg"](image_bytes=tf.constant([*SERVED.values()]))
+    actual = signatures["encode_jpeg"](image_bytes=tf.constant([*SERVED.values()]))
     expected = signatures["encode_preprocessed"](
         image=tf.constant(np.stack(stored), tf.float32)
     )
     for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(actual[name], value, rtol=0, atol=1e-5)
     # So far apart are two images.
     assert np.abs(np.diff(expected["posterior_mean"], axis=0)).max() > 0.01
 
@@ -293,8 +293,8 @@ def test_one_refused_image_fails_its_batch_and_is_named(signatures: Any) -> None
     # Decoding it took half a minute.
     assert time.perf_counter() - start < 10
     assert f"image 2 of the batch {message}" in error.value.message
-    found = signatures["encode_jpeg"](image_bytes=tf.constant([sound, sound]))
-    assert found["posterior_mean"].shape[0] == 2
+    actual = signatures["encode_jpeg"](image_bytes=tf.constant([sound, sound]))
+    assert actual["posterior_mean"].shape[0] == 2
 
 
 def test_the_largest_allowed_size_is_taken_by_its_header() -> None:
@@ -324,11 +324,11 @@ def test_damaged_png_files_raise_no_other_error() -> None:
         for place in rng.integers(8, len(data), 2):
             data[place] = rng.integers(256)
         try:
-            found = decode(bytes(data[: rng.integers(8, 2 * len(data))]))
+            actual = decode(bytes(data[: rng.integers(8, 2 * len(data))]))
         except tf.errors.InvalidArgumentError:
             num_refused += 1
             continue
-        assert found.shape[2] == 3
+        assert actual.shape[2] == 3
     assert num_refused > 100
 
 

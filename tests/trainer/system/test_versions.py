@@ -27,9 +27,11 @@ def test_a_version_that_is_not_allowed_is_named(
     version: str, is_allowed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(monkeypatch, tensorboard=version)
-    found = versions.outside([Requirement("tensorboard>=2.21,<3"), Requirement("tqdm")])
+    actual = versions.outside(
+        [Requirement("tensorboard>=2.21,<3"), Requirement("tqdm")]
+    )
     named = [f"tensorboard {version} (pip install 'tensorboard<3,>=2.21')"]
-    assert found == ([] if is_allowed else named)
+    assert actual == ([] if is_allowed else named)
 
 
 def test_a_clone_is_compared_with_its_setup(monkeypatch) -> None:

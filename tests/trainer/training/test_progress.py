@@ -33,11 +33,11 @@ def terminal() -> Iterator[Terminal]:
     )
     logging.set_verbosity(logging.INFO)
     logging.use_absl_handler()
-    found = Terminal()
-    with contextlib.redirect_stderr(found):
-        before = handler.setStream(found)
+    stream = Terminal()
+    with contextlib.redirect_stderr(stream):
+        before = handler.setStream(stream)
         try:
-            yield found
+            yield stream
         finally:
             handler.setStream(before)
             python_logging.root.handlers[:] = root_handlers
@@ -45,35 +45,35 @@ def terminal() -> Iterator[Terminal]:
 
 
 def test_a_terminal_has_one_live_line() -> None:
-    with terminal() as found:
+    with terminal() as stream:
         shown = progress.Progress(100, 1000)
         shown.update(300)
         shown.log(400, SCALARS, RATE)
         logging.get_absl_handler().python_handler.stream.write("an evaluation\n")
         shown.update(500)
         shown.close()
-    *_, line = found.getvalue().rstrip("\n").split("\r")
+    *_, line = stream.getvalue().rstrip("\n").split("\r")
     assert line.startswith("step 500/1000  50%|")
     assert "loss 0.50000  elbo -12.3  640 img/s  data wait 0.2%  0:01:00 left" in line
     # What is logged has a line of its own.
-    (logged,) = re.findall(r"\r([^\r]*an evaluation)\n", found.getvalue())
+    (logged,) = re.findall(r"\r([^\r]*an evaluation)\n", stream.getvalue())
     assert "step" not in logged
 
 
 def test_an_endless_run_has_neither_end_nor_time_left() -> None:
-    with terminal() as found:
+    with terminal() as stream:
         shown = progress.Progress(0, -1)
         shown.log(7, SCALARS, RATE)
         shown.update(8)
         shown.close()
-    assert "step 8, loss 0.50000" in found.getvalue()
-    assert "left" not in found.getvalue()
+    assert "step 8, loss 0.50000" in stream.getvalue()
+    assert "left" not in stream.getvalue()
 
 
 def test_the_log_goes_where_it_went() -> None:
-    with terminal() as found:
+    with terminal() as stream:
         progress.Progress(0, 10).close()
-        assert logging.get_absl_handler().python_handler.stream is found
+        assert logging.get_absl_handler().python_handler.stream is stream
 
 
 def test_elsewhere_there_are_lines_in_the_log(

@@ -15,34 +15,34 @@ def examples(num: int = 2000) -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_direction_is_the_difference_of_two_means() -> None:
     latents, attributes = examples()
-    found = directions.find(latents, attributes)
+    actual = directions.find(latents, attributes)
     for column in range(3):
         has = attributes[:, column] == 1
         expected = latents[has].mean(axis=0) - latents[~has].mean(axis=0)
-        np.testing.assert_allclose(found[column], expected, atol=1e-12)
-    assert abs(found[0]).argmax() == 0
-    assert abs(found[1]).argmax() == 1
+        np.testing.assert_allclose(actual[column], expected, atol=1e-12)
+    assert abs(actual[0]).argmax() == 0
+    assert abs(actual[1]).argmax() == 1
 
 
 def test_an_attribute_of_all_or_of_none_has_no_direction() -> None:
     latents, attributes = examples()
     attributes[:, 0], attributes[:, 1] = 1, 0
-    found = directions.find(latents, attributes)
-    assert not found[:2].any()
-    assert found[2].any()
+    actual = directions.find(latents, attributes)
+    assert not actual[:2].any()
+    assert actual[2].any()
     with pytest.raises(ValueError, match="do not match"):
         directions.find(latents, attributes[:5])
 
 
 def test_a_step_changes_its_attribute_and_what_goes_with_it() -> None:
     latents, attributes = examples()
-    found = directions.find(latents, attributes)
+    actual = directions.find(latents, attributes)
     probes = probe.AttributeProbes(latents, attributes)
     has = attributes == 1
 
     def effect(column: int) -> directions.Effect:
         sense = np.where(has[:, column], -1.0, 1.0)[:, np.newaxis]
-        after = latents + sense * found[column]
+        after = latents + sense * actual[column]
         seen = [probes.probabilities(z) for z in (latents, after)]
         return directions.measure(column, has[:, column], *seen)
 

@@ -108,9 +108,9 @@ def test_the_information_of_a_noisy_copy_is_that_of_its_channel() -> None:
     bits = np.arange(1_000) % 2
     flipped = np.where(np.arange(1_000) // 2 % 4 == 0, 1 - bits, bits)
     latents = np.stack([flipped, np.zeros(1_000)], axis=1)
-    found = mutual_information_gap(latents, bits[:, None], np.array([True])).score
+    actual = mutual_information_gap(latents, bits[:, None], np.array([True])).score
     entropy = -(0.25 * math.log2(0.25) + 0.75 * math.log2(0.75))
-    assert found == pytest.approx(1 - entropy)
+    assert actual == pytest.approx(1 - entropy)
 
 
 def test_r2_is_the_squared_correlation() -> None:

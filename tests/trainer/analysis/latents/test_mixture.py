@@ -28,11 +28,11 @@ def test_draws_have_the_moments_of_the_mixture() -> None:
 
 
 def test_a_fit_to_draws_finds_the_mixture_again() -> None:
-    found = mixture.fit(PLANTED.sample(20_000, seed=2), num_components=2)
-    order = found.weights.argsort()
-    np.testing.assert_allclose(found.weights[order], PLANTED.weights, atol=0.01)
-    np.testing.assert_allclose(found.means[order], PLANTED.means, atol=0.06)
-    np.testing.assert_allclose(found.covariances[order], PLANTED.covariances, atol=0.1)
+    actual = mixture.fit(PLANTED.sample(20_000, seed=2), num_components=2)
+    order = actual.weights.argsort()
+    np.testing.assert_allclose(actual.weights[order], PLANTED.weights, atol=0.01)
+    np.testing.assert_allclose(actual.means[order], PLANTED.means, atol=0.06)
+    np.testing.assert_allclose(actual.covariances[order], PLANTED.covariances, atol=0.1)
 
 
 def test_the_density_is_that_of_the_library() -> None:
@@ -65,17 +65,17 @@ def test_draws_and_fits_depend_on_the_seed_alone() -> None:
 def test_a_latent_that_never_moves_does_not_stop_a_fit() -> None:
     latents = PLANTED.sample(200, seed=6)
     latents[:, 1] = 0.1
-    found = mixture.fit(latents, num_components=2)
-    np.testing.assert_allclose(found.sample(50, seed=0)[:, 1], 0.1, atol=0.01)
+    actual = mixture.fit(latents, num_components=2)
+    np.testing.assert_allclose(actual.sample(50, seed=0)[:, 1], 0.1, atol=0.01)
 
 
 def test_a_file_gives_the_mixture_back(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "mixture.npz"
     PLANTED.save(path)
     assert [p.name for p in tmp_path.iterdir()] == ["mixture.npz"]
-    found = mixture.load(path)
+    actual = mixture.load(path)
     for name, value in vars(PLANTED).items():
-        np.testing.assert_array_equal(getattr(found, name), value)
+        np.testing.assert_array_equal(getattr(actual, name), value)
 
 
 def test_other_files_are_refused(tmp_path: pathlib.Path) -> None:

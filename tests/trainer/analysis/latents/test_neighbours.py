@@ -22,29 +22,29 @@ def batches(
 
 @pytest.mark.parametrize("size", [1, 7, 64, 300, 301])
 def test_batches_of_any_size_give_what_all_pairs_give(size: int) -> None:
-    found = neighbours.nearest(QUERIES, batches(size))
+    actual = neighbours.nearest(QUERIES, batches(size))
     differences = QUERIES[:, None].astype(np.float64) - IMAGES
     distances = np.sqrt(np.sum(differences**2, axis=(2, 3, 4)))
     places = distances.argmin(axis=1)
-    assert found.keys == tuple(KEYS[place] for place in places)
-    np.testing.assert_array_equal(found.images, IMAGES[places])
-    np.testing.assert_allclose(found.distances, distances.min(axis=1), rtol=1e-12)
+    assert actual.keys == tuple(KEYS[place] for place in places)
+    np.testing.assert_array_equal(actual.images, IMAGES[places])
+    np.testing.assert_allclose(actual.distances, distances.min(axis=1), rtol=1e-12)
     whole = neighbours.nearest(QUERIES, batches(300))
-    np.testing.assert_array_equal(found.distances, whole.distances)
+    np.testing.assert_array_equal(actual.distances, whole.distances)
 
 
 def test_a_copy_is_at_distance_zero() -> None:
-    found = neighbours.nearest(IMAGES[[17, 250]], batches(64))
-    assert found.keys == (KEYS[17], KEYS[250])
-    assert found.distances.tolist() == [0, 0]
+    actual = neighbours.nearest(IMAGES[[17, 250]], batches(64))
+    assert actual.keys == (KEYS[17], KEYS[250])
+    assert actual.distances.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("size", [1, 2, 150, 300])
 def test_of_equal_images_the_first_wins(size: int) -> None:
     images = IMAGES.copy()
     images[[40, 41, 200, 299]] = QUERIES[0] + 0.01
-    found = neighbours.nearest(QUERIES[:1], batches(size, images))
-    assert found.keys == (KEYS[40],)
+    actual = neighbours.nearest(QUERIES[:1], batches(size, images))
+    assert actual.keys == (KEYS[40],)
 
 
 @pytest.mark.parametrize("size", [1, 50, 300])
@@ -54,34 +54,34 @@ def test_what_float32_cannot_tell_apart_is_told_apart(size: int) -> None:
     images = np.repeat(query, 300, axis=0)
     images[:, 0, 0, 0] += np.linspace(3e-3, 2e-3, 300, dtype=np.float32)
     images[:, 5, 5, 1] += 1e-3
-    found = neighbours.nearest(query, batches(size, images))
-    assert found.keys == (KEYS[299],)
-    assert found.distances[0] == pytest.approx(np.hypot(2e-3, 1e-3), rel=1e-3)
+    actual = neighbours.nearest(query, batches(size, images))
+    assert actual.keys == (KEYS[299],)
+    assert actual.distances[0] == pytest.approx(np.hypot(2e-3, 1e-3), rel=1e-3)
 
 
 def test_what_is_kept_does_not_hold_the_batch() -> None:
-    found = neighbours.nearest(IMAGES[:1], batches(300))
-    assert found.images.base is None
+    actual = neighbours.nearest(IMAGES[:1], batches(300))
+    assert actual.images.base is None
 
 
 def test_images_of_float16_are_compared_as_they_are() -> None:
     images = IMAGES.astype(np.float16)
-    found = neighbours.nearest(IMAGES[:3], batches(64, images))
+    actual = neighbours.nearest(IMAGES[:3], batches(64, images))
     differences = IMAGES[:3].astype(np.float64) - images[:3]
     np.testing.assert_allclose(
-        found.distances, np.sqrt(np.sum(differences**2, axis=(1, 2, 3)))
+        actual.distances, np.sqrt(np.sum(differences**2, axis=(1, 2, 3)))
     )
 
 
 def test_no_queries_have_no_neighbours() -> None:
-    found = neighbours.nearest(QUERIES[:0], batches(64))
-    assert found.keys == ()
-    assert found.distances.shape == (0,)
+    actual = neighbours.nearest(QUERIES[:0], batches(64))
+    assert actual.keys == ()
+    assert actual.distances.shape == (0,)
 
 
 def test_empty_batches_are_passed_over() -> None:
-    found = neighbours.nearest(QUERIES, [([], IMAGES[:0]), (KEYS, IMAGES)])
-    assert found.keys == neighbours.nearest(QUERIES, batches(300)).keys
+    actual = neighbours.nearest(QUERIES, [([], IMAGES[:0]), (KEYS, IMAGES)])
+    assert actual.keys == neighbours.nearest(QUERIES, batches(300)).keys
 
 
 def test_what_cannot_be_compared_is_refused() -> None:

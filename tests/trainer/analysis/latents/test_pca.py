@@ -27,13 +27,13 @@ def test_a_stream_gives_the_components_of_all_images_at_once(size: int) -> None:
 @pytest.mark.parametrize("size", [7, 500])
 def test_the_error_is_that_of_the_library(size: int) -> None:
     fitted = pca.fit_pca(batches(size), num_components=10)
-    found = pca.reconstruction_error(fitted, batches(size))
+    actual = pca.reconstruction_error(fitted, batches(size))
     rows = IMAGES.reshape(len(IMAGES), -1)
     reconstructions = LIBRARY.inverse_transform(LIBRARY.transform(rows))
-    assert found.per_value == pytest.approx(
+    assert actual.per_value == pytest.approx(
         np.mean((rows - reconstructions) ** 2), rel=1e-4
     )
-    assert found.per_value_levels == pytest.approx(127.5**2 * found.per_value)
+    assert actual.per_value_levels == pytest.approx(127.5**2 * actual.per_value)
 
 
 def test_components_are_orthonormal_and_decode_what_they_encode() -> None:

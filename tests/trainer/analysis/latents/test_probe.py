@@ -13,18 +13,18 @@ TRAIN, TEST = slice(0, 400), slice(400, 600)
 
 
 def test_separate_classes_are_read_without_error() -> None:
-    found = probe.probe_labels(
+    actual = probe.probe_labels(
         LATENTS[TRAIN], LABELS[TRAIN], LATENTS[TEST], LABELS[TEST]
     )
-    assert found.accuracy > 0.99
-    assert found.balanced_accuracy > 0.99
-    assert found.majority_accuracy == pytest.approx(0.25, abs=0.1)
+    assert actual.accuracy > 0.99
+    assert actual.balanced_accuracy > 0.99
+    assert actual.majority_accuracy == pytest.approx(0.25, abs=0.1)
 
 
 def test_noise_tells_nothing_of_labels() -> None:
     noise = np.random.default_rng(1).normal(size=(600, 5))
-    found = probe.probe_labels(noise[TRAIN], LABELS[TRAIN], noise[TEST], LABELS[TEST])
-    assert found.balanced_accuracy == pytest.approx(0.25, abs=0.1)
+    actual = probe.probe_labels(noise[TRAIN], LABELS[TRAIN], noise[TEST], LABELS[TEST])
+    assert actual.balanced_accuracy == pytest.approx(0.25, abs=0.1)
 
 
 def test_the_scale_of_a_latent_does_not_matter() -> None:
@@ -38,10 +38,10 @@ def test_the_scale_of_a_latent_does_not_matter() -> None:
 
 def test_a_latent_that_never_moves_is_ignored() -> None:
     latents = np.concatenate([LATENTS, np.full([600, 1], 0.1)], axis=1)
-    found = probe.probe_labels(
+    actual = probe.probe_labels(
         latents[TRAIN], LABELS[TRAIN], latents[TEST], LABELS[TEST]
     )
-    assert found.accuracy > 0.99
+    assert actual.accuracy > 0.99
 
 
 def test_the_optimum_of_two_overlapping_classes_is_reached() -> None:
@@ -49,10 +49,10 @@ def test_the_optimum_of_two_overlapping_classes_is_reached() -> None:
     rng = np.random.default_rng(2)
     labels = np.arange(20_000) % 2
     latents = (2 * labels - 1 + rng.normal(size=20_000))[:, None]
-    found = probe.probe_labels(
+    actual = probe.probe_labels(
         latents[:10_000], labels[:10_000], latents[10_000:], labels[10_000:]
     )
-    assert found.accuracy == pytest.approx(0.8413, abs=0.01)
+    assert actual.accuracy == pytest.approx(0.8413, abs=0.01)
 
 
 def test_each_attribute_has_its_own_score() -> None:
@@ -74,16 +74,16 @@ def test_each_attribute_has_its_own_score() -> None:
 def test_an_attribute_that_training_never_has_is_never_predicted() -> None:
     latents, train = np.zeros([4, 2]), np.zeros([4, 1])
     test = np.array([[0], [0], [0], [1]])
-    (found,) = probe.probe_attributes(latents, train, latents, test)
-    assert found == probe.ProbeScore(0.75, 0.5, 0.75)
+    (actual,) = probe.probe_attributes(latents, train, latents, test)
+    assert actual == probe.ProbeScore(0.75, 0.5, 0.75)
 
 
 def test_balanced_accuracy_is_that_of_the_library() -> None:
     latents = LATENTS + np.random.default_rng(4).normal(0, 4, LATENTS.shape)
-    found = probe._probe(latents[TRAIN], LABELS[TRAIN], latents[TEST], LABELS[TEST])
+    actual = probe._probe(latents[TRAIN], LABELS[TRAIN], latents[TEST], LABELS[TEST])
     pipeline = make_pipeline(probe.StandardScaler(), probe.LogisticRegression())
     predicted = pipeline.fit(latents[TRAIN], LABELS[TRAIN]).predict(latents[TEST])
-    assert found.balanced_accuracy == pytest.approx(
+    assert actual.balanced_accuracy == pytest.approx(
         metrics.balanced_accuracy_score(LABELS[TEST], predicted)
     )
 
@@ -93,14 +93,14 @@ def test_probes_of_all_attributes_are_those_of_the_library() -> None:
     latents = LATENTS * [1e-3, 1, 1e3, 1, 1] + 7
     attributes = np.stack([LABELS == 2, rng.uniform(size=600) < 0.1, LABELS < 9], 1)
     probes = probe.AttributeProbes(latents[TRAIN], attributes[TRAIN].astype(np.int64))
-    found = probes.probabilities(latents[TEST])
-    assert np.isnan(found[:, 2]).all()
+    actual = probes.probabilities(latents[TEST])
+    assert np.isnan(actual[:, 2]).all()
     for column in range(2):
         exact = probe.LogisticRegression(tol=1e-10, max_iter=10_000)
         pipeline = make_pipeline(probe.StandardScaler(), exact)
         pipeline.fit(latents[TRAIN], attributes[TRAIN, column])
         expected = pipeline.predict_proba(latents[TEST])[:, 1]
-        np.testing.assert_allclose(found[:, column], expected, atol=1e-4)
+        np.testing.assert_allclose(actual[:, column], expected, atol=1e-4)
 
 
 def test_labels_of_one_class_are_refused() -> None:

@@ -21,8 +21,8 @@ def test_active_units_need_two_examples() -> None:
 
 def test_aggregate_kl_of_one_shifted_gaussian_is_closed() -> None:
     means = np.tile([1.5, 0.0, -2.0], (4, 1))
-    found = usage.aggregate_kl(means, np.zeros([4, 3]), num_draws=40_000)
-    assert found == pytest.approx((1.5**2 + 2.0**2) / 2, abs=0.05)
+    actual = usage.aggregate_kl(means, np.zeros([4, 3]), num_draws=40_000)
+    assert actual == pytest.approx((1.5**2 + 2.0**2) / 2, abs=0.05)
 
 
 def test_aggregate_kl_vanishes_where_posteriors_tile_the_prior() -> None:
@@ -30,16 +30,16 @@ def test_aggregate_kl_vanishes_where_posteriors_tile_the_prior() -> None:
     quantiles = (np.arange(1_000) + 0.5) / 1_000
     means = math.sqrt(0.75) * math.sqrt(2) * tf.math.erfinv(2 * quantiles - 1).numpy()
     log_vars = np.full([1_000, 1], math.log(0.25))
-    found = usage.aggregate_kl(means[:, None], log_vars, num_draws=2_000)
-    assert found == pytest.approx(0, abs=1e-3)
+    actual = usage.aggregate_kl(means[:, None], log_vars, num_draws=2_000)
+    assert actual == pytest.approx(0, abs=1e-3)
 
 
 def test_aggregate_kl_of_separate_posteriors_is_their_mean_kl_minus_ln_n() -> None:
     means = 30 * np.eye(5)
     log_vars = np.full([5, 5], math.log(0.3))
     mean_kl = 0.5 * (30**2 + 5 * (0.3 - math.log(0.3) - 1))
-    found = usage.aggregate_kl(means, log_vars, num_draws=50_000)
-    assert found == pytest.approx(mean_kl - math.log(5), abs=0.3)
+    actual = usage.aggregate_kl(means, log_vars, num_draws=50_000)
+    assert actual == pytest.approx(mean_kl - math.log(5), abs=0.3)
 
 
 def test_aggregate_kl_does_not_depend_on_the_chunks(
@@ -50,8 +50,8 @@ def test_aggregate_kl_does_not_depend_on_the_chunks(
     whole = usage.aggregate_kl(means, log_vars, num_draws=101, seed=7)
     for pairs in (1, 500):
         monkeypatch.setattr(usage, "_PAIRS_PER_CHUNK", pairs)
-        found = usage.aggregate_kl(means, log_vars, num_draws=101, seed=7)
-        assert found == pytest.approx(whole, rel=1e-12)
+        actual = usage.aggregate_kl(means, log_vars, num_draws=101, seed=7)
+        assert actual == pytest.approx(whole, rel=1e-12)
     assert usage.aggregate_kl(means, log_vars, num_draws=101, seed=8) != whole
 
 
