@@ -12,6 +12,9 @@ PY := .venv/bin/python
 UV := .venv/bin/uv
 # As pip does.
 export UV_SYSTEM_CERTS := true
+# Where it is set, each process compiles again what it imports: TensorFlow takes three
+# times as long.
+unexport PYTHONDONTWRITEBYTECODE
 # Which tests: MARKS=flink are those on a Flink cluster, which need Java; MARKS=browser
 # those of TensorBoard's pages, which need Chromium.
 MARKS ?= not perf and not flink and not browser and not chaos and not slow

@@ -3,8 +3,9 @@
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 make --no-print-directory venv
 uv="$PWD/.venv/bin/uv"
-# As pip does.
+# As in the Makefile, which says why.
 export UV_SYSTEM_CERTS=true
+unset PYTHONDONTWRITEBYTECODE
 # Stages run in a folder of their own, and find the sources here.
 PYTHONPATH="$PWD"
 export PYTHONPATH
