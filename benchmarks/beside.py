@@ -122,7 +122,9 @@ def measure(
     config = compiled.load_config(config_file, strategy, {})
     run = compiled.make_run(config, strategy, manifest.image_shape)
     objective = make_objective(config, math.prod(manifest.image_shape))
-    bare = BareSteps(strategy, run.state, objective, config, manifest.image_shape)
+    bare = BareSteps.of_run(
+        strategy, run.state, objective, config, manifest.image_shape
+    )
 
     def seconds(steps: Steps, num_steps: int) -> float:
         start_seconds = time.monotonic()

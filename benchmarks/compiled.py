@@ -42,7 +42,7 @@ def make_run(
     config: ConfigDict,
     strategy: tf.distribute.Strategy,
     image_shape: Sequence[int],
-    make_steps: type[Steps] = Steps,
+    kind: type[Steps] = Steps,
 ) -> CompiledRun:
     """Returns what makes the steps of a config; nothing is traced yet.
 
@@ -50,7 +50,7 @@ def make_run(
         config: Resolved settings, without conditions.
         strategy: From `strategies.make_strategy`.
         image_shape: `[height, width, channels]` of images that are noise.
-        make_steps: `Steps`, or another way to make them.
+        kind: `Steps`, or a subclass.
     """
     manifest = contract.Manifest(
         name="noise",
@@ -65,7 +65,7 @@ def make_run(
     with strategy.scope():
         state = make_state(config, manifest)
     objective = make_objective(config, math.prod(image_shape))
-    steps = make_steps(strategy, state, objective, config, image_shape)
+    steps = kind.of_run(strategy, state, objective, config, image_shape)
     per_replica = config.global_batch_size // strategy.num_replicas_in_sync
     noise = np.random.default_rng(0).uniform(-1, 1, (per_replica, *image_shape))
     batch = {"image": noise.astype(np.float32), "record_id": np.arange(per_replica)}

@@ -50,7 +50,7 @@ def train_ours(dataset: str) -> None:
     from trainer.optimization import objectives
     from trainer.runs import settings
     from trainer.runs import state as states
-    from trainer.training.steps import make_steps
+    from trainer.training.steps import Steps
 
     exact.configure()
     config = celeba.get_config()
@@ -62,7 +62,7 @@ def train_ours(dataset: str) -> None:
     objective = objectives.make_objective(config, math.prod(manifest.image_shape))
     with strategy.scope():
         state = states.make_state(config, manifest)
-    steps = make_steps(strategy, state, objective, config, manifest.image_shape)
+    steps = Steps.of_run(strategy, state, objective, config, manifest.image_shape)
     batches = strategies.iterate(
         strategy,
         lambda context: input_pipeline.training_batches(

@@ -13,7 +13,7 @@ from pipeline import contract
 from trainer.optimization.objectives import make_objective
 from trainer.runs import settings
 from trainer.runs.state import State, make_state
-from trainer.training.steps import Steps, make_steps
+from trainer.training.steps import Steps
 
 SHAPE = (8, 8, 3)
 BATCH_SIZE = 8
@@ -70,5 +70,5 @@ def make_small_run(batch_norm: bool = True, **changes) -> SmallRun:
     config = settings.resolve(config, 1)
     state = make_state(config, MANIFEST)
     objective = make_objective(config, np.prod(SHAPE))
-    steps = make_steps(tf.distribute.get_strategy(), state, objective, config, SHAPE)
+    steps = Steps.of_run(tf.distribute.get_strategy(), state, objective, config, SHAPE)
     return SmallRun(state, steps)

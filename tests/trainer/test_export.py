@@ -28,11 +28,12 @@ from pipeline.latents import encoder
 from tests.trainer.trained_runs import Run, run_module
 from trainer.data import corruption
 from trainer.generation import sampling
+from trainer.models.conditions import Conditioning
 from trainer.models.vae import make_vae
 from trainer.numerics import random
 from trainer.numerics.streams import Stream
 from trainer.runs import setting_checks, trained
-from trainer.serving import preprocessing, saved_model
+from trainer.serving import exported_model, preprocessing, saved_model
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGE = (ROOT / "docs/serving.md").read_text(encoding="utf-8")
@@ -371,10 +372,8 @@ def test_files_of_others_in_an_export_are_not_removed(
     + [(2, 0.5, True), (3, 0.5, False), (-1, 0.5, True)],
 )
 def test_a_label_that_is_no_class_is_refused(label, fraction, is_taken) -> None:
-    config = mnist_m2.get_config()
-    config.num_classes, config.labelled_fraction = 3, fraction
-    model = saved_model.ExportedModel.__new__(saved_model.ExportedModel)
-    model.config = config
+    model = exported_model.ExportedModel.__new__(exported_model.ExportedModel)
+    model._conditioning = Conditioning("label", 3, fraction)
     described = tf.function(
         lambda label: model._with_conditions(tf.zeros([1, 2]), {"label": label})[1],
         autograph=False,
@@ -559,4 +558,4 @@ def test_a_dataset_that_does_not_say_how_it_was_made_is_refused() -> None:
     run = digits_run()
     manifest = dataclasses.replace(run.manifest, settings={"resize": "area"})
     with pytest.raises(ValueError, match="lacks the setting 'crop_size'"):
-        saved_model.ExportedModel(dataclasses.replace(run, manifest=manifest))
+        exported_model.ExportedModel(dataclasses.replace(run, manifest=manifest))

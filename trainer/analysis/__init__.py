@@ -1,7 +1,8 @@
 """Figures of a trained model.
 
 evaluation      all scores of a run on a split
-scores          likelihood, image and latent scores
+scores          likelihoods and image quality of a split
+latent_scores   use of the latents, probes, disentanglement
 image_metrics   image quality and bits per dim, from arrays
 posteriors      posteriors of a split, encoded or read
 examples        examples of a split that satisfy a condition

@@ -4,7 +4,7 @@ import json
 import pathlib
 from typing import Any
 
-from trainer.analysis import posteriors, scores
+from trainer.analysis import latent_scores, posteriors, scores
 from trainer.runs import settings, trained
 
 
@@ -41,20 +41,20 @@ def evaluate(
         **scores.score_images(
             run, split, num_importance_samples, num_importance_examples
         ),
-        **scores.score_latents(encoded),
+        **latent_scores.score_latents(encoded),
     }
     if run.vae.classifier is not None:
         result["classifier_accuracy"] = scores.score_classifier(run, split)
     train_split = run.config.train_split
-    if scores.probed_features(encoded) and train_split != split:
+    if latent_scores.probed_features(encoded) and train_split != split:
         attributes = run.manifest.features.get("attributes")
-        result["probe"] = scores.score_probes(
+        result["probe"] = latent_scores.score_probes(
             posteriors.encode_split(run, train_split, latents_dir),
             encoded,
             attributes.names if attributes else (),
         )
     if factors_path is not None:
-        result["disentanglement"] = scores.score_factors(encoded, factors_path)
+        result["disentanglement"] = latent_scores.score_factors(encoded, factors_path)
     if with_pca:
         result["pca"] = scores.score_pca(run, split)
     return result

@@ -16,6 +16,7 @@ from trainer.distribution.hosts import Hosts
 from trainer.models.conditions import Conditioning
 from trainer.models.vae import VAE, make_vae
 from trainer.numerics import precision
+from trainer.optimization import optimizers
 from trainer.runs import checkpoints, settings, workdir
 
 
@@ -79,7 +80,7 @@ def make_state(config: ConfigDict, manifest: contract.Manifest) -> State:
     vae, ema_vae = _make_vae(config, manifest), _make_vae(config, manifest)
     for average, variable in zip(ema_vae.variables, vae.variables, strict=True):
         average.assign(variable)
-    optimizer = make_optimizer(config)
+    optimizer = optimizers.make_optimizer(config)
     optimizer.build(vae.trainable_variables)
     return State(
         vae,
@@ -91,28 +92,6 @@ def make_state(config: ConfigDict, manifest: contract.Manifest) -> State:
             config.precision, config.loss_scale_growth_steps
         ),
     )
-
-
-def make_optimizer(config: ConfigDict) -> keras.optimizers.Optimizer:
-    """Returns the optimizer that `config` names, whose rate `schedules` sets.
-
-    Raises:
-        ValueError: If there is none of this name.
-    """
-    if config.optimizer == "adam":
-        return keras.optimizers.Adam(
-            config.learning_rate,
-            beta_1=config.adam_beta_1,
-            beta_2=config.adam_beta_2,
-            epsilon=config.adam_epsilon,
-        )
-    if config.optimizer == "rmsprop":
-        return keras.optimizers.RMSprop(
-            config.learning_rate,
-            rho=config.rmsprop_decay,
-            epsilon=config.rmsprop_epsilon,
-        )
-    raise ValueError(f"--config.optimizer={config.optimizer!r} must be adam or rmsprop")
 
 
 def restore(

@@ -32,7 +32,7 @@ from trainer.training import profiling, throughput
 from trainer.training.cadence import Cadence
 from trainer.training.monitor import Monitor
 from trainer.training.progress import Progress
-from trainer.training.steps import Steps, make_steps
+from trainer.training.steps import Steps
 
 _CHECKPOINTS = "checkpoints"
 
@@ -99,7 +99,7 @@ def train(
     run = dataclasses.replace(run, step=step)
     _log_start(run, objective)
 
-    steps = make_steps(strategy, state, objective, config, manifest.image_shape)
+    steps = Steps.of_run(strategy, state, objective, config, manifest.image_shape)
     batches = _training_batches(strategy, run)
     compiler = Background("compiler")
     # Several hosts wait for each other in what they run, and so run it in one order.

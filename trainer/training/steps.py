@@ -5,7 +5,7 @@ batch -> examples -> terms [b] -> float64 sums -> gradients -> clipped -> Adam -
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -70,6 +70,47 @@ class Steps:
         self.metric_names = [*self.term_names, "gradient_norm"]
         if state.loss_scale is not None:
             self.metric_names.append("loss_scale")
+
+    @classmethod
+    def of_run(
+        cls,
+        strategy: tf.distribute.Strategy,
+        state: State,
+        objective: Objective,
+        config: ConfigDict,
+        image_shape: Sequence[int],
+    ) -> Self:
+        """Returns the compiled steps of a run.
+
+        Args:
+            strategy: Strategy in whose scope the state was made.
+            state: State of the run.
+            objective: Loss and its terms.
+            config: Resolved settings.
+            image_shape: `[height, width, channels]`.
+        """
+        computation = forward.make_forward(objective, state.vae, image_shape, config)
+        num_groups = config.num_batch_groups // strategy.num_replicas_in_sync
+        divisors = {"mean": config.global_batch_size, "sum": 1}
+        gradients = Gradients(
+            strategy,
+            state,
+            computation,
+            num_groups=num_groups,
+            num_slices=config.gradient_accumulation_steps,
+            loss_divisor=divisors[config.loss_reduction],
+            clip_norm=config.gradient_clip_norm,
+        )
+        return cls(
+            strategy,
+            state,
+            computation,
+            gradients,
+            settings.select(config, Schedule),
+            global_batch_size=config.global_batch_size,
+            num_groups=num_groups,
+            ema_decay=config.ema_decay,
+        )
 
     def train(
         self, batches: tf.distribute.DistributedIterator, num_steps: tf.Tensor
@@ -257,46 +298,6 @@ class Steps:
             self._strategy.extended.update(
                 variable.value, function, args=(value,), group=False
             )
-
-
-def make_steps(
-    strategy: tf.distribute.Strategy,
-    state: State,
-    objective: Objective,
-    config: ConfigDict,
-    image_shape: Sequence[int],
-) -> Steps:
-    """Returns the compiled steps of a run.
-
-    Args:
-        strategy: Strategy in whose scope the state was made.
-        state: State of the run.
-        objective: Loss and its terms.
-        config: Resolved settings.
-        image_shape: `[height, width, channels]`.
-    """
-    computation = forward.make_forward(objective, state.vae, image_shape, config)
-    num_groups = config.num_batch_groups // strategy.num_replicas_in_sync
-    divisors = {"mean": config.global_batch_size, "sum": 1}
-    gradients = Gradients(
-        strategy,
-        state,
-        computation,
-        num_groups=num_groups,
-        num_slices=config.gradient_accumulation_steps,
-        loss_divisor=divisors[config.loss_reduction],
-        clip_norm=config.gradient_clip_norm,
-    )
-    return Steps(
-        strategy,
-        state,
-        computation,
-        gradients,
-        settings.select(config, Schedule),
-        global_batch_size=config.global_batch_size,
-        num_groups=num_groups,
-        ema_decay=config.ema_decay,
-    )
 
 
 def _clock() -> tf.Tensor:

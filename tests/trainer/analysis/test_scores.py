@@ -12,7 +12,7 @@ from configs import mnist_mlss
 from pipeline import contract
 from tests import preloaded
 from tests.trainer.trained_runs import Run, run_module
-from trainer.analysis import posteriors, scores
+from trainer.analysis import latent_scores, posteriors, scores
 from trainer.models.vae import make_vae
 from trainer.runs import trained
 
@@ -136,7 +136,7 @@ def test_the_elbo_is_that_of_training(
 
 def test_latents_are_scored(run: trained.TrainedRun) -> None:
     encoded = posteriors.encode_split(run, "train")
-    actual = scores.score_latents(encoded)
+    actual = latent_scores.score_latents(encoded)
     assert len(actual["kl_per_latent"]) == 8
     kl = scores.score_images(run, "train")["kl"]
     assert sum(actual["kl_per_latent"]) == pytest.approx(kl, rel=1e-4)
@@ -159,7 +159,7 @@ def planted_split(num: int, seed: int) -> posteriors.EncodedSplit:
 
 
 def test_probes_read_what_is_planted() -> None:
-    actual = scores.score_probes(
+    actual = latent_scores.score_probes(
         planted_split(500, 0), planted_split(300, 1), ("Smiling", "Young")
     )
     assert actual["label"]["accuracy"] > 0.95
@@ -182,7 +182,7 @@ def test_factors_are_joined_by_their_key(tmp_path: pathlib.Path) -> None:
         for i in order
     ]
     path.write_text("image,pose,colour,constant\n" + "\n".join(rows) + "\n")
-    actual = scores.score_factors(split, str(path))
+    actual = latent_scores.score_factors(split, str(path))
     assert actual["mig"] > 0.5
     assert actual["dci_disentanglement"] > 0.7
     assert actual["dci_informativeness"] > 0.9
@@ -190,19 +190,19 @@ def test_factors_are_joined_by_their_key(tmp_path: pathlib.Path) -> None:
         f"{split.keys[i]},{row.split(',', 1)[1]}" for i, row in enumerate(rows)
     )
     path.write_text(shuffled + "\n")
-    assert scores.score_factors(split, str(path))["mig"] < 0.1
+    assert latent_scores.score_factors(split, str(path))["mig"] < 0.1
 
 
 def test_factors_of_other_faces_are_refused(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "factors.csv"
     path.write_text("image,pose\n000.jpg,1\n")
     with pytest.raises(ValueError, match="has no row or column for '001.jpg'"):
-        scores.score_factors(planted_split(3, 0), str(path))
+        latent_scores.score_factors(planted_split(3, 0), str(path))
     path.write_text("pose\n1\n")
     with pytest.raises(ValueError, match="has no row or column for 'image'"):
-        scores.score_factors(planted_split(3, 0), str(path))
+        latent_scores.score_factors(planted_split(3, 0), str(path))
     with pytest.raises(ValueError, match="cannot read --factors"):
-        scores.score_factors(planted_split(3, 0), str(tmp_path / "none.csv"))
+        latent_scores.score_factors(planted_split(3, 0), str(tmp_path / "none.csv"))
 
 
 def test_components_of_the_training_split_are_the_linear_yardstick(
@@ -264,12 +264,12 @@ def encoded_split(labels: list[int]) -> posteriors.EncodedSplit:
 
 
 def test_one_example_has_no_active_units() -> None:
-    actual = scores.score_latents(encoded_split([3]))
+    actual = latent_scores.score_latents(encoded_split([3]))
     assert actual["active_units"] is None
     # KL(N(3, 1), N(0, 1)) is 4.5 nats, and one posterior is its own aggregate.
     assert actual["kl_per_latent"] == [4.5]
     assert actual["aggregate_kl"] == pytest.approx(4.5, abs=0.1)
-    assert scores.score_latents(encoded_split([3, 4]))["active_units"] == 1
+    assert latent_scores.score_latents(encoded_split([3, 4]))["active_units"] == 1
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,9 @@ def test_one_example_has_no_active_units() -> None:
     ],
 )
 def test_probes_of_few_labels(train, test, accuracy) -> None:
-    actual = scores.score_probes(encoded_split(train), encoded_split(test), ())["label"]
+    actual = latent_scores.score_probes(encoded_split(train), encoded_split(test), ())[
+        "label"
+    ]
     assert (actual and actual["accuracy"]) == accuracy
 
 
@@ -326,7 +328,7 @@ def test_a_table_shows_what_is_undefined() -> None:
 def test_factors_that_do_not_vary_are_named(tmp_path: pathlib.Path) -> None:
     (tmp_path / "factors.csv").write_text("image,hue\n0,1.5\n1,2.5\n")
     with pytest.raises(ValueError, match="no factor varies among the 1 examples"):
-        scores.score_factors(encoded_split([0]), str(tmp_path / "factors.csv"))
+        latent_scores.score_factors(encoded_split([0]), str(tmp_path / "factors.csv"))
 
 
 def test_components_need_as_many_images(run) -> None:

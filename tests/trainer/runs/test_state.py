@@ -5,6 +5,7 @@ import pytest
 
 from configs import celeba_debug, mnist_dense
 from pipeline import contract
+from trainer.optimization import optimizers
 from trainer.runs import checkpoints, state
 
 MANIFEST = contract.Manifest(
@@ -46,16 +47,16 @@ def test_the_averaged_model_alone_is_loaded(tmp_path: pathlib.Path) -> None:
 
 
 def test_the_optimizer_is_the_one_that_is_named() -> None:
-    adam = state.make_optimizer(celeba_debug.get_config())
+    adam = optimizers.make_optimizer(celeba_debug.get_config())
     assert isinstance(adam, keras.optimizers.Adam)
     assert (adam.beta_1, adam.epsilon) == (0.95, 1e-8)
-    rmsprop = state.make_optimizer(mnist_dense.get_config())
+    rmsprop = optimizers.make_optimizer(mnist_dense.get_config())
     assert isinstance(rmsprop, keras.optimizers.RMSprop)
     assert rmsprop.rho == 0.9
     config = celeba_debug.get_config()
     config.optimizer = "sgd"
     with pytest.raises(ValueError, match="optimizer='sgd' must be adam or rmsprop"):
-        state.make_optimizer(config)
+        optimizers.make_optimizer(config)
 
 
 def test_the_loss_scale_is_saved_and_restored(tmp_path: pathlib.Path) -> None:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from pipeline import contract
 from pipeline.images import filters, resizing, squares
 from trainer.serving import jpeg, preprocessing
+from trainer.serving import resizing as graph_resizing
 
 # Height, width, size of the result, crop, channels.
 SHAPES = [
@@ -98,7 +99,7 @@ def test_weights_are_those_of_prepare_for_every_size(name: str) -> None:
     # In a graph, whose optimizer may change how a number is rounded.
     @tf.function(input_signature=[tf.TensorSpec([], tf.int32)])
     def weights_of(num_in: tf.Tensor) -> tf.Tensor:
-        return preprocessing.filter_weights(num_in, 24, name)
+        return graph_resizing.filter_weights(num_in, 24, name)
 
     for num_in in (*range(1, 100), 178, 1001):
         starts, weights = filters.filter_weights(num_in, 24, name)

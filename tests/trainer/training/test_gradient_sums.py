@@ -19,7 +19,7 @@ from trainer.numerics import exact
 from trainer.optimization.objectives import make_objective
 from trainer.runs import settings
 from trainer.runs.state import make_state
-from trainer.training.steps import make_steps
+from trainer.training.steps import Steps
 
 ROOT = pathlib.Path(__file__).parents[3]
 CONFIGS = sorted(
@@ -89,7 +89,7 @@ def trace(config: ConfigDict, shape: tuple[int, ...]) -> graph_pb2.GraphDef:
     )
     state = make_state(config, manifest)
     objective = make_objective(config, math.prod(shape))
-    steps = make_steps(tf.distribute.get_strategy(), state, objective, config, shape)
+    steps = Steps.of_run(tf.distribute.get_strategy(), state, objective, config, shape)
     size = config.global_batch_size
     batch = {
         "image": np.zeros((size, *shape), np.float32),

@@ -1,0 +1,26 @@
+"""Optimizers by their name in the settings."""
+
+import keras
+from ml_collections import ConfigDict
+
+
+def make_optimizer(config: ConfigDict) -> keras.optimizers.Optimizer:
+    """Returns the optimizer that `config` names, whose rate `schedules` sets.
+
+    Raises:
+        ValueError: If there is none of this name.
+    """
+    if config.optimizer == "adam":
+        return keras.optimizers.Adam(
+            config.learning_rate,
+            beta_1=config.adam_beta_1,
+            beta_2=config.adam_beta_2,
+            epsilon=config.adam_epsilon,
+        )
+    if config.optimizer == "rmsprop":
+        return keras.optimizers.RMSprop(
+            config.learning_rate,
+            rho=config.rmsprop_decay,
+            epsilon=config.rmsprop_epsilon,
+        )
+    raise ValueError(f"--config.optimizer={config.optimizer!r} must be adam or rmsprop")
