@@ -71,7 +71,7 @@ def test_large_images_are_resized_in_blocks_to_the_same(
     settings = {"crop_size": 0, "resize": "lanczos", "image_dtype": "uint8"}
     pixels = RNG.integers(0, 256, (2, 21, 30, 3), dtype=np.uint8)
     expected = in_graph(channels=3, image_size=8, **settings)(pixels)
-    monkeypatch.setattr(preprocessing, "_MAX_FLOATS", num_floats)
+    monkeypatch.setattr(graph_resizing, "_MAX_FLOATS", num_floats)
     actual = in_graph(channels=3, image_size=8, **settings)(pixels)
     np.testing.assert_array_equal(actual, expected)
 
