@@ -63,11 +63,7 @@ is_up() {
 }
 
 free_ports() {
-  "$python" - "$1" << 'PYTHON'
-import socket, sys
-sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(int(sys.argv[1]))]
-print(*(one.getsockname()[1] for one in sockets))
-PYTHON
+  "$python" -c "from pipeline.process import ports; print(*ports.find_free($1))"
 }
 
 # The jars are whole and as pinned, or not there.

@@ -5,6 +5,7 @@ command_help  what --help shows
 output        standard output that nobody reads, or that a disk does not take
 interrupts    Ctrl-C and SIGTERM, from the first import on
 limits        open files, memory, warnings and addresses of this process
+ports         free ports of this machine
 variables     environment variables that would change numbers or pictures
 path_flags    flags whose value is a path, and commands that are printed
 """

@@ -1,16 +1,15 @@
 """Hosts of a cluster that die, hang or never come."""
 
-import contextlib
 import os
 import pathlib
 import re
 import signal
-import socket
 import subprocess
 import time
 
 import pytest
 
+from pipeline.process import ports
 from tests import preloaded
 from tests.chaos import trainers
 from tests.chaos.reliability import scenario
@@ -23,12 +22,7 @@ _PAIR = "--num_processes=2"
 
 def free_addresses(number: int) -> tuple[str, ...]:
     """Returns addresses of this machine at which nobody listens."""
-    with contextlib.ExitStack() as stack:
-        sockets = [
-            stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            for _ in range(number)
-        ]
-        return tuple(f"127.0.0.1:{one.getsockname()[1]}" for one in sockets)
+    return tuple(f"127.0.0.1:{port}" for port in ports.find_free(number))
 
 
 def start_pair(

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from pipeline.process import ports
 from tests import network, preloaded
 from tests.pipeline.commands import children
 from tests.trainer.trained_runs import (
@@ -146,11 +147,7 @@ def test_what_a_restart_would_not_change_ends_at_once(dataset_dir, tmp_path) -> 
 
 def free_addresses() -> tuple[str, ...]:
     """Returns those of two hosts on this machine."""
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        with socket.create_server(("127.0.0.1", 0)) as two:
-            return tuple(
-                f"127.0.0.1:{actual.getsockname()[1]}" for actual in (one, two)
-            )
+    return tuple(f"127.0.0.1:{port}" for port in ports.find_free(2))
 
 
 def test_hosts_may_have_disks_of_their_own(

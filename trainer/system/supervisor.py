@@ -2,7 +2,6 @@
 
 import contextlib
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +11,7 @@ from typing import IO
 
 from absl import logging
 
+from pipeline.process import ports
 from trainer.distribution.cluster import Cluster
 from trainer.system import subprocesses
 from trainer.system.signals import STOPPING
@@ -122,13 +122,7 @@ def _environments(num_processes: int) -> list[dict[str, str]]:
     """Returns what the environment has to say to each process."""
     if num_processes == 1:
         return [{}]
-    with contextlib.ExitStack() as stack:
-        # Free at least until all are chosen.
-        sockets = [
-            stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            for _ in range(num_processes)
-        ]
-        hosts = tuple(f"127.0.0.1:{one.getsockname()[1]}" for one in sockets)
+    hosts = tuple(f"127.0.0.1:{port}" for port in ports.find_free(num_processes))
     clusters = [Cluster(hosts, index, "launch") for index in range(num_processes)]
     return [{"TF_CONFIG": cluster.tf_config()} for cluster in clusters]
 

@@ -7,15 +7,11 @@ from unittest import mock
 import pytest
 import tensorflow as tf
 
+from pipeline.process import ports
 from trainer.distribution import hosts, loopback
 from trainer.distribution.cluster import Cluster
 
 ADDRESSES = ("127.0.0.1", "127.0.0.2", "::1")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def answering(port: int) -> list[str]:
@@ -30,7 +26,7 @@ def answering(port: int) -> list[str]:
 
 
 def cluster_of(host: str, other: str) -> Cluster:
-    return Cluster((f"{host}:{free_port()}", f"{other}:1"), 0, "TF_CONFIG")
+    return Cluster((f"{host}:{ports.find_free(1)[0]}", f"{other}:1"), 0, "TF_CONFIG")
 
 
 def serve(cluster: Cluster) -> list[str]:
