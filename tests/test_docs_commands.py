@@ -26,6 +26,8 @@ _SMALL_RUN = (
     "--config.num_train_steps=4",
     "--config.log_every_steps=2",
     "--config.global_batch_size=4",
+    # Half of the graph that four would be; two devices share them.
+    "--config.num_batch_groups=2",
     "--config.num_picture_pairs=4",
     "--config.num_picture_samples=4",
     "--config.num_picture_traversals=2",
