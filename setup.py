@@ -14,6 +14,8 @@ REQUIRED = [
     # TFRecord framing, by the processor's own CRC instruction; 1.5 has no compiled
     # wheel for this Python, and reads in Python.
     "google-crc32c>=1.6",
+    # The HTML report: its templates escape every value, and fail where one is missing.
+    "jinja2>=3.1,<4",
     # Layers and optimizers of the trainer. Comes with TensorFlow; named because the
     # trainer builds on Keras 3's layer classes.
     "keras>=3.12,<4",
@@ -103,6 +105,7 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
     packages=find_packages(include=["pipeline*", "trainer*", "configs*"]),
+    package_data={"trainer.reporting.html": ["templates/*"]},
     install_requires=REQUIRED,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["vaeline = trainer.cli.console:main"]},

@@ -45,6 +45,7 @@ smoke() {
   python -m trainer.train --config="$config" --dataset=dataset "${run[@]}" \
     --config.num_train_steps=2
   python -m trainer.evaluate "${run[@]}"
+  python -m trainer.report "${run[@]}"
   python -m trainer.export "${run[@]}" --output=export
   python -m trainer.tensorboard "${run[@]}" --port=0 > board.txt 2>&1 &
   board=$!

@@ -2,6 +2,7 @@
 
 import base64
 import html.parser
+import importlib.resources
 import io
 import json
 import pathlib
@@ -17,7 +18,7 @@ from PIL import Image
 from tests.fuzzing import changed_json, refuses
 from tests.trainer.trained_runs import Run, run_module
 from trainer.reporting import image_grid
-from trainer.reporting.html import charts, style, work_time
+from trainer.reporting.html import charts, work_time
 from trainer.reporting.html.page import write as write_page
 from trainer.runs import checkpoints
 
@@ -367,6 +368,8 @@ def test_any_values_make_a_chart(values: list[float]) -> None:
 
 
 def test_dark_and_narrow_screens_have_their_style() -> None:
-    assert "prefers-color-scheme: dark" in style.CSS
-    assert "max-width: 40rem" in style.CSS
-    assert style.CSS.count("{") == style.CSS.count("}")
+    css = importlib.resources.files("trainer.reporting.html") / "templates/style.css"
+    style = css.read_text()
+    assert "prefers-color-scheme: dark" in style
+    assert "max-width: 40rem" in style
+    assert style.count("{") == style.count("}")

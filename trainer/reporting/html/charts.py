@@ -1,8 +1,10 @@
 """Curves as inline SVG, in the colours of the page that they are in."""
 
-import html
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+
+from trainer.reporting.html import rendering
 
 Points = Sequence[tuple[int, float]]
 
@@ -10,11 +12,32 @@ _WIDTH, _HEIGHT = 360, 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 10, 24
 _INNER_WIDTH = _WIDTH - _LEFT - _RIGHT
 _INNER_HEIGHT = _HEIGHT - _TOP - _BOTTOM
+# Where curves are seen, with room for dots on its edge: x, y, width and height.
+_FRAME = (_LEFT - 4, _TOP - 4, _INNER_WIDTH + 8, _INNER_HEIGHT + 8)
 _MAX_POINTS = 600
+# Of style.css.
+_NUM_COLOURS = 4
 # Values beyond most others, such as a first loss, do not make the rest a flat line.
 _OUTLIER_SHARE, _MAX_STRETCH = 0.03, 3.0
 # Less than that is rounding, or beyond what can be divided.
 _LEAST_RANGE = 1e-200
+
+
+@dataclasses.dataclass(frozen=True)
+class _Curve:
+    """A curve in the coordinates of the chart.
+
+    Attributes:
+        split: Name of the split.
+        colour: Number of its colour.
+        line: Points of the line, as SVG has them; empty for a single point.
+        dots: Points that are marked.
+    """
+
+    split: str
+    colour: int
+    line: str
+    dots: Sequence[tuple[float, float]]
 
 
 def curves(
@@ -41,51 +64,32 @@ def curves(
         # Far beyond the frame is as good as beyond it.
         return x, min(max(y, -_HEIGHT), 2.0 * _HEIGHT)
 
-    parts = [
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-        f'aria-label="{html.escape(label)}">'
-    ]
-    for value in y_ticks:
-        _, y = at(0, value)
-        parts.append(
-            f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" '
-            f'y2="{y:.1f}"/><text x="{_LEFT - 6}" y="{y + 3.5:.1f}" '
-            f'text-anchor="end">{axis_text(value, y_ticks)}</text>'
-        )
-    for step in x_ticks:
-        x, _ = at(step, low)
-        parts.append(
-            f'<text x="{x:.1f}" y="{_HEIGHT - 7}" text-anchor="middle">'
-            f"{axis_text(step, x_ticks)}</text>"
-        )
-    beyond = [value for value in (min(values), max(values)) if not low <= value <= high]
-    if beyond:
-        text = " and ".join(axis_text(value, y_ticks) for value in beyond)
-        parts.append(
-            f'<text x="{_WIDTH - _RIGHT}" y="{_TOP + 9}" text-anchor="end">'
-            f"beyond: {text}</text>"
-        )
-    # A view of its own cuts off what is beyond the frame.
-    parts.append(
-        f'<svg x="{_LEFT - 4}" y="{_TOP - 4}" width="{_INNER_WIDTH + 8}" '
-        f'height="{_INNER_HEIGHT + 8}" viewBox="{_LEFT - 4} {_TOP - 4} '
-        f'{_INNER_WIDTH + 8} {_INNER_HEIGHT + 8}">'
-    )
-    for split, each in series.items():
-        drawn = [at(*point) for point in thin(each, _MAX_POINTS)]
-        colour = f"split-{splits.index(split) % 4}"
-        if len(drawn) > 1:
-            path = " ".join(f"{x:.1f},{y:.1f}" for x, y in drawn)
-            parts.append(
-                f'<polyline class="{colour}" data-split="{html.escape(split)}" '
-                f'points="{path}"/>'
-            )
+    def curve(split: str) -> _Curve:
+        drawn = [at(*point) for point in thin(series[split], _MAX_POINTS)]
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in drawn) if drawn[1:] else ""
         # Few points are seen as such, and the last of many says where the run is.
-        for x, y in drawn if len(drawn) <= 12 else drawn[-1:]:
-            parts.append(
-                f'<circle class="{colour}" cx="{x:.1f}" cy="{y:.1f}" r="2.4"/>'
-            )
-    return "".join([*parts, "</svg></svg>"])
+        dots = drawn if len(drawn) <= 12 else drawn[-1:]
+        return _Curve(split, colour(split, splits), line, dots)
+
+    beyond = [value for value in (min(values), max(values)) if not low <= value <= high]
+    return rendering.render(
+        "chart.svg",
+        label=label,
+        width=_WIDTH,
+        height=_HEIGHT,
+        left=_LEFT,
+        right=_WIDTH - _RIGHT,
+        frame=_FRAME,
+        y_ticks=[(at(0, tick)[1], axis_text(tick, y_ticks)) for tick in y_ticks],
+        x_ticks=[(at(tick, low)[0], axis_text(tick, x_ticks)) for tick in x_ticks],
+        beyond=[axis_text(value, y_ticks) for value in beyond],
+        curves=[curve(split) for split in series],
+    )
+
+
+def colour(split: str, splits: Sequence[str]) -> int:
+    """Returns the number of the colour that a split has on the whole page."""
+    return splits.index(split) % _NUM_COLOURS
 
 
 def thin(points: Points, max_points: int) -> Points:

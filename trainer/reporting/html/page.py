@@ -1,14 +1,15 @@
 """A run as one HTML page that needs nothing beside it."""
 
-import base64
+import dataclasses
 import pathlib
 import statistics
 from collections.abc import Sequence
 
 from pipeline.storage import files
-from trainer.reporting.html import charts, run_files, style, tables, texts
+from trainer.reporting.html import charts, rendering, run_files, tables, texts
 from trainer.reporting.html.run_files import Picture, RunFiles
-from trainer.reporting.html.texts import escape, number
+from trainer.reporting.html.texts import number
+from trainer.runs import settings
 from trainer.system import atomic_files
 
 # In the order of the page; what else a run has comes after these.
@@ -55,13 +56,45 @@ _CAPTIONS = {
     ),
     "dataset/overview": ("Dataset", "Some of its images."),
 }
-# Wider grids are shown smaller than they are, or hardly larger.
-_MAX_PIXELATED_WIDTH = 400
 # In the row of samples over time.
 _NUM_SAMPLES = 6
 _FOOTER = "Made from the files of the run by python -m trainer.report"
 # Of metrics.jsonl, for the speed.
 _NUM_RECENT_LINES = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A picture with its caption.
+
+    Attributes:
+        picture: The picture.
+        title: Its kind.
+        note: Step at which it was drawn; empty for a picture that no step changes.
+        text: What is in it.
+    """
+
+    picture: Picture
+    title: str
+    note: str
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    """A metric with its curves.
+
+    Attributes:
+        name: Name of the metric.
+        unit: Unit of its values; may be empty.
+        legend: Split, number of its colour and last value, for each curve.
+        chart: SVG element.
+    """
+
+    name: str
+    unit: str
+    legend: Sequence[tuple[str, int, float]]
+    chart: str
 
 
 def check_output(output: pathlib.Path) -> None:
@@ -111,69 +144,31 @@ def render(run: RunFiles) -> str:
     others = [name for name in names if name not in (*_CURVES, *_COURSE)]
     curves = [name for name in (*_CURVES, *sorted(others)) if name in names]
     course = [name for name in _COURSE if name in names]
-    body = [
-        _header(run),
-        _tiles(run),
-        _notes(run),
-        tables.section("Pictures", _gallery(run)),
-        tables.section("Samples over time", _film(run)),
-        tables.section("Curves", _charts(run, curves)),
-        tables.section("Course of the training", _charts(run, course)),
-        tables.section("Metrics", tables.metrics(run, [*curves, *course])),
-        tables.section("Scores of whole splits", tables.scores(run)),
-        tables.section("Dataset", tables.dataset(run)),
-        tables.section("Provenance", tables.provenance(run)),
-        tables.section("Settings", tables.config(run)),
-    ]
-    title = f"{escape(run.name)} on {escape(run.dataset_name)}"
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>{style.CSS}</style>\n</head>\n<body>\n"
-        + "\n".join(part for part in body if part)
-        + f"\n<footer>{_FOOTER}</footer>\n</body>\n</html>\n"
+    return rendering.render(
+        "page.html",
+        run=run,
+        tiles=_tiles(run),
+        figures=_figures(run),
+        curves=_cards(run, curves),
+        course=_cards(run, course),
+        metrics=tables.metrics(run, [*curves, *course]),
+        scores=tables.scores(run),
+        dataset=tables.dataset(run),
+        provenance=tables.provenance(run),
+        settings=settings.flatten(run.config),
+        footer=_FOOTER,
     )
 
 
-def _header(run: RunFiles) -> str:
-    settings = run.dataset.get("settings")
-    told = [f"dataset <strong>{escape(run.dataset_name)}</strong>"]
-    if isinstance(settings, dict) and "image_size" in settings:
-        told.append(f"{escape(settings['image_size'])} px")
-    told.append(
-        f'digest <span class="mono">{escape(run.dataset["digest"][:12])}</span>'
-    )
-    if run.written_at is not None:
-        told.append(f"as of {texts.moment(run.written_at)}")
-    return (
-        f'<header>\n<h1>{escape(run.name)}</h1>\n<p class="muted">'
-        f"{' · '.join(told)}</p>\n{_progress(run)}</header>"
-    )
-
-
-def _progress(run: RunFiles) -> str:
-    target = run.config.get("num_train_steps")
-    if not run_files.is_number(target) or target <= 0:
-        return ""
-    percent = min(100.0, 100 * run.step / target)
-    return (
-        f'<div class="progress" role="img" aria-label="{percent:.0f}% of the steps">'
-        f'<div style="width: {percent:.1f}%"></div></div>\n'
-    )
-
-
-def _tiles(run: RunFiles) -> str:
-    """Returns the run in a few numbers."""
-    target = run.config.get("num_train_steps")
-    has_target = run_files.is_number(target) and target > 0
-    tiles = [
-        ("steps", number(run.step), f"of {number(target)}" if has_target else "so far")
-    ]
+def _tiles(run: RunFiles) -> list[tuple[str, str, str]]:
+    """Returns the title, the value and a note of a few numbers."""
+    target = run.target_step
+    note = f"of {number(target)}" if target is not None else "so far"
+    tiles = [("steps", number(run.step), note)]
     batch_size = run.config.get("global_batch_size")
     if run_files.is_number(batch_size):
-        tiles.append(
-            ("images seen", number(run.step * batch_size), f"{batch_size} in a step")
-        )
+        seen = number(run.step * batch_size)
+        tiles.append(("images seen", seen, f"{batch_size} in a step"))
     for title, line in (
         ("last ELBO", run.last_evaluation),
         ("best ELBO", run.best_evaluation),
@@ -182,7 +177,8 @@ def _tiles(run: RunFiles) -> str:
             where = f"{line['split']}, step {number(line['step'])}"
             tiles.append((title, number(line["elbo"]), where))
     if run.busy_secs is not None:
-        tiles.append(("time at work", texts.duration(run.busy_secs), "pauses left out"))
+        at_work = texts.duration(run.busy_secs)
+        tiles.append(("time at work", at_work, "pauses left out"))
     for name, title, unit in (
         ("images_per_second", "speed", " img/s"),
         ("data_wait_percent", "waiting for data", " %"),
@@ -195,35 +191,10 @@ def _tiles(run: RunFiles) -> str:
         if values:
             text = f"{number(statistics.median(values))}{unit}"
             tiles.append((title, text, f"median of {len(values)} lines"))
-    cards = "\n".join(
-        f'<div class="card"><small>{escape(title)}</small>'
-        f'<div class="value">{escape(value)}</div><small>{escape(note)}</small></div>'
-        for title, value, note in tiles
-    )
-    return f'<div class="tiles">\n{cards}\n</div>'
+    return tiles
 
 
-def _notes(run: RunFiles) -> str:
-    """Returns what is missing or damaged."""
-    notes = []
-    if run.num_damaged_lines:
-        lines = "line" if run.num_damaged_lines == 1 else "lines"
-        notes.append(
-            f"{run.num_damaged_lines} damaged {lines} of metrics.jsonl left out."
-        )
-    if run.damaged_pictures:
-        names = ", ".join(run.damaged_pictures)
-        notes.append(f"Damaged pictures left out: {names}.")
-    if not run.metrics:
-        notes.append("The run has not written a metric yet.")
-    elif run.last_evaluation is None:
-        notes.append("The run has not been evaluated yet: metrics are of training.")
-    if not run.pictures:
-        notes.append("The run has not drawn a picture yet.")
-    return "\n".join(f'<p class="note">{escape(note)}</p>' for note in notes)
-
-
-def _gallery(run: RunFiles) -> str:
+def _figures(run: RunFiles) -> list[Figure]:
     """Returns the newest grid of each kind."""
     known = list(_CAPTIONS)
     ordered = sorted(
@@ -236,64 +207,25 @@ def _gallery(run: RunFiles) -> str:
     figures = []
     for picture in ordered:
         title, text = _CAPTIONS.get(picture.name, (picture.name, ""))
-        step = "" if picture.name == "dataset/overview" else _step_text(picture)
-        figures.append(
-            f'<figure style="--aspect: {picture.width / picture.height:.3f}">'
-            f"{_image(picture, title)}<figcaption><h3>{escape(title)}"
-            f"<small>{step}</small></h3><p>{escape(text)}</p></figcaption></figure>"
-        )
-    if not figures:
-        return ""
-    return '<div class="gallery">\n' + "\n".join(figures) + "\n</div>"
+        is_still = picture.name == "dataset/overview"
+        note = "" if is_still else f"step {number(picture.step)}"
+        figures.append(Figure(picture, title, note, text))
+    return figures
 
 
-def _film(run: RunFiles) -> str:
-    """Returns the same samples at some steps."""
-    if len(run.samples) < 2:
-        return ""
-    figures = "\n".join(
-        f"<figure>{_image(picture, 'Samples')}"
-        f"<figcaption>{_step_text(picture)}</figcaption></figure>"
-        for picture in run.samples
-    )
-    return f'<div class="film">\n{figures}\n</div>'
-
-
-def _step_text(picture: Picture) -> str:
-    return f"step {number(picture.step)}"
-
-
-def _image(picture: Picture, title: str) -> str:
-    data = base64.b64encode(picture.data).decode()
-    is_pixelated = (
-        picture.width <= _MAX_PIXELATED_WIDTH and picture.name != "latents/scatter"
-    )
-    return (
-        f'<img src="data:{picture.media_type};base64,{data}" '
-        f'alt="{escape(title)} at {_step_text(picture)}" width="{picture.width}" '
-        f'height="{picture.height}"{" class=pixels" if is_pixelated else ""}>'
-    )
-
-
-def _charts(run: RunFiles, names: Sequence[str]) -> str:
-    """Returns a card with curves for each metric, by split."""
+def _cards(run: RunFiles, names: Sequence[str]) -> list[Card]:
+    """Returns curves of each metric, by split."""
+    splits, last_step = run.splits, run.step
     cards = []
     for name in names:
         series = run_files.points(run.metrics, name)
         # One point is no curve; the table has it.
         if sum(map(len, series.values())) < 2:
             continue
-        legend = "".join(
-            f'<span class="last"><span class="dot split-{run.splits.index(split) % 4}">'
-            f"</span>{escape(split)} {number(points[-1][1])}</span>"
+        legend = [
+            (split, charts.colour(split, splits), points[-1][1])
             for split, points in series.items()
-        )
-        unit = f"<small>{escape(_UNITS.get(name, ''))}</small>"
-        drawn = charts.curves(f"{name} by step", series, run.splits, run.step)
-        cards.append(
-            f'<div class="card"><header><h3>{escape(name)}</h3>{unit}</header>'
-            f"<p>{legend}</p>{drawn}</div>"
-        )
-    if not cards:
-        return ""
-    return '<div class="charts">\n' + "\n".join(cards) + "\n</div>"
+        ]
+        chart = charts.curves(f"{name} by step", series, splits, last_step)
+        cards.append(Card(name, _UNITS.get(name, ""), legend, chart))
+    return cards

@@ -79,10 +79,20 @@ class RunFiles:
     @property
     def dataset_name(self) -> str:
         """Returns the name of the dataset's directory, or else its source."""
-        settings = self.dataset.get("settings")
-        source = settings.get("source") if isinstance(settings, dict) else None
-        path = self.dataset.get("path")
+        path, source = self.dataset.get("path"), self.dataset_settings.get("source")
         return pathlib.Path(path if isinstance(path, str) else "").name or str(source)
+
+    @property
+    def dataset_settings(self) -> dict[str, Any]:
+        """Returns the settings of the dataset; none if they are damaged."""
+        found = self.dataset.get("settings")
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def target_step(self) -> float | None:
+        """Returns the step to which the run is to train; None if it has none."""
+        target = self.config.get("num_train_steps")
+        return target if is_number(target) and target > 0 else None
 
     @property
     def step(self) -> int:

@@ -1,5 +1,6 @@
 """The tables of the page: metrics, scores, settings, dataset, provenance."""
 
+import dataclasses
 import importlib.metadata
 import pathlib
 import platform
@@ -8,21 +9,26 @@ from typing import Any
 
 from trainer.reporting.html import run_files, texts
 from trainer.reporting.html.run_files import RunFiles
-from trainer.reporting.html.texts import escape
 from trainer.runs import settings
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "ml-collections", "pillow")
 _MIB = 2**20
 
 
-def section(title: str, content: str) -> str:
-    """Returns a part of the page; none without content."""
-    if not content:
-        return ""
-    return f"<section>\n<h2>{escape(title)}</h2>\n{content}\n</section>"
+@dataclasses.dataclass(frozen=True)
+class NumberTable:
+    """A table of texts.
+
+    Attributes:
+        columns: Title of each column.
+        rows: Cells by the name of the row; an empty one where a column has no value.
+    """
+
+    columns: Sequence[str]
+    rows: Mapping[str, Sequence[str]]
 
 
-def metrics(run: RunFiles, names: Sequence[str]) -> str:
+def metrics(run: RunFiles, names: Sequence[str]) -> NumberTable:
     """Returns the last values of metrics by split, and those of the best step."""
     columns = {}
     for split in run.splits:
@@ -42,7 +48,7 @@ def metrics(run: RunFiles, names: Sequence[str]) -> str:
     return _number_table(columns, names)
 
 
-def scores(run: RunFiles) -> str:
+def scores(run: RunFiles) -> NumberTable:
     """Returns what `trainer.evaluate` found."""
     columns = {
         f"{pathlib.Path(path).stem}, step {found.get('step', '?')}": found
@@ -52,18 +58,16 @@ def scores(run: RunFiles) -> str:
     return _number_table(columns, [n for n in names if n not in ("step", "split")])
 
 
-def dataset(run: RunFiles) -> str:
+def dataset(run: RunFiles) -> dict[str, Any]:
     """Returns the dataset's digest and settings."""
-    found = run.dataset.get("settings")
     rows = {"digest": run.dataset["digest"]}
     if "path" in run.dataset:
         rows["place"] = run.dataset["path"]
-    if isinstance(found, dict):
-        rows |= {f"--{name}": value for name, value in settings.flatten(found).items()}
-    return _pairs(rows)
+    found = settings.flatten(run.dataset_settings)
+    return rows | {f"--{name}": value for name, value in found.items()}
 
 
-def provenance(run: RunFiles) -> str:
+def provenance(run: RunFiles) -> dict[str, Any]:
     """Returns what tells whether another run is this one."""
     rows: dict[str, Any] = {"dataset digest": run.dataset["digest"]}
     with_ledger = [line for line in run.metrics if "ledger" in line]
@@ -87,58 +91,26 @@ def provenance(run: RunFiles) -> str:
         except importlib.metadata.PackageNotFoundError:
             continue
     rows["installed where this page was made"] = ", ".join(versions)
-    return _pairs(rows)
-
-
-def config(run: RunFiles) -> str:
-    """Returns all settings, folded up."""
-    values = settings.flatten(run.config)
-    rows = "".join(
-        f"<dl><dt>{escape(name)}</dt><dd>{escape(texts.setting(value))}</dd></dl>"
-        for name, value in values.items()
-    )
-    return (
-        f"<details open><summary>All {len(values)} settings of config.json</summary>"
-        f'<div class="columns">{rows}</div></details>'
-    )
+    return rows
 
 
 def _number_table(
     columns: Mapping[str, Mapping[str, Any]], names: Sequence[str]
-) -> str:
-    """Returns a table with a row for each name; lists by their range."""
-    rows = []
-    for name in names:
-        cells = [_cell(column.get(name)) for column in columns.values()]
-        if any(cells):
-            row = "".join(f"<td>{cell}</td>" for cell in cells)
-            rows.append(f'<tr><th scope="row">{escape(name)}</th>{row}</tr>')
-    if not rows:
-        return ""
-    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in columns)
-    return (
-        '<div class="card scroll"><table class="numbers">\n'
-        f"<thead><tr><th></th>{head}</tr></thead>\n"
-        f"<tbody>{''.join(rows)}</tbody>\n</table></div>"
+) -> NumberTable:
+    """Returns a table with a row for each name that has a value."""
+    rows = {
+        name: [_cell(column.get(name)) for column in columns.values()] for name in names
+    }
+    return NumberTable(
+        list(columns), {name: cells for name, cells in rows.items() if any(cells)}
     )
 
 
 def _cell(value: Any) -> str:
+    """Returns a value as text, a list by its range."""
     if run_files.is_number(value):
         return texts.number(value)
     if isinstance(value, list) and value and all(map(run_files.is_number, value)):
         low, high = texts.number(min(value)), texts.number(max(value))
         return f"{len(value)} values, {low} to {high}"
-    return escape(value) if isinstance(value, str) else ""
-
-
-def _pairs(rows: Mapping[str, Any]) -> str:
-    cells = "\n".join(
-        f'<tr><th scope="row">{escape(name)}</th>'
-        f'<td class="mono">{escape(texts.setting(value))}</td></tr>'
-        for name, value in rows.items()
-    )
-    return (
-        '<div class="card scroll"><table class="pairs">\n'
-        f"<tbody>{cells}</tbody>\n</table></div>"
-    )
+    return value if isinstance(value, str) else ""

@@ -1,18 +1,7 @@
 """Values as text of the page."""
 
 import datetime
-import html
 from typing import Any
-
-
-def escape(value: object) -> str:
-    """Returns any value as text that means nothing in HTML.
-
-    Example:
-        >>> escape("a<b>")
-        'a&lt;b&gt;'
-    """
-    return html.escape(str(value))
 
 
 def number(value: float) -> str:

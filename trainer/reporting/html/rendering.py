@@ -1,0 +1,34 @@
+"""Templates of the page, whose values are escaped and must all be given."""
+
+import base64
+
+import jinja2
+
+from trainer.reporting.html import texts
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("trainer.reporting.html", "templates"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.filters |= {
+    "base64": lambda data: base64.b64encode(data).decode(),
+    "moment": texts.moment,
+    "number": texts.number,
+    "setting": texts.setting,
+}
+
+
+def render(name: str, **values: object) -> str:
+    """Returns a template with its values.
+
+    Args:
+        name: File in `templates/`.
+        values: All that the template uses; its text is not escaped yet.
+
+    Raises:
+        jinja2.UndefinedError: If the template uses a value that is not given.
+    """
+    return _TEMPLATES.get_template(name).render(values)
