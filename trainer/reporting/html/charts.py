@@ -1,10 +1,13 @@
 """Curves as inline SVG, in the colours of the page that they are in."""
 
+import bisect
 import dataclasses
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 
-from trainer.reporting.html import rendering
+from trainer.reporting.html import rendering, run_files, texts
 
 Points = Sequence[tuple[int, float]]
 
@@ -15,6 +18,8 @@ _INNER_HEIGHT = _HEIGHT - _TOP - _BOTTOM
 # Where curves are seen, with room for dots on its edge: x, y, width and height.
 _FRAME = (_LEFT - 4, _TOP - 4, _INNER_WIDTH + 8, _INNER_HEIGHT + 8)
 _MAX_POINTS = 600
+# Narrower ones are hard to point at.
+_MAX_STRIPS = 100
 # Of style.css.
 _NUM_COLOURS = 4
 # Values beyond most others, such as a first loss, do not make the rest a flat line.
@@ -43,7 +48,7 @@ class _Curve:
 def curves(
     label: str, series: Mapping[str, Points], splits: Sequence[str], last_step: int
 ) -> str:
-    """Returns an SVG element with a curve for each split.
+    """Returns an SVG element with a curve for each split, and values under the pointer.
 
     Args:
         label: What it shows, for who cannot see it.
@@ -84,6 +89,7 @@ def curves(
         x_ticks=[(at(tick, low)[0], axis_text(tick, x_ticks)) for tick in x_ticks],
         beyond=[axis_text(value, y_ticks) for value in beyond],
         curves=[curve(split) for split in series],
+        strips=_strips(series, lambda step: at(step, low)[0]),
     )
 
 
@@ -171,3 +177,31 @@ def axis_text(value: float, all_ticks: Sequence[float]) -> str:
     if abs(float(text) * unit - value) > 0.01 * gap:
         text = f"{value / unit:.4g}"
     return (text + sign if float(text) else "0").replace("-", "−")
+
+
+def _strips(
+    series: Mapping[str, Points], x_of: Callable[[int], float]
+) -> list[tuple[float, float, str]]:
+    """Returns x, width and text of strips that cover the chart, each around a step."""
+    steps = sorted({step for points in series.values() for step, _ in points})
+    steps = run_files.spread(steps, _MAX_STRIPS)
+    left, _, width, _ = _FRAME
+    # A damaged file may have steps below 0.
+    middles = [max(left, x_of(step)) for step in steps]
+    ends = [left, *map(statistics.fmean, itertools.pairwise(middles)), left + width]
+    return [
+        (start, end - start, _text_at(series, step))
+        for (start, end), step in zip(itertools.pairwise(ends), steps, strict=True)
+    ]
+
+
+def _text_at(series: Mapping[str, Points], step: int) -> str:
+    """Returns the last value of each split up to a step, on a line of its own."""
+    lines = [f"step {texts.number(step)}"]
+    for split, points in series.items():
+        num = bisect.bisect_right(points, step, key=lambda point: point[0])
+        if num:
+            found, value = points[num - 1]
+            when = "" if found == step else f" at step {texts.number(found)}"
+            lines.append(f"{split} {texts.number(value)}{when}")
+    return "\n".join(lines)

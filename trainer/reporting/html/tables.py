@@ -17,7 +17,7 @@ _MIB = 2**20
 
 @dataclasses.dataclass(frozen=True)
 class NumberTable:
-    """A table of texts.
+    """A table of numbers as text.
 
     Attributes:
         columns: Title of each column.
