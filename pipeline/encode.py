@@ -11,12 +11,18 @@ killed is continued by the same command.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from absl import flags
 
 from pipeline import contract
-from pipeline.jobs import execution, local_runner, runners, source_flags, worker
+from pipeline.jobs import (
+    dataset_job,
+    execution,
+    local_runner,
+    runners,
+    source_flags,
+    worker,
+)
 from pipeline.latents import encoding
 from pipeline.process import entry, path_flags
 
@@ -54,26 +60,35 @@ def main(argv: list[str]) -> None:
 def _encode(
     beam_args: Sequence[str], nursery: worker.Nursery | None
 ) -> contract.Manifest | None:
-    shared: dict[str, Any] = {
-        "model": _MODEL.value,
-        "output": _OUTPUT.value,
-        "num_workers": _NUM_WORKERS.value,
-        "overwrite": _OVERWRITE.value,
-        "beam_args": beam_args,
-        "nursery": nursery,
-    }
     if _DATASET.value is not None:
         source_flags.check_absent()
-        return encoding.encode(dataset_dir=_DATASET.value, **shared)
+        return encoding.encode(
+            _job(beam_args, nursery),
+            model=_MODEL.value,
+            dataset_dir=_DATASET.value,
+        )
     if source_flags.INPUT.value is None:
         raise contract.DatasetError(
             "give the images: --dataset, or --input of raw ones"
         )
     return encoding.encode_raw(
         source_flags.settings(),
+        _job(beam_args, nursery),
+        model=_MODEL.value,
         input_dir=source_flags.INPUT.value,
+    )
+
+
+def _job(
+    beam_args: Sequence[str], nursery: worker.Nursery | None
+) -> dataset_job.DatasetJob:
+    return dataset_job.DatasetJob(
+        output=_OUTPUT.value,
+        num_workers=_NUM_WORKERS.value,
         max_rejected_fraction=source_flags.MAX_REJECTED_FRACTION.value,
-        **shared,
+        overwrite=_OVERWRITE.value,
+        beam_args=beam_args,
+        nursery=nursery,
     )
 
 

@@ -12,8 +12,15 @@ from absl import flags
 
 from pipeline import contract, sources
 from pipeline.images import resizing
-from pipeline.jobs import execution, local_runner, runners, source_flags, worker
-from pipeline.jobs.preparing import prepare
+from pipeline.jobs import (
+    dataset_job,
+    execution,
+    local_runner,
+    preparing,
+    runners,
+    source_flags,
+    worker,
+)
 from pipeline.planning.dataset_settings import Settings
 from pipeline.process import entry, path_flags
 
@@ -79,16 +86,18 @@ def main(argv: list[str]) -> None:
 def _prepare(
     beam_args: Sequence[str], nursery: worker.Nursery | None
 ) -> contract.Manifest | None:
-    return prepare(
+    return preparing.prepare(
         _settings(),
+        dataset_job.DatasetJob(
+            output=str(_OUTPUT.value),
+            num_workers=_NUM_WORKERS.value,
+            max_rejected_fraction=source_flags.MAX_REJECTED_FRACTION.value,
+            overwrite=_OVERWRITE.value,
+            beam_args=beam_args,
+            nursery=nursery,
+        ),
         input_dir=str(source_flags.INPUT.value),
-        output=str(_OUTPUT.value),
-        num_workers=_NUM_WORKERS.value,
-        max_rejected_fraction=source_flags.MAX_REJECTED_FRACTION.value,
-        overwrite=_OVERWRITE.value,
         with_stats=_STATS.value,
-        beam_args=beam_args,
-        nursery=nursery,
     )
 
 

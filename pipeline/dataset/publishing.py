@@ -36,11 +36,11 @@ class Publication:
         settings: What decides its content.
         source_fingerprint: Of the listing.
         features: Of a record.
-        shard_names: By split, in order: what was planned.
-        num_images: How many were planned.
-        max_rejected_fraction: More than this part of them refused is an error.
+        max_rejected_fraction: A larger part of the images refused is an error.
         with_stats: Whether `stats.json` and `overview.png` are written too.
         second_look: Confirms rejects; None for images that are all sound.
+        shard_names: Names of the planned shards by split, in order.
+        num_images: Number of planned images.
     """
 
     name: str
@@ -48,36 +48,22 @@ class Publication:
     settings: DatasetSettings
     source_fingerprint: str
     features: Mapping[str, contract.Feature]
-    shard_names: Mapping[str, tuple[str, ...]]
-    num_images: int
     max_rejected_fraction: float
     with_stats: bool = False
     second_look: SecondLook | None = None
+    shard_names: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    num_images: int = 0
 
-
-def plan_publication(
-    listing: Listing,
-    plans: Sequence[PlannedShard],
-    settings: Settings,
-    output: str,
-    max_rejected_fraction: float,
-    run_id: str,
-    *,
-    with_stats: bool = False,
-) -> Publication:
-    """Returns the publication of the planned shards, whose plans a run has saved."""
-    return Publication(
-        name=listing.name,
-        output=output,
-        settings=settings,
-        source_fingerprint=listing.fingerprint,
-        features=image_features(listing, settings),
-        shard_names=names_by_split(plans),
-        num_images=sum(plan.num_images for plan in plans),
-        max_rejected_fraction=max_rejected_fraction,
-        with_stats=with_stats,
-        second_look=SecondLook(settings, listing.reader, output, run_id),
-    )
+    def with_shards(self, planned: Sequence[PlannedShard]) -> "Publication":
+        """Returns the publication with its planned shards."""
+        names: dict[str, list[str]] = {}
+        for shard in planned:
+            names.setdefault(shard.split, []).append(shard.name)
+        return dataclasses.replace(
+            self,
+            shard_names={split: tuple(named) for split, named in names.items()},
+            num_images=sum(shard.num_images for shard in planned),
+        )
 
 
 def image_features(listing: Listing, settings: Settings) -> dict[str, contract.Feature]:
@@ -90,14 +76,6 @@ def image_features(listing: Listing, settings: Settings) -> dict[str, contract.F
         ),
         **listing.features,
     }
-
-
-def names_by_split(plans: Sequence[PlannedShard]) -> dict[str, tuple[str, ...]]:
-    """Returns the names of planned shards by split."""
-    names: dict[str, list[str]] = {}
-    for plan in plans:
-        names.setdefault(plan.split, []).append(plan.name)
-    return {split: tuple(found) for split, found in names.items()}
 
 
 def publish(publication: Publication, results: Iterable[ShardResult]) -> str:

@@ -8,7 +8,7 @@ local_runner  Beam's local runner, in this process or with workers
 worker        worker processes of the local runner
 progress      images done, speed, and whether the rest fits on the disk
 preparing     a dataset of images
-making        what is missing of a dataset, from its plan to its manifest
+dataset_job   one run of a job that makes a dataset, from its plan to its manifest
 execution     how the commands that make datasets begin and end
 quiet         what Beam logs without need
 source_flags  flags of raw images

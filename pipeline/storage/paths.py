@@ -54,6 +54,16 @@ def resolve(path: str) -> str:
     return path.rstrip("/") if is_url(path) else os.path.realpath(path)
 
 
+def absolute(path: str) -> str:
+    """Returns a path for any worker, whose working directory may differ from ours.
+
+    Example:
+        >>> absolute("s3://bucket/faces/"), absolute("/data/faces/../digits")
+        ('s3://bucket/faces', '/data/digits')
+    """
+    return path.rstrip("/") if is_url(path) else os.path.abspath(path)
+
+
 def contains(directory: str, path: str) -> bool:
     """Returns whether a path is a directory or below it, through links and `..` too.
 

@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from pipeline import contract, prepare, verify
+from pipeline import contract, verify
 from pipeline.planning.dataset_settings import Settings
 from tests import network, preloaded
 from tests.deploy.manifests import DEPLOY
+from tests.pipeline import calls
 from tests.pipeline.commands import children, num_finished, send, wait_until
 
 pytestmark = pytest.mark.slow
@@ -103,7 +104,7 @@ def test_a_job_goes_on_without_a_host_that_is_cut_off(cluster, tmp_path):
     faces, output = tmp_path / "faces", tmp_path / "out"
     program = [preloaded.shared_python(), "-m", "pipeline.synthesize"]
     subprocess.run([*program, f"--output={faces}", "--num_images=400"], check=True)
-    local = prepare.prepare(
+    local = calls.prepare(
         SETTINGS, input_dir=str(faces), output=str(tmp_path / "local")
     )
     flags = (f"--input={faces}", f"--output={output}", "--parallelism=2", *FLAGS)

@@ -12,15 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-import pipeline.latents.encoding
-from pipeline import contract, prepare, verify
+from pipeline import contract, verify
 from pipeline.dataset import output_directory, shards
 from pipeline.formats import records
 from pipeline.latents import encoder, latent_images, latent_plan, latent_shards
 from pipeline.planning import dataset_settings
 from pipeline.storage import files
 from tests import preloaded
-from tests.pipeline import exports
+from tests.pipeline import calls, exports
 from tests.pipeline.commands import kept, num_finished, run_verify, wait_until
 from tests.pipeline.test_verify import MUTATIONS, faults
 
@@ -54,7 +53,7 @@ def images(make_celeba, tmp_path_factory) -> pathlib.Path:
     """Returns 30 faces at 8 px, with attributes and landmarks, in 6 shards."""
     root = tmp_path_factory.mktemp("images")
     raw = make_celeba().write(root / "raw")
-    prepare.prepare(SETTINGS, input_dir=raw, output=str(root / "dataset"))
+    calls.prepare(SETTINGS, input_dir=raw, output=str(root / "dataset"))
     return root / "dataset"
 
 
@@ -193,7 +192,7 @@ def test_a_killed_run_is_continued(make_celeba, tmp_path):
     raw = make_celeba(100).write(tmp_path / "raw")
     settings = dataset_settings.Settings(image_size=8, shard_size=1)
     dataset, output = tmp_path / "dataset", tmp_path / "out"
-    prepare.prepare(settings, input_dir=raw, output=str(dataset))
+    calls.prepare(settings, input_dir=raw, output=str(dataset))
     model = exports.write(tmp_path / "model", dataset)
     process = subprocess.Popen(
         command(model, dataset, output),
@@ -250,9 +249,7 @@ def change(model: pathlib.Path, **changes) -> None:
 
 def refused(model, images, output) -> str:
     with pytest.raises(contract.DatasetError) as raised:
-        pipeline.latents.encoding.encode(
-            model=str(model), dataset_dir=str(images), output=str(output)
-        )
+        calls.encode(model=str(model), dataset_dir=str(images), output=str(output))
     return str(raised.value)
 
 
@@ -419,9 +416,9 @@ def content(directory: pathlib.Path) -> dict[str, bytes]:
 def encode(images: pathlib.Path, kind: str, flags: dict[str, Any]) -> None:
     """Encodes a dataset, or raw images where the kind says so."""
     if kind in ("raw", "--input"):
-        pipeline.latents.encoding.encode_raw(SETTINGS, input_dir=str(images), **flags)
+        calls.encode_raw(SETTINGS, input_dir=str(images), **flags)
     else:
-        pipeline.latents.encoding.encode(dataset_dir=str(images), **flags)
+        calls.encode(dataset_dir=str(images), **flags)
 
 
 @pytest.mark.parametrize(

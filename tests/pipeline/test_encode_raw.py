@@ -10,13 +10,12 @@ import sys
 
 import pytest
 
-import pipeline.latents.encoding
-from pipeline import contract, prepare
+from pipeline import contract
 from pipeline.latents import encoder, latent_plan
 from pipeline.planning.dataset_settings import Settings
 from pipeline.storage import files
 from tests import preloaded
-from tests.pipeline import exports
+from tests.pipeline import calls, exports
 from tests.pipeline.commands import kept, num_finished, run_command, wait_until
 from tests.pipeline.dataset.test_passing_faults import flip_a_bit_of
 from tests.pipeline.test_verify import faults
@@ -48,7 +47,7 @@ def model(make_celeba, tmp_path_factory) -> pathlib.Path:
     """Returns a model of 8-bit images of 8 px, cut to 40 px before they are resized."""
     root = tmp_path_factory.mktemp("model")
     raw = make_celeba(10, has_labels=False).write(root / "raw")
-    prepare.prepare(SETTINGS, input_dir=raw, output=str(root / "dataset"))
+    calls.prepare(SETTINGS, input_dir=raw, output=str(root / "dataset"))
     return exports.write(root / "export", root / "dataset")
 
 
@@ -70,7 +69,7 @@ SOURCE_FLAGS = ("--shard_size=8", "--seed=3", "--max_rejected_fraction=0.2")
 
 def test_latents_are_those_of_the_dataset_that_there_would_be(model, raw, tmp_path):
     settings = Settings(**{**vars(SETTINGS), "shard_size": 8, "seed": 3})
-    prepare.prepare(
+    calls.prepare(
         settings,
         input_dir=raw,
         output=str(tmp_path / "dataset"),
@@ -179,7 +178,7 @@ def test_flags_go_together(model, tmp_path):
 
 def refused(images: Settings, model, input_dir, output, **more) -> str:
     with pytest.raises(contract.DatasetError) as raised:
-        pipeline.latents.encoding.encode_raw(
+        calls.encode_raw(
             images, model=str(model), input_dir=input_dir, output=str(output), **more
         )
     return str(raised.value)
@@ -287,7 +286,7 @@ def test_latents_of_other_sources_are_not_mixed_in(model, raw, tmp_path):
 
 def test_a_conditional_model_needs_its_condition(model, make_celeba, tmp_path):
     raw = make_celeba().write(tmp_path / "labelled")
-    prepare.prepare(SETTINGS, input_dir=raw, output=str(tmp_path / "dataset"))
+    calls.prepare(SETTINGS, input_dir=raw, output=str(tmp_path / "dataset"))
     told = exports.write(tmp_path / "told", tmp_path / "dataset", "attributes")
     plain = make_celeba(has_labels=False).write(tmp_path / "plain")
     text = refused(SETTINGS, told, plain, tmp_path / "out")

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import contract, prepare, sources, verify
+from pipeline import contract, sources, verify
 from pipeline.dataset import output_directory, shards, stats
 from pipeline.images import squares
 from pipeline.jobs import progress, runners
 from pipeline.planning import plan
 from pipeline.planning.dataset_settings import Settings
 from pipeline.storage import files
+from tests.pipeline import calls
 from tests.pipeline.commands import (
     command,
     kept,
@@ -31,7 +32,7 @@ WORKER_PROCESSES = ("--direct_running_mode=multi_processing",)
 
 
 def run(input_dir, output, settings=SMALL, **changes) -> contract.Manifest:
-    return prepare.prepare(settings, input_dir=input_dir, output=str(output), **changes)
+    return calls.prepare(settings, input_dir=input_dir, output=str(output), **changes)
 
 
 # A change here means other bytes for the same input: it needs a new schema version.
@@ -600,17 +601,17 @@ def test_statistics_are_written_in_the_same_pass_or_made_up_for(
     input_dir, tmp_path, monkeypatch
 ):
     output = tmp_path / "dataset"
-    without = prepare.prepare(SMALL, input_dir=input_dir, output=str(output))
+    without = calls.prepare(SMALL, input_dir=input_dir, output=str(output))
     assert not (output / stats.STATS_NAME).exists()
     others = tmp_path / "others"
     monkeypatch.setattr(stats, "of_shard", None)
-    made = prepare.prepare(
+    made = calls.prepare(
         SMALL, input_dir=input_dir, output=str(others), with_stats=True
     )
     assert made.digest == without.digest
     monkeypatch.undo()
     # Of the shards that are there.
-    prepare.prepare(SMALL, input_dir=input_dir, output=str(output), with_stats=True)
+    calls.prepare(SMALL, input_dir=input_dir, output=str(output), with_stats=True)
     for name in (stats.STATS_NAME, contract.OVERVIEW_NAME):
         assert (output / name).read_bytes() == (others / name).read_bytes()
     found = json.loads((output / stats.STATS_NAME).read_text())

@@ -7,9 +7,10 @@ import types
 
 import pytest
 
-from pipeline import contract, prepare, verify
+from pipeline import contract, verify
 from pipeline.formats import records
 from pipeline.planning.dataset_settings import Settings
+from tests.pipeline import calls
 from tests.pipeline.commands import run_verify
 
 
@@ -17,7 +18,7 @@ from tests.pipeline.commands import run_verify
 def dataset(input_dir, tmp_path) -> pathlib.Path:
     output = tmp_path / "dataset"
     settings = Settings(image_size=8, shard_size=8)
-    prepare.prepare(settings, input_dir=input_dir, output=str(output))
+    calls.prepare(settings, input_dir=input_dir, output=str(output))
     return output
 
 

@@ -4,10 +4,11 @@ import sys
 
 import pytest
 
-from pipeline import contract, prepare, verify
+from pipeline import contract, verify
 from pipeline.dataset import output_directory, stats
 from pipeline.planning.dataset_settings import Settings
 from pipeline.storage import files, paths
+from tests.pipeline import calls
 from tests.pipeline.commands import kept, run_command, run_verify
 
 SMALL = Settings(image_size=8, shard_size=4)
@@ -21,7 +22,7 @@ def _reached_by_environment(s3_endpoint, monkeypatch) -> None:
 
 
 def run(input_dir, output, settings=SMALL, **changes) -> contract.Manifest:
-    return prepare.prepare(settings, input_dir=input_dir, output=str(output), **changes)
+    return calls.prepare(settings, input_dir=input_dir, output=str(output), **changes)
 
 
 def contents(root: str) -> dict[str, bytes]:

@@ -3,11 +3,12 @@
 import dataclasses
 import pathlib
 
-from pipeline import contract, prepare, verify
+from pipeline import contract, verify
 from pipeline.dataset import shards
 from pipeline.planning.dataset_settings import Settings
 from pipeline.storage import paths
 from tests import power_cuts
+from tests.pipeline import calls
 
 FIRST = Settings(image_size=8, shard_size=4)
 # Its shards have the names of the first.
@@ -30,7 +31,7 @@ class Made:
 
 
 def make(input_dir: str, output: pathlib.Path, settings: Settings) -> str:
-    made = prepare.prepare(
+    made = calls.prepare(
         settings, input_dir=input_dir, output=str(output), overwrite=settings == SECOND
     )
     return made.digest

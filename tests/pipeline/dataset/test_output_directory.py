@@ -9,18 +9,19 @@ import shutil
 import pytest
 from apache_beam.runners.portability import portable_runner
 
-from pipeline import contract, prepare, verify
+from pipeline import contract, verify
 from pipeline.dataset import output_directory
 from pipeline.jobs import graph
 from pipeline.planning.dataset_settings import Settings
 from pipeline.storage import files, paths
+from tests.pipeline import calls
 
 SMALL = Settings(image_size=8, shard_size=4)
 OTHER = Settings(image_size=16, shard_size=8)
 
 
 def run(input_dir, output, settings=SMALL, **changes) -> contract.Manifest:
-    manifest = prepare.prepare(
+    manifest = calls.prepare(
         settings, input_dir=str(input_dir), output=str(output), **changes
     )
     assert manifest is not None

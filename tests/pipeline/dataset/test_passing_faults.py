@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pipeline import contract, prepare, verify
+from pipeline import contract, verify
 from pipeline.dataset import publishing, shards
 from pipeline.jobs import graph, runners
 from pipeline.planning.dataset_settings import Settings
 from pipeline.storage import files
 from tests import damaged_jpegs
+from tests.pipeline import calls
 from tests.pipeline.commands import kept
 
 SMALL = Settings(image_size=8, shard_size=4)
@@ -26,7 +27,7 @@ Damage = Callable[[pathlib.Path], None]
 
 
 def run(root, output, settings=SMALL, **changes) -> contract.Manifest:
-    return prepare.prepare(settings, input_dir=str(root), output=str(output), **changes)
+    return calls.prepare(settings, input_dir=str(root), output=str(output), **changes)
 
 
 def write_in_place(path: pathlib.Path, data: bytes, *, keep_time: bool) -> None:

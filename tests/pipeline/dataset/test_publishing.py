@@ -9,6 +9,7 @@ from google.protobuf import json_format
 from pipeline import contract, sources
 from pipeline.dataset import examples, publishing, shards
 from pipeline.formats import tfds_files
+from pipeline.planning import plan
 from pipeline.planning.dataset_settings import Settings
 from pipeline.storage import paths
 
@@ -85,13 +86,11 @@ def test_the_manifest_says_what_was_planned_and_found(tmp_path):
 
 
 @pytest.mark.parametrize("num_channels", [1, 3])
-def test_the_image_has_the_listings_channels(tmp_path, num_channels):
+def test_the_image_has_the_listings_channels(num_channels):
     listing = sources.Listing("d", [], {}, "ab", None, num_channels)
-    publication = publishing.plan_publication(
-        listing, [], Settings(image_size=4), str(tmp_path), 0.0, "run"
-    )
+    features = publishing.image_features(listing, Settings(image_size=4))
     image = contract.Feature("float16", (4, 4, num_channels))
-    assert publication.features["image"] == image
+    assert features["image"] == image
 
 
 def test_rejects_are_sorted_by_split_and_key(tmp_path):
@@ -190,3 +189,18 @@ def test_the_files_of_tfds_are_its_own_json(tmp_path: pathlib.Path):
         text = (tmp_path / name).read_text()
         body = json_format.MessageToDict(json_format.Parse(text, message))
         assert json.dumps(body, indent=1, sort_keys=True) + "\n" == text
+
+
+def test_a_publication_takes_the_planned_shards(tmp_path):
+    planned = [
+        plan.PlannedShard("d-train-0", "train", 0, 20, "ab"),
+        plan.PlannedShard("d-train-1", "train", 1, 19, "cd"),
+        plan.PlannedShard("d-test-0", "test", 0, 3, "ef"),
+    ]
+    publication = make_publication(tmp_path).with_shards(planned)
+    assert publication.shard_names == {
+        "train": ("d-train-0", "d-train-1"),
+        "test": ("d-test-0",),
+    }
+    assert publication.num_images == 42
+    assert publication.name == "d"

@@ -6,10 +6,11 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline import contract, prepare
+from pipeline import contract
 from pipeline.images import squares, user_function
 from pipeline.planning.dataset_settings import Settings
 from tests import preloaded
+from tests.pipeline import calls
 
 ROOT = pathlib.Path(__file__).parents[3]
 
@@ -149,7 +150,7 @@ def test_it_is_called_before_the_crop(encode):
 def test_it_is_a_setting_and_changes_the_dataset(input_dir, tmp_path):
     def run(output, name):
         settings = Settings(image_size=8, shard_size=8, preprocess=name)
-        return prepare.prepare(
+        return calls.prepare(
             settings, input_dir=input_dir, output=str(tmp_path / output)
         )
 

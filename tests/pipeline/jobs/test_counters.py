@@ -8,11 +8,10 @@ import apache_beam as beam
 import pytest
 from apache_beam.metrics import MetricsFilter
 
-from pipeline import contract, prepare
+from pipeline import contract
 from pipeline.jobs import counters
-from pipeline.latents import encoding
 from pipeline.planning.dataset_settings import Settings
-from tests.pipeline import exports
+from tests.pipeline import calls, exports
 
 SMALL = Settings(image_size=8, shard_size=4)
 PROCESSES = ("--direct_running_mode=multi_processing",)
@@ -59,7 +58,7 @@ def spoilt_dir(celeba, tmp_path) -> str:
 
 
 def prepared(input_dir, output, **changes) -> contract.Manifest:
-    manifest = prepare.prepare(
+    manifest = calls.prepare(
         SMALL,
         input_dir=input_dir,
         output=str(output),
@@ -144,14 +143,14 @@ def test_shards_of_latents_are_counted_too(input_dir, tmp_path, jobs):
         "output": str(output),
     }
     # TensorFlow takes its settings once in a process: in a worker's.
-    manifest = encoding.encode(**names, beam_args=PROCESSES)
+    manifest = calls.encode(**names, beam_args=PROCESSES)
     assert manifest is not None
     assert jobs.counters() == of_manifest(manifest)
     kept = {shard.name for shard in manifest.splits["train"].shards}
     for split in ("validation", "test"):
         for shard in manifest.splits[split].shards:
             (output / shard.name).unlink()
-    encoding.encode(**names, beam_args=PROCESSES)
+    calls.encode(**names, beam_args=PROCESSES)
     found = jobs.counters()
     assert found == of_manifest(manifest, kept)
     assert found["images_read"] == 12

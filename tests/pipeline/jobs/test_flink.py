@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from pipeline import contract, prepare, sources, verify
+from pipeline import contract, sources, verify
 from pipeline.formats import records
 from pipeline.planning.dataset_settings import Settings
 from pipeline.storage import files
 from tests import preloaded
-from tests.pipeline import exports
+from tests.pipeline import calls, exports
 from tests.pipeline.commands import children, kept, num_finished, send, wait_until
 
 pytestmark = pytest.mark.flink
@@ -94,7 +94,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     python = preloaded.shared_python()
     program = [python, "-m", "pipeline.synthesize", f"--output={faces}"]
     subprocess.run([*program, f"--num_images={NUM_IMAGES}"], check=True)
-    local = prepare.prepare(SETTINGS, input_dir=str(faces), output=str(root / "local"))
+    local = calls.prepare(SETTINGS, input_dir=str(faces), output=str(root / "local"))
     environ = {
         **os.environ,
         "VAELINE_FLINK_STATE": str(root / "state"),

@@ -19,11 +19,13 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.portability import portable_runner
 from apache_beam.runners.runner import PipelineResult, PipelineRunner
 
-from pipeline import contract, prepare, sources
+from pipeline import contract, sources
 from pipeline.dataset import publishing
+from pipeline.dataset.second_look import SecondLook
 from pipeline.jobs import graph, job_servers, local_runner, runners, worker
 from pipeline.planning.dataset_settings import Settings
 from pipeline.storage import paths
+from tests.pipeline import calls
 from tests.pipeline.commands import run_command
 
 PRISM = os.environ.get("VAELINE_PRISM")
@@ -158,7 +160,7 @@ def test_a_job_that_is_left_to_itself_publishes_the_same_dataset(
     input_dir, tmp_path, monkeypatch
 ):
     settings = Settings(image_size=8, shard_size=4)
-    local = prepare.prepare(settings, input_dir=input_dir, output=str(tmp_path / "a"))
+    local = calls.prepare(settings, input_dir=input_dir, output=str(tmp_path / "a"))
     assert local is not None
     submitted = []
     output = tmp_path / "b"
@@ -167,7 +169,7 @@ def test_a_job_that_is_left_to_itself_publishes_the_same_dataset(
         patch.setattr(
             runners, "run_graph", lambda build, *_, **__: submitted.append(build)
         )
-        made = prepare.prepare(
+        made = calls.prepare(
             settings, input_dir=input_dir, output=str(output), beam_args=arguments
         )
     assert made is None
@@ -178,7 +180,7 @@ def test_a_job_that_is_left_to_itself_publishes_the_same_dataset(
     assert paths.load_manifest(str(output)).digest == local.digest
     # Another run finds it complete, and removes the plans.
     assert list(output.glob(".progress/*.npz"))
-    again = prepare.prepare(settings, input_dir=input_dir, output=str(output))
+    again = calls.prepare(settings, input_dir=input_dir, output=str(output))
     assert again == local
     assert not list(output.glob(".progress/*.npz"))
 
@@ -323,8 +325,14 @@ def test_the_graph_is_linear_and_small(input_dir, tmp_path):
     """A service gets a chain of well-known steps, and refuses more than 10 MB."""
     settings = Settings(image_size=8, shard_size=4)
     listing = sources.list_images("celeba", input_dir)
-    publication = publishing.plan_publication(
-        listing, [], settings, str(tmp_path), 0.0, "run"
+    publication = publishing.Publication(
+        name=listing.name,
+        output=str(tmp_path),
+        settings=settings,
+        source_fingerprint=listing.fingerprint,
+        features=publishing.image_features(listing, settings),
+        max_rejected_fraction=0.0,
+        second_look=SecondLook(settings, listing.reader, str(tmp_path), "run"),
     )
     options = ["--runner=DataflowRunner", "--sdk_location=container"]
     pipeline = beam.Pipeline(runner="FnApiRunner", options=PipelineOptions(options))
@@ -348,7 +356,7 @@ def test_the_graph_is_linear_and_small(input_dir, tmp_path):
 @pytest.mark.skipif(not PRISM, reason="VAELINE_PRISM names no prism binary")
 def test_prism_makes_the_local_runners_bytes(input_dir, tmp_path):
     settings = Settings(image_size=8, shard_size=4)
-    local = prepare.prepare(settings, input_dir=input_dir, output=str(tmp_path / "a"))
+    local = calls.prepare(settings, input_dir=input_dir, output=str(tmp_path / "a"))
     arguments = ("--runner=PrismRunner", f"--prism_location={PRISM}")
     # Prism would otherwise be ended by it.
     arguments += ("--job_server_timeout=1", "--image_size=8", "--shard_size=4")

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import contract, prepare, sources, verify
+from pipeline import contract, sources, verify
 from pipeline.images import rgb, squares
 from pipeline.planning.dataset_settings import Settings
 from pipeline.sources import rows, splits
 from pipeline.sources.listing import copies, image_files
 from pipeline.storage.files import PROGRESS_DIR
+from tests.pipeline import calls
 
 
 def write_folder(root, files):
@@ -42,7 +43,7 @@ def split_of(listing) -> dict[str, str]:
 
 def run(root, output, *, max_rejected_fraction=0.001, overwrite=False, **settings):
     values = {"image_size": 8, "shard_size": 4, **settings}
-    return prepare.prepare(
+    return calls.prepare(
         Settings(source="folder", **values),
         input_dir=str(root),
         output=str(output),

@@ -9,12 +9,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from pipeline import contract, prepare, sources
+from pipeline import contract, sources
 from pipeline.images import squares
 from pipeline.planning.dataset_settings import Settings
 from pipeline.sources.listing import image_files
 from pipeline.storage import buckets, paths
 from tests import preloaded
+from tests.pipeline import calls
 
 MAKERS: dict[str, Callable] = {
     "celeba zip": lambda of, path: of("celeba").write(path),
@@ -98,7 +99,7 @@ def test_it_is_as_a_local_copy(form, make, upload):
 def test_the_digest_is_that_of_a_local_copy(form, make, upload, tmp_path):
     root = make(form)
     digests = {
-        prepare.prepare(
+        calls.prepare(
             Settings(source=form.split()[0], image_size=8, shard_size=8),
             input_dir=path,
             output=str(tmp_path / f"{number}.out"),

@@ -6,9 +6,10 @@ import os
 
 import pytest
 
-from pipeline import contract, prepare
+from pipeline import contract
 from pipeline.planning.dataset_settings import Settings
 from pipeline.sources.listing import byproducts, image_files
+from tests.pipeline import calls
 
 LIBRARY = "thumbnails and previews of a photo library"
 
@@ -198,7 +199,7 @@ def test_a_dataset_among_its_photographs_is_skipped(tmp_path, make_face, place, 
     root = photos_of(tmp_path / "photos", make_face)
 
     def run():
-        return prepare.prepare(
+        return calls.prepare(
             Settings(source="folder", image_size=8),
             input_dir=str(root),
             output=str(root / place),
@@ -223,7 +224,7 @@ def test_a_dataset_alone_is_an_error(tmp_path, make_face):
     root = photos_of(tmp_path / "photos", make_face)
     output = tmp_path / "out"
     settings = Settings(source="folder", image_size=8)
-    prepare.prepare(settings, input_dir=str(root), output=str(output), with_stats=True)
+    calls.prepare(settings, input_dir=str(root), output=str(output), with_stats=True)
     with pytest.raises(contract.DatasetError, match="1 overview of a prepared dataset"):
         found(output)
 

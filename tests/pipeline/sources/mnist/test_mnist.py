@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import contract, prepare, sources, verify
+from pipeline import contract, sources, verify
 from pipeline.formats import records
 from pipeline.planning.dataset_settings import Settings
 from pipeline.sources.mnist import arrays, mnist
+from tests.pipeline import calls
 from tests.pipeline.sources.mnist.mnist_files import (
     FORMS,
     PREFIXES,
@@ -34,7 +35,7 @@ def read_split(listing: sources.Listing, split: str) -> np.ndarray:
 
 def run(root, output, **settings) -> contract.Manifest:
     values = {"source": "mnist", "image_size": 28, "shard_size": 8, **settings}
-    return prepare.prepare(Settings(**values), input_dir=str(root), output=str(output))
+    return calls.prepare(Settings(**values), input_dir=str(root), output=str(output))
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from tensorflow_datasets.proto import tf_example_pb2
 
-from pipeline import contract, prepare, sources, verify
+from pipeline import contract, sources, verify
 from pipeline.formats import records
 from pipeline.images import squares
 from pipeline.planning.dataset_settings import Settings
 from pipeline.sources import splits
 from pipeline.sources.tfds import tfds_info, tfds_reader
+from tests.pipeline import calls
 from tests.pipeline.sources.mnist.mnist_files import write_records
 
 NAMES = ("celeb_a", "pets", "marks", "views")
@@ -80,7 +81,7 @@ def set_lengths(root: pathlib.Path, split: str, lengths: list[int]) -> None:
 
 
 def run(root, output, **settings) -> contract.Manifest:
-    return prepare.prepare(
+    return calls.prepare(
         Settings(source="tfds", image_size=8, shard_size=8, **settings),
         input_dir=str(root),
         output=str(output),

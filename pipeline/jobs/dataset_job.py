@@ -1,0 +1,175 @@
+"""One run of a job that makes a dataset, from its plan to its manifest."""
+
+import contextlib
+import dataclasses
+import time
+import uuid
+from collections.abc import Callable, Sequence
+
+import apache_beam as beam
+from absl import logging
+
+from pipeline import contract
+from pipeline.dataset import output_directory, publishing
+from pipeline.jobs import counters, graph, progress, runners, worker
+from pipeline.planning.plan import PlannedShard
+from pipeline.storage import paths
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetJob:
+    """Where and how a dataset is made; none of it changes a byte of the shards.
+
+    Attributes:
+        output: Dataset directory, as an absolute path or a URL.
+        num_workers: Number of worker processes of the local runner.
+        max_rejected_fraction: A larger part of the images rejected is an error.
+        overwrite: Whether to discard a dataset that is in `output`.
+        beam_args: Beam's own flags.
+        nursery: Starts the local runner's workers; None to make one if it is needed.
+        run_id: Marks the plans and the shards that this run writes.
+    """
+
+    output: str
+    num_workers: int = 1
+    max_rejected_fraction: float = 0.001
+    overwrite: bool = False
+    beam_args: Sequence[str] = ()
+    nursery: worker.Nursery | None = None
+    run_id: str = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        """Checks the values, and makes the path absolute.
+
+        Raises:
+            DatasetError: If a value is not allowed.
+        """
+        if self.num_workers < 1:
+            raise contract.DatasetError(
+                f"--num_workers={self.num_workers} must be at least 1"
+            )
+        if not 0 <= self.max_rejected_fraction <= 1:
+            raise contract.DatasetError(
+                f"--max_rejected_fraction={self.max_rejected_fraction} must be from 0 "
+                "to 1"
+            )
+        object.__setattr__(self, "output", paths.absolute(self.output))
+        object.__setattr__(self, "run_id", uuid.uuid4().hex)
+
+
+# The planned shards, and the keys of images that the source lists and does not have.
+SavedPlans = tuple[Sequence[PlannedShard], Sequence[str]]
+SavePlans = Callable[[], SavedPlans]
+
+
+def make_dataset(
+    job: DatasetJob,
+    publication: publishing.Publication,
+    save_plans: SavePlans,
+    make_shard: beam.DoFn,
+) -> contract.Manifest | None:
+    """Makes a dataset, or the shards that an earlier run left to be made.
+
+    Args:
+        job: Where and how.
+        publication: The dataset, whose shards are not planned yet.
+        save_plans: Saves the plan of every shard, once the output directory is locked.
+        make_shard: From the name of a shard to a `ShardResult`.
+
+    Returns:
+        The manifest of the complete dataset; None if the job is detached, whose last
+        step writes it.
+
+    Raises:
+        DatasetError: If the directory cannot be used, a shard cannot be made, or the
+            disk is too small.
+    """
+    with output_directory.claimed(
+        job.output,
+        publication.settings,
+        publication.source_fingerprint,
+        overwrite=job.overwrite,
+        is_detached=runners.is_detached(job.beam_args),
+    ) as held:
+        planned, missing = save_plans()
+        publication = publication.with_shards(planned)
+        if job.overwrite:
+            publishing.check_missing(publication, missing)
+            freed = held.num_bytes_freed()
+            progress.check_disk(job.output, planned, publication.features, freed)
+        else:
+            held.begin(planned)
+            results = progress.finished_results(job.output, planned)
+            manifest = publishing.complete_manifest(publication, results)
+            if manifest is not None:
+                num_shards = len(planned)
+                logging.info("kept %d of %d shards: complete", num_shards, num_shards)
+                return manifest
+            progress.check_disk(job.output, planned, publication.features)
+        return _run(job, held, publication, planned, make_shard)
+
+
+def _run(
+    job: DatasetJob,
+    held: output_directory.Claim,
+    publication: publishing.Publication,
+    planned: Sequence[PlannedShard],
+    make_shard: beam.DoFn,
+) -> contract.Manifest | None:
+    """Makes the missing shards and publishes the dataset.
+
+    A dataset that is to be overwritten is discarded once the server of a runner has
+    taken the job.
+    """
+    runner = runners.runner_name(job.beam_args)
+    if runners.is_distributed(runner) and not paths.is_url(job.output):
+        logging.warning(
+            "%s: every worker must see --output=%s, and what it reads, at the same "
+            "path",
+            runner,
+            job.output,
+        )
+    manifest_path = paths.join(job.output, contract.MANIFEST_NAME)
+    names = [shard.name for shard in planned]
+    start_seconds = time.monotonic()
+    with contextlib.ExitStack() as stack:
+
+        def build(pipeline: beam.Pipeline) -> None:
+            graph.build_graph(pipeline, names, make_shard, publication, job.beam_args)
+
+        def begin() -> None:
+            if job.overwrite:
+                held.begin(planned)
+            # A dataset without its manifest is seen as unfinished, and it is from here.
+            # After a loss of power, too: or a manifest might be back that names other
+            # shards.
+            paths.remove(manifest_path, is_synced=True)
+            stack.enter_context(progress.ProgressBar(job.output, planned, job.run_id))
+
+        runners.run_graph(
+            build,
+            job.beam_args,
+            num_workers=job.num_workers,
+            num_images=publication.num_images,
+            begin=begin,
+            nursery=job.nursery,
+        )
+    seconds = time.monotonic() - start_seconds
+    if runners.is_detached(job.beam_args):
+        logging.info("submitted: the job's last step writes %s", manifest_path)
+        return None
+    _log_counts(job, planned, seconds)
+    return paths.load_manifest(job.output)
+
+
+def _log_counts(
+    job: DatasetJob, planned: Sequence[PlannedShard], seconds: float
+) -> None:
+    results = progress.finished_results(job.output, planned)
+    counts = counters.count(results, job.run_id)
+    num_images = counts["images_read"]
+    logging.info("kept %d of %d shards", counts["shards_kept"], len(planned))
+    logging.info("%s", counters.summary(counts))
+    logging.info(
+        "%d images in %.1f s, %.0f img/s", num_images, seconds, num_images / seconds
+    )
