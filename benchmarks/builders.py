@@ -31,7 +31,7 @@ from absl import app, flags, logging
 
 from benchmarks import comparison, inputs, limits, measuring, results, systems
 from pipeline import contract
-from pipeline.jobs import runners
+from pipeline.jobs import worker
 
 _INPUT = flags.DEFINE_string("input", None, "CelebA directory; else one is drawn.")
 _TILE = flags.DEFINE_string("tile", None, "CelebA directory whose images to repeat.")
@@ -39,7 +39,7 @@ _NUM_IMAGES = flags.DEFINE_list("num_images", ["5000"], "Images to draw or tile.
 _IMAGE_DTYPES = flags.DEFINE_list(
     "image_dtype", sorted(contract.IMAGE_DTYPES), "Storage types of the images."
 )
-_NUM_WORKERS = flags.DEFINE_integer("num_workers", runners.num_cores(), "Workers.")
+_NUM_WORKERS = flags.DEFINE_integer("num_workers", worker.num_cores(), "Workers.")
 _MAX_MINUTES = flags.DEFINE_float("max_minutes", 15.0, "Longer runs are killed.")
 _MAX_GB = flags.DEFINE_float("max_gb", 16.0, "Runs with more memory are killed.")
 _OUTPUT = flags.DEFINE_string("output", None, "Where to work; a temporary directory.")

@@ -24,7 +24,7 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import datasets, results
-from pipeline.jobs import runners
+from pipeline.jobs import worker
 
 _DATASET = flags.DEFINE_string("dataset", None, "Of 128 px; else faces are drawn.")
 _PEERS_PYTHON = flags.DEFINE_string(
@@ -128,7 +128,7 @@ def main(argv: Sequence[str]) -> None:
 def _compare(dataset: str) -> None:
     own = [sys.executable, "-m", "benchmarks.train_step", f"--dataset={dataset}"]
     peer = [_PEERS_PYTHON.value, "benchmarks/peers/torch_vae.py"]
-    threads = f"--threads={runners.num_cores()}"
+    threads = f"--threads={worker.num_cores()}"
     commands = {
         "ours, 4 groups": [*own, "--groups=4"],
         "ours, 1 group": [*own, "--groups=1"],

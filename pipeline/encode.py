@@ -15,15 +15,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from pipeline import contract
-from pipeline.jobs import (
-    dataset_job,
-    execution,
-    local_runner,
-    runners,
-    source_flags,
-    worker,
-)
-from pipeline.latents import encoding
+from pipeline.jobs import execution, source_flags, worker
 from pipeline.process import entry, path_flags
 
 flags.adopt_module_key_flags(source_flags)
@@ -43,9 +35,9 @@ _OUTPUT = path_flags.define(
 )
 _NUM_WORKERS = flags.DEFINE_integer(
     "num_workers",
-    runners.num_cores(),
+    worker.num_cores(),
     "Worker processes of the local runner; it uses its own alone for fewer than "
-    f"{local_runner.PROCESSES_FROM_IMAGES} images.",
+    f"{worker.PROCESSES_FROM_IMAGES} images.",
 )
 _OVERWRITE = flags.DEFINE_bool(
     "overwrite", False, "Discard a dataset that is in --output."
@@ -60,29 +52,19 @@ def main(argv: list[str]) -> None:
 def _encode(
     beam_args: Sequence[str], nursery: worker.Nursery | None
 ) -> contract.Manifest | None:
+    from pipeline.jobs import dataset_job
+    from pipeline.latents import encoding
+
     if _DATASET.value is not None:
         source_flags.check_absent()
-        return encoding.encode(
-            _job(beam_args, nursery),
-            model=_MODEL.value,
-            dataset_dir=_DATASET.value,
-        )
-    if source_flags.INPUT.value is None:
+        settings = None
+    elif source_flags.INPUT.value is not None:
+        settings = source_flags.settings()
+    else:
         raise contract.DatasetError(
             "give the images: --dataset, or --input of raw ones"
         )
-    return encoding.encode_raw(
-        source_flags.settings(),
-        _job(beam_args, nursery),
-        model=_MODEL.value,
-        input_dir=source_flags.INPUT.value,
-    )
-
-
-def _job(
-    beam_args: Sequence[str], nursery: worker.Nursery | None
-) -> dataset_job.DatasetJob:
-    return dataset_job.DatasetJob(
+    job = dataset_job.DatasetJob(
         output=_OUTPUT.value,
         num_workers=_NUM_WORKERS.value,
         max_rejected_fraction=source_flags.MAX_REJECTED_FRACTION.value,
@@ -90,8 +72,13 @@ def _job(
         beam_args=beam_args,
         nursery=nursery,
     )
+    if settings is None:
+        return encoding.encode(job, model=_MODEL.value, dataset_dir=str(_DATASET.value))
+    return encoding.encode_raw(
+        settings, job, model=_MODEL.value, input_dir=str(source_flags.INPUT.value)
+    )
 
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["model", "output"])
-    entry.run(main, flags_parser=runners.parse_flags)
+    entry.run(main, flags_parser=execution.parse_flags)

@@ -12,15 +12,7 @@ from absl import flags
 
 from pipeline import contract, sources
 from pipeline.images import resizing
-from pipeline.jobs import (
-    dataset_job,
-    execution,
-    local_runner,
-    preparing,
-    runners,
-    source_flags,
-    worker,
-)
+from pipeline.jobs import execution, source_flags, worker
 from pipeline.planning.dataset_settings import Settings
 from pipeline.process import entry, path_flags
 
@@ -57,9 +49,9 @@ _CROP_SIZE = flags.DEFINE_integer(
 )
 _NUM_WORKERS = flags.DEFINE_integer(
     "num_workers",
-    runners.num_cores(),
+    worker.num_cores(),
     "Worker processes of the local runner; it uses its own alone for fewer than "
-    f"{local_runner.PROCESSES_FROM_IMAGES} images.",
+    f"{worker.PROCESSES_FROM_IMAGES} images.",
 )
 _STATS = flags.DEFINE_bool(
     "stats", False, "Write stats.json (brightness, labels) and overview.png, too."
@@ -86,6 +78,8 @@ def main(argv: list[str]) -> None:
 def _prepare(
     beam_args: Sequence[str], nursery: worker.Nursery | None
 ) -> contract.Manifest | None:
+    from pipeline.jobs import dataset_job, preparing
+
     return preparing.prepare(
         _settings(),
         dataset_job.DatasetJob(
@@ -103,4 +97,4 @@ def _prepare(
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["input", "output"])
-    entry.run(main, flags_parser=runners.parse_flags)
+    entry.run(main, flags_parser=execution.parse_flags)

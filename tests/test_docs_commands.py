@@ -170,7 +170,7 @@ from absl import flags
 name = sys.argv[1]
 parse = flags.FLAGS
 if name == "pipeline.prepare":
-    from pipeline.jobs.runners import split_flags as parse
+    from pipeline.jobs.execution import split_flags as parse
 importlib.import_module(name)
 parse(sys.argv[1:])
 """

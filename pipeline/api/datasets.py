@@ -77,11 +77,11 @@ def prepare_dataset(
     # The program's own filters are back after the call.
     with quiet.beam_is_quiet(), warnings.catch_warnings(), arguments.named(_NAMES):
         limits.prepare()
-        from pipeline.jobs import dataset_job, preparing, runners
+        from pipeline.jobs import dataset_job, preparing, worker
 
         job = dataset_job.DatasetJob(
             output=output_dir,
-            num_workers=runners.num_cores() if num_workers is None else num_workers,
+            num_workers=worker.num_cores() if num_workers is None else num_workers,
             max_rejected_fraction=max_rejected_fraction,
             overwrite=overwrite,
         )

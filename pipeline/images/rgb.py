@@ -74,6 +74,7 @@ def decode_as_grey(data: bytes) -> np.ndarray:
 
 def _quietly(function: Callable[[bytes], Any], data: bytes) -> Any:
     """Returns what a function makes of a file, whatever Pillow warns of."""
+    squares.raise_warnings()
     try:
         return function(data)
     except Warning:

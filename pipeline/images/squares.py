@@ -8,6 +8,7 @@ point, as TensorFlow 1 did.
 
 import contextlib
 import io
+import re
 import struct
 import warnings
 import zlib
@@ -52,8 +53,8 @@ DECODE_ERRORS = (
     Warning,
 )
 
-# A warning about an image refuses the image; it does not fill the log.
-warnings.filterwarnings("error", module=r"PIL\.")
+# As `warnings.filterwarnings("error", module=...)` adds it.
+_PILLOW_WARNINGS = ("error", None, Warning, re.compile(r"PIL\."), 0)
 
 
 class RejectedImageError(Exception):
@@ -216,9 +217,20 @@ def load_sound(image: Image.Image, data: bytes) -> Image.Image:
     return image
 
 
+def raise_warnings() -> None:
+    """Has Pillow's warnings raised in this process, unless they are already.
+
+    A warning about an image refuses the image; it does not fill the log. Filters are
+    of all threads, so none is removed after an image.
+    """
+    if _PILLOW_WARNINGS not in warnings.filters:
+        warnings.filterwarnings("error", module=_PILLOW_WARNINGS[3].pattern)
+
+
 @contextlib.contextmanager
 def damage_rejected(data: bytes, formats: Sequence[str]) -> Iterator[None]:
     """Turns what Pillow raises on a damaged image to a `RejectedImageError`."""
+    raise_warnings()
     try:
         yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -1,10 +1,7 @@
-"""How the commands that make datasets begin and end.
-
-A command imports it, and imports it before Beam, which it makes quieter. Nothing else
-does: the import changes the process.
-"""
+"""How the commands that make datasets begin and end; Beam is imported in between."""
 
 import contextlib
+import functools
 import gc
 import logging as python_logging
 import sys
@@ -12,22 +9,58 @@ from collections.abc import Callable, Sequence
 
 from absl import flags, logging
 
-from pipeline.jobs import quiet
-from pipeline.process import limits
+from pipeline import contract
+from pipeline.jobs import quiet, worker
+from pipeline.process import entry, interrupts, limits
 
-python_logging.getLogger().addFilter(quiet.is_not_beams)
 
-limits.check_addresses()
+@functools.cache
+def load_beam() -> None:
+    """Imports Beam for the process of a command; later calls change nothing.
 
-# Of the second that the import takes, collections that find nothing are a tenth.
-gc.disable()
-import apache_beam  # noqa: E402, F401
+    Beam's own log lines are dropped from here on.
+    """
+    python_logging.getLogger().addFilter(quiet.is_not_beams)
+    limits.check_addresses()
+    # Of the second that the import takes, collections that find nothing are a tenth.
+    gc.disable()
+    try:
+        import pipeline.jobs.dataset_job  # noqa: F401
+    finally:
+        gc.enable()
 
-gc.enable()
 
-from pipeline import contract  # noqa: E402
-from pipeline.jobs import counters, runners, worker  # noqa: E402
-from pipeline.process import interrupts  # noqa: E402
+def parse_flags(argv: Sequence[str]) -> list[str]:
+    """Parses the command line, or ends the program with one line on what is wrong.
+
+    Args:
+        argv: The program name, our flags, and Beam's.
+
+    Returns:
+        The program name and Beam's flags.
+    """
+    try:
+        return split_flags(argv)
+    except flags.Error as error:
+        entry.refuse(error)
+
+
+def split_flags(argv: Sequence[str]) -> list[str]:
+    """Parses our flags with absl, and returns the program name and Beam's flags.
+
+    Raises:
+        flags.Error: If a flag has a wrong value, or is neither ours nor Beam's; the
+            nearest is named.
+    """
+    # Else the first value without a flag, as in `--runner FlinkRunner`, ends it.
+    flags.FLAGS.set_gnu_getopt(True)
+    program, *beam_args = flags.FLAGS(list(argv), known_only=True)
+    entry.check_parsed()
+    load_beam()
+    from pipeline.jobs import runners
+
+    runners.check_flags(beam_args)
+    return [program, *beam_args]
 
 
 def run(
@@ -41,6 +74,9 @@ def run(
         make: Makes the dataset, of Beam's flags and of a nursery of workers, and
             returns its manifest, or None if it is not complete yet.
     """
+    load_beam()
+    from pipeline.jobs import runners
+
     # What is imported stays, and what is listed too: collections would find nothing.
     gc.freeze()
     gc.set_threshold(100_000)
@@ -82,6 +118,8 @@ def run(
 
 
 def _log_summary(manifest: contract.Manifest) -> None:
+    from pipeline.jobs import counters
+
     for name, split in manifest.splits.items():
         logging.info(
             "%s: %d images in %d shards, %.2f GB, rejected: %s",

@@ -14,10 +14,7 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.worker import worker_pool_main
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-from pipeline.jobs.worker import Nursery
-
-# Below, one process is done as soon.
-PROCESSES_FROM_IMAGES = 1_000
+from pipeline.jobs import worker
 
 _LOOPBACK = "127.0.0.1"
 _SERVING_MODULES: tuple[Any, ...] = (worker_handlers, worker_pool_main)
@@ -31,7 +28,7 @@ def make_runner(
     beam_args: Sequence[str],
     num_workers: int,
     num_images: int,
-    nursery: Nursery | None,
+    nursery: worker.Nursery | None,
 ) -> Iterator[FnApiRunner]:
     """Gives the in-process runner, and completes its options.
 
@@ -46,7 +43,7 @@ def make_runner(
         nursery: Of worker processes; else one is made, if it is needed.
     """
     direct = options.view_as(DirectOptions)
-    is_small = num_images < PROCESSES_FROM_IMAGES
+    is_small = num_images < worker.PROCESSES_FROM_IMAGES
     mode = direct.direct_running_mode
     if not _is_given("direct_running_mode", beam_args):
         mode = "in_memory" if is_small or num_workers == 1 else "multi_processing"
@@ -60,7 +57,7 @@ def make_runner(
     direct.direct_running_mode = "in_memory"
     with contextlib.ExitStack() as stack:
         if nursery is None:
-            nursery = stack.enter_context(contextlib.closing(Nursery()))
+            nursery = stack.enter_context(contextlib.closing(worker.Nursery()))
         worker_handlers.WorkerHandler.register_environment(_ENVIRONMENT, bytes)(
             functools.partial(_WorkerHandler, nursery)
         )
@@ -130,7 +127,7 @@ class _Environment(
 class _WorkerHandler(worker_handlers.GrpcWorkerHandler):
     """Has the nursery start a worker where Beam's would run a command."""
 
-    def __init__(self, nursery: Nursery, payload: bytes, *runner: Any) -> None:
+    def __init__(self, nursery: worker.Nursery, payload: bytes, *runner: Any) -> None:
         del payload
         super().__init__(*runner)
         self._nursery = nursery

@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import difflib
 import logging
-import os
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,7 +24,7 @@ from apache_beam.runners.runner import PipelineRunner, create_runner
 from pipeline import contract
 from pipeline.jobs import job_servers, local_runner
 from pipeline.jobs.worker import Nursery
-from pipeline.process import entry, limits
+from pipeline.process import limits
 
 LOCAL_RUNNER = "FnApiRunner"
 
@@ -47,32 +46,16 @@ _REMEDIES = {
 }
 
 
-def parse_flags(argv: Sequence[str]) -> list[str]:
-    """Parses the command line, or ends the program with one line on what is wrong.
+def check_flags(beam_args: Sequence[str]) -> None:
+    """Checks Beam's part of a command line.
 
     Args:
-        argv: The program name, our flags, and Beam's.
-
-    Returns:
-        The program name and Beam's flags.
-    """
-    try:
-        return split_flags(argv)
-    except flags.Error as error:
-        entry.refuse(error)
-
-
-def split_flags(argv: Sequence[str]) -> list[str]:
-    """Parses our flags with absl, and returns the program name and Beam's flags.
+        beam_args: The flags that are not ours.
 
     Raises:
         flags.Error: If a flag has a wrong value, or is neither ours nor Beam's; the
             nearest is named.
     """
-    # Else the first value without a flag, as in `--runner FlinkRunner`, ends it.
-    flags.FLAGS.set_gnu_getopt(True)
-    program, *beam_args = flags.FLAGS(list(argv), known_only=True)
-    entry.check_parsed()
     parser = _BeamParser()
     try:
         _, unknown = parser.parse_known_args(beam_args)
@@ -97,7 +80,6 @@ def split_flags(argv: Sequence[str]) -> list[str]:
         wrong = PipelineOptionsValidator(options, runner).validate()
         if wrong:
             raise flags.Error(f"--runner={type(runner).__name__}: {' '.join(wrong)}")
-    return [program, *beam_args]
 
 
 def _make_runner(beam_args: Sequence[str]) -> PipelineRunner:
@@ -259,14 +241,6 @@ def dataset_error_text(error: BaseException) -> str | None:
         text = f"DatasetError: {text}"
     found = re.findall(r"DatasetError: (.+?)(?: \[while running|\\n|\n|$)", text)
     return found[-1] if found else None
-
-
-def num_cores() -> int:
-    """Returns the cores that this process may use."""
-    # Not every system can say which cores are this process's own.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class _BeamParser(argparse.ArgumentParser):

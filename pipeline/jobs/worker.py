@@ -19,6 +19,17 @@ import numpy as np
 
 from pipeline.process import interrupts, limits
 
+# With fewer images the local runner is done as soon in this process alone.
+PROCESSES_FROM_IMAGES = 1_000
+
+
+def num_cores() -> int:
+    """Returns the cores that this process may use."""
+    # Not every system can say which cores are this process's own.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
 
 class Nursery:
     """A process that waits, and makes workers on demand; it ends with this one."""

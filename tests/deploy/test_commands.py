@@ -22,8 +22,8 @@ if name == "trainer.launch":
     importlib.import_module("trainer.train")
 def parse(argv):
     if name == "pipeline.prepare":
-        from pipeline.jobs import runners
-        return runners.split_flags(argv)[:1]
+        from pipeline.jobs import execution
+        return execution.split_flags(argv)[:1]
     return flags.FLAGS(argv)
 for where, arguments in json.loads(sys.argv[2]):
     flags.FLAGS.unparse_flags()

@@ -5,9 +5,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib import font_manager
+from matplotlib import font_manager, style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
@@ -16,15 +15,16 @@ from trainer.reporting import image_grid
 from trainer.runs import metrics_file
 from trainer.system import atomic_files
 
-# A matplotlibrc in the working directory is read before the one that
-# `pipeline.process.variables` names.
-matplotlib.rcdefaults()
-
 _INCHES, _DPI = 5.0, 80
 # Of labelled images, in pixels: the least side of one, and the text.
 _LABELLED_SIDE, _FONT_SIZE = 48, 13
 # Of ten or fewer classes; more are coloured along a scale.
 _CLASS_COLOURS = "tab10"
+
+
+# A matplotlibrc in the working directory is read before the one that
+# `pipeline.process.variables` names, so every function that draws has this style.
+_default_style = style.context("default")
 
 
 def project(latents: np.ndarray) -> np.ndarray:
@@ -49,6 +49,7 @@ def project(latents: np.ndarray) -> np.ndarray:
     return plane * signs
 
 
+@_default_style
 def latent_scatter(latents: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
     """Returns a scatter of the latents, coloured by label.
 
@@ -77,6 +78,7 @@ def latent_scatter(latents: np.ndarray, labels: np.ndarray | None = None) -> np.
     return _pixels(figure)
 
 
+@_default_style
 def label_strips(
     strips: np.ndarray, row_labels: Sequence[str], column_labels: Sequence[str]
 ) -> np.ndarray:
@@ -117,6 +119,7 @@ def label_strips(
     return pixels
 
 
+@_default_style
 def plot_metrics(lines: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Figure:
     """Returns curves of some metrics by step, one below the other.
 
@@ -144,6 +147,7 @@ def plot_metrics(lines: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Fi
     return figure
 
 
+@_default_style
 def save_curves(metrics_path: pathlib.Path, path: pathlib.Path) -> None:
     """Plots the loss and its terms of a metrics.jsonl as a PNG file."""
     lines, _ = metrics_file.read(metrics_path)

@@ -12,7 +12,7 @@ import pytest
 import pipeline
 from pipeline import contract
 from pipeline.api import datasets
-from pipeline.jobs import local_runner
+from pipeline.jobs import worker
 from pipeline.planning import dataset_settings
 from pipeline.storage import paths
 from tests.pages import ROOT, read
@@ -66,7 +66,7 @@ def test_the_program_of_the_page_runs_as_it_is_shown(make_face, tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
     # So many are worth worker processes, which do not run the program again.
-    for number in range(local_runner.PROCESSES_FROM_IMAGES):
+    for number in range(worker.PROCESSES_FROM_IMAGES):
         (photos / f"{number}.jpg").write_bytes(make_face(number))
     program = tmp_path / "program.py"
     program.write_text(f"print('runs')\n{block}\nprint(manifest.digest)\n")

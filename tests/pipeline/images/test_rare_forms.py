@@ -210,7 +210,6 @@ def test_transparency_is_no_plain_rgb() -> None:
         squares.decode_with_pillow(data, mode="L")
 
 
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 @pytest.mark.parametrize(
     ("start", "name"),
     [

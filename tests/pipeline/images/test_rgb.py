@@ -1,8 +1,6 @@
 import io
 import struct
-import warnings
 import zlib
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -12,14 +10,6 @@ from pipeline import sources
 from pipeline.images import rgb, squares
 
 HEIGHT, WIDTH = 20, 30
-
-
-@pytest.fixture(autouse=True)
-def as_in_a_job() -> Iterator[None]:
-    """A warning of Pillow's is an error, which pytest would not let it be."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", module=r"PIL\.")
-        yield
 
 
 def drawn(mode: str = "RGB") -> Image.Image:

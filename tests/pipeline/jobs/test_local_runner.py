@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from pipeline.jobs import local_runner
+from pipeline.jobs import worker
 from tests import network
 from tests.pipeline import commands, exports
 
@@ -23,7 +23,7 @@ def ports(command: list[str]) -> dict[int, set[str]]:
 @pytest.mark.parametrize(
     ("num_images", "beam_flags", "num_ports"),
     [
-        (local_runner.PROCESSES_FROM_IMAGES, (), 4),
+        (worker.PROCESSES_FROM_IMAGES, (), 4),
         (30, ("--direct_running_mode=multi_threading",), 4),
         # Beam tries its Prism here, for which the launcher serves a pool of workers.
         (30, ("--runner=DirectRunner",), 1),

@@ -19,10 +19,18 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.portability import portable_runner
 from apache_beam.runners.runner import PipelineResult, PipelineRunner
 
+import pipeline.prepare  # noqa: F401  It defines the flags.
 from pipeline import contract, sources
 from pipeline.dataset import publishing
 from pipeline.dataset.second_look import SecondLook
-from pipeline.jobs import graph, job_servers, local_runner, runners, worker
+from pipeline.jobs import (
+    execution,
+    graph,
+    job_servers,
+    local_runner,
+    runners,
+    worker,
+)
 from pipeline.planning.dataset_settings import Settings
 from pipeline.storage import paths
 from tests.pipeline import calls
@@ -43,7 +51,7 @@ def test_processes_are_used_from_some_thousand_images_on_or_as_a_flag_says():
             DirectOptions
         ).direct_num_workers
 
-    many, few = local_runner.PROCESSES_FROM_IMAGES, 10
+    many, few = worker.PROCESSES_FROM_IMAGES, 10
     assert found(num_images=few) == (False, 1)
     assert found(num_images=many) == (True, 2)
     assert found(num_images=many, num_workers=1) == (False, 1)
@@ -75,12 +83,12 @@ def test_processes_are_used_from_some_thousand_images_on_or_as_a_flag_says():
 )
 def test_an_unknown_flag_names_the_nearest(argument, match):
     with pytest.raises(flags.Error, match=re.escape(match)):
-        runners.split_flags(["prepare", argument])
+        execution.split_flags(["prepare", argument])
 
 
 def test_beams_flags_pass_through():
     argv = ["prepare", "--runner", "FlinkRunner", "--seed=3", "--parallelism=8"]
-    rest = runners.split_flags(argv)
+    rest = execution.split_flags(argv)
     assert rest == ["prepare", "--runner", "FlinkRunner", "--parallelism=8"]
     assert flags.FLAGS.seed == 3
     flags.FLAGS["seed"].value = 0

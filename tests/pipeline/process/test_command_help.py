@@ -95,9 +95,7 @@ def test_the_full_help_has_the_flags_of_absl() -> None:
     assert {"workdir", "alsologtostderr", "pdb"} <= set(FLAG.findall(done.stdout))
 
 
-@pytest.mark.parametrize(
-    "module", sorted({*MODULES} - {"pipeline.encode", "pipeline.prepare"})
-)
+@pytest.mark.parametrize("module", MODULES)
 def test_help_comes_at_once(module: str) -> None:
     absent = ["tensorflow", "apache_beam", "matplotlib", "sklearn", "tensorboard"]
     # The commands of the pipeline have defaults that need it.

@@ -1,6 +1,7 @@
 import json
 import pathlib
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -58,3 +59,16 @@ def test_curves_are_a_png_file(tmp_path: pathlib.Path) -> None:
     plots.save_curves(path, tmp_path / "curves.png")
     assert image_grid.load_png(tmp_path / "curves.png").shape[2] in (3, 4)
     assert [path.name for path in tmp_path.iterdir() if "tmp" in path.name] == []
+
+
+def test_the_callers_style_is_neither_used_nor_changed() -> None:
+    latents = np.arange(8.0).reshape(4, 2)
+    strips = np.zeros([1, 2, 8, 8, 1])
+    plain = plots.latent_scatter(latents), plots.label_strips(strips, "a", "bc")
+    styles = {"figure.facecolor": "red", "axes.facecolor": "red", "font.weight": "bold"}
+    with matplotlib.rc_context(styles):
+        before = dict(matplotlib.rcParams)
+        np.testing.assert_array_equal(plots.latent_scatter(latents), plain[0])
+        labelled = plots.label_strips(strips, "a", "bc")
+        np.testing.assert_array_equal(labelled, plain[1])
+        assert dict(matplotlib.rcParams) == before
