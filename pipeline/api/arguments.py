@@ -10,12 +10,14 @@ from pipeline.process import path_flags
 
 _SWITCHES = ("deduplicate", "overwrite", "stats")
 # What a command says of itself, and a call of itself.
-_PHRASES = (
-    (r"\brun the same command\b", "make the same call"),
-    (r"\bRun the same command\b", "Make the same call"),
-    (r"\bin the directory that the command is run in\b", "elsewhere on sys.path"),
-    (r"\bleave the flag out\b", "leave the argument out"),
-)
+_PHRASES = {
+    "run the same command": "make the same call",
+    "Run the same command": "Make the same call",
+    "in the directory that the command is run in": "elsewhere on sys.path",
+    "leave the flag out": "leave the argument out",
+}
+# Neither a part of a word nor of a path.
+_FLAG = r"(?<![\w/-])--({})\b"
 
 
 def path(name: str, value: str | os.PathLike[str]) -> str:
@@ -53,13 +55,7 @@ def _as_arguments(text: str, names: Collection[str]) -> str:
         >>> _as_arguments("--seed=-1: give --overwrite", ["overwrite", "seed"])
         'seed=-1: give overwrite=True'
     """
-
-    def argument(found: re.Match[str]) -> str:
-        name, equals = found.groups()
-        if name not in names:
-            return found[0]
-        return f"{name}=True" if name in _SWITCHES and not equals else name + equals
-
-    for before, after in _PHRASES:
-        text = re.sub(before, after, text)
-    return re.sub(r"(?<![\w/-])--(\w+)(=?)", argument, text)
+    for of_command, of_call in _PHRASES.items():
+        text = text.replace(of_command, of_call)
+    text = re.sub(_FLAG.format("|".join(_SWITCHES)) + "(?!=)", r"\1=True", text)
+    return re.sub(_FLAG.format("|".join(names)), r"\1", text)
