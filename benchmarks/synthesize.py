@@ -12,7 +12,7 @@ import time
 from absl import app, flags
 
 from benchmarks import results
-from pipeline.synthetic import layout
+from pipeline.synthetic import drawings
 
 _NUM_BATCHES = flags.DEFINE_integer("num_batches", 60, "Batches to time.")
 _BATCH_IMAGES = flags.DEFINE_integer("batch_images", 32, "Images of a batch.")
@@ -20,12 +20,12 @@ _BATCH_IMAGES = flags.DEFINE_integer("batch_images", 32, "Images of a batch.")
 
 def images_per_second(num_batches: int, batch_images: int) -> list[float]:
     """Returns the rate of each batch, in images per second of CPU time."""
-    layout.draw_example(0, seed=0)
+    drawings.draw_example(0, seed=0)
     rates = []
     for batch in range(num_batches):
         start_seconds = time.process_time()
         for index in range(batch * batch_images, (batch + 1) * batch_images):
-            layout.draw_example(index, seed=0)
+            drawings.draw_example(index, seed=0)
         rates.append(batch_images / (time.process_time() - start_seconds))
     return rates
 

@@ -346,9 +346,9 @@ def load_manifest(dataset_dir: str | os.PathLike[str]) -> Manifest:
         check_is_file(path)
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        found = "is not finished" if path.parent.is_dir() else "does not exist"
+        state = "is not finished" if path.parent.is_dir() else "does not exist"
         raise DatasetError(
-            f"the dataset {path.parent} {found} (no {MANIFEST_NAME}): run "
+            f"the dataset {path.parent} {state} (no {MANIFEST_NAME}): run "
             "python -m pipeline.prepare, or pipeline.encode for latents, with "
             f"--output={shlex.quote(str(path.parent))}; it keeps the shards that are "
             "there"
@@ -390,12 +390,12 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         names = [name for name, _ in pairs]
         double = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"the name {double!r:.80} is there twice")
-    return found
+    return values
 
 
 def shard_name(name: str, split: str, index: int, num_shards: int) -> str:
@@ -461,8 +461,8 @@ def _check_features(features: Mapping[str, Feature]) -> None:
         "image": tuple(IMAGE_DTYPES),
         **dict.fromkeys(LATENTS, ("float32",)),
     }
-    found = features.keys()
-    if "key" not in found or not ("image" in found or found >= set(LATENTS)):
+    names = features.keys()
+    if "key" not in names or not ("image" in names or names >= set(LATENTS)):
         raise ValueError(f"no key and image or latents, but {list(features)!r:.80}")
     for name, feature in features.items():
         is_sound = (

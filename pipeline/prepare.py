@@ -29,7 +29,7 @@ _IMAGE_SIZE = flags.DEFINE_integer(
     "image_size",
     None,
     "Side of the square images in pixels; unless given, "
-    + ", ".join(f"{found.image_size} for {n}" for n, found in sources.SOURCES.items())
+    + ", ".join(f"{each.image_size} for {n}" for n, each in sources.SOURCES.items())
     + ".",
 )
 _IMAGE_DTYPE = flags.DEFINE_string(

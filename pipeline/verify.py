@@ -16,7 +16,7 @@ from absl import flags
 from pipeline import contract
 from pipeline.formats import records
 from pipeline.process import entry, limits, path_flags
-from pipeline.storage import paths
+from pipeline.storage import manifests, paths
 
 EXIT_FAULTY = 3
 
@@ -35,8 +35,8 @@ def find_faults(dataset_dir: str, manifest: contract.Manifest) -> list[str]:
     infos = [shard for split in manifest.splits.values() for shard in split.shards]
     names = {info.sha256: info.name for info in infos}
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(lambda info: shard_fault(dataset_dir, info, names), infos)
-        faults = [fault for fault in found if fault is not None]
+        results = pool.map(lambda info: shard_fault(dataset_dir, info, names), infos)
+        faults = [fault for fault in results if fault is not None]
     return faults + _stray_shards(dataset_dir, {info.name for info in infos})
 
 
@@ -102,7 +102,7 @@ def main(argv: list[str]) -> None:
     del argv
     dataset_dir = str(_DATASET.value)
     try:
-        manifest = paths.load_manifest(dataset_dir)
+        manifest = manifests.load(dataset_dir)
     except contract.DatasetError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_FAULTY)

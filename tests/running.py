@@ -32,7 +32,7 @@ SECS = {
     "test_tensorboard_pages.py": 69,
     "test_preprocessing.py": 67,
     "test_damage.py": 66,
-    "test_rows.py": 54,
+    "test_image_table.py": 54,
     "test_tensorboard.py": 48,
     "test_bucket_output.py": 45,
     "test_gradients.py": 41,

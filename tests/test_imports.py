@@ -234,7 +234,7 @@ BY_NAME = {
         "saved_model.load",
     ): "what --model gives",
     (
-        "pipeline/sources/rows.py",
+        "pipeline/sources/image_table.py",
         "pickle.load",
     ): "this process wrote it",
     ("pipeline/sources/__init__.py", "import_module"): "our own table, by --source",

@@ -16,7 +16,7 @@ from pipeline.formats import records
 from pipeline.images import squares
 from pipeline.planning.dataset_settings import Settings
 from pipeline.sources import Reader
-from pipeline.sources.rows import Rows
+from pipeline.sources.image_table import ImageTable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +35,12 @@ class Reject:
 
 
 def make_examples(
-    rows: Rows, settings: Settings, reader: Reader, rejects: list[Reject]
+    images: ImageTable, settings: Settings, reader: Reader, rejects: list[Reject]
 ) -> Iterator[records.Example]:
     """Yields what a record of each image holds, and collects the refused images.
 
     Args:
-        rows: Keys, locations and features of the images.
+        images: Keys, locations and features of the images.
         settings: How to preprocess them.
         reader: Reader of the source.
         rejects: Receives the images that yield no record.
@@ -48,15 +48,15 @@ def make_examples(
     Raises:
         DatasetError: If the source cannot be read, or has changed.
     """
-    reader.prefetch(rows.keys, rows.locations)
+    reader.prefetch(images.keys, images.locations)
     # A scalar is a list of one value.
     features = {
-        name: values.reshape(len(rows), -1).tolist()
-        for name, values in rows.features.items()
+        name: values.reshape(len(images), -1).tolist()
+        for name, values in images.features.items()
     }
-    for position, key in enumerate(rows.keys):
+    for position, key in enumerate(images.keys):
         try:
-            image = _make_image(key, rows.locations[position], settings, reader)
+            image = _make_image(key, images.locations[position], settings, reader)
         except squares.RejectedImageError as error:
             rejects.append(Reject(key=key, reason=error.reason, detail=error.detail))
             continue
@@ -64,7 +64,7 @@ def make_examples(
 
 
 def find_unconfirmed(
-    rejects: Sequence[Reject], rows: Rows, settings: Settings, reader: Reader
+    rejects: Sequence[Reject], images: ImageTable, settings: Settings, reader: Reader
 ) -> Reject | None:
     """Returns the first reject that a second look does not confirm, or None.
 
@@ -72,7 +72,7 @@ def find_unconfirmed(
 
     Args:
         rejects: Refused images of a shard.
-        rows: All images of the shard.
+        images: All images of the shard.
         settings: How to preprocess them.
         reader: Reader of the source.
 
@@ -82,8 +82,8 @@ def find_unconfirmed(
     if not rejects:
         return None
     by_key = {reject.key: reject for reject in rejects}
-    places = [place for place, key in enumerate(rows.keys) if key in by_key]
-    refused = rows.take(np.array(places, np.int64))
+    places = [place for place, key in enumerate(images.keys) if key in by_key]
+    refused = images.take(np.array(places, np.int64))
     reader.prefetch(refused.keys, refused.locations)
     for key, location in zip(refused.keys, refused.locations, strict=True):
         try:

@@ -15,13 +15,13 @@ from absl import logging
 
 from pipeline import contract
 from pipeline.dataset import stats, versions
-from pipeline.dataset.second_look import SecondLook, find_unconfirmed
+from pipeline.dataset.reject_check import RejectCheck, find_unconfirmed
 from pipeline.dataset.shards import ShardResult
 from pipeline.formats import tfds_files
 from pipeline.planning.dataset_settings import DatasetSettings, Settings
 from pipeline.planning.plan import PlannedShard
 from pipeline.sources import Listing
-from pipeline.storage import paths
+from pipeline.storage import manifests, paths
 
 _NUM_REJECTS_NAMED = 10
 
@@ -38,7 +38,7 @@ class Publication:
         features: Of a record.
         max_rejected_fraction: A larger part of the images refused is an error.
         with_stats: Whether `stats.json` and `overview.png` are written too.
-        second_look: Confirms rejects; None for images that are all sound.
+        reject_check: Confirms rejects; None for images that are all sound.
         shard_names: Names of the planned shards by split, in order.
         num_images: Number of planned images.
     """
@@ -50,7 +50,7 @@ class Publication:
     features: Mapping[str, contract.Feature]
     max_rejected_fraction: float
     with_stats: bool = False
-    second_look: SecondLook | None = None
+    reject_check: RejectCheck | None = None
     shard_names: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     num_images: int = 0
 
@@ -91,7 +91,7 @@ def publish(publication: Publication, results: Iterable[ShardResult]) -> str:
     """
     by_name = results_by_name(publication, results)
     check_rejects(publication, by_name.values())
-    unconfirmed = find_unconfirmed(publication.second_look, by_name.values())
+    unconfirmed = find_unconfirmed(publication.reject_check, by_name.values())
     if unconfirmed is not None:
         raise contract.DatasetError(
             f"{unconfirmed}, and a second look does not confirm it: the source was "
@@ -128,7 +128,7 @@ def complete_manifest(
         DatasetError: If too many images were refused, or a split has none left.
     """
     try:
-        manifest = paths.load_manifest(publication.output)
+        manifest = manifests.load(publication.output)
     except contract.DatasetError:
         return None
     num_planned = sum(map(len, publication.shard_names.values()))
@@ -139,7 +139,7 @@ def complete_manifest(
     check_rejects(publication, results)
     if build_manifest(publication, by_name).digest != manifest.digest:
         return None
-    unconfirmed = find_unconfirmed(publication.second_look, results)
+    unconfirmed = find_unconfirmed(publication.reject_check, results)
     if unconfirmed is not None:
         logging.warning(
             "%s, and is not any more: the shards of such images are made anew",
@@ -167,9 +167,9 @@ def _write_stats(publication: Publication, by_name: Mapping[str, ShardResult]) -
     for split, names in publication.shard_names.items():
         merged = stats.Stats(publication.features["image"].shape[2])
         for name in names:
-            found = by_name[name].stats
-            assert found is not None, f"{name} was made without its statistics"
-            merged.merge(stats.Stats.from_dict(found))
+            shard_stats = by_name[name].stats
+            assert shard_stats is not None, f"{name} was made without its statistics"
+            merged.merge(stats.Stats.from_dict(shard_stats))
         by_split[split] = merged
     text = stats.stats_json(by_split, publication.features)
     _write_text(output, stats.STATS_NAME, text)
@@ -189,12 +189,12 @@ def results_by_name(
             the runner's failure.
     """
     results = list(results)
-    found = Counter(result.info.name for result in results)
+    returned = Counter(result.info.name for result in results)
     planned = Counter(
         name for names in publication.shard_names.values() for name in names
     )
-    if found != planned:
-        wrong = sorted((found - planned) + (planned - found))
+    if returned != planned:
+        wrong = sorted((returned - planned) + (planned - returned))
         raise RuntimeError(
             f"the runner returned {len(results)} shards, and {len(planned)} were "
             f"planned; absent, double or unknown: {', '.join(wrong[:10])}"

@@ -21,7 +21,7 @@ from pipeline.formats import records
 from pipeline.planning.dataset_settings import Settings
 from pipeline.planning.plan import PlannedShard, ShardPlan
 from pipeline.sources import Reader
-from pipeline.sources.rows import Rows
+from pipeline.sources.image_table import ImageTable
 from pipeline.storage import files, large_files, paths
 
 
@@ -54,7 +54,7 @@ def make_shard(
     reader: Reader,
     output: str,
     run_id: str,
-    counted: Mapping[str, contract.Feature] | None = None,
+    stats_features: Mapping[str, contract.Feature] | None = None,
 ) -> ShardResult:
     """Returns the shard of a plan: kept if it is whole, else written.
 
@@ -66,19 +66,23 @@ def make_shard(
         reader: Of the source.
         output: Dataset directory.
         run_id: Marks the shards that this run writes.
-        counted: Features of a record, if its statistics are asked for.
+        stats_features: Features of a record, if its statistics are asked for.
 
     Raises:
         DatasetError: If the source cannot be read, or the disk is full.
     """
-    kept = find_intact(plan.shard, output)
-    if kept is not None and not examples.find_unconfirmed(
-        kept.rejects, plan.rows, settings, reader
+    finished = find_intact(plan.shard, output)
+    if finished is not None and not examples.find_unconfirmed(
+        finished.rejects, plan.images, settings, reader
     ):
-        return kept if counted is None else _with_stats(kept, output, counted)
+        if stats_features is None:
+            return finished
+        return _with_stats(finished, output, stats_features)
     rejects: list[examples.Reject] = []
-    counts = None if counted is None else stats.Stats(counted["image"].shape[2])
-    encoded = encode_records(plan.rows, settings, reader, rejects, counts)
+    counts = None
+    if stats_features is not None:
+        counts = stats.Stats(stats_features["image"].shape[2])
+    encoded = encode_records(plan.images, settings, reader, rejects, counts)
     return write_shard(plan.shard, encoded, output, run_id, rejects, counts)
 
 
@@ -126,13 +130,13 @@ def write_shard(
 
 
 def _with_stats(
-    kept: ShardResult, output: str, features: Mapping[str, contract.Feature]
+    finished: ShardResult, output: str, features: Mapping[str, contract.Feature]
 ) -> ShardResult:
     """Returns a kept shard with its statistics, which an earlier run may lack."""
-    if stats.are_sound(kept.stats, features):
-        return kept
-    counts = stats.of_shard(paths.join(output, kept.info.name), features)
-    result = dataclasses.replace(kept, stats=counts.to_dict())
+    if stats.are_sound(finished.stats, features):
+        return finished
+    counts = stats.of_shard(paths.join(output, finished.info.name), features)
+    result = dataclasses.replace(finished, stats=counts.to_dict())
     _write_sidecar(result, output)
     return result
 
@@ -143,7 +147,7 @@ def _write_sidecar(result: ShardResult, output: str) -> None:
 
 
 def encode_records(
-    rows: Rows,
+    images: ImageTable,
     settings: Settings,
     reader: Reader,
     rejects: list[examples.Reject],
@@ -152,13 +156,13 @@ def encode_records(
     """Yields the parts of each image's record, and collects the refused ones.
 
     Args:
-        rows: Keys, locations and features of the images.
+        images: Keys, locations and features of the images.
         settings: How to preprocess them.
         reader: Of the source.
         rejects: Receives the images that yield no record.
         counts: Counts those that do, if it is given.
     """
-    for key, image, labels in examples.make_examples(rows, settings, reader, rejects):
+    for key, image, labels in examples.make_examples(images, settings, reader, rejects):
         if counts is not None:
             counts.add(image, labels)
         yield records.encode_record(key, {"image": image}, labels)
@@ -191,7 +195,7 @@ def write_records(
     )
 
 
-def find_kept(planned: PlannedShard, output: str) -> ShardResult | None:
+def find_finished(planned: PlannedShard, output: str) -> ShardResult | None:
     """Returns what is left of an earlier run, if it fits the plan and has its size.
 
     The hash is not checked: that reads the whole file.
@@ -199,18 +203,18 @@ def find_kept(planned: PlannedShard, output: str) -> ShardResult | None:
     result = read_sidecar(sidecar_path(output, planned.name))
     if result is None or not _fits(result, planned):
         return None
-    found = paths.find(paths.join(output, planned.name))
-    is_whole = found is not None and found.num_bytes == result.info.num_bytes
+    entry = paths.find(paths.join(output, planned.name))
+    is_whole = entry is not None and entry.num_bytes == result.info.num_bytes
     return result if is_whole else None
 
 
 def find_intact(planned: PlannedShard, output: str) -> ShardResult | None:
-    """Returns what `find_kept` does, if the hash of the shard is right, too."""
-    kept = find_kept(planned, output)
-    if kept is None:
+    """Returns what `find_finished` does, if the hash of the shard is right, too."""
+    finished = find_finished(planned, output)
+    if finished is None:
         return None
     sha256 = paths.hash_file(paths.join(output, planned.name))
-    return kept if sha256 == kept.info.sha256 else None
+    return finished if sha256 == finished.info.sha256 else None
 
 
 def _fits(result: ShardResult, planned: PlannedShard) -> bool:

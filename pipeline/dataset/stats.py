@@ -59,19 +59,19 @@ class Stats:
             counts += np.bincount(values, minlength=_NUM_LEVELS)
         self.brightness += np.bincount(brightness, minlength=_NUM_LEVELS)
         self.num_examples += 1
-        for name, found in labels.items():
-            if len(found) == 1:
-                self.values.setdefault(name, Counter()).update(found)
+        for name, values in labels.items():
+            if len(values) == 1:
+                self.values.setdefault(name, Counter()).update(values)
             else:
-                self.sums[name] = self.sums.get(name, 0) + np.array(found)
+                self.sums[name] = self.sums.get(name, 0) + np.array(values)
 
     def merge(self, other: "Stats") -> None:
         """Adds what another counted."""
         self.num_examples += other.num_examples
         self.levels += other.levels
         self.brightness += other.brightness
-        for name, found in other.values.items():
-            self.values.setdefault(name, Counter()).update(found)
+        for name, counts in other.values.items():
+            self.values.setdefault(name, Counter()).update(counts)
         for name, sums in other.sums.items():
             self.sums[name] = self.sums.get(name, 0) + sums
 
@@ -82,7 +82,7 @@ class Stats:
             "levels": self.levels.tolist(),
             "brightness": self.brightness.tolist(),
             "sums": {name: sums.tolist() for name, sums in self.sums.items()},
-            "values": {name: dict(found) for name, found in self.values.items()},
+            "values": {name: dict(counts) for name, counts in self.values.items()},
         }
 
     @classmethod
@@ -96,8 +96,8 @@ class Stats:
             name: np.array(sums, np.int64) for name, sums in body["sums"].items()
         }
         stats.values = {
-            name: Counter({int(value): int(count) for value, count in found.items()})
-            for name, found in body["values"].items()
+            name: Counter({int(value): int(count) for value, count in counts.items()})
+            for name, counts in body["values"].items()
         }
         return stats
 
@@ -206,6 +206,6 @@ def _summary(stats: Stats, features: Mapping[str, contract.Feature]) -> dict[str
         shares = (sums / stats.num_examples).tolist()
         labels = features[name].names or tuple(map(str, range(len(shares))))
         summary[name] = dict(zip(labels, shares, strict=True))
-    for name, found in stats.values.items():
-        summary[name] = {str(value): found[value] for value in sorted(found)}
+    for name, counts in stats.values.items():
+        summary[name] = {str(value): counts[value] for value in sorted(counts)}
     return summary

@@ -179,11 +179,13 @@ def parse_examples(
     for number, framed in enumerate(frames):
         try:
             example = tf_example_pb2.Example.FromString(unframed(framed))
-            found = example.features.feature
-            key = found["key"].bytes_list.value[0].decode()
-            stored = found["image"].bytes_list.value[0]
+            stored_features = example.features.feature
+            key = stored_features["key"].bytes_list.value[0].decode()
+            stored = stored_features["image"].bytes_list.value[0]
             pixels = np.frombuffer(stored, dtype).reshape(image.shape)
-            labels = {name: list(found[name].int64_list.value) for name in names}
+            labels = {
+                name: list(stored_features[name].int64_list.value) for name in names
+            }
             for name, values in labels.items():
                 if len(values) != math.prod(features[name].shape):
                     raise ValueError(f"{len(values)} values of {name}")

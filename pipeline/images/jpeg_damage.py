@@ -42,17 +42,17 @@ def _without_metadata(data: bytes) -> bytes:
     The first warning hides all later ones: a warning of metadata, which is no damage to
     the image, would hide a warning of a scan.
     """
-    kept = [data[:2]]
+    segments = [data[:2]]
     place = 2
     while (place := data.find(_MARK, place)) >= 0:
         while data[place : place + 1] == b"\xff":
             place += 1
         marker = data[place] if place < len(data) else _START_OF_SCAN
         if marker == _START_OF_SCAN:
-            return b"".join([*kept, data[place - 1 :]])
+            return b"".join([*segments, data[place - 1 :]])
         if marker and marker not in _BARE:
             start = place - 1
             place += 1 + int.from_bytes(data[place + 1 : place + 3])
             if marker not in _APPLICATION and marker != _COMMENT:
-                kept.append(data[start:place])
+                segments.append(data[start:place])
     return data

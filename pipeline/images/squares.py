@@ -145,8 +145,11 @@ def decode_sound_jpeg(
         `[height, width, 3]` uint8, or `[height, width, 1]` for the output `GRAY`.
     """
     try:
-        height, width, found, _ = simplejpeg.decode_jpeg_header(data)
-        if found in colours and int(height) * int(width) <= contract.MAX_IMAGE_PIXELS:
+        height, width, colour_space, _ = simplejpeg.decode_jpeg_header(data)
+        if (
+            colour_space in colours
+            and int(height) * int(width) <= contract.MAX_IMAGE_PIXELS
+        ):
             return simplejpeg.decode_jpeg(data, output, strict=True)
     except ValueError:
         pass  # Not a JPEG, or a damaged one.

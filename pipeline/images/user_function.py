@@ -43,9 +43,9 @@ def load(name: str) -> Callable[[np.ndarray], object]:
     function = getattr(module, function_name, None)
     if callable(function):
         return function
-    found = "is no function" if hasattr(module, function_name) else "is not there"
+    fault = "is no function" if hasattr(module, function_name) else "is not there"
     raise contract.DatasetError(
-        f"--preprocess={name}: {function_name} {found} in {module.__file__}"
+        f"--preprocess={name}: {function_name} {fault} in {module.__file__}"
     )
 
 
@@ -73,15 +73,15 @@ def call(name: str, pixels: np.ndarray) -> np.ndarray:
             f"--preprocess={name} failed on an image of {list(pixels.shape)} "
             f"({_described(error)}): repair it, or leave the flag out"
         ) from error
-    found = f"a {type(result).__name__}"
+    returned = f"a {type(result).__name__}"
     if isinstance(result, np.ndarray):
-        found = f"{list(result.shape)} {result.dtype}"
+        returned = f"{list(result.shape)} {result.dtype}"
         is_image = result.dtype == np.uint8 and result.ndim == 3 and result.size > 0
         if is_image and result.shape[2] == pixels.shape[2]:
             return result
     raise contract.DatasetError(
-        f"--preprocess={name} returned {found} for an image of {list(pixels.shape)}: "
-        f"it must return [height, width, {pixels.shape[2]}] uint8"
+        f"--preprocess={name} returned {returned} for an image of "
+        f"{list(pixels.shape)}: it must return [height, width, {pixels.shape[2]}] uint8"
     )
 
 

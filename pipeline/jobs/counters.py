@@ -51,15 +51,15 @@ def summary(counts: Mapping[str, int]) -> str:
         >>> summary(Counter(shards_made=2, images_read=9, images_rejected_mode=1))
         'made 2 shards: 9 images read, rejected: 1 mode; 0 bytes written'
     """
-    found = Counter(counts)
+    numbers = Counter(counts)
     rejected = {
         name.removeprefix(_REJECTED): number
-        for name, number in sorted(found.items())
+        for name, number in sorted(numbers.items())
         if name.startswith(_REJECTED)
     }
     return (
-        f"made {found['shards_made']} shards: {found['images_read']} images read, "
-        f"rejected: {rejects_text(rejected)}; {found['bytes_written']} bytes written"
+        f"made {numbers['shards_made']} shards: {numbers['images_read']} images read, "
+        f"rejected: {rejects_text(rejected)}; {numbers['bytes_written']} bytes written"
     )
 
 

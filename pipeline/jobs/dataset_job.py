@@ -13,7 +13,7 @@ from pipeline import contract
 from pipeline.dataset import output_directory, publishing
 from pipeline.jobs import counters, graph, progress, runners, worker
 from pipeline.planning.plan import PlannedShard
-from pipeline.storage import paths
+from pipeline.storage import manifests, path_resolution, paths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ class DatasetJob:
                 f"--max_rejected_fraction={self.max_rejected_fraction} must be from 0 "
                 "to 1"
             )
-        object.__setattr__(self, "output", paths.absolute(self.output))
+        object.__setattr__(self, "output", path_resolution.absolute(self.output))
         object.__setattr__(self, "run_id", uuid.uuid4().hex)
 
 
@@ -84,21 +84,21 @@ def make_dataset(
         DatasetError: If the directory cannot be used, a shard cannot be made, or the
             disk is too small.
     """
-    with output_directory.claimed(
+    with output_directory.locked(
         job.output,
         publication.settings,
         publication.source_fingerprint,
         overwrite=job.overwrite,
         is_detached=runners.is_detached(job.beam_args),
-    ) as held:
+    ) as locked:
         planned, missing = save_plans()
         publication = publication.with_shards(planned)
         if job.overwrite:
             publishing.check_missing(publication, missing)
-            freed = held.num_bytes_freed()
+            freed = locked.num_bytes_freed()
             progress.check_disk(job.output, planned, publication.features, freed)
         else:
-            held.begin(planned)
+            locked.begin(planned)
             results = progress.finished_results(job.output, planned)
             manifest = publishing.complete_manifest(publication, results)
             if manifest is not None:
@@ -106,12 +106,12 @@ def make_dataset(
                 logging.info("kept %d of %d shards: complete", num_shards, num_shards)
                 return manifest
             progress.check_disk(job.output, planned, publication.features)
-        return _run(job, held, publication, planned, make_shard)
+        return _run(job, locked, publication, planned, make_shard)
 
 
 def _run(
     job: DatasetJob,
-    held: output_directory.Claim,
+    locked: output_directory.LockedOutput,
     publication: publishing.Publication,
     planned: Sequence[PlannedShard],
     make_shard: beam.DoFn,
@@ -139,7 +139,7 @@ def _run(
 
         def begin() -> None:
             if job.overwrite:
-                held.begin(planned)
+                locked.begin(planned)
             # A dataset without its manifest is seen as unfinished, and it is from here.
             # After a loss of power, too: or a manifest might be back that names other
             # shards.
@@ -159,7 +159,7 @@ def _run(
         logging.info("submitted: the job's last step writes %s", manifest_path)
         return None
     _log_counts(job, planned, seconds)
-    return paths.load_manifest(job.output)
+    return manifests.load(job.output)
 
 
 def _log_counts(

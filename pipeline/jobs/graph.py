@@ -75,12 +75,12 @@ class MakeShard(beam.DoFn):
         self._reader = reader
         self._output = publication.output
         self._run_id = run_id
-        self._counted = publication.features if publication.with_stats else None
+        self._stats_features = publication.features if publication.with_stats else None
 
     def setup(self) -> None:
         """Prepares this process, which another program may have started.
 
-        It is told how buckets are reached, too: not every runner does.
+        It gets the flags of buckets, too: not every runner passes them on.
         """
         limits.prepare()
         buckets.configure(self._beam_args)
@@ -94,7 +94,7 @@ class MakeShard(beam.DoFn):
             self._reader,
             self._output,
             self._run_id,
-            self._counted,
+            self._stats_features,
         )
         counters.report(result, self._run_id)
         yield result

@@ -85,7 +85,7 @@ def endpoint_of(options: PipelineOptions) -> str | None:
     return options.view_as(PortableOptions).job_endpoint
 
 
-def begin_when_taken(runner: PortableRunner, begin: Callable[[], None]) -> None:
+def begin_when_accepted(runner: PortableRunner, begin: Callable[[], None]) -> None:
     """Has a runner call a function once its server has taken a job, before it runs.
 
     A server may not start, or refuse the job: until then nothing must be lost.

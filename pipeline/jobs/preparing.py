@@ -5,12 +5,12 @@ import functools
 
 from pipeline import contract, sources
 from pipeline.dataset import output_directory, publishing
-from pipeline.dataset.second_look import SecondLook
+from pipeline.dataset.reject_check import RejectCheck
 from pipeline.images import user_function
 from pipeline.jobs import dataset_job, graph
 from pipeline.planning import plan, plan_files
 from pipeline.planning.dataset_settings import Settings
-from pipeline.storage import buckets, paths
+from pipeline.storage import buckets, path_resolution
 
 
 def prepare(
@@ -34,7 +34,7 @@ def prepare(
         DatasetError: If the source, the directory or a flag is not as it should be.
     """
     buckets.configure(job.beam_args)
-    input_dir = paths.absolute(input_dir)
+    input_dir = path_resolution.absolute(input_dir)
     output_directory.check_apart(job.output, {"--input": input_dir})
     listing, settings = list_images(settings, input_dir)
     publication = publishing.Publication(
@@ -45,7 +45,7 @@ def prepare(
         features=publishing.image_features(listing, settings),
         max_rejected_fraction=job.max_rejected_fraction,
         with_stats=with_stats,
-        second_look=SecondLook(settings, listing.reader, job.output, job.run_id),
+        reject_check=RejectCheck(settings, listing.reader, job.output, job.run_id),
     )
     plans = plan.shard_plans(listing, settings)
     return dataset_job.make_dataset(

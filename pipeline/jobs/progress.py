@@ -52,7 +52,7 @@ def check_disk(
     num_images = sum(
         plan.num_images
         for plan in plans
-        if num_bytes_freed is not None or shards.find_kept(plan, output) is None
+        if num_bytes_freed is not None or shards.find_finished(plan, output) is None
     )
     raw = [features[name] for name in contract.RAW_FEATURES if name in features]
     num_bytes = sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize for x in raw)
@@ -73,8 +73,8 @@ def finished_results(
     """Returns what the sidecars say of the planned shards that are there."""
     # In a bucket each takes two requests.
     with concurrent.futures.ThreadPoolExecutor(_NUM_REQUESTS) as pool:
-        found = list(pool.map(lambda plan: shards.find_kept(plan, output), plans))
-    return [result for result in found if result is not None]
+        results = list(pool.map(lambda plan: shards.find_finished(plan, output), plans))
+    return [result for result in results if result is not None]
 
 
 class ProgressBar:
@@ -111,7 +111,7 @@ class ProgressBar:
         sidecars = paths.list_directory(folder)
         names = {entry.name.removesuffix(".json") for entry in sidecars}
         for plan in [plan for name, plan in self._pending.items() if name in names]:
-            result = shards.find_kept(plan, self._output)
+            result = shards.find_finished(plan, self._output)
             if result is None:
                 continue
             del self._pending[plan.name]

@@ -153,15 +153,15 @@ def run_graph(
     """
     options = PipelineOptions(list(beam_args))
     portable = options.view_as(PortableOptions)
-    made = _make_runner(beam_args)
-    name = type(made).__name__
-    chosen = contextlib.nullcontext(made)
+    beam_runner = _make_runner(beam_args)
+    name = type(beam_runner).__name__
+    chosen = contextlib.nullcontext(beam_runner)
     if name == LOCAL_RUNNER:
         chosen = local_runner.make_runner(
             options, beam_args, num_workers, num_images, nursery
         )
     else:
-        job_servers.check(made, options)
+        job_servers.check(beam_runner, options)
     if name != LOCAL_RUNNER and not is_distributed(name):
         portable.job_server_timeout = _LONGEST_JOB_SECONDS
     # The exception has the traceback too.
@@ -176,7 +176,7 @@ def run_graph(
         ):
             build(pipeline)
             if isinstance(runner, PortableRunner):
-                job_servers.begin_when_taken(runner, begin)
+                job_servers.begin_when_accepted(runner, begin)
             else:
                 begin()
     except KeyboardInterrupt:
@@ -239,8 +239,8 @@ def dataset_error_text(error: BaseException) -> str | None:
     text = str(error)
     if isinstance(error, contract.DatasetError):
         text = f"DatasetError: {text}"
-    found = re.findall(r"DatasetError: (.+?)(?: \[while running|\\n|\n|$)", text)
-    return found[-1] if found else None
+    texts = re.findall(r"DatasetError: (.+?)(?: \[while running|\\n|\n|$)", text)
+    return texts[-1] if texts else None
 
 
 class _BeamParser(argparse.ArgumentParser):

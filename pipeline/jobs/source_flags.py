@@ -54,7 +54,7 @@ MAX_REJECTED_FRACTION = flags.DEFINE_float(
 )
 
 
-def settings(**how_images_are_made: Any) -> dataset_settings.Settings:
+def settings(**image_settings: Any) -> dataset_settings.Settings:
     """Returns what the flags ask for, and the settings that they do not name.
 
     Raises:
@@ -68,7 +68,7 @@ def settings(**how_images_are_made: Any) -> dataset_settings.Settings:
         split_folders=dataset_settings.parse_folders(_SPLIT_FOLDERS.value),
         deduplicate=_DEDUPLICATE.value,
         preprocess=_PREPROCESS.value,
-        **how_images_are_made,
+        **image_settings,
     )
 
 

@@ -5,11 +5,17 @@ import functools
 
 from pipeline import contract
 from pipeline.dataset import output_directory, publishing
-from pipeline.dataset.second_look import SecondLook
+from pipeline.dataset.reject_check import RejectCheck
 from pipeline.jobs import dataset_job, preparing
-from pipeline.latents import encoder, latent_images, latent_plan, latent_shards
+from pipeline.latents import (
+    encoder,
+    export_description,
+    latent_images,
+    latent_plan,
+    latent_shards,
+)
 from pipeline.planning import dataset_settings, plan_files
-from pipeline.storage import buckets, paths
+from pipeline.storage import buckets, manifests, path_resolution
 
 
 def encode(
@@ -29,12 +35,13 @@ def encode(
             should be.
     """
     buckets.configure(job.beam_args)
-    model, dataset_dir = paths.absolute(model), paths.absolute(dataset_dir)
+    model = path_resolution.absolute(model)
+    dataset_dir = path_resolution.absolute(dataset_dir)
     inputs = {"--dataset": dataset_dir, "--model": model}
     output_directory.check_apart(job.output, inputs)
-    export = encoder.read_export(model)
-    images = paths.load_manifest(dataset_dir)
-    encoder.check_images(
+    export = export_description.read_export(model)
+    images = manifests.load(dataset_dir)
+    export_description.check_images(
         export,
         images.settings,
         images.features,
@@ -94,15 +101,16 @@ def encode_raw(
             should be.
     """
     buckets.configure(job.beam_args)
-    model, input_dir = paths.absolute(model), paths.absolute(input_dir)
+    model = path_resolution.absolute(model)
+    input_dir = path_resolution.absolute(input_dir)
     inputs = {"--input": input_dir, "--model": model}
     output_directory.check_apart(job.output, inputs)
-    export = encoder.read_export(model)
-    image_settings = encoder.image_settings(export, images.preprocess)
+    export = export_description.read_export(model)
+    image_settings = export_description.image_settings(export, images.preprocess)
     images = dataclasses.replace(images, **image_settings)
     listing, images = preparing.list_images(images, input_dir)
     features = publishing.image_features(listing, images)
-    encoder.check_images(
+    export_description.check_images(
         export,
         images.to_dict(),
         features,
@@ -122,7 +130,7 @@ def encode_raw(
             source_fingerprint=listing.fingerprint,
             features=latent_plan.latent_features(features, export.latent_dim),
             max_rejected_fraction=job.max_rejected_fraction,
-            second_look=SecondLook(images, listing.reader, job.output, job.run_id),
+            reject_check=RejectCheck(images, listing.reader, job.output, job.run_id),
         ),
         functools.partial(plan_files.save_plans, plans, job.output, job.run_id),
         export,
@@ -134,11 +142,11 @@ def _make_dataset(
     job: dataset_job.DatasetJob,
     publication: publishing.Publication,
     save_plans: dataset_job.SavePlans,
-    export: encoder.Export,
+    export: export_description.Export,
     images: latent_images.Images,
 ) -> contract.Manifest | None:
-    shared = latent_shards.Job(
-        export, images, job.output, job.run_id, publication.second_look
+    shared = latent_shards.EncodeJob(
+        export, images, job.output, job.run_id, publication.reject_check
     )
     make_shard = latent_shards.EncodeShard(shared, job.beam_args)
     return dataset_job.make_dataset(job, publication, save_plans, make_shard)

@@ -22,7 +22,7 @@ from pipeline.planning import dataset_settings, plan_files
 from pipeline.planning.plan import PlannedShard
 from pipeline.process import path_flags
 from pipeline.sources import Reader
-from pipeline.storage import files, paths
+from pipeline.storage import files, manifests, paths
 
 _NUM_REQUESTS = 16
 
@@ -103,17 +103,17 @@ class RawImages:
 
     def open(self, output: str, name: str, run_id: str) -> ImageShard:
         """See `Images`."""
-        found = plan_files.load_plan(output, name, run_id)
+        plan = plan_files.load_plan(output, name, run_id)
         rejects: list[Reject] = []
-        made = make_examples(found.rows, self.settings, self.reader, rejects)
-        return ImageShard(found.shard, self.features, made, rejects)
+        images = make_examples(plan.images, self.settings, self.reader, rejects)
+        return ImageShard(plan.shard, self.features, images, rejects)
 
 
 @functools.lru_cache(maxsize=1)
 def _read_plan(
     dataset_dir: str, settings: latent_plan.Settings
 ) -> tuple[contract.Manifest, dict[str, tuple[PlannedShard, contract.ShardInfo]]]:
-    manifest = paths.load_manifest(dataset_dir)
+    manifest = manifests.load(dataset_dir)
     if manifest.digest != settings.images:
         raise contract.DatasetError(
             f"--dataset={dataset_dir} is another one where a worker looks "
@@ -165,9 +165,9 @@ def check_shards(dataset_dir: str, manifest: contract.Manifest) -> None:
         entries = list(pool.map(paths.find, file_paths))
     for info, entry, path in zip(infos, entries, file_paths, strict=True):
         if entry is None or entry.num_bytes != info.num_bytes:
-            found = "is missing" if entry is None else f"has {entry.num_bytes} bytes"
+            state = "is missing" if entry is None else f"has {entry.num_bytes} bytes"
             raise contract.DatasetError(
-                f"shard {path} {found}, and its manifest says {info.num_bytes} bytes: "
+                f"shard {path} {state}, and its manifest says {info.num_bytes} bytes: "
                 "run pipeline.prepare again to restore it"
             )
 

@@ -44,8 +44,8 @@ def of_dataset(
         >>> info = contract.ShardInfo("d-test.tfrecord-00000-of-00001", 2, 99, "ab")
         >>> splits = {"test": contract.SplitInfo((info,))}
         >>> manifest = contract.Manifest("d", {}, "", {"image": image}, splits)
-        >>> found = of_dataset(manifest, Settings("model", manifest.digest))
-        >>> [planned.num_images for planned, _ in found.values()]
+        >>> shards = of_dataset(manifest, Settings("model", manifest.digest))
+        >>> [planned.num_images for planned, _ in shards.values()]
         [2]
     """
     return {
@@ -59,8 +59,8 @@ def of_dataset(
             ),
             info,
         )
-        for split, found in manifest.splits.items()
-        for index, info in enumerate(found.shards)
+        for split, split_info in manifest.splits.items()
+        for index, info in enumerate(split_info.shards)
     }
 
 
@@ -74,13 +74,13 @@ def of_source(
     """
     return (
         dataclasses.replace(
-            found,
+            shard_plan,
             shard=dataclasses.replace(
-                found.shard,
-                fingerprint=_fingerprint(settings, found.shard.fingerprint),
+                shard_plan.shard,
+                fingerprint=_fingerprint(settings, shard_plan.shard.fingerprint),
             ),
         )
-        for found in plan.shard_plans(listing, images)
+        for shard_plan in plan.shard_plans(listing, images)
     )
 
 
@@ -102,5 +102,9 @@ def latent_features(
     return {
         "key": features["key"],
         **dict.fromkeys(contract.LATENTS, latents),
-        **{name: found for name, found in features.items() if found.dtype == "int64"},
+        **{
+            name: feature
+            for name, feature in features.items()
+            if feature.dtype == "int64"
+        },
     }

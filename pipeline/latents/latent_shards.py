@@ -9,16 +9,16 @@ import numpy as np
 
 from pipeline import contract
 from pipeline.dataset import shards
-from pipeline.dataset.second_look import SecondLook, find_unconfirmed
+from pipeline.dataset.reject_check import RejectCheck, find_unconfirmed
 from pipeline.formats import records
 from pipeline.jobs import counters
-from pipeline.latents import encoder, latent_images, latent_plan
+from pipeline.latents import encoder, export_description, latent_images, latent_plan
 from pipeline.process import limits
 from pipeline.storage import buckets
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
+class EncodeJob:
     """What all shards have in common.
 
     Attributes:
@@ -26,17 +26,17 @@ class Job:
         images: That are encoded.
         output: Where the latents go.
         run_id: Marks the shards that this run writes.
-        second_look: Confirms rejects; None for images that are all sound.
+        reject_check: Confirms rejects; None for images that are all sound.
     """
 
-    export: encoder.Export
+    export: export_description.Export
     images: latent_images.Images
     output: str
     run_id: str
-    second_look: SecondLook | None = None
+    reject_check: RejectCheck | None = None
 
 
-def make_shard(job: Job, name: str) -> shards.ShardResult:
+def make_shard(job: EncodeJob, name: str) -> shards.ShardResult:
     """Returns the shard of a name: kept if it is whole, else written.
 
     Raises:
@@ -44,9 +44,9 @@ def make_shard(job: Job, name: str) -> shards.ShardResult:
             posterior is not finite; or the disk is full.
     """
     images = job.images.open(job.output, name, job.run_id)
-    kept = shards.find_intact(images.planned, job.output)
-    if kept is not None and not find_unconfirmed(job.second_look, [kept]):
-        return kept
+    finished = shards.find_intact(images.planned, job.output)
+    if finished is not None and not find_unconfirmed(job.reject_check, [finished]):
+        return finished
     return shards.write_shard(
         images.planned,
         _encode_records(job.export, images),
@@ -57,13 +57,13 @@ def make_shard(job: Job, name: str) -> shards.ShardResult:
 
 
 def _encode_records(
-    export: encoder.Export, images: latent_images.ImageShard
+    export: export_description.Export, images: latent_images.ImageShard
 ) -> Iterator[list[records.Part]]:
     """Yields the parts of each image's record, of a shard."""
     encode = encoder.load(export.path, export.digest, export.condition)
     while batch := list(itertools.islice(images.examples, latent_plan.BATCH_SIZE)):
         stored = np.stack([_to_image(stored) for _, stored, _ in batch])
-        mean, log_var = encode(stored, _told(batch, images.features, export))
+        mean, log_var = encode(stored, _conditions(batch, images.features, export))
         for (key, _, labels), *latents in zip(batch, mean, log_var, strict=True):
             if not np.isfinite(latents).all():
                 raise contract.DatasetError(
@@ -83,10 +83,10 @@ def _to_image(stored: np.ndarray) -> np.ndarray:
     return image if (scale, offset) == (1.0, 0.0) else image * scale + offset
 
 
-def _told(
+def _conditions(
     batch: Sequence[records.Example],
     features: Mapping[str, contract.Feature],
-    export: encoder.Export,
+    export: export_description.Export,
 ) -> np.ndarray | None:
     condition = export.condition
     if condition is None:
@@ -105,7 +105,7 @@ def _told(
 class EncodeShard(beam.DoFn):
     """Turns a shard of images into one of latents and its result."""
 
-    def __init__(self, job: Job, beam_args: Sequence[str]) -> None:
+    def __init__(self, job: EncodeJob, beam_args: Sequence[str]) -> None:
         """Keeps what all shards have in common."""
         self._job = job
         self._beam_args = tuple(beam_args)
@@ -113,7 +113,7 @@ class EncodeShard(beam.DoFn):
     def setup(self) -> None:
         """Prepares this process, which another program may have started.
 
-        It is told how buckets are reached, too: not every runner does.
+        It gets the flags of buckets, too: not every runner passes them on.
         """
         limits.prepare()
         buckets.configure(self._beam_args)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from pipeline import contract
 from pipeline.images import resizing
-from pipeline.sources import check_taken, find, layouts
+from pipeline.sources import check_takes, find, layouts
 
 # Chosen by the source.
 _OF_SOURCE: Any = None
@@ -58,12 +58,12 @@ class Settings:
         _check_choice("resize", self.resize, resizing.RESIZES)
         if self.split_fractions is not None:
             _check_fractions(self.split_fractions)
-            check_taken(self.source, "split_fractions")
+            check_takes(self.source, "split_fractions")
         if self.split_folders is not None:
             layouts.parse(self.split_folders)
-            check_taken(self.source, "split_folders")
+            check_takes(self.source, "split_folders")
         if self.deduplicate:
-            check_taken(self.source, "deduplicate")
+            check_takes(self.source, "deduplicate")
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the settings as the manifest holds them, without those not made."""

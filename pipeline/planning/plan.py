@@ -15,7 +15,7 @@ import numpy as np
 from pipeline import contract
 from pipeline.planning.dataset_settings import Settings
 from pipeline.sources import Listing
-from pipeline.sources.rows import Partitions, Rows, concatenate
+from pipeline.sources.image_table import ImageTable, Partitions, concatenate
 from pipeline.sources.splits import hash_keys
 
 # Five digits in a shard's file name.
@@ -48,11 +48,11 @@ class ShardPlan:
 
     Attributes:
         shard: What is written.
-        rows: Its images, in the order of the records.
+        images: Its images, in the order of the records.
     """
 
     shard: PlannedShard
-    rows: Rows
+    images: ImageTable
 
 
 def shard_plans(listing: Listing, settings: Settings) -> Iterator[ShardPlan]:
@@ -68,12 +68,12 @@ def shard_plans(listing: Listing, settings: Settings) -> Iterator[ShardPlan]:
             its images have one key.
     """
     partitions: dict[str, Partitions] = {}
-    for split, rows in listing.parts:
-        hashes = hash_keys(rows.keys, settings.seed).astype(np.uint64)
-        partitions.setdefault(split, Partitions()).add(hashes, rows)
+    for split, images in listing.parts:
+        hashes = hash_keys(images.keys, settings.seed).astype(np.uint64)
+        partitions.setdefault(split, Partitions()).add(hashes, images)
     numbers = {
-        split: num_shards(rows.num_rows, settings.shard_size)
-        for split, rows in partitions.items()
+        split: num_shards(images.num_rows, settings.shard_size)
+        for split, images in partitions.items()
     }
     # What is wrong is said before the first plan is asked for.
     return (
@@ -113,12 +113,12 @@ def _split_plans(
     name: str, split: str, partitions: Partitions, number: int, settings: Settings
 ) -> Iterator[ShardPlan]:
     """Yields the plans of a split, cut where its rows, in order, are equally many."""
-    index, start, pending = 0, 0, list[Rows]()
-    for rows in _without_equal_keys(partitions):
+    index, start, pending = 0, 0, list[ImageTable]()
+    for images in _without_equal_keys(partitions):
         first = 0
-        while first < len(rows):
+        while first < len(images):
             stop = partitions.num_rows * (index + 1) // number
-            part = rows.part(first, first + stop - start)
+            part = images.part(first, first + stop - start)
             pending.append(part)
             first, start = first + len(part), start + len(part)
             if start == stop:
@@ -127,28 +127,28 @@ def _split_plans(
                 index, pending = index + 1, []
 
 
-def _without_equal_keys(partitions: Partitions) -> Iterator[Rows]:
+def _without_equal_keys(partitions: Partitions) -> Iterator[ImageTable]:
     """Yields all rows in the order of their hashes, and checks their keys."""
-    for hashes, rows in partitions:
+    for hashes, images in partitions:
         for place in np.flatnonzero(hashes[1:] == hashes[:-1]).tolist():
-            if rows.keys[place] == rows.keys[place + 1]:
+            if images.keys[place] == images.keys[place + 1]:
                 raise contract.DatasetError(
-                    f"two images have the key {rows.keys[place]}: rename or remove "
+                    f"two images have the key {images.keys[place]}: rename or remove "
                     "one of them"
                 )
-        yield rows
+        yield images
 
 
 def _plan(
-    name: str, split: str, index: int, rows: Rows, settings: Settings
+    name: str, split: str, index: int, images: ImageTable, settings: Settings
 ) -> ShardPlan:
     sha256 = hashlib.sha256()
-    arrays = {"": rows.locations, **rows.features}
+    arrays = {"": images.locations, **images.features}
     header = {
         "schema_version": contract.SCHEMA_VERSION,
         "settings": settings.to_dict(),
         "name": name,
-        "keys": rows.keys,
+        "keys": images.keys,
         "arrays": [
             [name, array.dtype.str, array.shape] for name, array in arrays.items()
         ],
@@ -156,5 +156,5 @@ def _plan(
     sha256.update(json.dumps(header, sort_keys=True).encode())
     for array in arrays.values():
         sha256.update(np.ascontiguousarray(array).tobytes())
-    shard = PlannedShard(name, split, index, len(rows), sha256.hexdigest())
-    return ShardPlan(shard, rows)
+    shard = PlannedShard(name, split, index, len(images), sha256.hexdigest())
+    return ShardPlan(shard, images)

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline import contract
 from pipeline.planning.plan import PlannedShard, ShardPlan
-from pipeline.sources.rows import Rows
+from pipeline.sources.image_table import ImageTable
 from pipeline.storage import files, paths
 
 _FEATURE_PREFIX = "feature/"
@@ -31,8 +31,8 @@ def save_plans(
     for plan in plans:
         planned.append(save_plan(plan, output, run_id))
         # See `archives.Index.missing`.
-        absent = np.flatnonzero(plan.rows.locations[:, 0] < 0)
-        missing += [plan.rows.keys[place] for place in absent.tolist()]
+        absent = np.flatnonzero(plan.images.locations[:, 0] < 0)
+        missing += [plan.images.keys[place] for place in absent.tolist()]
     return planned, missing
 
 
@@ -48,14 +48,14 @@ def save_plan(plan: ShardPlan, output: str, run_id: str) -> PlannedShard:
     Raises:
         DatasetError: If the disk is full.
     """
-    shard, rows = plan.shard, plan.rows
+    shard, images = plan.shard, plan.images
     path = plan_path(output, shard.name, run_id)
     temporary = files.temporary_path(output, shard.name)
     arrays = {
         f"{_FEATURE_PREFIX}{feature}": values
-        for feature, values in rows.features.items()
+        for feature, values in images.features.items()
     }
-    header = json.dumps([dataclasses.asdict(shard), rows.keys])
+    header = json.dumps([dataclasses.asdict(shard), images.keys])
     with files.full_disk_explained(str(temporary.parent), shard.name):
         try:
             with temporary.open("wb") as file:
@@ -63,7 +63,7 @@ def save_plan(plan: ShardPlan, output: str, run_id: str) -> PlannedShard:
                     file,
                     allow_pickle=False,
                     header=np.frombuffer(header.encode(), np.uint8),
-                    locations=rows.locations,
+                    locations=images.locations,
                     **arrays,
                 )
             # A loss of power ends the run, and a plan with it.
@@ -89,8 +89,8 @@ def load_plan(output: str, name: str, run_id: str) -> ShardPlan:
                 for array in arrays.files
                 if array.startswith(_FEATURE_PREFIX)
             }
-            rows = Rows(keys, arrays["locations"], features)
-            plan = ShardPlan(PlannedShard(**shard), rows)
+            images = ImageTable(keys, arrays["locations"], features)
+            plan = ShardPlan(PlannedShard(**shard), images)
             _check(plan, name)
             return plan
     except (FileNotFoundError, contract.DatasetError) as error:
@@ -108,17 +108,17 @@ def load_plan(output: str, name: str, run_id: str) -> ShardPlan:
 
 def _check(plan: ShardPlan, name: str) -> None:
     """Checks that a plan is that of the shard `name`, which files are named by."""
-    shard, rows = plan.shard, plan.rows
+    shard, images = plan.shard, plan.images
     is_sound = (
         shard.name == name
         and shard.split in contract.SPLITS
-        and shard.num_images == len(rows.keys)
-        and isinstance(rows.keys, list)
-        and all(isinstance(key, str) for key in rows.keys)
-        and rows.locations.ndim == 2
+        and shard.num_images == len(images.keys)
+        and isinstance(images.keys, list)
+        and all(isinstance(key, str) for key in images.keys)
+        and images.locations.ndim == 2
         and all(
-            array.dtype.kind in "iu" and array.shape[:1] == (len(rows.keys),)
-            for array in (rows.locations, *rows.features.values())
+            array.dtype.kind in "iu" and array.shape[:1] == (len(images.keys),)
+            for array in (images.locations, *images.features.values())
         )
     )
     if not is_sound:

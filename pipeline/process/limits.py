@@ -177,10 +177,10 @@ def _raise_open_files() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= _OPEN_FILES:
         return
-    wanted = _OPEN_FILES
+    limit = _OPEN_FILES
     if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
+        limit = min(limit, hard)
     try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     except (OSError, ValueError):  # Where the system has a bound of its own.
         return

@@ -84,7 +84,7 @@ def override(environ: MutableMapping[str, str] = os.environ) -> None:
     Args:
         environ: Variables to change.
     """
-    found = _foreign_keras_config(environ)
+    changes = _foreign_keras_config(environ)
     for name in sorted(environ):
         is_overridden = any(
             name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
@@ -94,9 +94,9 @@ def override(environ: MutableMapping[str, str] = os.environ) -> None:
             value = environ.pop(name)
             # A home alone changes nothing, but by its keras.json.
             if name != "KERAS_HOME" and _VALUES.get(name, "") != value:
-                found.append(f"{name}={value}")
+                changes.append(f"{name}={value}")
     environ.update(_VALUES)
-    overridden[:] = found
+    overridden[:] = changes
 
 
 def heeded(environ: MutableMapping[str, str] = os.environ) -> dict[str, str]:

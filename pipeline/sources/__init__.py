@@ -1,14 +1,15 @@
 """Sources of images: each module lists its images and knows how to read one.
 
-rows          keys and places of any number of images, before they are read
-splits        splits by the names of folders and files, or by hashes of the keys
-folder_names  names of folders as words: the split that one names
-layouts       which folders are splits and which are classes
-folder        source: any folder of images
-celeba        source: CelebA, in the layouts in which it is distributed
-mnist         source: MNIST and the datasets made in its image
-tfds          source: datasets that TensorFlow Datasets prepared
-listing       image files in folders, archives, patterns and lists
+image_table       keys and places of any number of images, before they are read
+splits            splits by the names of folders and files, or by hashes of the keys
+folder_names      names of folders as words: the split that one names
+layouts           which folders are splits and which are classes
+layout_detection  the layout that the names of folders say
+folder            source: any folder of images
+celeba            source: CelebA, in the layouts in which it is distributed
+mnist             source: MNIST and the datasets made in its image
+tfds              source: datasets that TensorFlow Datasets prepared
+listing           image files in folders, archives, patterns and lists
 
 A source module has one function, `list_images(input_dir) -> Listing`, and a line in
 `SOURCES`, which also says which settings the function takes. The listing is made once,
@@ -23,7 +24,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pipeline import contract
-from pipeline.sources.rows import Rows, concatenate
+from pipeline.sources.image_table import ImageTable, concatenate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Reader(Protocol):
 
         Args:
             keys: Of the images, in the order in which they are read.
-            locations: `[num_images, k]` int64, their rows of `Rows.locations`.
+            locations: `[num_images, k]` int64, their rows of `ImageTable.locations`.
         """
         ...
 
@@ -75,7 +76,7 @@ class Reader(Protocol):
 
         Args:
             key: The image.
-            location: `[k]` int64, its row of `Rows.locations`.
+            location: `[k]` int64, its row of `ImageTable.locations`.
 
         Returns:
             The bytes of the file, or `[height, width, channels]` uint8.
@@ -95,7 +96,7 @@ class Listing:
         name: Dataset name.
         parts: Splits with some or all of their images, in any order; may be gone
             through again.
-        features: What each of `Rows.features` is.
+        features: What each of `ImageTable.features` is.
         fingerprint: Hex sha256 of the content that was listed: keys, sizes, labels,
             or pixels; no path and no time.
         reader: Reads one image.
@@ -104,26 +105,26 @@ class Listing:
     """
 
     name: str
-    parts: Iterable[tuple[str, Rows]]
+    parts: Iterable[tuple[str, ImageTable]]
     features: Mapping[str, contract.Feature]
     fingerprint: str
     reader: Reader
     num_channels: int = 3
     split_fractions: tuple[float, ...] | None = None
 
-    def by_split(self) -> dict[str, Rows]:
+    def by_split(self) -> dict[str, ImageTable]:
         """Returns all images of each split, sorted by key; for few of them."""
-        parts: dict[str, list[Rows]] = {}
-        for split, rows in self.parts:
-            parts.setdefault(split, []).append(rows)
+        parts: dict[str, list[ImageTable]] = {}
+        for split, images in self.parts:
+            parts.setdefault(split, []).append(images)
         whole = {
             split: concatenate(parts[split])
             for split in contract.SPLITS
             if split in parts
         }
         return {
-            split: rows.take(np.argsort(np.array(rows.keys, object)))
-            for split, rows in whole.items()
+            split: images.take(np.argsort(np.array(images.keys, object)))
+            for split, images in whole.items()
         }
 
 
@@ -141,20 +142,20 @@ def list_images(
         DatasetError: If there is no such source, or its files are not as they should
             be.
     """
-    found = find(source)
+    chosen = find(source)
     settings = settings or {}
-    taken = {name: settings[name] for name in found.settings if name in settings}
-    return importlib.import_module(found.module).list_images(input_dir, **taken)
+    arguments = {name: settings[name] for name in chosen.settings if name in settings}
+    return importlib.import_module(chosen.module).list_images(input_dir, **arguments)
 
 
-def check_taken(source: str, flag: str) -> None:
+def check_takes(source: str, flag: str) -> None:
     """Checks that a source takes a setting.
 
     Raises:
         DatasetError: If it does not, or there is no such source.
     """
     if flag not in find(source).settings:
-        takers = [name for name, found in SOURCES.items() if flag in found.settings]
+        takers = [name for name, other in SOURCES.items() if flag in other.settings]
         raise contract.DatasetError(
             f"--{flag} is not for --source={source}, but for {', '.join(takers)}: "
             "leave it out, or give another --source"

@@ -2,7 +2,7 @@
 
 FOLDER/a.jpg                  no label; the splits are made by hashes of the keys
 FOLDER/cat/a.jpg              label: cat, if every image is in a sub-folder
-FOLDER/train/a.jpg            the splits, by their usual names: see `layouts`
+FOLDER/train/a.jpg            the splits, by their usual names: see `layout_detection`
 FOLDER/train/cat/a.jpg        both
 """
 
@@ -14,10 +14,10 @@ import numpy as np
 from absl import logging
 
 from pipeline import contract
-from pipeline.sources import Listing, layouts, rows, splits
+from pipeline.sources import Listing, image_table, layout_detection, layouts, splits
+from pipeline.sources.image_table import ImageTable
 from pipeline.sources.listing import copies, image_files
 from pipeline.sources.listing.patterns import Location
-from pipeline.sources.rows import Rows
 
 _NUM_NAMED = 5
 
@@ -45,20 +45,20 @@ def list_images(
         DatasetError: If there is no image, or none for a split that was asked for, or
             the sub-folders are at odds with a flag or with each other.
     """
-    asked = None if split_folders is None else layouts.parse(split_folders)
+    named = None if split_folders is None else layouts.parse(split_folders)
     files = image_files.find_images(input_dir)
-    images = files.found if asked is None else _in_folders(asked, files.found)
-    blocks = rows.in_blocks(images)
+    images = files.images if named is None else _in_folders(named, files.images)
+    blocks = image_table.in_blocks(images)
     if deduplicate:
         blocks = copies.without_copies(blocks, files.root)
-    found, spool = _Found(), rows.Spool()
+    summary, spool = _Summary(), image_table.Spool()
     for block in blocks:
-        found.add(block)
+        summary.add(block)
         spool.add(block)
-    if asked is None:
-        layout = layouts.find(found.folders, input_dir)
+    if named is None:
+        layout = layout_detection.detect(summary.folders, input_dir)
     else:
-        layout = layouts.with_images(asked, found.folders, input_dir)
+        layout = layout_detection.with_images(named, summary.folders, input_dir)
     fractions = None
     if not layout.has_splits:
         fractions = tuple(split_fractions or splits.DEFAULT_FRACTIONS)
@@ -70,7 +70,7 @@ def list_images(
         )
     else:
         logging.info("folders taken as splits: %s", layout)
-    names = found.class_names(layout)
+    names = summary.class_names(layout)
     parts = _Parts(spool, names, layout, fractions, seed)
     counts = splits.count_images(parts, fractions)
     logging.info("images below %s: %s", files.root, counts)
@@ -78,7 +78,7 @@ def list_images(
         name="images",
         parts=parts,
         features={"label": contract.Feature("int64", (), names)} if names else {},
-        fingerprint=f"{found.hash:064x}",
+        fingerprint=f"{summary.hash:064x}",
         reader=image_files.ImageFileReader(files.root),
         split_fractions=fractions,
     )
@@ -98,7 +98,7 @@ def _in_folders(
         logging.info("%d images are left out by %s", num_left_out, layouts.FLAG)
 
 
-class _Found:
+class _Summary:
     """What must be known of all images before the first has a split and a label."""
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class _Found:
         self.hash = 0
         self.folders = layouts.Folders()
 
-    def add(self, block: Rows) -> None:
+    def add(self, block: ImageTable) -> None:
         sizes = block.locations[:, 0].tolist()
         for key, size in zip(block.keys, sizes, strict=True):
             hashed = hashlib.sha256(f"{key} {size}\n".encode()).digest()
@@ -145,13 +145,13 @@ class _Parts:
         seed: Of the hashes that decide the splits.
     """
 
-    spool: rows.Spool
+    spool: image_table.Spool
     names: tuple[str, ...]
     layout: layouts.Layout
     fractions: tuple[float, ...] | None
     seed: int
 
-    def __iter__(self) -> Iterator[tuple[str, Rows]]:
+    def __iter__(self) -> Iterator[tuple[str, ImageTable]]:
         number_of = {name: number for number, name in enumerate(self.names)}
         for block in self.spool:
             places = [self.layout.place(key) or ("", "") for key in block.keys]

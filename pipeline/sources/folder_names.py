@@ -62,10 +62,10 @@ class Reading:
 
 def read(name: str) -> Reading:
     """Returns the words of a folder's name."""
-    found = list(words(name))
-    splits = {_SPLIT_OF_WORD[word] for word in found if word in _SPLIT_OF_WORD}
+    name_words = list(words(name))
+    splits = {_SPLIT_OF_WORD[word] for word in name_words if word in _SPLIT_OF_WORD}
     idle = _SPLIT_OF_WORD.keys() | _PLAIN_WORDS | IMAGE_WORDS
-    rest = tuple(word for word in found if not word.isdigit() and word not in idle)
+    rest = tuple(word for word in name_words if not word.isdigit() and word not in idle)
     return Reading(splits.pop() if len(splits) == 1 else None, rest)
 
 

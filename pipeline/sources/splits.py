@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from pipeline import contract
-from pipeline.sources.rows import Rows
+from pipeline.sources.image_table import ImageTable
 
 # Of the images, for `contract.SPLITS`, where a source has no splits.
 DEFAULT_FRACTIONS = (0.8, 0.1, 0.1)
@@ -21,22 +21,24 @@ SPLIT_OF_NAME: Mapping[str, str] = {
 }
 
 
-def divided(rows: Rows, split_of: Sequence[str]) -> Iterator[tuple[str, Rows]]:
-    """Yields the rows of each split that has any.
+def divided(
+    images: ImageTable, split_of: Sequence[str]
+) -> Iterator[tuple[str, ImageTable]]:
+    """Yields the images of each split that has any.
 
     Args:
-        rows: Of any splits.
+        images: Of any splits.
         split_of: The split of each row.
     """
     splits = np.array(split_of)
     for split in contract.SPLITS:
         places = np.flatnonzero(splits == split)
         if len(places):
-            yield split, rows.take(places)
+            yield split, images.take(places)
 
 
 def count_images(
-    parts: Iterable[tuple[str, Rows]], fractions: Sequence[float] | None
+    parts: Iterable[tuple[str, ImageTable]], fractions: Sequence[float] | None
 ) -> str:
     """Returns how many images each split has, as text.
 
@@ -49,8 +51,8 @@ def count_images(
         DatasetError: If a split has no image, and a fraction that is not zero.
     """
     counts = Counter[str]()
-    for split, rows in parts:
-        counts[split] += len(rows)
+    for split, images in parts:
+        counts[split] += len(images)
     for split, fraction in zip(contract.SPLITS, fractions or (), strict=False):
         if fraction and not counts[split]:
             raise contract.DatasetError(
@@ -78,16 +80,16 @@ def hashed_splits(
         ['train', 'test', 'test']
     """
     # By rounding they may sum to less than 1: the last one gets the rest.
-    asked = [
+    nonempty = [
         (split, fraction)
         for split, fraction in zip(contract.SPLITS, fractions, strict=True)
         if fraction
     ]
-    edges = np.cumsum([fraction for _, fraction in asked])[:-1]
+    edges = np.cumsum([fraction for _, fraction in nonempty])[:-1]
     # The last byte weighs most here, and the first in the order of a split.
     places = hash_keys(keys, seed).view("<u8") / 2**64
     chosen = np.searchsorted(edges, places, side="right")
-    return [asked[position][0] for position in chosen]
+    return [nonempty[position][0] for position in chosen]
 
 
 def hash_keys(keys: Sequence[str], seed: int) -> np.ndarray:

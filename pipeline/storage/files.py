@@ -77,8 +77,8 @@ def scratch_prefix(folder: str, pid: int) -> str:
     """
     machine = f"vaeline-{socket.gethostname()}-"
     for name in os.listdir(folder):
-        found = re.match(rf"{re.escape(machine)}(\d+)-", name)
-        if found and not _is_running(int(found[1])):
+        match = re.match(rf"{re.escape(machine)}(\d+)-", name)
+        if match and not _is_running(int(match[1])):
             # It may be another user's, or be removed by another process.
             with contextlib.suppress(OSError):
                 discard(pathlib.Path(folder, name))
@@ -182,10 +182,10 @@ def make_directory(path: pathlib.Path) -> None:
     Raises:
         OSError: If it cannot be made.
     """
-    made = [each for each in (path, *path.parents) if not each.exists()]
+    missing = [each for each in (path, *path.parents) if not each.exists()]
     path.mkdir(parents=True, exist_ok=True)
     # Whoever made one that is there may have been killed before it was synced.
-    for each in made or [path]:
+    for each in missing or [path]:
         sync_names(each.parent)
 
 

@@ -11,7 +11,6 @@ import hashlib
 import io
 import os
 import pathlib
-import shlex
 from collections.abc import Iterator
 
 from pipeline import contract
@@ -42,47 +41,6 @@ def join(path: str, *names: str) -> str:
     if is_url(path):
         return "/".join([path.rstrip("/"), *names])
     return os.path.join(path, *names)
-
-
-def resolve(path: str) -> str:
-    """Returns a path that means the same in any working directory.
-
-    Example:
-        >>> resolve("s3://bucket/faces/"), resolve("/data/faces/../digits")
-        ('s3://bucket/faces', '/data/digits')
-    """
-    return path.rstrip("/") if is_url(path) else os.path.realpath(path)
-
-
-def absolute(path: str) -> str:
-    """Returns a path for any worker, whose working directory may differ from ours.
-
-    Example:
-        >>> absolute("s3://bucket/faces/"), absolute("/data/faces/../digits")
-        ('s3://bucket/faces', '/data/digits')
-    """
-    return path.rstrip("/") if is_url(path) else os.path.abspath(path)
-
-
-def contains(directory: str, path: str) -> bool:
-    """Returns whether a path is a directory or below it, through links and `..` too.
-
-    Example:
-        >>> contains("s3://bucket/a/", "s3://bucket/a/b"), contains("/x/a", "/x/ab")
-        (True, False)
-    """
-    directory, path = resolve(directory), resolve(path)
-    if path == directory or path.startswith(f"{directory.rstrip('/')}/"):
-        return True
-    if is_url(directory) or is_url(path):
-        return False
-    # The same directory may have two names: by a mount, or in another case.
-    with contextlib.suppress(OSError):
-        target = os.stat(directory)
-        for above in (pathlib.Path(path), *pathlib.Path(path).parents):
-            if above.exists() and os.path.samestat(os.stat(above), target):
-                return True
-    return False
 
 
 def read_bytes(path: str) -> bytes:
@@ -129,29 +87,6 @@ def open_file(path: str) -> io.BufferedReader:
     with _explained(path):
         contract.check_is_file(path)
         return open(path, "rb")
-
-
-def load_manifest(dataset_dir: str) -> contract.Manifest:
-    """Returns the manifest of a dataset.
-
-    Raises:
-        DatasetError: If there is no complete dataset, or its manifest is damaged.
-    """
-    if not is_url(dataset_dir):
-        return contract.load_manifest(dataset_dir)
-    path = join(dataset_dir, contract.MANIFEST_NAME)
-    try:
-        text = read_bytes(path).decode()
-    except FileNotFoundError as error:
-        raise contract.DatasetError(
-            f"the dataset {dataset_dir} is not finished, or not there (no "
-            f"{contract.MANIFEST_NAME}): run python -m pipeline.prepare, or "
-            "pipeline.encode for latents, with "
-            f"--output={shlex.quote(dataset_dir)}; it keeps the shards that are there"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise contract.DatasetError(f"cannot read {path}: {error}") from error
-    return contract.parse_manifest(text, path)
 
 
 def hash_file(path: str) -> str:

@@ -3,6 +3,7 @@
 factors     factors of a face, drawn from its index
 attributes  CelebA's attributes of a face
 face        a whole face, as JPEG
+drawings    faces with their labels, drawn by several processes
 layout      a folder in CelebA's layout
 canvas      coverage, blending, colours, noise
 frame       place of the head and of its parts

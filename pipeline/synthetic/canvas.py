@@ -112,7 +112,7 @@ def blend_tone(
     alpha: np.ndarray,
     tone: np.ndarray,
     color: Color,
-    kept: np.ndarray | None = None,
+    remaining: np.ndarray | None = None,
 ) -> None:
     """Paints a colour of varying brightness over a large box of the canvas.
 
@@ -120,19 +120,19 @@ def blend_tone(
 
     Args:
         canvas: `[3, height, width]`.
-        box: Rows and columns, of `h` by `w` pixels.
+        box: ImageTable and columns, of `h` by `w` pixels.
         alpha: `[h, w]`, 1 where the paint hides what is there.
         tone: `[h, w]`, brightness.
         color: At brightness 1.
-        kept: `[h, w]`, share that stays of what is there; what the paint does not
+        remaining: `[h, w]`, share that stays of what is there; what the paint does not
             hide by default.
     """
     light = alpha * tone
-    if kept is None:
-        kept = _ONE - alpha
+    if remaining is None:
+        remaining = _ONE - alpha
     for plane, value in zip(canvas, color, strict=True):
         below = plane[box].copy()
-        below *= kept
+        below *= remaining
         below += light * value
         plane[box] = below
 
@@ -176,7 +176,7 @@ def smooth_noise(
     """Returns periodic value noise in [-1, 1], `[height, width]` float32.
 
     Args:
-        height: Rows.
+        height: ImageTable.
         width: Columns.
         cells: Number of random values down and across, which the noise passes
             through; smooth between them.

@@ -24,18 +24,6 @@ from pipeline.synthetic.mouth import MOUTH_RISE, mouth_shape, paint_mouth
 from pipeline.synthetic.scene import paint_background, paint_body
 
 JPEG_QUALITY = 90
-LANDMARK_NAMES = (
-    "lefteye_x",
-    "lefteye_y",
-    "righteye_x",
-    "righteye_y",
-    "nose_x",
-    "nose_y",
-    "leftmouth_x",
-    "leftmouth_y",
-    "rightmouth_x",
-    "rightmouth_y",
-)
 
 
 def draw_face(factors: Factors) -> np.ndarray:
@@ -64,7 +52,7 @@ def _paint_face(factors: Factors) -> np.ndarray:
 
 
 def list_landmarks(factors: Factors) -> tuple[int, ...]:
-    """Returns the five landmarks of a face in pixels, as `LANDMARK_NAMES` says.
+    """Returns the five landmarks of a face in pixels, in the order of `LANDMARK_NAMES`.
 
     Left and right are the image's, as in CelebA's file.
     """

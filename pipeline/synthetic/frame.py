@@ -95,7 +95,7 @@ class Frame:
         """Returns x and y of the pixels of a box, in head units.
 
         Args:
-            box: Rows and columns of the image.
+            box: ImageTable and columns of the image.
             step: 2 for every other row.
         """
         rows, columns = slice(box[0].start, box[0].stop, step), box[1]
@@ -121,7 +121,7 @@ class Frame:
         """Returns `[1, w]` x and `[h, 1]` y of a box, as if there were no roll.
 
         Args:
-            box: Rows and columns of the image.
+            box: ImageTable and columns of the image.
             step: 2 for every other row.
         """
         x, y = self._upright
@@ -171,7 +171,7 @@ class Pair:
     """Two boxes of the same size, left and right, painted in one go.
 
     Attributes:
-        boxes: Rows and columns of each.
+        boxes: ImageTable and columns of each.
         x: `[2, h, w]`, x of every pixel relative to its own centre, in head units.
         y: The same, down.
         region: `[3, 2, h, w]`, a copy of the canvas in both boxes.

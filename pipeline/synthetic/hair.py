@@ -38,10 +38,10 @@ class Hair:
     """The hair of one face, as it covers the box that holds it.
 
     Attributes:
-        box: Rows and columns of the image.
+        box: ImageTable and columns of the image.
         front: `[h, w]`, how much of a pixel the hair before the head covers.
         tone: `[h, w]`, its brightness.
-        window_box: Rows and columns of the image that hold the opening for the
+        window_box: ImageTable and columns of the image that hold the opening for the
             face, where the hair behind is seen.
         back: How much of a pixel of that box the hair behind the head covers.
         back_tone: Its brightness.
@@ -226,7 +226,7 @@ def _window(factors: Factors, frame: Frame, box: Box, is_long: bool) -> np.ndarr
     Args:
         factors: Of the face.
         frame: Of the face.
-        box: Rows and columns of the image; every other row is returned.
+        box: ImageTable and columns of the image; every other row is returned.
         is_long: Whether the hair covers the ears.
     """
     hairline = _hairline(factors)
@@ -265,7 +265,7 @@ def _shine(light: Light, frame: Frame, box: Box, radius: np.ndarray) -> np.ndarr
     Args:
         light: On the face.
         frame: Of the face.
-        box: Rows and columns of the image; every other row is returned.
+        box: ImageTable and columns of the image; every other row is returned.
         radius: On the same rows, 1 at the outline of the hair.
     """
     columns, rows = frame.axes(box, step=2)
@@ -291,9 +291,9 @@ def paint_hair_behind(canvas: np.ndarray, hair: Hair, light: Light) -> None:
 
 def paint_hair_before(canvas: np.ndarray, hair: Hair, light: Light) -> None:
     """Paints the hair before the head, and its shadow on the face and the neck."""
-    kept = 1.0 - hair.front
+    remaining = 1.0 - hair.front
     top, left = hair.box[0].start, hair.box[1].start
     rows, columns = hair.window_box
-    window = kept[rows.start - top :, columns.start - left : columns.stop - left]
+    window = remaining[rows.start - top :, columns.start - left : columns.stop - left]
     window *= hair.light
-    blend_tone(canvas, hair.box, hair.front, hair.tone, light.hair, kept)
+    blend_tone(canvas, hair.box, hair.front, hair.tone, light.hair, remaining)

@@ -12,27 +12,22 @@ disk; the zip is renamed last, so a directory with the zip in it is whole.
 
 import contextlib
 import csv
-import dataclasses
 import io
-import multiprocessing
 import os
 import pathlib
 import sys
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
-from multiprocessing import connection, resource_tracker
+from collections.abc import Iterable, Iterator
 from typing import IO
 
 import tqdm
 
 from pipeline.contract import DatasetError
-from pipeline.jobs import worker
-from pipeline.process import interrupts, limits
-from pipeline.sources.celeba.attributes import ATTRIBUTE_NAMES
+from pipeline.process import limits
+from pipeline.sources.celeba.attributes import ATTRIBUTE_NAMES, LANDMARK_NAMES
 from pipeline.storage.files import discard, make_directory, put, sync_names
-from pipeline.synthetic.attributes import list_attributes
-from pipeline.synthetic.face import LANDMARK_NAMES, draw_jpeg, list_landmarks
-from pipeline.synthetic.factors import FACTOR_NAMES, sample_factors
+from pipeline.synthetic import drawings
+from pipeline.synthetic.factors import FACTOR_NAMES
 
 ZIP_NAME = "img_align_celeba.zip"
 PARTITION_NAME = "Eval/list_eval_partition.txt"
@@ -46,24 +41,7 @@ FILE_NAMES = (FACTORS_NAME, PARTITION_NAME, ATTRIBUTES_NAME, LANDMARKS_NAME, ZIP
 # CelebA's own proportions of train, validation and test.
 _CELEBA_TRAIN, _CELEBA_VALIDATION, _CELEBA_IMAGES = 162_770, 19_867, 202_599
 _MAX_IMAGES = 999_999  # Six digits.
-_CHUNK_IMAGES = 64
 _TEMPORARY_SUFFIX = ".partial"
-
-
-@dataclasses.dataclass(frozen=True)
-class Drawing:
-    """One image with its labels, as the files hold them."""
-
-    name: str
-    jpeg: bytes
-    attributes: tuple[int, ...]
-    landmarks: tuple[int, ...]
-    factors: tuple[float | int | str, ...]
-
-
-def image_name(index: int) -> str:
-    """Returns the file name of an image: the first is `000001.jpg`."""
-    return f"{index + 1:06d}.jpg"
 
 
 def split_sizes(num_images: int) -> tuple[int, int, int]:
@@ -133,10 +111,10 @@ def write_dataset(
         _check_output(root, overwrite=overwrite)
         with (
             _open_files(root) as files,
-            _drawings(num_images, seed, num_workers) as drawings,
+            drawings.draw_all(num_images, seed, num_workers) as faces,
         ):
             bar = tqdm.tqdm(
-                drawings,
+                faces,
                 total=num_images,
                 unit="img",
                 # A log gets a line now and then.
@@ -157,8 +135,8 @@ def _check_output(root: pathlib.Path, *, overwrite: bool) -> None:
         DatasetError: If not.
         OSError: If that cannot be found out.
     """
-    there = [name for name in FILE_NAMES if os.path.lexists(root / name)]
-    if not there:
+    existing = [name for name in FILE_NAMES if os.path.lexists(root / name)]
+    if not existing:
         return
     header = b""
     if (root / FACTORS_NAME).is_file():
@@ -166,8 +144,8 @@ def _check_output(root: pathlib.Path, *, overwrite: bool) -> None:
             header = file.read(len(_factors_header()))
     if header != _factors_header():
         raise DatasetError(
-            f"--output={root} has {there[0]}, and no {FACTORS_NAME} of synthetic faces "
-            "beside it, so it is not replaced: give another --output"
+            f"--output={root} has {existing[0]}, and no {FACTORS_NAME} of synthetic "
+            "faces beside it, so it is not replaced: give another --output"
         )
     if (root / ZIP_NAME).exists() and not overwrite:
         raise DatasetError(
@@ -178,76 +156,6 @@ def _check_output(root: pathlib.Path, *, overwrite: bool) -> None:
 
 def _factors_header() -> bytes:
     return _csv_line(("image", *FACTOR_NAMES))
-
-
-def draw_example(index: int, seed: int) -> Drawing:
-    """Returns one image with its labels, a pure function of (seed, index)."""
-    factors = sample_factors(seed, index)
-    return Drawing(
-        name=image_name(index),
-        jpeg=draw_jpeg(factors),
-        attributes=list_attributes(factors),
-        landmarks=list_landmarks(factors),
-        factors=tuple(getattr(factors, name) for name in FACTOR_NAMES),
-    )
-
-
-@contextlib.contextmanager
-def _drawings(
-    num_images: int, seed: int, num_workers: int
-) -> Iterator[Iterator[Drawing]]:
-    """Yields the drawings in order of their index."""
-    starts = range(0, num_images, _CHUNK_IMAGES)
-    chunks = [range(s, min(s + _CHUNK_IMAGES, num_images)) for s in starts]
-    num_workers = min(num_workers, len(chunks))
-    if num_workers == 1:
-        yield (draw_example(index, seed) for chunk in chunks for index in chunk)
-        return
-    # Spawned, not forked: the caller may have threads.
-    context = multiprocessing.get_context("spawn")
-    # Else the first start does, and lets Ctrl-C through to the others.
-    resource_tracker.ensure_running()
-    with contextlib.ExitStack() as stack:
-        readers = []
-        for number in range(num_workers):
-            reader, writer = context.Pipe(duplex=False)
-            readers.append(stack.enter_context(reader))
-            process = context.Process(
-                target=_draw_chunks,
-                args=(writer, chunks[number::num_workers], seed),
-                daemon=True,
-            )
-            with writer, interrupts.hidden_from_children():
-                process.start()
-            stack.callback(process.join)
-            stack.callback(process.kill)
-        yield _in_order(readers, len(chunks))
-
-
-def _in_order(
-    readers: Sequence[connection.Connection], num_chunks: int
-) -> Iterator[Drawing]:
-    """Yields what the workers draw, of which each waits until its chunk is read."""
-    for number in range(num_chunks):
-        try:
-            yield from readers[number % len(readers)].recv()
-        except EOFError as error:
-            raise DatasetError(
-                "a process that draws was killed, perhaps because memory was short: "
-                "run the same command again, with fewer --num_workers"
-            ) from error
-
-
-def _draw_chunks(
-    results: connection.Connection, chunks: Sequence[range], seed: int
-) -> None:
-    limits.prepare()
-    worker.end_with_parent()
-    for chunk in chunks:
-        drawn = [draw_example(index, seed) for index in chunk]
-        # Nobody reads once the parent is gone.
-        with contextlib.suppress(BrokenPipeError):
-            results.send(drawn)
 
 
 @contextlib.contextmanager
@@ -277,7 +185,7 @@ def _open_files(root: pathlib.Path) -> Iterator[dict[str, IO[bytes]]]:
 
 
 def _write_all(
-    drawings: Iterable[Drawing],
+    faces: Iterable[drawings.Drawing],
     files: dict[str, IO[bytes]],
     sizes: tuple[int, int, int],
 ) -> None:
@@ -289,7 +197,7 @@ def _write_all(
     files[LANDMARKS_NAME].write(f"{num_images}\n{' '.join(LANDMARK_NAMES)} \n".encode())
     files[FACTORS_NAME].write(_factors_header())
     with zipfile.ZipFile(files[ZIP_NAME], "w", zipfile.ZIP_STORED) as archive:
-        for index, drawing in enumerate(drawings):
+        for index, drawing in enumerate(faces):
             split = (index >= num_train) + (index >= num_train + num_validation)
             name = drawing.name
             values = " ".join(f"{value:2d}" for value in drawing.attributes)

@@ -137,7 +137,7 @@ def soft_blobs(
 
     Args:
         frame: Of the face.
-        box: Rows and columns.
+        box: ImageTable and columns.
         blobs: `[n, 5]`: x, y, radius across, radius down, height.
         layers: Which blobs are in each sum.
         step: 2 for every other row.

@@ -129,7 +129,7 @@ def test_power_cuts_of_prepare(tmp_path, row) -> None:
             cut_in_a_preparation(disk, faces, output, number)
         num_left = commands.num_finished(output)
         resumed = commands.run_command(faces, output, *_PREPARE_FLAGS)
-        num_kept, num_shards = commands.kept(resumed.stderr)
+        num_kept, num_shards = commands.kept_shards(resumed.stderr)
         assert num_kept == num_left
         assert _NUM_CUTS <= num_kept < num_shards
         disk.cut()

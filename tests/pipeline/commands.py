@@ -42,7 +42,7 @@ def run_verify(dataset) -> subprocess.CompletedProcess[str]:
     )
 
 
-def kept(text: str) -> tuple[int, int]:
+def kept_shards(text: str) -> tuple[int, int]:
     found = re.findall(r"kept (\d+) of (\d+) shards", text)
     assert len(found) == 1, text
     return int(found[0][0]), int(found[0][1])

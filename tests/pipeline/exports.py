@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import contract
-from pipeline.latents import encoder
+from pipeline.latents import export_description
 from tests import preloaded
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -52,7 +52,7 @@ def write(
         "dataset": {name: manifest[name] for name in ("settings", "features")},
         **changes,
     }
-    description = path / encoder.DESCRIPTION
+    description = path / export_description.DESCRIPTION
     description.parent.mkdir()
     description.write_text(json.dumps(body))
     return path

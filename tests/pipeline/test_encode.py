@@ -15,12 +15,18 @@ import pytest
 from pipeline import contract, verify
 from pipeline.dataset import output_directory, shards
 from pipeline.formats import records
-from pipeline.latents import encoder, latent_images, latent_plan, latent_shards
+from pipeline.latents import (
+    encoder,
+    export_description,
+    latent_images,
+    latent_plan,
+    latent_shards,
+)
 from pipeline.planning import dataset_settings
 from pipeline.storage import files
 from tests import preloaded
 from tests.pipeline import calls, exports
-from tests.pipeline.commands import kept, num_finished, run_verify, wait_until
+from tests.pipeline.commands import kept_shards, num_finished, run_verify, wait_until
 from tests.pipeline.test_verify import MUTATIONS, faults
 
 SETTINGS = dataset_settings.Settings(image_size=8, shard_size=8)
@@ -66,20 +72,20 @@ def model(images, tmp_path_factory) -> pathlib.Path:
 def latents(model, images, tmp_path_factory) -> pathlib.Path:
     output = tmp_path_factory.mktemp("latents") / "latents"
     # As a user starts it, so that what it imports is seen to be quiet.
-    found = run(model, images, output, python=sys.executable)
-    assert found.returncode == 0, found.stderr
+    done = run(model, images, output, python=sys.executable)
+    assert done.returncode == 0, done.stderr
     digest = contract.load_manifest(output).digest
-    assert found.stdout == f"dataset digest: {digest}\n"
-    assert "Traceback" not in found.stderr
-    assert "oneDNN" not in found.stderr
+    assert done.stdout == f"dataset digest: {digest}\n"
+    assert "Traceback" not in done.stderr
+    assert "oneDNN" not in done.stderr
     return output
 
 
 def test_a_model_that_writes_files_is_not_run(images, tmp_path):
     model = exports.write(tmp_path / "export", images, writes=tmp_path / "written")
-    found = run(model, images, tmp_path / "out")
-    assert found.returncode == 1
-    (line,) = [text for text in found.stderr.splitlines() if "error: " in text]
+    done = run(model, images, tmp_path / "out")
+    assert done.returncode == 1
+    (line,) = [text for text in done.stderr.splitlines() if "error: " in text]
     assert line == (
         f"error: --model={model} has operations that no export has, and whose effects "
         "go beyond the model (WriteFile): give what trainer.export wrote"
@@ -167,22 +173,22 @@ def test_tfds_loads_latents(latents):
 def test_processes_write_the_same_bytes(model, images, latents, tmp_path):
     mode = "--direct_running_mode=multi_processing"
     flags = (mode, "--num_workers=2")
-    found = run(model, images, tmp_path / "out", *flags, python=sys.executable)
-    assert found.returncode == 0, found.stderr
+    done = run(model, images, tmp_path / "out", *flags, python=sys.executable)
+    assert done.returncode == 0, done.stderr
     digest = contract.load_manifest(latents).digest
-    assert found.stdout == f"dataset digest: {digest}\n"
+    assert done.stdout == f"dataset digest: {digest}\n"
 
 
-def test_what_is_whole_is_kept(model, images, copied):
-    found = run(model, images, copied)
-    assert "kept 6 of 6 shards: complete" in found.stderr
+def test_intact_shards_are_kept(model, images, copied):
+    done = run(model, images, copied)
+    assert "kept 6 of 6 shards: complete" in done.stderr
     digest = contract.load_manifest(copied).digest
     first, second, *_ = sorted(copied.glob("celeba-train*"))
     first.unlink()
     second.write_bytes(second.read_bytes()[:-1])
-    found = run(model, images, copied)
-    assert found.stdout == f"dataset digest: {digest}\n"
-    assert kept(found.stderr) == (4, 6)
+    done = run(model, images, copied)
+    assert done.stdout == f"dataset digest: {digest}\n"
+    assert kept_shards(done.stderr) == (4, 6)
     assert faults(copied) == []
     left = {path.suffix for path in (copied / files.PROGRESS_DIR).iterdir()}
     assert left == {"", ".json"}
@@ -204,12 +210,12 @@ def test_a_killed_run_is_continued(make_celeba, tmp_path):
     process.wait(timeout=30)
     assert not (output / contract.MANIFEST_NAME).exists()
     num_left = num_finished(output)
-    found = run(model, dataset, output)
-    assert found.returncode == 0, found.stderr
-    assert kept(found.stderr) == (num_left, 100)
+    done = run(model, dataset, output)
+    assert done.returncode == 0, done.stderr
+    assert kept_shards(done.stderr) == (num_left, 100)
     assert 3 <= num_left < 100
     fresh = run(model, dataset, tmp_path / "fresh")
-    assert found.stdout == fresh.stdout
+    assert done.stdout == fresh.stdout
     assert verify.find_faults(str(output), contract.load_manifest(output)) == []
 
 
@@ -221,10 +227,10 @@ def test_verify_says_what_happened_to_a_shard(copied, mutate):
     assert run_verify(copied).stderr == f"error: {fault}\n"
 
 
-def test_a_conditional_model_is_told_the_attributes(images, tmp_path):
+def test_a_conditional_model_gets_the_attributes(images, tmp_path):
     model = exports.write(tmp_path / "model", images, "attributes")
-    found = run(model, images, tmp_path / "out")
-    assert found.returncode == 0, found.stderr
+    done = run(model, images, tmp_path / "out")
+    assert done.returncode == 0, done.stderr
     told, plain = read_latents(tmp_path / "out", "test"), read_images(images, "test")
     for row, wanted in zip(told, plain, strict=True):
         close(row["posterior_mean"], wanted["posterior_mean"] + sum(row["attributes"]))
@@ -234,16 +240,16 @@ def test_a_conditional_model_is_told_the_attributes(images, tmp_path):
 def test_another_model_is_not_mixed_in(model, images, copied, tmp_path):
     other = shutil.copytree(model, tmp_path / "other")
     change(other, model_digest="cd" * 32)
-    found = run(other, images, copied)
-    assert found.returncode == 1
-    assert f"has a dataset with other settings (--model={'ab' * 32} " in found.stderr
-    found = run(other, images, copied, "--overwrite")
-    assert found.returncode == 0, found.stderr
+    done = run(other, images, copied)
+    assert done.returncode == 1
+    assert f"has a dataset with other settings (--model={'ab' * 32} " in done.stderr
+    done = run(other, images, copied, "--overwrite")
+    assert done.returncode == 0, done.stderr
     assert contract.load_manifest(copied).settings["model"] == "cd" * 32
 
 
 def change(model: pathlib.Path, **changes) -> None:
-    path = model / encoder.DESCRIPTION
+    path = model / export_description.DESCRIPTION
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
@@ -259,18 +265,18 @@ def test_a_model_that_is_none_is_named(model, images, latents, tmp_path):
         tmp_path, images, output
     )
     copied = shutil.copytree(model, tmp_path / "copied")
-    (copied / encoder.DESCRIPTION).write_text('{"step": 3}')
+    (copied / export_description.DESCRIPTION).write_text('{"step": 3}')
     assert "damaged, or of an earlier release (KeyError" in refused(
         copied, images, output
     )
-    (copied / encoder.DESCRIPTION).write_text("{")
+    (copied / export_description.DESCRIPTION).write_text("{")
     assert "damaged, or of an earlier release (JSON" in refused(copied, images, output)
     with pytest.raises(contract.DatasetError, match="is in a bucket: copy it"):
-        encoder.read_export("gs://bucket/model")
+        export_description.read_export("gs://bucket/model")
     assert not output.exists()
 
 
-def test_a_worker_without_tensorflow_is_told(model, monkeypatch):
+def test_a_worker_without_tensorflow_is_an_error(model, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     with pytest.raises(contract.DatasetError, match="TENSORFLOW=1"):
         # What another test loaded is kept.
@@ -279,7 +285,7 @@ def test_a_worker_without_tensorflow_is_told(model, monkeypatch):
 
 def test_images_that_were_made_otherwise_are_refused(model, images, tmp_path):
     copied = shutil.copytree(model, tmp_path / "copied")
-    body = json.loads((copied / encoder.DESCRIPTION).read_text())["dataset"]
+    body = json.loads((copied / export_description.DESCRIPTION).read_text())["dataset"]
     settings = {**body["settings"], "image_size": 16, "resize": "area"}
     change(copied, dataset={**body, "settings": settings})
     text = refused(copied, images, tmp_path / "out")
@@ -310,7 +316,7 @@ def test_latents_have_no_images(model, images, latents, tmp_path):
 
 
 @pytest.fixture
-def job(model, images, tmp_path) -> latent_shards.Job:
+def job(model, images, tmp_path) -> latent_shards.EncodeJob:
     """Returns a job whose run is marked."""
     output = tmp_path / "out"
     (output / files.PROGRESS_DIR).mkdir(parents=True)
@@ -318,17 +324,17 @@ def job(model, images, tmp_path) -> latent_shards.Job:
         exports.DIGEST, contract.load_manifest(images).digest
     )
     latent_images.mark_run(str(output), "run")
-    export = encoder.read_export(str(model))
+    export = export_description.read_export(str(model))
     found = latent_images.DatasetImages(str(images), settings)
-    return latent_shards.Job(export, found, str(output), "run")
+    return latent_shards.EncodeJob(export, found, str(output), "run")
 
 
-def with_images(job: latent_shards.Job, **changes) -> latent_shards.Job:
+def with_images(job: latent_shards.EncodeJob, **changes) -> latent_shards.EncodeJob:
     assert isinstance(job.images, latent_images.DatasetImages)
     return dataclasses.replace(job, images=dataclasses.replace(job.images, **changes))
 
 
-def first_name(job: latent_shards.Job) -> str:
+def first_name(job: latent_shards.EncodeJob) -> str:
     assert isinstance(job.images, latent_images.DatasetImages)
     manifest = contract.load_manifest(job.images.dataset_dir)
     return manifest.splits["train"].shards[0].name
@@ -504,14 +510,16 @@ def test_an_output_that_is_or_holds_an_input_is_refused(
 def test_labels_are_classes_of_the_model(labels, are_all_known, message):
     batch = [("key", np.zeros([1]), {"label": [label]}) for label in labels]
     features = {"label": contract.Feature("int64")}
-    export = encoder.Export("", "", 1, "label", {}, features, 3, are_all_known)
+    export = export_description.Export(
+        "", "", 1, "label", {}, features, 3, are_all_known
+    )
     if message is None:
-        told = latent_shards._told(batch, features, export)
-        assert told is not None
-        assert told.tolist() == labels
+        conditions = latent_shards._conditions(batch, features, export)
+        assert conditions is not None
+        assert conditions.tolist() == labels
     else:
         with pytest.raises(contract.DatasetError, match=message):
-            latent_shards._told(batch, features, export)
+            latent_shards._conditions(batch, features, export)
 
 
 @pytest.mark.parametrize(
@@ -527,8 +535,8 @@ def test_an_export_says_its_classes(
     model, tmp_path, config, num_classes, are_all_known
 ):
     copy = shutil.copytree(model, tmp_path / "export")
-    body = json.loads((copy / encoder.DESCRIPTION).read_text())
+    body = json.loads((copy / export_description.DESCRIPTION).read_text())
     body["config"] = {**body["config"], **config}
-    (copy / encoder.DESCRIPTION).write_text(json.dumps(body))
-    export = encoder.read_export(str(copy))
+    (copy / export_description.DESCRIPTION).write_text(json.dumps(body))
+    export = export_description.read_export(str(copy))
     assert (export.num_classes, export.are_all_known) == (num_classes, are_all_known)

@@ -11,12 +11,12 @@ import sys
 import pytest
 
 from pipeline import contract
-from pipeline.latents import encoder, latent_plan
+from pipeline.latents import export_description, latent_plan
 from pipeline.planning.dataset_settings import Settings
 from pipeline.storage import files
 from tests import preloaded
 from tests.pipeline import calls, exports
-from tests.pipeline.commands import kept, num_finished, run_command, wait_until
+from tests.pipeline.commands import kept_shards, num_finished, run_command, wait_until
 from tests.pipeline.dataset.test_passing_faults import flip_a_bit_of
 from tests.pipeline.test_verify import faults
 
@@ -75,18 +75,18 @@ def test_latents_are_those_of_the_dataset_that_there_would_be(model, raw, tmp_pa
         output=str(tmp_path / "dataset"),
         max_rejected_fraction=0.2,
     )
-    found = run(model, tmp_path / "two", f"--dataset={tmp_path / 'dataset'}")
-    assert found.returncode == 0, found.stderr
-    found = run(model, tmp_path / "one", f"--input={raw}", *SOURCE_FLAGS)
-    assert found.returncode == 0, found.stderr
-    assert "rejected: 1 missing, 1 too_small, 1 truncated" in found.stderr
+    done = run(model, tmp_path / "two", f"--dataset={tmp_path / 'dataset'}")
+    assert done.returncode == 0, done.stderr
+    done = run(model, tmp_path / "one", f"--input={raw}", *SOURCE_FLAGS)
+    assert done.returncode == 0, done.stderr
+    assert "rejected: 1 missing, 1 too_small, 1 truncated" in done.stderr
     shards = shard_bytes(tmp_path / "one")
     assert len(shards) == 6
     assert shards == shard_bytes(tmp_path / "two")
     one, two, images = (
         contract.load_manifest(tmp_path / name) for name in ("one", "two", "dataset")
     )
-    assert found.stdout == f"dataset digest: {one.digest}\n"
+    assert done.stdout == f"dataset digest: {one.digest}\n"
     assert one.features == two.features
     assert one.settings == {
         **images.settings,
@@ -109,12 +109,12 @@ def test_latents_are_those_of_the_dataset_that_there_would_be(model, raw, tmp_pa
     lost = tmp_path / "one" / min(shards)
     lost.unlink()
     again = run(model, tmp_path / "one", f"--input={raw}", *SOURCE_FLAGS)
-    assert again.stdout == found.stdout
-    assert kept(again.stderr) == (5, 6)
+    assert again.stdout == done.stdout
+    assert kept_shards(again.stderr) == (5, 6)
     flags = (*SOURCE_FLAGS, "--direct_running_mode=multi_processing")
     processes = tmp_path / "processes"
     again = run(model, processes, f"--input={raw}", *flags, python=sys.executable)
-    assert again.stdout == found.stdout, again.stderr
+    assert again.stdout == done.stdout, again.stderr
 
 
 def test_a_killed_run_is_continued(model, make_celeba, tmp_path):
@@ -130,11 +130,11 @@ def test_a_killed_run_is_continued(model, make_celeba, tmp_path):
     process.wait(timeout=30)
     assert not (tmp_path / "out" / contract.MANIFEST_NAME).exists()
     num_left = num_finished(tmp_path / "out")
-    found = run(model, tmp_path / "out", *arguments)
-    assert found.returncode == 0, found.stderr
-    assert kept(found.stderr) == (num_left, 100)
+    done = run(model, tmp_path / "out", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert kept_shards(done.stderr) == (num_left, 100)
     assert 3 <= num_left < 100
-    assert found.stdout == run(model, tmp_path / "fresh", *arguments).stdout
+    assert done.stdout == run(model, tmp_path / "fresh", *arguments).stdout
     assert faults(tmp_path / "out") == []
 
 
@@ -145,8 +145,8 @@ def test_a_folder_is_cut_into_splits(model, make_face, tmp_path):
         path.write_bytes(make_face(number))
     fractions = "--split_fractions=0,0,1"
     photos = f"--input={tmp_path / 'photos'}"
-    found = run(model, tmp_path / "out", "--source=folder", photos, fractions)
-    assert found.returncode == 0, found.stderr
+    done = run(model, tmp_path / "out", "--source=folder", photos, fractions)
+    assert done.returncode == 0, done.stderr
     manifest = contract.load_manifest(tmp_path / "out")
     assert {name: x.num_examples for name, x in manifest.splits.items()} == {"test": 20}
     assert manifest.features["label"].names == ("class0", "class1")
@@ -154,25 +154,25 @@ def test_a_folder_is_cut_into_splits(model, make_face, tmp_path):
 
 
 def test_too_many_rejects_end_in_one_line(model, raw, tmp_path):
-    found = run(model, tmp_path / "out", f"--input={raw}")
-    assert found.returncode == 1
-    assert found.stdout == ""
-    assert "error: 3 of 30 images were rejected, a fraction of 0.1" in found.stderr
-    assert "000005.jpg (missing: " in found.stderr
+    done = run(model, tmp_path / "out", f"--input={raw}")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "error: 3 of 30 images were rejected, a fraction of 0.1" in done.stderr
+    assert "000005.jpg (missing: " in done.stderr
     assert not (tmp_path / "out" / contract.MANIFEST_NAME).exists()
 
 
 def test_flags_go_together(model, tmp_path):
     given = f"--dataset={tmp_path}"
-    found = run(model, tmp_path / "out", given, "--source=folder")
-    assert found.stderr.splitlines()[-1] == (
+    done = run(model, tmp_path / "out", given, "--source=folder")
+    assert done.stderr.splitlines()[-1] == (
         "error: --source is for raw images, and --dataset is given: leave one of them "
         "out"
     )
-    found = run(model, tmp_path / "out")
-    assert found.stderr.endswith("give the images: --dataset, or --input of raw ones\n")
-    found = run(model, tmp_path / "out", "--input=x", "--image_size=8")
-    assert "unknown flag --image_size" in found.stderr
+    done = run(model, tmp_path / "out")
+    assert done.stderr.endswith("give the images: --dataset, or --input of raw ones\n")
+    done = run(model, tmp_path / "out", "--input=x", "--image_size=8")
+    assert "unknown flag --image_size" in done.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -186,7 +186,7 @@ def refused(images: Settings, model, input_dir, output, **more) -> str:
 
 def test_images_of_other_channels_are_refused(model, raw, tmp_path):
     copied = shutil.copytree(model, tmp_path / "copied")
-    description = copied / encoder.DESCRIPTION
+    description = copied / export_description.DESCRIPTION
     body = json.loads(description.read_text())
     body["dataset"]["features"]["image"]["shape"] = [8, 8, 1]
     description.write_text(json.dumps(body))
@@ -210,7 +210,7 @@ def model_naming(model, tmp_path, monkeypatch):
 
     def make(name: object) -> pathlib.Path:
         copied = shutil.copytree(model, tmp_path / "export", dirs_exist_ok=True)
-        description = copied / encoder.DESCRIPTION
+        description = copied / export_description.DESCRIPTION
         body = json.loads(description.read_text())
         body["dataset"]["settings"]["preprocess"] = name
         description.write_text(json.dumps(body))
@@ -222,16 +222,16 @@ def model_naming(model, tmp_path, monkeypatch):
 def test_a_function_that_an_export_names_is_not_called(model_naming, raw, tmp_path):
     export = model_naming("planted:run")
     named = "assets.extra/export.json names the function 'planted:run', which would be"
-    found = run(export, tmp_path / "out", f"--input={raw}")
-    assert found.returncode == 1
-    assert found.stderr.splitlines() == [
+    done = run(export, tmp_path / "out", f"--input={raw}")
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
         f"error: --model={export}: {named} imported and called on every image: to "
         "allow that, give --preprocess='planted:run', or else another --model"
     ]
     assert not list(tmp_path.glob("*ed"))
     flags = ("--preprocess=planted:run", "--max_rejected_fraction=0.2")
-    found = run(export, tmp_path / "out", f"--input={raw}", *flags)
-    assert found.returncode == 0, found.stderr
+    done = run(export, tmp_path / "out", f"--input={raw}", *flags)
+    assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in tmp_path.glob("*ed")) == ["called", "imported"]
 
 
@@ -278,10 +278,10 @@ def test_a_fraction_is_checked(model, raw, tmp_path):
 def test_latents_of_other_sources_are_not_mixed_in(model, raw, tmp_path):
     flags = (f"--input={raw}", "--max_rejected_fraction=0.2")
     assert run(model, tmp_path / "out", *flags).returncode == 0
-    found = run(model, tmp_path / "out", *flags, "--seed=1")
-    assert "other settings (--seed=0 there, 1 now): give another" in found.stderr
-    found = run(model, tmp_path / "out", *flags, "--seed=1", "--overwrite")
-    assert found.returncode == 0, found.stderr
+    done = run(model, tmp_path / "out", *flags, "--seed=1")
+    assert "other settings (--seed=0 there, 1 now): give another" in done.stderr
+    done = run(model, tmp_path / "out", *flags, "--seed=1", "--overwrite")
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_conditional_model_needs_its_condition(model, make_celeba, tmp_path):
@@ -293,16 +293,16 @@ def test_a_conditional_model_needs_its_condition(model, make_celeba, tmp_path):
     assert f"is told 'attributes', and --input={plain} has no such feature" in text
     for name, images in (("one", "--input"), ("two", "--dataset")):
         value = raw if name == "one" else tmp_path / "dataset"
-        found = run(told, tmp_path / name, f"{images}={value}")
-        assert found.returncode == 0, found.stderr
+        done = run(told, tmp_path / name, f"{images}={value}")
+        assert done.returncode == 0, done.stderr
     assert shard_bytes(tmp_path / "one") == shard_bytes(tmp_path / "two")
 
 
 def test_rejects_of_a_fault_that_passed_are_made_up_for(model, celeba, tmp_path):
     raw = pathlib.Path(celeba.write(tmp_path / "raw"))
     arguments = (f"--input={raw}", *SOURCE_FLAGS)
-    found = run(model, tmp_path / "fresh", *arguments)
-    assert found.returncode == 0, found.stderr
+    done = run(model, tmp_path / "fresh", *arguments)
+    assert done.returncode == 0, done.stderr
     path = raw / "img_align_celeba.zip"
     sound = path.read_bytes()
     flip_a_bit_of(raw, 4)
@@ -314,6 +314,6 @@ def test_rejects_of_a_fault_that_passed_are_made_up_for(model, celeba, tmp_path)
     (tmp_path / "part" / contract.MANIFEST_NAME).unlink()
     for name in ("out", "part"):
         again = run(model, tmp_path / name, *arguments)
-        assert kept(again.stderr) == (5, 6), again.stderr
-        assert again.stdout == found.stdout
+        assert kept_shards(again.stderr) == (5, 6), again.stderr
+        assert again.stdout == done.stdout
         assert shard_bytes(tmp_path / name) == shard_bytes(tmp_path / "fresh")

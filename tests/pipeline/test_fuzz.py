@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline import contract
-from pipeline.dataset import examples, output_directory, shards, stats
+from pipeline.dataset import examples, output_directory, output_files, shards, stats
 from pipeline.formats import records
 from pipeline.images import rgb, squares
 from pipeline.planning import plan, plan_files
 from pipeline.planning.dataset_settings import Settings
-from pipeline.sources.rows import Rows
+from pipeline.sources.image_table import ImageTable
 from pipeline.storage import files
 from tests.fuzzing import JSON_TEXTS, changed, changed_json, refuses
 from trainer.data import splits
@@ -71,7 +71,7 @@ SIDECAR = json.loads(json.dumps(dataclasses.asdict(RESULT)))
 
 PLAN = plan.ShardPlan(
     PLANNED,
-    Rows(
+    ImageTable(
         keys=[f"{number}.jpg" for number in range(4)],
         locations=np.arange(20).reshape(4, 5),
         features={"label": np.arange(4)},
@@ -188,13 +188,13 @@ def test_any_sidecar_is_kept_or_not(text, folder):
     (folder / NAME).write_bytes(SHARD)
     path = pathlib.Path(shards.sidecar_path(str(folder), NAME))
     path.write_bytes(text.encode(errors="surrogatepass"))
-    kept = shards.find_kept(PLANNED, str(folder))
-    if kept is None:
+    finished = shards.find_finished(PLANNED, str(folder))
+    if finished is None:
         return
-    assert kept.info.name == NAME
-    assert kept.info.num_examples + len(kept.rejects) == PLANNED.num_images
-    if stats.are_sound(kept.stats, FEATURES):
-        counts = {"train": stats.Stats.from_dict(kept.stats)}
+    assert finished.info.name == NAME
+    assert finished.info.num_examples + len(finished.rejects) == PLANNED.num_images
+    if stats.are_sound(finished.stats, FEATURES):
+        counts = {"train": stats.Stats.from_dict(finished.stats)}
         with np.errstate(all="ignore"):
             stats.stats_json(counts, FEATURES)
 
@@ -203,9 +203,9 @@ def test_a_sound_sidecar_is_kept(folder):
     (folder / NAME).write_bytes(SHARD)
     path = pathlib.Path(shards.sidecar_path(str(folder), NAME))
     path.write_text(json.dumps(SIDECAR))
-    kept = shards.find_kept(PLANNED, str(folder))
-    assert kept == dataclasses.replace(RESULT, stats=SIDECAR["stats"])
-    assert stats.are_sound(kept.stats, FEATURES)
+    finished = shards.find_finished(PLANNED, str(folder))
+    assert finished == dataclasses.replace(RESULT, stats=SIDECAR["stats"])
+    assert stats.are_sound(finished.stats, FEATURES)
     for other in (
         {"info": {**SIDECAR["info"], "name": f"../{NAME}"}},
         {"info": {**SIDECAR["info"], "num_examples": 2}},
@@ -213,18 +213,18 @@ def test_a_sound_sidecar_is_kept(folder):
         {"rejects": [{"key": "a", "reason": "unheard-of", "detail": ""}]},
     ):
         path.write_text(json.dumps({**SIDECAR, **other}))
-        assert shards.find_kept(PLANNED, str(folder)) is None, other
+        assert shards.find_finished(PLANNED, str(folder)) is None, other
     path.write_text("[" * 100_000)
-    assert shards.find_kept(PLANNED, str(folder)) is None
+    assert shards.find_finished(PLANNED, str(folder)) is None
 
 
 @given(text=JSON_TEXTS | changed_json(SETTINGS).map(json.dumps))
 def test_any_settings_of_an_output_directory(text, folder):
-    path = folder / files.PROGRESS_DIR / output_directory.SETTINGS_NAME
+    path = folder / files.PROGRESS_DIR / output_files.SETTINGS_NAME
     path.write_bytes(text.encode(errors="surrogatepass"))
 
     def hold():
-        with output_directory.claimed(str(folder), Settings(), "ab", overwrite=False):
+        with output_directory.locked(str(folder), Settings(), "ab", overwrite=False):
             pass
 
     refuses(contract.DatasetError, call=hold)
@@ -244,21 +244,21 @@ def test_any_plan(data, folder, plan_bytes):
     def load():
         loaded = plan_files.load_plan(str(folder), NAME, "run")
         assert loaded.shard.name == NAME
-        assert len(loaded.rows) == len(loaded.rows.locations)
+        assert len(loaded.images) == len(loaded.images.locations)
 
     refuses(contract.DatasetError, call=load)
 
 
-@given(header=changed_json([dataclasses.asdict(PLANNED), list(PLAN.rows.keys)]))
+@given(header=changed_json([dataclasses.asdict(PLANNED), list(PLAN.images.keys)]))
 def test_any_header_of_a_plan(header, folder):
     path = plan_files.plan_path(str(folder), NAME, "header")
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
-    np.savez(path, header=text, locations=PLAN.rows.locations)
+    np.savez(path, header=text, locations=PLAN.images.locations)
 
     def load():
         loaded = plan_files.load_plan(str(folder), NAME, "header")
         assert loaded.shard.name == NAME
-        assert len(loaded.rows) == 4
+        assert len(loaded.images) == 4
 
     refuses(contract.DatasetError, call=load)
 

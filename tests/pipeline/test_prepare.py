@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pipeline import contract, sources, verify
-from pipeline.dataset import output_directory, shards, stats
+from pipeline.dataset import output_directory, output_files, shards, stats
 from pipeline.images import squares
 from pipeline.jobs import progress, runners
 from pipeline.planning import plan
@@ -20,7 +20,7 @@ from pipeline.storage import files
 from tests.pipeline import calls
 from tests.pipeline.commands import (
     command,
-    kept,
+    kept_shards,
     num_finished,
     processes,
     run_command,
@@ -57,7 +57,7 @@ def test_the_digest_is_golden(encode, tmp_path):
 
 def test_worker_processes_make_the_same_bytes(input_dir, tmp_path):
     one = run(input_dir, tmp_path / "one")
-    found = run_command(
+    done = run_command(
         input_dir,
         tmp_path / "two",
         "--num_workers=2",
@@ -66,11 +66,11 @@ def test_worker_processes_make_the_same_bytes(input_dir, tmp_path):
         *WORKER_PROCESSES,
         python=sys.executable,
     )
-    assert found.returncode == 0, found.stderr
-    assert found.stdout == f"dataset digest: {one.digest}\n"
-    assert "Traceback" not in found.stderr
-    assert "INFO:" not in found.stderr
-    assert "apitools" not in found.stderr
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"dataset digest: {one.digest}\n"
+    assert "Traceback" not in done.stderr
+    assert "INFO:" not in done.stderr
+    assert "apitools" not in done.stderr
     for shard in one.splits["train"].shards:
         content = (tmp_path / "two" / shard.name).read_bytes()
         assert content == (tmp_path / "one" / shard.name).read_bytes()
@@ -124,14 +124,14 @@ def test_a_folder_is_prepared_by_the_command(make_face, tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(make_face(number))
     arguments = ("--source=folder", "--deduplicate", "--image_size=8")
-    found = run_command(
+    done = run_command(
         f"{tmp_path}/my photos/**/*.jpg",
         tmp_path / "out",
         *arguments,
         "--split_fractions=1,0,0",
         "--split_folders=none",
     )
-    assert found.returncode == 0, found.stderr
+    assert done.returncode == 0, done.stderr
     manifest = contract.load_manifest(tmp_path / "out")
     assert manifest.splits["train"].num_examples == 9
     assert manifest.settings["split_fractions"] == [1.0, 0.0, 0.0]
@@ -145,10 +145,10 @@ def test_a_folder_is_prepared_by_the_command(make_face, tmp_path):
         ),
     ):
         arguments = ("--source=folder", f"--split_fractions={fractions}")
-        found = run_command(tmp_path, tmp_path / "no", *arguments)
-        assert found.returncode == 1
-        assert f"error: --split_fractions={fractions} {line}" in found.stderr
-        assert "Traceback" not in found.stderr
+        done = run_command(tmp_path, tmp_path / "no", *arguments)
+        assert done.returncode == 1
+        assert f"error: --split_fractions={fractions} {line}" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_a_job_that_is_tried_again_after_its_end_succeeds(
@@ -224,7 +224,7 @@ def test_a_complete_dataset_is_left_alone(input_dir, tmp_path, caplog):
     with caplog.at_level("INFO", logger="absl"):
         assert run(input_dir, output) == first
     number = sum(len(split.shards) for split in first.splits.values())
-    assert kept(caplog.text) == (number, number)
+    assert kept_shards(caplog.text) == (number, number)
     after = {path: path.stat().st_mtime_ns for path in output.iterdir()}
     assert {k: v for k, v in after.items() if k.is_file()} == {
         k: v for k, v in before.items() if k.is_file()
@@ -256,12 +256,14 @@ def test_a_damaged_dataset_is_restored(input_dir, tmp_path, caplog, damage):
         lost = 12
     with caplog.at_level("INFO", logger="absl"):
         assert run(input_dir, output).digest == first.digest
-    num_kept, number = kept(caplog.text)
+    num_kept, number = kept_shards(caplog.text)
     assert num_kept == max(number - lost, 0)
     assert verify.find_faults(str(output), contract.load_manifest(output)) == []
 
 
-def test_an_image_that_changed_in_place_is_seen(celeba, tmp_path, make_face, caplog):
+def test_an_image_that_changed_in_place_is_detected(
+    celeba, tmp_path, make_face, caplog
+):
     output = tmp_path / "out"
     celeba.images["000001.jpg"] = celeba.images["000001.jpg"].ljust(9000, b"\0")
     first = run(celeba.write(tmp_path / "a"), output)
@@ -269,7 +271,7 @@ def test_an_image_that_changed_in_place_is_seen(celeba, tmp_path, make_face, cap
     with caplog.at_level("INFO", logger="absl"):
         second = run(celeba.write(tmp_path / "b"), output)
     # The same name and size: its shard alone is written again.
-    num_kept, number = kept(caplog.text)
+    num_kept, number = kept_shards(caplog.text)
     assert num_kept == number - 1
     assert second.source_fingerprint == first.source_fingerprint
     assert second.digest != first.digest
@@ -311,7 +313,7 @@ def test_overwrite_discards_what_is_there(input_dir, tmp_path):
 
 def test_a_damaged_settings_file_is_refused(input_dir, tmp_path):
     run(input_dir, tmp_path / "out")
-    path = tmp_path / "out" / files.PROGRESS_DIR / output_directory.SETTINGS_NAME
+    path = tmp_path / "out" / files.PROGRESS_DIR / output_files.SETTINGS_NAME
     path.write_text("[]")
     with pytest.raises(contract.DatasetError, match="is damaged .*--overwrite"):
         run(input_dir, tmp_path / "out")
@@ -343,14 +345,14 @@ def test_two_runs_cannot_share_an_output(input_dir, tmp_path):
     output = str(tmp_path / "out")
     listing = sources.list_images("celeba", input_dir)
     with (
-        output_directory.claimed(output, SMALL, listing.fingerprint, overwrite=False),
+        output_directory.locked(output, SMALL, listing.fingerprint, overwrite=False),
         pytest.raises(contract.DatasetError, match="another run is at"),
     ):
         run(input_dir, output)
     run(input_dir, output)
 
 
-def test_a_disk_that_is_too_small_is_seen_before(input_dir, tmp_path, monkeypatch):
+def test_a_disk_that_is_too_small_is_detected_before(input_dir, tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 1000})()
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
     with pytest.raises(contract.DatasetError, match="0.0 GB free: free some space"):
@@ -424,7 +426,7 @@ def test_rejects_are_counted_and_named(celeba, encode, make_face, tmp_path):
 @pytest.mark.parametrize("mode", ["in_memory", "multi_processing"])
 def test_too_many_rejects_end_in_one_line(celeba, encode, make_face, tmp_path, mode):
     reasons = spoil(celeba, encode, make_face)
-    found = run_command(
+    done = run_command(
         celeba.write(tmp_path / "raw"),
         tmp_path / "out",
         f"--direct_running_mode={mode}",
@@ -434,20 +436,20 @@ def test_too_many_rejects_end_in_one_line(celeba, encode, make_face, tmp_path, m
         "--num_workers=1",
         python=sys.executable,
     )
-    assert found.returncode == 1
-    assert found.stdout == ""
-    [line] = [line for line in found.stderr.splitlines() if " I " not in line[:11]]
+    assert done.returncode == 1
+    assert done.stdout == ""
+    [line] = [line for line in done.stderr.splitlines() if " I " not in line[:11]]
     assert line.startswith("error: 5 of 30 images were rejected, a fraction of 0.1667")
     assert "--max_rejected_fraction=0.001" in line
     assert all(key in line for key in reasons)
-    assert "Traceback" not in found.stderr
+    assert "Traceback" not in done.stderr
     assert not (tmp_path / "out" / contract.MANIFEST_NAME).exists()
 
 
 def test_a_bad_input_ends_in_one_line(tmp_path):
-    found = run_command(tmp_path / "absent", tmp_path / "out")
-    assert found.returncode == 1
-    assert found.stderr == (
+    done = run_command(tmp_path / "absent", tmp_path / "out")
+    assert done.returncode == 1
+    assert done.stderr == (
         f"error: --input={tmp_path}/absent does not exist: give the directory that has "
         "img_align_celeba.zip and list_eval_partition.txt\n"
     )
@@ -514,12 +516,12 @@ def test_a_killed_run_is_continued(
     wait_until(lambda: all(of != group for _, of in processes().values()), seconds=10)
     assert not (tmp_path / "out" / contract.MANIFEST_NAME).exists()
     num_left = num_finished(tmp_path / "out")
-    found = run_command(many_faces, tmp_path / "out", *arguments)
-    assert found.returncode == 0, found.stderr
-    num_kept, number = kept(found.stderr)
+    done = run_command(many_faces, tmp_path / "out", *arguments)
+    assert done.returncode == 0, done.stderr
+    num_kept, number = kept_shards(done.stderr)
     assert num_kept == num_left
     assert 3 <= num_kept < number
-    assert found.stdout == f"dataset digest: {many_digest}\n"
+    assert done.stdout == f"dataset digest: {many_digest}\n"
     assert list(progress_dir.glob("*.tmp")) == []
 
 
@@ -542,9 +544,9 @@ def test_a_killed_worker_ends_the_run_in_one_line(many_faces, tmp_path):
     assert line.startswith("error: a worker process was killed, perhaps because memory")
     assert "Traceback" not in stderr
     assert not {nursery, *workers} & set(processes())
-    found = run_command(many_faces, tmp_path / "out", *arguments)
-    assert found.returncode == 0, found.stderr
-    assert kept(found.stderr)[0] >= 3
+    done = run_command(many_faces, tmp_path / "out", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert kept_shards(done.stderr)[0] >= 3
 
 
 def children(pid) -> list[int]:

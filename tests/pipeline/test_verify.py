@@ -107,9 +107,9 @@ MUTATIONS = (
 def test_what_happened_to_a_shard_is_said(dataset, mutate):
     fault = mutate(dataset)
     assert faults(dataset) == [fault]
-    found = run_verify(dataset)
-    assert found.returncode == verify.EXIT_FAULTY == 3
-    assert found.stderr == f"error: {fault}\n"
+    done = run_verify(dataset)
+    assert done.returncode == verify.EXIT_FAULTY == 3
+    assert done.stderr == f"error: {fault}\n"
 
 
 def test_two_shards_that_changed_places(dataset):
@@ -135,9 +135,9 @@ def test_a_wrong_count_in_the_manifest(dataset, is_sealed_again):
     if not is_sealed_again:
         text = text.replace(changed.digest, manifest.digest)
     path.write_text(text)
-    found = run_verify(dataset)
-    assert found.returncode == 3
-    assert found.stderr == (
+    done = run_verify(dataset)
+    assert done.returncode == 3
+    assert done.stderr == (
         f"error: {shard.name}: is as it was written, with 4 records, and "
         "manifest.json says 3\n"
         if is_sealed_again
@@ -165,24 +165,24 @@ def test_a_changed_byte(dataset, position, fault):
 
 def test_the_command(dataset):
     manifest = contract.load_manifest(dataset)
-    found = run_verify(dataset)
-    assert found.returncode == 0
-    assert found.stdout == (
+    done = run_verify(dataset)
+    assert done.returncode == 0
+    assert done.stdout == (
         f"OK: {dataset}: train 18, validation 6, test 6; "
         f"dataset digest: {manifest.digest}\n"
     )
     first_shard(dataset).unlink()
     (dataset / "x.tfrecord").write_bytes(b"")
-    found = run_verify(dataset)
-    assert found.returncode == verify.EXIT_FAULTY == 3
-    assert found.stderr.splitlines() == [
+    done = run_verify(dataset)
+    assert done.returncode == verify.EXIT_FAULTY == 3
+    assert done.stderr.splitlines() == [
         f"error: {first_shard(dataset).name}: missing",
         "error: x.tfrecord: not in manifest.json",
     ]
     (dataset / contract.MANIFEST_NAME).unlink()
-    found = run_verify(dataset)
-    assert found.returncode == 3
-    assert found.stderr.startswith(f"error: the dataset {dataset} is not finished")
+    done = run_verify(dataset)
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"error: the dataset {dataset} is not finished")
 
 
 def test_too_many_open_files_are_no_fault_of_a_dataset(dataset, monkeypatch):

@@ -1,4 +1,4 @@
-"""The names of CelebA's forty attributes, in the order of its list_attr_celeba.txt."""
+"""Names of CelebA's forty attributes and its landmarks, in the order of its lists."""
 
 ATTRIBUTE_NAMES = (
     "5_o_Clock_Shadow",
@@ -41,4 +41,9 @@ ATTRIBUTE_NAMES = (
     "Wearing_Necklace",
     "Wearing_Necktie",
     "Young",
+)
+
+LANDMARK_NAMES = (
+    *("lefteye_x", "lefteye_y", "righteye_x", "righteye_y", "nose_x", "nose_y"),
+    *("leftmouth_x", "leftmouth_y", "rightmouth_x", "rightmouth_y"),
 )

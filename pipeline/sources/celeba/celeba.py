@@ -24,36 +24,23 @@ from absl import logging
 
 from pipeline import contract
 from pipeline.sources import Listing
-from pipeline.sources.celeba import labels, parquet_files
-from pipeline.sources.listing import archives, folder_reader, listed
-from pipeline.sources.rows import Rows
+from pipeline.sources.celeba import download, labels, parquet_files
+from pipeline.sources.celeba.download import (
+    ATTRIBUTES_NAME,
+    FOLDER_NAME,
+    LANDMARKS_NAME,
+    PARTITION_NAME,
+    ZIP_BYTES,
+    ZIP_NAME,
+)
+from pipeline.sources.image_table import ImageTable
+from pipeline.sources.listing import archives, file_states, folder_reader
 from pipeline.storage import paths
 
-ZIP_NAME = "img_align_celeba.zip"
-ZIP_BYTES = 1_443_490_838
-FOLDER_NAME = "img_align_celeba"
-PARTITION_NAME = "list_eval_partition.txt"
-ATTRIBUTES_NAME = "list_attr_celeba.txt"
-LANDMARKS_NAME = "list_landmarks_align_celeba.txt"
 _LIST_NAMES = {"attributes": ATTRIBUTES_NAME, "landmarks": LANDMARKS_NAME}
-
-_SUBDIRECTORIES = ("img", "eval", "anno")
-_ZIP_NAMES = (ZIP_NAME, "img_align_celeba_png.zip")
-_FOLDER_NAMES = (FOLDER_NAME, "img_align_celeba_png")
-# Suffixes and names of files that are not read, and what is to be done with them.
-_REMEDIES: Mapping[str, str] = {
-    ".arrow": "Arrow files are not read: download the Parquet files in their place",
-    "metadata.csv": "give --source=folder for folders of images without attributes",
-    "metadata.jsonl": "give --source=folder for folders of images without attributes",
-    ".001": "unpack the 7z archive of img_align_celeba_png there",
-    ".7z": "unpack the 7z archive of img_align_celeba_png there",
-}
 
 # The number in the partition file is the index of the split.
 _SPLIT_NUMBERS = {str(number): split for number, split in enumerate(contract.SPLITS)}
-
-# By the name of a file or a directory, in small letters, its path.
-_Files = Mapping[str, str]
 
 
 def list_images(input_dir: str) -> Listing:
@@ -66,36 +53,35 @@ def list_images(input_dir: str) -> Listing:
         DatasetError: If a file is missing, malformed or cut off, or a split is empty.
     """
     if not paths.is_directory(input_dir):
-        found = "is a file" if paths.find(input_dir) else "does not exist"
+        fault = "is a file" if paths.find(input_dir) else "does not exist"
         raise contract.DatasetError(
-            f"--input={input_dir} {found}: give the directory that has {ZIP_NAME} "
+            f"--input={input_dir} {fault}: give the directory that has {ZIP_NAME} "
             f"and {PARTITION_NAME}"
         )
-    home = _find_home(input_dir)
-    if home is None or not _find_images(*home):
+    home = download.find(input_dir)
+    if home is None or not home.find_images():
         shards = parquet_files.find(input_dir)
         if shards:
             return _list_parquet(input_dir, shards)
     if home is None:
-        raise _no_partition(input_dir)
-    files, folders = home
-    partition_path = _find_list(files, PARTITION_NAME)
+        raise download.no_partition(input_dir)
+    partition_path = home.find_list(PARTITION_NAME)
     assert partition_path is not None
-    states = {partition_path: listed.find_state(partition_path)}
+    states = {partition_path: file_states.find(partition_path)}
     split_of = read_partition(partition_path)
     digests = {PARTITION_NAME: labels.read_partition_lines(partition_path)[1]}
     tables: dict[str, labels.Labels] = {}
     for feature, name in _LIST_NAMES.items():
-        path = _find_list(files, name)
+        path = home.find_list(name)
         if path is None:
             logging.info("no %s: --input has no %s, nor .csv", feature, name)
             continue
         logging.info("%s from %s", feature, path)
-        states[path] = listed.find_state(path)
+        states[path] = file_states.find(path)
         table = labels.read_labels(path, is_binary=feature == "attributes")
         digests[name] = table.sha256
         tables[feature] = table.renamed(_other_suffixes(split_of, table.row_of))
-    index = _index_images(input_dir, files, folders)
+    index = _index_images(input_dir, home)
     renamed = _other_suffixes(split_of, index.locations)
     if renamed:
         index = index.renamed(renamed)
@@ -110,7 +96,7 @@ def list_images(input_dir: str) -> Listing:
     listing = _listing(split_of, tables, index, digests, partition_path)
     # A file may have changed between its labels and its hash.
     for path, state in states.items():
-        listed.check_same(path, state, listed.find_state(path))
+        file_states.check_same(path, state, file_states.find(path))
     return listing
 
 
@@ -180,7 +166,7 @@ def _splits(
     tables: Mapping[str, labels.Labels],
     index: archives.ImageIndex,
     partition_path: str,
-) -> dict[str, Rows]:
+) -> dict[str, ImageTable]:
     if not split_of.keys() & index.locations.keys():
         raise contract.DatasetError(
             f"none of the {len(split_of)} images in {partition_path} is in "
@@ -197,7 +183,7 @@ def _splits(
     for split in contract.SPLITS:
         keys = sorted(key for key, its_split in split_of.items() if its_split == split)
         locations = [index.locations.get(key, index.missing) for key in keys]
-        splits[split] = Rows(
+        splits[split] = ImageTable(
             keys=keys,
             locations=np.array(locations, np.int64),
             features={feature: table.rows(keys) for feature, table in tables.items()},
@@ -206,7 +192,7 @@ def _splits(
 
 
 def _fingerprint(
-    splits: Mapping[str, Rows],
+    splits: Mapping[str, ImageTable],
     index: archives.ImageIndex,
     digests: Mapping[str, str],
 ) -> str:
@@ -219,95 +205,22 @@ def _fingerprint(
     return sha256.hexdigest()
 
 
-def _index_images(
-    input_dir: str, files: _Files, folders: _Files
-) -> archives.ImageIndex:
-    path = _find_images(files, folders)
-    if path in files.values():
+def _index_images(input_dir: str, home: download.Download) -> archives.ImageIndex:
+    path = home.find_images()
+    if path in home.files.values():
         return archives.index_zip(path, official_bytes=ZIP_BYTES)
     if path:
         return folder_reader.index_folder(path)
     raise contract.DatasetError(
         f"--input={input_dir} has neither {ZIP_NAME} ({ZIP_BYTES:,} B) nor a folder "
-        f"{FOLDER_NAME}: {_remedy(files)}put one of them there, or in its subdirectory "
+        f"{FOLDER_NAME}: {home.remedy()}put one of them there, or in its subdirectory "
         "Img"
     )
 
 
-def _find_images(files: _Files, folders: _Files) -> str:
-    """Returns the path of the zip or the folder of images; empty if there is none."""
-    zips = [files[name] for name in _ZIP_NAMES if name in files]
-    found = zips + [folders[name] for name in _FOLDER_NAMES if name in folders]
-    return found[0] if found else ""
-
-
-def _find_home(input_dir: str) -> tuple[_Files, _Files] | None:
-    """Returns the files and the folders of the directory that has a partition."""
-    files, folders = _list(input_dir)
-    if _find_list(files, PARTITION_NAME):
-        return files, folders
-    homes = [
-        (path, *found)
-        for name, path in sorted(folders.items())
-        if name not in (*_FOLDER_NAMES, *_SUBDIRECTORIES)
-        and _find_list((found := _list(path))[0], PARTITION_NAME)
-    ]
-    if len(homes) == 1:
-        path, files, folders = homes[0]
-        logging.info("CelebA is in %s", path)
-        return files, folders
-    if homes:
-        raise contract.DatasetError(
-            f"--input={input_dir} has {PARTITION_NAME} or .csv in several directories "
-            f"({', '.join(path for path, *_ in homes)}): give one of them as --input"
-        )
-    return None
-
-
-def _no_partition(input_dir: str) -> contract.DatasetError:
-    files, folders = _list(input_dir)
-    inner = [files, *(_list(path)[0] for path in folders.values())]
-    remedy = "".join(sorted({_remedy(each) for each in inner}))
-    return contract.DatasetError(
-        f"--input={input_dir} has no {PARTITION_NAME}: {remedy}put the official file "
-        "(2,836,386 B in full) there, or in its subdirectory Eval, or Kaggle's "
-        f"{_as_csv(PARTITION_NAME)}"
-    )
-
-
-def _list(path: str) -> tuple[_Files, _Files]:
-    """Returns the files and the directories in one and its official subdirectories."""
-    files: dict[str, str] = {}
-    folders: dict[str, str] = {}
-    pending = [path]
-    while pending:
-        folder = pending.pop(0)
-        for entry in sorted(paths.list_directory(folder), key=lambda e: e.name):
-            name, its_path = entry.name.lower(), paths.join(folder, entry.name)
-            (folders if entry.is_directory else files).setdefault(name, its_path)
-            if folder == path and entry.is_directory and name in _SUBDIRECTORIES:
-                pending.append(its_path)
-    return files, folders
-
-
-def _find_list(files: _Files, name: str) -> str | None:
-    return files.get(name.lower()) or files.get(_as_csv(name).lower())
-
-
-def _as_csv(name: str) -> str:
-    return name.removesuffix("txt") + "csv"
-
-
-def _remedy(files: _Files) -> str:
-    """Returns what is to be done with files that are not read."""
-    found = files.keys() | {os.path.splitext(name)[1] for name in files}
-    remedies = {_REMEDIES[suffix] for suffix in found & _REMEDIES.keys()}
-    return "".join(f"{text}; or " for text in sorted(remedies))
-
-
 def _other_suffixes(keys: Collection[str], names: Collection[str]) -> dict[str, str]:
     """Returns, for each key that is no name, the name that has another suffix."""
-    found = set(names)
-    name_of = {os.path.splitext(name)[0]: name for name in sorted(found - set(keys))}
+    present = set(names)
+    name_of = {os.path.splitext(name)[0]: name for name in sorted(present - set(keys))}
     pairs = ((key, name_of.get(os.path.splitext(key)[0])) for key in keys)
-    return {key: name for key, name in pairs if name is not None and key not in found}
+    return {key: name for key, name in pairs if name is not None and key not in present}

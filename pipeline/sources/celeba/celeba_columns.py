@@ -11,9 +11,8 @@ from pyarrow import compute
 
 from pipeline import contract
 from pipeline.sources.celeba import label_tables
-from pipeline.sources.celeba.attributes import ATTRIBUTE_NAMES
+from pipeline.sources.celeba.attributes import ATTRIBUTE_NAMES, LANDMARK_NAMES
 from pipeline.sources.celeba.parquet_reader import leaf
-from pipeline.sources.tfds.tfds_info import LANDMARK_NAMES
 
 _IMAGE_NAMES = ("image", "img")
 # Of file names, beside the path in the image. `name` may be that of a person.
@@ -74,8 +73,8 @@ def find_columns(path: str, schema: pa.Schema, *, is_first: bool) -> Columns:
                     path_of[its_name] = its_path
                     used.add(field.name)
         if path_of:
-            found = [each for each in official if each in path_of]
-            labels[feature] = found, [path_of[each] for each in found]
+            present = [each for each in official if each in path_of]
+            labels[feature] = present, [path_of[each] for each in present]
     if is_first:
         unused = [each for each in schema.names if each not in used]
         for feature, (official, _) in _LABELS.items():

@@ -21,8 +21,8 @@ from pipeline import contract
 from pipeline.sources.celeba import celeba_columns, label_tables, parquet_files
 from pipeline.sources.celeba.labels import Labels
 from pipeline.sources.celeba.parquet_reader import MISSING, ParquetReader, read_rows
-from pipeline.sources.listing import archives, listed
-from pipeline.storage import paths
+from pipeline.sources.listing import archives, file_states
+from pipeline.storage import path_resolution
 
 # Of list_attr_celeba.txt, as torchvision checks it.
 OFFICIAL_ATTRIBUTES_MD5 = "75e246fa4810816ffd6ee81facbd244c"
@@ -57,7 +57,7 @@ def read(file_paths: Mapping[str, Sequence[str]], root: str) -> Content:
             a wrong value; or the images have no names, or one of them twice.
     """
     files = [(path, split) for split in contract.SPLITS for path in file_paths[split]]
-    states = {path: listed.find_state(path) for path, _ in files}
+    states = {path: file_states.find(path) for path, _ in files}
     names: list[str | None] = []
     splits: list[str] = []
     locations: list[tuple[int, ...]] = []
@@ -65,24 +65,24 @@ def read(file_paths: Mapping[str, Sequence[str]], root: str) -> Content:
     columns = None
     for number, (path, split) in enumerate(files):
         with parquet_files.opened(path, is_large=False) as file:
-            found = celeba_columns.find_columns(
+            file_columns = celeba_columns.find_columns(
                 path, file.schema_arrow, is_first=number == 0
             )
-            columns = columns or found
-            if found != columns:
+            columns = columns or file_columns
+            if file_columns != columns:
                 raise contract.DatasetError(
                     f"{path} has other columns than {files[0][0]}: they belong to "
                     "different data sets"
                 )
-            names += celeba_columns.read_names(file, found)
-            for feature, (its_names, its_paths) in found.labels.items():
+            names += celeba_columns.read_names(file, file_columns)
+            for feature, (its_names, its_paths) in file_columns.labels.items():
                 table = file.read(list(its_paths), use_threads=False)
                 cells = celeba_columns.read_labels(
                     path, feature, table, its_names, its_paths
                 )
                 values.setdefault(feature, []).append(cells)
         with parquet_files.opened(path, is_large=True) as file:
-            locations += [(number, *rest) for rest in _locate(file, found.image)]
+            locations += [(number, *rest) for rest in _locate(file, file_columns.image)]
         splits += [split] * (len(names) - len(splits))
     assert columns is not None
     if len(locations) != len(names):
@@ -103,7 +103,7 @@ def read(file_paths: Mapping[str, Sequence[str]], root: str) -> Content:
             )
     split_of = {key: splits[row] for key, row in zip(keys, order, strict=True)}
     for path, state in states.items():
-        listed.check_same(path, state, listed.find_state(path))
+        file_states.check_same(path, state, file_states.find(path))
     located = {
         key: (number, group, row, num_bytes, crc)
         for key, (number, group, row, num_bytes, crc) in zip(
@@ -124,7 +124,7 @@ def read(file_paths: Mapping[str, Sequence[str]], root: str) -> Content:
             sizes={key: location[3] for key, location in located.items()},
             missing=MISSING,
             reader=ParquetReader(
-                {paths.resolve(path): state for path, state in states.items()},
+                {path_resolution.resolve(path): states[path] for path in states},
                 columns.image,
             ),
         ),
@@ -192,11 +192,11 @@ def _labels_text(
 ) -> str:
     """Returns the official text of labels."""
     if feature == "attributes":
-        found = set(np.unique(values).tolist())
-        if not (found <= {-1, 1} or found <= {0, 1}):
+        distinct = set(np.unique(values).tolist())
+        if not (distinct <= {-1, 1} or distinct <= {0, 1}):
             raise contract.DatasetError(
-                f"{root} has the attributes {sorted(found)!s:.60}: expected booleans, "
-                "-1 and 1, or 0 and 1"
+                f"{root} has the attributes {sorted(distinct)!s:.60}: expected "
+                "booleans, -1 and 1, or 0 and 1"
             )
         values = np.where(values > 0, 1, -1)
     return label_tables.labels_layout(

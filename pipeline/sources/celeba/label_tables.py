@@ -20,9 +20,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline import contract
 from pipeline.sources import splits
-from pipeline.sources.celeba.attributes import ATTRIBUTE_NAMES
+from pipeline.sources.celeba.attributes import ATTRIBUTE_NAMES, LANDMARK_NAMES
 from pipeline.sources.listing.archives import SUFFIXES
-from pipeline.sources.tfds.tfds_info import LANDMARK_NAMES
 
 # CelebA has as many; its files end lines as Windows does.
 OFFICIAL_IMAGES = 202_599
@@ -115,12 +114,12 @@ def labels_text(path: str, text: str, *, is_binary: bool) -> str:
         )
     official = ATTRIBUTE_NAMES if is_binary else LANDMARK_NAMES
     name_of = {simplified(name): name for name in official}
-    found = {
+    name_of_column = {
         at: name_of.get(simplified(name), name) for at, name in table.names.items()
     }
-    columns = list(found)
-    if sorted(found.values()) == sorted(official):
-        columns.sort(key=lambda at: official.index(found[at]))
+    columns = list(name_of_column)
+    if sorted(name_of_column.values()) == sorted(official):
+        columns.sort(key=lambda at: official.index(name_of_column[at]))
     value_of = _SIGN_OF if is_binary else {}
     keys: list[str] = []
     rows: list[list[int]] = []
@@ -140,7 +139,7 @@ def labels_text(path: str, text: str, *, is_binary: bool) -> str:
                 f"{path} has -1 and 0 (or False): expected -1 and 1, or 0 and 1"
             )
         rows = [[value or -1 for value in row] for row in rows]
-    return labels_layout([found[at] for at in columns], keys, rows, is_binary)
+    return labels_layout([name_of_column[at] for at in columns], keys, rows, is_binary)
 
 
 def partition_layout(lines: Sequence[str]) -> str:

@@ -58,10 +58,10 @@ def find(input_dir: str) -> dict[str, list[str]]:
         )
     absent = [split for split in contract.SPLITS if split not in names_of]
     if absent:
-        found = _listed(sorted(name for names in names_of.values() for name in names))
+        present = _listed(sorted(name for names in names_of.values() for name in names))
         raise contract.DatasetError(
             f"--input={root} has no Parquet file of split {', '.join(absent)}, but "
-            f"{found}: download the files of all splits"
+            f"{present}: download the files of all splits"
         )
     logging.info(
         "reading %d Parquet files in %s", sum(map(len, names_of.values())), root
@@ -123,10 +123,10 @@ def _place(name: str) -> tuple[str, str]:
 def _parsed(base: str) -> tuple[str, int | None, int | None]:
     """Returns the word at the beginning of a name, its number, and of how many."""
     stem = base[: -len(SUFFIX)]
-    found = _NAME.fullmatch(stem)
-    if found is None:
+    match = _NAME.fullmatch(stem)
+    if match is None:
         return re.split(r"[^a-z]", stem.lower())[0], None, None
-    word, *digits = found.groups()
+    word, *digits = match.groups()
     number, total = (int(each) if each else None for each in digits)
     return word.lower(), number, total
 

@@ -17,7 +17,7 @@ import numpy as np
 from pipeline import contract
 from pipeline.images.squares import RejectedImageError
 from pipeline.sources.celeba import parquet_files
-from pipeline.sources.listing import listed
+from pipeline.sources.listing import file_states
 from pipeline.sources.listing.archives import check_size
 
 # The location of an image that is not there.
@@ -35,7 +35,7 @@ _Place = tuple[int, ...]
 class ParquetReader:
     """Reads an image by (file, row group, row, size, CRC-32)."""
 
-    def __init__(self, states: Mapping[str, listed.State], column: str) -> None:
+    def __init__(self, states: Mapping[str, file_states.State], column: str) -> None:
         """Opens nothing yet.
 
         Args:
@@ -82,31 +82,31 @@ class ParquetReader:
 
     def _read_on(self, place: _Place) -> None:
         """Reads an image, and those that are announced after it."""
-        wanted, num_bytes = {place}, place[3]
+        places, num_bytes = {place}, place[3]
         while self._announced and num_bytes < _MAX_BYTES:
             following = self._announced.popleft()
-            wanted.add(following)
+            places.add(following)
             num_bytes += following[3]
         self._read = {}
-        for number, places in itertools.groupby(sorted(wanted), lambda each: each[0]):
+        for number, batch in itertools.groupby(sorted(places), lambda each: each[0]):
             try:
-                self._read.update(self._read_file(number, list(places)))
+                self._read.update(self._read_file(number, list(batch)))
             except contract.DatasetError:
                 self._check_same(number)
                 raise
 
     def _read_file(self, number: int, places: Sequence[_Place]) -> dict[_Place, bytes]:
-        found = {}
+        data_of = {}
         with parquet_files.opened(self._paths[number], is_large=True) as file:
             for group, its_places in itertools.groupby(places, lambda each: each[1]):
                 place_of = {place[2]: place for place in its_places}
                 for row, data in read_rows(file, group, self._column, place_of):
-                    found[place_of[row]] = data or b""
-        return found
+                    data_of[place_of[row]] = data or b""
+        return data_of
 
     def _check_same(self, number: int) -> None:
         path = self._paths[number]
-        listed.check_same(path, self._states[number], listed.find_state(path))
+        file_states.check_same(path, self._states[number], file_states.find(path))
 
 
 def read_rows(

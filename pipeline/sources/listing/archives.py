@@ -18,9 +18,9 @@ import numpy as np
 from pipeline import contract
 from pipeline.images.squares import RejectedImageError
 from pipeline.sources import Reader
-from pipeline.sources.listing import listed
+from pipeline.sources.listing import file_states
 from pipeline.sources.listing.read_ahead import Part, ReadAhead
-from pipeline.storage import files, paths
+from pipeline.storage import files, path_resolution, paths
 
 # Of image files, in small letters.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -68,14 +68,14 @@ def with_keys(of_key: Mapping[str, Any], name_of: Mapping[str, str]) -> dict[str
         {'2.jpg': 8, '1.jpg': 7}
     """
     others = of_key.keys() - name_of.values()
-    kept = {key: value for key, value in of_key.items() if key in others}
-    return kept | {key: of_key[name] for key, name in name_of.items()}
+    unchanged = {key: value for key, value in of_key.items() if key in others}
+    return unchanged | {key: of_key[name] for key, name in name_of.items()}
 
 
 class ZipReader:
     """Reads members of a zip by (header offset, size, size, method, CRC-32)."""
 
-    def __init__(self, path: str, state: listed.State) -> None:
+    def __init__(self, path: str, state: file_states.State) -> None:
         """Opens nothing yet: workers get an unopened copy.
 
         Args:
@@ -124,10 +124,12 @@ class ZipReader:
                 raise RejectedImageError("checksum", detail)
             return data
         except OSError as error:
-            raise listed.unreadable(self._path, error) from error
+            raise file_states.unreadable(self._path, error) from error
         except RejectedImageError:
             # Members of a zip that was cut or replaced are no rejects.
-            listed.check_same(self._path, self._state, listed.find_state(self._path))
+            file_states.check_same(
+                self._path, self._state, file_states.find(self._path)
+            )
             raise
 
     def _opened(self) -> int:
@@ -136,7 +138,7 @@ class ZipReader:
                 contract.check_is_file(self._path)
                 self._file = os.open(self._path, os.O_RDONLY)
             except OSError as error:
-                raise listed.unreadable(self._path, error) from error
+                raise file_states.unreadable(self._path, error) from error
         return self._file
 
     def _read_member(self, offset: int, stored_bytes: int) -> bytes:
@@ -167,7 +169,7 @@ def index_zip(path: str, official_bytes: int) -> ImageIndex:
         DatasetError: If it is no zip or a truncated one, or has an unsafe or
             encrypted member, two images of one name, or none.
     """
-    state = listed.find_state(path)
+    state = file_states.find(path)
     num_bytes = _check_is_zip(path, official_bytes)
     try:
         with paths.open_file(path) as file, zipfile.ZipFile(file) as archive:
@@ -208,7 +210,7 @@ def index_zip(path: str, official_bytes: int) -> ImageIndex:
         locations=locations,
         sizes={key: location[2] for key, location in locations.items()},
         missing=(-1, 0, 0, 0, 0),
-        reader=ZipReader(paths.resolve(path), state),
+        reader=ZipReader(path_resolution.resolve(path), state),
     )
 
 

@@ -9,14 +9,14 @@ import numpy as np
 from absl import logging
 
 from pipeline import contract
-from pipeline.sources.rows import Partitions, Rows, Spool
+from pipeline.sources.image_table import ImageTable, Partitions, Spool
 from pipeline.storage import paths
 
 _NUM_NAMED = 5
 _DIGEST = "digest"
 
 
-def without_copies(blocks: Iterable[Rows], root: str) -> Iterator[Rows]:
+def without_copies(blocks: Iterable[ImageTable], root: str) -> Iterator[ImageTable]:
     """Yields the images without those whose file equals that of a smaller key.
 
     Args:

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline import contract
 from pipeline.images.squares import RejectedImageError
-from pipeline.sources.listing import listed
+from pipeline.sources.listing import file_states
 from pipeline.sources.listing.archives import (
     SUFFIXES,
     ImageIndex,
@@ -16,7 +16,7 @@ from pipeline.sources.listing.archives import (
     with_keys,
 )
 from pipeline.sources.listing.read_ahead import Part, ReadAhead
-from pipeline.storage import paths
+from pipeline.storage import path_resolution, paths
 
 
 class FolderReader:
@@ -58,15 +58,15 @@ class FolderReader:
             if paths.is_url(path):
                 data = self._ahead.read(Part(path, num_bytes))
                 # Another request would tell the time.
-                found = len(data), modified_ns
+                state = len(data), modified_ns
             else:
                 contract.check_is_file(path)
                 with open(path, "rb", buffering=0) as file:
                     data = file.read()
-                    found = len(data), os.fstat(file.fileno()).st_mtime_ns
+                    state = len(data), os.fstat(file.fileno()).st_mtime_ns
         except OSError as error:
-            raise listed.unreadable(path, error) from error
-        listed.check_same(path, (num_bytes, modified_ns), found)
+            raise file_states.unreadable(path, error) from error
+        file_states.check_same(path, (num_bytes, modified_ns), state)
         return data
 
     def _file(self, key: str, location: np.ndarray) -> str:
@@ -91,7 +91,7 @@ class FolderIndex(ImageIndex):
             locations=with_keys(locations, name_of),
             sizes=with_keys(self.sizes, name_of),
             missing=(*self.missing, 0),
-            reader=FolderReader(paths.resolve(self.path), suffixes),
+            reader=FolderReader(path_resolution.resolve(self.path), suffixes),
         )
 
 
@@ -122,5 +122,5 @@ def index_folder(path: str) -> ImageIndex:
         locations=locations,
         sizes={key: location[0] for key, location in locations.items()},
         missing=(-1, 0),
-        reader=FolderReader(paths.resolve(path)),
+        reader=FolderReader(path_resolution.resolve(path)),
     )

@@ -29,7 +29,7 @@ from pipeline.sources.celeba import labels
 from pipeline.sources.listing import byproducts, patterns
 from pipeline.sources.listing.folder_reader import FolderReader
 from pipeline.sources.listing.patterns import Location
-from pipeline.storage import paths
+from pipeline.storage import path_resolution, paths
 
 # Of what `rgb.FORMATS` are in. The content of a file decides how it is decoded.
 SUFFIXES = (
@@ -52,13 +52,13 @@ class ImageFiles:
 
     Attributes:
         root: What their keys are relative to: an absolute path, or a URL.
-        found: Each key, in no order, with its location: (size in bytes, modification
+        images: Each key, in no order, with its location: (size in bytes, modification
             time in ns); a negative size if there is nothing to be read. They are
             looked for while they are asked for, once.
     """
 
     root: str
-    found: Iterator[tuple[str, Location]]
+    images: Iterator[tuple[str, Location]]
 
 
 class ImageFileReader:
@@ -92,7 +92,8 @@ def find_images(path: str) -> ImageFiles:
             no image, or something on the way to them cannot be read.
     """
     if paths.is_directory(path):
-        return ImageFiles(paths.resolve(path), _in_directory(path, path, ["**"]))
+        root = path_resolution.resolve(path)
+        return ImageFiles(root, _in_directory(path, path, ["**"]))
     if paths.find(path) is not None:
         if not path.lower().endswith(".txt"):
             raise contract.DatasetError(f"--input={path} is a file: {_allowed()}")
@@ -109,7 +110,7 @@ def find_images(path: str) -> ImageFiles:
             f"--input={path}: there is no directory {root}: {_allowed()}"
         )
     pattern = [part for part in parts[first:] if part not in ("", ".")]
-    return ImageFiles(paths.resolve(root), _in_directory(path, root, pattern))
+    return ImageFiles(path_resolution.resolve(root), _in_directory(path, root, pattern))
 
 
 def _in_directory(
@@ -119,9 +120,9 @@ def _in_directory(
     skipped: collections.Counter[str] = collections.Counter()
     images = _walk_images(root, pattern, skipped)
     has_images = False
-    for found in _as_keys(images):
+    for image in _as_keys(images):
         has_images = True
-        yield found
+        yield image
     counts = [f"{count} {kind}" for kind, count in skipped.most_common(10) if count]
     kinds = ", ".join(counts)
     if not has_images:
@@ -165,17 +166,17 @@ def _in_list(path: str) -> ImageFiles:
         root = os.path.commonpath([os.path.dirname(name) for name in file_paths])
         logging.info("%s lists files outside of its directory: root %s", path, root)
     prefix = _as_prefix(root)
-    found = [
+    located = [
         (name.removeprefix(prefix), location) for name, location in _located(file_paths)
     ]
-    if all(location is None for _, location in found):
+    if all(location is None for _, location in located):
         first = _listed_path(path, folder, lines[0])
         raise contract.DatasetError(
             f"none of the {len(file_paths)} files that {path} lists is there, the "
             f"first is {first!r}: a line is the path of an image, from {folder} or "
             "absolute"
         )
-    return ImageFiles(root, _as_keys(found))
+    return ImageFiles(root, _as_keys(located))
 
 
 def _listed_path(path: str, folder: str, line: str) -> str:

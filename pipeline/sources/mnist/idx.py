@@ -47,10 +47,10 @@ def load(root: str) -> dict[str, arrays.LabelledImages]:
     file_paths = find_files(root)
     missing = [name for name in FILE_NAMES if name not in file_paths]
     if missing:
-        found = ", ".join(map(os.path.basename, file_paths.values())) or "no idx file"
+        present = ", ".join(map(os.path.basename, file_paths.values())) or "no idx file"
         raise contract.DatasetError(
-            f"--input={root} has {found}, and lacks {', '.join(missing)}: put all four "
-            "files there, gzipped or not"
+            f"--input={root} has {present}, and lacks {', '.join(missing)}: put all "
+            "four files there, gzipped or not"
         )
     splits = {}
     for split, (images_name, labels_name) in _FILES.items():
@@ -66,7 +66,7 @@ def load(root: str) -> dict[str, arrays.LabelledImages]:
 
 def find_files(root: str) -> dict[str, str]:
     """Returns those of the four files that a directory has, by their official name."""
-    found = {}
+    path_of = {}
     for name in FILE_NAMES:
         spellings = (name, name.replace("-idx", ".idx"))
         candidates = [
@@ -76,8 +76,8 @@ def find_files(root: str) -> dict[str, str]:
         ]
         existing = next(filter(paths.find, candidates), None)
         if existing is not None:
-            found[name] = existing
-    return found
+            path_of[name] = existing
+    return path_of
 
 
 def read_idx(path: str, content: str) -> np.ndarray:

@@ -22,9 +22,9 @@ import numpy as np
 
 from pipeline import contract
 from pipeline.sources import Listing
+from pipeline.sources.image_table import ImageTable
 from pipeline.sources.mnist import arrays, idx, npz
-from pipeline.sources.rows import Rows
-from pipeline.storage import paths
+from pipeline.storage import path_resolution, paths
 
 _TFDS_INFO_NAME = "dataset_info.json"
 _NUM_NAMED = 5
@@ -72,7 +72,7 @@ def list_images(input_dir: str) -> Listing:
         parts=[(split, _listed(split, images)) for split, images in splits.items()],
         features={"label": contract.Feature(dtype="int64")},
         fingerprint=fingerprint,
-        reader=ArrayReader(paths.resolve(input_dir), fingerprint),
+        reader=ArrayReader(path_resolution.resolve(input_dir), fingerprint),
         num_channels=1,
     )
 
@@ -102,9 +102,9 @@ def load(path: str) -> dict[str, arrays.LabelledImages]:
         return tfds_records.load(path)
     entries = itertools.islice(paths.list_directory(path), _NUM_LISTED)
     names = sorted(entry.name for entry in entries)
-    found = ", ".join(names[:_NUM_NAMED]) or "nothing"
+    content = ", ".join(names[:_NUM_NAMED]) or "nothing"
     more = ", ..." if len(names) > _NUM_NAMED else ""
-    raise contract.DatasetError(f"--input={path} has {found}{more}: {_allowed()}")
+    raise contract.DatasetError(f"--input={path} has {content}{more}: {_allowed()}")
 
 
 def _allowed() -> str:
@@ -115,11 +115,11 @@ def _allowed() -> str:
     )
 
 
-def _listed(split: str, images: arrays.LabelledImages) -> Rows:
+def _listed(split: str, images: arrays.LabelledImages) -> ImageTable:
     number, num_images = contract.SPLITS.index(split), len(images.labels)
     # As many digits in each, or they would not be sorted.
     num_digits = max(5, len(str(num_images - 1)))
-    return Rows(
+    return ImageTable(
         keys=[f"{split}-{place:0{num_digits}d}" for place in range(num_images)],
         locations=np.array(
             [

@@ -35,11 +35,11 @@ def load(path: str) -> dict[str, arrays.LabelledImages]:
     names = [name for pair in _ARRAY_NAMES.values() for name in pair]
     try:
         with paths.open_file(path) as file, zipfile.ZipFile(file) as archive:
-            found = [name.removesuffix(".npy") for name in archive.namelist()]
+            present = [name.removesuffix(".npy") for name in archive.namelist()]
             values = {
                 name: _read_array(archive, f"{name}.npy")
                 for name in names
-                if name in found
+                if name in present
             }
     except contract.DatasetError:
         raise
@@ -47,10 +47,10 @@ def load(path: str) -> dict[str, arrays.LabelledImages]:
         raise contract.DatasetError(
             f"cannot read {path}: {error}; download it again"
         ) from error
-    missing = [name for name in names if name not in found]
+    missing = [name for name in names if name not in present]
     if missing:
         raise contract.DatasetError(
-            f"{path} has the arrays {', '.join(found) or 'none'}, and lacks "
+            f"{path} has the arrays {', '.join(present) or 'none'}, and lacks "
             f"{', '.join(missing)}: give another --input"
         )
     return {

@@ -2,6 +2,7 @@
 
 tfds         the source: splits, features, labels
 tfds_info    dataset_info.json and features.json
+tfds_labels  classes, attributes and landmarks of a record
 tfds_shards  shard files and their names
 tfds_reader  reads one image of a shard
 """

@@ -23,10 +23,10 @@ from absl import logging
 from pipeline import contract
 from pipeline.formats import records
 from pipeline.sources import Listing, splits
-from pipeline.sources.listing import listed
-from pipeline.sources.rows import Rows, Spool
-from pipeline.sources.tfds import tfds_info, tfds_reader, tfds_shards
-from pipeline.storage import paths
+from pipeline.sources.image_table import ImageTable, Spool
+from pipeline.sources.listing import file_states
+from pipeline.sources.tfds import tfds_info, tfds_labels, tfds_reader, tfds_shards
+from pipeline.storage import path_resolution, paths
 
 
 def list_images(
@@ -57,18 +57,18 @@ def list_images(
     content = hashlib.sha256(f"{names}\n".encode())
     spools = {split: Spool() for split in name_of}
     states = {
-        paths.resolve(path): listed.find_state(path)
-        for found in file_paths.values()
-        for path in found
+        path_resolution.resolve(path): file_states.find(path)
+        for shard_paths in file_paths.values()
+        for path in shard_paths
     }
     damaged: list[str] = []
-    for split, rows in _read_shards(info, name_of, file_paths, damaged):
+    for split, images in _read_shards(info, name_of, file_paths, damaged):
         # Where a record lies is no part of the content.
         for key, (*_, size, stored) in zip(
-            rows.keys, rows.locations.tolist(), strict=True
+            images.keys, images.locations.tolist(), strict=True
         ):
             content.update(f"{key} {size} {stored}\n".encode())
-        spools[split].add(rows)
+        spools[split].add(images)
     parts = _Parts(spools, fractions, seed)
     counts = splits.count_images(parts, fractions)
     logging.info("%s in %s: %s", info.name, info.root, counts)
@@ -91,21 +91,23 @@ class _Parts:
     fractions: Sequence[float] | None
     seed: int
 
-    def __iter__(self) -> Iterator[tuple[str, Rows]]:
+    def __iter__(self) -> Iterator[tuple[str, ImageTable]]:
         for split, spool in self.spools.items():
-            for rows in spool:
+            for images in spool:
                 if self.fractions is None:
-                    yield split, rows
+                    yield split, images
                 else:
-                    found = splits.hashed_splits(rows.keys, self.fractions, self.seed)
-                    yield from splits.divided(rows, found)
+                    split_of = splits.hashed_splits(
+                        images.keys, self.fractions, self.seed
+                    )
+                    yield from splits.divided(images, split_of)
 
 
 def _split_names(
     info: tfds_info.Info, split_fractions: Sequence[float] | None
 ) -> dict[str, str]:
     """Returns TensorFlow Datasets' name of each of our splits that it has."""
-    found = f"--input={info.root} has the splits {', '.join(info.shard_lengths)}"
+    present = f"--input={info.root} has the splits {', '.join(info.shard_lengths)}"
     name_of: dict[str, str] = {}
     unused = []
     for name in info.shard_lengths:
@@ -114,20 +116,20 @@ def _split_names(
             unused.append(name)
         elif name_of.setdefault(split, name) != name:
             raise contract.DatasetError(
-                f"{found}: {name_of[split]} and {name} are both the {split} split; "
+                f"{present}: {name_of[split]} and {name} are both the {split} split; "
                 "give another data set"
             )
     if not name_of:
         raise contract.DatasetError(
-            f"{found}, and none of {', '.join(splits.SPLIT_OF_NAME)}: give another "
+            f"{present}, and none of {', '.join(splits.SPLIT_OF_NAME)}: give another "
             "data set"
         )
     if list(name_of) != ["train"] and split_fractions is not None:
-        raise contract.DatasetError(f"{found}: leave --split_fractions out")
+        raise contract.DatasetError(f"{present}: leave --split_fractions out")
     for name in name_of.values():
         if not sum(info.shard_lengths[name]):
             raise contract.DatasetError(
-                f"{found}, and {name} is empty: prepare it again"
+                f"{present}, and {name} is empty: prepare it again"
             )
     if unused:
         logging.info("splits that are not used: %s", ", ".join(unused))
@@ -151,7 +153,7 @@ def _read_shards(
     name_of: Mapping[str, str],
     file_paths: Mapping[str, Sequence[str]],
     damaged: list[str],
-) -> Iterator[tuple[str, Rows]]:
+) -> Iterator[tuple[str, ImageTable]]:
     """Yields the split and the images of each shard, in order.
 
     `damaged` receives the keys of the records whose checksum is wrong.
@@ -164,8 +166,8 @@ def _read_shards(
         first = 0
         for path, length in zip(file_paths[split], lengths, strict=True):
             # So many keys take memory, before the records are counted.
-            found = paths.find(path)
-            num_bytes = 0 if found is None else found.num_bytes
+            entry = paths.find(path)
+            num_bytes = 0 if entry is None else entry.num_bytes
             if not 0 <= length <= num_bytes // records.MIN_FRAME_BYTES:
                 raise contract.DatasetError(
                     f"cannot read {path}: it has not the {length} records that "
@@ -179,7 +181,7 @@ def _read_shards(
 
 def _read_shard(
     info: tfds_info.Info, path: str, number: int, keys: list[str], damaged: list[str]
-) -> Rows:
+) -> ImageTable:
     """Returns the images of a shard.
 
     A record whose checksum is wrong has zeros for labels, and its key goes to
@@ -187,54 +189,56 @@ def _read_shard(
     """
     zeros = {name: [0] * len(label.scalars) for name, label in info.labels.items()}
     locations: list[tuple[int, ...]] = []
-    rows: dict[str, list[list[int]]] = {name: [] for name in info.labels}
+    values_of: dict[str, list[list[int]]] = {name: [] for name in info.labels}
     offset = 0
     with tfds_shards.shard_named(path):
         for place, framed in enumerate(records.read_unchecked_frames(path)):
             record, stored = records.unframed(framed), records.stored_checksum(framed)
             locations.append((number, offset, len(framed), stored))
             offset += len(framed)
-            found = zeros
+            labels = zeros
             if records.checksum(record) == stored:
                 with tfds_shards.record_named(place):
-                    found = _parse_labels(record, info.labels)
+                    labels = _parse_labels(record, info.labels)
             elif place < len(keys):
                 damaged.append(keys[place])
-            for name, values in found.items():
-                rows[name].append(values)
+            for name, values in labels.items():
+                values_of[name].append(values)
         if len(locations) != len(keys):
             raise contract.DatasetError(
                 f"it has {len(locations)} records, and dataset_info.json says "
                 f"{len(keys)}"
             )
-    return Rows(
+    return ImageTable(
         keys=keys,
         locations=np.array(locations, np.int64).reshape(len(keys), 4),
         features={
-            name: np.array(rows[name], label.dtype).reshape(-1, *label.feature.shape)
+            name: np.array(values_of[name], label.dtype).reshape(
+                -1, *label.feature.shape
+            )
             for name, label in info.labels.items()
         },
     )
 
 
 def _parse_labels(
-    record: bytes, labels: Mapping[str, tfds_info.Label]
+    record: bytes, labels: Mapping[str, tfds_labels.Label]
 ) -> dict[str, list[int]]:
     """Returns the values of each label, or raises what is wrong with the record."""
     feature = tfds_shards.parse_example(record)
-    found: dict[str, list[int]] = {}
+    values_of: dict[str, list[int]] = {}
     for name, label in labels.items():
         try:
-            found[name] = [
+            values_of[name] = [
                 feature[scalar].int64_list.value[0] for scalar in label.scalars
             ]
         except IndexError as error:
             raise contract.DatasetError(
                 f"has no integer for each of {', '.join(label.scalars):.60}"
             ) from error
-        if not label.low <= min(found[name]) <= max(found[name]) <= label.high:
+        low, high = min(values_of[name]), max(values_of[name])
+        if not label.low <= low <= high <= label.high:
             raise contract.DatasetError(
-                f"has {name} from {min(found[name])} to {max(found[name])}: expected "
-                f"{label.low} to {label.high}"
+                f"has {name} from {low} to {high}: expected {label.low} to {label.high}"
             )
-    return found
+    return values_of

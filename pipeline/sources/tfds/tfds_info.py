@@ -2,10 +2,8 @@
 
     DIR/dataset_info.json     its name, file format, splits, and records of each shard
     DIR/features.json         what a record has
-    DIR/NAME.labels.txt       the classes of the ClassLabel NAME, one a line
 
-Of the features are taken the image; a class; and of CelebA `attributes` and
-`landmarks`, each a dictionary of scalars, which a record has as `attributes/Bald`.
+Of the features are taken the image, and what `tfds_labels` finds.
 """
 
 import dataclasses
@@ -13,45 +11,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from absl import logging
 
 from pipeline import contract
-from pipeline.formats.tfds_files import DATASET_INFO_NAME, FEATURES_NAME, LABELS_SUFFIX
+from pipeline.formats.tfds_files import DATASET_INFO_NAME, FEATURES_NAME
+from pipeline.sources.tfds import tfds_labels
 from pipeline.storage import paths
-
-# As CelebA's own file orders them; attributes are in order of their names there.
-LANDMARK_NAMES = (
-    *("lefteye_x", "lefteye_y", "righteye_x", "righteye_y", "nose_x", "nose_y"),
-    *("leftmouth_x", "leftmouth_y", "rightmouth_x", "rightmouth_y"),
-)
 
 _CONVERT = "tfds convert_format --out_file_format=tfrecord"
 _NUM_NAMED = 5
-
-
-@dataclasses.dataclass(frozen=True)
-class Label:
-    """A feature of ours, of integers that a record has.
-
-    Attributes:
-        feature: Its type, shape and names.
-        scalars: The names in the record, one for each element.
-        low: Least value of an element.
-        high: Greatest value of an element.
-    """
-
-    feature: contract.Feature
-    scalars: tuple[str, ...]
-    low: int = -(2**31)
-    high: int = 2**31 - 1
-
-    @property
-    def dtype(self) -> np.dtype:
-        """The smallest type that has room for an element."""
-        return np.promote_types(
-            np.min_scalar_type(self.low), np.min_scalar_type(self.high)
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +40,7 @@ class Info:
     shard_lengths: Mapping[str, tuple[int, ...]]
     image: str
     num_channels: int
-    labels: Mapping[str, Label]
+    labels: Mapping[str, tfds_labels.Label]
 
 
 def find_root(path: str) -> str:
@@ -84,8 +52,8 @@ def find_root(path: str) -> str:
     if _is_root(path):
         return path
     if not paths.is_directory(path):
-        found = "is a file" if paths.find(path) else "does not exist"
-        raise contract.DatasetError(f"--input={path} {found}: {_allowed()}")
+        fault = "is a file" if paths.find(path) else "does not exist"
+        raise contract.DatasetError(f"--input={path} {fault}: {_allowed()}")
     # The version of a data set, or of one of its configs.
     names = _directories(path)
     names += [
@@ -93,17 +61,17 @@ def find_root(path: str) -> str:
         for name in names
         for below in _directories(paths.join(path, name))
     ]
-    found = [name for name in names if _is_root(paths.join(path, name))]
-    if len(found) == 1:
-        root = paths.join(path, found[0])
+    roots = [name for name in names if _is_root(paths.join(path, name))]
+    if len(roots) == 1:
+        root = paths.join(path, roots[0])
         logging.info("reading %s", root)
         return root
-    if not found:
+    if not roots:
         raise contract.DatasetError(
             f"--input={path} has no {DATASET_INFO_NAME}: {_allowed()}"
         )
     raise contract.DatasetError(
-        f"--input={path} has {len(found)} prepared data sets, {_listed(found)}: give "
+        f"--input={path} has {len(roots)} prepared data sets, {_listed(roots)}: give "
         "the directory of one"
     )
 
@@ -150,7 +118,7 @@ def read_info(root: str) -> Info:
         image = _choose_image(root, by_name)
         # Its number is a string, as are all of 64 bits.
         sizes = by_name[image]["image"]["shape"].get("dimensions", ())
-        labels = _labels(root, by_name)
+        labels = tfds_labels.find(root, by_name)
         used = {image, *(label.scalars[0].split("/")[0] for label in labels.values())}
         unused = sorted(by_name.keys() - used)
         if unused:
@@ -185,11 +153,12 @@ def read_info(root: str) -> Info:
 
 def _choose_image(root: str, features: Mapping[str, Any]) -> str:
     """Returns the name of the only image of a record, or of `image`."""
-    names = [name for name, feature in features.items() if _kind(feature) == "Image"]
+    kinds = {name: tfds_labels.kind(feature) for name, feature in features.items()}
+    names = [name for name, kind in kinds.items() if kind == "Image"]
     if not names:
-        kinds = [f"{name} ({_kind(feature)})" for name, feature in features.items()]
+        others = [f"{name} ({kind})" for name, kind in kinds.items()]
         raise contract.DatasetError(
-            f"--input={root} has no feature of the type Image, only {_listed(kinds)}: "
+            f"--input={root} has no feature of the type Image, only {_listed(others)}: "
             "give another data set"
         )
     if len(names) > 1 and "image" not in names:
@@ -205,73 +174,6 @@ def _choose_image(root: str, features: Mapping[str, Any]) -> str:
             "give another data set"
         )
     return chosen
-
-
-def _labels(root: str, features: Mapping[str, Any]) -> dict[str, Label]:
-    labels = {}
-    classes = [n for n, feature in features.items() if _kind(feature) == "ClassLabel"]
-    chosen = classes[0] if len(classes) == 1 else "label"
-    if chosen in classes:
-        number = int(features[chosen]["classLabel"]["numClasses"])
-        if not 0 < number < 2**31:
-            raise ValueError(f"{chosen} has {number} classes")
-        labels["label"] = Label(
-            contract.Feature("int64", (), _class_names(root, chosen, number)),
-            (chosen,),
-            # TensorFlow Datasets has -1 where an image has no label.
-            low=-1,
-            high=number - 1,
-        )
-    attributes = sorted(_scalars(features.get("attributes", {}), "bool"))
-    if attributes:
-        labels["attributes"] = Label(
-            contract.Feature("int64", (len(attributes),), tuple(attributes)),
-            tuple(f"attributes/{name}" for name in attributes),
-            low=0,
-            high=1,
-        )
-    landmarks = sorted(_scalars(features.get("landmarks", {}), "int64"))
-    if landmarks:
-        if landmarks == sorted(LANDMARK_NAMES):
-            landmarks = LANDMARK_NAMES
-        labels["landmarks"] = Label(
-            contract.Feature("int64", (len(landmarks),), tuple(landmarks)),
-            tuple(f"landmarks/{name}" for name in landmarks),
-        )
-    return labels
-
-
-def _class_names(root: str, feature: str, number: int) -> tuple[str, ...]:
-    """Returns the names of the classes; none if they have only numbers."""
-    path = paths.join(root, f"{feature}{LABELS_SUFFIX}")
-    try:
-        lines = paths.read_bytes(path).decode().split("\n")
-    except FileNotFoundError:
-        return ()
-    except (OSError, UnicodeDecodeError) as error:
-        raise contract.DatasetError(f"cannot read {path}: {error}") from error
-    names = tuple(line.strip() for line in lines if line.strip())
-    if len(names) != number:
-        raise contract.DatasetError(
-            f"{path} names {len(names)} classes, and {FEATURES_NAME} says {number}: "
-            "prepare the data set again"
-        )
-    return names
-
-
-def _scalars(feature: Mapping[str, Any], dtype: str) -> list[str]:
-    """Returns the names in a dictionary of scalars, none if it is anything else."""
-    members = feature.get("featuresDict", {}).get("features", {})
-    tensors = [member.get("tensor", {}) for member in members.values()]
-    is_sound = all(
-        tensor.get("dtype") == dtype and not tensor.get("shape") for tensor in tensors
-    )
-    return list(members) if is_sound else []
-
-
-def _kind(feature: Mapping[str, Any]) -> str:
-    """Returns the class of a feature, such as `ClassLabel`."""
-    return feature["pythonClassName"].rpartition(".")[2]
 
 
 def _read_json(root: str, name: str) -> Any:

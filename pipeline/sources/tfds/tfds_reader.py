@@ -9,7 +9,7 @@ import numpy as np
 from pipeline import contract
 from pipeline.formats import records
 from pipeline.images import rgb, squares
-from pipeline.sources.listing import listed
+from pipeline.sources.listing import file_states
 from pipeline.sources.listing.read_ahead import Part, ReadAhead
 from pipeline.sources.tfds import tfds_shards
 from pipeline.storage import paths
@@ -20,7 +20,7 @@ class RecordReader:
 
     def __init__(
         self,
-        shards: Mapping[str, listed.State],
+        shards: Mapping[str, file_states.State],
         damaged: Collection[str],
         image: str,
         num_channels: int,
@@ -65,11 +65,11 @@ class RecordReader:
         try:
             framed = self._read_range(number, offset, size)
         except OSError as error:
-            raise listed.unreadable(path, error) from error
+            raise file_states.unreadable(path, error) from error
         record = records.unframed(framed)
         if records.checksum(record) != checksum:
             # Records of a shard that was cut or replaced are no rejects.
-            listed.check_same(path, self._states[number], listed.find_state(path))
+            file_states.check_same(path, self._states[number], file_states.find(path))
             detail = f"CRC-32C {records.checksum(record):08x}, not {checksum:08x}"
             raise squares.RejectedImageError("checksum", detail)
         if key in self._damaged:
@@ -96,4 +96,4 @@ class RecordReader:
         try:
             return paths.open_file(self._paths[number])
         except OSError as error:
-            raise listed.unreadable(self._paths[number], error) from error
+            raise file_states.unreadable(self._paths[number], error) from error

@@ -29,22 +29,22 @@ def find_shards(root: str, name: str, split: str) -> list[str]:
         DatasetError: If there is none, or one of them is missing.
     """
     names = [entry.name for entry in paths.list_directory(root)]
-    found = sorted(fnmatch.filter(names, f"*-{split}.tfrecord-*-of-*"))
-    if not found:
+    matches = sorted(fnmatch.filter(names, f"*-{split}.tfrecord-*-of-*"))
+    if not matches:
         raise contract.DatasetError(
             f"--input={root} has a dataset_info.json and no {name}-{split}.tfrecord-"
             "00000-of-00001: give the directory of a version that TensorFlow Datasets "
             "prepared with TFRecord files"
         )
-    stem, number = re.sub(r"\d+-of-\d+$", "", found[0]), len(found)
+    stem, number = re.sub(r"\d+-of-\d+$", "", matches[0]), len(matches)
     expected = [f"{stem}{index:05d}-of-{number:05d}" for index in range(number)]
-    if found != expected:
+    if matches != expected:
         raise contract.DatasetError(
             f"--input={root} has {number} shards of split {split!r}, from "
-            f"{found[0]} to {found[-1]}, which is not all of one data set: "
+            f"{matches[0]} to {matches[-1]}, which is not all of one data set: "
             "prepare it again with TensorFlow Datasets"
         )
-    return [paths.join(root, name) for name in found]
+    return [paths.join(root, name) for name in matches]
 
 
 def parse_example(record: bytes) -> Mapping[str, Any]:

@@ -97,12 +97,12 @@ class Bucket(abc.ABC):
 
     def absent(self, key: str) -> FileNotFoundError:
         """Returns the error of a file that is not there, once its bucket is seen."""
-        assert self._is_there
+        assert self._exists
         url = f"{self.url}/{key}"
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), url)
 
     @functools.cached_property
-    def _is_there(self) -> bool:
+    def _exists(self) -> bool:
         # It needs no right but to list the files, which raises if there is no bucket.
         next(self.list_entries(""), None)
         return True
@@ -136,11 +136,11 @@ class BucketFile(io.RawIOBase):
             FileNotFoundError: If the file is not there.
         """
         super().__init__()
-        found = bucket.find(key)
-        if found is None:
+        entry = bucket.find(key)
+        if entry is None:
             raise bucket.absent(key)
         self._bucket, self._key = bucket, key
-        self._num_bytes, self._position = found.num_bytes, 0
+        self._num_bytes, self._position = entry.num_bytes, 0
 
     def readable(self) -> bool:
         """Returns True."""

@@ -96,8 +96,8 @@ class _Bucket(buckets.Bucket):
 
     def list_entries(self, prefix: str, delimiter: str = "") -> Iterator[buckets.Entry]:
         with self._explained(prefix, is_file=False):
-            found = self._bucket.list_blobs(prefix=prefix, delimiter=delimiter or None)
-            for page in found.pages:
+            blobs = self._bucket.list_blobs(prefix=prefix, delimiter=delimiter or None)
+            for page in blobs.pages:
                 for name in sorted(page.prefixes):
                     name = name.removeprefix(prefix).removesuffix(delimiter)
                     yield buckets.Entry(name, is_directory=True)

@@ -85,11 +85,11 @@ class _Bucket(buckets.Bucket):
     def find(self, key: str) -> buckets.Entry | None:
         try:
             with self._explained(key):
-                found = self._client.head_object(Bucket=self._name, Key=key)
+                head = self._client.head_object(Bucket=self._name, Key=key)
         except FileNotFoundError:
             return None
-        modified_ns = buckets.in_ns(found["LastModified"])
-        return buckets.Entry(key, found["ContentLength"], modified_ns)
+        modified_ns = buckets.in_ns(head["LastModified"])
+        return buckets.Entry(key, head["ContentLength"], modified_ns)
 
     def list_entries(self, prefix: str, delimiter: str = "") -> Iterator[buckets.Entry]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
@@ -97,14 +97,14 @@ class _Bucket(buckets.Bucket):
         )
         with self._explained(prefix):
             for page in pages:
-                for found in page.get("CommonPrefixes", ()):
-                    name = found["Prefix"].removeprefix(prefix).removesuffix(delimiter)
+                for item in page.get("CommonPrefixes", ()):
+                    name = item["Prefix"].removeprefix(prefix).removesuffix(delimiter)
                     yield buckets.Entry(name, is_directory=True)
-                for found in page.get("Contents", ()):
+                for item in page.get("Contents", ()):
                     yield buckets.Entry(
-                        found["Key"].removeprefix(prefix),
-                        found["Size"],
-                        buckets.in_ns(found["LastModified"]),
+                        item["Key"].removeprefix(prefix),
+                        item["Size"],
+                        buckets.in_ns(item["LastModified"]),
                     )
 
     def remove(self, key: str) -> None:

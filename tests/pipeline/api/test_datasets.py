@@ -14,7 +14,7 @@ from pipeline import contract
 from pipeline.api import datasets
 from pipeline.jobs import worker
 from pipeline.planning import dataset_settings
-from pipeline.storage import paths
+from pipeline.storage import manifests
 from tests.pages import ROOT, read
 from tests.pipeline.commands import run_command
 from tests.pipeline.sources.mnist.mnist_files import Mnist
@@ -43,7 +43,7 @@ def test_a_call_makes_the_files_of_the_command(input_dir, tmp_path):
     flags = ("--image_size=8", "--shard_size=4", "--stats")
     assert by_command(input_dir, tmp_path / "b", *flags) == manifest.digest
     assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
-    assert paths.load_manifest(str(tmp_path / "a")) == manifest
+    assert manifests.load(str(tmp_path / "a")) == manifest
 
 
 def test_settings_have_the_defaults_of_the_command(tmp_path):

@@ -7,9 +7,9 @@ import pytest
 from pipeline import contract, verify
 from pipeline.dataset import output_directory, stats
 from pipeline.planning.dataset_settings import Settings
-from pipeline.storage import files, paths
+from pipeline.storage import files, manifests, paths
 from tests.pipeline import calls
-from tests.pipeline.commands import kept, run_command, run_verify
+from tests.pipeline.commands import kept_shards, run_command, run_verify
 
 SMALL = Settings(image_size=8, shard_size=4)
 
@@ -47,7 +47,7 @@ def test_a_bucket_gets_the_bytes_of_a_directory(input_dir, tmp_path, url_root):
     assert contents(url_root) == contents(str(tmp_path / "local"))
     expected = in_progress(str(tmp_path / "local")) - {output_directory.LOCK_NAME}
     assert in_progress(url_root) == expected
-    assert verify.find_faults(url_root, paths.load_manifest(url_root)) == []
+    assert verify.find_faults(url_root, manifests.load(url_root)) == []
 
 
 def test_a_rerun_keeps_what_is_whole(input_dir, url_root, caplog):
@@ -56,7 +56,7 @@ def test_a_rerun_keeps_what_is_whole(input_dir, url_root, caplog):
     before = contents(url_root)
     with caplog.at_level("INFO", logger="absl"):
         assert run(input_dir, url_root) == first
-    assert kept(caplog.text) == (len(names), len(names))
+    assert kept_shards(caplog.text) == (len(names), len(names))
     caplog.clear()
     # One is gone, one is cut, one has other bytes, and the manifest is not there.
     paths.remove(paths.join(url_root, names[0]))
@@ -64,10 +64,10 @@ def test_a_rerun_keeps_what_is_whole(input_dir, url_root, caplog):
     paths.write_bytes(paths.join(url_root, names[2]), bytes(len(before[names[2]])))
     paths.remove(paths.join(url_root, contract.MANIFEST_NAME))
     with pytest.raises(contract.DatasetError, match="not finished, or not there"):
-        paths.load_manifest(url_root)
+        manifests.load(url_root)
     with caplog.at_level("INFO", logger="absl"):
         assert run(input_dir, url_root) == first
-    assert kept(caplog.text) == (len(names) - 3, len(names))
+    assert kept_shards(caplog.text) == (len(names) - 3, len(names))
     assert contents(url_root) == before
 
 
@@ -108,7 +108,7 @@ def test_an_upload_that_breaks_off_publishes_nothing(input_dir, url_root, monkey
     monkeypatch.undo()
 
 
-def test_worker_processes_are_told_how_to_reach_it(
+def test_worker_processes_can_reach_it(
     input_dir, tmp_path, s3_root, s3_endpoint, monkeypatch
 ):
     local = run(input_dir, tmp_path / "local")
@@ -129,13 +129,13 @@ def test_worker_processes_are_told_how_to_reach_it(
 
 def test_verify_names_the_faults_of_a_bucket(input_dir, s3_root):
     manifest = run(input_dir, s3_root)
-    found = run_verify(s3_root)
-    assert found.returncode == 0, found.stderr
-    assert f"dataset digest: {manifest.digest}" in found.stdout
+    done = run_verify(s3_root)
+    assert done.returncode == 0, done.stderr
+    assert f"dataset digest: {manifest.digest}" in done.stdout
     name = manifest.splits["train"].shards[0].name
     paths.remove(paths.join(s3_root, name))
     paths.write_bytes(paths.join(s3_root, f"{name}x"), b"")
-    found = run_verify(s3_root)
-    assert found.returncode == verify.EXIT_FAULTY
-    lines = [line for line in found.stderr.splitlines() if line.startswith("error: ")]
+    done = run_verify(s3_root)
+    assert done.returncode == verify.EXIT_FAULTY
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert lines == [f"error: {name}: missing", f"error: {name}x: not in manifest.json"]

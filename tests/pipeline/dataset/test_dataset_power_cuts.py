@@ -24,32 +24,32 @@ class Begun:
 
 
 @dataclasses.dataclass(frozen=True)
-class Made:
-    """A note: the dataset of this digest was told to be complete."""
+class Published:
+    """A note: the dataset of this digest was announced as complete."""
 
     digest: str
 
 
 def make(input_dir: str, output: pathlib.Path, settings: Settings) -> str:
-    made = calls.prepare(
+    manifest = calls.prepare(
         settings, input_dir=input_dir, output=str(output), overwrite=settings == SECOND
     )
-    return made.digest
+    return manifest.digest
 
 
-def check_told(output: pathlib.Path, notes: tuple[object, ...]) -> None:
-    """Checks that what was told is there, of the dataset that was made last."""
+def check_announced(output: pathlib.Path, notes: tuple[object, ...]) -> None:
+    """Checks that what was announced is there, of the dataset that was made last."""
     starts = [n for n, note in enumerate(notes) if isinstance(note, Begun)]
     for note in notes[starts[-1] :] if starts else ():
         if isinstance(note, shards.ShardResult):
             name = note.info.name
             assert shards.read_sidecar(shards.sidecar_path(str(output), name)) == note
             assert paths.hash_file(str(output / name)) == note.info.sha256
-        elif isinstance(note, Made):
+        elif isinstance(note, Published):
             assert contract.load_manifest(output).digest == note.digest
 
 
-def test_a_dataset_is_whole_once_it_is_told(input_dir, tmp_path, monkeypatch):
+def test_a_dataset_is_whole_once_it_is_announced(input_dir, tmp_path, monkeypatch):
     disk = tmp_path / "disk"
     disk.mkdir()
     recorder = power_cuts.Recorder(disk)
@@ -66,13 +66,13 @@ def test_a_dataset_is_whole_once_it_is_told(input_dir, tmp_path, monkeypatch):
         for settings in (FIRST, SECOND):
             recorder.note(Begun(settings))
             digests[settings] = make(input_dir, disk / "a/out", settings)
-            recorder.note(Made(digests[settings]))
+            recorder.note(Published(digests[settings]))
     num_moments = len(recorder.moments)
     assert num_moments >= 50
     found = power_cuts.cuts(recorder.moments, tmp_path, num_moments)
     for number, (moment, root) in enumerate(found):
         output = root / "a/out"
-        check_told(output, moment.notes)
+        check_announced(output, moment.notes)
         if (output / contract.MANIFEST_NAME).exists():
             manifest = contract.load_manifest(output)
             assert manifest.digest in digests.values()

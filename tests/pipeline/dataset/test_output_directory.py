@@ -29,7 +29,9 @@ def run(input_dir, output, settings=SMALL, **changes) -> contract.Manifest:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, make_celeba) -> pathlib.Path:
+def prepared_root(
+    tmp_path_factory: pytest.TempPathFactory, make_celeba
+) -> pathlib.Path:
     """Returns a folder with `raw` images and a dataset `out`, not to be changed."""
     root = tmp_path_factory.mktemp("made")
     make_celeba().write(root / "raw")
@@ -38,8 +40,8 @@ def made(tmp_path_factory: pytest.TempPathFactory, make_celeba) -> pathlib.Path:
 
 
 @pytest.fixture
-def root(made: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
-    shutil.copytree(made, tmp_path / "made")
+def root(prepared_root: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
+    shutil.copytree(prepared_root, tmp_path / "made")
     return tmp_path / "made"
 
 
@@ -231,7 +233,7 @@ def test_a_bucket_that_holds_the_input_is_refused():
 def test_a_lock_that_is_deleted_still_holds(root, how):
     output = str(root / "out")
     lock = root / "out" / files.PROGRESS_DIR / output_directory.LOCK_NAME
-    with output_directory.claimed(output, SMALL, "ab", overwrite=True):
+    with output_directory.locked(output, SMALL, "ab", overwrite=True):
         lock.unlink()
         if how == "replaced":
             lock.write_text("")

@@ -17,7 +17,7 @@ from pipeline.planning.dataset_settings import Settings
 from pipeline.storage import files
 from tests import damaged_jpegs
 from tests.pipeline import calls
-from tests.pipeline.commands import kept
+from tests.pipeline.commands import kept_shards
 
 SMALL = Settings(image_size=8, shard_size=4)
 NUM_SHARDS = 12
@@ -151,7 +151,7 @@ def test_rejects_of_a_run_that_failed_are_looked_at_again(
     assert len(sidecars_with_rejects(output)) == 2
     with caplog.at_level("INFO", logger="absl"):
         assert run(root, output).digest == fresh.digest
-    assert kept(caplog.text) == (NUM_SHARDS - 2, NUM_SHARDS)
+    assert kept_shards(caplog.text) == (NUM_SHARDS - 2, NUM_SHARDS)
 
 
 def test_a_complete_dataset_loses_rejects_whose_source_is_restored(
@@ -162,7 +162,7 @@ def test_a_complete_dataset_loses_rejects_whose_source_is_restored(
     assert run(root, output, max_rejected_fraction=1.0).digest != fresh.digest
     with caplog.at_level("INFO", logger="absl"):
         assert run(root, output, max_rejected_fraction=1.0).digest == fresh.digest
-    assert kept(caplog.text) == (NUM_SHARDS - 2, NUM_SHARDS)
+    assert kept_shards(caplog.text) == (NUM_SHARDS - 2, NUM_SHARDS)
     assert "was rejected (checksum: " in caplog.text
     assert "and is not any more: the shards of such images are made anew" in caplog.text
     assert (output / contract.REJECTED_NAME).read_text() == ""
@@ -323,7 +323,7 @@ def test_a_source_that_stays_replaced_is_another_one(tmp_path, damage_job):
     assert other.digest == run(root, tmp_path / "fresh", FOLDER).digest
 
 
-def test_a_plan_that_is_gone_is_said(input_dir, tmp_path):
+def test_a_missing_plan_is_named(input_dir, tmp_path):
     # A shard with rejects cannot be published without a look at its images.
     root = pathlib.Path(input_dir)
     flip_a_bit_of(root, 0)

@@ -61,7 +61,7 @@ def test_the_order_of_the_results_does_not_matter(tmp_path):
     assert set(files) == set(publishing.published_names(publication))
 
 
-def test_the_manifest_says_what_was_planned_and_found(tmp_path):
+def test_the_manifest_has_the_plan_and_the_results(tmp_path):
     publication = make_publication(tmp_path)
     results = make_results(publication, num_rejects=2)
     digest = publishing.publish(publication, results)

@@ -50,10 +50,10 @@ def test_a_shard_holds_what_was_planned(job, celeba):
     proto = pytest.importorskip("tensorflow_datasets.proto").tf_example_pb2
     result = job.make()
     framed = list(records.read_frames(job.path))
-    assert len(framed) == result.info.num_examples == len(job.plan.rows)
+    assert len(framed) == result.info.num_examples == len(job.plan.images)
     assert job.path.stat().st_size == result.info.num_bytes
     assert paths.hash_file(str(job.path)) == result.info.sha256
-    for key, record in zip(job.plan.rows.keys, framed, strict=True):
+    for key, record in zip(job.plan.images.keys, framed, strict=True):
         feature = proto.Example.FromString(records.unframed(record)).features.feature
         assert feature["key"].bytes_list.value[:] == [key.encode()]
         assert len(feature["image"].bytes_list.value[0]) == 8 * 8 * 3 * 2
@@ -80,9 +80,9 @@ def test_a_record_is_the_librarys_own_serialization():
 
 def test_a_scalar_label_is_one_value(job):
     proto = pytest.importorskip("tensorflow_datasets.proto").tf_example_pb2
-    labels = np.arange(len(job.plan.rows)) + 250
-    rows = dataclasses.replace(job.plan.rows, features={"label": labels})
-    job.plan = dataclasses.replace(job.plan, rows=rows)
+    labels = np.arange(len(job.plan.images)) + 250
+    images = dataclasses.replace(job.plan.images, features={"label": labels})
+    job.plan = dataclasses.replace(job.plan, images=images)
     job.make()
     for label, framed in zip(labels, records.read_frames(job.path), strict=True):
         feature = proto.Example.FromString(records.unframed(framed)).features.feature
@@ -161,14 +161,14 @@ def test_rejects_are_named_and_leave_no_record(celeba, make_face, tmp_path):
     assert shards.read_sidecar(sidecar) == result
 
 
-def test_a_look_confirms_a_reject_for_its_own_reason_alone(celeba, tmp_path):
+def test_a_reject_is_confirmed_for_its_own_reason_alone(celeba, tmp_path):
     cut, sound, *_ = sorted(celeba.images)
     celeba.images[cut] = celeba.images[cut][:-200]
     job = make_job(celeba.write(tmp_path / "raw"), tmp_path / "out")
     planned = plan.shard_plans(
         sources.list_images("celeba", str(tmp_path / "raw")), job.settings
     )
-    rows = {key: found.rows for found in planned for key in found.rows.keys}
+    images = {key: found.images for found in planned for key in found.images.keys}
     for key, reason, is_confirmed in (
         (cut, "truncated", True),
         (cut, "checksum", False),
@@ -177,7 +177,7 @@ def test_a_look_confirms_a_reject_for_its_own_reason_alone(celeba, tmp_path):
     ):
         reject = examples.Reject(key, reason, "")
         found = examples.find_unconfirmed(
-            [reject], rows.get(key, rows[cut]), job.settings, job.reader
+            [reject], images.get(key, images[cut]), job.settings, job.reader
         )
         assert found == (None if is_confirmed else reject)
 
@@ -221,7 +221,7 @@ first = next(plan.shard_plans(listing, settings))
 result = shards.make_shard(
     first, settings, listing.reader, {str(tmp_path / "out")!r}, "r"
 )
-assert result.info.num_examples == len(first.rows)
+assert result.info.num_examples == len(first.images)
 assert "tensorflow" not in sys.modules, "on use"
 assert not any(name.split(".")[0] in ("trainer", "configs") for name in sys.modules)
 """

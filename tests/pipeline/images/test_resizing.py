@@ -55,7 +55,7 @@ def test_a_view_is_resized_like_its_copy():
     np.testing.assert_array_equal(resized, expected)
 
 
-def test_it_works_where_compiled_code_cannot_be_kept(monkeypatch):
+def test_it_works_where_compiled_code_cannot_be_cached(monkeypatch):
     compile_now = numba.njit
 
     def refuse_to_keep(function, *, cache=False, **options):

@@ -21,7 +21,13 @@ from pipeline.planning.dataset_settings import Settings
 from pipeline.storage import files
 from tests import preloaded
 from tests.pipeline import calls, exports
-from tests.pipeline.commands import children, kept, num_finished, send, wait_until
+from tests.pipeline.commands import (
+    children,
+    kept_shards,
+    num_finished,
+    send,
+    wait_until,
+)
 
 pytestmark = pytest.mark.flink
 
@@ -135,7 +141,7 @@ def check(cluster: Cluster, output: pathlib.Path, stdout: str) -> None:
 def test_flink_makes_the_local_runners_bytes(cluster, tmp_path):
     stdout, stderr = cluster.start(tmp_path / "out").communicate(timeout=300)
     check(cluster, tmp_path / "out", stdout)
-    assert kept(stderr) == (0, cluster.num_shards)
+    assert kept_shards(stderr) == (0, cluster.num_shards)
     job = cluster.last_job()
     (vertex,) = (v for v in job["vertices"] if "MakeShards" in v["name"])
     found = cluster.get(f"jobs/{job['jid']}/vertices/{vertex['id']}/taskmanagers")
@@ -197,7 +203,7 @@ def test_flink_makes_the_local_runners_latents(cluster, tmp_path, are_raw):
     ]
     for name, done in zip(("local", "flink"), found, strict=True):
         assert done.returncode == 0, done.stderr
-        assert kept(done.stderr) == (0, cluster.num_shards)
+        assert kept_shards(done.stderr) == (0, cluster.num_shards)
         manifest = contract.load_manifest(tmp_path / name)
         assert verify.find_faults(str(tmp_path / name), manifest) == []
     assert found[0].stdout == found[1].stdout
@@ -232,7 +238,7 @@ def test_a_job_goes_on_after_its_launcher(cluster, tmp_path, signal_number):
     process = cluster.start(tmp_path / "out")
     stdout, stderr = process.communicate(timeout=300)
     assert process.returncode == 0, stderr
-    assert 5 <= kept(stderr)[0] < cluster.num_shards
+    assert 5 <= kept_shards(stderr)[0] < cluster.num_shards
     check(cluster, tmp_path / "out", stdout)
     send(signal.SIGCONT, workers)
     ends = ("CANCELED", "FAILED")
@@ -255,9 +261,9 @@ def test_an_error_of_a_worker_is_one_line(cluster, tmp_path):
 
 def test_a_second_cluster_in_the_same_state_is_refused(cluster):
     assert run_script("status", cluster.environ).stdout.count(" up ") == 5
-    found = run_script("up", cluster.environ)
-    assert found.returncode == 1
-    assert found.stderr.startswith("error: a cluster is up in ")
+    done = run_script("up", cluster.environ)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: a cluster is up in ")
 
 
 @pytest.fixture
@@ -275,10 +281,10 @@ def fresh(tmp_path: pathlib.Path) -> dict[str, str]:
 
 
 def test_a_download_that_fails_leaves_nothing(fresh, tmp_path):
-    found = run_script("up", fresh)
-    assert found.returncode == 1
-    assert found.stderr.startswith("error: download failed: curl: ")
-    assert found.stderr.count("\n") == 1
+    done = run_script("up", fresh)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: download failed: curl: ")
+    assert done.stderr.count("\n") == 1
     assert list((tmp_path / "cache").iterdir()) == []
 
 
@@ -288,20 +294,20 @@ def test_a_jar_that_was_changed_is_refused(fresh, tmp_path):
             path = tmp_path / "maven" / line.split()[1]
             path.parent.mkdir(parents=True)
             path.write_bytes(b"PK")
-    found = run_script("up", fresh)
-    assert found.returncode == 1
-    assert found.stderr == (
+    done = run_script("up", fresh)
+    assert done.returncode == 1
+    assert done.stderr == (
         "error: download is not what was pinned: args4j/args4j/2.33/args4j-2.33.jar: "
         "FAILED\n"
     )
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_a_part_of_a_cluster_is_told_the_ports(fresh):
+def test_a_part_of_a_cluster_gets_the_ports(fresh):
     fresh["VAELINE_FLINK_JOB_MANAGER"] = "10.0.0.1"
-    found = run_script("up", fresh)
-    assert found.returncode == 1
-    assert found.stderr == "error: set VAELINE_FLINK_RPC_PORT to that of 10.0.0.1\n"
+    done = run_script("up", fresh)
+    assert done.returncode == 1
+    assert done.stderr == "error: set VAELINE_FLINK_RPC_PORT to that of 10.0.0.1\n"
 
 
 def test_what_is_missing_is_named(fresh, tmp_path):
@@ -309,10 +315,10 @@ def test_what_is_missing_is_named(fresh, tmp_path):
     for name in ("bash", "dirname", "cat", "seq", "env"):
         (tmp_path / "bin" / name).symlink_to(str(shutil.which(name)))
     (tmp_path / "bin" / "java").unlink()
-    found = run_script("up", fresh)
-    assert found.stderr == "error: no Java: apt-get install default-jre-headless\n"
+    done = run_script("up", fresh)
+    assert done.stderr == "error: no Java: apt-get install default-jre-headless\n"
     fresh["VAELINE_PYTHON"] = "/absent/python"
-    found = run_script("up", fresh)
-    assert found.stderr.startswith("error: no /absent/python: run `make venv`")
-    found = run_script("run", fresh)
-    assert found.stderr.startswith("error: no cluster is up in ")
+    done = run_script("up", fresh)
+    assert done.stderr.startswith("error: no /absent/python: run `make venv`")
+    done = run_script("run", fresh)
+    assert done.stderr.startswith("error: no cluster is up in ")

@@ -22,7 +22,7 @@ from apache_beam.runners.runner import PipelineResult, PipelineRunner
 import pipeline.prepare  # noqa: F401  It defines the flags.
 from pipeline import contract, sources
 from pipeline.dataset import publishing
-from pipeline.dataset.second_look import SecondLook
+from pipeline.dataset.reject_check import RejectCheck
 from pipeline.jobs import (
     execution,
     graph,
@@ -32,7 +32,7 @@ from pipeline.jobs import (
     worker,
 )
 from pipeline.planning.dataset_settings import Settings
-from pipeline.storage import paths
+from pipeline.storage import manifests
 from tests.pipeline import calls
 from tests.pipeline.commands import run_command
 
@@ -185,7 +185,7 @@ def test_a_job_that_is_left_to_itself_publishes_the_same_dataset(
     # Later, the launcher being gone.
     (build,) = submitted
     runners.run_graph(build, [], num_workers=1, num_images=1)
-    assert paths.load_manifest(str(output)).digest == local.digest
+    assert manifests.load(str(output)).digest == local.digest
     # Another run finds it complete, and removes the plans.
     assert list(output.glob(".progress/*.npz"))
     again = calls.prepare(settings, input_dir=input_dir, output=str(output))
@@ -340,7 +340,7 @@ def test_the_graph_is_linear_and_small(input_dir, tmp_path):
         source_fingerprint=listing.fingerprint,
         features=publishing.image_features(listing, settings),
         max_rejected_fraction=0.0,
-        second_look=SecondLook(settings, listing.reader, str(tmp_path), "run"),
+        reject_check=RejectCheck(settings, listing.reader, str(tmp_path), "run"),
     )
     options = ["--runner=DataflowRunner", "--sdk_location=container"]
     pipeline = beam.Pipeline(runner="FnApiRunner", options=PipelineOptions(options))
@@ -368,6 +368,6 @@ def test_prism_makes_the_local_runners_bytes(input_dir, tmp_path):
     arguments = ("--runner=PrismRunner", f"--prism_location={PRISM}")
     # Prism would otherwise be ended by it.
     arguments += ("--job_server_timeout=1", "--image_size=8", "--shard_size=4")
-    found = run_command(input_dir, tmp_path / "b", *arguments)
-    assert found.returncode == 0, found.stderr
-    assert found.stdout == f"dataset digest: {local.digest}\n"
+    done = run_command(input_dir, tmp_path / "b", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"dataset digest: {local.digest}\n"

@@ -9,7 +9,7 @@ from pipeline import contract
 from pipeline.planning import plan
 from pipeline.planning.dataset_settings import Settings
 from pipeline.sources import Listing, splits
-from pipeline.sources.rows import Rows
+from pipeline.sources.image_table import ImageTable
 from pipeline.sources.splits import hashed_splits
 
 
@@ -21,12 +21,12 @@ class NoReader:
 def make_listing(**num_images: int) -> Listing:
     parts = []
     for split, number in num_images.items():
-        rows = Rows(
+        images = ImageTable(
             keys=[f"{split}{index:06d}" for index in range(number)],
             locations=np.arange(number * 2).reshape(number, 2),
             features={"label": np.arange(number)},
         )
-        parts.append((split, rows))
+        parts.append((split, images))
     return Listing("d", parts, {"label": contract.Feature("int64")}, "ab", NoReader())
 
 
@@ -35,10 +35,10 @@ def plans_of(listing: Listing, **settings) -> list[plan.ShardPlan]:
 
 
 def order_of(keys, seed: int = 0) -> list[str]:
-    rows = Rows(keys, np.zeros([len(keys), 1], np.int64))
-    listing = Listing("d", [("train", rows)], {}, "ab", NoReader())
+    images = ImageTable(keys, np.zeros([len(keys), 1], np.int64))
+    listing = Listing("d", [("train", images)], {}, "ab", NoReader())
     (only,) = plans_of(listing, seed=seed, shard_size=len(keys))
-    return list(only.rows.keys)
+    return list(only.images.keys)
 
 
 def fingerprint_of(listing: Listing, **settings) -> str:
@@ -73,9 +73,9 @@ def test_too_many_shards():
 @pytest.mark.parametrize("number", [1, 7, 64, 65, 200])
 def test_every_image_is_in_one_shard_and_sizes_differ_by_at_most_one(number):
     plans = plans_of(make_listing(train=number), shard_size=16)
-    sizes = [len(found.rows) for found in plans]
+    sizes = [len(found.images) for found in plans]
     assert sizes == [found.shard.num_images for found in plans]
-    assert sorted(key for found in plans for key in found.rows.keys) == [
+    assert sorted(key for found in plans for key in found.images.keys) == [
         f"train{index:06d}" for index in range(number)
     ]
     assert max(sizes) - min(sizes) <= 1
@@ -84,10 +84,10 @@ def test_every_image_is_in_one_shard_and_sizes_differ_by_at_most_one(number):
 
 def test_locations_and_features_follow_their_keys():
     for found in plans_of(make_listing(train=50), shard_size=8):
-        positions = [int(key[-6:]) for key in found.rows.keys]
+        positions = [int(key[-6:]) for key in found.images.keys]
         expected = [[2 * at, 2 * at + 1] for at in positions]
-        assert found.rows.locations.tolist() == expected
-        assert found.rows.features["label"].tolist() == positions
+        assert found.images.locations.tolist() == expected
+        assert found.images.features["label"].tolist() == positions
 
 
 def test_splits_come_in_order_with_their_names():
@@ -118,9 +118,9 @@ def test_the_order_of_a_key_does_not_depend_on_the_others():
 def test_fingerprints_see_every_change():
     listing = make_listing(train=4)
     base = fingerprint_of(listing)
-    rows = listing.by_split()["train"]
-    moved = dataclasses.replace(rows, locations=rows.locations + 1)
-    relabelled = dataclasses.replace(rows, features={"label": np.arange(4) + 1})
+    images = listing.by_split()["train"]
+    moved = dataclasses.replace(images, locations=images.locations + 1)
+    relabelled = dataclasses.replace(images, features={"label": np.arange(4) + 1})
     settings = [
         {"image_size": 64},
         {"image_dtype": "uint8"},
@@ -166,7 +166,7 @@ def test_the_splits_of_keys_are_golden():
         assert "".join(map(letters.get, found)) == expected
 
 
-def test_a_hash_at_the_edge_has_a_split_that_was_asked_for(monkeypatch):
+def test_a_hash_at_the_edge_has_a_split_with_a_fraction(monkeypatch):
     edges = np.array([0, 2**64 - 1], ">u8")
     monkeypatch.setattr(splits, "hash_keys", lambda keys, seed: edges)
     for fractions, expected in (

@@ -20,7 +20,7 @@ def test_a_plan_is_loaded_as_it_was_saved(planned, tmp_path):
     kept = plan_files.save_plan(planned, str(tmp_path), "first")
     loaded = plan_files.load_plan(str(tmp_path), planned.shard.name, "first")
     assert kept == loaded.shard == planned.shard
-    found, expected = loaded.rows, planned.rows
+    found, expected = loaded.images, planned.images
     assert found.keys == expected.keys
     np.testing.assert_array_equal(found.locations, expected.locations)
     assert found.features.keys() == expected.features.keys()

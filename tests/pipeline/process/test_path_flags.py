@@ -76,12 +76,12 @@ def test_a_url_is_no_local_path(text: str) -> None:
         ("gs:/bucket/a", "two slashes: give gs://bucket/a, or ./gs:/bucket/a"),
     ],
 )
-def test_what_is_no_path_is_told(text: str, message: str) -> None:
+def test_an_invalid_path_is_an_error(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         path_flags.parse(text, takes_urls=True)
 
 
-def test_urls_are_kept_where_they_are_taken() -> None:
+def test_urls_stay_as_they_are_where_they_are_allowed() -> None:
     url = "s3://bucket/faces"
     assert path_flags.parse(url, takes_urls=True) == url
 

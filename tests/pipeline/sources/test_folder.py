@@ -10,7 +10,7 @@ from PIL import Image
 from pipeline import contract, sources, verify
 from pipeline.images import rgb, squares
 from pipeline.planning.dataset_settings import Settings
-from pipeline.sources import rows, splits
+from pipeline.sources import image_table, splits
 from pipeline.sources.listing import copies, image_files
 from pipeline.storage.files import PROGRESS_DIR
 from tests.pipeline import calls
@@ -61,7 +61,7 @@ def rejects(output) -> dict[str, str]:
     return {json.loads(line)["key"]: json.loads(line)["reason"] for line in lines}
 
 
-def kept(caplog) -> str:
+def kept_message(caplog) -> str:
     return [text for text in caplog.messages if text.startswith("kept ")][-1]
 
 
@@ -223,9 +223,9 @@ def test_classes_may_have_the_splits_in_them(tmp_path, caplog):
     assert split_of(listing) == {
         key: names[folder] for key in files if (folder := key.split("/")[1]) in names
     }
-    rows = listing.by_split()["test"]
-    labels = dict(zip(rows.keys, rows.features["label"].tolist(), strict=True))
-    assert labels == {key: int(key.startswith("cable")) for key in rows.keys}
+    images = listing.by_split()["test"]
+    labels = dict(zip(images.keys, images.features["label"].tolist(), strict=True))
+    assert labels == {key: int(key.startswith("cable")) for key in images.keys}
 
 
 def test_no_folder_is_a_split_if_the_user_says_so(tmp_path):
@@ -325,7 +325,7 @@ def test_a_class_that_tfds_could_not_name_is_an_error(tmp_path):
         list_folder(tmp_path)
 
 
-def test_copies_are_dropped_where_asked(tmp_path, caplog):
+def test_copies_are_dropped_with_the_flag(tmp_path, caplog):
     files = {f"{at:02d}.png": f"{at}".encode() * 9 for at in range(40)}
     files |= {"b.png": files["07.png"], "a.png": files["07.png"], "empty.png": b""}
     files |= {"00-first.png": files["03.png"], "void.png": b""}
@@ -360,8 +360,8 @@ def test_no_file_is_opened_to_list_it(classes, tmp_path, monkeypatch):
 
 def test_a_file_that_goes_while_it_is_compared_is_an_error(tmp_path):
     write_folder(tmp_path, {"a.png": b"x", "b.png": b"x"})
-    found = image_files.find_images(str(tmp_path)).found
-    blocks = list(rows.in_blocks(found))
+    found = image_files.find_images(str(tmp_path)).images
+    blocks = list(image_table.in_blocks(found))
     (tmp_path / "b.png").unlink()
     with fails("cannot read .*b.png"):
         list(copies.without_copies(blocks, str(tmp_path)))
@@ -428,7 +428,7 @@ def test_a_file_that_changed_in_place_is_read_again(classes, tmp_path, caplog):
     with caplog.at_level(logging.INFO, logger="absl"):
         second = run(root, output)
     number = sum(len(split.shards) for split in first.splits.values())
-    assert kept(caplog) == f"kept {number - 1} of {number} shards"
+    assert kept_message(caplog) == f"kept {number - 1} of {number} shards"
     assert second.digest == run(root, tmp_path / "fresh").digest != first.digest
     write_folder(root, {"cat/new.jpg": b"x"})
     with fails("source_fingerprint .* there"):

@@ -2,7 +2,7 @@ import pytest
 
 from pipeline import contract
 from pipeline.planning import dataset_settings
-from pipeline.sources import layouts
+from pipeline.sources import layout_detection, layouts
 
 
 def folders_of(*names: str) -> layouts.Folders:
@@ -15,7 +15,7 @@ def folders_of(*names: str) -> layouts.Folders:
 
 
 def find(*names: str) -> dict[str, str]:
-    layout = layouts.find(folders_of(*names), "photos")
+    layout = layout_detection.detect(folders_of(*names), "photos")
     return {"/".join(path): split for path, split in layout.split_of.items()}
 
 
@@ -85,7 +85,7 @@ def test_splits_wherever_they_are(names, expected):
 )
 def test_a_folder_of_all_images_of_a_split_is_no_class(names, inside):
     paths = [f"{name}/{(inside or '{}').format(name.lower())}" for name in names]
-    layout = layouts.find(folders_of(*paths), "photos")
+    layout = layout_detection.detect(folders_of(*paths), "photos")
     assert {"/".join(path) for path in layout.split_of} == set(paths)
     split, label = layout.place(f"{paths[0]}/cat/deep/1.jpg") or ("", "")
     assert (split, label) == ("train", "cat")
@@ -157,13 +157,13 @@ def test_what_is_ambiguous_is_an_error_with_the_flag(names, why, flag):
     # The flag as it is shown can be used.
     text = str(error.value).partition("--split_folders=")[2].partition(" with the")[0]
     asked = layouts.parse(dataset_settings.parse_folders(text) or ())
-    layouts.with_images(asked, folders_of(*names), "photos")
+    layout_detection.with_images(asked, folders_of(*names), "photos")
 
 
 @pytest.mark.parametrize("names", [("images",), ("train",), ("train", "test")])
 def test_folders_are_classes_if_the_user_says_so(names):
     none = layouts.parse(["none"])
-    layout = layouts.with_images(none, folders_of(*names), "photos")
+    layout = layout_detection.with_images(none, folders_of(*names), "photos")
     assert layout.place(f"{names[0]}/cat/1.jpg") == ("", names[0])
 
 

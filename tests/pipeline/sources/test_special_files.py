@@ -13,7 +13,7 @@ import pytest
 from pipeline import contract, sources
 from pipeline.process import limits
 from pipeline.sources.mnist import mnist
-from pipeline.storage import paths
+from pipeline.storage import manifests
 
 # A pipe would be waited for.
 pytestmark = pytest.mark.timeout(200)
@@ -92,16 +92,16 @@ def test_a_file_that_became_a_pipe_is_not_waited_for(make, form):
     for path in root.rglob("*"):
         if path.suffix in (".zip", ".jpg") or ".tfrecord" in path.name:
             put("named pipe", path)
-    rows = listing.by_split()["train"]
+    images = listing.by_split()["train"]
     with pytest.raises(contract.DatasetError, match="is a named pipe, and"):
-        listing.reader.read(rows.keys[0], rows.locations[0])
+        listing.reader.read(images.keys[0], images.locations[0])
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_manifest_is_a_regular_file(tmp_path, kind):
     path = tmp_path / contract.MANIFEST_NAME
     put(kind, path)
-    for load in (contract.load_manifest, paths.load_manifest):
+    for load in (contract.load_manifest, manifests.load):
         with pytest.raises(contract.DatasetError, match=f"^{path} is a {kind}, and"):
             load(str(tmp_path))
 
@@ -133,8 +133,8 @@ def test_too_many_open_files_are_named_while_a_source_is_listed(make, form):
 @pytest.mark.parametrize("form", FORMS)
 def test_too_many_open_files_are_named_while_images_are_read(make, form):
     listing = sources.list_images(form.split()[0], str(make(form)))
-    rows = listing.by_split()["train"]
+    images = listing.by_split()["train"]
     mnist._load_listed.cache_clear()
     with pytest.raises((OSError, contract.DatasetError)) as raised, without_files():
-        listing.reader.read(rows.keys[0], rows.locations[0])
+        listing.reader.read(images.keys[0], images.locations[0])
     assert "raise the limit by ulimit -n" in str(limits.shortage_text(raised.value))

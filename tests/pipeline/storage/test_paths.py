@@ -73,7 +73,7 @@ def test_what_is_not_there(root):
     assert list(paths.walk(absent)) == []
 
 
-def test_a_removed_file_is_gone(root):
+def test_a_removed_file_does_not_exist(root):
     write(root, "a.txt", "ab.txt")
     paths.remove(paths.join(root, "a.txt"))
     assert [e.name for e in paths.list_directory(root)] == ["ab.txt"]
@@ -304,7 +304,7 @@ class CuttingOff(http.server.BaseHTTPRequestHandler):
         """Says nothing."""
 
 
-def test_s3_that_breaks_off_is_asked_again(use_s3):
+def test_a_response_of_s3_that_breaks_off_is_requested_again(use_s3):
     use_s3()
     with serving(CuttingOff) as endpoint:
         buckets.configure([f"--s3_endpoint_url={endpoint}"])

@@ -156,7 +156,7 @@ def test_attribute_follows_factor(changes: dict[str, object], name: str, expecte
     assert attributes_of(sample_factors(0, 0), **changes)[name] == expected
 
 
-def test_what_is_not_drawn_is_never_claimed(faces: list[Factors]):
+def test_attributes_that_are_not_drawn_are_never_set(faces: list[Factors]):
     table = np.array([list_attributes(factors) for factors in faces])
     assert set(np.unique(table)) == {-1, 1}
     for name in ("Attractive", "Male", "Young", "Wearing_Hat", "Blurry"):

@@ -9,11 +9,12 @@ from PIL import Image
 
 from pipeline.contract import DatasetError
 from pipeline.sources.celeba.attributes import ATTRIBUTE_NAMES
-from pipeline.synthetic import layout
+from pipeline.synthetic import drawings, layout
 from pipeline.synthetic.attributes import list_attributes
+from pipeline.synthetic.drawings import draw_example
 from pipeline.synthetic.face import draw, list_landmarks
 from pipeline.synthetic.factors import FACTOR_NAMES, sample_factors
-from pipeline.synthetic.layout import draw_example, split_sizes, write_dataset
+from pipeline.synthetic.layout import split_sizes, write_dataset
 
 NUM_IMAGES = 130  # Two full chunks of 64, and two images more.
 SEED = 21
@@ -154,7 +155,7 @@ def test_no_workers(tmp_path: pathlib.Path):
         write_dataset(tmp_path, 3, 0, num_workers=0)
 
 
-def test_existing_dataset_is_kept_unless_told(tmp_path: pathlib.Path):
+def test_an_existing_dataset_stays_unless_overwritten(tmp_path: pathlib.Path):
     write_dataset(tmp_path, 3, 0, num_workers=1, show_progress=False)
     before = digests(tmp_path)
     with pytest.raises(DatasetError, match="exists already: pass --overwrite"):
@@ -169,12 +170,12 @@ def test_existing_dataset_is_kept_unless_told(tmp_path: pathlib.Path):
 def test_failure_leaves_nothing_that_looks_whole(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ):
-    def fail_late(index: int, seed: int) -> layout.Drawing:
+    def fail_late(index: int, seed: int) -> drawings.Drawing:
         if index == 4:
             raise OSError("No space left on device")
         return draw_example(index, seed)
 
-    monkeypatch.setattr(layout, "draw_example", fail_late)
+    monkeypatch.setattr(drawings, "draw_example", fail_late)
     with pytest.raises(DatasetError, match="cannot write the dataset .*No space left"):
         write_dataset(tmp_path, 6, 0, num_workers=1, show_progress=False)
     assert digests(tmp_path) == {}
@@ -186,10 +187,10 @@ def test_a_failure_leaves_what_was_to_be_overwritten(
     write_dataset(tmp_path, 3, 0, num_workers=1, show_progress=False)
     before = digests(tmp_path)
 
-    def fail(index: int, seed: int) -> layout.Drawing:
+    def fail(index: int, seed: int) -> drawings.Drawing:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(layout, "draw_example", fail)
+    monkeypatch.setattr(drawings, "draw_example", fail)
     with pytest.raises(DatasetError, match="cannot write the dataset .*No space left"):
         write_dataset(tmp_path, 6, 0, 1, overwrite=True, show_progress=False)
     assert digests(tmp_path) == before

@@ -10,8 +10,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from pipeline import sources
-from pipeline.sources.celeba.attributes import ATTRIBUTE_NAMES
-from pipeline.synthetic.face import LANDMARK_NAMES
+from pipeline.sources.celeba.attributes import ATTRIBUTE_NAMES, LANDMARK_NAMES
 
 SPLITS = ("train", "valid", "test")
 IMAGE = pa.struct({"bytes": pa.binary(), "path": pa.string()})

@@ -131,7 +131,7 @@ def test_damaged_bytes_in_the_zip_are_a_reject(celeba, tmp_path, compression):
             listing.reader.read(key, location)
 
 
-def test_labels_that_change_while_they_are_listed_are_seen(
+def test_labels_that_change_while_they_are_listed_are_detected(
     celeba, tmp_path, monkeypatch
 ):
     root = pathlib.Path(celeba.write(tmp_path))

@@ -14,8 +14,7 @@ import pytest
 
 from pipeline import contract, sources
 from pipeline.sources.celeba import celeba_parquet, parquet_reader
-from pipeline.sources.celeba.attributes import ATTRIBUTE_NAMES
-from pipeline.synthetic.face import LANDMARK_NAMES
+from pipeline.sources.celeba.attributes import ATTRIBUTE_NAMES, LANDMARK_NAMES
 from tests.pipeline.commands import run_command
 from tests.pipeline.sources.celeba.parquet_faces import (
     IMAGE,
@@ -232,7 +231,7 @@ def test_rows_without_names_have_them_by_their_order(
         list_celeba(official.write(tmp_path / "b", changed=without_names))
 
 
-def test_a_large_row_group_is_not_held(official, tmp_path):
+def test_a_large_row_group_is_not_held_in_memory(official, tmp_path):
     rng = np.random.default_rng(0)
     keys = [f"{number:06d}.jpg" for number in range(1, 6001)]
     official.images = {key: rng.bytes(8000) for key in keys}

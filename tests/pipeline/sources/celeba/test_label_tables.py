@@ -2,8 +2,7 @@ import pytest
 
 from pipeline import contract
 from pipeline.sources.celeba import label_tables
-from pipeline.sources.celeba.attributes import ATTRIBUTE_NAMES
-from pipeline.sources.tfds.tfds_info import LANDMARK_NAMES
+from pipeline.sources.celeba.attributes import ATTRIBUTE_NAMES, LANDMARK_NAMES
 
 KEYS = [f"{number:06d}.jpg" for number in range(1, label_tables.OFFICIAL_IMAGES + 1)]
 # Images that have the first attribute.

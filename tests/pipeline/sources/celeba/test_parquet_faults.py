@@ -161,25 +161,25 @@ def test_a_row_without_an_image_is_a_reject(official, tmp_path):
         return {**found, "image": pa.array(empty, IMAGE)}
 
     listing = list_celeba(official.write(tmp_path, changed=change))
-    rows = listing.by_split()["train"]
+    images = listing.by_split()["train"]
     with pytest.raises(RejectedImageError, match="its row has no image") as raised:
-        listing.reader.read(key, rows.locations[rows.keys.index(key)])
+        listing.reader.read(key, images.locations[images.keys.index(key)])
     assert raised.value.reason == "missing"
 
 
 def test_a_file_that_changes_after_the_listing_is_named(official, tmp_path):
     root = official.write(tmp_path, compression="none", use_dictionary=False)
     listing = list_celeba(root)
-    rows = listing.by_split()["train"]
+    images = listing.by_split()["train"]
     path = root / "data/train-00000-of-00001.parquet"
     state, data = path.stat(), bytearray(path.read_bytes())
-    image = official.images[rows.keys[0]]
+    image = official.images[images.keys[0]]
     at = data.index(image)
     data[at + 9] ^= 1
     path.write_bytes(data)
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
     with pytest.raises(RejectedImageError, match="not the bytes that train-"):
-        listing.reader.read(rows.keys[0], rows.locations[0])
+        listing.reader.read(images.keys[0], images.locations[0])
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(contract.DatasetError, match="changed after it was listed"):
-        listing.reader.read(rows.keys[1], rows.locations[1])
+        listing.reader.read(images.keys[1], images.locations[1])

@@ -63,11 +63,11 @@ def content(form: str, root: str, **settings):
     listing = sources.list_images(form.split()[0], root, settings)
     reader = pickle.loads(pickle.dumps(listing.reader))
     found = {}
-    for split, rows in listing.by_split().items():
-        reader.prefetch(rows.keys, rows.locations)
-        for place, key in enumerate(rows.keys):
-            image = reader.read(key, rows.locations[place])
-            labels = {name: v[place].tolist() for name, v in rows.features.items()}
+    for split, images in listing.by_split().items():
+        reader.prefetch(images.keys, images.locations)
+        for place, key in enumerate(images.keys):
+            image = reader.read(key, images.locations[place])
+            labels = {name: v[place].tolist() for name, v in images.features.items()}
             found[split, key] = labels, np.asarray(image).tobytes()
     return (
         listing.name,
@@ -119,17 +119,17 @@ def test_every_image_is_one_request(form, make, upload, monkeypatch):
         monkeypatch.setattr(
             paths, name, lambda *a, read=read: requests.append(a) or read(*a)
         )
-    rows = listing.by_split()["train"]
-    listing.reader.prefetch(rows.keys, rows.locations)
-    for key, location in zip(rows.keys, rows.locations, strict=True):
+    images = listing.by_split()["train"]
+    listing.reader.prefetch(images.keys, images.locations)
+    for key, location in zip(images.keys, images.locations, strict=True):
         listing.reader.read(key, location)
-    assert len(requests) == len(set(requests)) == len(rows)
+    assert len(requests) == len(set(requests)) == len(images)
 
 
 @pytest.mark.parametrize("form", MAKERS)
 def test_a_worker_needs_the_reader_and_the_flags(form, make, upload):
     listing = sources.list_images(form.split()[0], upload(make(form)))
-    rows = listing.by_split()["train"]
+    images = listing.by_split()["train"]
     program = (
         "import pickle, sys\n"
         "from pipeline.storage import buckets\n"
@@ -137,7 +137,7 @@ def test_a_worker_needs_the_reader_and_the_flags(form, make, upload):
         "buckets.configure(flags)\n"
         "sys.stdout.buffer.write(pickle.dumps(reader.read(key, location)))"
     )
-    first = (rows.keys[0], rows.locations[0])
+    first = (images.keys[0], images.locations[0])
     done = subprocess.run(
         [preloaded.shared_python(), "-c", program],
         input=pickle.dumps((buckets._beam_flags, listing.reader, *first)),
@@ -173,16 +173,16 @@ def test_a_file_that_disappears_is_an_error(form, name, make, upload):
     url = upload(make(form))
     listing = sources.list_images(form.split()[0], url)
     key = {"folder": name, "tfds": "train-00000"}.get(form, "000001.jpg")
-    [(rows, place)] = [
-        (rows, list(rows.keys).index(key))
-        for rows in listing.by_split().values()
-        if key in rows.keys
+    [(images, place)] = [
+        (images, list(images.keys).index(key))
+        for images in listing.by_split().values()
+        if key in images.keys
     ]
     paths.remove(f"{url}/{name}")
-    for announced in ([], rows.keys):
-        listing.reader.prefetch(announced, rows.locations[: len(announced)])
+    for announced in ([], images.keys):
+        listing.reader.prefetch(announced, images.locations[: len(announced)])
         with pytest.raises(contract.DatasetError, match=f"cannot read .*{name}") as e:
-            listing.reader.read(key, rows.locations[place])
+            listing.reader.read(key, images.locations[place])
         assert "\n" not in str(e.value)
 
 
@@ -191,11 +191,11 @@ def test_an_image_that_is_not_there_is_a_reject(celeba, tmp_path, upload):
     for name, as_folder in (("zip", False), ("folder", True)):
         url = upload(celeba.write(tmp_path / name, as_folder=as_folder))
         listing = sources.list_images("celeba", url)
-        rows = listing.by_split()["train"]
-        listing.reader.prefetch(rows.keys, rows.locations)
+        images = listing.by_split()["train"]
+        listing.reader.prefetch(images.keys, images.locations)
         with pytest.raises(squares.RejectedImageError, match="missing"):
-            listing.reader.read("000001.jpg", rows.locations[0])
-        assert listing.reader.read(rows.keys[1], rows.locations[1])
+            listing.reader.read("000001.jpg", images.locations[0])
+        assert listing.reader.read(images.keys[1], images.locations[1])
 
 
 def test_a_zip_that_is_cut_off(celeba, tmp_path, upload):
@@ -222,7 +222,7 @@ def test_folders_of_splits(make, upload, tmp_path):
     url = upload(tmp_path / "raw")
     assert content("folder", url) == content("folder", str(tmp_path / "raw"))
     splits = sources.list_images("folder", url).by_split()
-    assert {name: len(rows) for name, rows in splits.items()} == {
+    assert {name: len(images) for name, images in splits.items()} == {
         "train": 20,
         "validation": 20,
     }
@@ -230,7 +230,7 @@ def test_folders_of_splits(make, upload, tmp_path):
 
 def sizes(path) -> tuple[str, dict[str, int]]:
     files = image_files.find_images(str(path))
-    return files.root, {key: size for key, (size, _) in files.found}
+    return files.root, {key: size for key, (size, _) in files.images}
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_what_is_skipped_is_counted(photos, upload, caplog):
         assert kind in caplog.text
 
 
-def test_a_directory_is_listed_while_it_is_gone_through(photos, upload, monkeypatch):
+def test_a_directory_is_listed_lazily(photos, upload, monkeypatch):
     url = upload(photos)
     asked = []
 
@@ -279,7 +279,7 @@ def test_a_directory_is_listed_while_it_is_gone_through(photos, upload, monkeypa
             yield paths.Entry(f"{number}.jpg", 1)
 
     monkeypatch.setattr(paths, "walk", walk)
-    found = image_files.find_images(url).found
+    found = image_files.find_images(url).images
     assert [next(found)[0] for _ in range(3)] == ["0.jpg", "1.jpg", "2.jpg"]
     assert len(asked) == 3
 

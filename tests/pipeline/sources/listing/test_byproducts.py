@@ -21,8 +21,8 @@ def write(root, *names):
     return root
 
 
-def found(path) -> set[str]:
-    return {key for key, _ in image_files.find_images(str(path)).found}
+def listed_keys(path) -> set[str]:
+    return {key for key, _ in image_files.find_images(str(path)).images}
 
 
 @pytest.mark.parametrize(
@@ -56,12 +56,12 @@ def found(path) -> set[str]:
 def test_byproducts_are_skipped_and_counted(tmp_path, name, kind, caplog):
     write(tmp_path, "anna/1.jpg", name)
     with caplog.at_level(logging.INFO, logger="absl"):
-        assert found(tmp_path) == {"anna/1.jpg"}
+        assert listed_keys(tmp_path) == {"anna/1.jpg"}
     assert f"skipped 1, no images: 1 {kind}" in caplog.messages
-    assert found(f"{tmp_path}/**/*.jpg") == {"anna/1.jpg"}
+    assert listed_keys(f"{tmp_path}/**/*.jpg") == {"anna/1.jpg"}
     (tmp_path / "anna" / "1.jpg").unlink()
     with pytest.raises(contract.DatasetError) as error:
-        found(tmp_path)
+        listed_keys(tmp_path)
     assert "has no image (.jpg, .jpeg, " in str(error.value)
     assert f"only 1 {kind}: give a directory of images" in str(error.value)
 
@@ -85,30 +85,30 @@ def test_byproducts_are_skipped_and_counted(tmp_path, name, kind, caplog):
     ],
 )
 def test_what_may_be_photographs_is_read(tmp_path, name):
-    assert found(write(tmp_path, name)) == {name}
+    assert listed_keys(write(tmp_path, name)) == {name}
 
 
 def test_every_file_of_a_folder_is_counted(tmp_path, caplog):
     write(tmp_path, *(f"{at}.jpg" for at in range(30)))
     write(tmp_path, *(f"@eaDir/{at}.jpg/SYNOPHOTO_THUMB_M.jpg" for at in range(30)))
     with caplog.at_level(logging.INFO, logger="absl"):
-        assert len(found(tmp_path)) == 30
+        assert len(listed_keys(tmp_path)) == 30
     line = "skipped 30, no images: 30 thumbnails of Synology (@eaDir)"
     assert line in caplog.messages
     caplog.clear()
     # A pattern that does not lead there skips nothing.
     with caplog.at_level(logging.INFO, logger="absl"):
-        assert len(found(f"{tmp_path}/*.jpg")) == 30
+        assert len(listed_keys(f"{tmp_path}/*.jpg")) == 30
     assert caplog.messages == []
 
 
 def test_a_folder_that_the_user_chose_is_read(tmp_path):
     write(tmp_path, "@eaDir/1.jpg", "P.photoslibrary/resources/2.jpg")
-    assert found(tmp_path / "@eaDir") == {"1.jpg"}
-    assert found(tmp_path / "P.photoslibrary" / "resources") == {"2.jpg"}
+    assert listed_keys(tmp_path / "@eaDir") == {"1.jpg"}
+    assert listed_keys(tmp_path / "P.photoslibrary" / "resources") == {"2.jpg"}
     # But a library has photographs, too.
     write(tmp_path, "P.photoslibrary/originals/3.jpg")
-    assert found(tmp_path / "P.photoslibrary") == {"originals/3.jpg"}
+    assert listed_keys(tmp_path / "P.photoslibrary") == {"originals/3.jpg"}
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -116,7 +116,7 @@ def test_a_folder_of_the_system_need_not_be_readable(tmp_path):
     write(tmp_path, "1.jpg", "lost+found/2.jpg")
     (tmp_path / "lost+found").chmod(0)
     try:
-        assert found(tmp_path) == {"1.jpg"}
+        assert listed_keys(tmp_path) == {"1.jpg"}
     finally:
         (tmp_path / "lost+found").chmod(0o755)
 
@@ -131,7 +131,7 @@ def test_a_folder_of_the_system_is_not_looked_into(tmp_path, monkeypatch):
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", scan)
-    assert found(tmp_path) == {"1.jpg"}
+    assert listed_keys(tmp_path) == {"1.jpg"}
 
 
 RUN_FILES = ("config.json", "dataset.json", "lock", "metrics.jsonl")
@@ -143,16 +143,16 @@ def test_pictures_of_a_run_are_skipped(tmp_path, place, caplog):
     pictures += ("generated/traverse.gif", "eval/projector/sprite.png")
     write(tmp_path, "a/1.jpg", *(f"{place}{name}" for name in (*pictures, *RUN_FILES)))
     with caplog.at_level(logging.INFO, logger="absl"):
-        assert found(tmp_path) == {"a/1.jpg"}
+        assert listed_keys(tmp_path) == {"a/1.jpg"}
     assert "4 pictures of a training run" in caplog.text
     # One that has logged nothing yet, one that was copied, and none.
     (tmp_path / f"{place}metrics.jsonl").unlink()
-    assert found(tmp_path) == {"a/1.jpg"}
+    assert listed_keys(tmp_path) == {"a/1.jpg"}
     write(tmp_path, f"{place}metrics.jsonl")
     (tmp_path / f"{place}lock").unlink()
-    assert found(tmp_path) == {"a/1.jpg"}
+    assert listed_keys(tmp_path) == {"a/1.jpg"}
     (tmp_path / f"{place}metrics.jsonl").unlink()
-    assert len(found(tmp_path)) == 5
+    assert len(listed_keys(tmp_path)) == 5
 
 
 @pytest.mark.parametrize(
@@ -169,21 +169,21 @@ def test_generated_pictures_are_skipped(tmp_path, picture, values, caplog):
     # One without values is of the user.
     write(tmp_path, "a/1.jpg", f"out/{picture}", f"out/{values}", f"a/{picture}")
     with caplog.at_level(logging.INFO, logger="absl"):
-        assert found(tmp_path) == {"a/1.jpg", f"a/{picture}"}
+        assert listed_keys(tmp_path) == {"a/1.jpg", f"a/{picture}"}
     assert "1 pictures of a trained model" in caplog.text
 
 
 def test_shards_of_a_dataset_are_one_kind(tmp_path, caplog):
     names = [f"ds/images-train.tfrecord-0000{at}-of-00004" for at in range(4)]
     with caplog.at_level(logging.INFO, logger="absl"):
-        assert found(write(tmp_path, "1.jpg", *names)) == {"1.jpg"}
+        assert listed_keys(write(tmp_path, "1.jpg", *names)) == {"1.jpg"}
     assert "skipped 4, no images: 4 .tfrecord" in caplog.messages
 
 
 def test_a_run_alone_is_an_error(tmp_path):
     write(tmp_path, "images/strip.png", *RUN_FILES)
     with pytest.raises(contract.DatasetError, match="1 pictures of a training run"):
-        found(tmp_path)
+        listed_keys(tmp_path)
 
 
 def photos_of(root, make_face):
@@ -226,17 +226,17 @@ def test_a_dataset_alone_is_an_error(tmp_path, make_face):
     settings = Settings(source="folder", image_size=8)
     calls.prepare(settings, input_dir=str(root), output=str(output), with_stats=True)
     with pytest.raises(contract.DatasetError, match="1 overview of a prepared dataset"):
-        found(output)
+        listed_keys(output)
 
 
 def test_an_overview_of_the_users_is_an_image(tmp_path):
     (tmp_path / "manifest.json").write_text(json.dumps({"name": "a web page"}))
-    assert found(write(tmp_path, "overview.png")) == {"overview.png"}
+    assert listed_keys(write(tmp_path, "overview.png")) == {"overview.png"}
 
 
 def test_byproducts_of_a_bucket(photos_of_bucket, caplog):
     with caplog.at_level(logging.INFO, logger="absl"):
-        assert found(photos_of_bucket) == {"anna/1.jpg"}
+        assert listed_keys(photos_of_bucket) == {"anna/1.jpg"}
     for line in ("2 hidden", "1 thumbnails of Synology", "1 overview of a prepared"):
         assert line in caplog.text
     assert "1 pictures of a training run" in caplog.text

@@ -47,13 +47,13 @@ class Files:
 
 def find(path) -> Files:
     files = image_files.find_images(str(path))
-    pairs = list(files.found)
+    pairs = list(files.images)
     # No key comes twice.
     assert len(dict(pairs)) == len(pairs)
     return Files(files.root, dict(pairs))
 
 
-def found(path) -> set[str]:
+def listed_keys(path) -> set[str]:
     return set(find(path).locations)
 
 
@@ -77,7 +77,7 @@ def test_every_suffix_is_known_in_any_case(tmp_path):
     for suffix in image_files.SUFFIXES:
         (tmp_path / f"a{suffix}").write_bytes(b"x")
         (tmp_path / f"b{suffix.upper()}").write_bytes(b"x")
-    assert len(found(tmp_path)) == 2 * len(image_files.SUFFIXES)
+    assert len(listed_keys(tmp_path)) == 2 * len(image_files.SUFFIXES)
 
 
 @pytest.mark.parametrize(
@@ -101,13 +101,13 @@ def test_every_suffix_is_known_in_any_case(tmp_path):
 def test_a_pattern_chooses_and_its_root_ends_where_it_begins(photos, pattern, expected):
     if pattern == "dogs/o?d/x.ppm":
         assert find(f"{photos}/{pattern}").root == f"{photos}/dogs"
-    assert found(f"{photos}/{pattern}") == expected
+    assert listed_keys(f"{photos}/{pattern}") == expected
 
 
 def test_relative_paths_are_of_the_working_directory(photos, monkeypatch):
     monkeypatch.chdir(photos)
-    assert found(".") == found("**/*") == ALL
-    assert found("cats/*.jpeg") == {"tom.jpeg"}
+    assert listed_keys(".") == listed_keys("**/*") == ALL
+    assert listed_keys("cats/*.jpeg") == {"tom.jpeg"}
     files = find("cats")
     assert files.root == str(photos / "cats")
 
@@ -118,16 +118,16 @@ def test_a_pattern_looks_only_where_it_may_match(photos, monkeypatch):
     monkeypatch.setattr(
         os, "scandir", lambda path: scanned.append(path) or scandir(path)
     )
-    found(f"{photos}/*.png")
+    listed_keys(f"{photos}/*.png")
     assert scanned == [f"{photos}/"]
     scanned.clear()
-    found(f"{photos}/c*/*.jpeg")
+    listed_keys(f"{photos}/c*/*.jpeg")
     assert scanned == [f"{photos}/", f"{photos}/cats/"]
 
 
 def test_a_directory_whose_name_looks_like_a_pattern(photos):
     photos.rename(photos.with_name("photos [2020]"))
-    assert found(photos.with_name("photos [2020]")) == ALL
+    assert listed_keys(photos.with_name("photos [2020]")) == ALL
 
 
 def test_links_are_followed_but_not_in_circles(photos, tmp_path, caplog):
@@ -156,7 +156,7 @@ def test_what_is_no_file_is_no_image(photos):
     (photos / "folder.jpg").mkdir()
     (photos / "folder.jpg" / "x.png").write_bytes(b"x")
     os.mkfifo(photos / "pipe.jpg")
-    assert found(photos) == ALL | {"folder.jpg/x.png"}
+    assert listed_keys(photos) == ALL | {"folder.jpg/x.png"}
 
 
 def test_a_name_that_is_no_key_is_a_reject(photos):
@@ -224,7 +224,7 @@ def test_a_list_of_any_editor(photos, monkeypatch, encoding, end):
     lines = ["cats/old/Kätzchen 猫.TIFF", "dogs/Screenshot 3.04.05\u202fPM.bmp"]
     write_list(photos / "list.txt", *lines, encoding=encoding, end=end)
     monkeypatch.chdir(photos / "cats")
-    assert found("../list.txt") == set(lines)
+    assert listed_keys("../list.txt") == set(lines)
 
 
 def test_a_list_of_files_elsewhere_is_rooted_where_they_all_are(photos, tmp_path):
@@ -264,15 +264,15 @@ def test_lists_that_cannot_be_used(photos, content, match):
 
 def test_inputs_that_cannot_be_used(photos, tmp_path):
     with fails(photos, "absent does not exist: give a directory of images, a pattern"):
-        found(tmp_path / "absent")
+        listed_keys(tmp_path / "absent")
     with fails(photos, r"a.png is a file: .* or a list of images, NAME.txt"):
-        found(photos / "a.png")
+        listed_keys(photos / "a.png")
     with fails(photos, "there is no directory .*/absent: give a directory"):
-        found(tmp_path / "absent" / "*.png")
+        listed_keys(tmp_path / "absent" / "*.png")
     with fails(photos, r"\*.tga has no image \(.jpg, .*, .avif\): give a directory"):
-        found(photos / "*.tga")
+        listed_keys(photos / "*.tga")
     with fails(photos, r"\*.\[dt\]\* has no image \(.jpg, .*\), only 1 .db: give a"):
-        found(photos / "*.[dt]*")
+        listed_keys(photos / "*.[dt]*")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -280,8 +280,8 @@ def test_a_directory_that_may_not_be_read_is_an_error(photos):
     (photos / "cats").chmod(0)
     try:
         with fails(photos, "cannot read .*/cats/: Permission denied: make it readable"):
-            found(photos)
-        assert found(f"{photos}/dogs") == {
+            listed_keys(photos)
+        assert listed_keys(f"{photos}/dogs") == {
             key.removeprefix("dogs/") for key in ALL if key.startswith("dogs/")
         }
     finally:
@@ -294,7 +294,7 @@ def test_an_error_of_the_disk_is_one_line(photos, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", fail)
     with fails(photos, "^cannot read .*photos/: Permission denied: make it readable"):
-        found(photos)
+        listed_keys(photos)
 
 
 def test_the_reader_is_small_and_reads_any_image(photos, make_face):
@@ -315,5 +315,5 @@ def test_200000_files_are_listed_within_seconds(tmp_path):
         for at in range(1000):
             (tmp_path / str(number) / f"{at}.jpg").touch()
     start_seconds = time.monotonic()
-    assert len(found(tmp_path)) == 200_000
+    assert len(listed_keys(tmp_path)) == 200_000
     assert time.monotonic() - start_seconds < 10

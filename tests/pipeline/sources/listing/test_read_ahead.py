@@ -51,7 +51,7 @@ def test_as_many_requests_are_under_way_as_there_are_threads(store):
     assert sorted(store.paths) == sorted(part.path for part in parts)
 
 
-def test_no_more_is_held_than_some_dozens(store):
+def test_some_dozens_are_held_in_memory(store):
     parts = [Part(f"s3://b/{at}", 1) for at in range(3 * read_ahead._MAX_PARTS)]
     ahead = ReadAhead()
     ahead.announce(parts)
@@ -63,7 +63,7 @@ def test_no_more_is_held_than_some_dozens(store):
 
 
 @pytest.mark.parametrize(("num_bytes", "expected"), [(16 << 20, 4), (1 << 30, 1)])
-def test_no_more_is_held_than_some_megabytes(store, num_bytes, expected):
+def test_some_megabytes_are_held_in_memory(store, num_bytes, expected):
     parts = [Part(f"s3://b/{at}", num_bytes) for at in range(9)]
     ahead = ReadAhead()
     ahead.announce(parts)
@@ -74,7 +74,7 @@ def test_no_more_is_held_than_some_megabytes(store, num_bytes, expected):
     assert len(store.paths) == 9
 
 
-def test_parts_of_one_file_are_told_apart(store):
+def test_parts_of_one_file_are_distinct(store):
     parts = [Part("s3://b/zip", 5, start) for start in (0, 5)] + [Part("s3://b/zip", 5)]
     ahead = ReadAhead()
     ahead.announce(parts)
@@ -86,7 +86,7 @@ def test_parts_of_one_file_are_told_apart(store):
     assert len(store.paths) == 3
 
 
-def test_what_was_not_announced_is_read_when_it_is_asked_for(store):
+def test_a_part_that_was_not_announced_is_read_on_demand(store):
     ahead = ReadAhead()
     assert ahead.read(Part("s3://b/a", 1)) == b"s3://b/a"
     ahead.announce([Part("s3://b/b", 1)])

@@ -210,16 +210,16 @@ def prepare_command(root, output, *arguments) -> subprocess.CompletedProcess[str
 def test_worker_processes_make_the_same_bytes(digits, tmp_path):
     root = digits.write(tmp_path / "raw", "gz")
     one = run(root, tmp_path / "one")
-    found = prepare_command(
+    done = prepare_command(
         root,
         tmp_path / "two",
         "--num_workers=2",
         "--shard_size=8",
         "--direct_running_mode=multi_processing",
     )
-    assert found.returncode == 0, found.stderr
+    assert done.returncode == 0, done.stderr
     # Nothing said that the images have 28 pixels.
-    assert found.stdout == f"dataset digest: {one.digest}\n"
+    assert done.stdout == f"dataset digest: {one.digest}\n"
     assert one.settings["image_size"] == 28
     for split in one.splits.values():
         for shard in split.shards:
@@ -228,9 +228,9 @@ def test_worker_processes_make_the_same_bytes(digits, tmp_path):
 
 
 def test_a_bad_input_ends_in_one_line(tmp_path):
-    found = prepare_command(tmp_path, tmp_path / "out")
-    assert found.returncode == 1
-    [line] = found.stderr.splitlines()
+    done = prepare_command(tmp_path, tmp_path / "out")
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
     assert line.startswith(f"error: --input={tmp_path} has nothing: give a directory")
 
 

@@ -1,4 +1,4 @@
-"""Images before they are read: rows of keys, of which any number can be held.
+"""Tables of images before they are read, with any number of rows.
 
 A row takes about a hundred bytes. What is more than a few hundred thousand rows lies in
 a temporary file (of TMPDIR) that has no name, and goes with the process.
@@ -22,8 +22,8 @@ _PARTITION_BITS = 10
 
 
 @dataclasses.dataclass(frozen=True)
-class Rows:
-    """Some images of a source.
+class ImageTable:
+    """Some images of a source, one in each row.
 
     Attributes:
         keys: Of the images.
@@ -40,30 +40,30 @@ class Rows:
         """Returns the number of images."""
         return len(self.keys)
 
-    def take(self, places: np.ndarray) -> "Rows":
+    def take(self, places: np.ndarray) -> "ImageTable":
         """Returns the rows at these places, in their order."""
         chosen: list[int] = places.tolist()
-        return Rows(
+        return ImageTable(
             keys=[self.keys[place] for place in chosen],
             locations=self.locations[places],
             features={name: array[places] for name, array in self.features.items()},
         )
 
-    def part(self, start: int, stop: int) -> "Rows":
+    def part(self, start: int, stop: int) -> "ImageTable":
         """Returns the rows from `start` to before `stop`."""
-        return Rows(
+        return ImageTable(
             keys=self.keys[start:stop],
             locations=self.locations[start:stop],
             features={name: array[start:stop] for name, array in self.features.items()},
         )
 
 
-def concatenate(parts: Sequence[Rows]) -> Rows:
+def concatenate(parts: Sequence[ImageTable]) -> ImageTable:
     """Returns the rows of all parts, of which there is at least one."""
     first, *rest = parts
     if not rest:
         return first
-    return Rows(
+    return ImageTable(
         keys=[key for part in parts for key in part.keys],
         locations=np.concatenate([part.locations for part in parts]),
         features={
@@ -75,18 +75,18 @@ def concatenate(parts: Sequence[Rows]) -> Rows:
 
 def in_blocks(
     images: Iterable[tuple[str, Sequence[int]]], num_rows: int = 1 << 16
-) -> Iterator[Rows]:
-    """Yields keys and their locations as rows, `num_rows` at a time."""
+) -> Iterator[ImageTable]:
+    """Yields keys and their locations as tables of `num_rows` rows."""
     keys: list[str] = []
     locations: list[Sequence[int]] = []
     for key, location in images:
         keys.append(key)
         locations.append(location)
         if len(keys) == num_rows:
-            yield Rows(keys, np.array(locations, np.int64))
+            yield ImageTable(keys, np.array(locations, np.int64))
             keys, locations = [], []
     if keys:
-        yield Rows(keys, np.array(locations, np.int64))
+        yield ImageTable(keys, np.array(locations, np.int64))
 
 
 class Spool:
@@ -94,20 +94,20 @@ class Spool:
 
     def __init__(self, max_in_memory: int = MAX_IN_MEMORY) -> None:
         """Holds no rows yet."""
-        self._blocks: list[Rows] = []
+        self._blocks: list[ImageTable] = []
         self._num_free = max_in_memory
         self._file = _ChunkFile()
         self._offsets: list[int] = []
 
-    def add(self, rows: Rows) -> None:
+    def add(self, images: ImageTable) -> None:
         """Adds rows to the end."""
-        self._num_free -= len(rows)
+        self._num_free -= len(images)
         if self._num_free >= 0:
-            self._blocks.append(rows)
+            self._blocks.append(images)
         else:
-            self._offsets.append(self._file.append(rows))
+            self._offsets.append(self._file.append(images))
 
-    def __iter__(self) -> Iterator[Rows]:
+    def __iter__(self) -> Iterator[ImageTable]:
         """Yields all rows, block by block."""
         yield from self._blocks
         yield from map(self._file.read, self._offsets)
@@ -123,22 +123,22 @@ class Partitions:
     def __init__(self, max_in_memory: int = MAX_IN_MEMORY) -> None:
         """Holds no rows yet."""
         self._max_in_memory = max_in_memory
-        self._pending: list[tuple[np.ndarray, Rows]] = []
+        self._pending: list[tuple[np.ndarray, ImageTable]] = []
         self._num_pending = 0
         self._file = _ChunkFile()
         # Of the chunks of each partition that are in the file.
         self._offsets: list[list[int]] = [[] for _ in range(1 << _PARTITION_BITS)]
         self.num_rows = 0
 
-    def add(self, hashes: np.ndarray, rows: Rows) -> None:
-        """Adds rows with their hashes, `[len(rows)]` uint64."""
-        self._pending.append((hashes, rows))
-        self._num_pending += len(rows)
-        self.num_rows += len(rows)
+    def add(self, hashes: np.ndarray, images: ImageTable) -> None:
+        """Adds rows with their hashes, `[len(images)]` uint64."""
+        self._pending.append((hashes, images))
+        self._num_pending += len(images)
+        self.num_rows += len(images)
         if self._num_pending > self._max_in_memory:
             self._spill()
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, Rows]]:
+    def __iter__(self) -> Iterator[tuple[np.ndarray, ImageTable]]:
         """Yields all rows with their hashes, sorted by hash and key."""
         if not any(self._offsets):
             if self._pending:
@@ -152,16 +152,16 @@ class Partitions:
     def _spill(self) -> None:
         if not self._pending:
             return
-        hashes, rows = _in_order(self._pending)
+        hashes, images = _in_order(self._pending)
         self._pending, self._num_pending = [], 0
         firsts = np.arange(1, len(self._offsets), dtype=np.uint64)
         stops = np.searchsorted(hashes, firsts << np.uint64(64 - _PARTITION_BITS))
         stops = stops.tolist()
         for offsets, start, stop in zip(
-            self._offsets, [0, *stops], [*stops, len(rows)], strict=True
+            self._offsets, [0, *stops], [*stops, len(images)], strict=True
         ):
             if start < stop:
-                chunk = hashes[start:stop], rows.part(start, stop)
+                chunk = hashes[start:stop], images.part(start, stop)
                 offsets.append(self._file.append(chunk))
 
 
@@ -195,12 +195,14 @@ class _ChunkFile:
         return pickle.load(self._file)
 
 
-def _in_order(chunks: Sequence[tuple[np.ndarray, Rows]]) -> tuple[np.ndarray, Rows]:
+def _in_order(
+    chunks: Sequence[tuple[np.ndarray, ImageTable]],
+) -> tuple[np.ndarray, ImageTable]:
     """Returns the rows of all chunks with their hashes, sorted by hash and key."""
     hashes = np.concatenate([its_hashes for its_hashes, _ in chunks])
-    rows = concatenate([its_rows for _, its_rows in chunks])
+    images = concatenate([its_rows for _, its_rows in chunks])
     order = np.argsort(hashes)
     if (hashes[order[1:]] == hashes[order[:-1]]).any():
         # The key itself decides between equal hashes.
-        order = np.lexsort([np.array(rows.keys, object), hashes])
-    return hashes[order], rows.take(order)
+        order = np.lexsort([np.array(images.keys, object), hashes])
+    return hashes[order], images.take(order)

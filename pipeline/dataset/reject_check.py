@@ -11,8 +11,8 @@ from pipeline.sources import Reader
 
 
 @dataclasses.dataclass(frozen=True)
-class SecondLook:
-    """What it takes to look at images of any shard; pickled to the workers.
+class RejectCheck:
+    """What it takes to read images of any shard again; pickled to the workers.
 
     Attributes:
         settings: How to preprocess the images.
@@ -28,23 +28,23 @@ class SecondLook:
 
 
 def find_unconfirmed(
-    look: SecondLook | None, results: Iterable[ShardResult]
+    check: RejectCheck | None, results: Iterable[ShardResult]
 ) -> str | None:
     """Returns the first reject that a second look does not confirm, in words, or None.
 
     Args:
-        look: What it takes to look; None for images that are all sound.
-        results: Finished shards, planned by the run of `look`.
+        check: What it takes to read them; None for images that are all sound.
+        results: Finished shards, planned by the run of `check`.
 
     Raises:
         DatasetError: If a plan or the source cannot be read, or the source has changed.
     """
     for result in results:
-        if look is None or not result.rejects:
+        if check is None or not result.rejects:
             continue
-        found = plan_files.load_plan(look.output, result.info.name, look.run_id)
+        plan = plan_files.load_plan(check.output, result.info.name, check.run_id)
         reject = examples.find_unconfirmed(
-            result.rejects, found.rows, look.settings, look.reader
+            result.rejects, plan.images, check.settings, check.reader
         )
         if reject is not None:
             return f"{reject.key} was rejected ({reject.reason}: {reject.detail})"

@@ -11,23 +11,23 @@ from pipeline.storage import paths
 State = tuple[int, int]
 
 
-def find_state(path: str) -> State:
+def find(path: str) -> State:
     """Returns the state of a file, local or in a bucket; zeros if it is not there.
 
     Raises:
         DatasetError: If the state cannot be found out.
     """
-    found = paths.find(path)
-    return (0, 0) if found is None else (found.num_bytes, found.modified_ns)
+    entry = paths.find(path)
+    return (0, 0) if entry is None else (entry.num_bytes, entry.modified_ns)
 
 
-def check_same(path: str, listed: State, found: State) -> None:
+def check_same(path: str, listed: State, current: State) -> None:
     """Checks that a file is as it was listed.
 
     Args:
         path: The file, for the error message.
         listed: Its state when it was listed.
-        found: Its state when it was read.
+        current: Its state when it was read.
 
     Raises:
         DatasetError: If the states differ.
@@ -38,11 +38,11 @@ def check_same(path: str, listed: State, found: State) -> None:
         pipeline.contract.DatasetError: faces/1.jpg changed after it was listed (699 B \
 instead of 700): restore it, or leave it as it is now, and run the same command again
     """
-    if listed == found:
+    if listed == current:
         return
     differs = "its time of modification"
-    if listed[0] != found[0]:
-        differs = f"{found[0]:,} B instead of {listed[0]:,}"
+    if listed[0] != current[0]:
+        differs = f"{current[0]:,} B instead of {listed[0]:,}"
     raise contract.DatasetError(
         f"{path} changed after it was listed ({differs}): restore it, or leave it as "
         "it is now, and run the same command again"

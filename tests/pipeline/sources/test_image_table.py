@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 
 from pipeline import contract
-from pipeline.sources import rows
+from pipeline.sources import image_table
 
 
-def make_rows(numbers) -> rows.Rows:
+def make_images(numbers) -> image_table.ImageTable:
     numbers = np.array(numbers, np.int64)
-    return rows.Rows(
+    return image_table.ImageTable(
         keys=[f"{number}.jpg" for number in numbers.tolist()],
         locations=np.stack([numbers, -numbers], axis=1),
         features={"label": numbers % 10},
     )
 
 
-def numbers_of(found: rows.Rows) -> list[int]:
+def numbers_of(found: image_table.ImageTable) -> list[int]:
     """Returns the numbers that rows were made of, and checks that they are whole."""
     numbers = found.locations[:, 0]
     assert list(found.keys) == [f"{number}.jpg" for number in numbers.tolist()]
@@ -31,9 +31,9 @@ def numbers_of(found: rows.Rows) -> list[int]:
 
 @pytest.mark.parametrize("max_in_memory", [0, 10, 35, 1000])
 def test_a_spool_gives_what_it_got(max_in_memory):
-    spool = rows.Spool(max_in_memory)
+    spool = image_table.Spool(max_in_memory)
     for start in range(0, 100, 7):
-        spool.add(make_rows(range(start, min(start + 7, 100))))
+        spool.add(make_images(range(start, min(start + 7, 100))))
     for _ in range(2):
         found = [number for block in spool for number in numbers_of(block)]
         assert found == list(range(100))
@@ -46,10 +46,10 @@ def test_partitions_are_in_the_order_of_the_hashes(max_in_memory):
     # The edges of all partitions, and their neighbours.
     firsts = np.arange(1024, dtype=np.uint64) << np.uint64(54)
     hashes[: 3 * 1024] = np.concatenate([firsts, firsts + 1, firsts - 1])
-    partitions = rows.Partitions(max_in_memory)
+    partitions = image_table.Partitions(max_in_memory)
     for start in range(0, 20_000, 900):
         part = range(start, min(start + 900, 20_000))
-        partitions.add(hashes[part.start : part.stop], make_rows(part))
+        partitions.add(hashes[part.start : part.stop], make_images(part))
     assert partitions.num_rows == 20_000
     expected = sorted(range(20_000), key=lambda at: (hashes[at], f"{at}.jpg"))
     for _ in range(2):
@@ -62,22 +62,25 @@ def test_partitions_are_in_the_order_of_the_hashes(max_in_memory):
 
 
 def test_the_key_decides_between_equal_hashes():
-    partitions = rows.Partitions(max_in_memory=3)
+    partitions = image_table.Partitions(max_in_memory=3)
     for number in (7, 1, 12, 3, 10, 5):
-        partitions.add(np.array([number // 10], np.uint64), make_rows([number]))
+        partitions.add(np.array([number // 10], np.uint64), make_images([number]))
     blocks = [numbers_of(block) for _, block in partitions]
     assert [number for block in blocks for number in block] == [1, 3, 5, 7, 10, 12]
 
 
 def test_nothing_gives_nothing():
     assert (
-        list(rows.Spool()) == list(rows.Partitions()) == list(rows.in_blocks([])) == []
+        list(image_table.Spool())
+        == list(image_table.Partitions())
+        == list(image_table.in_blocks([]))
+        == []
     )
 
 
 def test_blocks_are_full_but_for_the_last():
     images = [(f"{at}", (at, 0)) for at in range(10)]
-    blocks = list(rows.in_blocks(iter(images), num_rows=4))
+    blocks = list(image_table.in_blocks(iter(images), num_rows=4))
     assert [len(block) for block in blocks] == [4, 4, 2]
     assert blocks[2].keys == ["8", "9"]
     assert blocks[2].locations.tolist() == [[8, 0], [9, 0]]
@@ -89,9 +92,9 @@ def test_a_full_disk_says_where(monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(tempfile, "TemporaryFile", FullFile)
-    spool = rows.Spool(max_in_memory=0)
+    spool = image_table.Spool(max_in_memory=0)
     with pytest.raises(contract.DatasetError, match="No space left .*: .*TMPDIR"):
-        spool.add(make_rows([1]))
+        spool.add(make_images([1]))
 
 
 _PLAN = """
@@ -100,7 +103,7 @@ import numpy as np
 from pipeline import contract, sources
 from pipeline.planning import plan, plan_files
 from pipeline.planning.dataset_settings import Settings
-from pipeline.sources import rows
+from pipeline.sources import image_table
 
 num_images, output = int(sys.argv[1]), sys.argv[2]
 
@@ -109,15 +112,16 @@ class Parts:
         for start in range(0, num_images, 1 << 16):
             numbers = np.arange(start, min(start + (1 << 16), num_images))
             keys = [f"photos/{at >> 10:06d}/{at:010d}.jpg" for at in numbers]
-            yield "train", rows.Rows(keys, np.stack([numbers, numbers], axis=1))
+            locations = np.stack([numbers, numbers], axis=1)
+            yield "train", image_table.ImageTable(keys, locations)
 
 listing = sources.Listing("images", Parts(), {}, "ab", None)
 planned, total, sample = [], 0, []
 for shard_plan in plan.shard_plans(listing, Settings(shard_size=4096)):
     planned.append(plan_files.save_plan(shard_plan, output, "run"))
     # A plan is right if the places are those of the keys, and together all of them.
-    places = shard_plan.rows.locations[:, 0]
-    keys = shard_plan.rows.keys
+    places = shard_plan.images.locations[:, 0]
+    keys = shard_plan.images.keys
     assert int(keys[0][-14:-4]) == places[0] and int(keys[-1][-14:-4]) == places[-1]
     total += int(places.sum())
 assert total == num_images * (num_images - 1) // 2

@@ -1,0 +1,110 @@
+"""Files that runs write into an output directory: their names, and their removal."""
+
+import re
+from collections.abc import Sequence
+
+from pipeline import contract
+from pipeline.dataset import stats
+from pipeline.formats import tfds_files
+from pipeline.planning.plan import PlannedShard
+from pipeline.storage import files, paths
+
+SETTINGS_NAME = "settings.json"
+
+_SHARD_NAME = re.compile(
+    rf"[a-zA-Z]\w*-({'|'.join(contract.SPLITS)})\.tfrecord-\d{{5,}}-of-\d{{5,}}",
+    re.ASCII,
+)
+_FILE_NAMES = (
+    contract.MANIFEST_NAME,
+    contract.REJECTED_NAME,
+    contract.OVERVIEW_NAME,
+    stats.STATS_NAME,
+    tfds_files.FEATURES_NAME,
+)
+# By which `files.write_bytes` goes, until a file is whole.
+_TEMPORARY_NAME = re.compile(r".+\.[0-9a-f]{32}\.tmp")
+
+
+def is_shard(name: str) -> bool:
+    """Returns whether a file has the name of a shard."""
+    return bool(_SHARD_NAME.fullmatch(name))
+
+
+def progress_path(output: str, *names: str) -> str:
+    """Returns the path of a file of a run's progress, or of their directory."""
+    return paths.join(output, files.PROGRESS_DIR, *names)
+
+
+def settings_path(output: str) -> str:
+    """Returns the path of the settings that a run records."""
+    return progress_path(output, SETTINGS_NAME)
+
+
+def _names(directory: str) -> list[str]:
+    """Returns the names of the files that are directly in a directory."""
+    entries = paths.list_directory(directory)
+    return [entry.name for entry in entries if not entry.is_directory]
+
+
+def has_manifest(output: str) -> bool:
+    """Returns whether a directory has a manifest that is a dataset's."""
+    try:
+        body = contract.parse_json(
+            paths.read_bytes(paths.join(output, contract.MANIFEST_NAME))
+        )
+    except (FileNotFoundError, ValueError, RecursionError):
+        return False
+    fields = {"schema_version", "settings", "source_fingerprint", "splits"}
+    return isinstance(body, dict) and fields <= body.keys()
+
+
+def is_ours(output: str, name: str) -> bool:
+    """Returns whether a file is one that a run writes, by its name."""
+    if name == tfds_files.DATASET_INFO_NAME:
+        # TensorFlow Datasets has shards of the same names.
+        text = paths.read_bytes(paths.join(output, name))
+        return tfds_files.is_our_dataset_info(text)
+    return (
+        name in _FILE_NAMES
+        or name.endswith(tfds_files.LABELS_SUFFIX)
+        or is_shard(name)
+        or bool(_TEMPORARY_NAME.fullmatch(name))
+    )
+
+
+def discard(output: str) -> None:
+    """Removes what would make a dataset seem complete, or pass for another one's."""
+    paths.remove(paths.join(output, contract.MANIFEST_NAME), is_synced=True)
+    for name in _names(progress_path(output)):
+        if name.endswith(".json"):
+            paths.remove(progress_path(output, name))
+    # Not every dataset has these.
+    for name in _names(output):
+        if name in (stats.STATS_NAME, contract.OVERVIEW_NAME) or name.endswith(
+            tfds_files.LABELS_SUFFIX
+        ):
+            paths.remove(paths.join(output, name))
+
+
+def remove_leftovers(output: str) -> None:
+    """Removes unfinished files and saved plans."""
+    # A worker that was lost may just be at its end: what is gone is no error.
+    for name in _names(progress_path(output)):
+        if name.endswith((".tmp", ".npz")):
+            paths.remove(progress_path(output, name))
+    for name in _names(output):
+        if _TEMPORARY_NAME.fullmatch(name):
+            paths.remove(paths.join(output, name))
+
+
+def remove_unplanned(output: str, plans: Sequence[PlannedShard]) -> None:
+    """Removes the shards and sidecars of another plan."""
+    names = {plan.name for plan in plans}
+    for name in _names(output):
+        if is_shard(name) and name not in names:
+            paths.remove(paths.join(output, name))
+    for name in _names(progress_path(output)):
+        stem, dot, suffix = name.rpartition(".")
+        if dot and suffix == "json" and name != SETTINGS_NAME and stem not in names:
+            paths.remove(progress_path(output, name))

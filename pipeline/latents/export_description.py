@@ -1,0 +1,179 @@
+"""What an export of a model says of itself, and which images it can encode."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline import contract
+
+# What trainer.export writes of an export, below its directory.
+DESCRIPTION = "assets.extra/export.json"
+_PARTS = ("saved_model.pb", "variables/variables.index")
+# How images were made: those of another dataset must be made alike.
+_IMAGE_SETTINGS = ("image_size", "image_dtype", "resize", "crop_size", "preprocess")
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """What an export says of itself.
+
+    Attributes:
+        path: Its directory.
+        digest: Hex sha256 of the model's weights.
+        latent_dim: Number of latents.
+        condition: Name of the feature that conditions the model, or None.
+        settings: Of the dataset that it was trained on.
+        features: Of a record of it.
+        num_classes: Number of classes, if the condition is a label; else None.
+        are_all_known: Whether every image needs a class.
+    """
+
+    path: str
+    digest: str
+    latent_dim: int
+    condition: str | None
+    settings: Mapping[str, Any]
+    features: Mapping[str, contract.Feature]
+    num_classes: int | None = None
+    are_all_known: bool = True
+
+
+def read_export(path: str) -> Export:
+    """Returns what an export says of itself.
+
+    Args:
+        path: Local directory.
+
+    Raises:
+        DatasetError: If it is none of `trainer.export`, or was made by a release that
+            did not name its model.
+    """
+    if "://" in path:
+        raise contract.DatasetError(
+            f"--model={path} is in a bucket: copy it to a directory that every worker "
+            "sees"
+        )
+    absent = [name for name in _PARTS if not pathlib.Path(path, name).is_file()]
+    if absent and pathlib.Path(path, DESCRIPTION).is_file():
+        raise contract.DatasetError(
+            f"--model={path} is not whole ({', '.join(absent)} is missing): run "
+            "trainer.export again"
+        )
+    try:
+        text = pathlib.Path(path, DESCRIPTION).read_text(encoding="utf-8")
+        body = json.loads(text)
+        config = body["config"]
+        condition = config["condition"]
+        has_label_condition = condition == "label" and "num_classes" in config
+        return Export(
+            path=path,
+            digest=str(body["model_digest"]),
+            latent_dim=int(config["latent_dim"]),
+            num_classes=int(config["num_classes"]) if has_label_condition else None,
+            are_all_known=not config.get("labelled_fraction", 1) < 1,
+            condition=None if condition == "none" else str(condition),
+            settings=dict(body["dataset"]["settings"]),
+            features={
+                name: contract.Feature(
+                    str(feature["dtype"]),
+                    tuple(feature["shape"]),
+                    tuple(feature["names"]),
+                )
+                for name, feature in body["dataset"]["features"].items()
+            },
+        )
+    except FileNotFoundError as error:
+        raise contract.DatasetError(
+            f"--model={path} holds no export ({DESCRIPTION} is missing): give the "
+            "--output of a trainer.export, at a path that every worker sees"
+        ) from error
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        raise contract.DatasetError(
+            f"--model={path}: {DESCRIPTION} is damaged, or of an earlier release "
+            f"({type(error).__name__}: {error!s:.200}): run trainer.export again"
+        ) from error
+
+
+def image_settings(export: Export, preprocess: str | None) -> dict[str, Any]:
+    """Returns how the images of a model's training were made, by flag of prepare.
+
+    Args:
+        export: Of the model.
+        preprocess: Name of the function that the user's own flag allows, or None. An
+            export is a file from elsewhere, and does not decide what is imported.
+
+    Raises:
+        DatasetError: If the export names another function.
+    """
+    named = export.settings.get("preprocess")
+    if named != preprocess:
+        raise contract.DatasetError(_unlike_text(export, named, preprocess))
+    return {
+        name: export.settings[name]
+        for name in _IMAGE_SETTINGS
+        if name in export.settings
+    }
+
+
+def _unlike_text(export: Export, named: Any, preprocess: str | None) -> str:
+    if preprocess is None:
+        return (
+            f"--model={export.path}: {DESCRIPTION} names the function {named!r:.200}, "
+            "which would be imported and called on every image: to allow that, give "
+            f"--preprocess={named!r:.200}, or else another --model"
+        )
+    description = "no function" if named is None else f"the function {named!r:.200}"
+    remedy = "leave the flag out" if named is None else "repeat that name"
+    return (
+        f"--preprocess={preprocess}: {DESCRIPTION} of --model={export.path} names "
+        f"{description} for its images: {remedy}, or give another --model"
+    )
+
+
+def check_images(
+    export: Export,
+    settings: Mapping[str, Any],
+    features: Mapping[str, contract.Feature],
+    num_channels: int,
+    images: str,
+) -> None:
+    """Checks that a model can encode images, which may be new ones.
+
+    Args:
+        export: Of the model.
+        settings: How the images are made, by flag of prepare.
+        features: Of their records.
+        num_channels: Of every image.
+        images: The flag that gives them, with its value.
+
+    Raises:
+        DatasetError: If they are made otherwise than those of its training, or lack
+            the condition of the model.
+    """
+    differences = [
+        f"--{name}={settings.get(name)} there, and {export.settings.get(name)} in its "
+        "training"
+        for name in _IMAGE_SETTINGS
+        if settings.get(name) != export.settings.get(name)
+    ]
+    trained_on = export.features["image"].shape[2]
+    if num_channels != trained_on:
+        differences.append(
+            f"{num_channels} channels there, and {trained_on} in its training"
+        )
+    if differences:
+        raise contract.DatasetError(
+            f"the images of {images} are made otherwise than those of "
+            f"--model={export.path} ({'; '.join(differences)}): give images that are "
+            "made as in its training, or another --model"
+        )
+    name = export.condition
+    if name is None:
+        return
+    if features.get(name) != export.features[name]:
+        raise contract.DatasetError(
+            f"--model={export.path} is told {name!r}, and {images} has no such "
+            "feature, or with other names: give others, or another --model"
+        )

@@ -1,0 +1,118 @@
+"""The files of a CelebA download: where its partition, lists and images are."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+
+from absl import logging
+
+from pipeline import contract
+from pipeline.storage import paths
+
+ZIP_NAME = "img_align_celeba.zip"
+ZIP_BYTES = 1_443_490_838
+FOLDER_NAME = "img_align_celeba"
+PARTITION_NAME = "list_eval_partition.txt"
+ATTRIBUTES_NAME = "list_attr_celeba.txt"
+LANDMARKS_NAME = "list_landmarks_align_celeba.txt"
+
+_SUBDIRECTORIES = ("img", "eval", "anno")
+_ZIP_NAMES = (ZIP_NAME, "img_align_celeba_png.zip")
+_FOLDER_NAMES = (FOLDER_NAME, "img_align_celeba_png")
+# Suffixes and names of files that are not read, and what is to be done with them.
+_REMEDIES: Mapping[str, str] = {
+    ".arrow": "Arrow files are not read: download the Parquet files in their place",
+    "metadata.csv": "give --source=folder for folders of images without attributes",
+    "metadata.jsonl": "give --source=folder for folders of images without attributes",
+    ".001": "unpack the 7z archive of img_align_celeba_png there",
+    ".7z": "unpack the 7z archive of img_align_celeba_png there",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Download:
+    """What a directory and its official subdirectories hold.
+
+    Attributes:
+        files: Path of each file, by its name in small letters.
+        folders: Path of each directory, by its name in small letters.
+    """
+
+    files: Mapping[str, str]
+    folders: Mapping[str, str]
+
+    def find_list(self, name: str) -> str | None:
+        """Returns the path of a list, which may be CSV, or None if it is not there."""
+        return self.files.get(name.lower()) or self.files.get(_as_csv(name).lower())
+
+    def find_images(self) -> str:
+        """Returns the path of the zip or folder of images; empty if there is none."""
+        zips = [self.files[name] for name in _ZIP_NAMES if name in self.files]
+        folders = [self.folders[name] for name in _FOLDER_NAMES if name in self.folders]
+        return next(iter(zips + folders), "")
+
+    def remedy(self) -> str:
+        """Returns what is to be done with files that are not read."""
+        kinds = {os.path.splitext(name)[1] for name in self.files}
+        unread = (self.files.keys() | kinds) & _REMEDIES.keys()
+        remedies = {_REMEDIES[kind] for kind in unread}
+        return "".join(f"{text}; or " for text in sorted(remedies))
+
+
+def find(input_dir: str) -> Download | None:
+    """Returns the download in a directory, or in one of its subdirectories.
+
+    Returns:
+        None if there is no partition.
+
+    Raises:
+        DatasetError: If several subdirectories have a partition.
+    """
+    download = _list(input_dir)
+    if download.find_list(PARTITION_NAME):
+        return download
+    inner = {
+        path: _list(path)
+        for name, path in sorted(download.folders.items())
+        if name not in (*_FOLDER_NAMES, *_SUBDIRECTORIES)
+    }
+    homes = [path for path, each in inner.items() if each.find_list(PARTITION_NAME)]
+    if len(homes) > 1:
+        raise contract.DatasetError(
+            f"--input={input_dir} has {PARTITION_NAME} or .csv in several directories "
+            f"({', '.join(homes)}): give one of them as --input"
+        )
+    if not homes:
+        return None
+    logging.info("CelebA is in %s", homes[0])
+    return inner[homes[0]]
+
+
+def no_partition(input_dir: str) -> contract.DatasetError:
+    """Returns the error of a directory without a partition."""
+    download = _list(input_dir)
+    inner = [download, *map(_list, download.folders.values())]
+    remedy = "".join(sorted({each.remedy() for each in inner}))
+    return contract.DatasetError(
+        f"--input={input_dir} has no {PARTITION_NAME}: {remedy}put the official file "
+        "(2,836,386 B in full) there, or in its subdirectory Eval, or Kaggle's "
+        f"{_as_csv(PARTITION_NAME)}"
+    )
+
+
+def _list(path: str) -> Download:
+    files: dict[str, str] = {}
+    folders: dict[str, str] = {}
+    pending = [path]
+    while pending:
+        folder = pending.pop(0)
+        for entry in sorted(paths.list_directory(folder), key=lambda e: e.name):
+            name, its_path = entry.name.lower(), paths.join(folder, entry.name)
+            (folders if entry.is_directory else files).setdefault(name, its_path)
+            if folder == path and entry.is_directory and name in _SUBDIRECTORIES:
+                pending.append(its_path)
+    return Download(files, folders)
+
+
+def _as_csv(name: str) -> str:
+    return name.removesuffix("txt") + "csv"

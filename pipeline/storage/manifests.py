@@ -1,0 +1,29 @@
+"""The manifest of a dataset, local or in a bucket."""
+
+import shlex
+
+from pipeline import contract
+from pipeline.storage import paths
+
+
+def load(dataset_dir: str) -> contract.Manifest:
+    """Returns the manifest of a dataset.
+
+    Raises:
+        DatasetError: If there is no complete dataset, or its manifest is damaged.
+    """
+    if not paths.is_url(dataset_dir):
+        return contract.load_manifest(dataset_dir)
+    path = paths.join(dataset_dir, contract.MANIFEST_NAME)
+    try:
+        text = paths.read_bytes(path).decode()
+    except FileNotFoundError as error:
+        raise contract.DatasetError(
+            f"the dataset {dataset_dir} is not finished, or not there (no "
+            f"{contract.MANIFEST_NAME}): run python -m pipeline.prepare, or "
+            "pipeline.encode for latents, with "
+            f"--output={shlex.quote(dataset_dir)}; it keeps the shards that are there"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise contract.DatasetError(f"cannot read {path}: {error}") from error
+    return contract.parse_manifest(text, path)

@@ -1,0 +1,48 @@
+"""Where paths lead, local or in a bucket, from any working directory."""
+
+import contextlib
+import os
+import pathlib
+
+from pipeline.storage import paths
+
+
+def resolve(path: str) -> str:
+    """Returns a path that means the same in any working directory.
+
+    Example:
+        >>> resolve("s3://bucket/faces/"), resolve("/data/faces/../digits")
+        ('s3://bucket/faces', '/data/digits')
+    """
+    return path.rstrip("/") if paths.is_url(path) else os.path.realpath(path)
+
+
+def absolute(path: str) -> str:
+    """Returns a path for any worker, whose working directory may differ from ours.
+
+    Example:
+        >>> absolute("s3://bucket/faces/"), absolute("/data/faces/../digits")
+        ('s3://bucket/faces', '/data/digits')
+    """
+    return path.rstrip("/") if paths.is_url(path) else os.path.abspath(path)
+
+
+def contains(directory: str, path: str) -> bool:
+    """Returns whether a path is a directory or below it, through links and `..` too.
+
+    Example:
+        >>> contains("s3://bucket/a/", "s3://bucket/a/b"), contains("/x/a", "/x/ab")
+        (True, False)
+    """
+    directory, path = resolve(directory), resolve(path)
+    if path == directory or path.startswith(f"{directory.rstrip('/')}/"):
+        return True
+    if paths.is_url(directory) or paths.is_url(path):
+        return False
+    # The same directory may have two names: by a mount, or in another case.
+    with contextlib.suppress(OSError):
+        target = os.stat(directory)
+        for above in (pathlib.Path(path), *pathlib.Path(path).parents):
+            if above.exists() and os.path.samestat(os.stat(above), target):
+                return True
+    return False

@@ -1,0 +1,111 @@
+"""Faces with their labels, drawn in order by any number of processes."""
+
+import contextlib
+import dataclasses
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from multiprocessing import connection, resource_tracker
+
+from pipeline.contract import DatasetError
+from pipeline.jobs import worker
+from pipeline.process import interrupts, limits
+from pipeline.synthetic.attributes import list_attributes
+from pipeline.synthetic.face import draw_jpeg, list_landmarks
+from pipeline.synthetic.factors import FACTOR_NAMES, sample_factors
+
+_CHUNK_IMAGES = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    """One image with its labels, as the files hold them."""
+
+    name: str
+    jpeg: bytes
+    attributes: tuple[int, ...]
+    landmarks: tuple[int, ...]
+    factors: tuple[float | int | str, ...]
+
+
+def image_name(index: int) -> str:
+    """Returns the file name of an image: the first is `000001.jpg`."""
+    return f"{index + 1:06d}.jpg"
+
+
+def draw_example(index: int, seed: int) -> Drawing:
+    """Returns one image with its labels, a pure function of (seed, index)."""
+    factors = sample_factors(seed, index)
+    return Drawing(
+        name=image_name(index),
+        jpeg=draw_jpeg(factors),
+        attributes=list_attributes(factors),
+        landmarks=list_landmarks(factors),
+        factors=tuple(getattr(factors, name) for name in FACTOR_NAMES),
+    )
+
+
+@contextlib.contextmanager
+def draw_all(
+    num_images: int, seed: int, num_workers: int
+) -> Iterator[Iterator[Drawing]]:
+    """Gives the drawings in order of their index.
+
+    Args:
+        num_images: Number of drawings.
+        seed: Seed of the faces.
+        num_workers: Number of processes that draw; with 1 it is this process alone.
+
+    Raises:
+        DatasetError: If a process is killed; the drawings raise it.
+    """
+    starts = range(0, num_images, _CHUNK_IMAGES)
+    chunks = [range(s, min(s + _CHUNK_IMAGES, num_images)) for s in starts]
+    num_workers = min(num_workers, len(chunks))
+    if num_workers == 1:
+        yield (draw_example(index, seed) for chunk in chunks for index in chunk)
+        return
+    # Spawned, not forked: the caller may have threads.
+    context = multiprocessing.get_context("spawn")
+    # Else the first start does, and lets Ctrl-C through to the others.
+    resource_tracker.ensure_running()
+    with contextlib.ExitStack() as stack:
+        readers = []
+        for number in range(num_workers):
+            reader, writer = context.Pipe(duplex=False)
+            readers.append(stack.enter_context(reader))
+            process = context.Process(
+                target=_draw_chunks,
+                args=(writer, chunks[number::num_workers], seed),
+                daemon=True,
+            )
+            with writer, interrupts.hidden_from_children():
+                process.start()
+            stack.callback(process.join)
+            stack.callback(process.kill)
+        yield _in_order(readers, len(chunks))
+
+
+def _in_order(
+    readers: Sequence[connection.Connection], num_chunks: int
+) -> Iterator[Drawing]:
+    """Yields what the workers draw, of which each waits until its chunk is read."""
+    for number in range(num_chunks):
+        try:
+            yield from readers[number % len(readers)].recv()
+        except EOFError as error:
+            raise DatasetError(
+                "a process that draws was killed, perhaps because memory was short: "
+                "run the same command again, with fewer --num_workers"
+            ) from error
+
+
+def _draw_chunks(
+    results: connection.Connection, chunks: Sequence[range], seed: int
+) -> None:
+    limits.prepare()
+    worker.end_with_parent()
+    for chunk in chunks:
+        drawn = [draw_example(index, seed) for index in chunk]
+        # Nobody reads once the parent is gone.
+        with contextlib.suppress(BrokenPipeError):
+            results.send(drawn)
