@@ -215,12 +215,23 @@ def test_damaged_metadata_leave_an_image_as_it_is():
         assert sorted(pixels.shape) == [3, HEIGHT, WIDTH]
 
 
-def test_what_pillow_only_warns_of_is_no_reject():
-    # A tag that goes beyond the end of the metadata, in an image for Pillow.
+def with_a_cut_tag() -> bytes:
+    """Returns an image for Pillow with a tag that goes beyond the metadata's end."""
     data = encoded(drawn("CMYK"), "JPEG", exif=with_orientation(1))
     entry = data.index(b"Exif\0\0") + 6 + 8 + 2
     damaged = struct.pack(">HHII", 0x010F, 2, 4000, 4000)
-    data = data[:entry] + damaged + data[entry + 12 :]
+    return data[:entry] + damaged + data[entry + 12 :]
+
+
+def test_warnings_of_pillow_are_errors_from_the_first_image_on():
+    rgb.decode_as_rgb(encoded(drawn(), "PNG"))
+    with pytest.raises(UserWarning, match="Truncated File Read"):
+        Image.open(io.BytesIO(with_a_cut_tag())).getexif().get(0x010F)
+
+
+def test_what_pillow_only_warns_of_is_no_reject():
+    data = with_a_cut_tag()
+    squares.raise_warnings()
     with pytest.raises(UserWarning, match="Truncated File Read"):
         Image.open(io.BytesIO(data)).getexif().get(0x010F)
     assert is_near(rgb.decode_as_rgb(data), drawn("CMYK").convert("RGB"))
