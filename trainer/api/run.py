@@ -17,6 +17,7 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from trainer.analysis.examples import Examples
+from trainer.api import user_conditions
 from trainer.api.user_images import PATHS, Path, UserImages
 from trainer.data.corruption import fixed_binarization
 from trainer.generation import sampling
@@ -91,10 +92,10 @@ class Run:
         conditions = None
         for batch in self._images.batches(images):
             if conditions is None:
-                conditions = self._conditions(condition)
-            part = _repeated(conditions, first, len(batch))
+                conditions = user_conditions.vectors(self._run, condition)
+            part = user_conditions.repeated(conditions, first, len(batch))
             if len(part) < len(batch):
-                _check_num(conditions, first + len(batch))
+                user_conditions.check_num(conditions, first + len(batch))
             binarized = fixed_binarization(
                 tf.constant(batch), self.config.binarize, self.config.seed
             )
@@ -108,7 +109,7 @@ class Run:
             first += len(batch)
         if not means:
             raise ValueError("no image is given")
-        _check_num(conditions, first)
+        user_conditions.check_num(conditions, first)
         return Posterior(np.concatenate(means), np.concatenate(log_vars))
 
     def decode(self, z: npt.ArrayLike, **condition: npt.ArrayLike) -> np.ndarray:
@@ -126,8 +127,8 @@ class Run:
                 condition is not the model's.
         """
         latents = np.asarray(z, np.float32)
-        conditions = self._conditions(condition)
-        _check_num(conditions, len(latents))
+        conditions = user_conditions.vectors(self._run, condition)
+        user_conditions.check_num(conditions, len(latents))
         return _to_levels(sampling.decode(self._run, latents, conditions, seed=0).mean)
 
     def reconstruct(self, images: Any, **condition: npt.ArrayLike) -> np.ndarray:
@@ -218,52 +219,6 @@ class Run:
             end = end[np.newaxis]
         images = [end] if isinstance(end, PATHS) else end
         return self.encode(images, **condition).mean[0]
-
-    def _conditions(self, condition: dict[str, npt.ArrayLike]) -> np.ndarray:
-        """Returns the condition vectors, `[m, num_conditions]`, of `m` values."""
-        name = str(self.config.condition)
-        needed = set() if name == "none" else {name}
-        if self._run.conditioning.has_classifier and not condition:
-            condition = {"label": [-1]}
-        if condition.keys() != needed:
-            given = ", ".join(condition) or "none"
-            allowed = f"{name}=" if needed else "no condition"
-            raise ValueError(f"this model takes {allowed}, and got {given}")
-        if not needed:
-            return np.zeros([1, 0], np.float32)
-        values = np.asarray(condition[name])
-        if not values.size:
-            raise ValueError(f"{name} is empty: give one value, or one for each image")
-        if not np.issubdtype(values.dtype, np.integer):
-            raise ValueError(f"{name} must be integers, and is {values.dtype}")
-        if name == "label":
-            batch = {"label": values.reshape(-1)}
-            self._run.conditioning.check_labels(batch)
-        else:
-            width = self._run.vae.num_conditions
-            if values.shape[-1:] != (width,):
-                raise ValueError(
-                    f"attributes must be [n, {width}], and are {list(values.shape)}"
-                )
-            batch = {"attributes": values.reshape(-1, width)}
-            if not np.isin(values, (0, 1)).all():
-                raise ValueError("attributes must be 0 or 1")
-        tensors = {key: tf.constant(value) for key, value in batch.items()}
-        return self._run.conditioning.vectors(tensors).numpy()
-
-
-def _repeated(conditions: np.ndarray, first: int, num: int) -> np.ndarray:
-    """Returns the vectors of `num` images from the place `first` on."""
-    if len(conditions) == 1:
-        return np.repeat(conditions, num, axis=0)
-    return conditions[first : first + num]
-
-
-def _check_num(conditions: np.ndarray | None, num: int) -> None:
-    if conditions is not None and len(conditions) not in (1, num):
-        raise ValueError(
-            f"{len(conditions)} conditions for {num} images: give one for each"
-        )
 
 
 def _to_levels(images: np.ndarray) -> np.ndarray:
