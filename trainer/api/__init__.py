@@ -1,6 +1,6 @@
 """A trained run as a Python object.
 
 run              encode, decode, sample, reconstruct, interpolate
-user_images      images as a user has them, made into those of a model
-user_conditions  labels and attributes as a user has them, made into vectors
+user_images      converts a user's images to images of the model
+user_conditions  converts a user's labels and attributes to condition vectors
 """

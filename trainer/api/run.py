@@ -1,6 +1,6 @@
 """A trained run as an object: encode, decode, sample, reconstruct, interpolate.
 
-Images go in as a user has them, and come out as uint8 pixels. Nothing here needs the
+The calls take images in the user's form, and return uint8 pixels. They do not need the
 dataset that the run was trained on.
 
 n  images     s  image size of the run     c  channels     d  latent_dim
@@ -27,7 +27,7 @@ from trainer.runs import metrics_file, trained
 
 @dataclasses.dataclass(frozen=True)
 class Posterior:
-    """Posteriors q(z|x) of some images, diagonal Gaussians.
+    """Posteriors q(z|x) of n images, diagonal Gaussians.
 
     Attributes:
         mean: `[n, d]` float32.
@@ -44,12 +44,12 @@ class Posterior:
 
 
 class Run:
-    """The averaged model of a run's newest checkpoint.
+    """Averaged model of a run's newest checkpoint.
 
     Attributes:
         config: Settings of the run.
-        step: Number of updates that the model has seen.
-        image_shape: `[s, s, c]` of the images that the model takes and makes.
+        step: Number of optimizer updates that the model has seen.
+        image_shape: `[s, s, c]`, shape of the model's input and output images.
         latent_dim: Number of latents.
     """
 
@@ -73,17 +73,16 @@ class Run:
         """Returns the posteriors of images.
 
         Args:
-            images: `[n, h, w, c]` uint8 of any size, which are cropped and resized as
-                `pipeline.prepare` did; `[n, s, s, c]` floats in [-1, 1], which are
-                taken as they are; paths of image files; or a `tf.data.Dataset` of
-                images, batches of images, pairs with an image first, or dictionaries
-                with an `image`.
+            images: `[n, h, w, c]` uint8 of any size, cropped and resized as by
+                `pipeline.prepare`; `[n, s, s, c]` floats in [-1, 1], taken unchanged;
+                paths of image files; or a `tf.data.Dataset` of images, batches of
+                images, pairs with an image first, or dictionaries with an `image`.
             **condition: `label`, `[n]` classes, or `attributes`, `[n, k]` of 0 and 1,
-                for a conditional model; one value serves all images.
+                for a conditional model. One value serves all images.
 
         Raises:
-            ValueError: If there is no image, an image cannot be read or has another
-                form, or the condition is not the model's.
+            ValueError: If no image is given, an image cannot be read or has another
+                form, or the model does not take the condition.
 
         Example:
             posterior = trainer.load_run("runs/celeba").encode(["a.jpg", "b.png"])
@@ -124,7 +123,7 @@ class Run:
 
         Raises:
             ValueError: If the latents have another shape or are not finite, or the
-                condition is not the model's.
+                model does not take the condition.
         """
         latents = np.asarray(z, np.float32)
         conditions = user_conditions.vectors(self._run, condition)
@@ -132,7 +131,7 @@ class Run:
         return _to_levels(sampling.decode(self._run, latents, conditions, seed=0).mean)
 
     def reconstruct(self, images: Any, **condition: npt.ArrayLike) -> np.ndarray:
-        """Returns the images that `decode` makes of the posterior means.
+        """Returns the mean images that `decode` makes from the posterior means.
 
         Args:
             images: As in `encode`.
@@ -153,20 +152,21 @@ class Run:
         temperature: float = 1.0,
         **condition: npt.ArrayLike,
     ) -> np.ndarray:
-        """Returns mean images of p(x|z) for draws z of the prior.
+        """Returns the mean images of p(x|z) for z drawn from the prior.
 
         Args:
             num: Number of images.
             seed: Seed of the draws; equal seeds give equal images.
-            temperature: Factor of the draws; below 1 they are nearer to the mean.
-            **condition: As in `encode`. Without it, a model of classes makes each
+            temperature: Factor that multiplies each z; below 1, z is nearer to the
+                mean.
+            **condition: As in `encode`. Without it, a model with classes makes each
                 class in turn.
 
         Returns:
             `[num, s, s, c]` uint8.
 
         Raises:
-            ValueError: If `num` is below 1, or the condition is not the model's.
+            ValueError: If `num` is below 1, or the model does not take the condition.
         """
         if num < 1:
             raise ValueError(f"num={num} must be at least 1")
@@ -184,13 +184,13 @@ class Run:
         spherical: bool = False,
         **condition: npt.ArrayLike,
     ) -> np.ndarray:
-        """Returns images on the way from one image or latent to another.
+        """Returns images on the path from one image or latent to another.
 
         Args:
             start: `[h, w, c]` image, path of an image file, or `[d]` latent.
-            end: The same of the other end.
-            num: Number of images, both ends included; at least 2.
-            spherical: Whether the way is an arc about the origin, and not a line.
+            end: Other end of the path, in any form that `start` may have.
+            num: Number of images including both ends; at least 2.
+            spherical: Whether the path is an arc about the origin instead of a line.
             **condition: As in `encode`, one value.
 
         Returns:
@@ -206,7 +206,7 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """Returns the lines of metrics.jsonl, in the order of the steps.
 
-        Each has `step`, `split`, and a number for each logged scalar.
+        Each line has `step`, `split`, and a number for each logged scalar.
         """
         lines, _ = metrics_file.read(self._directory / metrics_file.NAME)
         return lines

@@ -1,4 +1,4 @@
-"""Conditions as a user gives them, for the calls of a run."""
+"""Conversion of a user's conditions to the condition vectors of a run."""
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ def vectors(run: TrainedRun, condition: dict[str, npt.ArrayLike]) -> np.ndarray:
             or `attributes`, `[m, k]` of 0 and 1.
 
     Raises:
-        ValueError: If the condition is not the model's, or a value is not possible.
+        ValueError: If the model does not take the condition, or a value is not allowed.
     """
     name = str(run.conditioning.condition)
     needed = set() if name == "none" else {name}
@@ -50,17 +50,17 @@ def vectors(run: TrainedRun, condition: dict[str, npt.ArrayLike]) -> np.ndarray:
 
 
 def repeated(conditions: np.ndarray, first: int, num: int) -> np.ndarray:
-    """Returns the vectors of `num` images, the first of which has the place `first`."""
+    """Returns the condition vectors of `num` images, from place `first` on."""
     if len(conditions) == 1:
         return np.repeat(conditions, num, axis=0)
     return conditions[first : first + num]
 
 
 def check_num(conditions: np.ndarray | None, num: int) -> None:
-    """Checks that there is one condition for all images, or one for each.
+    """Checks that there is one condition for all images, or one for each image.
 
     Raises:
-        ValueError: If there is another number of them.
+        ValueError: If the number of conditions is neither 1 nor the number of images.
     """
     if conditions is not None and len(conditions) not in (1, num):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Images as a user has them, made into the images that a model takes.
+"""Conversion of a user's images to the images that a model takes.
 
 n  images     h, w  their height and width     s  image size of the run     c  channels
 """
@@ -15,24 +15,25 @@ from pipeline import contract
 from pipeline.images import rgb, squares
 
 Path = str | os.PathLike[str]
-# The same, for isinstance.
+# The same types, for isinstance.
 PATHS = (str, os.PathLike)
 
 _BATCH_SIZE = 200
 
 
 class UserImages:
-    """Makes images as `pipeline.prepare` made those of a dataset."""
+    """Preprocesses images in the same way as `pipeline.prepare` did for a dataset."""
 
     def __init__(self, manifest: contract.Manifest, preprocess: str | None) -> None:
-        """Keeps how the images of a dataset were made.
+        """Keeps the preprocessing settings of a dataset.
 
         Args:
             manifest: Manifest of the dataset.
-            preprocess: The user's function, by the name that the manifest has.
+            preprocess: Name of the user's function, as in the manifest; None to allow
+                none.
 
         Raises:
-            ValueError: If `preprocess` is another function than the manifest's.
+            ValueError: If `preprocess` differs from the function in the manifest.
         """
         self._shape = manifest.image_shape
         self._function = manifest.settings.get("preprocess")
@@ -54,7 +55,7 @@ class UserImages:
         """Yields `[b, s, s, c]` float32 images in [-1, 1].
 
         Args:
-            images: Whatever `Run.encode` takes.
+            images: As in `Run.encode`.
 
         Raises:
             ValueError: If an image cannot be read or has another form.
@@ -69,7 +70,7 @@ class UserImages:
             yield np.stack(pending)
 
     def _prepared(self, image: Path | np.ndarray, place: int) -> np.ndarray:
-        """Returns an image as a record's reader gets it, `[s, s, c]` float32."""
+        """Returns an image as the reader of records returns it, `[s, s, c]` float32."""
         channels = self._shape[2]
         name = os.fspath(image) if isinstance(image, PATHS) else f"image {place}"
         try:
@@ -85,7 +86,7 @@ class UserImages:
                     f"[height, width, {channels}], or floats in [-1, 1] of "
                     f"{list(self._shape)}"
                 )
-            # A function is code that a run may bring from anywhere.
+            # The function may be any code, so the user must allow it by name.
             if not self._is_allowed:
                 raise ValueError(
                     f"the images of the dataset were made with the function "
@@ -113,7 +114,7 @@ class UserImages:
 
 
 def _each(images: Any) -> Iterator[Path | np.ndarray]:
-    """Yields the images of anything that `Run.encode` takes."""
+    """Yields the images from any form that `Run.encode` takes."""
     if isinstance(images, PATHS):
         raise ValueError(f"{images!r} is one path: give a list of paths")
     if isinstance(images, tf.data.Dataset):
