@@ -1,4 +1,4 @@
-"""Flags of the trainer's commands: what is wrong with them is one line."""
+"""Parsing of the trainer's flags; an error in them becomes one line."""
 
 import contextlib
 import logging as python_logging
@@ -14,7 +14,7 @@ from trainer.cli import config_files
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
-    """Parses the command line, or ends the program with one line on what is wrong.
+    """Parses the command line, or ends the program with a one-line explanation.
 
     Args:
         argv: The program name and its flags.
@@ -27,10 +27,10 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         argv = config_files.expanded(argv)
         others = flags.FLAGS(list(argv))
         entry.check_parsed(others)
-    # A config file may raise anything.
+    # A config file may raise any exception.
     except Exception as error:
         raise entry.refusal(explain(error, argv if has_config else ())) from error
-    # A file that is missing, or whose function returns nothing, is no error so far.
+    # The parser accepts a missing file, or a `get_config` that returns nothing.
     if has_config and not isinstance(flags.FLAGS.config, ConfigDict):
         try:
             config_files.check(argv)
@@ -40,14 +40,14 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 
 
 def explain(error: Exception, argv: Sequence[str]) -> str:
-    """Returns in one line why flags could not be parsed.
+    """Returns one line that says why flags could not be parsed.
 
     Args:
-        error: That this raised.
-        argv: The program name and its flags, of a command that has `--config`.
+        error: Exception that the parser raised.
+        argv: The program name and its flags, if the command has `--config`; else empty.
 
     Raises:
-        Exception: The error, if it is neither of the flags nor of a config file.
+        Exception: The given error, if neither a flag nor a config file caused it.
     """
     try:
         config_files.check(argv)
@@ -59,9 +59,9 @@ def explain(error: Exception, argv: Sequence[str]) -> str:
 
 
 def log_with_times() -> None:
-    """Has each line of the log begin with the time, and the first letter of its level.
+    """Makes each log line begin with the time and the first letter of its level.
 
-    To be called once absl has begun.
+    Call this function after absl has set up logging.
     """
     logging.get_absl_handler().setFormatter(
         python_logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S")
@@ -70,14 +70,14 @@ def log_with_times() -> None:
 
 @contextlib.contextmanager
 def damage_explained() -> Iterator[None]:
-    """Turns errors of the dataset and of the machine to one line.
+    """Turns errors of the dataset and of the machine into one line.
 
     Raises:
-        DatasetError: If a shard is damaged, or a label is beyond the classes.
-        ValueError: If too many files are open, or memory or threads are used up.
-        Exception: Other errors, as they were.
+        DatasetError: If a shard is damaged, or a label is out of range.
+        ValueError: If open files, memory or threads are exhausted.
+        Exception: Any other error, unchanged.
     """
-    # Here, so that flags are parsed before TensorFlow and NumPy are imported.
+    # Imported here, because flags are parsed before TensorFlow and NumPy are imported.
     import tensorflow as tf
 
     from trainer.data.shard_files import DamageError
@@ -111,13 +111,13 @@ def damage_explained() -> Iterator[None]:
 
 
 def _damage(text: str) -> str | None:
-    """Returns what an error of TensorFlow says of a damaged dataset, if it does."""
+    """Returns the damage that an error of TensorFlow reports, or None."""
     match = re.search(r"(?<=DamageError: ).+", text)
     return match[0] if match else None
 
 
 def innermost_text(error: BaseException) -> str:
-    """Returns what an error says that others only hand on."""
+    """Returns the text of the innermost error among errors that wrap each other."""
     first = error.args[0] if error.args else ""
     if isinstance(first, BaseException):
         return innermost_text(first)

@@ -1,7 +1,8 @@
-"""What is wrong with a config file, or with the settings that flags change in it.
+"""Errors in a config file, or in the settings that flags change in it.
 
-The flags of `ml_collections` raise whatever the file does, and of a setting that is not
-there say little more than its name: here both are found out again, for one line.
+The flags of `ml_collections` raise any exception of the file. For an unknown setting
+they report little more than its name. So this module looks for both errors again, and
+explains each in one line.
 """
 
 import difflib
@@ -19,17 +20,17 @@ from pipeline.process import path_flags
 
 
 class ConfigError(ValueError):
-    """A config file cannot be used; the text names the flag."""
+    """Error in a config file; the text names the flag."""
 
 
 def expanded(argv: Sequence[str]) -> list[str]:
-    """Returns flags with `~` expanded in `--config`, as `path_flags` does in others.
+    """Returns flags with `~` expanded in `--config`, as `path_flags` does for others.
 
     Args:
         argv: The program name and its flags.
 
     Raises:
-        ValueError: If it begins with `~` and the name of no user.
+        ValueError: If the path begins with `~` and the name of an unknown user.
     """
     name = re.compile(r"--?config=(?=~)")
     return [
@@ -41,14 +42,14 @@ def expanded(argv: Sequence[str]) -> list[str]:
 
 
 def check(argv: Sequence[str]) -> None:
-    """Checks the config file that flags name, and the names of what they change in it.
+    """Checks the config file in the flags, and the names of the settings they change.
 
     Args:
         argv: The program name and its flags. Without `--config` nothing is checked.
 
     Raises:
-        ConfigError: If the file is missing, fails or returns no `ConfigDict`, or has no
-            setting of a name.
+        ConfigError: If the file is missing, fails or returns no `ConfigDict`, or a
+            setting is unknown.
 
     Example:
         >>> check(["train", "--config=configs/celeba.py", "--config.latent_dims=3"])
@@ -62,7 +63,7 @@ configs/celeba.py: did you mean --config.latent_dim or --config.latent_weight?
     files = re.findall(r"^--?config[=\n](.*)$", joined, re.MULTILINE)
     if not files:
         return
-    # After a colon comes what the file's function is given.
+    # The text after a colon is the argument of the file's `get_config`.
     path, *arguments = files[-1].split(":", 1)
     settings = dict(_settings(_load(path, arguments)))
     single = [name for name in settings if not isinstance(settings[name], ConfigDict)]
@@ -106,7 +107,7 @@ def _load(path: str, arguments: Sequence[str]) -> ConfigDict:
 
 
 def _described(error: Exception, path: str) -> str:
-    """Returns an error's text, and the line of the config file that led to it."""
+    """Returns an error's text, and the line of the config file that raised it."""
     if isinstance(error, SyntaxError):
         return f"{error.msg} (line {error.lineno} of {error.filename})"
     lines = [
@@ -120,7 +121,7 @@ def _described(error: Exception, path: str) -> str:
 
 
 def _settings(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields the names and values of groups, and of what is in them."""
+    """Yields the name and value of every setting and of every group of settings."""
     for name, value in config.items(preserve_field_references=True):
         yield prefix + name, value
         if isinstance(value, ConfigDict):

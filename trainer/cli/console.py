@@ -1,7 +1,7 @@
-"""The program `vaeline`, which an installation has: `vaeline train` is `trainer.train`.
+"""The installed program `vaeline`: `vaeline train` runs `trainer.train`.
 
-It becomes the process `python -m MODULE`, so signals, exit codes and processes of the
-command are the same.
+The program replaces its process by `python -m MODULE`, so the command keeps its
+signals, exit codes and processes.
 """
 
 import os
@@ -45,7 +45,7 @@ def text() -> str:
 
 
 def main() -> None:
-    """Becomes the command that the first argument names, or lists the commands."""
+    """Runs the command that the first argument names, or lists the commands."""
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in COMMANDS:
         module, _ = COMMANDS[name]

@@ -1,7 +1,7 @@
 """Flags of a training.
 
-A command that imports this has the flags; `flags.adopt_module_key_flags` lists them in
-its own `--help`, under the line above.
+A command that imports this module defines these flags. `flags.adopt_module_key_flags`
+lists them in the command's own `--help`, under the line above.
 """
 
 from absl import flags
