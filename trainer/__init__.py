@@ -1,17 +1,17 @@
 """Trains and inspects variational autoencoders on prepared shards.
 
-train        command: trains, or resumes a run
-launch       command: trains in several processes, restarted when one dies
-sweep        command: a run for every combination of settings
+train        command: trains a run, or resumes it
+launch       command: trains in several processes, and restarts them when one dies
+sweep        command: trains a run for every combination of settings
 doctor       command: preflight checks of a training
-evaluate     command: scores of a run on a whole split
-generate     command: images and latents of a run
-export       command: a run as a SavedModel and Keras files
-tensorboard  command: runs in TensorBoard
-report       command: a run as one HTML page
+evaluate     command: scores a run on a whole split
+generate     command: makes images and latents with a run
+export       command: exports a run as a SavedModel and Keras files
+tensorboard  command: shows runs in TensorBoard
+report       command: writes a run as one HTML page
 """
 
-# A command answers signals from here on.
+# After this import, a command answers signals.
 from pipeline.process import interrupts  # noqa: F401
 
 # isort: split
@@ -29,18 +29,18 @@ def load_run(
     dataset: str | os.PathLike[str] | None = None,
     preprocess: str | None = None,
 ) -> "Run":
-    """Returns a trained run as an object; TensorFlow is imported at the first call.
+    """Returns a trained run as an object; the first call imports TensorFlow.
 
     Args:
         path: Workdir of `trainer.train`.
         dataset: Directory of the run's dataset, if it has moved. It may be missing.
-        preprocess: The user's function of a dataset that was made with
-            `--preprocess=MODULE:FUNCTION`. It is called only if it is given here,
-            because a run of somebody else could name any function.
+        preprocess: Name of the user's function, for a dataset that was made with
+            `--preprocess=MODULE:FUNCTION`. The function is called only if its name is
+            given here, because a run of somebody else could name any function.
 
     Raises:
-        ValueError: If there is no run, no checkpoint can be used, or the dataset is
-            another one.
+        ValueError: If the run is missing, it has no usable checkpoint, or the dataset
+            is not the run's.
 
     Example:
         run = trainer.load_run("runs/celeba")

@@ -1,11 +1,11 @@
-"""Says before a training whether it would start and go on, and writes nothing.
+"""Checks before a training whether it would start and go on, and writes nothing.
 
     python -m trainer.doctor --config=configs/celeba.py --dataset=DIR --workdir=DIR
 
-Takes the flags of trainer.train, and prints a line for each thing that is looked at:
-`ok`, `warn` for what may be meant so, and `fail`. It makes no step.
+Takes the flags of trainer.train, and prints one line for each check: `ok`, `warn` for a
+setting that may be intended, or `fail`. It makes no training step.
 
-Exit codes: 0 nothing failed; 1 something did.
+Exit codes: 0 no check failed; 1 a check failed.
 """
 
 import pathlib
@@ -25,7 +25,7 @@ flags.adopt_module_key_flags(train_flags)
 
 
 def main(argv: list[str]) -> None:
-    """Looks at what the flags describe."""
+    """Checks the training that the flags describe."""
     del argv
     libraries.load_tensorflow()
     from trainer.operations.diagnosis import Diagnosis

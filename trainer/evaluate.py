@@ -2,12 +2,13 @@
 
     python -m trainer.evaluate --workdir=DIR --split=test
 
-Likelihoods are of the averaged model. With --num_importance_samples=5000 the negative
-log-likelihood is estimated by so many draws for each example. Of a synthetic dataset
---factors=DIR/factors.csv gives the true factors, by which the latents are judged. With
---pca the reconstruction error stands beside that of as many principal components of the
-training split: the least that a linear model can have. With --latents=DIR the
-posteriors of whole splits are read as pipeline.encode wrote them.
+The averaged model gives the likelihoods. --num_importance_samples=5000 also estimates
+the negative log-likelihood with that many draws for each example.
+--factors=DIR/factors.csv gives the true factors of a synthetic dataset, and scores the
+latents against them. --pca also reports the reconstruction error of a PCA that is
+fitted on the training split with as many components as latents: the lowest error that a
+linear model can reach. --latents=DIR reads the posteriors of whole splits that
+pipeline.encode wrote.
 
 Exit codes: 0 done; 1 a flag, file or setting is wrong.
 """

@@ -1,10 +1,10 @@
-"""Exports a trained run to be used without this package: a SavedModel, and Keras files.
+"""Exports a trained run for use without this package: a SavedModel, and Keras files.
 
     python -m trainer.export --workdir=DIR --output=DIR
 
-The averaged model is exported, with the preprocessing of its dataset in the graph.
-docs/serving.md says what each signature takes and gives. The output is written whole or
-not at all. Exit codes: 0 done; 1 a flag, file or setting is wrong.
+The export holds the averaged model, and the preprocessing of its dataset in the graph.
+docs/serving.md describes the inputs and outputs of each signature. The output is
+written whole or not at all. Exit codes: 0 done; 1 a flag, file or setting is wrong.
 """
 
 import pathlib
@@ -43,6 +43,6 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    # TensorFlow has more to say of a SavedModel than a user wants to read.
+    # TensorFlow logs more about a SavedModel than a user wants to read.
     logging.set_verbosity(logging.WARNING)
     entry.run(main, flags_parser=command_line.parse_flags)

@@ -4,26 +4,29 @@
 
 Modes:
     reconstruct   examples of --split beside their reconstructions
-    posterior     draws of p(x|z) for draws of q(z|x) of examples, and probabilities
-    sample        draws of p(x|z) for draws of the prior, and probabilities; with
-                  --prior=mixture of a Gaussian mixture fitted to training latents
-    decode        the same for --latents=FILE, a .npy or a JSON list of lists
+    posterior     draws of p(x|z), with z drawn from q(z|x) of examples; probabilities
+    sample        draws of p(x|z), with z drawn from the prior; probabilities. With
+                  --prior=mixture, z comes from a Gaussian mixture that is fitted to
+                  training latents
+    decode        the same as sample for z in --latents=FILE, a .npy or a JSON list of
+                  lists
     transform     an npz of the posteriors of a whole split
-    interpolate   between two examples, --path=linear or spherical
-    traverse      one latent at a time, also as a GIF
-    attributes    the direction of each attribute in latent space, added to an example
-                  from -limit to limit times, a row for each; and what a step along it
-                  changes of the attribute and of others, in a JSON and a table
+    interpolate   images between two examples, --path=linear or spherical
+    traverse      images along one latent at a time, also as a GIF
+    attributes    the direction of each attribute in latent space. A picture has a row
+                  for each attribute, and adds the direction to an example from -limit
+                  to limit times. A JSON and a table say how much a step along the
+                  direction changes the attribute and the other attributes
     neighbours    the nearest training image of each sample, over the whole split; with
                   --latents=DIR the nearest posterior mean of samples and examples
     project       a whole --split for TensorBoard's projector, which trainer.tensorboard
                   then shows beside the run
-    browse        pairs and samples one after another, until the answer is n
+    browse        pairs and samples in turn, until the user answers n
 
---where=label=7, or --where=Smiling=1, chooses among examples, and so what a conditional
-model is told when it makes samples. With --latents=DIR the posteriors of whole splits,
-for transform, attributes and --prior=mixture, are read as pipeline.encode wrote them;
-for neighbours and project they may be of other images than the run's.
+--where=label=7, or --where=Smiling=1, chooses examples. A conditional model makes its
+samples with the conditions of these examples. --latents=DIR reads the posteriors of
+whole splits that pipeline.encode wrote, for transform, attributes and --prior=mixture.
+For neighbours and project, the latents may belong to other images than the run's.
 Exit codes: 0 done; 1 a flag, file or setting is wrong.
 """
 

@@ -3,12 +3,12 @@ r"""Trains on this machine under supervision, in one or several processes.
     python -m trainer.launch --num_processes=2 --config=configs/celeba.py \
         --dataset=DIR --workdir=DIR
 
-Flags that are not below go to trainer.train. Each process is a host of a cluster on
-this machine; with one, the hosts are those of the environment, and this is what a
-container runs. When a process dies, the others are stopped and all start again from
-the last checkpoint.
+All flags that are not listed below go to trainer.train. Several processes are the hosts
+of a cluster on this machine. With one process, the environment describes the cluster: a
+container runs the launcher in this way. When a process dies, the launcher stops all
+others and restarts every process from the last checkpoint.
 
-Exit codes are those of trainer.train.
+Exit codes: as trainer.train.
 """
 
 import sys
@@ -29,7 +29,7 @@ _MAX_RESTARTS = flags.DEFINE_integer(
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
-    """Parses the command line, and returns the program name and the flags of train."""
+    """Returns the program name and the flags of trainer.train from the command line."""
     try:
         return flags.FLAGS(list(argv), known_only=True)
     except flags.Error as error:

@@ -3,8 +3,8 @@
     python -m trainer.report --workdir=RUN
     python -m trainer.report --workdir=RUN --output=FILE.html
 
-It reads the files of the workdir alone, at any time of the training. Exit codes: 0
-done; 1 a flag or a file is wrong.
+The command reads only the files of the workdir, at any time of the training. Exit
+codes: 0 done; 1 a flag or a file is wrong.
 """
 
 import pathlib

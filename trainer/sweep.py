@@ -3,13 +3,13 @@ r"""Trains one run for every combination of some settings' values.
     python -m trainer.sweep --config=configs/celeba.py --dataset=DIR --workdir=DIR \
         --sweep=latent_dim=2,8,32 --sweep=learning_rate=1e-3,3e-4
 
-Each run is a trainer.train in the folder of the workdir that its values name, and what
-it says is in train.log there. Flags that are not below go to all runs. The same
-command goes on where it was stopped. At the end, results.csv and results.md compare
-the runs.
+Each run is a trainer.train in its own folder of the workdir, which its values name. The
+folder's train.log holds the output of the run. All flags that are not listed below go
+to every run. The same command resumes a stopped sweep. At the end, results.csv and
+results.md compare the runs.
 
-Exit codes: 0 all are done; 1 a setting, file or flag is wrong, or a run failed;
-128 + signal when a signal stopped it, after a checkpoint of each run.
+Exit codes: 0 all runs are done; 1 a setting, file or flag is wrong, or a run failed;
+128 + signal when a signal stopped the sweep, after a checkpoint of each run.
 """
 
 import os
@@ -36,12 +36,12 @@ _PARALLEL = flags.DEFINE_integer(
 )
 flags.adopt_module_key_flags(train_flags)
 
-# Seen before the required flags are missed.
+# Include the help flags, or a missing required flag would hide the help.
 _HELP_FLAGS = ("help", "helpshort", "helpfull", "helpxml")
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
-    """Parses the command line, and returns the flags that go to all runs."""
+    """Returns the program name and the flags of all runs from the command line."""
     own = flags.FlagValues()
     for name in (_SWEEP.name, _PARALLEL.name, train_flags.WORKDIR.name, *_HELP_FLAGS):
         own[name] = flags.FLAGS[name]
@@ -50,13 +50,13 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         program, *others = own(list(argv), known_only=True)
     except (flags.Error, ValueError) as error:
         entry.refuse(error)
-    # The others, which only train reads.
+    # Parse the other flags too: only trainer.train reads them.
     command_line.parse_flags([program, *others])
     return [program, *others]
 
 
 def main(argv: list[str]) -> None:
-    """Trains what the flags describe."""
+    """Trains the runs that the flags describe."""
     command_line.log_with_times()
     libraries.load_tensorflow()
     from trainer.distribution import cluster, strategies

@@ -1,11 +1,12 @@
-"""Shows runs in TensorBoard, with every picture that they drew.
+"""Shows runs in TensorBoard, with all their pictures.
 
     python -m trainer.tensorboard --workdir=RUN
     python -m trainer.tensorboard --workdir=RUN,OTHER      to compare
     python -m trainer.tensorboard --workdir=SWEEP          all of its runs
 
-Several workdirs may be given with a comma, or by repeating the flag. It prints where to
-look, and ends with Ctrl-C. Exit codes: 0 done; 1 a flag or a directory is wrong.
+Separate several workdirs by commas, or repeat the flag. The command prints the address
+of TensorBoard, and ends with Ctrl-C. Exit codes: 0 done; 1 a flag or a directory is
+wrong.
 """
 
 import contextlib
@@ -38,7 +39,7 @@ def main(argv: list[str]) -> None:
     del argv
     from trainer.reporting import tensorboard_server
 
-    # So that a service manager, too, ends it well.
+    # A service manager sends SIGTERM: end as cleanly as with Ctrl-C.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     logging.set_verbosity(logging.ERROR)

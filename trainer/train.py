@@ -1,9 +1,9 @@
-"""Trains a VAE on a prepared dataset, or goes on with a run that was stopped.
+"""Trains a VAE on a prepared dataset, or resumes a run that was stopped.
 
     python -m trainer.train --config=configs/celeba.py --dataset=DIR --workdir=DIR
 
-Exit codes: 0 done; 1 a setting, file or flag is wrong; 4 a loss was not finite;
-5 another host is gone; 128 + signal when a signal stopped it, after a checkpoint.
+Exit codes: 0 done; 1 a setting, file or flag is wrong; 4 a loss was not finite; 5
+another host is gone; 128 + signal when a signal stopped it, after a checkpoint.
 """
 
 import os
@@ -83,7 +83,7 @@ def main(argv: list[str]) -> None:
 
 
 def _leave(code: int, error: Exception | str | None = None) -> NoReturn:
-    """Ends the process at once; see `strategies.iterate`."""
+    """Ends the process at once; `strategies.iterate` never frees its iterator."""
     if error:
         print(f"error: {error}", file=sys.stderr)
     logging.flush()
