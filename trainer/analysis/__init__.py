@@ -1,4 +1,4 @@
-"""Figures of a trained model.
+"""Scores of a trained model.
 
 evaluation      all scores of a run on a split
 scores          likelihoods and image quality of a split
@@ -6,6 +6,6 @@ latent_scores   use of the latents, probes, disentanglement
 image_metrics   image quality and bits per dim, from arrays
 posteriors      posteriors of a split, encoded or read
 examples        examples of a split that satisfy a condition
-nearest_images  nearest training images of generated ones
+nearest_images  nearest training images of generated images
 latents         measures and models of the latents
 """

@@ -21,17 +21,17 @@ def evaluate(
     """Returns all scores of a run on a split, by name.
 
     Args:
-        run: From `trained.load`.
-        split: Of its dataset.
+        run: Trained run from `trained.load`.
+        split: Split of the run's dataset.
         num_importance_samples: See `scores.score_images`.
-        num_importance_examples: The same.
+        num_importance_examples: See `scores.score_images`.
         factors_path: `factors.csv` of the synthetic dataset, or None.
         with_pca: Whether to score principal components too.
         latents_dir: See `posteriors.encode_split`.
 
     Raises:
-        ValueError: If the split or the factors cannot be read, or the latents are not
-            the run's.
+        ValueError: If the split or the factors cannot be read, or the latents come from
+            another run.
     """
     encoded = posteriors.encode_split(run, split, latents_dir)
     result: dict[str, Any] = {
@@ -61,10 +61,10 @@ def evaluate(
 
 
 def check_output(path: pathlib.Path) -> None:
-    """Checks that a file is new, or of an earlier evaluation, which is replaced.
+    """Checks that a file is new, or holds an earlier evaluation and may be replaced.
 
     Raises:
-        ValueError: If it is something else.
+        ValueError: If the path is a directory, or the file is no evaluation.
         OSError: If the directory cannot be looked up.
     """
     if path.is_dir():
@@ -82,7 +82,7 @@ def check_output(path: pathlib.Path) -> None:
 
 
 def table(scores: dict[str, Any]) -> str:
-    """Returns the scores as lines of name and value; of lists the range."""
+    """Returns one line per score with its name and value, or the range of a list."""
     lines = []
     for name, value in settings.flatten(scores, "/").items():
         if isinstance(value, list):

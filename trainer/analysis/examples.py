@@ -1,4 +1,4 @@
-"""Examples of a split that satisfy a condition, and what they tell a decoder."""
+"""Examples of a split that satisfy a condition, and conditions for the decoder."""
 
 import dataclasses
 
@@ -15,8 +15,8 @@ class Examples:
 
     Attributes:
         keys: `[n]` strings.
-        images: As the model is to reconstruct them.
-        inputs: As its encoder sees them.
+        images: `[n, height, width, channels]`, targets of the reconstruction.
+        inputs: Images as the encoder sees them, of the same shape.
         conditions: `[n, num_conditions]`.
     """
 
@@ -32,10 +32,10 @@ def find_examples(
     """Returns the first examples of a split that satisfy a condition.
 
     Args:
-        run: Whose dataset is read.
-        split: Of it.
-        num: How many; all that there are, if they are fewer.
-        where: `NAME=VALUE`, a feature and the integer it must have: `label=7`, or an
+        run: Trained run; its dataset is read.
+        split: Split of the run's dataset.
+        num: Maximum number of examples.
+        where: `NAME=VALUE`, a feature and its required integer: `label=7`, or an
             attribute by its name, `Smiling=1`. None for any.
 
     Raises:
@@ -62,8 +62,9 @@ def find_conditions(
 ) -> np.ndarray:
     """Returns conditions for the decoder, `[up to num, num_conditions]`.
 
-    Without a condition on examples it is each class in turn, else what the examples
-    that satisfy it have. An unconditional decoder has vectors of length 0.
+    With `where`, they are the conditions of the examples that satisfy it. Without it, a
+    model of labels gets each class in turn, and a model of attributes gets the
+    conditions of the first examples. An unconditional decoder has vectors of length 0.
 
     Raises:
         ValueError: As `find_examples`.
@@ -78,7 +79,7 @@ def find_conditions(
 def _satisfying(
     run: TrainedRun, batch: dict[str, np.ndarray], where: str | None
 ) -> np.ndarray:
-    """Returns which examples of a batch satisfy the condition, `[b]` bool."""
+    """Returns `[b]` bool: whether each example of a batch satisfies the condition."""
     if where is None:
         return np.ones(len(batch["key"]), bool)
     name, _, text = where.partition("=")

@@ -1,9 +1,9 @@
-"""Figures of image quality and of information, from arrays.
+"""Scores of image quality and of information, from arrays.
 
     n  examples        h, w, c  height, width, channels
 
-Images lie in [-1, 1] as everywhere; "levels" are the 0-255 units of 8-bit pixels, and
-one of them is 1 / 127.5 of [-1, 1].
+Images lie in [-1, 1]. A level is the unit of 8-bit pixels, which run from 0 to 255. It
+is 1 / 127.5 in the units of [-1, 1].
 """
 
 import math
@@ -72,17 +72,17 @@ def ssim(images: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
         SSIM = (2 m_x m_y + C1) (2 s_xy + C2)
                / ((m_x^2 + m_y^2 + C1) (s_x^2 + s_y^2 + C2)),  C = (K * 255)^2
 
-    with means m and (co)variances s under an 11 x 11 Gaussian window of sigma 1.5 at
-    every place where it fits, K1 = 0.01 and K2 = 0.03; then the mean over places and
-    channels. Its x and y are 0-255 levels: the term of the means depends on where zero
-    is.
+    The means m and (co)variances s are taken under an 11 x 11 Gaussian window of sigma
+    1.5 at every place where it fits, with K1 = 0.01 and K2 = 0.03. The result is the
+    mean over places and channels. x and y are 0-255 levels, because the term of the
+    means depends on the position of zero.
 
     Args:
         images: `[n, h, w, c]` in [-1, 1].
         reconstructions: The same shape.
 
     Returns:
-        `[n]` float64, at most 1, which only equal images reach.
+        `[n]` float64, at most 1; only equal images reach 1.
 
     Raises:
         ValueError: If the shapes are not rank 4 or differ, or a side is below 11.
@@ -124,18 +124,18 @@ def bits_per_dim(
 ) -> np.ndarray:
     """Returns negative log-likelihoods in bits per value of an 8-bit image.
 
-    A discrete likelihood gives the probability of one of the 256 levels of a value:
+    A discrete likelihood gives the probability of each of a value's 256 levels:
 
         bits = nll / (D ln 2)
 
-    A density over [-1, 1] becomes one over 0-255 levels by the Jacobian of the scaling,
-    D ln 127.5, so that its unit is one level:
+    A density over [-1, 1] is first rescaled to a density over 0-255 levels. The
+    Jacobian of the scaling adds D ln 127.5 to the NLL, and the unit becomes one level:
 
         bits = (nll + D ln 127.5) / (D ln 2)
 
-    On images with uniform noise of one level's width (dequantised) that bounds the
-    discrete figure from above. Without the noise it may be compared only with densities
-    that were taken at the same values: it has no lower bound.
+    On images with uniform noise of one level's width (dequantised), this value bounds
+    the discrete value from above. Without the noise it has no lower bound, and may be
+    compared only with densities at the same image values.
 
     Args:
         nll_nats: Any shape, minus the log-likelihood (or its bound, minus the ELBO) of
@@ -172,8 +172,7 @@ def log_mean_exp(log_weights: np.ndarray, axis: int) -> np.ndarray:
 
     Args:
         log_weights: Any shape, in nats; -inf is a weight of zero.
-        axis: The axis that is averaged over, as for the draws of an
-            importance-weighted bound.
+        axis: Axis to average over, such as the draws of an importance-weighted bound.
 
     Returns:
         The shape without that axis, float64.
@@ -193,7 +192,7 @@ def log_mean_exp(log_weights: np.ndarray, axis: int) -> np.ndarray:
     if log_weights.shape[axis] == 0:
         raise ValueError(f"axis {axis} of {log_weights.shape} is empty")
     peak = np.max(log_weights, axis=axis, keepdims=True)
-    # A peak that is infinite would make inf - inf of the terms that equal it.
+    # Shifting by an infinite peak would compute inf - inf for the terms that equal it.
     shift = np.where(np.isfinite(peak), peak, 0.0)
     with np.errstate(divide="ignore", over="ignore"):
         logs = np.log(np.mean(np.exp(log_weights - shift), axis=axis))

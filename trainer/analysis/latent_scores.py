@@ -15,11 +15,11 @@ _MAX_PROBED = 20_000
 
 
 def score_latents(encoded: EncodedSplit) -> dict[str, Any]:
-    """Returns how the latents are used.
+    """Returns scores of how the model uses its latents.
 
     Returns:
-        `active_units`, or None for a single example, since it counts latents that vary
-        among examples; `aggregate_kl` in nats; `kl_per_latent`, `[latent_dim]` nats.
+        `active_units`, which counts latents that vary among examples, or None for a
+        single example; `aggregate_kl` in nats; `kl_per_latent`, `[latent_dim]` nats.
     """
     mean, log_var = encoded.posterior_mean, encoded.posterior_log_var
     kl_per_latent = losses.gaussian_kl_per_latent(mean, log_var).numpy().mean(axis=0)
@@ -43,16 +43,15 @@ def score_probes(
     """Returns how well a linear classifier reads labels and attributes from latents.
 
     Args:
-        train: What the classifiers are fitted on; of more than 20,000 examples the
-            first 20,000.
-        test: What their accuracy is of.
-        attribute_names: Of the feature `attributes`, if there is one.
+        train: Examples to fit the classifiers on; only the first 20,000 are used.
+        test: Examples to score the classifiers on.
+        attribute_names: Names of the columns of `attributes`, if that feature exists.
 
     Returns:
-        By feature its accuracy, its balanced accuracy and the majority's accuracy;
-        of attributes the means, and each of them by its name. Images without a label,
-        whose label is negative, do not count; None for labels where nothing can be
-        fitted or scored.
+        For each feature its accuracy, its balanced accuracy and the accuracy of the
+        majority class. For attributes, the means over all attributes, and the scores of
+        each attribute by its name. Images without a label have a negative label, and do
+        not count. The score of labels is None if nothing can be fitted or scored.
     """
     num = min(len(train.keys), _MAX_PROBED)
     scores: dict[str, Any] = {}
@@ -82,7 +81,7 @@ def _score_label_probe(
     test_latents: np.ndarray,
     test_labels: np.ndarray,
 ) -> dict[str, float] | None:
-    """Returns what a probe of labels scores; None without two classes or a test."""
+    """Returns the scores of a label probe; None without two classes or a test label."""
     has_label = train_labels >= 0
     is_tested = test_labels >= 0
     classes = np.unique(train_labels[has_label])
@@ -108,10 +107,10 @@ def score_factors(encoded: EncodedSplit, path: str) -> dict[str, Any]:
 
     Args:
         encoded: A split of a synthetic dataset.
-        path: Its `factors.csv`.
+        path: Path of the dataset's `factors.csv`.
 
     Returns:
-        `mig`, `sap`, and the three of `dci`.
+        `mig`, `sap`, and the three scores of `dci`.
 
     Raises:
         ValueError: As `factors.load`.

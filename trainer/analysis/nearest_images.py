@@ -1,4 +1,4 @@
-"""The nearest of a run's images, or of any latents, to what a model makes."""
+"""Nearest neighbours of generated images, among training images or stored latents."""
 
 import dataclasses
 
@@ -24,13 +24,13 @@ def in_training(run: TrainedRun, queries: np.ndarray) -> Neighbours:
 
 
 def by_latents(latents: StoredLatents, queries: np.ndarray) -> Neighbours:
-    """Returns the image of the nearest posterior mean for each of some latents.
+    """Returns the image of the nearest posterior mean for each query latent.
 
-    They are looked for in the training split, or in all splits of the latents of images
-    that are not the run's.
+    The search covers the training split if the latents belong to the run's dataset, and
+    all splits otherwise.
 
     Args:
-        latents: Among which to look.
+        latents: Stored latents to search.
         queries: `[q, latent_dim]`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The posteriors of a split: of its images, or as pipeline.encode wrote them."""
+"""Posteriors of a split, encoded from its images or read from pipeline.encode."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ _BATCH_SIZE = 200
 
 @dataclasses.dataclass(frozen=True)
 class EncodedSplit:
-    """The posteriors of a split.
+    """Posteriors of a split.
 
     Attributes:
         keys: `[n]` strings.
         posterior_mean: `[n, latent_dim]`.
         posterior_log_var: `[n, latent_dim]`.
-        features: Labels, attributes and the like, `[n, ...]` by name.
+        features: Labels, attributes and other features, `[n, ...]` by name.
     """
 
     keys: np.ndarray
@@ -36,10 +36,10 @@ def encode_split(
     """Returns the posteriors of a split, in the order on disk.
 
     Args:
-        run: Whose encoder.
-        split: Of its dataset.
-        latents_dir: What `pipeline.encode` made of the dataset with the run's export,
-            from which they are read; None to encode the images.
+        run: Trained run with the encoder.
+        split: Split of the run's dataset.
+        latents_dir: Directory of latents that `pipeline.encode` made from the dataset
+            with the run's export; None to encode the images.
 
     Raises:
         contract.DatasetError: If the split cannot be read.
@@ -60,14 +60,14 @@ def encode_split(
 
 @dataclasses.dataclass(frozen=True)
 class StoredLatents:
-    """What `pipeline.encode` wrote with the model of a run.
+    """Latents that `pipeline.encode` wrote with the model of a run.
 
     Attributes:
-        run: Whose model.
-        directory: Where they are.
-        manifest: Of them.
-        are_of_dataset: Whether they are of the images that the run was trained on and
-            evaluated with, and not of others.
+        run: Run of the model.
+        directory: Directory of the latents.
+        manifest: Manifest of the latents.
+        are_of_dataset: Whether the latents belong to the images that the run was
+            trained on and evaluated with, and not to other images.
     """
 
     run: TrainedRun
@@ -79,7 +79,7 @@ class StoredLatents:
         """Yields a whole split, once, in the order on disk.
 
         Args:
-            split: Name of a split, or of several, joined by a plus.
+            split: Name of a split, or several names joined by a plus.
 
         Yields:
             `key` `[b]` strings, `posterior_mean` and `posterior_log_var`
@@ -95,20 +95,20 @@ class StoredLatents:
             yield {**arrays, "key": np.char.decode(arrays["key"].astype(bytes))}
 
     def load_split(self, split: str) -> EncodedSplit:
-        """Returns all of a split; see `batches`."""
+        """Returns a whole split; see `batches`."""
         return _joined(list(self.batches(split)))
 
     def pictured(
         self, split: str, keys: np.ndarray | None = None
     ) -> Iterator[dict[str, np.ndarray]]:
-        """Yields what `batches` does, with the `image` of each, `[b, h, w, c]`.
+        """Yields the examples of `batches` with an added `image`, `[b, h, w, c]`.
 
-        Of the run's dataset they are the images; others are not at hand, and of these
-        it is what the decoder makes of the posterior mean.
+        Latents of the run's dataset come with its images. Other images are not
+        available, so the decoder makes a mean image from each posterior mean.
 
         Args:
             split: As for `batches`.
-            keys: Of the only examples to yield; None for all.
+            keys: Keys of the examples to yield; None for all.
 
         Raises:
             contract.DatasetError: If the split cannot be read.
@@ -134,11 +134,11 @@ class StoredLatents:
 
 
 def open_latents(run: TrainedRun, latents_dir: str) -> StoredLatents:
-    """Returns latents of a run's model, of whatever images.
+    """Returns stored latents of a run's model; their images may come from any dataset.
 
     Raises:
         contract.DatasetError: If there is no complete dataset.
-        ValueError: If it holds images, or the latents of another model.
+        ValueError: If the dataset holds images, or the latents of another model.
     """
     manifest = contract.load_manifest(latents_dir)
     if not manifest.has_latents:
@@ -157,12 +157,12 @@ def open_latents(run: TrainedRun, latents_dir: str) -> StoredLatents:
 
 
 def check_latents(run: TrainedRun, latents_dir: str) -> StoredLatents:
-    """Returns a run's latents, of the images of its dataset as its encoder sees them.
+    """Returns a run's stored latents, and checks that they fit its dataset and encoder.
 
     Raises:
         contract.DatasetError: If there is no complete dataset.
-        ValueError: As `open_latents`; or if they are of other images, or the run's
-            encoder sees other images than records hold.
+        ValueError: As `open_latents`; or if the latents belong to other images, or the
+            run's encoder sees randomly changed images.
     """
     stored = open_latents(run, latents_dir)
     if not stored.are_of_dataset:
@@ -185,14 +185,14 @@ def check_latents(run: TrainedRun, latents_dir: str) -> StoredLatents:
 
 
 def _are_of(dataset: contract.Manifest, latents: contract.Manifest) -> bool:
-    """Whether latents are of a dataset, or of raw images from which it was made."""
+    """Returns whether latents belong to a dataset, or to the raw images behind it."""
     if "dataset" in latents.settings:
         return latents.settings["dataset"] == dataset.digest
     return _origin(latents) == _origin(dataset)
 
 
 def _origin(manifest: contract.Manifest) -> dict[str, Any]:
-    """Returns what raw images were, and how they were made, counted and ordered."""
+    """Returns the source, settings and shards of raw images, for a comparison."""
     of_latents = ("model", "batch_size")
     return {
         "source": manifest.source_fingerprint,

@@ -1,7 +1,7 @@
-"""What a model is worth on a whole split: likelihoods, pictures, latents.
+"""Scores of a model on a whole split: likelihoods, image quality, classifier, PCA.
 
-Means are over the examples of the split. Nats are of a whole image, and `elbo` is at
-beta = 1 whatever was minimised.
+Each score is a mean over the examples of the split. Nats are per whole image. `elbo` is
+at beta = 1 for every training objective.
 """
 
 import math
@@ -34,24 +34,25 @@ def score_images(
     num_importance_samples: int = 0,
     num_importance_examples: int | None = None,
 ) -> dict[str, float]:
-    """Returns means over a split of what the likelihood and the pictures are worth.
+    """Returns means over a split of the likelihood scores and of the image quality.
 
     Args:
-        run: Whose model is scored.
-        split: Of its dataset.
-        num_importance_samples: Draws for each example of the estimate of -log p(x);
-            0 for none. It is a lower bound of log p(x) on average, and tends to it.
-        num_importance_examples: How many of the split's first examples the estimate
-            is of; None for all.
+        run: Trained run with the model to score.
+        split: Split of the run's dataset.
+        num_importance_samples: Draws per example for the estimate of -log p(x); 0 for
+            none. The estimated log p(x) is on average a lower bound, and approaches
+            log p(x) with more draws.
+        num_importance_examples: Number of leading examples of the split to estimate
+            -log p(x) for; None for all.
 
     Returns:
-        By name: `elbo`, `recon_nll`, `kl`; `nll_importance`, if asked for;
-        `bits_per_dim` of minus the ELBO, for a likelihood of which it is meaningful;
+        By name: `elbo`, `recon_nll`, `kl`; `nll_importance`, if requested;
+        `bits_per_dim` of minus the ELBO, except for a Bernoulli likelihood;
         `mse_levels` (0-255 units), `psnr_db` and `ssim` of the decoded posterior mean.
 
     Raises:
         contract.DatasetError: If the split cannot be read.
-        ValueError: If a number makes no sense.
+        ValueError: If a number is out of range.
 
     Source:
         Burda et al., "Importance Weighted Autoencoders", section 5 (the estimate).
@@ -111,9 +112,10 @@ def score_images(
 
 
 def score_classifier(run: TrainedRun, split: str) -> float | None:
-    """Returns the share of the labels of a split that the model's classifier finds.
+    """Returns the accuracy of the model's classifier on the labels of a split.
 
-    Images without a label, whose label is negative, do not count; None if none counts.
+    Images without a label have a negative label, and do not count. The result is None
+    if the split has no labels.
 
     Raises:
         contract.DatasetError: If the split cannot be read.
@@ -134,11 +136,11 @@ def score_classifier(run: TrainedRun, split: str) -> float | None:
 
 
 def score_pca(run: TrainedRun, split: str) -> dict[str, float]:
-    """Returns the reconstruction error of as many principal components as latents.
+    """Returns the reconstruction error of a PCA with as many components as latents.
 
     Args:
-        run: Whose training split the components are fitted on.
-        split: What the error is of.
+        run: Trained run; the components are fitted on its training split.
+        split: Split to reconstruct.
 
     Returns:
         `num_components`, and `mse_levels` (0-255 units).
@@ -195,10 +197,10 @@ def _log_weights(
     words: tf.Tensor,
     num: tf.Tensor,
 ) -> tf.Tensor:
-    """Returns log p(x, z) - log q(z|x) of `num` draws of each example, `[b, num]`.
+    """Returns log p(x, z) - log q(z|x) of `num` draws for each example, `[b, num]`.
 
     The draws are a function of `words`, `[3]` int32: the run's seed, the number of the
-    batch, and that of the first draw.
+    batch, and the number of the first draw.
     """
     seed, *others = tf.unstack(words)
     seed = random.fold(seed, Stream.SCORE_IMPORTANCE, *others)
@@ -224,7 +226,7 @@ def _log_marginal(
     num_samples: int,
     seed: tuple[int, int],
 ) -> np.ndarray:
-    """Returns the estimate of log p(x), `[b]`, from draws made in chunks."""
+    """Returns the estimate of log p(x), `[b]`, from draws in chunks."""
     chunk = max(1, _MAX_DECODED // len(inputs[0]))
     parts = [
         log_weights(

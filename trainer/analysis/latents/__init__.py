@@ -1,6 +1,6 @@
 """Measures and models of the latents.
 
-usage            active latents, and their distance from the prior
+usage            number of active latents, and distance from the prior
 probe            labels and attributes, read by a linear classifier
 directions       directions of attributes
 disentanglement  MIG, DCI and SAP

@@ -1,4 +1,4 @@
-"""What an attribute is in latent space, and what moving along it changes.
+"""Directions of attributes in latent space, and the effects of a step along them.
 
 n  examples        d  latents        a  attributes
 """
@@ -10,19 +10,19 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Effect:
-    """What a step along an attribute's direction changes, by linear probes.
+    """Effect of a step along an attribute's direction, by linear probes.
 
-    A change is of the probability of having an attribute, in the sense of the step: of
-    examples that have the stepped attribute, and are led away from it, with its sign
-    turned.
+    A change is a difference in the probability of an attribute, signed along the step.
+    The step moves an example that has the stepped attribute away from it, so the sign
+    of its changes is reversed.
 
     Attributes:
-        change: Of the attribute itself, a mean over examples, from -1 to 1.
-        leakage: Of the other attributes, a mean over these of the size of each one's
-            mean change, from 0 to 1; 0 if there are none.
-        most_changed: Which of the others changes the most, by its column; None if
-            there are none.
-        most_change: How much that one changes, from -1 to 1.
+        change: Mean change of the stepped attribute over examples, from -1 to 1.
+        leakage: Mean absolute value of the other attributes' mean changes, from 0 to 1;
+            0 if there are no others.
+        most_changed: Column of the other attribute that changes most; None if there are
+            no others.
+        most_change: Mean change of that attribute, from -1 to 1.
     """
 
     change: float
@@ -39,7 +39,7 @@ def find(latents: np.ndarray, attributes: np.ndarray) -> np.ndarray:
         attributes: `[n, a]`, 0 or 1.
 
     Returns:
-        `[a, d]`; 0 for an attribute that all examples have, or none.
+        `[a, d]`; 0 for an attribute that all examples have, or that none has.
 
     Raises:
         ValueError: If shapes do not match.
@@ -68,17 +68,18 @@ def find(latents: np.ndarray, attributes: np.ndarray) -> np.ndarray:
 def measure(
     target: int, has_target: np.ndarray, before: np.ndarray, after: np.ndarray
 ) -> Effect:
-    """Returns what a step along the direction of an attribute changed.
+    """Returns the effect of a step along the direction of an attribute.
 
     Args:
         target: Column of the attribute.
-        has_target: `[n]`, whether an example had it, and so was led away from it.
-        before: `[n, a]`, how probable probes find each attribute before the step; NaN
-            for one that cannot be probed, which is left out.
-        after: `[n, a]`, and after it.
+        has_target: `[n]`, whether an example had the attribute, and so was moved away
+            from it.
+        before: `[n, a]`, probability of each attribute by its probe before the step.
+            NaN marks an attribute that cannot be probed; it is left out.
+        after: `[n, a]`, the same after the step.
 
     Raises:
-        ValueError: If the attribute itself cannot be probed.
+        ValueError: If the target attribute cannot be probed.
 
     Example:
         >>> before, after = np.array([[0.5, 0.5]]), np.array([[0.75, 0.25]])

@@ -2,9 +2,9 @@
 
     n  examples        d  latents        f  factors
 
-Latents are posterior means, `[n, d]`. Factors are numbers, `[n, f]`, categories among
-them, which `is_categorical`, `[f]` bool, tells apart: of a category only equality
-counts.
+Latents are posterior means, `[n, d]`. Factors are numbers, `[n, f]`. `is_categorical`,
+`[f]` bool, marks the factors that are categories: their values are compared only for
+equality.
 """
 
 import dataclasses
@@ -16,8 +16,8 @@ from sklearn.svm import LinearSVC
 NUM_BINS = 20
 MIN_EXAMPLES = 100
 
-# Trees of random thresholds are as accurate here as a random forest's and take a sixth
-# of the time; boosted trees take longer still (10,000 examples, 100 latents).
+# Extremely randomised trees are as accurate here as a random forest, and take a sixth
+# of the time. Boosted trees are slower still (10,000 examples, 100 latents).
 _NUM_TREES = 30
 _MIN_LEAF_EXAMPLES = 10
 _TEST_FRACTION = 0.2
@@ -25,13 +25,13 @@ _TEST_FRACTION = 0.2
 
 @dataclasses.dataclass(frozen=True)
 class FactorGaps:
-    """How far the best latent of each factor is ahead of the second best.
+    """Gap between the best and the second best latent of each factor.
 
     Attributes:
-        score: Mean of `gaps`: 1 where one latent has each factor for its own, 0 where
-            two share it or none has it.
+        score: Mean of `gaps`: 1 where every factor has a latent of its own, 0 where two
+            latents share each factor or no latent carries it.
         gaps: `[f]`, best minus second best of a column of `matrix`.
-        matrix: `[d, f]`, what each latent says of each factor.
+        matrix: `[d, f]`, strength of the relation between each latent and each factor.
     """
 
     score: float
@@ -44,13 +44,13 @@ class Dci:
     """Disentanglement, completeness, informativeness.
 
     Attributes:
-        disentanglement: From 0 to 1, where each latent serves one factor only.
-        completeness: From 0 to 1, where each factor is served by one latent only.
+        disentanglement: From 0 to 1; 1 where each latent serves one factor only.
+        completeness: From 0 to 1; 1 where one latent only serves each factor.
         informativeness: Mean of `informativeness_by_factor`.
         informativeness_by_factor: `[f]` on held-out examples: R^2 of a continuous
-            factor, accuracy of a categorical one.
-        importances: `[d, f]`, not negative; a column sums to 1, or to 0 where nothing
-            could be learnt.
+            factor, accuracy of a categorical factor.
+        importances: `[d, f]`, not negative. A column sums to 1, or to 0 if the forest
+            could learn nothing.
     """
 
     disentanglement: float
@@ -67,9 +67,10 @@ def mutual_information_gap(
 
         gap_k = (I(z_best; v_k) - I(z_second; v_k)) / H(v_k)
 
-    Information is that of histograms: latents and continuous factors fall into 20 bins
-    of equal width from their least to their greatest value, categories into one each.
-    Of independent variables that overstates it by about (bins - 1)^2 / (2 n) nats.
+    Histograms estimate the information. Latents and continuous factors fall into 20
+    bins of equal width from their least to their greatest value; each category is a
+    bin. For independent variables, the estimate is too high by about
+    (bins - 1)^2 / (2 n) nats.
 
     Args:
         latents: `[n, d]` with d >= 2.
@@ -102,7 +103,7 @@ def mutual_information_gap(
         for j, bins in enumerate(latent_bins):
             joint = np.bincount(bins * (codes.max() + 1) + codes)
             mutual = _entropy(np.bincount(bins)) + entropy - _entropy(joint)
-            # Rounding leaves a few 1e-16 on either side of none.
+            # Rounding leaves a few 1e-16 around zero.
             information[j, k] = max(0.0, mutual) / entropy
     return _gaps(information)
 
@@ -112,11 +113,11 @@ def separated_attribute_predictability(
 ) -> FactorGaps:
     """Returns the separated attribute predictability (SAP).
 
-    The gap between the two latents that, each alone, best predict a factor: a
-    continuous one by linear regression, scored by R^2, which is the squared
-    correlation; a categorical one by a linear support vector machine with balanced
-    classes, scored by balanced accuracy. Both are scored where they were fitted, as in
-    the source: a slope and an intercept have nothing to overfit with.
+    It is the gap between the two latents that best predict a factor, each latent alone.
+    Linear regression predicts a continuous factor; its score is R^2, the squared
+    correlation. A linear support vector machine with balanced classes predicts a
+    categorical factor; its score is balanced accuracy. As in the source, both are
+    scored on the examples of the fit: a slope and an intercept cannot overfit.
 
     Args:
         latents: `[n, d]` with d >= 2.
@@ -124,8 +125,9 @@ def separated_attribute_predictability(
         is_categorical: `[f]` bool.
 
     Returns:
-        The gaps; `matrix` is R^2 or balanced accuracy, whose chance level is one over
-        the number of classes: the gap of a category is hardly above 1 - chance.
+        The gaps; `matrix` is R^2 or balanced accuracy. The chance level of balanced
+        accuracy is one over the number of classes, so the gap of a category is hardly
+        above 1 - chance.
 
     Raises:
         ValueError: As for `mutual_information_gap`.
@@ -159,21 +161,23 @@ def dci(
 ) -> Dci:
     """Returns disentanglement, completeness and informativeness (DCI).
 
-    A forest predicts each factor from all latents, and its importances (the share of
-    the decrease in variance or Gini impurity) make R, `[d, f]`. With H in base f over
-    the rows of R, and in base d over its columns, each made to sum to 1:
+    A forest of extremely randomised trees predicts each factor from all latents. Its
+    importances (the share of the decrease in variance or Gini impurity) make R,
+    `[d, f]`. H is the entropy, in base f for the rows of R and in base d for its
+    columns, each scaled to sum to 1:
 
         disentanglement = sum_j w_j (1 - H(R_j.)),  w_j = sum_k R_jk / sum R
         completeness    = 1/f sum_k (1 - H(R_.k))
 
-    A factor that no latent predicts still gets importances, of noise: read the two
-    beside the informativeness. The forest is of extremely randomised trees.
+    A factor that no latent predicts still gets importances, from noise. So read
+    disentanglement and completeness beside the informativeness.
 
     Args:
         latents: `[n, d]` with d >= 2.
         factors: `[n, f]` with f >= 2.
         is_categorical: `[f]` bool.
-        seed: Of the trees, and of which fifth of the examples is held out.
+        seed: Seed of the trees, and of the choice of the held-out fifth of the
+            examples.
 
     Raises:
         ValueError: As for `mutual_information_gap`, or if there is one factor only.
@@ -256,12 +260,12 @@ def _gaps(matrix: np.ndarray) -> FactorGaps:
 
 
 def _categories(factor: np.ndarray) -> np.ndarray:
-    """Returns the place of each value among all that occur, `[n]` int."""
+    """Returns the index of each value among the sorted distinct values, `[n]` int."""
     return np.unique(factor, return_inverse=True)[1]
 
 
 def _bins(values: np.ndarray) -> np.ndarray:
-    """Returns the bin of each value, `[n]` int; 0 for all of a constant."""
+    """Returns the bin of each value, `[n]` int; all 0 for a constant."""
     low, width = values.min(), np.ptp(values)
     places = (values - low) / (width or 1.0) * NUM_BINS
     return np.minimum(places.astype(np.int64), NUM_BINS - 1)
@@ -276,14 +280,14 @@ def _entropy(counts: np.ndarray) -> float:
 def _standardised(values: np.ndarray) -> np.ndarray:
     """Returns columns with mean 0 and variance 1; zeros for a constant."""
     values = values.astype(np.float64)
-    # The mean of a constant may differ from it by rounding.
+    # Rounding may make the mean of a constant differ from it.
     is_constant = np.ptp(values, axis=0) == 0
     centred = np.where(is_constant, 0.0, values - values.mean(axis=0))
     return centred / np.where(is_constant, 1.0, centred.std(axis=0))
 
 
 def _balanced_accuracy_of_thresholds(latent: np.ndarray, codes: np.ndarray) -> float:
-    """Returns the mean recall over classes of a linear classifier of one latent."""
+    """Returns the mean recall over classes of a linear classifier on one latent."""
     machine = LinearSVC(C=0.01, class_weight="balanced", dual=False)
     is_right = machine.fit(latent, codes).predict(latent) == codes
     return float(np.mean(np.bincount(codes, weights=is_right) / np.bincount(codes)))

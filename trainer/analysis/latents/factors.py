@@ -1,4 +1,4 @@
-"""The true factors of synthetic faces, from the file that was drawn with them."""
+"""True factors of synthetic faces, from the file that was written with the faces."""
 
 import csv
 import dataclasses
@@ -9,10 +9,10 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Factors:
-    """The factors that vary among some images.
+    """Factors that vary among some images.
 
     Attributes:
-        values: `[n, f]` float64; of a categorical factor the index of its value.
+        values: `[n, f]` float64; a categorical factor holds the index of its value.
         are_categorical: `[f]` bool.
     """
 
@@ -21,15 +21,15 @@ class Factors:
 
 
 def load(path: str, keys: Sequence[str]) -> Factors:
-    """Returns the factors of the images of some keys, in their order.
+    """Returns the factors of the images with the given keys, in the order of the keys.
 
     Args:
-        path: `factors.csv`: a row for each image, its key in the column `image`.
-        keys: Of n images.
+        path: `factors.csv`: a row for each image, with its key in the column `image`.
+        keys: Keys of n images.
 
     Raises:
-        ValueError: If the file cannot be read as that, or lacks an image; or no factor
-            varies among them.
+        ValueError: If the file is not such a table, lacks an image, or no factor varies
+            among the images.
     """
     try:
         with open(path, encoding="utf-8", newline="") as file:
@@ -43,7 +43,7 @@ def load(path: str, keys: Sequence[str]) -> Factors:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"cannot read --factors={path}: {error}") from error
     parsed = [_parse([row[name] for row in chosen]) for name in chosen[0]]
-    # A factor that does not vary among them cannot be told from another.
+    # A factor that is constant here cannot be distinguished from another.
     varied = [column for column in parsed if len(np.unique(column[0])) > 1]
     if not varied:
         raise ValueError(
@@ -55,7 +55,7 @@ def load(path: str, keys: Sequence[str]) -> Factors:
 
 
 def _parse(texts: Sequence[str]) -> tuple[np.ndarray, bool]:
-    """Returns a factor as numbers, and whether they only name categories."""
+    """Returns a factor as numbers, and whether the numbers only name categories."""
     try:
         values = np.array(texts, np.float64)
     except ValueError:

@@ -1,9 +1,9 @@
-"""A Gaussian mixture fitted to latents after training, to sample from.
+"""A Gaussian mixture for sampling, fitted to latents after training.
 
     n  examples        d  latents        k  components
 
-Where the aggregate posterior is far from N(0, I), z drawn from such a mixture is nearer
-to what the decoder has seen than z drawn from the prior.
+If the aggregate posterior is far from N(0, I), z from such a mixture is nearer to the
+decoder's training inputs than z from the prior.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ _MAX_ITERATIONS = 200
 
 @dataclasses.dataclass(frozen=True)
 class Mixture:
-    """sum_c weight_c N(z; mean_c, covariance_c).
+    """Density sum_c weight_c N(z; mean_c, covariance_c).
 
     Attributes:
         weights: `[k]` float64, positive, summing to 1.
@@ -52,11 +52,11 @@ class Mixture:
             raise ValueError("covariances must be positive definite") from None
 
     def sample(self, num: int, seed: int) -> np.ndarray:
-        """Returns draws of z, `[num, d]` float32, by component at random.
+        """Returns draws of z, `[num, d]` float32, each from a random component.
 
         Args:
-            num: How many.
-            seed: The same seed gives the same draws.
+            num: Number of draws.
+            seed: Seed of the draws; equal seeds give equal draws.
         """
         rng = np.random.default_rng(seed)
         shares = self.weights / self.weights.sum()
@@ -98,14 +98,14 @@ class Mixture:
 def fit(latents: np.ndarray, num_components: int, seed: int = 0) -> Mixture:
     """Returns the mixture of full covariances that expectation maximisation finds.
 
-    It starts from k-means. More components always fit the latents that they were fitted
-    to better: choose k by `log_density` of held-out latents.
+    The fit starts from k-means. More components always fit the given latents better, so
+    choose k by `log_density` of held-out latents.
 
     Args:
-        latents: `[n, d]`, draws of z from the posteriors rather than their means, for
-            the mixture to cover what the decoder has seen.
-        num_components: k.
-        seed: Of the k-means.
+        latents: `[n, d]`, draws of z from the posteriors. Draws cover the decoder's
+            training inputs better than posterior means.
+        num_components: k, the number of components.
+        seed: Seed of the k-means.
 
     Raises:
         ValueError: If the latents are not `[n, d]`, not finite, or fewer than k or 2.
@@ -142,8 +142,8 @@ def load(path: pathlib.Path) -> Mixture:
     """Returns the mixture that `Mixture.save` wrote.
 
     Raises:
-        ValueError: If the file is not one of those.
-        FileNotFoundError: If there is none.
+        ValueError: If the file does not hold a mixture.
+        FileNotFoundError: If the file is missing.
     """
     names = [field.name for field in dataclasses.fields(Mixture)]
     try:

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours among all training images, and what they say of memorising.
+"""Exact nearest neighbours among all training images, and the memorisation ratio.
 
 q  queries        b  images of a batch        D  values of an image
 """
@@ -12,12 +12,12 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Neighbours:
-    """The nearest image of each query.
+    """Nearest image of each query.
 
     Attributes:
-        keys: q keys.
+        keys: Keys of the q images.
         images: `[q, height, width, channels]`, as they were in the stream.
-        distances: `[q]` float64, L2 over all values where these span [-1, 1].
+        distances: `[q]` float64, L2 distances over all values in units of [-1, 1].
     """
 
     keys: tuple[str, ...]
@@ -30,16 +30,17 @@ def nearest(
 ) -> Neighbours:
     """Returns the nearest image of each query in a stream, by L2 distance.
 
-    One product of float32 matrices gives all squared distances of a batch but for its
-    rounding, |x|^2 + |q|^2 - 2 x.q. The distance of every image that could be the
-    nearest within that rounding is computed again from differences in float64, and
-    these decide. So the outcome does not depend on the sizes of the batches, a copy is
-    at distance 0, and of equal distances the first in the stream wins.
+    One float32 matrix product gives all squared distances of a batch,
+    |x|^2 + |q|^2 - 2 x.q, up to rounding. The search then takes every image that could
+    be the nearest within this rounding, and computes its distance again from float64
+    differences. Only these distances decide. So the result does not depend on batch
+    sizes, and a copy has distance 0. Among equal distances, the first image in the
+    stream wins.
 
     Args:
         queries: `[q, height, width, channels]` in [-1, 1].
-        batches: The keys of b images and the images, `[b, height, width, channels]`;
-            one batch is in memory at a time.
+        batches: Pairs of b keys and their images, `[b, height, width, channels]`; one
+            batch is in memory at a time.
 
     Raises:
         ValueError: If shapes or counts do not match, a value is not finite, or there is
@@ -70,7 +71,8 @@ def nearest(
             continue
         vectors = _flattened(batch)
         norms = _squared_norms(vectors)
-        # The BLAS of NumPy's wheels takes longer for query_rows @ rows.T, at times far.
+        # The BLAS in NumPy's wheels is slower for query_rows @ vectors.T, at times much
+        # slower.
         products = (vectors @ query_rows.T).T.astype(np.float64)
         squared = query_norms[:, None] + norms - 2 * products
         margins = _rounding(query_norms, norms, vectors.shape[1])
@@ -91,24 +93,25 @@ def nearest(
 def memorisation_ratio(
     sample_distances: np.ndarray, test_distances: np.ndarray
 ) -> float:
-    """Returns how near samples are to training images, in units of unseen images.
+    """Returns the mean distance of samples to training images, relative to test images.
 
         mean distance(sample -> nearest training image)
         / mean distance(test image -> nearest training image)
 
-    Near 1 or above, samples are no nearer to the training images than new photographs
-    are. A ratio much below 1 means that the model memorises, unless its samples are
-    blurred: a blurred image is nearer to everything, so look at the pairs, and compare
-    with the ratio of reconstructions of test images.
+    At a ratio near 1 or above, samples are no nearer to the training images than new
+    photographs are. A ratio much below 1 means that the model memorises, or that its
+    samples are blurred: a blurred image is nearer to all images. So look at the pairs,
+    and compare with the ratio of reconstructions of test images.
 
     Args:
-        sample_distances: `[num_samples]`, of `nearest` for samples of the model.
-        test_distances: `[num_test]`, of `nearest` for images that training never saw,
-            among the same training images.
+        sample_distances: `[num_samples]`, distances from `nearest` for samples of the
+            model.
+        test_distances: `[num_test]`, distances from `nearest` for images that training
+            never saw, to the same training images.
 
     Raises:
-        ValueError: If there are no distances of either kind, or all of the test images
-            are among the training images.
+        ValueError: If either array is empty, or all test images are among the training
+            images.
 
     Example:
         >>> memorisation_ratio(np.array([1.0, 3.0]), np.array([4.0]))
@@ -126,13 +129,13 @@ def memorisation_ratio(
 
 
 def _flattened(images: np.ndarray) -> np.ndarray:
-    """Returns `[n, D]` float32."""
+    """Returns images as rows, `[n, D]` float32."""
     flat = images.reshape(len(images), math.prod(images.shape[1:]))
     return flat.astype(np.float32, copy=False)
 
 
 def _squared_norms(vectors: np.ndarray) -> np.ndarray:
-    """Returns `[n]` float64, as exact as float32 products are."""
+    """Returns squared norms, `[n]` float64, as exact as float32 products."""
     norms = np.vecdot(vectors, vectors).astype(np.float64)
     if not np.isfinite(norms).all():
         raise ValueError("images must be finite")
@@ -142,11 +145,11 @@ def _squared_norms(vectors: np.ndarray) -> np.ndarray:
 def _rounding(
     query_norms: np.ndarray, norms: np.ndarray, num_values: int
 ) -> np.ndarray:
-    """Returns how far the squared distances may be off, `[q, b]`.
+    """Returns a bound on the rounding error of the squared distances, `[q, b]`.
 
-    A float32 sum of D products is off by c sqrt(D) units of the last place, and c
+    The error of a float32 sum of D products is c sqrt(D) units of the last place, and c
     exceeds 8 less often than once in 1e13 (Higham and Mary, "A New Approach to
-    Probabilistic Rounding Error Analysis", 2019). This is for c = 16, once for the
+    Probabilistic Rounding Error Analysis", 2019). The bound uses c = 16: once for the
     norms and once for the product.
     """
     share = 16 * math.sqrt(num_values + 8) * float(np.finfo(np.float32).eps)

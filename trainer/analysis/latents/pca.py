@@ -1,4 +1,4 @@
-"""The linear yardstick: what a PCA with as many components as latents reconstructs.
+"""Linear baseline: reconstructions by a PCA with as many components as latents.
 
     b, n  images        D  values of an image        k  components
 
@@ -15,14 +15,14 @@ from trainer.analysis import image_metrics
 
 _CHUNK_IMAGES = 500
 
-# A merge forgets all but the strongest directions. With 50 more than are asked for, the
-# error on 1,521 images is within a thousandth of that of all images at once.
+# Each merge keeps only the strongest directions. With 50 spare components, the error on
+# 1,521 images is within a thousandth of the error of a PCA on all images at once.
 _SPARE_COMPONENTS = 50
 
 
 @dataclasses.dataclass(frozen=True)
 class Pca:
-    """An affine subspace of images.
+    """Affine subspace of images.
 
     Attributes:
         mean: `[height, width, channels]` float32.
@@ -33,10 +33,10 @@ class Pca:
     components: np.ndarray
 
     def encode(self, images: np.ndarray) -> np.ndarray:
-        """Returns the coordinates of `[b, height, width, channels]`, `[b, k]`.
+        """Returns the coordinates `[b, k]` of images `[b, height, width, channels]`.
 
         Raises:
-            ValueError: If the images have another shape than those of the fit.
+            ValueError: If the images have another shape than the fitted images.
         """
         _check_shape(images, self.mean.shape)
         vectors = (images - self.mean).astype(np.float32).reshape(len(images), -1)
@@ -49,7 +49,7 @@ class Pca:
             images: `[b, height, width, channels]`.
 
         Raises:
-            ValueError: If the images have another shape than those of the fit.
+            ValueError: If the images have another shape than the fitted images.
         """
         vectors = self.encode(images) @ self.components
         return vectors.reshape(images.shape) + self.mean
@@ -57,11 +57,11 @@ class Pca:
 
 @dataclasses.dataclass(frozen=True)
 class ReconstructionError:
-    """A mean over all values of all images.
+    """Mean squared error over all values of all images.
 
     Attributes:
-        per_value: Mean squared error where values span [-1, 1].
-        per_value_levels: The same in squared 8-bit levels.
+        per_value: Mean squared error in squared units of [-1, 1].
+        per_value_levels: The same error in squared 8-bit levels.
     """
 
     per_value: float
@@ -71,15 +71,16 @@ class ReconstructionError:
 def fit_pca(batches: Iterable[np.ndarray], num_components: int) -> Pca:
     """Returns the principal components of a stream of images, in one pass.
 
-    Fewer than 1,000 images are held at once and merged with the scaled components so
-    far: the SVD of the stacked rows (components times singular values; centred images;
-    one row for the difference of the means) comes from the Gram matrix of the rows,
-    which is as small as their number. scikit-learn's IncrementalPCA merges alike, by a
-    float64 SVD that takes several times as long. Here images are float32; means are
-    summed and the Gram matrix decomposed in float64.
+    The fit holds fewer than 1,000 images at once, and merges them with the components
+    so far. A merge is an SVD of stacked rows: the components times their singular
+    values, the centred images, and one row for the difference of the means. The SVD
+    comes from the Gram matrix of the rows, whose side is the number of rows.
+    scikit-learn's IncrementalPCA merges in the same way, but its float64 SVD takes
+    several times as long. Here images are float32; the sums for the means and the
+    decomposition of the Gram matrix are float64.
 
     Args:
-        batches: `[b, height, width, channels]` each, of any b.
+        batches: Batches `[b, height, width, channels]` of any b.
         num_components: k.
 
     Raises:
@@ -118,7 +119,7 @@ def fit_pca(batches: Iterable[np.ndarray], num_components: int) -> Pca:
         raise ValueError(
             f"{num_components} components need at least as many images, not {num_seen}"
         )
-    # Rounding tilts weak components towards strong ones.
+    # Rounding tilts weak components towards strong components.
     basis = np.linalg.qr(scaled[:num_components].T)[0]
     return Pca(
         mean=mean.astype(np.float32).reshape(image_shape),
@@ -132,8 +133,8 @@ def reconstruction_error(
     """Returns the mean squared error of the reconstructions of a stream of images.
 
     Args:
-        pca: Of images of the same shape.
-        batches: `[b, height, width, channels]` each.
+        pca: PCA of images of the same shape.
+        batches: Batches `[b, height, width, channels]`.
 
     Raises:
         ValueError: If there is no image, or images have another shape.
@@ -163,7 +164,7 @@ def _check_shape(images: np.ndarray, image_shape: tuple[int, ...]) -> None:
 
 
 def _chunks(batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yields the images of all batches, some 500 at a time and never 1,000."""
+    """Yields the images of all batches in chunks of 500 to 999, and then the rest."""
     image_shape, chunk, num_images = None, [], 0
     for batch in batches:
         image_shape = image_shape or batch.shape[1:]
@@ -180,7 +181,7 @@ def _chunks(batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def _strongest(vectors: np.ndarray, num_kept: int) -> np.ndarray:
-    """Returns the first rows of S V of the SVD rows = U S V."""
+    """Returns the first `num_kept` rows of S V, where U S V is the SVD of `vectors`."""
     gram = (vectors @ vectors.T).astype(np.float64)
     # Eigenvalues come in ascending order.
     left = np.linalg.eigh(gram)[1][:, ::-1][:, :num_kept]

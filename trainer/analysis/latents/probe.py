@@ -1,4 +1,4 @@
-"""How much of labels and attributes a linear classifier reads from the latents.
+"""Linear probes: how well a linear classifier reads labels from the latents.
 
 n, m  training and held-out examples        d  latents        a  attributes
 """
@@ -13,14 +13,14 @@ from sklearn.preprocessing import StandardScaler
 
 @dataclasses.dataclass(frozen=True)
 class ProbeScore:
-    """What a probe predicts of held-out examples, beside what needs no latents.
+    """Scores of a probe on held-out examples, with a baseline that uses no latents.
 
     Attributes:
-        accuracy: Share of the examples that are predicted rightly.
-        balanced_accuracy: Mean over the classes that occur of the share of a class that
-            is predicted rightly; chance is one over their number.
-        majority_accuracy: Accuracy of always saying the class that is most frequent in
-            training.
+        accuracy: Share of the examples that are predicted correctly.
+        balanced_accuracy: Mean recall over the classes that occur; chance is one over
+            the number of these classes.
+        majority_accuracy: Accuracy of always predicting the most frequent class of the
+            training examples.
     """
 
     accuracy: float
@@ -36,18 +36,18 @@ def probe_labels(
 ) -> ProbeScore:
     """Returns how well multinomial logistic regression reads a label from latents.
 
-    Latents are scaled to mean 0 and variance 1 in training. The weights carry
-    scikit-learn's default L2 penalty (C = 1), which is small beside many examples.
+    Latents are scaled to mean 0 and variance 1 on the training examples. The weights
+    carry scikit-learn's default L2 penalty (C = 1), which is small for many examples.
 
     Args:
         train_latents: `[n, d]`, posterior means.
-        train_labels: `[n]`, of at least two classes.
-        test_latents: `[m, d]`, of examples that the probe was not fitted on.
+        train_labels: `[n]`, with at least two classes.
+        test_latents: `[m, d]`, of held-out examples.
         test_labels: `[m]`.
 
     Raises:
-        ValueError: If shapes do not match, there is no example, or training has one
-            class only.
+        ValueError: If shapes do not match, there is no example, or the training labels
+            have one class only.
 
     Source:
         Alain and Bengio, "Understanding intermediate layers using linear classifier
@@ -76,8 +76,9 @@ def probe_attributes(
 ) -> tuple[ProbeScore, ...]:
     """Returns the score of a logistic regression for each attribute.
 
-    Most attributes of faces are rare, so an accuracy says little without the majority's
-    beside it. An attribute that training only has in one way is predicted that way.
+    Most attributes of faces are rare, so an accuracy means little without the accuracy
+    of the majority class. If an attribute has a single value in training, the probe
+    always predicts that value.
 
     Args:
         train_latents: `[n, d]`, posterior means.
@@ -86,7 +87,7 @@ def probe_attributes(
         test_attributes: `[m, a]`.
 
     Returns:
-        a scores, in the order of the columns.
+        Scores of the a attributes, in the order of the columns.
 
     Raises:
         ValueError: If shapes do not match, there is no example, or an attribute has
@@ -115,10 +116,10 @@ def probe_attributes(
 
 
 class AttributeProbes:
-    """A logistic regression for each attribute, as `probe_attributes` scores them."""
+    """One logistic regression per attribute, as `probe_attributes` scores them."""
 
     def __init__(self, latents: np.ndarray, attributes: np.ndarray) -> None:
-        """Fits them.
+        """Fits the regressions.
 
         Args:
             latents: `[n, d]`, posterior means.
@@ -131,10 +132,10 @@ class AttributeProbes:
         ]
 
     def probabilities(self, latents: np.ndarray) -> np.ndarray:
-        """Returns how probable each attribute is, by latents `[n, d]`.
+        """Returns the probability of each attribute, given latents `[n, d]`.
 
         Returns:
-            `[n, a]`; NaN for an attribute that training has in one way only.
+            `[n, a]`; NaN for an attribute that has a single value in training.
         """
         scaled = self._scaler.transform(latents)
         missing = np.full(len(scaled), np.nan)
@@ -146,11 +147,12 @@ class AttributeProbes:
 
 
 def _fit(latents: np.ndarray, labels: np.ndarray) -> LogisticRegression:
-    # Newton's method takes a tenth of the time and ends nearer to the optimum, but its
-    # Hessian is as large as the square of the number of classes.
+    # Newton's method takes a tenth of the time and ends nearer to the optimum, but the
+    # size of its Hessian grows with the square of the number of classes.
     solver = "lbfgs" if np.unique(labels).size > 2 else "newton-cholesky"
     regression = LogisticRegression(max_iter=1_000, solver=solver)
-    # Threads of so small products wait for each other, on a busy machine for long.
+    # For such small products, BLAS threads wait for each other; on a busy machine, for
+    # long.
     with threadpoolctl.threadpool_limits(1, user_api="blas"):
         return regression.fit(latents, labels)
 

@@ -1,4 +1,4 @@
-"""How much of the latents a model uses, and how far they are from the prior.
+"""Number of latents that a model uses, and their distance from the prior.
 
 n  examples        d  latents
 """
@@ -7,7 +7,7 @@ import numpy as np
 
 from trainer.analysis import image_metrics
 
-# 64 MB of float64: how many (draw, posterior) pairs are in memory at once.
+# Number of (draw, posterior) pairs in memory at once: 64 MB of float64.
 _PAIRS_PER_CHUNK = 8_000_000
 
 _ACTIVE_VARIANCE = 0.01
@@ -16,14 +16,14 @@ _ACTIVE_VARIANCE = 0.01
 def active_units(
     posterior_means: np.ndarray, threshold: float = _ACTIVE_VARIANCE
 ) -> int:
-    """Returns how many latents carry information about the examples.
+    """Returns the number of latents that carry information about the examples.
 
-    A latent is active where the variance over examples of its posterior mean is above
-    the threshold.
+    A latent is active if the variance over examples of its posterior mean is above the
+    threshold.
 
     Args:
         posterior_means: `[n, d]`.
-        threshold: Squared latent units, of which the prior's variance is 1.
+        threshold: Variance in squared latent units; the prior has variance 1.
 
     Raises:
         ValueError: If the means are not `[n, d]` with at least two examples.
@@ -45,11 +45,11 @@ def active_units(
 
 
 def num_active(variances: np.ndarray, threshold: float = _ACTIVE_VARIANCE) -> int:
-    """Returns how many latents are active by these variances; see `active_units`.
+    """Returns the number of latents with an active variance; see `active_units`.
 
     Args:
-        variances: `[d]`, over examples, of the posterior mean.
-        threshold: Above which one is active.
+        variances: `[d]`, variance over examples of the posterior mean.
+        threshold: Variance above which a latent is active.
     """
     return int(np.count_nonzero(variances > threshold))
 
@@ -64,20 +64,21 @@ def aggregate_kl(
 
         q(z) = 1/n sum_i N(z; mean_i, diag(exp(log_var_i)))
 
-    It says how far the latents that the decoder sees in training are from those that
-    it is given for samples. The estimate averages log q(z) - log N(z; 0, I) over draws
-    z from q(z), with q(z) summed over all n posteriors: it has no bias from a
-    minibatch. It lies between the mean KL of the posteriors minus ln n and that mean.
+    It measures how far the latents that the decoder sees in training are from the
+    latents that it gets for samples. The estimate averages log q(z) - log N(z; 0, I)
+    over draws z from q(z). It sums q(z) over all n posteriors, so it has no minibatch
+    bias. The result lies between the mean KL of the posteriors minus ln n and that mean
+    KL.
 
     Args:
         posterior_means: `[n, d]`.
         posterior_log_vars: `[n, d]`, natural log of the variance.
-        num_draws: Of z. The error falls with its square root.
-        seed: Of the draws.
+        num_draws: Number of draws of z. The error falls with its square root.
+        seed: Seed of the draws.
 
     Raises:
-        ValueError: If the shapes are not rank 2, differ or have no example, or no draw
-            is asked for.
+        ValueError: If the shapes are not rank 2, differ or have no example, or
+            `num_draws` is below 1.
 
     Source:
         Hoffman and Johnson, "ELBO surgery" (2016), for the term.
@@ -111,8 +112,8 @@ def _log_aggregate_over_prior(
 ) -> np.ndarray:
     """Returns log q(z) - log N(z; 0, I) of each draw, `[num_draws]`."""
     # Twice minus the log-density of z under posterior i, without the 2 pi that the
-    # prior has too: (z^2, z) . (1/v, -2m/v) + sum(m^2/v + log v), one product of
-    # matrices for all pairs.
+    # prior has too: (z^2, z) . (1/v, -2m/v) + sum(m^2/v + log v). One matrix product
+    # gives it for all pairs.
     precisions = np.exp(-log_vars)
     coefficients = np.concatenate([precisions, -2 * means * precisions], axis=1)
     constants = np.sum(means**2 * precisions + log_vars, axis=1)
