@@ -2,10 +2,10 @@
 
 input_pipeline   tf.data pipelines from shards to batches
 shuffling        records of a step: a function of dataset, seed, batch size and step
-record_reader    records by their places, checked
+record_reader    reads records by their places, and checks them
 compiled_reader  the reading loop of a batch, compiled by Numba
-serialized       serialized Examples, taken apart without parsing
-shard_files      open shards, and the places of records in them
+serialized       takes serialized Examples apart without parsing them
+shard_files      open shards, and the positions of records in them
 splits           shards of a split, checked against the manifest
 small_features   features besides the image, parsed once
 corruption       targets and corrupted inputs of a step

@@ -1,7 +1,7 @@
 """The loop of `record_reader` over the records of a batch, compiled by Numba.
 
-It runs without Python's lock, so that several threads read and check at once. A module
-of its own, since its import takes as long as the first steps of a small run.
+The loop runs without Python's lock, so several threads read and check at once. It has a
+module of its own, because its import takes as long as the first steps of a small run.
 """
 
 import ctypes
@@ -21,18 +21,19 @@ _CRCS = numba.int64[::1]
 
 @functools.cache
 def compiled() -> Callable[..., None]:
-    """Returns the loop.
+    """Returns the compiled loop.
 
-    Its arguments, of `n` records that have one array each:
-        files, starts, lengths: `[n]` int64, where they are: descriptors of open files.
-        mark: `[any]` uint8, what comes before the bytes of an array.
-        before, rows, after: `[n, any]` uint8, for what comes before the arrays, with
-            the mark; for these; and for what comes after them.
-        crcs: `[n]` int64, for the checksums that the file has of them; negative if a
-            record is no such, is damaged, or could not be read.
+    Arguments of the loop, for `n` records that have one array each:
+        files, starts, lengths: `[n]` int64, descriptors of open files, and the offset
+            and length of each record in bytes.
+        mark: `[any]` uint8, bytes that precede an array.
+        before, arrays, after: `[n, any]` uint8, buffers to fill: the bytes before each
+            array, with the mark; the array; and the bytes after it.
+        crcs: `[n]` int64, buffer to fill with the checksums in the files. A record gets
+            a negative number if it has another form, is damaged, or cannot be read.
 
     Raises:
-        AttributeError, OSError: If this system lacks one of the calls.
+        AttributeError, OSError: If this system lacks a C function.
     """
     read = ctypes.CDLL(None).preadv
     read.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_long]
@@ -54,7 +55,7 @@ def compiled() -> Callable[..., None]:
         crcs: np.ndarray,
     ) -> None:
         num_before, size, num_after = before.shape[1], arrays.shape[1], after.shape[1]
-        # Where each buffer begins, and how long it is: what `preadv` takes.
+        # Address and length of each buffer, as `preadv` takes them.
         buffers = np.empty((3, 2), np.int64)
         buffers[0, 1], buffers[1, 1], buffers[2, 1] = num_before, size, num_after
         for n in range(len(files)):

@@ -1,6 +1,7 @@
-"""What a step makes of the images it reads: what to reconstruct, and from what.
+"""Targets of the reconstruction, and corrupted inputs, from the images of a step.
 
-All randomness is given, so that a step's is a function of (seed, step, example).
+The caller passes all randomness, so the result of a step is a function of (seed, step,
+example).
 """
 
 import dataclasses
@@ -13,13 +14,13 @@ from trainer.numerics.streams import Stream
 
 _SPLIT_STREAMS = (Stream.SPLIT_BINARIZATION, Stream.SPLIT_NOISE, Stream.SPLIT_DROPS)
 
-# Values of the images' shape from a distribution, by the number of the stream.
+# Returns values of the images' shape from a distribution, for the number of a stream.
 Draw = Callable[[Callable[..., tf.Tensor], int], tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
 class Corruption:
-    """Settings of targets and inputs, each named as in a run's config.
+    """Settings of targets and inputs, with the names of a run's config.
 
     Attributes:
         binarize: See `binarize`.
@@ -40,11 +41,11 @@ def targets_and_inputs(
     Args:
         images: `[batch, height, width, channels]` in [-1, 1], as stored.
         corruption: Settings.
-        draw: Given `tf.random.stateless_normal` or `stateless_uniform` and a number
-            below 3, returns its values for these images.
+        draw: Function of `tf.random.stateless_normal` or `stateless_uniform` and a
+            number below 3; it returns the distribution's values for these images.
 
     Returns:
-        Two tensors of the shape of `images`; without noise they are the same one.
+        Two tensors of the shape of `images`; without noise they are the same tensor.
     """
     normal, uniform = tf.random.stateless_normal, tf.random.stateless_uniform
     if corruption.binarize != "none":
@@ -63,9 +64,9 @@ def targets_and_inputs(
 def fixed_targets_and_inputs(
     images: tf.Tensor, corruption: Corruption, seed: int, first: int = 0
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the same for a batch of a split that is read again and again.
+    """Returns targets and inputs for a batch of a split that is read repeatedly.
 
-    An example is black and white in one way, and has one noise, in every reading and in
+    An example gets the same binarization and the same noise in every pass, and in
     batches of any size.
 
     Args:
@@ -85,10 +86,10 @@ def fixed_targets_and_inputs(
 
 
 def fixed_binarization(images: tf.Tensor, mode: str, seed: int) -> tf.Tensor:
-    """Returns images of a user as the encoder of a run takes them.
+    """Returns images of a user in the form that the encoder of a run takes.
 
-    One draw serves all images, so that the posterior of an image does not depend on
-    the images beside it.
+    One draw serves all images. So the posterior of an image does not depend on the
+    other images.
 
     Args:
         images: `[n, height, width, channels]` in [-1, 1].
@@ -102,14 +103,14 @@ def fixed_binarization(images: tf.Tensor, mode: str, seed: int) -> tf.Tensor:
 
 
 def binarize(images: tf.Tensor, mode: str, uniform: tf.Tensor) -> tf.Tensor:
-    """Returns what is to be reconstructed.
+    """Returns the targets of the reconstruction, black and white unless `mode` is none.
 
     Args:
         images: `[batch, height, width, channels]` in [-1, 1].
-        mode: `none`; `threshold`, by which a value above 0 (half of the grey range)
-            becomes 1 and any other -1; or `dynamic`, by which a value v becomes 1 with
-            probability (v + 1) / 2.
-        uniform: Of the shape of `images`, in [0, 1); read if `dynamic`.
+        mode: `none`; `threshold`, where a value above 0 (half of the grey range)
+            becomes 1 and any other becomes -1; or `dynamic`, where a value v becomes 1
+            with probability (v + 1) / 2 and else -1.
+        uniform: Random values in [0, 1), of the shape of `images`; used if `dynamic`.
 
     Source:
         Burda et al., "Importance Weighted Autoencoders", section 5 (dynamic).
@@ -132,15 +133,14 @@ def corrupt(
     normal: tf.Tensor,
     uniform: tf.Tensor,
 ) -> tf.Tensor:
-    """Returns what the encoder sees, of which a denoising VAE reconstructs `images`.
+    """Returns the encoder's input; a denoising VAE reconstructs `images` from it.
 
     Args:
         images: `[batch, height, width, channels]` in [-1, 1].
-        noise_stddev: Standard deviation of the noise that is added, where values span
-            [-1, 1].
-        drop_fraction: Part of the values that become -1 (black).
-        normal: Of the shape of `images`, from N(0, 1).
-        uniform: Of the shape of `images`, in [0, 1).
+        noise_stddev: Standard deviation of the added noise, in units of [-1, 1].
+        drop_fraction: Fraction of the values that become -1 (black).
+        normal: Random values from N(0, 1), of the shape of `images`.
+        uniform: Random values in [0, 1), of the shape of `images`.
 
     Source:
         Im et al., "Denoising Criterion for Variational Auto-Encoding Framework".

@@ -1,10 +1,10 @@
 """tf.data pipelines from prepared shards to batches.
 
 number of a batch -> [shard, record] of its examples -> {"image": [b, h, w, c] as
-stored, "record_id": [b] int64, and what else is asked for}
+stored, "record_id": [b] int64, and other requested features}
 
-Batches have their images as records do, of one, two or four bytes a value: they are
-brought to [-1, 1] by `scaled`, on the device that they are for.
+Batches hold images as records store them, with one, two or four bytes per value.
+`scaled` converts them to [-1, 1] on the device that uses them.
 """
 
 import dataclasses
@@ -23,15 +23,16 @@ from trainer.data.small_features import SmallFeatures
 Batch = dict[str, tf.Tensor]
 Check = Callable[[Mapping[str, np.ndarray]], None]
 
-# One is read while another is handed on and a third waits for a file.
+# One batch is read, another is handed on, and a third waits for a file.
 _PARALLEL_READS = 3
 
 
 def scaled(stored: tf.Tensor) -> tf.Tensor:
-    """Returns images as float32 in [-1, 1], whatever type they are stored as.
+    """Returns images as float32 in [-1, 1], from any stored type.
 
     Args:
-        stored: `[batch, height, width, channels]`, of one of `contract.IMAGE_DTYPES`.
+        stored: `[batch, height, width, channels]`, with a type of
+            `contract.IMAGE_DTYPES`.
 
     Example:
         >>> [round(float(x), 4) for x in scaled(tf.constant([0, 51, 255], tf.uint8))]
@@ -39,7 +40,7 @@ def scaled(stored: tf.Tensor) -> tf.Tensor:
     """
     scale, offset = contract.IMAGE_DTYPES[stored.dtype.name]
     if stored.dtype == tf.uint8 and not tf.config.list_logical_devices("GPU"):
-        # The same in one pass, by a kernel that only CPUs have.
+        # The same result in one pass, by a kernel that exists only for CPUs.
         return tf.raw_ops.Dequantize(
             input=tf.bitcast(stored, tf.quint8),
             min_range=offset,
@@ -64,26 +65,30 @@ def training_batches(
 ) -> tf.data.Dataset:
     """Returns this host's endless per-replica batches of a split.
 
-    Replica r of the host takes elements r, r + R, r + 2R, … of the result.
+    Replica r of the host takes elements r, r + R, r + 2R, … of the result, where R is
+    the number of the host's replicas.
 
     Args:
-        manifest: Of the dataset.
-        dataset_dir: Where its shards are.
-        split: Name of a split, or of several, joined by a plus.
-        seed: Of the run.
+        manifest: Manifest of the dataset.
+        dataset_dir: Directory of the dataset's shards.
+        split: Name of a split, or several names joined by a plus.
+        seed: Seed of the run.
         global_batch_size: Examples per step over all replicas.
         block_size: Records that are permuted together.
-        start_step: Steps that are already made. Of the records before it the lengths
-            are read, in the shard in which each lane stands.
-        context: Which share of the batch is this host's.
-        features: What batches have besides arrays and `record_id`, of integers.
-        check: Raises a `DatasetError` of features that the run cannot use.
+        start_step: Number of steps that are already made. To skip earlier records, each
+            lane reads only their lengths, and only in its current shard.
+        context: Input context of the host, which gives its share of the batch.
+        features: Names of integer features that batches hold besides arrays and
+            `record_id`.
+        check: Function that raises a `DatasetError` for features that the run cannot
+            use.
 
     Raises:
         contract.DatasetError: If the split cannot be read.
     """
     records = _Records(manifest, dataset_dir, split, features, check)
-    # As many lanes as divide the shards of every split, so that each gets its share.
+    # The split with the fewest shards limits the lanes: each lane gets shards of every
+    # split.
     fewest = min(len(manifest.splits[name].shards) for name in split.split("+"))
     shuffle = shuffling.Shuffle(
         records.num_examples,
@@ -116,9 +121,9 @@ def evaluation_batches(
 ) -> tf.data.Dataset:
     """Returns this host's per-replica batches of a whole split, in the order on disk.
 
-    The last global batch is filled up with records that count for nothing: every
-    batch has a float32 `weight` `[batch]`, 1 for an example and 0 for filling. Other
-    arguments are those of `training_batches`.
+    Padding records fill up the last global batch. Every batch has a float32 `weight`
+    `[batch]`, 1 for an example and 0 for padding. The other arguments are as in
+    `training_batches`.
 
     Raises:
         contract.DatasetError: If the split cannot be read.
@@ -153,7 +158,7 @@ def examples(
 ) -> Iterator[Batch]:
     """Yields batches of a whole split, once, in the order on disk; the last is short.
 
-    Their images are float32 in [-1, 1]; `key` is `[batch]` string.
+    Images are float32 in [-1, 1]; `key` is `[batch]` string.
 
     Raises:
         contract.DatasetError: If the split cannot be read.
@@ -172,17 +177,17 @@ def examples(
 def first_examples(
     manifest: contract.Manifest, dataset_dir: str | pathlib.Path, split: str, num: int
 ) -> Batch:
-    """Returns the first `num` examples of a split, or all, as `examples` does."""
+    """Returns the first `num` examples of a split, or all of them, as in `examples`."""
     return next(examples(manifest, dataset_dir, split, num))
 
 
 @dataclasses.dataclass(frozen=True)
 class _Share:
-    """Which part of the global batches is this host's.
+    """This host's share of the global batches.
 
     Attributes:
         global_batch_size: Examples per step over all replicas.
-        context: Of the host.
+        context: Input context of the host.
     """
 
     global_batch_size: int
@@ -190,20 +195,21 @@ class _Share:
 
     @property
     def batch_size(self) -> int:
-        """Examples of a replica."""
+        """Examples per replica."""
         return self.global_batch_size // self.context.num_replicas_in_sync
 
     @property
     def num_replicas(self) -> int:
-        """Replicas of this host, each of which has a batch in every step."""
+        """Replicas of this host; each takes one batch in every step."""
         context = self.context
         return context.num_replicas_in_sync // context.num_input_pipelines
 
     def start(self, number: Any) -> tuple[Any, Any]:
-        """Returns the step of the host's batch, and where in the global one it begins.
+        """Returns the step of a batch of this host, and its start in the global batch.
 
         Args:
-            number: Of the batch: an integer, or a tensor, as the results then are.
+            number: Number of the batch, an integer or a tensor; the results have the
+                same type.
         """
         step, local = number // self.num_replicas, number % self.num_replicas
         replica = self.context.input_pipeline_id * self.num_replicas + local
@@ -211,10 +217,10 @@ class _Share:
 
 
 class _Records:
-    """The records of a split.
+    """Records of a split.
 
     Attributes:
-        num_examples: Of each shard.
+        num_examples: Number of examples in each shard.
     """
 
     def __init__(
@@ -238,13 +244,13 @@ class _Records:
         )
 
     def read(self, places: np.ndarray) -> Batch:
-        """Returns all features of records, by their places `[batch, 2]`.
+        """Returns all features of the records at the places `[batch, 2]`.
 
         Returns:
-            `image` `[batch, height, width, channels]`, or of a dataset of latents
+            `image` `[batch, height, width, channels]`, or for a dataset of latents
             `posterior_mean` and `posterior_log_var`, `[batch, latent_dim]`; `key`
-            `[batch]` string; and the other features (attributes, landmarks, …)
-            `[batch, ...]`, all of their type in the manifest; and `record_id` `[batch]`
+            `[batch]` string; the other features (attributes, landmarks, …)
+            `[batch, ...]`, with their types in the manifest; and `record_id` `[batch]`
             int64, a hash of the key.
         """
         records = self._reader.read(places)
@@ -259,12 +265,13 @@ class _Records:
     def batch(
         self, number: tf.Tensor, places: Callable[[int], np.ndarray], batch_size: int
     ) -> Batch:
-        """Returns arrays, `record_id` and the features asked for, in a graph.
+        """Returns arrays, `record_id` and the requested features, in a graph.
 
         Args:
-            number: Of the batch, a scalar int64.
-            places: Gives the places of its records, `[batch_size, 2]` int64.
-            batch_size: Of all batches.
+            number: Number of the batch, a scalar int64.
+            places: Function from the number of a batch to the places of its records,
+                `[batch_size, 2]` int64.
+            batch_size: Examples per batch.
         """
         features = {**self._reader.arrays, **self._small.features}
 
@@ -289,7 +296,7 @@ def _batches(
     numbers: tf.data.Dataset, make_batch: Callable[[tf.Tensor], Batch]
 ) -> tf.data.Dataset:
     return numbers.map(
-        # There is nothing in it to convert, and looking takes a while.
+        # AutoGraph would search the function for a while, and find nothing to convert.
         tf.autograph.experimental.do_not_convert(make_batch),
         num_parallel_calls=_PARALLEL_READS,
         deterministic=True,

@@ -1,10 +1,10 @@
-"""Records of shards, read by their places and checked; their arrays, and the rest.
+"""Reads and checks records by their places, and separates arrays from other features.
 
 record: Example {features {entry of "attributes"} {of "image"} {of "key"} …}
 
-An image is most of its record: the kernel copies it into the batch, where its checksum
-is taken, and nothing else touches it. A compiled loop does that, once a reader is used
-so much that it is worth its while.
+The image is most of a record. The kernel copies it straight into the batch, and only
+the checksum reads it there. A compiled loop does this work once a reader has read
+enough batches to repay the compilation.
 """
 
 import contextlib
@@ -20,21 +20,21 @@ from pipeline import contract
 from trainer.data import serialized
 from trainer.data.shard_files import DamageError, Frames, ShardFiles
 
-# Batches before the loop is compiled, which for a second takes Python's time from the
-# run: it has started then, and short ones end before.
+# Number of batches before the loop is compiled. The compilation takes Python's time
+# from the run for a second. By then the run has started, and short runs have ended.
 COMPILED_AFTER = 100
 
-# TensorFlow takes over, and does not copy, an array that begins at a multiple of it.
+# Alignment in bytes: TensorFlow takes an aligned array without a copy.
 _ALIGNMENT = 64
-# By how many bytes more than the one before a record may have after its array.
+# Extra trailing bytes that a record may have over the previous record.
 _SLACK = 32
 
 
 class RecordReader:
-    """Reads records by their places; any number of threads may.
+    """Reads records by their places, from any number of threads.
 
     Attributes:
-        arrays: The features that records hold as the bytes of an array, by name.
+        arrays: Features that records hold as the bytes of an array, by name.
     """
 
     def __init__(
@@ -43,16 +43,16 @@ class RecordReader:
         shards: Sequence[contract.ShardInfo],
         features: Mapping[str, contract.Feature],
     ) -> None:
-        """Opens nothing yet.
+        """Stores the arguments, and opens no file yet.
 
         Args:
-            paths: Of the shards.
-            shards: What each of them holds.
-            features: Of a record.
+            paths: Paths of the shards.
+            shards: Manifest entries of the shards.
+            features: Features of a record, by name.
         """
         self._files = ShardFiles(paths, shards)
         self.arrays = {
-            # In their order in a record.
+            # In the order of the record.
             name: features[name]
             for name in sorted(features)
             if name in contract.RAW_FEATURES
@@ -61,22 +61,23 @@ class RecordReader:
             serialized.mark(name, _num_bytes(feature))
             for name, feature in self.arrays.items()
         ]
-        # Of a record that was read: how many bytes came before its last array, with the
-        # mark, and after it. Most others are like it.
+        # Bytes before the last array, with the mark, and bytes after it, in a record
+        # that was read. Most records have the same numbers.
         self._likely = 0, 0
         self._num_batches = itertools.count(1)
         self._loop: Callable[..., None] | None = None
 
     def read(self, places: np.ndarray) -> "Records":
-        """Returns records.
+        """Returns the records at the given places.
 
         Args:
-            places: `[batch, 2]` int64: the index of a shard, and of a record in it.
+            places: `[batch, 2]` int64: index of a shard, and index of a record in the
+                shard.
 
         Raises:
-            DamageError: If a file is not what the manifest says, or a record
-                is damaged, or has no such arrays; both are named.
-            OpenFilesError: If this process may not open a file.
+            DamageError: If a file differs from the manifest, or a record is damaged or
+                lacks an array; the text names the shard and the record.
+            OpenFilesError: If this process may not open more files.
         """
         if next(self._num_batches) == COMPILED_AFTER and len(self.arrays) == 1:
             threading.Thread(target=self.compile).start()
@@ -97,7 +98,7 @@ class RecordReader:
             for at in np.flatnonzero(crcs[part] < 0).tolist():
                 crc, rest = self._read_any(frames, at, [each[at] for each in slices])
                 crcs[part.start + at], others[part.start + at] = crc, rest
-            # Its files are closed before others are opened.
+            # Close this part's files before the next part opens its own.
             del frames
         alike = None
         if loop:
@@ -110,7 +111,7 @@ class RecordReader:
         return Records(arrays, crcs, lengths, places, self._files, alike, others)
 
     def compile(self) -> None:
-        """Has a compiled loop read from now on, where there can be one."""
+        """Makes a compiled loop read all later batches, if this system supports it."""
         with contextlib.suppress(ImportError, AttributeError, OSError):
             from trainer.data import compiled_reader
 
@@ -119,10 +120,11 @@ class RecordReader:
     def _read_any(
         self, frames: Frames, number: int, arrays: list[np.ndarray]
     ) -> tuple[int, bytes]:
-        """Fills `arrays` with those of a record.
+        """Fills `arrays` with the arrays of a record.
 
         Returns:
-            Its checksum, and a serialized `Example` of what else it has.
+            The checksum of the record, and its other features as a serialized
+            `Example`.
         """
         data, crc = frames.read(number)
         opening = serialized.opening(len(data))
@@ -146,14 +148,16 @@ class Records:
     """Records of a batch.
 
     Attributes:
-        arrays: Of each feature that records hold as the bytes of an array, `[batch,
+        arrays: Values of each feature that is an array in the records, `[batch,
             ...]` of its type.
-        crcs: `[batch]` int64: their checksums.
-        lengths: `[batch]` int64: their bytes.
-        places: `[batch, 2]` int64: the index of a shard, and of a record in it.
-        files: Of the shards.
-        alike: What those have that the loop read.
-        others: What each other has, as a serialized `Example`.
+        crcs: `[batch]` int64: checksums of the records.
+        lengths: `[batch]` int64: sizes of the records in bytes.
+        places: `[batch, 2]` int64: index of a shard, and index of a record in the
+            shard.
+        files: Files of the shards.
+        alike: Bytes besides the array, for the records that the loop read; or None.
+        others: Features besides the arrays as a serialized `Example`, for every other
+            record, by its number in the batch.
     """
 
     arrays: dict[str, np.ndarray]
@@ -165,10 +169,10 @@ class Records:
     others: Mapping[int, bytes]
 
     def rests(self) -> list[bytes]:
-        """Returns of each a serialized `Example` of all but the arrays.
+        """Returns each record without its arrays, as a serialized `Example`.
 
         Raises:
-            DamageError: If a record is none.
+            DamageError: If a record is no `Example`.
         """
         return [self._rest(number) for number in range(len(self.crcs))]
 
@@ -184,18 +188,18 @@ class Records:
         return serialized.example(head[len(opening) :], tail)
 
     def error(self, number: int, text: str) -> DamageError:
-        """Returns what to raise of one of them."""
+        """Returns the error to raise for a record of the batch."""
         return self.files.error(self.places[number], text)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Alike:
-    """What records have besides an array that is at the same place in all.
+    """Bytes besides an array that has the same offset in all records.
 
     Attributes:
-        before: `[batch, any]` uint8: what precedes its mark.
-        end: Where it ends.
-        after: `[batch, any]` uint8: what follows it, and more.
+        before: `[batch, any]` uint8: bytes before the array's mark.
+        end: Offset of the array's end in a record.
+        after: `[batch, any]` uint8: bytes after the array, and after the record.
     """
 
     before: np.ndarray

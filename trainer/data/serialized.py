@@ -1,7 +1,7 @@
-"""Serialized Examples, taken apart without parsing them.
+"""Takes serialized Examples apart without parsing them.
 
 Example {features {entry of "attributes"} {of "image"} {of "key"} ...}, as bytes: the
-opening, and then one entry after another, each of which has its length before it.
+opening, and then all entries in turn, each with its length in front.
 """
 
 import functools
@@ -11,11 +11,11 @@ _FIELD_1, _FIELD_2 = b"\x0a", b"\x12"
 
 
 def mark(name: str, num_bytes: int) -> bytes:
-    """Returns what precedes the bytes of an array in a record, all but the opening.
+    """Returns the bytes between the start of an entry and its array.
 
     Source:
-        tensorflow/core/example/feature.proto: an entry of the map `Features.feature`
-        is a name and a `Feature`, that a `BytesList`.
+        tensorflow/core/example/feature.proto: an entry of the map `Features.feature` is
+        a name and a `Feature`; the `Feature` holds a `BytesList`.
     """
     head = b""
     for tag in (_FIELD_1, _FIELD_1, _FIELD_2):
@@ -25,19 +25,19 @@ def mark(name: str, num_bytes: int) -> bytes:
 
 
 def example(*entries: bytes) -> bytes:
-    """Returns a serialized `Example` of the features whose entries these are."""
+    """Returns a serialized `Example` with the given entries of features."""
     return b"".join((_tagged(sum(map(len, entries))), *entries))
 
 
 @functools.lru_cache(maxsize=4096)
 def _tagged(num_bytes: int) -> bytes:
-    """Returns what precedes the entries of an `Example`."""
+    """Returns the tag and the length in front of the entries of an `Example`."""
     return _FIELD_1 + _varint(num_bytes)
 
 
 @functools.lru_cache(maxsize=4096)
 def opening(num_bytes: int) -> bytes:
-    """Returns what an `Example` of so many bytes begins with."""
+    """Returns the first bytes of an `Example` that is `num_bytes` long."""
     size = 2
     while len(_tagged(max(num_bytes - size, 0))) > size:
         size += 1
@@ -45,7 +45,7 @@ def opening(num_bytes: int) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    """Returns a number in seven-bit groups, the lowest first."""
+    """Returns a number as groups of seven bits, the lowest group first."""
     encoded = bytearray()
     while value > 0x7F:
         encoded.append(value & 0x7F | 0x80)

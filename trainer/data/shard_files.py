@@ -1,4 +1,4 @@
-"""The files of shards, open as far as they are needed, and where records are in them.
+"""Files of shards: opens as many as allowed, and finds the records in them.
 
 shard: record after record, as [length u64 | its CRC u32 | record | its CRC u32]
 """
@@ -16,13 +16,13 @@ import numpy as np
 from pipeline import contract
 from pipeline.process import limits
 
-# Beyond it files are closed.
+# Maximum number of open shards; a reader that opens more closes its oldest.
 MAX_OPEN_SHARDS = 256
-# By which what a process may have open is divided: the shards that readers of some
-# splits keep open, and those of three batches that are read at once.
+# Divisor of the number of files that a process may open: the readers of some splits
+# keep shards open, and three batches are read at once.
 _SHARES = 8
 
-# Shards that are searched for records at once: a search waits for the disk.
+# Shards to search for records in parallel, because a search waits for the disk.
 _PARALLEL_SEARCHES = 16
 
 CRC_BYTES = 4
@@ -31,7 +31,7 @@ _LENGTH_BYTES = 8
 
 
 class DamageError(contract.DatasetError):
-    """A shard or a record in it is not what was written; the text names it."""
+    """A shard or a record differs from the data that was written; the text names it."""
 
 
 class OpenFilesError(ValueError):
@@ -39,23 +39,23 @@ class OpenFilesError(ValueError):
 
 
 class ShardFiles:
-    """Opens shards, and finds records in them; for any number of threads."""
+    """Opens shards and finds records in them, for any number of threads."""
 
     def __init__(
         self, paths: Sequence[str], shards: Sequence[contract.ShardInfo]
     ) -> None:
-        """Opens nothing yet.
+        """Stores the arguments, and opens no file yet.
 
         Args:
-            paths: Of the shards.
-            shards: What each of them holds.
+            paths: Paths of the shards.
+            shards: Manifest entries of the shards.
         """
         self._paths = paths
         self._shards = shards
         share = max(1, limits.num_shards_open() // _SHARES)
         self._max_open = min(MAX_OPEN_SHARDS, share)
-        # Where frames begin, of all shards, each of which has one more, its end; what
-        # is not known yet is negative.
+        # Byte offsets of all frames, shard after shard, each shard followed by its end
+        # offset. An unknown offset is negative.
         ends = np.cumsum([shard.num_examples + 1 for shard in shards])
         self._firsts = np.append(0, ends)
         self._bounds = np.full(ends[-1], -1, np.int64)
@@ -64,10 +64,11 @@ class ShardFiles:
         self._lock = threading.Lock()
 
     def parts(self, places: np.ndarray) -> Iterator[slice]:
-        """Yields parts of a batch, each of so few shards that all can be open.
+        """Yields slices of a batch; the shards of a slice can all be open at once.
 
         Args:
-            places: `[batch, 2]` int64: the index of a shard, and of a record in it.
+            places: `[batch, 2]` int64: index of a shard, and index of a record in the
+                shard.
         """
         start, shards = 0, set()
         if len(places) > self._max_open:
@@ -79,20 +80,20 @@ class ShardFiles:
         yield slice(start, len(places))
 
     def error(self, place: np.ndarray, text: str) -> DamageError:
-        """Returns what to raise of the record at a place, `[2]` as above."""
+        """Returns the error to raise for the record at a place, `[2]` as above."""
         index, record = place.tolist()
         return DamageError(f"record {record} of shard {self._paths[index]} {text}")
 
     def find(self, places: np.ndarray) -> "Frames":
-        """Returns where records are; reads headers up to theirs, once.
+        """Returns where records are; reads each header up to these records only once.
 
         Args:
-            places: `[batch, 2]` int64: the index of a shard, and of a record in it, of
-                one of the `parts` of a batch.
+            places: `[batch, 2]` int64: index of a shard, and index of a record in the
+                shard. All belong to the same slice from `parts`.
 
         Raises:
-            DamageError: If a file is not what the manifest says.
-            OpenFilesError: If this process may not open it.
+            DamageError: If a file differs from the manifest.
+            OpenFilesError: If this process may not open more files.
         """
         indices, records = places.T
         begun = set(indices[records == 0].tolist())
@@ -102,13 +103,14 @@ class ShardFiles:
                 index: self._open(index, index in begun)
                 for index in np.unique(indices).tolist()
             }
-            # If not, some thread found that a file was replaced.
+            # New bounds mean that a thread found a replaced file: start again.
             if bounds is self._bounds:
                 break
         numbers = self._firsts[indices] + records
         is_unknown = bounds[numbers + 1] < 0
         if is_unknown.any():
-            # The last of a shard leads past the others.
+            # Keep the last record of each shard: its search finds all earlier records
+            # too.
             last = dict(sorted(places[is_unknown].tolist()))
             with concurrent.futures.ThreadPoolExecutor(_PARALLEL_SEARCHES) as searches:
                 list(
@@ -128,13 +130,13 @@ class ShardFiles:
 
     def _open(self, index: int, is_begun: bool) -> "_OpenShard":
         shard = self._open_shards.get(index)
-        # Each pass over a shard looks once whether its file is still the same.
+        # Each pass over a shard checks once that its file is still the same.
         if shard is None or (is_begun and shard.is_replaced()):
             shard = _OpenShard(self._paths[index], self._shards[index])
             with self._lock:
                 before = self._identities.setdefault(index, shard.identity)
                 if before != shard.identity:
-                    # Other threads go on with what they know of the file before it.
+                    # Other threads keep using the bounds of the earlier file.
                     self._identities[index] = shard.identity
                     bounds = self._bounds.copy()
                     bounds[self._slice(index)] = -1
@@ -146,19 +148,20 @@ class ShardFiles:
 
 
 class _OpenShard:
-    """An open file.
+    """An open file of a shard.
 
     Attributes:
-        file: Its descriptor, closed with this object.
-        identity: Differs from that of any other file, and of this one once changed.
+        file: Descriptor of the file, closed with this object.
+        identity: Numbers that differ from the identity of any other file, and from this
+            file's identity after a change.
     """
 
     def __init__(self, path: str, info: contract.ShardInfo) -> None:
-        """Opens it.
+        """Opens the file.
 
         Raises:
-            DamageError: If it cannot be opened, or has another size.
-            OpenFilesError: If this process may not open it.
+            DamageError: If the file cannot be opened, or has another size.
+            OpenFilesError: If this process may not open more files.
         """
         self._path = path
         self._info = info
@@ -182,20 +185,20 @@ class _OpenShard:
             os.close(self.file)
 
     def is_replaced(self) -> bool:
-        """Returns whether its path leads to another file, or one that was changed."""
+        """Returns whether the path now leads to another file or to a changed file."""
         try:
             return _identity(os.stat(self._path)) != self.identity
         except OSError as error:
             raise _unreadable(self._path, error) from error
 
     def find(self, record: int, bounds: np.ndarray) -> None:
-        """Reads headers up to a record's.
+        """Reads the headers up to a record's header.
 
         Args:
-            record: Its index.
-            bounds: `[records + 1]` int64, where frames begin, and the last one ends:
-                a negative number where that is not known. As far as the end of the
-                record it is filled in.
+            record: Index of the record.
+            bounds: `[records + 1]` int64: offset of each frame, and end of the last
+                frame; negative if unknown. The call fills in all offsets up to the end
+                of the record.
         """
         with self._lock:
             bounds[0] = 0
@@ -221,26 +224,27 @@ class _OpenShard:
         return end
 
     def read(self, start: int, num_bytes: int) -> bytes:
-        """Returns what is at a place, as far as there is anything."""
+        """Returns `num_bytes` bytes from an offset, or fewer at the end of the file."""
         try:
             return os.pread(self.file, num_bytes, start)
         except OSError as error:
             raise _unreadable(self._path, error) from error
 
     def error(self, record: int, text: str) -> DamageError:
-        """Returns what to raise of a record."""
+        """Returns the error to raise for a record."""
         return DamageError(f"record {record} of shard {self._path} {text}")
 
 
 @dataclasses.dataclass(frozen=True)
 class Frames:
-    """Where records are.
+    """Positions of records in their files.
 
     Attributes:
-        places: `[batch, 2]` int64: the index of a shard, and of a record in it.
-        shards: By their indices; open for as long as this object is there.
-        starts: `[batch]` int64: where they begin in their files.
-        lengths: `[batch]` int64: their bytes.
+        places: `[batch, 2]` int64: index of a shard, and index of a record in the
+            shard.
+        shards: Open shards by index; they stay open as long as this object exists.
+        starts: `[batch]` int64: offset of each record in its file.
+        lengths: `[batch]` int64: size of each record in bytes.
     """
 
     places: np.ndarray
@@ -250,17 +254,17 @@ class Frames:
 
     @property
     def files(self) -> np.ndarray:
-        """`[batch]` int64: the descriptors of their shards."""
+        """`[batch]` int64: file descriptor of each record's shard."""
         files = np.empty(max(self.shards) + 1, np.int64)
         for index, shard in self.shards.items():
             files[index] = shard.file
         return files[self.places[:, 0]]
 
     def read(self, number: int) -> tuple[bytes, int]:
-        """Returns one of the records, and its checksum.
+        """Returns a record of the batch, and its checksum.
 
         Raises:
-            DamageError: If it is not what was written.
+            DamageError: If the record differs from the data that was written.
         """
         start, length = int(self.starts[number]), int(self.lengths[number])
         shard = self.shards[int(self.places[number, 0])]
@@ -273,13 +277,13 @@ class Frames:
         return data, crc
 
     def error(self, number: int, text: str) -> DamageError:
-        """Returns what to raise of one of them."""
+        """Returns the error to raise for a record of the batch."""
         index, record = self.places[number].tolist()
         return self.shards[index].error(record, text)
 
 
 def masked(crc: int) -> int:
-    """Returns a CRC-32C as TFRecord files store it."""
+    """Returns a CRC-32C in the form that TFRecord files store."""
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 

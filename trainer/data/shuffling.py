@@ -1,9 +1,9 @@
-"""Which records a step sees: a pure function of (dataset, seed, batch size, step).
+"""Order of records in training: a pure function of (dataset, seed, batch size, step).
 
-The shards of a split are dealt to lanes, and every global batch takes the same
-number of records from each lane. A lane repeats on its own. In each epoch of a lane
-its shards are permuted, and the records of a shard are permuted inside blocks. All
-permutations are stateless, so the place of any step in any lane is arithmetic.
+The shards of a split are dealt to lanes, and every global batch takes the same number
+of records from each lane. Each lane repeats on its own. In each epoch of a lane, its
+shards are permuted, and the records of a shard are permuted inside blocks. All
+permutations are stateless, so arithmetic gives the position of any step in any lane.
 """
 
 import bisect
@@ -40,15 +40,15 @@ def num_lanes(global_batch_size: int, num_shards: int) -> int:
 
 
 def in_turn(num_examples: Sequence[int], first: int, stop: int) -> np.ndarray:
-    """Returns the places of records in the order on disk, which is repeated.
+    """Returns the places of records in the order on disk, which repeats after the last.
 
     Args:
-        num_examples: Of each shard, all positive.
+        num_examples: Number of examples in each shard, all positive.
         first: Number of the first record, counted over all shards.
         stop: Number after the last record.
 
     Returns:
-        `[stop - first, 2]` int64: the index of a shard, and of a record in it.
+        `[stop - first, 2]` int64: index of a shard, and index of a record in the shard.
 
     Example:
         >>> in_turn([2, 3], first=1, stop=6).tolist()
@@ -62,7 +62,7 @@ def in_turn(num_examples: Sequence[int], first: int, stop: int) -> np.ndarray:
 
 
 class Shuffle:
-    """The records of every step."""
+    """Records of every step."""
 
     def __init__(
         self,
@@ -73,12 +73,12 @@ class Shuffle:
         global_batch_size: int,
         block_size: int,
     ) -> None:
-        """Deals the shards.
+        """Deals the shards to lanes.
 
         Args:
-            num_examples: Of each shard, all positive.
-            lanes: From `num_lanes`.
-            seed: Of the run.
+            num_examples: Number of examples in each shard, all positive.
+            lanes: Number of lanes, from `num_lanes`.
+            seed: Seed of the run.
             global_batch_size: Examples per step over all replicas.
             block_size: Records that are permuted together.
         """
@@ -91,7 +91,8 @@ class Shuffle:
         """Returns the places of records `first` to `stop` of a step's global batch.
 
         Returns:
-            `[stop - first, 2]` int64: the index of a shard, and of a record in it.
+            `[stop - first, 2]` int64: index of a shard, and index of a record in the
+            shard.
         """
         parts: list[np.ndarray] = []
         num = self._num_per_lane
@@ -103,7 +104,7 @@ class Shuffle:
 
 
 class _Lane:
-    """The endless records of one lane."""
+    """Endless records of one lane."""
 
     def __init__(
         self,
@@ -119,15 +120,17 @@ class _Lane:
         self._lane = lane
         self._seed = seed
         self._block_size = block_size
-        # What was asked for last: an epoch, its order of the shards and where each
-        # ends in it; the number of a block's first record, and the block's places.
+        # The last request: an epoch, its order of the shards, and the end of each shard
+        # in this order; the number of a block's first record, and the places of the
+        # block.
         self._epoch: tuple[int, list[int], list[int]] = (-1, [], [])
         self._block: tuple[int, np.ndarray] = (0, np.empty((0, 2), np.int64))
 
     def places(self, first: int, stop: int) -> list[np.ndarray]:
-        """Returns shard and record of each, by their numbers since the run began.
+        """Returns the places of the lane's records `first` to `stop`, by their numbers.
 
-        They are in pieces, each `[any, 2]` int64.
+        Numbers count from the start of the run. The places come in pieces, `[any, 2]`
+        int64: index of a shard, and index of a record in the shard.
         """
         parts = []
         while first < stop:
@@ -176,19 +179,20 @@ def _permutation(
     """Returns a permutation `[size]` int64, a function of all arguments.
 
     Args:
-        size: How many there are to permute.
-        key: The seed of the run, what it is for, and a lane.
-        words: At most three more.
+        size: Number of elements to permute.
+        key: Seed of the run, number of the stream, and lane.
+        words: Up to three more numbers.
     """
     seed, stream, lane = key
-    # NumPy never changes these numbers. The counter's first word counts them.
+    # NumPy never changes the numbers of this generator. The counter's first word counts
+    # them.
     counter = np.array([0, *words, *[0] * (3 - len(words))], np.uint64)
     key_words = np.array([seed % 2**64, MAX_LANES * stream + lane], np.uint64)
     numbers = _THREAD.philox
     numbers.state = {
         "bit_generator": "Philox",
         "state": {"counter": counter, "key": key_words},
-        # All four of the last counter are taken.
+        # Position 4: all four numbers of the buffer are used.
         "buffer": np.zeros(4, np.uint64),
         "buffer_pos": 4,
         "has_uint32": 0,
@@ -198,7 +202,7 @@ def _permutation(
 
 
 class _Thread(threading.local):
-    """A generator of each thread: to make one takes as long as all else of a block."""
+    """Random generator of a thread; a new one takes as long as the rest of a block."""
 
     def __init__(self) -> None:
         self.philox = np.random.Philox(0)

@@ -1,7 +1,8 @@
-"""Features of records besides their arrays: parsed once, and remembered.
+"""Features of records besides their arrays: parsed once, and then kept in memory.
 
-What a record holds is small beside its arrays, and takes as long to be parsed as a
-quarter of these to be read. As long as its checksum is the same, so is the record.
+These features are small compared with the arrays, but parsing them takes a quarter of
+the time that reading the arrays takes. A record with the same checksum has not changed,
+so its features are not parsed again.
 """
 
 import re
@@ -14,29 +15,29 @@ from pipeline import contract
 from trainer.data.record_reader import Records
 from trainer.data.shard_files import DamageError
 
-# The second where TensorFlow quotes bytes that are no text.
+# The second error occurs where TensorFlow quotes bytes that are no text.
 _UNPARSED = (tf.errors.InvalidArgumentError, UnicodeDecodeError)
 
 
 class SmallFeatures:
-    """What records that were read before hold besides arrays.
+    """Features besides the arrays, of the records that were read before.
 
     Attributes:
-        features: Those that are remembered, by name; `record_id` is a hash of the key.
+        features: Features to keep, by name; `record_id` is a hash of the key.
     """
 
     def __init__(
         self, features: Mapping[str, contract.Feature], num_records: int
     ) -> None:
-        """Remembers nothing yet.
+        """Allocates the memory for the features.
 
         Args:
-            features: Those to remember besides `record_id`, of integers.
-            num_records: Of the dataset.
+            features: Integer features to keep besides `record_id`, by name.
+            num_records: Number of records in the dataset.
         """
         self._parsed = {"key": contract.Feature("string"), **features}
         self.features = {"record_id": contract.Feature("int64"), **features}
-        # No checksum is negative.
+        # A checksum is never negative.
         self._crcs = np.full(num_records, -1, np.int64)
         self._values = {
             name: np.empty((num_records, *feature.shape), feature.dtype)
@@ -48,13 +49,13 @@ class SmallFeatures:
 
         Args:
             records: The records.
-            numbers: `[batch]` int64: theirs, of all records.
+            numbers: `[batch]` int64: number of each record among all records.
 
         Returns:
-            `[batch, ...]` each.
+            Arrays `[batch, ...]` by name.
 
         Raises:
-            DamageError: If a record lacks one of them.
+            DamageError: If a record lacks a feature.
         """
         if (self._crcs[numbers] != records.crcs).any():
             parsed = parse(records, self._parsed)
@@ -71,13 +72,14 @@ def parse(
 
     Args:
         records: The records.
-        features: Those to return, of which one is the `key`.
+        features: Features to return, including `key`.
 
     Returns:
-        `[batch, ...]` each, and `record_id` `[batch]` int64, a hash of the key.
+        Arrays `[batch, ...]` by name, and `record_id` `[batch]` int64, a hash of the
+        key.
 
     Raises:
-        DamageError: If a record lacks one of them.
+        DamageError: If a record lacks a feature.
     """
     specs = {
         name: tf.io.FixedLenFeature(feature.shape, tf.as_dtype(feature.dtype))
@@ -98,14 +100,14 @@ def parse(
 def _error(
     records: Records, rests: Sequence[bytes], specs: Mapping[str, object]
 ) -> DamageError:
-    """Returns what is wrong with the first record that cannot be parsed."""
+    """Returns the error of the first record that cannot be parsed."""
     for number, rest in enumerate(rests):
         try:
             tf.io.parse_example([rest], specs)
         except UnicodeDecodeError:
             break
         except tf.errors.InvalidArgumentError as error:
-            # As in "{{function_node …}} Name: <unknown>, Feature: NAME (…) [Op:…]".
+            # Format: "{{function_node …}} Name: <unknown>, Feature: NAME (…) [Op:…]".
             match = re.search(r"Name: <unknown>, (.*?)( \[Op|$)", error.message)
             if match is None:
                 break

@@ -1,4 +1,4 @@
-"""The shards of a split: which they are, and whether they are what was written."""
+"""Shards of a split: their list, and checks against the manifest."""
 
 import hashlib
 import pathlib
@@ -12,9 +12,9 @@ def shards_of(
     """Returns the shards of a split that have any examples.
 
     Args:
-        manifest: Of the dataset.
-        dataset_dir: Where its shards are.
-        split: Name of a split, or of several, joined by a plus.
+        manifest: Manifest of the dataset.
+        dataset_dir: Directory of the dataset's shards.
+        split: Name of a split, or several names joined by a plus.
 
     Raises:
         contract.DatasetError: If a shard is missing or has another size, or if a
@@ -33,18 +33,18 @@ def shards_of(
 
 
 def num_examples(manifest: contract.Manifest, split: str) -> int:
-    """Returns the examples of a split, or of several that are joined by a plus."""
+    """Returns the number of examples in a split, or in several joined by a plus."""
     return sum(manifest.splits[name].num_examples for name in split.split("+"))
 
 
 def check_shard_sizes(
     manifest: contract.Manifest, dataset_dir: str | pathlib.Path, split: str
 ) -> None:
-    """Checks that every shard of a split is there and has its size: O(shards).
+    """Checks that every shard of a split exists and has its size: O(shards).
 
     Raises:
         contract.DatasetError: If the split is unknown, or a shard is missing or has
-            another size; the first one is named.
+            another size; the text names the first such shard.
     """
     if split not in manifest.splits:
         raise contract.DatasetError(
@@ -68,13 +68,14 @@ def check_shard_sizes(
 def check_shard_hashes(
     manifest: contract.Manifest, dataset_dir: str | pathlib.Path, split: str
 ) -> None:
-    """Checks that every shard of a split has the bytes that were written: O(bytes).
+    """Checks every shard of a split against its hash: O(bytes).
 
-    So it has its records too. `pipeline.verify` names what is wrong with each.
+    Equal bytes also mean equal records. `pipeline.verify` names the damage of each
+    shard.
 
     Raises:
         contract.DatasetError: If the split is unknown, or a shard is missing or has
-            another content; the first one is named.
+            another content; the text names the first such shard.
     """
     check_shard_sizes(manifest, dataset_dir, split)
     for shard in manifest.splits[split].shards:
