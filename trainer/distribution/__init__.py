@@ -2,6 +2,6 @@
 
 strategies  devices of this process, and the tf.distribute strategy
 cluster     hosts that train together, from the environment
-hosts       messages between hosts beside gradients
-loopback    TensorFlow's server, kept off the network
+hosts       messages between hosts, besides gradients
+loopback    keeps TensorFlow's server off the network
 """

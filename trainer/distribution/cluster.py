@@ -1,13 +1,13 @@
-"""Which hosts train together, and which of them this one is.
+"""Hosts that train together, and the number of this host among them.
 
-The environment decides. The first of these that is set counts:
+The environment decides. The first of these variables that is set counts:
 
     TF_CONFIG                     by Kubeflow, by trainer.launch, or by hand
     CLUSTER_SPEC                  by Vertex AI
     SLURM_STEP_NODELIST, ...      by srun, one task a host
-    JOB_COMPLETION_INDEX, ...     by Kubernetes, in an indexed Job; JobSet makes those
+    JOB_COMPLETION_INDEX, ...     by Kubernetes, in an indexed Job, as JobSet makes it
 
-None of them, or a single host, means this machine alone.
+Without any of them, or with a single host, this machine trains alone.
 """
 
 import dataclasses
@@ -19,11 +19,11 @@ from typing import Any
 
 DEFAULT_PORT = 2222
 
-# What a job of Kubernetes has to set beside what Kubernetes does.
+# A job of Kubernetes must set these variables; Kubernetes sets the others.
 NUM_HOSTS_VARIABLE = "VAELINE_NUM_HOSTS"
 SUBDOMAIN_VARIABLE = "VAELINE_SUBDOMAIN"
 
-# Those that train, the first of them first. Others, as `ps` and `evaluator`, do not.
+# Jobs that train, the chief's first. Other jobs, such as `ps` and `evaluator`, do not.
 _TF_CONFIG_JOBS = ("chief", "master", "worker")
 
 
@@ -32,9 +32,9 @@ class Cluster:
     """Hosts that train together.
 
     Attributes:
-        addresses: HOST:PORT of each, the chief's first.
-        index: Of this host.
-        source: The variable that said so.
+        addresses: HOST:PORT of each host, the chief's first.
+        index: Number of this host.
+        source: Environment variable that describes the cluster.
     """
 
     addresses: tuple[str, ...]
@@ -48,7 +48,7 @@ class Cluster:
 
     @property
     def address(self) -> str:
-        """Of this host."""
+        """Address of this host."""
         return self.addresses[self.index]
 
     @property
@@ -58,7 +58,7 @@ class Cluster:
         return resolved[self.index] if all(resolved) else None
 
     def tf_config(self) -> str:
-        """Returns what TF_CONFIG is for this host, as JSON."""
+        """Returns the value of TF_CONFIG for this host, as JSON."""
         body = {
             "cluster": {"worker": list(self.addresses)},
             "task": {"type": "worker", "index": self.index},
@@ -67,13 +67,13 @@ class Cluster:
 
 
 def find_cluster(environ: Mapping[str, str]) -> Cluster | None:
-    """Returns the hosts that the environment describes, or None for this one alone.
+    """Returns the cluster that the environment describes, or None for this host alone.
 
     Args:
-        environ: As `os.environ`.
+        environ: Environment variables, as in `os.environ`.
 
     Raises:
-        ValueError: If a variable is there and is not as it should be.
+        ValueError: If a variable is set and malformed.
 
     Example:
         >>> spec = '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"index": 1}}'
@@ -98,7 +98,7 @@ def find_cluster(environ: Mapping[str, str]) -> Cluster | None:
 
 
 def describe(cluster: Cluster | None) -> str:
-    """Returns one line on what was decided, and by what."""
+    """Returns one line with the hosts and with the variable that names them."""
     if cluster is None:
         return f"hosts: this one alone ({', '.join(_FINDERS)} name no others)"
     return (
@@ -112,7 +112,7 @@ def describe(cluster: Cluster | None) -> str:
 def _from_tf_config(environ: Mapping[str, str]) -> tuple[tuple[str, ...], int]:
     body = json.loads(environ["TF_CONFIG"])
     jobs = body.get("cluster", {})
-    # As Kubeflow gives it to a single replica.
+    # Kubeflow gives this value to a single replica.
     if not jobs:
         return ("localhost",), 0
     task = body.get("task", {})
@@ -132,7 +132,7 @@ def _from_vertex(environ: Mapping[str, str]) -> tuple[tuple[str, ...], int]:
 def _numbered(
     jobs: Mapping[str, Any], kinds: Any, kind: str, index: int
 ) -> tuple[tuple[str, ...], int]:
-    """Returns the hosts of all kinds, in order, and the number of one of them."""
+    """Returns the hosts of all kinds, in order, and the number of the given host."""
     addresses: list[str] = []
     number = -1
     for its_kind in kinds:
@@ -153,7 +153,7 @@ def _from_slurm(environ: Mapping[str, str]) -> tuple[tuple[str, ...], int]:
             f"srun started {num_tasks} tasks on {len(hosts)} nodes: give it "
             "--ntasks-per-node=1"
         )
-    # Two jobs may be on one node.
+    # The port depends on the job, because two jobs may run on one node.
     port = DEFAULT_PORT + int(environ.get("SLURM_JOB_ID", 0)) % 20_000
     return tuple(f"{host}:{port}" for host in hosts), int(environ["SLURM_PROCID"])
 
@@ -163,7 +163,7 @@ def _from_kubernetes(environ: Mapping[str, str]) -> tuple[tuple[str, ...], int]:
     num_hosts = int(environ.get(NUM_HOSTS_VARIABLE, 1))
     if num_hosts == 1:
         return ("localhost",), index
-    # A pod of an indexed Job is called by the Job and its index.
+    # An indexed Job names a pod by the Job and the pod's index.
     stem, dash, number = environ["HOSTNAME"].rpartition("-")
     if not dash or number != str(index):
         raise ValueError(f"HOSTNAME={environ['HOSTNAME']} does not end in -{index}")
@@ -173,10 +173,10 @@ def _from_kubernetes(environ: Mapping[str, str]) -> tuple[tuple[str, ...], int]:
 
 
 def expand_nodes(text: str) -> list[str]:
-    """Returns the nodes of one of Slurm's lists.
+    """Returns the nodes in a node list of Slurm.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If the text is no node list.
 
     Example:
         >>> expand_nodes("login,gpu[01-03,7],rack[1-2]-n[0-1]")
@@ -198,13 +198,13 @@ def _expand_part(part: str) -> list[str]:
     for span in match[1].split(","):
         first, _, last = span.partition("-")
         stop = int(last or first) + 1
-        # Leading zeros are kept.
+        # Keep leading zeros.
         numbers += [f"{value:0{len(first)}d}" for value in range(int(first), stop)]
     return [f"{head}{number}{rest}" for number in numbers for rest in tail]
 
 
 def _loopback(address: str) -> str | None:
-    """Returns the IP address of HOST:PORT if it is one of the loopback."""
+    """Returns the IP address in HOST:PORT if it is a loopback address, else None."""
     host = address.rpartition(":")[0].strip("[]")
     if host == "localhost":
         return "127.0.0.1"

@@ -1,4 +1,4 @@
-"""What the hosts of a cluster tell each other beside gradients."""
+"""Messages between the hosts of a cluster, besides gradients."""
 
 import contextlib
 import hashlib
@@ -17,27 +17,27 @@ _RETRY_SECS = 0.2
 
 
 class LostHostError(RuntimeError):
-    """Another host is not there, or no longer; the text is for the user."""
+    """Another host is missing or gone; the text is for the user."""
 
 
 class Hosts:
-    """The hosts of a run, of which each must make the same calls in the same order.
+    """Hosts of a run; all of them must make the same calls in the same order.
 
     Attributes:
-        is_chief: Whether this host writes what a run leaves.
+        is_chief: Whether this host writes the files of the run.
     """
 
     def __init__(
         self, strategy: tf.distribute.Strategy, cluster: Cluster | None
     ) -> None:
-        """Keeps who they are; without a cluster there is only this one."""
+        """Stores the cluster; without a cluster, this host is alone."""
         self._strategy = strategy
         self._num_hosts = 1 if cluster is None else len(cluster.addresses)
         self._index = 0 if cluster is None else cluster.index
         self.is_chief = self._index == 0
 
     def gather(self, value: int) -> list[int]:
-        """Returns the value that each host gave, in order."""
+        """Returns the values of all hosts, in the order of the hosts."""
         if self._num_hosts == 1:
             return [value]
         values = np.zeros(self._num_hosts, np.int64)
@@ -45,11 +45,14 @@ class Hosts:
         return self._sum(tf.constant(values)).numpy().tolist()
 
     def from_chief(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Returns the chief's arrays, bit for bit; all hosts give as many, as large."""
+        """Returns the chief's arrays, bit for bit.
+
+        All hosts pass the same number of arrays, with the same shapes and types.
+        """
         arrays = list(arrays)
         if self._num_hosts == 1:
             return arrays
-        # Bits, as a sum of floats has lost the sign of zero.
+        # Send bytes, because a sum of floats loses the sign of zero.
         parts = [
             np.frombuffer(array.tobytes(), np.uint8).astype(np.int32)
             for array in arrays
@@ -67,7 +70,7 @@ class Hosts:
         ]
 
     def differing(self, text: str) -> list[int]:
-        """Returns the numbers of the hosts that gave another text than the chief."""
+        """Returns the numbers of the hosts whose text differs from the chief's text."""
         digest = hashlib.sha256(text.encode()).digest()
         chief, *others = self.gather(int.from_bytes(digest[:7]))
         return [place for place, its in enumerate(others, 1) if its != chief]
@@ -76,12 +79,12 @@ class Hosts:
         """Checks that every host has the chief's text: its settings and dataset.
 
         Raises:
-            ValueError: If not, on every host.
+            ValueError: On every host, if any host has another text.
         """
         differing = self.differing(text)
         if differing:
-            # One that left at once would cut off another's answer. At this meeting
-            # all have it, however it ends.
+            # A host that left at once would cut off the answer to another host. After
+            # this wait, all hosts have the answer, even if the wait itself fails.
             with contextlib.suppress(tf.errors.OpError):
                 self.wait()
             raise ValueError(
@@ -90,7 +93,7 @@ class Hosts:
             )
 
     def wait(self) -> None:
-        """Returns once every host has come here."""
+        """Waits until every host has made this call."""
         self.gather(0)
 
     @tf.function(autograph=False, reduce_retracing=True)
@@ -99,7 +102,7 @@ class Hosts:
 
         def in_replica(values: tf.Tensor) -> tf.Tensor:
             context = tf.distribute.get_replica_context()
-            # A host counts once, however many replicas it has.
+            # Only one replica of each host adds its value.
             counts = context.replica_id_in_sync_group % num_local == 0
             mine = tf.where(counts, values, tf.zeros_like(values))
             return context.all_reduce(tf.distribute.ReduceOp.SUM, mine)
@@ -109,16 +112,16 @@ class Hosts:
 
 
 def wait_for_peers(cluster: Cluster, timeout_secs: float) -> None:
-    """Returns once every host of the cluster answers, while this one does, too.
+    """Waits until all other hosts of the cluster answer, and answers them meanwhile.
 
-    TensorFlow itself waits for eleven minutes, and does not say for whom.
+    TensorFlow itself waits for eleven minutes, and does not name the missing hosts.
 
     Args:
-        cluster: Of this host.
-        timeout_secs: When to give up.
+        cluster: Cluster of this host.
+        timeout_secs: Maximum time to wait, in seconds.
 
     Raises:
-        LostHostError: If some do not answer in time; they are named.
+        LostHostError: If some hosts do not answer in time; the text names them.
         ValueError: If this host cannot listen at its own address.
     """
     end = time.monotonic() + timeout_secs
@@ -138,7 +141,7 @@ def wait_for_peers(cluster: Cluster, timeout_secs: float) -> None:
 
 
 def unknown_names(cluster: Cluster) -> list[str]:
-    """Returns the addresses of which this host cannot find the network address."""
+    """Returns the addresses that this host cannot resolve, each with the reason."""
     unknown = []
     for address in cluster.addresses:
         try:
@@ -149,14 +152,14 @@ def unknown_names(cluster: Cluster) -> list[str]:
 
 
 def lost_host_error(cluster: Cluster, error: tf.errors.OpError) -> LostHostError:
-    """Returns what a failure of a step means for the user of a cluster.
+    """Returns the error that explains the failure of a step to the user of a cluster.
 
     Args:
-        cluster: Of this host.
-        error: Of TensorFlow, which tells of other hosts by their number.
+        cluster: Cluster of this host.
+        error: Error of TensorFlow, which names other hosts by their numbers.
     """
     numbers = {int(number) for number in re.findall(r"/task:(\d+)", error.message)}
-    # Only the chief serves this, and TensorFlow does not say whom it called.
+    # Only the chief runs this service, and TensorFlow does not name the host it called.
     if "/tensorflow.CoordinationService/" in error.message:
         numbers.add(0)
     others = sorted(numbers & set(range(len(cluster.addresses))) - {cluster.index})
@@ -170,12 +173,13 @@ def lost_host_error(cluster: Cluster, error: tf.errors.OpError) -> LostHostError
 
 @contextlib.contextmanager
 def listening(cluster: Cluster) -> Iterator[None]:
-    """Answers at this host's port, where TensorFlow will.
+    """Answers at this host's port, where TensorFlow will listen later.
 
-    That is on every interface, but for hosts on the loopback of one machine.
+    The port is open on every interface. If all hosts are on the loopback of one
+    machine, it is open only there.
 
     Raises:
-        ValueError: If it cannot.
+        ValueError: If this host cannot listen at the port.
     """
     port = cluster.address.rpartition(":")[2]
     address = cluster.loopback or ""

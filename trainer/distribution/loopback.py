@@ -1,8 +1,8 @@
-"""TensorFlow's server on the loopback, where all hosts are processes of one machine.
+"""Keeps TensorFlow's server on the loopback if all hosts are on one machine.
 
-TensorFlow listens at every address of a machine, whatever the cluster says, and runs
-the operations that anybody sends. It has no option for the address. So the calls of
-`bind` that its libraries make are replaced until the server has its socket: a library
+TensorFlow listens at every address of a machine, for any cluster, and runs the
+operations that anybody sends. It has no option for the address. So this module replaces
+the `bind` that TensorFlow's libraries call, until the server has its socket. A library
 holds one pointer to `bind`, in a table of the ELF format (DT_JMPREL).
 """
 
@@ -26,18 +26,18 @@ _RTLD_DI_LINKMAP = 2
 _SIZE_OF_JMPREL, _STRTAB, _SYMTAB, _SIZE_OF_STRTAB, _JMPREL = 2, 5, 6, 10, 23
 _RELOCATION = np.dtype([("offset", "u8"), ("info", "u8"), ("addend", "i8")])
 _SYMBOL = np.dtype([("name", "u4"), ("rest", "V20")])
-# Where an address stands in the struct of its family.
+# Bytes of the address in the `sockaddr` of each family.
 _ADDRESS = {socket.AF_INET: slice(4, 8), socket.AF_INET6: slice(8, 24)}
 
 _Bind = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint32, use_errno=True
 )
-# Never freed: a thread may be about to call one.
+# Never freed, because a thread may be about to call a replacement.
 _replacements: list[object] = []
 
 
 class _LinkMap(ctypes.Structure):
-    """What the dynamic linker tells of a library."""
+    """Entry of the dynamic linker for a loaded library."""
 
     _fields_ = (
         ("base", ctypes.c_uint64),
@@ -48,13 +48,13 @@ class _LinkMap(ctypes.Structure):
 
 @contextlib.contextmanager
 def serving(cluster: Cluster) -> Iterator[None]:
-    """Has the server that TensorFlow starts in this block listen on the loopback.
+    """Makes the server that TensorFlow starts in this block listen on the loopback.
 
-    That holds if the addresses of all hosts are on the loopback; with any other
-    address nothing changes. Where the server cannot be kept there, a warning says so.
+    This applies if the addresses of all hosts are on the loopback; otherwise nothing
+    changes. A warning is logged if the server still listens at every address.
 
     Args:
-        cluster: Of this host.
+        cluster: Cluster of this host.
     """
     address = cluster.loopback
     if address is None:
@@ -69,8 +69,8 @@ def serving(cluster: Cluster) -> Iterator[None]:
             moved = _moved(ctypes.string_at(where, size), address)
             if moved is None:
                 return real(file, ctypes.c_void_p(where), size)
-            # From here on, other threads of TensorFlow would wait in vain for Python's
-            # lock, which its server holds until all hosts are there.
+            # Restore `bind` now. Otherwise other threads of TensorFlow would wait in
+            # vain for Python's lock, which its server holds until all hosts are there.
             stack.close()
             bound.append(moved)
             return real(file, moved, size)
@@ -91,9 +91,9 @@ def serving(cluster: Cluster) -> Iterator[None]:
 
 
 def _moved(where: bytes, address: str) -> bytes | None:
-    """Returns a `sockaddr` that says "every address" with `address` in its place.
+    """Returns a `sockaddr` for `address`, made from a `sockaddr` for every address.
 
-    Any other gives None.
+    The result is None for a `sockaddr` with another address.
     """
     family = int.from_bytes(where[:2], sys.byteorder)
     place = _ADDRESS.get(family)
@@ -106,7 +106,7 @@ def _moved(where: bytes, address: str) -> bytes | None:
 
 
 def _libraries() -> list[str]:
-    """Returns the libraries of TensorFlow that this process has loaded."""
+    """Returns the paths of TensorFlow's libraries that this process has loaded."""
     if sys.platform != "linux":
         return []
     with open("/proc/self/maps", errors="surrogateescape") as maps:
@@ -115,7 +115,7 @@ def _libraries() -> list[str]:
 
 
 def _slots(path: str, function: bytes) -> list[int]:
-    """Returns where a loaded library keeps its pointers to a function of another."""
+    """Returns the addresses of a loaded library's pointers to an imported function."""
     library = ctypes.CDLL(path, os.RTLD_NOLOAD | os.RTLD_NOW)
     link_map = ctypes.POINTER(_LinkMap)()
     handle = ctypes.c_void_p(library._handle)
@@ -146,7 +146,7 @@ def _read(slot: int) -> int:
 
 
 def _write(slot: int, value: int) -> None:
-    # The linker may have made the table read-only once it was complete.
+    # The linker may have made the table read-only when it was complete.
     page = slot - slot % mmap.PAGESIZE
     access = mmap.PROT_READ | mmap.PROT_WRITE
     ctypes.CDLL(None).mprotect(ctypes.c_void_p(page), mmap.PAGESIZE, access)

@@ -1,4 +1,4 @@
-"""The devices that a run computes on."""
+"""Devices that a run computes on, and the strategy over them."""
 
 import ctypes
 import os
@@ -17,14 +17,15 @@ from trainer.distribution import hosts, loopback
 from trainer.distribution.cluster import Cluster
 
 _IS_LINUX = sys.platform == "linux"
-# By the numbers of malloc.h: M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_MAX.
+# Option numbers in malloc.h: M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_MAX.
 _MALLOC_OPTIONS = {-1: 2**31 - 1, -2: 64 << 20, -4: 0}
 
 _PEER_TIMEOUT_SECS = 45
 _HEARTBEAT_TIMEOUT_SECS = 20
 
 # TensorFlow frees a distributed iterator when the tuner behind it next wakes, which
-# takes up to a minute and holds up the program. So none is freed: see `iterate`.
+# takes up to a minute and blocks the program. So this list keeps all iterators: see
+# `iterate`.
 _iterators: list[Iterator] = []
 
 
@@ -34,20 +35,22 @@ def make_strategy(
     gpu_memory_fraction: float = 1.0,
     cluster: Cluster | None = None,
 ) -> tf.distribute.Strategy:
-    """Returns a mirrored strategy over the devices of all hosts, and logs this one's.
+    """Returns a mirrored strategy over all hosts' devices, and logs the local devices.
 
-    To be called once in a process, before TensorFlow touches a device: two mirrored
-    strategies in one process can collide on CPU collectives.
+    Call this function once in a process, before TensorFlow touches a device: two
+    mirrored strategies in one process can collide on CPU collectives.
 
     Args:
-        num_gpus: How many GPUs; all of them if None, and the CPU if there is none.
-            0 means the CPU.
-        virtual_devices: Splits the CPU into so many logical devices instead.
+        num_gpus: Number of GPUs; 0 means the CPU. None means all GPUs, or the CPU if
+            there is no GPU.
+        virtual_devices: Number of logical devices to split the CPU into, instead of
+            GPUs.
         gpu_memory_fraction: Share of each GPU's memory that TensorFlow may take.
-        cluster: The hosts, each with as many devices; None for this one alone.
+        cluster: Hosts of the run, each with the same number of devices; None for this
+            host alone.
 
     Raises:
-        ValueError: If there are not so many GPUs, or a number makes no sense.
+        ValueError: If there are fewer GPUs, or a number is out of range.
         LostHostError: If another host does not answer.
     """
     devices = choose_devices(num_gpus, virtual_devices)
@@ -63,7 +66,7 @@ def make_strategy(
             tf.config.list_physical_devices("CPU")[0],
             [tf.config.LogicalDeviceConfiguration() for _ in devices],
         )
-    # It is in `cluster`, and TensorFlow would read it in another way.
+    # `cluster` holds these values already, and TensorFlow would read them differently.
     os.environ.pop("TF_CONFIG", None)
     if cluster is None:
         strategy = tf.distribute.MirroredStrategy(devices)
@@ -82,14 +85,14 @@ def make_strategy(
 def choose_devices(
     num_gpus: int | None = None, virtual_devices: int | None = None
 ) -> list[str]:
-    """Returns the names of the devices of this host to train on; takes none of them.
+    """Returns the names of this host's devices to train on, without using them.
 
     Args:
         num_gpus: As for `make_strategy`.
         virtual_devices: As for `make_strategy`.
 
     Raises:
-        ValueError: If there are not so many GPUs, or a number makes no sense.
+        ValueError: If there are fewer GPUs, or a number is out of range.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if virtual_devices is not None:
@@ -120,7 +123,7 @@ def choose_devices(
 
 
 def is_gpu(devices: Sequence[str]) -> bool:
-    """Returns whether devices, by their names, are GPUs."""
+    """Returns whether devices are GPUs, by their names."""
     return devices[0].startswith("GPU")
 
 
@@ -129,13 +132,13 @@ def _multi_host_strategy(
 ) -> tf.distribute.MultiWorkerMirroredStrategy:
     extended = collective_all_reduce_strategy.CollectiveAllReduceExtended
     kind = devices[0].partition(":")[0]
-    # It would take one replica a host on the CPU, however that is split.
+    # By default it takes one CPU replica per host, even if the CPU is split.
     extended._initialize_local_devices = lambda self, resolver, host: (
         tuple(f"{host}/device:{device}" for device in devices),
         kind,
     )
     spec = tf.train.ClusterSpec({"worker": list(cluster.addresses)})
-    # Else a host that is gone is noticed after a minute or more.
+    # Without this service, a lost host is noticed only after a minute or more.
     context.context().configure_coordination_service(
         service_type="standalone",
         service_leader="/job:worker/replica:0/task:0",
@@ -164,12 +167,12 @@ def iterate(
 ) -> Iterator:
     """Returns an iterator over distributed batches, which this process never frees.
 
-    A program that has opened one ends by `os._exit`. One CPU device takes batches as
-    they are: what distributes them takes 0.15 ms a batch.
+    A program that has opened such an iterator ends by `os._exit`. A single CPU device
+    takes batches directly, because their distribution takes 0.15 ms a batch.
 
     Args:
-        strategy: From `make_strategy`.
-        make_batches: Returns a host's per-replica batches.
+        strategy: Strategy from `make_strategy`.
+        make_batches: Function that returns a host's per-replica batches.
     """
     is_on_gpu = "GPU" in strategy.extended.worker_devices[0]
     if strategy.num_replicas_in_sync == 1 and not is_on_gpu:
@@ -181,7 +184,10 @@ def iterate(
 
 
 def _keep_freed_memory() -> None:
-    """Has glibc keep what a step frees, which the next would have to fault in again."""
+    """Makes glibc keep the memory that a step frees.
+
+    The next step would have to fault this memory in again.
+    """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if _IS_LINUX else None
     if mallopt is not None:
         for option, value in _MALLOC_OPTIONS.items():
@@ -200,7 +206,7 @@ def _limit_gpu_memory(
 
 
 def _keep_nccl_local(cluster: Cluster | None) -> None:
-    """Has NCCL listen on the loopback, if all devices are this machine's."""
+    """Makes NCCL listen on the loopback, if all devices belong to this machine."""
     if cluster is None or cluster.loopback is not None:
         os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
 
@@ -209,7 +215,7 @@ def check_memory_fraction(memory_fraction: float) -> None:
     """Checks the share of each GPU's memory that TensorFlow may take.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If the share is not above 0 and at most 1.
     """
     if not 0 < memory_fraction <= 1:
         raise ValueError(
@@ -222,7 +228,8 @@ def gpu_memory_mib() -> list[int]:
     """Returns the memory of each GPU in MiB, as `nvidia-smi` reports it.
 
     Raises:
-        ValueError: If `nvidia-smi` cannot be run; TensorFlow itself does not tell.
+        ValueError: If `nvidia-smi` is missing; TensorFlow itself does not report
+            memory.
     """
     command = [
         "nvidia-smi",
