@@ -1,8 +1,9 @@
-"""Attributes of faces as directions in latent space: strips of images, and a measure.
+"""Attributes of faces as directions in latent space: strips of images, and effects.
 
-An attribute's direction is added to a latent, more and more of it, and the images show
-what becomes of a face. How much of the attribute appears, and how much of others with
-it, is measured on faces that are decoded, encoded again, and read by linear probes.
+A strip adds more and more of an attribute's direction to a latent, and shows the change
+of a face. The effect of a step is the change of the attribute and of other attributes.
+It is measured on faces that are decoded and encoded again, and then read by linear
+probes.
 """
 
 import dataclasses
@@ -24,17 +25,17 @@ _NUM_MEASURED = 256
 
 @dataclasses.dataclass(frozen=True)
 class Arithmetic:
-    """Directions of attributes, and what they do.
+    """Directions of attributes, and their effects.
 
     Attributes:
-        names: Of the attributes, a of them.
-        directions: `[a, latent_dim]`: the mean latent with an attribute less that
+        names: Names of the a attributes.
+        directions: `[a, latent_dim]`: mean latent with the attribute minus mean latent
             without it.
-        strengths: `[s]`: from `-limit` to `limit`.
-        strips: `[a, s, h, w, c]` in [-1, 1]: an image with as many times the direction
-            of an attribute added.
-        effects: Of one step along each direction.
-        most_changed: The other attribute that each step changes the most, or None.
+        strengths: `[s]`: factors of the directions, from `-limit` to `limit`.
+        strips: `[a, s, h, w, c]` in [-1, 1]: image with the direction of an attribute
+            added, times the strength.
+        effects: Effect of one step along each direction.
+        most_changed: Other attribute that each step changes most, or None.
     """
 
     names: tuple[str, ...]
@@ -55,20 +56,21 @@ def explore(
     seed: int,
     latents_dir: str | None = None,
 ) -> Arithmetic:
-    """Finds the directions in the training split, and tries them in another.
+    """Finds the directions in the training split, and tries them in another split.
 
     Args:
-        run: Of a dataset with attributes.
-        examples: Whose first is shown in the strips.
-        split: On whose first examples effects are measured.
-        chosen: Attributes to try; None for all that some examples have and some not.
-        limit: Strengths go from `-limit` to `limit` directions.
-        num_steps: Of them.
-        seed: Of what is decoded.
+        run: Trained run on a dataset with attributes.
+        examples: Examples; the strips show the first.
+        split: Split to measure effects on; its first examples are used.
+        chosen: Attributes to try; None for all that some training examples have and
+            some lack.
+        limit: Largest strength; strengths go from `-limit` to `limit` directions.
+        num_steps: Number of strengths.
+        seed: Seed of the decoded images.
         latents_dir: See `encode_split`.
 
     Raises:
-        ValueError: If the dataset has no attributes, or not those that are chosen.
+        ValueError: If the dataset has no attributes, or lacks a chosen attribute.
     """
     if FEATURE not in run.manifest.features:
         raise ValueError(
@@ -100,7 +102,7 @@ def explore(
 
 
 class _Measured:
-    """The examples on which effects are measured."""
+    """Examples to measure effects on."""
 
     def __init__(
         self, run: TrainedRun, split: str, probes: probe.AttributeProbes
@@ -119,14 +121,14 @@ class _Measured:
         self._before = self._seen_again(self._z)
 
     def step(self, column: int, direction: np.ndarray) -> Effect:
-        """Returns what a step along the direction of an attribute changes."""
+        """Returns the effect of a step along the direction of an attribute."""
         has = self._attributes[:, column] == 1
         sense = np.where(has, -1.0, 1.0)[:, np.newaxis]
         after = self._seen_again(self._z + sense * direction)
         return directions.measure(column, has, self._before, after)
 
     def _seen_again(self, z: np.ndarray) -> np.ndarray:
-        """Returns what the probes say of images that latents are decoded to."""
+        """Returns attribute probabilities after latents are decoded and encoded."""
         mean = self._see_again(z.astype(np.float32), self._conditions)
         return self._probes.probabilities(mean.numpy())
 

@@ -1,4 +1,4 @@
-"""Pairs and samples one after another, for as long as the user wants more."""
+"""Shows pairs and samples in turn, until the user answers n."""
 
 import pathlib
 import sys
@@ -12,7 +12,7 @@ from trainer.reporting import image_grid
 from trainer.runs.trained import TrainedRun
 
 _NUM_EXAMPLES = 1000
-# Two pixels to a character: the upper is the foreground, the lower the background.
+# Two pixels per character: the foreground is the upper, the background the lower.
 _HALF_BLOCK = "\N{UPPER HALF BLOCK}"
 _MAX_COLUMNS = 160
 
@@ -27,19 +27,19 @@ def browse(
 ) -> int:
     """Shows a pair and a sample, asks for another, and stops at n, N or end of input.
 
-    Each picture is an original, its reconstruction and a sample of the prior, side by
-    side: written as a PNG file, and shown in the terminal if there is one.
+    Each picture has an original, its reconstruction and a sample of the prior, side by
+    side. It is written as a PNG file, and also shown in the terminal if there is one.
 
     Args:
-        run: Whose model.
+        run: Trained run with the model.
         output: Directory of the pictures.
-        split: Of the originals.
-        where: Condition on them; see `examples.find_examples`.
-        seed: Of the samples.
-        ask: Shows a question and returns the answer, or raises EOFError.
+        split: Split of the originals.
+        where: Condition on the originals; see `examples.find_examples`.
+        seed: Seed of the samples.
+        ask: Function that shows a question and returns the answer, or raises EOFError.
 
     Returns:
-        How many were shown.
+        Number of pictures that were shown.
 
     Raises:
         ValueError: As `examples.find_examples`.
@@ -76,11 +76,11 @@ def browse(
 
 
 def in_characters(picture: np.ndarray) -> str:
-    """Returns a picture as lines of coloured half blocks, two rows of pixels each.
+    """Returns a picture as lines of coloured half blocks, two rows of pixels per line.
 
     Args:
-        picture: `[height, width, 1 or 3]` uint8; every other pixel, or fewer, is shown
-            of one that is wider than 160.
+        picture: `[height, width, 1 or 3]` uint8. If the width is above 160, only every
+            second pixel or fewer are shown.
     """
     stride = -(-picture.shape[1] // _MAX_COLUMNS)
     small = np.broadcast_to(picture, (*picture.shape[:2], 3))[::stride, ::stride]

@@ -1,4 +1,4 @@
-"""The modes of trainer.generate: which images or latents are made, and their files."""
+"""Modes of trainer.generate: the images or latents to make, and their files."""
 
 import pathlib
 
@@ -19,7 +19,7 @@ def make(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> Non
     Args:
         run: Trained run.
         request: Mode and its arguments.
-        output: Directory of the files, which exists.
+        output: Existing directory for the files.
 
     Raises:
         ValueError: If an argument does not fit the run, or a file cannot be read.
@@ -205,8 +205,8 @@ def _starts(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns latents to start from, their condition, and the keys of their images.
 
-    Latents are posterior means of the first examples, or draws of the prior where the
-    dataset is not there.
+    Latents are posterior means of the first examples. If the dataset is missing, they
+    are draws of the prior.
 
     Returns:
         `[num, latent_dim]`; `[1, num_conditions]`; `[num]` strings, or `[0]` for draws.

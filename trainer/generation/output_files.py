@@ -1,6 +1,6 @@
-"""The files that generate writes: grids, GIFs, arrays and tables.
+"""Files that trainer.generate writes: grids, GIFs, arrays and tables.
 
-Each is named in the log.
+The log names each file.
 """
 
 import json
@@ -21,12 +21,12 @@ from trainer.system import atomic_files
 def save_predictive(
     predictive: Predictive, path: pathlib.Path, **more: np.ndarray
 ) -> None:
-    """Writes means and draws of p(x|z) as pictures, and with `more` as an npz.
+    """Writes means and draws of p(x|z) as pictures, and together with `more` as an npz.
 
     Args:
-        predictive: What is written.
-        path: How the names begin.
-        more: Arrays to be in the npz, too.
+        predictive: Images to write.
+        path: Beginning of the file names.
+        more: Further arrays for the npz.
     """
     columns = sample_grids.num_columns(len(predictive.z))
     means, samples = (
@@ -39,7 +39,7 @@ def save_predictive(
 
 
 def save_attributes(arithmetic: Arithmetic, output: pathlib.Path) -> None:
-    """Writes the strips, the directions and their effects, and prints the latter."""
+    """Writes the strips, the directions and their effects, and prints the effects."""
     labels = [
         f"{name.replace('_', ' ')}\nchange {effect.change:+.2f}, "
         f"others {effect.leakage:.2f}"
@@ -86,14 +86,14 @@ def save_neighbours(
 ) -> None:
     """Writes samples beside their neighbours, and prints the memorisation ratio.
 
-    There is none if all of the other images are among those of training.
+    No ratio is printed if all of the other images are training images after all.
 
     Args:
-        neighbours: Neighbours of the samples, then of images that were not trained on.
-        z: `[n, latent_dim]`, of the samples.
+        neighbours: Neighbours of the samples, and then of images outside training.
+        z: `[n, latent_dim]`, latents of the samples.
         samples: `[n, h, w, c]`.
-        unseen_keys: Of the other images.
-        output: Directory.
+        unseen_keys: Keys of the images outside training.
+        output: Directory of the files.
     """
     num = len(samples)
     grid = image_grid.compare(samples, samples, neighbours.images[:num])
@@ -120,14 +120,14 @@ def save_latent_neighbours(
     examples: Examples,
     output: pathlib.Path,
 ) -> None:
-    """Writes samples and examples beside their neighbours, and prints whose they are.
+    """Writes samples and examples beside their neighbours, and prints the nearest keys.
 
     Args:
-        neighbours: Neighbours of the samples, then of the examples.
-        z: `[n, latent_dim]`, of the samples.
+        neighbours: Neighbours of the samples, and then of the examples.
+        z: `[n, latent_dim]`, latents of the samples.
         samples: `[n, h, w, c]`.
-        examples: As many, or fewer.
-        output: Directory.
+        examples: Up to n examples.
+        output: Directory of the files.
     """
     keys = np.array(neighbours.keys)
     num = len(z)
@@ -154,7 +154,7 @@ def save_latent_neighbours(
 
 
 def arrays(predictive: Predictive) -> dict[str, np.ndarray]:
-    """Returns latents, and what p(x|z) is of them, by name."""
+    """Returns latents, and the probabilities and draws of p(x|z), by name."""
     return {
         "z": predictive.z,
         "probability": predictive.probability,
@@ -163,19 +163,19 @@ def arrays(predictive: Predictive) -> dict[str, np.ndarray]:
 
 
 def save_png(path: pathlib.Path, grid: np.ndarray) -> None:
-    """Writes a grid."""
+    """Writes a grid as a PNG file."""
     image_grid.save_png(path, grid)
     logging.info("%s", path)
 
 
 def save_gif(path: pathlib.Path, frames: np.ndarray) -> None:
-    """Writes `[frames, n, h, w, c]` in [-1, 1] as a GIF that goes back and forth."""
+    """Writes `[frames, n, h, w, c]` in [-1, 1] as a GIF that plays back and forth."""
     columns = sample_grids.num_columns(frames.shape[1])
     image_grid.save_gif(path, [image_grid.tile(frame, columns) for frame in frames])
     logging.info("%s", path)
 
 
 def save_npz(path: pathlib.Path, **arrays: np.ndarray) -> None:
-    """Writes arrays by name."""
+    """Writes arrays by name as an npz file."""
     trained.save_npz(path, arrays)
     logging.info("%s", path)

@@ -1,4 +1,4 @@
-"""What trainer.generate is asked for: a mode and its arguments, without TensorFlow."""
+"""Requests to trainer.generate: a mode and its arguments, without TensorFlow."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -23,21 +23,21 @@ _READERS = ("transform", "attributes", "neighbours", "project")
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What to make.
+    """A request to trainer.generate.
 
     Attributes:
-        mode: One of `MODES`.
-        split: Split of the examples; None for the one that training evaluated.
+        mode: Name in `MODES`.
+        split: Split of the examples; None for the evaluation split of the training.
         where: NAME=VALUE that a feature of the examples must have, or None.
         num: Number of images, examples or steps.
         seed: Seed of every draw.
-        prior: `normal` or `mixture`: the distribution of samples.
-        num_components: Components of the mixture.
+        prior: Distribution of samples, `normal` or `mixture`.
+        num_components: Number of components of the mixture.
         latents: File of latents to decode, or directory of pipeline.encode, or None.
-        path: `linear` or `spherical` interpolation.
+        path: Interpolation, `linear` or `spherical`.
         dimensions: Latents to traverse, as text; None for all.
         attributes: Attributes to try; None for all.
-        limit: Traversals, and strengths of attributes, go from -limit to limit.
+        limit: Limit of traversals and of attributes' strengths, from -limit to limit.
     """
 
     mode: str
@@ -55,10 +55,10 @@ class Request:
 
 
 def check(request: Request) -> None:
-    """Checks what needs no run.
+    """Checks the parts of a request that need no run.
 
     Raises:
-        ValueError: If latents are given to a mode that takes none.
+        ValueError: If the mode takes no latents, and latents are given.
     """
     takes = request.mode in ("decode", *_READERS) or (
         request.mode == "sample" and request.prior == "mixture"

@@ -1,7 +1,7 @@
-"""What a trained VAE makes: images from latents, and latents from images.
+"""Sampling of a trained VAE: images from latents, and latents from images.
 
-Every function takes a `TrainedRun`. Images are `[n, h, w, c]` in [-1, 1], latents
-`[n, latent_dim]`. Randomness is a function of the seed that is given.
+Every function of a model takes a `TrainedRun`. Images are `[n, h, w, c]` in [-1, 1],
+latents `[n, latent_dim]`. All randomness is a function of the given seed.
 """
 
 import dataclasses
@@ -28,9 +28,9 @@ class Predictive:
 
     Attributes:
         z: `[n, latent_dim]`, the latents.
-        mean: `[n, h, w, c]`, the mean of p(x|z): for a Bernoulli likelihood 2 p - 1 of
-            the probability p.
-        sample: `[n, h, w, c]`, one draw of p(x|z) each.
+        mean: `[n, h, w, c]`, the mean of p(x|z); 2 p - 1 for a Bernoulli likelihood
+            with probability p.
+        sample: `[n, h, w, c]`, one draw of p(x|z) for each latent.
     """
 
     z: np.ndarray
@@ -39,12 +39,12 @@ class Predictive:
 
     @property
     def probability(self) -> np.ndarray:
-        """The mean as a share of white, in [0, 1]."""
+        """Mean as a share of white, in [0, 1]."""
         return (self.mean + 1) / 2
 
 
 def encode(run: TrainedRun, examples: Examples) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the posterior's mean and log variance, `[n, latent_dim]` each."""
+    """Returns the mean and the log variance of posteriors, `[n, latent_dim]` each."""
     parts = [
         run.vae.encode(
             examples.inputs[start : start + _BATCH_SIZE],
@@ -59,14 +59,14 @@ def encode(run: TrainedRun, examples: Examples) -> tuple[np.ndarray, np.ndarray]
 def decode(
     run: TrainedRun, z: np.ndarray, conditions: np.ndarray, seed: int
 ) -> Predictive:
-    """Returns what the decoder predicts for latents.
+    """Returns the images that the decoder predicts for latents.
 
     Args:
-        run: Whose decoder.
+        run: Trained run with the decoder.
         z: `[n, latent_dim]`.
-        conditions: `[m, num_conditions]` for a conditional decoder, repeated
-            as often as needed; see `examples.find_conditions`.
-        seed: Of the sample.
+        conditions: `[m, num_conditions]` for a conditional decoder, repeated as often
+            as needed; see `examples.find_conditions`.
+        seed: Seed of the drawn sample.
 
     Raises:
         ValueError: If the latents are not `[n, latent_dim]`, or not finite.
@@ -98,7 +98,7 @@ def draw_prior(run: TrainedRun, num: int, seed: int) -> np.ndarray:
 def prior_noise(
     num: int | tf.Tensor, latent_dim: int, seed: int | tf.Tensor
 ) -> tf.Tensor:
-    """Returns draws of N(0, I), `[num, latent_dim]`, in a graph too."""
+    """Returns draws of N(0, I), `[num, latent_dim]`; works in a graph too."""
     return random.normal((num, latent_dim), seed, Stream.GENERATED_PRIOR)
 
 
@@ -110,7 +110,7 @@ def draw_posteriors(run: TrainedRun, examples: Examples, seed: int) -> np.ndarra
 
 
 def draw_posterior_of(encoded: EncodedSplit, seed: int) -> np.ndarray:
-    """Returns a draw of q(z|x) for each example: of the aggregate posterior."""
+    """Returns a draw of q(z|x) for each example: draws of the aggregate posterior."""
     noise = random.normal(
         encoded.posterior_mean.shape, seed, Stream.GENERATED_POSTERIOR
     )
@@ -120,13 +120,13 @@ def draw_posterior_of(encoded: EncodedSplit, seed: int) -> np.ndarray:
 
 
 def load_latents(path: pathlib.Path) -> np.ndarray:
-    """Returns latents of the user's, `[n, latent_dim]`.
+    """Returns the latents in a user's file, `[n, latent_dim]`.
 
     Args:
         path: A `.npy` file, or a JSON list of lists of numbers (or one list).
 
     Raises:
-        ValueError: If the file is neither.
+        ValueError: If the file has neither form.
     """
     try:
         if path.suffix == ".npy":
