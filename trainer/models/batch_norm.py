@@ -1,7 +1,8 @@
 """Batch normalisation over the global batch, the same on any number of devices.
 
-groups [g, ..., channels] each -> their moments -> those of the global batch, in float64
-                               -> normalised groups
+groups [g, ..., channels] -> moments of each group
+                          -> moments of the global batch, float64
+                          -> normalised groups
 """
 
 from collections.abc import Sequence
@@ -15,11 +16,12 @@ from trainer.numerics import exact
 class BatchNormalization(keras.layers.BatchNormalization):
     """Batch normalisation over the global batch, synchronised over replicas.
 
-    In training each group gives its mean and variance in float32, and these are
-    joined in float64 over groups and replicas; so every replica normalises by, and
-    stores, the statistics of the whole global batch. Where this is one group on one
-    replica, TensorFlow's own kernel does it all. It computes in float32 whatever
-    the type of its inputs, which is that of its outputs.
+    In training, the layer computes mean and variance of each group in float32 and
+    joins them in float64 over groups and replicas. Every replica then normalises by,
+    and stores, the statistics of the whole global batch. If the global batch is one
+    group on one replica, a single TensorFlow kernel does all of this.
+
+    The layer computes in float32, and its outputs have the type of its inputs.
 
     Source:
         Ioffe and Szegedy, "Batch Normalization", algorithms 1 and 2. The moving
@@ -51,7 +53,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def _normalize_fused(
         self, x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Does what `_normalize` does, of one group in the whole run, in one kernel."""
+        """Does the work of `_normalize` in one kernel, if the run has one group."""
         [gamma], [beta] = (exact.fan_out(each, tf.float32, 1) for each in (gamma, beta))
         outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             _maps(x), gamma, beta, epsilon=self.epsilon
@@ -92,7 +94,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
                     strict=True,
                 )
                 dbeta = _float64_sum(dy_sums)
-                # By a float32, so that products are exact, and so their sum.
+                # rstd has float32 digits: the float64 products are exact, and so is
+                # their sum over replicas.
                 dgamma = _float64_sum(dyx_sums) * tf.cast(rstd, tf.float64)
                 per_value = exact.sum_over_replicas(tf.stack([dbeta, dgamma]))
                 dy_mean, dyh_mean = tf.unstack(_float32(per_value / num_values))
@@ -112,11 +115,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 
 class _Plain:
-    """What a group is put through, for every type and device."""
+    """Operations on one group, for every type and device."""
 
     @staticmethod
     def moments(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns mean and variance, `[channels]` float64."""
+        """Returns the group's mean and variance, `[channels]` float64."""
         mean, variance = tf.nn.moments(_float32(x), _axes(x))
         return tf.cast(mean, tf.float64), tf.cast(variance, tf.float64)
 
@@ -124,14 +127,14 @@ class _Plain:
     def affine(
         x: tf.Tensor, mean: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor
     ) -> tf.Tensor:
-        """Returns (x - mean) * scale + shift, of the type of x."""
+        """Returns (x - mean) * scale + shift in the type of x."""
         return tf.cast(_float32(x) * scale + (shift - mean * scale), x.dtype)
 
     @staticmethod
     def gradient_parts(
         dy: tf.Tensor, x: tf.Tensor, mean: tf.Tensor, scale: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Returns scale * dy, and the sums of dy and of dy * (x - mean)."""
+        """Returns scale * dy, the sum of dy, and the sum of dy * (x - mean)."""
         wide = _float32(dy)
         dyx = wide * (_float32(x) - mean)
         return (
@@ -142,7 +145,7 @@ class _Plain:
 
 
 class _Fused:
-    """The same by TensorFlow's kernels of a whole batch norm: fewer passes on a CPU."""
+    """The operations of `_Plain` by fused batch-norm kernels: fewer passes on a CPU."""
 
     @staticmethod
     def moments(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -185,7 +188,7 @@ class _Fused:
 
 
 def _has_fused_kernels(x: tf.Tensor) -> bool:
-    # On a GPU the gradient with given statistics is not deterministic.
+    # On a GPU the fused gradient with given statistics is not deterministic.
     return x.dtype == tf.float32 and not tf.config.list_logical_devices("GPU")
 
 
@@ -202,18 +205,18 @@ def _axes(x: tf.Tensor) -> list[int]:
 
 
 def _maps(x: tf.Tensor) -> tf.Tensor:
-    """Returns `[batch, height, width, channels]` of what may be `[batch, channels]`."""
+    """Returns x as `[batch, height, width, channels]`; x may be `[batch, channels]`."""
     return tf.reshape(x, [-1, 1, 1, x.shape[-1]]) if x.shape.rank == 2 else x
 
 
 def _biased(variance: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-    """Returns the variance of x itself, float64, from the unbiased estimate."""
+    """Returns the biased variance of x, float64, from its unbiased variance."""
     num_values = tf.cast(tf.size(x, tf.int64) // x.shape[-1], tf.float64)
     return tf.cast(variance, tf.float64) * (num_values - 1) / num_values
 
 
 def _num_values(x: tf.Tensor) -> tf.Tensor:
-    """Number of values of one channel in the global batch, float64."""
+    """Returns the number of values per channel in the global batch, float64."""
     num_local = tf.size(x, tf.int64) // x.shape[-1]
     num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
     return tf.cast(num_local * num_replicas, tf.float64)
@@ -222,10 +225,10 @@ def _num_values(x: tf.Tensor) -> tf.Tensor:
 def _global_moments(
     moments: Sequence[tuple[tf.Tensor, tf.Tensor]],
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns mean and variance `[channels]`, float64, of the global batch.
+    """Returns mean and variance of the global batch, `[channels]` float64.
 
     Args:
-        moments: Mean and variance, float64, of each group of this replica.
+        moments: Mean and variance of each group of this replica, `[channels]` float64.
     """
     num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
     sums = tf.add_n(

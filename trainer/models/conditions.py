@@ -1,6 +1,6 @@
-"""Conditions: the vector that a conditional VAE gets beside the image or the latents.
+"""Conditions: the vector that a conditional VAE reads beside the image or the latents.
 
-An unconditional one has a vector of length 0, so that both run through the same code.
+An unconditional VAE reads a vector of length 0, so both kinds share the same code.
 """
 
 import dataclasses
@@ -14,14 +14,14 @@ from pipeline import contract
 
 @dataclasses.dataclass(frozen=True)
 class Conditioning:
-    """Settings of a model's conditions, each named as in a run's config.
+    """Settings of a model's conditions, named as in a run's config.
 
     Attributes:
-        condition: `none`; `label`, a vector that is 1 at the class and 0 elsewhere
+        condition: Kind of conditions. `none`; `label`, a one-hot vector of the class
             (all zeros for a negative label; see `check_labels`); or `attributes`, a
             vector of -1 and 1.
-        num_classes: Classes of a label.
-        labelled_fraction: Fraction of the examples whose label is used, in (0, 1].
+        num_classes: Number of classes of a label.
+        labelled_fraction: Fraction of examples whose label is used, in (0, 1].
     """
 
     condition: str
@@ -30,19 +30,20 @@ class Conditioning:
 
     @property
     def has_classifier(self) -> bool:
-        """Whether a part of the labels is used, so that a classifier is learnt."""
+        """True if the run uses only some labels and trains a classifier."""
         return self.labelled_fraction < 1
 
     @property
     def features(self) -> list[str]:
-        """Names of the features that `vectors` reads besides images."""
+        """Names of the features that `vectors` reads, besides images."""
         return [] if self.condition == "none" else [self.condition]
 
     def vector_length(self, manifest: contract.Manifest) -> int:
         """Returns the length of a condition vector.
 
         Raises:
-            ValueError: If the dataset lacks the feature, or has more classes.
+            ValueError: If the dataset lacks the feature, or has more classes than
+                `num_classes`.
         """
         if self.condition == "none":
             return 0
@@ -69,10 +70,10 @@ class Conditioning:
         """Checks that the labels of a batch are classes of the model.
 
         Args:
-            batch: With `label`, `[b]` integers, if it is the condition.
+            batch: Features by name; `label`, `[b]` integers, if it is the condition.
 
         Raises:
-            contract.DatasetError: If a label is not.
+            contract.DatasetError: If a label is not a class of the model.
         """
         if self.condition == "label":
             contract.check_labels(
@@ -86,8 +87,9 @@ class Conditioning:
         """Returns the condition vector of each example, `[b, num_conditions]` float32.
 
         Args:
-            batch: With the feature that is the condition: `label`, `[b]` integers, or
-                `attributes`, `[b, k]` of 0 and 1; without a condition, `image`.
+            batch: Features by name. The condition's feature must be present: `label`,
+                `[b]` integers, or `attributes`, `[b, k]` of 0 and 1. Without a
+                condition, `image` must be present.
         """
         if self.condition == "label":
             return tf.one_hot(batch["label"], self.num_classes)
@@ -96,11 +98,12 @@ class Conditioning:
         return tf.zeros([tf.shape(batch["image"])[0], 0])
 
     def sample_vectors(self, num: int, examples: np.ndarray) -> np.ndarray:
-        """Returns conditions for samples: every class in turn, or those of examples.
+        """Returns conditions for samples: each class in turn, or examples' conditions.
 
         Args:
             num: Number of samples.
-            examples: `[n, num_conditions]`, repeated as often as needed.
+            examples: `[n, num_conditions]`, conditions of examples, repeated as often
+                as needed. Not used if the condition is `label`.
         """
         if self.condition == "label":
             examples = np.eye(self.num_classes, dtype=np.float32)

@@ -1,7 +1,7 @@
 """Keras layers that compute the same bits on any number of devices.
 
-They are Keras's own layers, with weights, names and settings as usual, and a `call`
-that goes through `trainer.numerics.exact`.
+They are Keras's own layers, with the usual weights, names and settings. Only their
+`call` differs: it goes through `trainer.numerics.exact`.
 """
 
 import keras
@@ -60,23 +60,24 @@ class Dense(keras.layers.Dense):
 
 
 class Activation(keras.layers.Activation):
-    """An activation function, of each value by itself."""
+    """Elementwise activation function."""
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Returns `[batch, ...]`, as the inputs."""
+        """Returns `[batch, ...]`, the shape of the inputs."""
         return exact.by_group(self.activation, inputs)
 
 
 class AppendLogScale(keras.layers.Layer):
-    """Puts one log standard deviation, the same for all values, beside each mean.
+    """Appends one log standard deviation, shared by all values, to the means.
 
     Attributes:
-        log_scale: The scalar; a weight if it is trained, else set from outside.
+        log_scale: Log standard deviation, a scalar variable. The optimizer trains it if
+            `is_trained`; else other code assigns it.
     """
 
     def __init__(self, initial: float, is_trained: bool, name: str) -> None:
-        """Makes the scalar."""
-        # In every precision: two digits of bfloat16 would be a coarse likelihood.
+        """Creates the scalar variable."""
+        # float32 in every precision: bfloat16 has two digits, too coarse a likelihood.
         super().__init__(name=name, dtype="float32")
         self.log_scale = self.add_weight(
             name="log_scale",
@@ -95,13 +96,13 @@ class AppendLogScale(keras.layers.Layer):
 
 
 class LogVarFromSoftplus(keras.layers.Layer):
-    """Turns the raw scale s of a posterior to its log variance.
+    """Converts the raw scale s of a posterior to its log variance.
 
     The standard deviation is softplus(s) + floor.
     """
 
     def __init__(self, floor: float, name: str) -> None:
-        """Keeps the smallest deviation."""
+        """Stores the smallest standard deviation."""
         super().__init__(name=name, dtype="float32")
         self._floor = floor
 
@@ -111,6 +112,6 @@ class LogVarFromSoftplus(keras.layers.Layer):
 
 
 def _weights(layer: keras.layers.Layer) -> list[tf.Tensor]:
-    """Returns the tensors that stand for a layer's kernel, and its bias if any."""
+    """Returns the tensors that stand for a layer's kernel and, if it has one, bias."""
     variables = [layer.kernel, *([layer.bias] if layer.use_bias else [])]
     return [exact.weight(variable) for variable in variables]

@@ -7,8 +7,8 @@ Shapes, with images of size = base * 2^n, filters f1..fn, units u1..um and d lat
     decoder  [b, d] -> [b, u1] -> ... -> [b, um] -> [b, base, base, f1]
              -> [b, 2 base, 2 base, f2] -> ... -> [b, size, size, outputs]
 
-Without filters they are multilayer perceptrons, without units purely convolutional.
-What a layer is made with is in `options.py`.
+Without filters both are multilayer perceptrons; without units both are purely
+convolutional. `options.py` holds the options of each layer.
 
 Source: with batch norm and base 4, the CelebA model of A. Royer, "Variational
 Auto-encoders" (2017).
@@ -34,15 +34,15 @@ def make_encoder(
     Args:
         config: Settings.
         image_shape: `[size, size, channels]`.
-        num_conditions: Length of the vector that the posterior depends on too; it is
-            joined to what the dense layers get.
+        num_conditions: Length of the conditions. The encoder appends them to the inputs
+            of the dense layers.
 
     Returns:
         `[b, size, size, c] -> ([b, d], [b, d])`, or with conditions
         `([b, size, size, c], [b, num_conditions]) -> ([b, d], [b, d])`.
 
     Raises:
-        ValueError: If the filters do not fit the size.
+        ValueError: If the filters do not fit the image size.
     """
     table = LayerTable(config, "encoder")
     images = keras.Input(image_shape, name="image")
@@ -75,13 +75,13 @@ def make_encoder(
 def make_classifier(config: ConfigDict, image_shape: Sequence[int]) -> keras.Model:
     """Returns the model from images to the logits of their classes.
 
-    Its layers are those of the encoder, with weights of their own.
+    It has the encoder's architecture and its own weights.
 
     Returns:
         `[b, size, size, c] -> [b, num_classes]`.
 
     Raises:
-        ValueError: As `make_encoder`.
+        ValueError: If the filters do not fit the image size.
     """
     table = LayerTable(config, "classifier")
     images = keras.Input(image_shape, name="image")
@@ -108,16 +108,16 @@ def make_decoder(
     Args:
         config: Settings.
         image_shape: `[size, size, channels]`.
-        num_outputs: Outputs of a pixel.
-        num_conditions: Length of the vector that the image depends on too; it is
-            joined to the latents.
+        num_outputs: Number of outputs per pixel.
+        num_conditions: Length of the conditions. The decoder appends them to the
+            latents.
 
     Returns:
         `[b, d] -> [b, size, size, num_outputs]`, or with conditions
         `([b, d], [b, num_conditions]) -> [b, size, size, num_outputs]`.
 
     Raises:
-        ValueError: If the filters do not fit the size.
+        ValueError: If the filters do not fit the image size.
     """
     table = LayerTable(config, "decoder")
     z = x = keras.Input((config.latent_dim,), name="z")
@@ -149,10 +149,10 @@ def make_decoder(
 def check_image_size(
     image_shape: Sequence[int], base_size: int, num_halvings: int, part: str
 ) -> None:
-    """Checks that halving an image so many times ends at the base size.
+    """Checks that `num_halvings` halvings of an image lead to the base size.
 
     Raises:
-        ValueError: If it does not; the text says which sizes and blocks do.
+        ValueError: If they do not; the message lists the sizes that fit.
     """
     height, width, _ = image_shape
     if height == width == base_size * 2**num_halvings:
@@ -171,7 +171,7 @@ def check_image_size(
 def _convolve(
     images: keras.KerasTensor, config: ConfigDict, table: LayerTable
 ) -> keras.KerasTensor:
-    """Shrinks images to base_size by a factor of 2 a block, and flattens them."""
+    """Halves the images in each block down to base_size, then flattens them."""
     x = images
     if config.unit_inputs:
         x = keras.layers.Rescaling(0.5, 0.5, name="unit")(x)
@@ -226,13 +226,17 @@ def _deconvolve(
     num_outputs: int,
     table: LayerTable,
 ) -> keras.KerasTensor:
-    """Grows `[b, features]` to the image, by a factor of 2 from each block on."""
+    """Upsamples `[b, features]` to the image.
+
+    The first block makes `base_size` pixels a side, and each later block doubles the
+    side. The last layer multiplies it by `last_stride`.
+    """
     first, *others = tuple(config.decoder_filters)
     num_doublings = len(others) + config.last_stride - 1
     check_image_size(image_shape, config.base_size, num_doublings, "decoder")
     blocks = [(channels, 2, "same") for channels in others]
     if config.decoder_start == "dense":
-        # A bias of its own for every place, which a transposed convolution lacks.
+        # A dense layer has a bias per position; a transposed convolution does not.
         base_shape = (config.base_size, config.base_size, first)
         x = _dense_layer(
             x, math.prod(base_shape), "base", table, config.batch_norm_momentum

@@ -1,4 +1,4 @@
-"""What a layer is made with: defaults for all, and what single layers change."""
+"""Options of a layer: defaults for all layers, and overrides for single layers."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -9,11 +9,11 @@ from ml_collections import ConfigDict
 
 ACTIVATIONS = ("relu", "tanh", "linear", "leaky_relu", "elu", "softplus", "sigmoid")
 
-# By name, as `kernel_initializer`.
+# Keys are the values that `kernel_initializer` may take.
 INITIALIZERS: Mapping[str, Mapping[str, Any]] = {
     "glorot_uniform": {"class_name": "GlorotUniform", "config": {}},
     "he_normal": {"class_name": "HeNormal", "config": {}},
-    # A normal of standard deviation 2 / sqrt(fan_in).
+    # Normal distribution with standard deviation 2 / sqrt(fan_in).
     "normal_2_over_sqrt_fan_in": {
         "class_name": "VarianceScaling",
         "config": {"scale": 4.0, "distribution": "untruncated_normal"},
@@ -27,14 +27,14 @@ INITIALIZERS: Mapping[str, Mapping[str, Any]] = {
 
 @dataclasses.dataclass(frozen=True)
 class LayerOptions:
-    """How one hidden layer is made.
+    """Options of one layer.
 
     Attributes:
-        activation: One of `ACTIVATIONS`.
-        batch_norm: Whether batch norm comes before the activation; it takes the place
-            of a bias.
-        kernel_initializer: One of `INITIALIZERS`.
-        kernel_size: Side in pixels of a convolution's kernel.
+        activation: Name of the activation, from `ACTIVATIONS`.
+        batch_norm: Whether batch norm comes before the activation and replaces the
+            bias.
+        kernel_initializer: Name of the initializer, from `INITIALIZERS`.
+        kernel_size: Side of a convolution's kernel in pixels.
     """
 
     activation: str
@@ -43,7 +43,7 @@ class LayerOptions:
     kernel_size: int
 
     def __post_init__(self) -> None:
-        """Checks each value against what is allowed."""
+        """Checks that each value is allowed."""
         for field, allowed in (
             ("activation", ACTIVATIONS),
             ("kernel_initializer", tuple(INITIALIZERS)),
@@ -69,12 +69,12 @@ class LayerTable:
     """The options of every layer of a model part, by the layer's name."""
 
     def __init__(self, config: ConfigDict, part: str) -> None:
-        """Reads `layer_defaults`, and the `layer_overrides` whose name begins so.
+        """Reads `layer_defaults` and the `layer_overrides` of one model part.
 
         Args:
-            config: Settings. An override is named `part/layer`, as in
+            config: Settings. The name of an override is `part/layer`, as in
                 `{"encoder/dense_0": {"activation": "tanh"}}`.
-            part: `encoder`, `decoder` or `classifier`.
+            part: Name of the part: `encoder`, `decoder` or `classifier`.
         """
         self._part = part
         self._defaults = config.layer_defaults.to_dict()
@@ -96,8 +96,8 @@ class LayerTable:
         """Returns the options of a layer.
 
         Args:
-            layer: Its name.
-            **own_defaults: Where this layer's defaults are not those of all.
+            layer: Name of the layer.
+            **own_defaults: Defaults for this layer that replace `layer_defaults`.
 
         Raises:
             ValueError: If an override has an unknown option, or a value is wrong.
@@ -114,10 +114,10 @@ class LayerTable:
         return LayerOptions(**{**self._defaults, **own_defaults, **changes})
 
     def check_all_used(self) -> None:
-        """Checks that every override names a layer that was made.
+        """Checks that every override names a layer of this part.
 
         Raises:
-            ValueError: If one does not; the text names the layers there are.
+            ValueError: If an override does not; the message lists the part's layers.
         """
         strays = sorted(self._overrides.keys() - set(self._known))
         if strays:

@@ -1,7 +1,8 @@
 """Learning a class from few labels: the M2 model.
 
-A conditional VAE gives the terms of an image for every class it might be of. The known
-class counts where there is one, and the classifier q(y|x) weighs them where not.
+A conditional VAE computes the terms of an image for every possible class. A labelled
+image counts the terms of its own class; any other image averages the terms over all
+classes, weighted by the classifier q(y|x).
 
 b  images        k  classes
 
@@ -17,23 +18,26 @@ import tensorflow as tf
 
 from trainer.numerics import exact
 
-# What `marginalise` adds to an objective's terms.
+# Terms that `marginalise` adds to the terms of an objective.
 TERMS = ("label_kl", "classifier_loss", "accuracy")
 
-# A share of this many is exact in the integers of `is_labelled`.
+# `is_labelled` compares integers: it rounds the fraction to a multiple of 1 / 2^20.
 _RESOLUTION = 2**20
 
 
 def is_labelled(
     batch: Mapping[str, tf.Tensor], labelled_fraction: float, num_classes: int
 ) -> tf.Tensor:
-    """Returns which examples count as labelled, `[b]` bool, the same in every run.
+    """Returns whether each example counts as labelled, `[b]` bool.
+
+    The choice depends only on the examples' keys and labels, so every run chooses the
+    same examples.
 
     Args:
-        batch: With `record_id`, int64 hashes of the examples' keys, and `label`; a
-            label that is not a class, such as -1, does not count.
+        batch: Features by name: `record_id`, int64 hashes of the examples' keys, and
+            `label`. A label that is not a class, such as -1, does not count.
         labelled_fraction: Fraction of the examples to choose, in (0, 1].
-        num_classes: k.
+        num_classes: Number of classes, k.
     """
     threshold = round(labelled_fraction * _RESOLUTION)
     label = batch["label"]
@@ -45,7 +49,7 @@ def is_labelled(
 
 
 def with_every_class(images: tf.Tensor, num_classes: int) -> tuple[tf.Tensor, ...]:
-    """Returns each image once with each class, `[b * k, ...]` and `[b * k, k]`.
+    """Returns every pair of image and class, `[b * k, ...]` and one-hot `[b * k, k]`.
 
     Example:
         >>> images, classes = with_every_class(tf.constant([5, 7]), 2)
@@ -59,12 +63,12 @@ def with_every_class(images: tf.Tensor, num_classes: int) -> tuple[tf.Tensor, ..
 
 
 def of_label(x: tf.Tensor, label: tf.Tensor, num_classes: int) -> tf.Tensor:
-    """Returns what an image has with its own label, `[b, d]`; 0 without one.
+    """Returns the values of each image with its own label, `[b, d]`; 0 without a label.
 
     Args:
-        x: `[b * k, d]`, of each image with each class.
+        x: `[b * k, d]`, values of every pair of image and class.
         label: `[b]` integers.
-        num_classes: k.
+        num_classes: Number of classes, k.
 
     Example:
         >>> x = tf.constant([[1.0], [2.0], [3.0], [4.0]])
@@ -82,26 +86,27 @@ def marginalise(
     labelled: tf.Tensor,
     label_cost: float,
 ) -> dict[str, tf.Tensor]:
-    """Returns the terms of images whose class is known or is not.
+    """Returns the terms of labelled and unlabelled images.
 
-    With q(y|x) all on the label of a labelled image, every term is its mean over
-    q(y|x), and `loss` and `elbo` also pay KL(q(y|x) || p(y)) for a uniform p(y).
+    For a labelled image, q(y|x) puts all its weight on the label. Every term is its
+    mean over q(y|x). `loss` and `elbo` also pay KL(q(y|x) || p(y)) for a uniform p(y).
 
     Args:
-        terms: Of each image with each class, `[b * k]`; see `Objective.terms`.
-        logits: Of the classifier, `[b, k]`.
-        label: `[b]` integers; of one that is not labelled it is read for `accuracy`
-            alone.
-        labelled: `[b]` bool.
+        terms: `[b * k]`, terms of every pair of image and class; see
+            `Objective.terms`.
+        logits: `[b, k]`, outputs of the classifier.
+        label: `[b]` integers. For an unlabelled image, only `accuracy` reads it.
+        labelled: `[b]` bool, True for a labelled image.
         label_cost: Weight of the classifier's cross-entropy for a labelled image.
 
     Returns:
-        The terms, `[b]` each; and `label_kl` in nats; `classifier_loss`, as weighted;
-        `accuracy`, 1 where the classifier is right, of all images.
+        The terms, `[b]` each, and three more: `label_kl` in nats; `classifier_loss`,
+        already weighted; and `accuracy`, 1 where the classifier is right, also for
+        unlabelled images.
     """
     num_classes = logits.shape[1]
     log_probabilities = exact.by_group(tf.nn.log_softmax, logits)
-    # Two uses by an image without a label, and a third by the classifier's loss.
+    # An unlabelled image uses it twice, and the classifier's loss a third time.
     log_q = exact.branch(log_probabilities)
     known = tf.one_hot(label, num_classes)
     q = tf.where(labelled[:, tf.newaxis], known, tf.exp(log_q))

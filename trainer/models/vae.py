@@ -19,15 +19,16 @@ from trainer.numerics import precision
 class VAE:
     """A variational autoencoder.
 
-    Its parts compute in the precision of the settings, and its methods return float32.
+    Its parts compute in the configured precision; its methods return float32.
 
     Attributes:
         encoder: `[b, size, size, c] -> (posterior mean, posterior log variance)`.
         decoder: `[b, latent_dim] -> [b, size, size, outputs]`.
-        likelihood: What the outputs say about an image.
-        num_conditions: Length of the vector that both are given too; 0 for none.
-        classifier: `[b, size, size, c] -> [b, num_classes]` logits, if the class is
-            learnt from few labels.
+        likelihood: Distribution of an image, given the decoder's outputs.
+        num_conditions: Length of the conditions that encoder and decoder also read; 0
+            for an unconditional VAE.
+        classifier: `[b, size, size, c] -> [b, num_classes]` logits, in a run that
+            learns the class from few labels.
     """
 
     encoder: keras.Model
@@ -44,7 +45,7 @@ class VAE:
         Args:
             images: `[b, size, size, c]`.
             conditions: `[b, num_conditions]`.
-            training: Whether batch norm takes the batch's statistics.
+            training: Whether batch norm uses the batch's statistics.
         """
         mean, log_var = self.encoder(
             self._joined(images, conditions), training=training
@@ -53,7 +54,7 @@ class VAE:
 
     @functools.cached_property
     def compiled_encode(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
-        """`encode` of images and conditions, of any number, as a graph."""
+        """`encode` as a graph, for any number of images and their conditions."""
         return tf.function(
             self.encode,
             input_signature=[
@@ -66,18 +67,18 @@ class VAE:
     def decode(
         self, z: tf.Tensor, conditions: tf.Tensor, *, training: bool = False
     ) -> tf.Tensor:
-        """Returns what the likelihood reads, `[b, size, size, outputs]`.
+        """Returns the decoder's outputs for the likelihood, `[b, size, size, outputs]`.
 
         Args:
             z: `[b, latent_dim]`.
             conditions: `[b, num_conditions]`.
-            training: Whether batch norm takes the batch's statistics.
+            training: Whether batch norm uses the batch's statistics.
         """
         outputs = self.decoder(self._joined(z, conditions), training=training)
         return tf.cast(outputs, tf.float32)
 
     def classify(self, images: tf.Tensor, *, training: bool = False) -> tf.Tensor:
-        """Returns the logits of q(y|x), `[b, num_classes]`; there is a classifier."""
+        """Returns the logits of q(y|x), `[b, num_classes]`; needs a classifier."""
         assert self.classifier is not None
         return tf.cast(self.classifier(images, training=training), tf.float32)
 
@@ -107,16 +108,16 @@ class VAE:
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """All weights, the batch-norm statistics among them."""
+        """All weights, including the batch-norm statistics."""
         return [variable for part in self._parts for variable in part.variables]
 
     @property
     def batch_norm_statistics(self) -> list[keras.Variable]:
-        """Moving means and variances, which a training pass assigns."""
+        """Moving means and variances; a training pass assigns them."""
         return [var for part in self._parts for var in part.non_trainable_variables]
 
     def named_variables(self) -> dict[str, keras.Variable]:
-        """Returns all weights by a name that is the same in every process."""
+        """Returns all weights by name; the names are the same in every process."""
         return {
             f"{part.name}/{variable.path}": variable
             for part in self._parts
@@ -132,7 +133,7 @@ def make_vae(
     Args:
         config: Settings.
         image_shape: `[size, size, channels]`.
-        num_conditions: Length of the vector that it is conditioned on; 0 for none.
+        num_conditions: Length of the conditions; 0 for an unconditional VAE.
 
     Raises:
         ValueError: If the filters do not fit the image size, or a setting is unknown.

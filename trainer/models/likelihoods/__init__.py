@@ -6,7 +6,8 @@ gaussian          values with normal noise
 logistic_mixture  8-bit levels by a mixture of logistics
 
 Images `[b, h, w, c]` are in [-1, 1]. A decoder gives outputs `[b, h, w, n]`, where n is
-the likelihood's `num_outputs(c)`, all of one kind before all of the next.
+the likelihood's `num_outputs(c)`. The outputs of a pixel are sorted by kind: for
+example all means, then all log deviations.
 """
 
 import math
@@ -34,7 +35,12 @@ __all__ = [
 
 
 def make_likelihood(config: ConfigDict, num_values: int) -> Likelihood:
-    """Returns the likelihood that `config` describes, for images of `num_values`."""
+    """Returns the likelihood that `config` describes.
+
+    Args:
+        config: Settings.
+        num_values: Number of values per image.
+    """
     if config.likelihood == "bernoulli":
         return Bernoulli()
     if config.likelihood == "logistic_mixture":

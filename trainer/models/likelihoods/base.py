@@ -1,4 +1,4 @@
-"""What every likelihood is, and what they share."""
+"""Interface of a likelihood, and helpers that likelihoods share."""
 
 import abc
 
@@ -11,7 +11,7 @@ class Likelihood(abc.ABC):
 
     @abc.abstractmethod
     def num_outputs(self, channels: int) -> int:
-        """Returns how many outputs a pixel has, for images of `channels`."""
+        """Returns the number of outputs per pixel, for images with `channels`."""
 
     @abc.abstractmethod
     def log_likelihood(self, images: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
@@ -19,28 +19,28 @@ class Likelihood(abc.ABC):
 
         Args:
             images: `[batch, height, width, channels]` in [-1, 1].
-            outputs: Of the decoder.
+            outputs: `[batch, height, width, num_outputs]` from the decoder.
         """
 
     @abc.abstractmethod
     def mean(self, outputs: tf.Tensor) -> tf.Tensor:
         """Returns the mean image, `[batch, height, width, channels]` in [-1, 1].
 
-        Made of Keras's operations, so that it can be a part of a Keras model.
+        Implementations use Keras operations: the mean may be part of a Keras model.
         """
 
     @abc.abstractmethod
     def draw(self, outputs: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Returns an image drawn from p(x|z), `[batch, height, width, channels]`.
+        """Returns images drawn from p(x|z), `[batch, height, width, channels]`.
 
         Args:
-            outputs: Of the decoder.
+            outputs: `[batch, height, width, num_outputs]` from the decoder.
             seed: `[2]` integers, a stateless seed.
         """
 
     @abc.abstractmethod
     def describe(self) -> str:
-        """Returns what the likelihood is, for a sentence."""
+        """Returns a noun phrase that names the likelihood in a sentence."""
 
     def fit(
         self,
@@ -48,13 +48,13 @@ class Likelihood(abc.ABC):
         outputs: tf.Tensor,
         decoder: keras.Model,
     ) -> tf.Tensor:
-        """In a training step, sets what follows from the batch; returns the outputs."""
+        """Fits batch-dependent parameters in a training step; returns the outputs."""
         del images, decoder
         return outputs
 
 
 def check_shapes(images: tf.Tensor, outputs: tf.Tensor) -> None:
-    """Checks that a decoder's outputs are as many as the images' values."""
+    """Checks that the images and the decoder's outputs have compatible shapes."""
     if not images.shape.is_compatible_with(outputs.shape):
         raise ValueError(f"images {images.shape} and outputs {outputs.shape} differ")
 

@@ -10,14 +10,15 @@ from trainer.models.likelihoods.base import Likelihood, check_shapes, sum_values
 
 @dataclasses.dataclass(frozen=True)
 class Bernoulli(Likelihood):
-    """Each value is 1 with a probability whose logit the decoder gives, else -1.
+    """Binary values, 1 or -1; the decoder gives the logit of P(value = 1).
 
-    A value v in between counts as (v + 1) / 2 of a one: the summed binary
-    cross-entropy, which is no likelihood of grey images, but what is published.
+    A value v between them counts as (v + 1) / 2 of a one. This gives the summed binary
+    cross-entropy: publications report it for grey images, although it is not a
+    likelihood of them.
     """
 
     def num_outputs(self, channels: int) -> int:
-        """Returns one logit a value."""
+        """Returns the number of outputs per pixel: one logit per value."""
         return channels
 
     def log_likelihood(self, images: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
@@ -41,19 +42,20 @@ class Bernoulli(Likelihood):
         return tf.where(uniform < tf.sigmoid(outputs), 1.0, -1.0)
 
     def describe(self) -> str:
-        """Names it."""
+        """Returns the likelihood's name as a noun phrase."""
         return "a Bernoulli likelihood (summed binary cross-entropy)"
 
 
 def _cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Returns -labels log p - (1 - labels) log(1 - p), with p = sigmoid(logits).
 
-    TensorFlow's function uses the logits four times, so that their gradient is a sum
-    of four (see `trainer.numerics.exact`). In closed form it is p - labels.
+    The gradient has the closed form p - labels. TensorFlow's function uses the logits
+    four times, and a sum of four gradients has no fixed order (see
+    `trainer.numerics.exact`).
 
     Args:
-        labels: In [0, 1]; no gradient flows into them.
-        logits: Of the shape of `labels`.
+        labels: Values in [0, 1]; no gradient flows into them.
+        logits: Logits, in the shape of `labels`.
     """
     labels = tf.stop_gradient(labels)
 

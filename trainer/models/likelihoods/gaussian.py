@@ -1,4 +1,4 @@
-"""Values with normal noise, whose deviation is given or found."""
+"""Values with normal noise, whose deviation is a setting or is learnt."""
 
 import dataclasses
 import math
@@ -11,16 +11,16 @@ from trainer.numerics import exact
 
 LOG_SCALE_LAYER = "log_scale"
 
-# Share of the last value that the moving scale of an optimal Gaussian keeps in a step.
+# Fraction of its value that the moving log scale of an optimal Gaussian keeps per step.
 _SCALE_MOMENTUM = 0.99
 
 
 @dataclasses.dataclass(frozen=True)
 class Gaussian(Likelihood):
-    """Each value is normal about the decoder's output, with a fixed deviation.
+    """Normal values around the decoder's outputs, with a fixed deviation.
 
     Attributes:
-        stddev: Standard deviation where values span [-1, 1]; positive.
+        stddev: Standard deviation on the scale of values in [-1, 1]; positive.
     """
 
     stddev: float
@@ -33,7 +33,7 @@ class Gaussian(Likelihood):
             )
 
     def num_outputs(self, channels: int) -> int:
-        """Returns one mean a value."""
+        """Returns the number of outputs per pixel: one mean per value."""
         return channels
 
     def log_likelihood(self, images: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
@@ -51,26 +51,26 @@ class Gaussian(Likelihood):
         return outputs + self.stddev * noise
 
     def describe(self) -> str:
-        """Names it."""
+        """Returns the likelihood's name as a noun phrase."""
         return f"a Gaussian likelihood of standard deviation {self.stddev:.4g}"
 
 
 @dataclasses.dataclass(frozen=True)
 class ScaledGaussian(Likelihood):
-    """A Gaussian with one deviation for all values, which training finds.
+    """Gaussian with one deviation for all values; training finds the deviation.
 
-    The layer `AppendLogScale` holds it, and puts its logarithm beside each mean.
+    The layer `AppendLogScale` holds the log deviation and appends it to the means.
 
     Attributes:
-        is_optimal: Whether it is the best of each batch, in closed form: the root of
-            the mean squared error, whose moving average serves outside training. Else
-            it is a weight.
+        is_optimal: Whether each training batch uses its optimal deviation in closed
+            form, the root mean squared error. Outside training, a moving average of
+            its logarithm replaces it. If False, the log deviation is a trained weight.
     """
 
     is_optimal: bool
 
     def num_outputs(self, channels: int) -> int:
-        """Returns a mean and a log deviation a value."""
+        """Returns the number of outputs per pixel: mean and log deviation per value."""
         return 2 * channels
 
     def log_likelihood(self, images: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
@@ -95,7 +95,7 @@ class ScaledGaussian(Likelihood):
         outputs: tf.Tensor,
         decoder: keras.Model,
     ) -> tf.Tensor:
-        """Puts the deviation of the whole global batch in the outputs, if optimal.
+        """If `is_optimal`, puts the global batch's optimal deviation in the outputs.
 
         Source:
             Rybkin, Daniilidis and Levine, "Simple and Effective VAE Training with
@@ -118,7 +118,7 @@ class ScaledGaussian(Likelihood):
         return tf.concat([mean, tf.fill(tf.shape(mean), best)], axis=-1)
 
     def describe(self) -> str:
-        """Names it."""
+        """Returns the likelihood's name as a noun phrase."""
         return "a Gaussian likelihood whose standard deviation is " + (
             "the best of each batch" if self.is_optimal else "learnt"
         )

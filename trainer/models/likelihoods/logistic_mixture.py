@@ -1,4 +1,4 @@
-"""Levels of 8 bits, with any distribution that a few logistics can make."""
+"""8-bit levels, distributed as a mixture of a few logistics."""
 
 import dataclasses
 import math
@@ -9,20 +9,21 @@ import tensorflow as tf
 
 from trainer.models.likelihoods.base import Likelihood, check_shapes, sum_values
 
-# Half the distance of two 8-bit levels in [-1, 1].
+# Half the distance between two 8-bit levels in [-1, 1].
 _HALF_LEVEL = 1.0 / 255.0
 
 
 @dataclasses.dataclass(frozen=True)
 class LogisticMixture(Likelihood):
-    """Each 8-bit pixel is drawn from a mixture of logistics, cut into 256 levels.
+    """Mixture of logistics for 8-bit pixels, discretised to 256 levels.
 
-    A pixel has the logits of its components, then their means and the logarithms of
-    their scales, each for every channel. Given the component, the channels are
-    independent. It is a distribution of levels, so that no dequantisation is needed.
+    The outputs of a pixel are the logits of its components, then the means of the
+    components for every channel, then their log scales for every channel. Given the
+    component, the channels are independent. Levels have probabilities of their own:
+    the likelihood needs no dequantisation.
 
     Attributes:
-        num_components: At least 1.
+        num_components: Number of logistics in the mixture, at least 1.
 
     Source:
         Salimans et al., "PixelCNN++", equation 2, without its channel coefficients.
@@ -38,7 +39,7 @@ class LogisticMixture(Likelihood):
             )
 
     def num_outputs(self, channels: int) -> int:
-        """Returns the outputs of a pixel."""
+        """Returns the number of outputs per pixel."""
         return self.num_components * (1 + 2 * channels)
 
     def log_likelihood(self, images: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
@@ -49,10 +50,10 @@ class LogisticMixture(Likelihood):
         inverse = tf.exp(-log_scales)
         upper = (values - means + _HALF_LEVEL) * inverse
         lower = (values - means - _HALF_LEVEL) * inverse
-        # Of the levels at the ends, which hold all that is beyond them.
+        # The lowest and the highest level also hold the probability beyond them.
         log_below = tf.math.log_sigmoid(upper)
         log_above = tf.math.log_sigmoid(-lower)
-        # log(sigmoid(upper) - sigmoid(lower)), exact for any distance of the two.
+        # log(sigmoid(upper) - sigmoid(lower)), accurate for any distance between them.
         log_between = log_below + log_above + _log_one_minus_exp(lower - upper)
         log_level = tf.where(
             values < -1 + _HALF_LEVEL,
@@ -63,13 +64,13 @@ class LogisticMixture(Likelihood):
         return sum_values(tf.reduce_logsumexp(log_component, axis=-1, keepdims=True))
 
     def mean(self, outputs: tf.Tensor) -> tf.Tensor:
-        """Returns the mean of the components' means."""
+        """Returns the weighted mean of the components' means, clipped to [-1, 1]."""
         logits, means, _ = self._split(outputs)
         weights = keras.ops.expand_dims(keras.ops.softmax(logits), axis=-1)
         return keras.ops.clip(keras.ops.sum(weights * means, axis=-2), -1, 1)
 
     def draw(self, outputs: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Returns a drawn image, rounded to levels."""
+        """Returns drawn images, rounded to levels."""
         logits, means, log_scales = self._split(outputs)
         choose, place = tf.unstack(tf.random.split(seed, alg="philox"))
         gumbel = -tf.math.log(-tf.math.log(_open_uniform(tf.shape(logits), choose)))
@@ -83,7 +84,7 @@ class LogisticMixture(Likelihood):
         return levels * (2 * _HALF_LEVEL) - 1
 
     def describe(self) -> str:
-        """Names it."""
+        """Returns the likelihood's name as a noun phrase."""
         return f"a discretised mixture of {self.num_components} logistics"
 
     def _split(self, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -100,7 +101,7 @@ class LogisticMixture(Likelihood):
 
 def _log_one_minus_exp(x: tf.Tensor) -> tf.Tensor:
     """Returns log(1 - exp(x)) for x < 0."""
-    # Each of the two loses its digits where the other is exact.
+    # Each formula loses digits where the other is accurate.
     is_small = x > -math.log(2)
     near = tf.math.log(-tf.math.expm1(tf.where(is_small, x, -1.0)))
     far = tf.math.log1p(-tf.exp(tf.where(is_small, -1.0, x)))
@@ -108,5 +109,5 @@ def _log_one_minus_exp(x: tf.Tensor) -> tf.Tensor:
 
 
 def _open_uniform(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Returns numbers in (0, 1), neither end among them."""
+    """Returns uniform draws from the open interval (0, 1)."""
     return tf.random.stateless_uniform(shape, seed, 1e-7, 1 - 1e-7, alg="philox")
