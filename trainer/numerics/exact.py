@@ -1,22 +1,23 @@
 """Arithmetic whose result does not depend on the number of devices.
 
-A sum of floats depends on its order, and a convolution's rounding on the size of
-its batch. One rounding that differs flips a ReLU somewhere, and Adam's first steps
-make a visible change of loss out of it (measured: 2.4e-4 relative after one step,
-1e-2 after fifty, with an ordinary synchronised batch norm). So here
+A sum of floats depends on its order, and a convolution's rounding depends on its batch
+size. A single different rounding flips a ReLU somewhere, and Adam's first steps turn it
+into a visible change of the loss. With an ordinary synchronised batch norm, the
+measured relative change was 2.4e-4 after one step and 1e-2 after fifty. Three rules
+prevent this:
 
-* the global batch is cut into a fixed number of *groups*, whatever the number of
-  replicas, and every kernel that mixes examples or blocks them by batch size runs
-  on one group at a time;
-* every sum over groups is made in float64. A float64 sum of a few float32 values
-  is exact unless their exponents lie 2^29 apart, so its order does not matter;
-* no tensor below float64 gets more than two gradients. TensorFlow adds them by one
-  `AddN`, whose order follows the moment: it begins with whichever input's memory is
-  free. A sum of two is the same in both orders. A tensor with more uses goes through
-  `branch`.
+* The global batch is cut into a fixed number of *groups*, independent of the number of
+  replicas. Every kernel that mixes examples, or blocks them by batch size, runs on one
+  group at a time.
+* Every sum over groups is in float64. A float64 sum of a few float32 values is exact
+  unless they lie a factor of 2^29 apart, so its order does not matter.
+* A tensor below float64 gets at most two gradients, because a sum of two is the same in
+  both orders. TensorFlow adds gradients by one `AddN`, whose order changes from run to
+  run: it begins with whichever input's memory is free. A tensor with more uses goes
+  through `branch`.
 
-A replica holds an equal share of the groups. With the same groups, one device and
-many compute the same bits.
+Each replica holds an equal share of the groups. With the same groups, one device and
+many devices compute the same bits.
 """
 
 import contextlib
@@ -31,20 +32,20 @@ from trainer.numerics import threads
 
 
 def configure(num_threads: int = threads.NUM_THREADS) -> None:
-    """Makes TensorFlow itself reproducible; to be called before any graph is built.
+    """Makes TensorFlow itself reproducible; call it before building any graph.
 
-    Besides deterministic kernels this needs the graph optimizer to leave arithmetic
-    alone: with one group to a replica there is less to concatenate, it then rewrites
-    a gradient in another way, and the last bit differs.
+    This needs deterministic kernels, and a graph optimizer that leaves arithmetic
+    alone. With one group per replica the graph has fewer concatenations; the optimizer
+    would then rewrite a gradient differently and change its last bit.
 
     Args:
-        num_threads: Threads by which a kernel on the CPU splits its work. A kernel that
-            sums gives each thread a part, so this number decides the rounding. The
-            default is the same on every machine; TensorFlow's own is the number of
-            cores that the process may use.
+        num_threads: Number of threads per kernel on the CPU. A kernel that sums gives
+            each thread a part, so this number decides the rounding. The default is the
+            same on every machine; TensorFlow's own default is the number of cores that
+            the process may use.
 
     Raises:
-        ValueError: If there is no thread.
+        ValueError: If `num_threads` is below 1.
     """
     if num_threads < 1:
         raise ValueError(f"--num_threads={num_threads} must be at least 1")
@@ -57,13 +58,13 @@ def configure(num_threads: int = threads.NUM_THREADS) -> None:
 class _Scope:
     num_local_groups: int = 1
     weights: Mapping[int, tf.Tensor] = dataclasses.field(default_factory=dict)
-    # Joined tensors by their ids, each with the groups that it was joined from.
+    # Each joined tensor and its groups, by the id of the tensor.
     joined: dict[int, tuple[tf.Tensor, Sequence[tf.Tensor]]] = dataclasses.field(
         default_factory=dict
     )
 
 
-# A strategy traces each replica in a thread of its own.
+# A strategy traces each replica in a separate thread.
 _active = threading.local()
 
 
@@ -78,12 +79,12 @@ def scope(
     """Runs the layers of `trainer.models.layers` group by group.
 
     Args:
-        num_local_groups: Groups that this replica's batch is cut into.
+        num_local_groups: Number of groups in this replica's batch.
         variables: Weights to differentiate by.
 
     Yields:
-        A tensor for each variable, which the layers use in its place. Gradients by
-        these are float64, and the sums over groups in them too.
+        A tensor for each variable; the layers use the tensor in place of the variable.
+        Gradients by these tensors are float64, and so are the sums over groups in them.
     """
     weights = [tf.convert_to_tensor(variable.value) for variable in variables]
     previous = _scope()
@@ -106,13 +107,13 @@ def weight(variable: keras.Variable) -> tf.Tensor:
 
 
 def is_one_group() -> bool:
-    """Returns whether the whole global batch is one group, on one replica."""
+    """Returns whether the whole global batch is one group on one replica."""
     num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
     return _scope().num_local_groups == num_replicas == 1
 
 
 def split_groups(x: tf.Tensor) -> Sequence[tf.Tensor]:
-    """Cuts `[batch, ...]` into the active scope's groups, or has them from `join`."""
+    """Returns the groups of `[batch, ...]`; reuses the groups that `join` remembers."""
     scope = _scope()
     if scope.num_local_groups == 1:
         return [x]
@@ -121,10 +122,10 @@ def split_groups(x: tf.Tensor) -> Sequence[tf.Tensor]:
 
 
 def join(groups: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Returns `[batch, ...]` of the active scope's groups.
+    """Returns the concatenation `[batch, ...]` of the active scope's groups.
 
-    They are kept beside it, so that what goes on group by group copies nothing: a
-    graph leaves out what nobody needs, and so this.
+    The scope remembers the groups of the result, and `split_groups` returns them
+    without a copy. The graph drops the concatenation if nothing else reads it.
     """
     if len(groups) == 1:
         return groups[0]
@@ -138,8 +139,8 @@ def take_slice(
 ) -> tf.Tensor:
     """Returns every `num_slices`-th group of `[batch, ...]`, from `index` on.
 
-    Where each replica holds a multiple of `num_slices` groups, the slices `index` of
-    all replicas are together the same examples on any number of replicas.
+    If each replica holds a multiple of `num_slices` groups, slice `index` of all
+    replicas together holds the same examples on any number of replicas.
 
     Example:
         >>> take_slice(tf.range(8), 1, num_slices=2, num_local_groups=4).numpy()
@@ -159,10 +160,10 @@ def by_group(
     """Returns `function(x, *weights)`, computed one group at a time.
 
     Args:
-        function: Maps `[group, ...]` and weights to `[group, ...]`.
+        function: Function from `[group, ...]` and weights to `[group, ...]`.
         x: `[batch, ...]` float.
-        weights: Of any float type; each group gets a copy of `x`'s type, whose
-            gradients are summed in float64.
+        weights: Weights of any float type. Each group gets a copy in the type of `x`;
+            the gradients of the copies are summed in float64.
     """
     groups = split_groups(x)
     copies = [
@@ -177,18 +178,19 @@ def by_group(
 
 
 def branch(x: tf.Tensor) -> tf.Tensor:
-    """Returns `x` for some of its uses, whose gradients are added by themselves.
+    """Returns a copy of `x` that sums the gradients of its own uses separately.
 
-    The gradient of all uses together has a fixed order then: first the sum over the
-    uses of the result, then that sum and the gradients of the other uses of `x`.
+    The gradients of all uses are then added in a fixed order: first over the uses of
+    the copy, then this sum together with the gradients of the other uses of `x`.
     """
     return tf.identity(x)
 
 
 def fan_out(weight: tf.Tensor, dtype: tf.DType, num: int) -> Sequence[tf.Tensor]:
-    """Returns `num` copies in `dtype`, whose gradient is their float64 sum."""
+    """Returns `num` copies in `dtype`; their gradients are summed in float64."""
 
-    # The cast is in here, since the gradient of one outside would round the sum.
+    # The custom gradient includes the cast: the gradient of a cast outside it would
+    # round the sum.
     @tf.custom_gradient
     def fan_out(weight: tf.Tensor):
         def gradient(*by_copy: tf.Tensor) -> tf.Tensor:

@@ -1,7 +1,7 @@
-"""What the layers compute in, and what keeps gradients of float16 from vanishing.
+"""Compute types of layers, and a loss scale against vanishing float16 gradients.
 
 Weights, their average, the optimizer, batch-norm statistics and losses are float32 in
-every precision; sums over examples are float64, see `exact`.
+every precision. Sums over examples are float64; see `exact`.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ _FIRST_SCALE, _SMALLEST_SCALE, _LARGEST_SCALE = 2.0**15, 1.0, 2.0**24
 
 @contextlib.contextmanager
 def of_layers(precision: str) -> Iterator[None]:
-    """Makes layers that compute in a precision, and keep weights in float32."""
+    """Makes new layers compute in `precision` and keep their weights in float32."""
     previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
@@ -27,15 +27,15 @@ def of_layers(precision: str) -> Iterator[None]:
 
 @dataclasses.dataclass(frozen=True)
 class LossScale:
-    """A factor of the loss by which its gradients are numbers of float16.
+    """Factor of the loss that keeps its gradients within the range of float16.
 
-    It is halved when a gradient overflows, and doubled when none has for a while.
-    Powers of two, so that dividing the gradients by it rounds nothing.
+    A gradient that overflows halves the scale; `growth_steps` steps without an overflow
+    double it. The scale is a power of two: division of the gradients by it is exact.
 
     Attributes:
-        scale: Of the next step, float64 scalar.
-        num_good_steps: Since it last changed, int64 scalar.
-        growth_steps: So many good steps double it.
+        scale: Scale of the next step, float64 scalar.
+        num_good_steps: Number of good steps since the scale last changed, int64 scalar.
+        growth_steps: Number of good steps that double the scale.
 
     Source:
         Micikevicius et al., "Mixed Precision Training", section 3.2.
@@ -46,14 +46,14 @@ class LossScale:
     growth_steps: int
 
     def can_shrink(self) -> tf.Tensor:
-        """Returns whether there is a smaller scale to try."""
+        """Returns whether a smaller scale is allowed."""
         return self.scale > _SMALLEST_SCALE
 
     def update(self, is_good: tf.Tensor) -> None:
-        """Settles the scale of the next step.
+        """Sets the scale of the next step.
 
         Args:
-            is_good: Whether the gradients of this one were finite.
+            is_good: Whether the gradients of this step were finite.
         """
         num_good = tf.where(is_good, self.num_good_steps + 1, 0)
         is_time = num_good >= self.growth_steps
@@ -64,7 +64,7 @@ class LossScale:
 
 
 def make_loss_scale(precision: str, growth_steps: int) -> LossScale | None:
-    """Returns the loss scale of a run at step 0, or None if it needs none."""
+    """Returns the loss scale at step 0, or None if the precision needs none."""
     if precision != "mixed_float16":
         return None
     return LossScale(

@@ -1,7 +1,7 @@
-"""Every stream of random numbers: a function of the seed, the use and the index.
+"""Random numbers as a function of the seed, the stream and an index.
 
-A use of randomness has a number in `streams.Stream`, which is the first word after the
-seed. So no two uses share their numbers, and a use that is added changes no other.
+Each use of randomness has its own number in `streams.Stream`, the first word after the
+seed. Two uses therefore never share numbers, and a new use changes no existing one.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from trainer.numerics.streams import Stream
 
-# Examples whose numbers are drawn together.
+# Number of examples whose numbers are drawn together.
 _BLOCK_SIZE = 100
 
 
@@ -20,7 +20,7 @@ def fold(seed: int | tf.Tensor, stream: Stream, *words: int | tf.Tensor) -> tf.T
     Args:
         seed: Seed of the run, or of a command.
         stream: Use of the numbers.
-        words: Whatever else they depend on, such as a step.
+        words: Further integers that select the numbers, such as a step.
     """
     value = tf.convert_to_tensor([seed, 0], tf.int32)
     for word in (int(stream), *words):
@@ -33,7 +33,7 @@ def fold(seed: int | tf.Tensor, stream: Stream, *words: int | tf.Tensor) -> tf.T
 def normal(
     shape: Sequence[int | tf.Tensor], seed: int | tf.Tensor, stream: Stream
 ) -> tf.Tensor:
-    """Returns draws from N(0, 1) of a shape, float32."""
+    """Returns draws from N(0, 1), `shape` float32."""
     return tf.random.stateless_normal(shape, fold(seed, stream), alg="philox")
 
 
@@ -45,18 +45,19 @@ def of_examples(
     first: int,
     num: int,
 ) -> tf.Tensor:
-    """Returns numbers for some examples of a split, whatever the batch they come in.
+    """Returns random numbers for consecutive examples of a split, in any batch size.
 
     Args:
         distribution: `tf.random.stateless_normal` or `stateless_uniform`.
-        shape: Shape of an example's numbers.
+        shape: Shape of the numbers of one example.
         seed: Seed of the run.
         stream: Use of the numbers.
         first: Place of the first example in its split.
         num: Number of examples.
 
     Returns:
-        `[num, *shape]` float32; those of an example depend on its place alone.
+        `[num, *shape]` float32. The numbers of an example depend only on its place, not
+        on the batch.
 
     Example:
         >>> draw = lambda first, num: of_examples(

@@ -1,6 +1,6 @@
 """The table of all streams of random numbers.
 
-A number is never changed and never used again: a run would go on with other numbers.
+Never change or reuse a stream's number: a resumed run would draw other random numbers.
 """
 
 import enum
@@ -10,8 +10,8 @@ import enum
 class Stream(enum.IntEnum):
     """Streams of TensorFlow's generators; see `random.fold`.
 
-    The word after the stream is the step in training, the number of the batch in a
-    validation, and the number of the block in a split that is read repeatedly.
+    The word after the stream is the step in training, the batch number in validation,
+    and the block number in a split that is read repeatedly.
     """
 
     GENERATED_PRIOR = 1
@@ -38,7 +38,7 @@ class Stream(enum.IntEnum):
 
 @enum.unique
 class OrderStream(enum.IntEnum):
-    """Streams of NumPy's generators, which permute shards and records."""
+    """Streams of NumPy's generators; they permute shards and records."""
 
     SHARDS = 1
     BLOCKS = 2

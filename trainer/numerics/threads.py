@@ -1,4 +1,5 @@
-"""Number of threads by which a kernel on the CPU splits its work."""
+"""Number of threads per kernel on the CPU."""
 
-# Threads by which kernels split their work, unless a run is given another number.
+# Default of `--num_threads`. A kernel that sums gives each thread a part, so the number
+# decides the rounding.
 NUM_THREADS = 2
