@@ -1,11 +1,11 @@
-"""Checks that are all made, whatever one of them finds."""
+"""Runs all preflight checks, even after one fails."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 
 
 class DoubtError(Exception):
-    """What may be meant so, or may not; the text is for the user."""
+    """A finding that may or may not be intended; the text is for the user."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,10 +14,10 @@ class Check:
 
     Attributes:
         name: Name of the setting, file or machine that is checked.
-        run: Returns a description if all is well. Raises `DoubtError` for a warning,
-            and ValueError or OSError for a failure.
-        needs: Names of earlier checks that must succeed before this one.
-        flag: Flag that decides what is checked, shown with the finding.
+        run: Function that does the check. It returns a description if all is well,
+            raises `DoubtError` for a warning, and ValueError or OSError for a failure.
+        needs: Names of earlier checks that must not fail before this one runs.
+        flag: Flag that selects the checked object, shown with the finding.
     """
 
     name: str
@@ -31,9 +31,9 @@ class Finding:
     """Result of a check.
 
     Attributes:
-        status: `ok`, `warn` or `fail`.
-        check: The check.
-        text: Description, or the error.
+        status: Outcome: `ok`, `warn` or `fail`.
+        check: Check that gave this result.
+        text: Description or error message.
     """
 
     status: str
@@ -41,16 +41,17 @@ class Finding:
     text: str
 
     def __str__(self) -> str:
-        """Returns one line."""
+        """Returns the finding as one line of text."""
         flag = f" ({self.check.flag})" if self.check.flag else ""
         text = " ".join(self.text.split())
         return f"{self.status:<4} {self.check.name}{flag}: {text}"
 
 
 def make_all(checks: Iterable[Check]) -> Iterator[Finding]:
-    """Yields what each check finds, as soon as it does.
+    """Runs the checks in order and yields the finding of each check at once.
 
-    One that needs what another did not find is not made, and says so.
+    A check does not run if a check that it needs has failed or did not run; its
+    finding says so.
 
     Example:
         >>> first = Check("a", lambda: str(int("x")))

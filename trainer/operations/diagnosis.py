@@ -1,4 +1,4 @@
-"""What trainer.doctor looks at: the checks of a training, made before it."""
+"""Preflight checks of a training, for trainer.doctor."""
 
 import functools
 import math
@@ -22,12 +22,15 @@ from trainer.training import forward, loop, monitor
 
 _TENSORBOARD_PORT = 6006
 _CHIEFS = "that of the chief, host 0, counts"
-# What a run makes in its workdir, and others may have made before.
+# Folders that a run writes in its workdir; another user may have created them before.
 _FOLDERS = ("checkpoints", "train", "eval", "images")
 
 
 class Diagnosis:
-    """Looks at everything that a training needs, by the checks of training itself."""
+    """Preflight checks of everything that a training needs.
+
+    They call the checks that the training itself makes.
+    """
 
     def __init__(
         self,
@@ -39,14 +42,15 @@ class Diagnosis:
         *,
         is_full: bool = False,
     ) -> None:
-        """Looks at nothing yet; the arguments are as for `loop.train`.
+        """Stores the arguments, which are as for `loop.train`; checks nothing yet.
 
         Args:
             config: Settings, as in `configs/`.
-            dataset_dir: Written by `pipeline.prepare`.
-            run_dir: The workdir; it may not be there.
-            num_gpus: As for `strategies.make_strategy`.
-            virtual_devices: As for `strategies.make_strategy`.
+            dataset_dir: Directory of the dataset, written by `pipeline.prepare`.
+            run_dir: The workdir; it need not exist.
+            num_gpus: Number of GPUs, as for `strategies.make_strategy`.
+            virtual_devices: Number of virtual devices, as for
+                `strategies.make_strategy`.
             is_full: Whether to read all shards.
         """
         self._config = config
@@ -57,7 +61,7 @@ class Diagnosis:
         self._cluster: cluster.Cluster | None = None
 
     def checks(self) -> list[Check]:
-        """Returns what to look at, in the order in which a training needs it."""
+        """Returns all checks, in the order that a training needs their results."""
         data, run = f"--dataset={self._dataset_dir}", f"--workdir={self._run_dir}"
         settled = ("settings", "batch", "dataset")
         return [
@@ -82,7 +86,7 @@ class Diagnosis:
         ]
 
     def _environment_checks(self) -> list[Check]:
-        """Returns a check for each variable or file that is overridden or heeded."""
+        """Returns a warning for each variable or file that is overridden or heeded."""
 
         def doubt(phrase: str) -> str:
             raise DoubtError(phrase)
@@ -113,7 +117,8 @@ class Diagnosis:
 
     def _check_devices(self) -> str:
         gpus = tf.config.list_physical_devices("GPU")
-        # What is asked for, even if it cannot be had.
+        # Count the requested devices first: later checks need a count even if
+        # `choose_devices` fails.
         num_gpus, virtual_devices = self._num_devices_flags
         self._num_devices = max(1, virtual_devices or num_gpus or len(gpus))
         self._devices = strategies.choose_devices(num_gpus, virtual_devices)
@@ -121,7 +126,7 @@ class Diagnosis:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         limit = f" (CUDA_VISIBLE_DEVICES={visible})" if visible is not None else ""
         text = f"{', '.join(self._devices)}; TensorFlow sees {len(gpus)} GPUs{limit}"
-        # The model that is built here takes none of them.
+        # Hide the GPUs from the model that these checks build.
         tf.config.set_visible_devices([], "GPU")
         if strategies.is_gpu(self._devices):
             strategies.check_memory_fraction(self._config.gpu_memory_fraction)
@@ -173,7 +178,7 @@ class Diagnosis:
         )
 
     def _check_model(self) -> str:
-        # With all that depends on more than the batch.
+        # `_check_batch` settled only the batch; this resolves all settings.
         self._resolved = config = settings.resolve(self._config, self._num_replicas)
         image_shape = self._manifest.image_shape
         objective = objectives.make_objective(config, math.prod(image_shape))
@@ -198,7 +203,7 @@ class Diagnosis:
             math.prod(self._manifest.image_shape),
         )
         if not strategies.is_gpu(self._devices):
-            # All are in the machine's, as is a copy for the checkpoint.
+            # The machine's memory holds all replicas, and a copy for the checkpoint.
             num_states = self._num_devices + 1
             step_bytes = self._num_devices * step_bytes + machine.used_bytes()
             available, place = machine.memory_bytes(), "this machine"
@@ -275,7 +280,7 @@ class Diagnosis:
             ": lower --config.keep_checkpoints, or raise --config.image_every_steps or "
             "--config.keep_checkpoint_every_steps, or choose another --workdir"
         )
-        # A checkpoint is whole before it takes the place of another.
+        # Two must fit: a new checkpoint is complete before an old one is removed.
         if 2 * estimates.state_bytes(self._state) > free + existing:
             raise ValueError(text + remedy)
         if needed.total > free + existing:

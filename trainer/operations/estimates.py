@@ -1,4 +1,4 @@
-"""What a run will take of memory and of disk, by its settings and its model."""
+"""Estimates of the memory and disk space that a run needs."""
 
 import dataclasses
 import math
@@ -11,23 +11,25 @@ from trainer.models.vae import VAE
 from trainer.reporting import sample_grids
 from trainer.runs.state import State
 
-# What a step holds, measured on the CPU: of each value that a layer gives, forth and
-# back; of the images of a replica, some of which wait; and whatever the model.
+# Memory of a step, measured on the CPU: copies of each layer output (forward and
+# backward), copies of a replica's images (including batches that wait), and bytes that
+# do not depend on the model.
 _COPIES_OF_OUTPUTS, _COPIES_OF_IMAGES, _GRAPH_BYTES = 2, 8, 128 << 20
-# Float64 gradients: of a slice and of all slices, and one of a group in float32.
+# Bytes per weight: float64 gradients of one slice and of all slices, and a float32
+# gradient of one group.
 _GRADIENT_BYTES = 8 + 8 + 4
-# A logged step in the event files and metrics.jsonl.
+# Bytes per logged step, in the event files and metrics.jsonl together.
 _LOG_BYTES = 1500
 
 
 @dataclasses.dataclass(frozen=True)
 class Disk:
-    """Bytes that a whole run leaves in its workdir, at most.
+    """Upper bounds on the disk space of a whole run, in bytes.
 
     Attributes:
-        checkpoints: The most that are there at once.
-        pictures: As PNG files and in the event files.
-        scalars: In the event files and metrics.jsonl.
+        checkpoints: Size of the checkpoints that exist at the same time.
+        pictures: Size of the pictures, as PNG files and in the event files.
+        scalars: Size of the scalars in the event files and metrics.jsonl.
     """
 
     checkpoints: int
@@ -36,12 +38,12 @@ class Disk:
 
     @property
     def total(self) -> int:
-        """Of all."""
+        """Size of everything in bytes."""
         return self.checkpoints + self.pictures + self.scalars
 
 
 def state_bytes(state: State) -> int:
-    """Returns the size of the weights, their average and the optimizer's slots."""
+    """Returns the bytes of the weights, their average and the optimizer's slots."""
     return sum(
         math.prod(variable.shape) * tf.as_dtype(variable.dtype).size
         for variable in state.variables().values()
@@ -51,13 +53,13 @@ def state_bytes(state: State) -> int:
 def step_bytes(
     state: State, config: ConfigDict, num_replicas: int, num_values: int
 ) -> int:
-    """Returns what a step takes in a replica beside the state: an estimate.
+    """Returns an estimate of a step's bytes per replica, in addition to the state.
 
     Args:
-        state: Of the run.
+        state: State of the run.
         config: Resolved settings.
-        num_replicas: Over all hosts.
-        num_values: Of an image.
+        num_replicas: Number of replicas on all hosts.
+        num_values: Number of values per image.
     """
     num_weights = sum(math.prod(var.shape) for var in state.vae.trainable_variables)
     num_examples = config.global_batch_size // num_replicas
@@ -73,18 +75,18 @@ def step_bytes(
 
 
 def disk(state: State, config: ConfigDict, num_steps: int, num_values: int) -> Disk:
-    """Returns what a run leaves in its workdir, at most.
+    """Returns upper bounds on the disk space of a run.
 
     Args:
-        state: Of the run.
+        state: State of the run.
         config: Resolved settings.
-        num_steps: How many it makes.
-        num_values: Of an image.
+        num_steps: Number of steps in the run.
+        num_values: Number of values per image.
     """
     num_checkpoints = config.keep_checkpoints + config.keep_best_checkpoints
     if config.keep_checkpoint_every_steps:
         num_checkpoints += num_steps // config.keep_checkpoint_every_steps
-    # An original, its reconstruction, and between them what the encoder saw.
+    # A pair shows the original, the encoder's input and the reconstruction.
     num_shown = 3 * config.num_picture_pairs + config.num_picture_samples
     num_shown += sample_grids.NUM_INTERPOLATED
     num_shown += config.num_picture_traversals * sample_grids.NUM_TRAVERSED
@@ -92,18 +94,19 @@ def disk(state: State, config: ConfigDict, num_steps: int, num_values: int) -> D
     num_logged = num_steps // config.log_every_steps
     num_logged += num_steps // config.eval_every_steps
     return Disk(
-        # The next is whole before an old one goes.
+        # A new checkpoint is complete before an old one is removed.
         checkpoints=(num_checkpoints + 1) * state_bytes(state),
-        # As PNG and in the events; compression is what is gained.
+        # PNG files and event files both hold each picture. Compression is ignored, so
+        # this is an upper bound.
         pictures=2 * num_drawn * num_shown * num_values,
         scalars=num_logged * _LOG_BYTES,
     )
 
 
 def _outputs_of_example(vae: VAE, config: ConfigDict) -> int:
-    """Returns how many values the layers give for an example, all together."""
+    """Returns the number of values that all layers together compute for an example."""
     num_classes = 1 if vae.classifier is None else config.num_classes
-    # Importance samples are of the objective that has them.
+    # Only the ELBO objective draws importance samples.
     num_draws = config.num_importance_samples if config.objective == "elbo" else 1
     total = num_classes * _num_outputs(vae.encoder)
     total += num_classes * num_draws * _num_outputs(vae.decoder)

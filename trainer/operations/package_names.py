@@ -1,4 +1,4 @@
-"""Whether the top-level names of this package are another package's, too."""
+"""Check for other packages with the top-level names of this one."""
 
 import importlib.metadata
 import importlib.util
@@ -10,11 +10,11 @@ NAMES = ("pipeline", "trainer", "configs")
 
 
 def check() -> str:
-    """Returns where the packages of `NAMES` are.
+    """Returns a sentence on where the packages of `NAMES` are imported from.
 
     Raises:
-        DoubtError: If one is imported from another place than this package, or several
-            installed distributions have it.
+        DoubtError: If a name is imported from another directory than `trainer`, or
+            several installed distributions have a package of that name.
     """
     places = {name: place for name in NAMES if (place := _place(name))}
     home = places["trainer"]
@@ -36,7 +36,7 @@ def check() -> str:
 
 
 def _place(name: str) -> str | None:
-    """Returns the directory that a package is imported from, if there is one."""
+    """Returns the directory that a package is imported from, or None."""
     spec = importlib.util.find_spec(name)
     if spec is None:
         return None

@@ -1,4 +1,4 @@
-"""Which runs a sweep has: every combination of some settings' values."""
+"""Runs of a sweep: every combination of the values of the swept settings."""
 
 import dataclasses
 import itertools
@@ -20,9 +20,10 @@ class Run:
     """One run of a sweep.
 
     Attributes:
-        workdir: Its directory, called by the values.
-        values: Of the settings that the sweep changes, as read by the config.
-        train_flags: Of trainer.train.
+        workdir: Directory of the run, named after its values.
+        values: Values of the settings that the sweep changes, as the config reads
+            them.
+        train_flags: Flags of trainer.train for this run.
         config: All settings, not resolved.
     """
 
@@ -33,23 +34,24 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Its values, as `latent_dim=2,learning_rate=0.001`."""
+        """Name of the run, as `latent_dim=2,learning_rate=0.001`."""
         return self.workdir.name
 
 
 def make_plan(
     sweeps: Sequence[str], train_flags: Sequence[str], sweep_dir: pathlib.Path
 ) -> list[Run]:
-    """Returns the runs, the last setting changing fastest.
+    """Returns the runs of a sweep; the last setting changes fastest.
 
     Args:
-        sweeps: NAME=VALUE,VALUE,... of each setting.
-        train_flags: Of all runs, the config among them.
-        sweep_dir: Of the runs' directories.
+        sweeps: NAME=VALUE,VALUE,... for each setting.
+        train_flags: Flags of trainer.train for all runs, including `--config`.
+        sweep_dir: Parent of the runs' directories.
 
     Raises:
-        ValueError: If a setting is unknown or given twice, a value is not of its type,
-            or two runs would be the same.
+        ValueError: If a setting is unknown or given twice, its values are malformed or
+            of another type, two runs would be the same, or the name of a run's
+            directory would be too long.
     """
     choices: dict[str, list[str]] = {}
     for text in sweeps:
@@ -92,10 +94,10 @@ def make_plan(
 
 
 def split_values(text: str) -> list[str]:
-    """Returns what is between the commas that are in no brackets.
+    """Returns the values between commas that are outside brackets.
 
     Returns:
-        No values if one is missing, or a bracket.
+        Values as text; an empty list if a value or a bracket is missing.
 
     Example:
         >>> split_values("1e-3,3e-4"), split_values("(32,64),(64,)"), split_values("1,")
@@ -114,7 +116,7 @@ def split_values(text: str) -> list[str]:
 
 
 def readable(value: Any) -> str:
-    """Returns a setting's value as a part of a directory's name.
+    """Returns a setting's value as text for a directory name.
 
     Example:
         >>> readable(1e-3), readable((32, 64)), readable("max_pool"), readable("a/b")
@@ -131,14 +133,14 @@ def _as_flags(changed: Mapping[str, str]) -> list[str]:
 
 
 def _read(train_flags: Sequence[str], changed: Mapping[str, str]) -> ConfigDict:
-    """Returns the settings of a run, as trainer.train will read them."""
+    """Returns the settings of a run as trainer.train will read them."""
     argv = ["sweep", *train_flags, *_as_flags(changed)]
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
     try:
         values(argv, known_only=True)
         return values.config
-    # A config file may raise anything.
+    # A config file is Python code and may raise any exception.
     except Exception as error:
         settings = ", ".join(f"{name}={value}" for name, value in changed.items())
         text = command_line.explain(error, argv)

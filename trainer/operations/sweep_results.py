@@ -1,4 +1,4 @@
-"""What became of the runs of a sweep, side by side."""
+"""Results of a sweep: one table with a row for each run."""
 
 import csv
 import io
@@ -19,13 +19,13 @@ def make_table(runs: Sequence[Run], statuses: Mapping[str, str]) -> Table:
     """Returns a row for each run.
 
     Args:
-        runs: Of the sweep.
-        statuses: Of each by its name.
+        runs: Runs of the sweep.
+        statuses: Status of each run, by its name.
 
     Returns:
-        `run`, the values that the sweep changes, `status`, `step`; the `loss` of the
-        last step that training logged; as `eval/...` every metric of the last
-        evaluation; and of all evaluations the `best_elbo` and its step.
+        Columns of a row: `run`, the values that the sweep changes, `status` and `step`;
+        the `loss` of the last step that training logged; every metric of the last
+        evaluation, as `eval/...`; and `best_elbo` of all evaluations with its step.
     """
     return [
         {
@@ -39,7 +39,7 @@ def make_table(runs: Sequence[Run], statuses: Mapping[str, str]) -> Table:
 
 
 def summarise(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Returns what the lines of a metrics.jsonl come to; see `make_table`.
+    """Returns the results in the lines of a metrics.jsonl; see `make_table`.
 
     Example:
         >>> trained = {"step": 20, "split": "train", "loss": 0.5, "ledger": "ab"}
@@ -48,7 +48,7 @@ def summarise(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         {'step': 20, 'loss': 0.5, 'eval/elbo': -3.0, 'best_elbo': -2.0, \
 'best_elbo_step': 10}
     """
-    # Of steps that were trained on; a split that is evaluated may be the same.
+    # Only training lines have a ledger; `split` may be the same in both kinds of lines.
     trained = [line for line in lines if "ledger" in line]
     evaluated = [line for line in lines if "ledger" not in line]
     result: dict[str, Any] = {}
@@ -70,7 +70,7 @@ def summarise(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def as_markdown(table: Table) -> str:
-    """Returns a table whose columns are as wide as what is in them.
+    """Returns the table in Markdown, with columns as wide as their cells.
 
     Example:
         >>> print(as_markdown([{"run": "a=1", "loss": 0.25}, {"run": "a=10"}]), end="")
@@ -88,7 +88,7 @@ def as_markdown(table: Table) -> str:
 
 
 def write(table: Table, directory: pathlib.Path) -> None:
-    """Writes results.csv, with all digits, and results.md."""
+    """Writes results.csv with all digits, and results.md."""
     text = io.StringIO()
     writer = csv.DictWriter(text, _columns(table), lineterminator="\n")
     writer.writeheader()
@@ -99,7 +99,7 @@ def write(table: Table, directory: pathlib.Path) -> None:
 
 
 def _columns(table: Table) -> list[str]:
-    """Returns the names of all columns; the best ELBO comes last."""
+    """Returns the names of all columns; the columns of the best ELBO come last."""
     names = dict.fromkeys(name for row in table for name in row)
     return sorted(names, key=lambda name: name.startswith("best"))
 

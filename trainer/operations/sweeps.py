@@ -1,4 +1,4 @@
-"""A sweep: runs that train beside or after one another, each in a process."""
+"""A sweep: runs that train in parallel or in turn, each in its own process."""
 
 import dataclasses
 import pathlib
@@ -23,7 +23,7 @@ _POLL_SECS = 0.1
 
 @dataclasses.dataclass(frozen=True)
 class _Training:
-    """A run's process, since when it is there, and where its part of the log begins."""
+    """A run's process, its start time, and the offset of its part of the log."""
 
     run: Run
     process: subprocess.Popen[str]
@@ -32,25 +32,25 @@ class _Training:
 
 
 class Sweep:
-    """Runs that train, some at a time.
+    """Trains runs, a limited number at a time.
 
     Attributes:
-        statuses: Of each run by its name, for the table.
-        stopped_by: The first signal that asked all to stop, or None.
+        statuses: Status of each run by its name, for the table.
+        stopped_by: First signal that asked all runs to stop, or None.
     """
 
     def __init__(self, runs: Sequence[Run]) -> None:
-        """Finds out which runs are finished, and starts none."""
+        """Marks all runs as waiting; starts none."""
         self._runs = runs
         self._running: dict[str, _Training] = {}
         self.statuses = {run.name: "waiting" for run in runs}
         self.stopped_by: int | None = None
 
     def train(self, num_parallel: int) -> None:
-        """Has all runs train that are not finished.
+        """Trains all runs that are not finished.
 
         Args:
-            num_parallel: How many at a time.
+            num_parallel: Number of runs at a time.
         """
         for number in STOPPING:
             signal.signal(number, self._hand_on)
@@ -73,13 +73,13 @@ class Sweep:
             with open(log_path(run), "a", encoding="utf-8") as log:
                 offset = log.tell()
                 started = subprocesses.start_training(run.train_flags, log)
-        # Those that train go on.
+        # The runs that already train continue.
         except OSError as error:
             self.statuses[run.name] = "failed to start"
             self._say(run, "failed to start (%s)", limits.error_text(error))
             return
         self._running[run.name] = _Training(run, started, time.monotonic(), offset)
-        # One that came before the process was known.
+        # Forward a signal that arrived before the process was in `_running`.
         if self.stopped_by:
             subprocesses.send([started], self.stopped_by)
         self._say(run, "started; log: %s", log_path(run))
@@ -111,7 +111,7 @@ class Sweep:
 
 
 def log_path(run: Run) -> pathlib.Path:
-    """Returns where everything is that a run said."""
+    """Returns the path of the log with all output of a run."""
     return run.workdir / _LOG_NAME
 
 
@@ -126,18 +126,18 @@ def _last_error(run: Run, log_offset: int) -> str:
 
 
 def is_finished(run: Run) -> bool:
-    """Returns whether a run has the checkpoint of its last step, undamaged."""
+    """Returns whether a run has an undamaged checkpoint of its last step."""
     paths = checkpoints.list_newest_first(run.workdir / "checkpoints")
     is_there = paths and checkpoints.step_of(paths[0]) == run.config.num_train_steps
     return bool(is_there) and checkpoints.is_whole(paths[0])
 
 
 def check(runs: Sequence[Run], dataset_dir: str, num_replicas: int) -> None:
-    """Checks what can be known before a run starts.
+    """Checks the settings and workdirs of all runs before any run starts.
 
     Raises:
-        ValueError: If a run's settings are out of range, are not those that its
-            directory was begun with, or have it train without end.
+        ValueError: If a run's settings are out of range, differ from the settings that
+            its directory holds, or set no last step.
         OSError: If a directory cannot be read.
     """
     manifest = contract.load_manifest(dataset_dir)
