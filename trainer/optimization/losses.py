@@ -1,4 +1,4 @@
-"""The terms of an objective, per example, as pure functions."""
+"""Terms of an objective per example, as pure functions."""
 
 import math
 
@@ -43,8 +43,8 @@ def gaussian_kl(mean: tf.Tensor, log_var: tf.Tensor) -> tf.Tensor:
 
 
 def gaussian_kl_per_latent(mean: tf.Tensor, log_var: tf.Tensor) -> tf.Tensor:
-    """Returns the summands of `gaussian_kl`, `[batch, latent_dim]`."""
-    # Two uses here, and a third where the latents are drawn.
+    """Returns the KL divergence of each latent, `[batch, latent_dim]`, in nats."""
+    # log_var has two uses here, and a third where the latents are drawn.
     log_var = exact.branch(log_var)
     return 0.5 * (tf.square(mean) + tf.exp(log_var) - log_var - 1)
 
@@ -55,9 +55,9 @@ def normal_log_density(
     """Returns log N(z; mean, diag(exp(log_var))) in nats, `[batch]`.
 
     Args:
-        z: `[batch, latent_dim]` float.
-        mean: `[batch, latent_dim]`, or a number.
-        log_var: `[batch, latent_dim]`, or a number.
+        z: `[batch, latent_dim]` float, points.
+        mean: `[batch, latent_dim]` or a number, mean of the distribution.
+        log_var: `[batch, latent_dim]` or a number, natural log of the variance.
 
     Example:
         >>> round(float(normal_log_density(tf.zeros([1, 2]), 0.0, 0.0)[0]), 4)
@@ -74,7 +74,7 @@ def squared_error(images: tf.Tensor, reconstructions: tf.Tensor) -> tf.Tensor:
 
     Args:
         images: `[batch, height, width, channels]` float.
-        reconstructions: The same shape.
+        reconstructions: `[batch, height, width, channels]` float.
 
     Raises:
         ValueError: If the shapes do not match.

@@ -1,7 +1,7 @@
-"""What training minimises, and what it amounts to.
+"""Objectives that training minimises, and the likelihoods that they imply.
 
-Every term is per example and in nats where it is a likelihood or a divergence; the
-caller divides by the global batch size. `elbo` is always at beta = 1, higher is better.
+Every term is per example; likelihoods and divergences are in nats. The caller divides
+by the global batch size. `elbo` is always at beta = 1, higher is better.
 """
 
 import dataclasses
@@ -18,12 +18,12 @@ from trainer.optimization import losses
 
 @dataclasses.dataclass(frozen=True)
 class Posterior:
-    """q(z|x) of a batch, and what was drawn from it.
+    """q(z|x) of a batch, and the draws from it.
 
     Attributes:
         mean: `[batch, latent_dim]`.
-        log_var: `[batch, latent_dim]`, natural logarithm of the variance.
-        z: `[batch * num_samples, latent_dim]`, the draws of an example together.
+        log_var: `[batch, latent_dim]`, natural log of the variance.
+        z: `[batch * num_samples, latent_dim]`; the draws of an example are adjacent.
     """
 
     mean: tf.Tensor
@@ -31,7 +31,7 @@ class Posterior:
     z: tf.Tensor
 
     def summaries(self) -> dict[str, tf.Tensor]:
-        """Returns the mean over latents of mean and variance, `[batch]` each."""
+        """Returns mean and variance, averaged over the latents, `[batch]` each."""
         return {
             "latents/mean": tf.reduce_mean(self.mean, axis=1),
             "latents/variance": tf.reduce_mean(tf.exp(self.log_var), axis=1),
@@ -39,7 +39,7 @@ class Posterior:
 
 
 class Objective(Protocol):
-    """An objective: `num_samples` draws of the posterior are made for each example."""
+    """An objective. The caller draws `num_samples` latents z for each example."""
 
     num_samples: int
 
@@ -50,26 +50,26 @@ class Objective(Protocol):
 
         Args:
             images: `[batch, height, width, channels]` in [-1, 1].
-            outputs: Of the decoder, `[batch * num_samples, height, width, outputs]`.
-            posterior: Of the batch.
-            step: Updates made, for what changes with them.
+            outputs: `[batch * num_samples, height, width, outputs]` from the decoder.
+            posterior: Posterior of the batch.
+            step: Number of updates made; some weights depend on it.
 
         Returns:
-            By TensorBoard name, `[batch]` each: `loss`, and in nats `elbo`,
-            `recon_nll` and `kl`; the latents' summaries.
+            Terms by TensorBoard name, `[batch]` each: `loss`; `elbo`, `recon_nll` and
+            `kl` in nats; and the latents' summaries.
         """
         ...
 
     def kl_weight(self, step: Any) -> Any:
-        """Returns beta: what the KL divergence weighs beside -log p(x|z).
+        """Returns beta, the weight of the KL divergence relative to -log p(x|z).
 
         Args:
-            step: Updates made.
+            step: Number of updates made.
         """
         ...
 
     def describe(self) -> str:
-        """Returns one sentence: the loss, and what it is equivalent to."""
+        """Returns one sentence with the loss and its equivalent."""
         ...
 
 
@@ -77,19 +77,19 @@ class Objective(Protocol):
 class MeanSquaredErrorObjective:
     """pixel_weight * mean squared error + latent_weight * KL, per example.
 
-    Divided by pixel_weight this is, over the D values of an image,
+    With SE the squared error summed over the D values of an image, division by
+    pixel_weight gives
 
-        SE / D + w * KL,  with  w = latent_weight / pixel_weight,
+        SE / D + w * KL,  with  w = latent_weight / pixel_weight.
 
-    which is 2 * variance / D times the negative ELBO of a Gaussian likelihood with
-    variance = w * D / 2, up to a constant. That likelihood is the one by which
-    `recon_nll` and `elbo` are reported.
+    This equals 2 * variance / D times the negative ELBO of a Gaussian likelihood with
+    variance = w * D / 2, up to a constant. `recon_nll` and `elbo` use this likelihood.
 
     Attributes:
-        pixel_weight: Positive.
-        latent_weight: Not negative; 0 leaves a plain autoencoder, whose ELBO is
-            reported for unit variance.
-        num_values: D, values per image.
+        pixel_weight: Weight of the mean squared error, positive.
+        latent_weight: Weight of the KL divergence, at least 0. With 0 the model is a
+            plain autoencoder, and its ELBO is reported for unit variance.
+        num_values: Number of values per image, D.
 
     Source:
         A. Royer, "Variational Auto-encoders" (2017), for the loss.
@@ -113,7 +113,7 @@ class MeanSquaredErrorObjective:
 
     @property
     def variance(self) -> float:
-        """Of the Gaussian likelihood that the weights amount to."""
+        """Variance of the equivalent Gaussian likelihood."""
         if self.latent_weight == 0:
             return 1.0
         return self.kl_weight()
@@ -123,7 +123,7 @@ class MeanSquaredErrorObjective:
     ) -> dict[str, tf.Tensor]:
         """Returns every reported quantity per example; see `Objective.terms`.
 
-        `pixel_loss` and `latent_loss` are as weighted.
+        `pixel_loss` and `latent_loss` include their weights.
         """
         del step
         squared = losses.squared_error(images, outputs)
@@ -143,12 +143,12 @@ class MeanSquaredErrorObjective:
         }
 
     def kl_weight(self, step: Any = 0) -> float:
-        """Returns beta of the beta-VAE of unit variance that the weights amount to."""
+        """Returns beta of the equivalent beta-VAE with unit variance."""
         del step
         return self.latent_weight / self.pixel_weight * self.num_values / 2
 
     def describe(self) -> str:
-        """Returns one sentence: the loss, and the likelihood it is equivalent to.
+        """Returns one sentence with the loss and its equivalent likelihood.
 
         Example:
             >>> print(MeanSquaredErrorObjective(1.0, 0.005, 49152).describe())
@@ -171,16 +171,19 @@ span [-1, 1]), or a unit-variance beta-VAE with beta = 122.9
 
 @dataclasses.dataclass(frozen=True)
 class ElboObjective:
-    """Minus the evidence lower bound, or a relative of it.
+    """Minus the evidence lower bound, or a variant of it.
 
     Attributes:
-        likelihood: p(x|z).
-        beta: Weight of the KL divergence; 1 for the bound.
-        warmup_steps: Steps over which the weight grows linearly from 0; 0 for none.
-        free_bits: Nats of each latent that cost nothing, on average over the batch.
-        num_samples: Draws of the posterior. With more than one the loss is minus the
-            importance-weighted bound, and nothing may change the KL divergence.
-        num_values: Values of an image.
+        likelihood: Likelihood p(x|z).
+        beta: Weight of the KL divergence; 1 for the evidence lower bound.
+        warmup_steps: Number of steps while the weight grows linearly from 0; 0 for no
+            warm-up.
+        free_bits: KL divergence in nats that each latent may have at no cost, on
+            average over the batch.
+        num_samples: Number of posterior draws per example. With more than one draw the
+            loss is minus the importance-weighted bound; `beta` must be 1, and
+            `warmup_steps` and `free_bits` 0.
+        num_values: Number of values per image.
 
     Source:
         Kingma and Welling, "Auto-Encoding Variational Bayes" (the bound); Higgins et
@@ -231,7 +234,7 @@ class ElboObjective:
         if k == 1:
             loss = recon_nll + self.kl_weight(step) * self._charged(kl_per_latent)
         else:
-            # Two uses here, and a third by the decoder.
+            # z has two uses here, and the decoder uses it a third time.
             z = exact.branch(posterior.z)
             log_weights = (
                 log_likelihood
@@ -253,13 +256,13 @@ class ElboObjective:
         }
 
     def kl_weight(self, step: Any) -> tf.Tensor | float:
-        """Returns beta; it grows over the warm-up."""
+        """Returns beta, which grows during the warm-up."""
         if not self.warmup_steps:
             return self.beta
         return self.beta * tf.minimum(tf.cast(step, tf.float32) / self.warmup_steps, 1)
 
     def describe(self) -> str:
-        """Returns one sentence: the loss, and what it is equivalent to.
+        """Returns one sentence with the loss and its equivalent.
 
         Example:
             >>> likelihood = Gaussian(stddev=0.5)
@@ -285,7 +288,7 @@ constant
         return text
 
     def _charged(self, kl_per_latent: tf.Tensor) -> tf.Tensor:
-        """Returns the KL divergence that is paid for, `[batch]`."""
+        """Returns the KL divergence in the loss, `[batch]`, with free bits applied."""
         if not self.free_bits:
             return tf.reduce_sum(kl_per_latent, axis=1)
         wide = tf.cast(tf.stop_gradient(kl_per_latent), tf.float64)
@@ -299,10 +302,14 @@ constant
 
 
 def make_objective(config: ConfigDict, num_values: int) -> Objective:
-    """Returns the objective that `config` describes, for images of `num_values`.
+    """Returns the objective that `config` describes.
+
+    Args:
+        config: Settings.
+        num_values: Number of values per image.
 
     Raises:
-        ValueError: If a setting is out of range, or settings do not go together.
+        ValueError: If a setting is out of range, or settings exclude each other.
     """
     if config.objective == "elbo":
         return ElboObjective(

@@ -1,14 +1,16 @@
-"""Optimizers by their name in the settings."""
+"""Optimizers by name, as in the settings."""
 
 import keras
 from ml_collections import ConfigDict
 
 
 def make_optimizer(config: ConfigDict) -> keras.optimizers.Optimizer:
-    """Returns the optimizer that `config` names, whose rate `schedules` sets.
+    """Returns the optimizer that `config` names.
+
+    Training sets its learning rate from `schedules` at every step.
 
     Raises:
-        ValueError: If there is none of this name.
+        ValueError: If the name is unknown.
     """
     if config.optimizer == "adam":
         return keras.optimizers.Adam(

@@ -11,21 +11,24 @@ import tensorflow as tf
 class Schedule:
     """A learning rate that depends on the step.
 
-    The rate is the product of `learning_rate`; a factor that grows linearly from 0 to 1
-    in `learning_rate_warmup_steps`; the last of `learning_rate_factors` whose step has
-    come; and for the cosine schedule a factor that goes from 1 at the end of the
-    warm-up to `learning_rate_final_factor` at `learning_rate_decay_steps` as
+    The rate is the product of `learning_rate` and these factors:
+
+    * In the warm-up, a factor that grows linearly from 0 to 1 over
+      `learning_rate_warmup_steps`.
+    * The factor of the latest step in `learning_rate_steps` that the run has reached.
+    * For the cosine schedule, a factor that falls from 1 at the end of the warm-up to
+      `learning_rate_final_factor` at `learning_rate_decay_steps`:
 
         final + (1 - final) * (1 + cos(pi * progress)) / 2.
 
     Attributes:
-        learning_rate: Largest rate.
-        learning_rate_schedule: `constant` or `cosine`.
-        learning_rate_warmup_steps: Steps of the warm-up; 0 for none.
-        learning_rate_steps: Growing steps at which a factor begins.
-        learning_rate_factors: Factors, as many as steps.
-        learning_rate_decay_steps: Step at which the cosine ends.
-        learning_rate_final_factor: Factor at that step and after it, in [0, 1].
+        learning_rate: Base rate, before all factors.
+        learning_rate_schedule: Kind of schedule, `constant` or `cosine`.
+        learning_rate_warmup_steps: Number of warm-up steps; 0 for none.
+        learning_rate_steps: First step of each factor, in increasing order.
+        learning_rate_factors: Factor for each of `learning_rate_steps`.
+        learning_rate_decay_steps: Last step of the cosine.
+        learning_rate_final_factor: Factor from the end of the cosine on, in [0, 1].
 
     Source:
         Loshchilov and Hutter, "SGDR", equation 5, without restarts.
@@ -45,7 +48,7 @@ class Schedule:
     learning_rate_final_factor: float
 
     def rate(self, step: int | tf.Tensor) -> tf.Tensor:
-        """Returns the rate of the update that is made after `step` others, float32."""
+        """Returns the rate of the update after `step` earlier updates, float32."""
         now = tf.cast(step, tf.float64)
         rate = tf.constant(self.learning_rate, tf.float64)
         warmup = self.learning_rate_warmup_steps
