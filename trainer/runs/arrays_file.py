@@ -1,12 +1,13 @@
-"""The arrays of a checkpoint in one file: safetensors, or the npz of earlier releases.
+"""Arrays of a checkpoint in one file: safetensors, or the npz of earlier releases.
 
-A safetensors file is the length of its header, the header as JSON (type, shape and
-place of each array by its name) and the arrays' bytes, so no pickle can be in it. Ours
-holds nothing that varies: equal arrays are equal files, whatever their order.
+A safetensors file holds the length of its header, the header as JSON (type, shape and
+place of each array by its name) and the bytes of the arrays; it cannot hold a pickle.
+`write` adds nothing that varies: equal arrays in any order give equal files.
 
-The library reads it: it refuses a file whose header and bytes disagree. It does not
-write it: of an array that is not contiguous it writes the bytes in another order, it
-makes a file that its owner alone may read, and it raises no `OSError`.
+The safetensors library reads the files, because it refuses a file whose header and
+bytes disagree. The library does not write them: it writes the bytes of a non-contiguous
+array in another order, makes a file that only its owner can read, and raises no
+`OSError`.
 """
 
 import json
@@ -18,9 +19,9 @@ import numpy as np
 import safetensors
 
 _NAME, _EARLIER_NAME = "state.safetensors", "state.npz"
-# Wherever the arrays of a checkpoint may be.
+# Names of the files that may hold the arrays of a checkpoint.
 NAMES = (_NAME, _EARLIER_NAME)
-# By NumPy's names. The library knows more, which NumPy does not.
+# Types of safetensors by NumPy's names. The library has more types, unknown to NumPy.
 _TYPES = {
     "bool": "BOOL",
     **{f"int{bits}": f"I{bits}" for bits in (8, 16, 32, 64)},
@@ -30,24 +31,24 @@ _TYPES = {
 
 
 class ArraysError(ValueError):
-    """Arrays that cannot be written, or a file that is not what `write` writes."""
+    """Arrays that cannot be written, or a file that `write` cannot have written."""
 
 
 def path_in(checkpoint: pathlib.Path) -> pathlib.Path:
-    """Returns where the arrays of a checkpoint are, or should be."""
+    """Returns the path of a checkpoint's arrays; the file need not exist yet."""
     earlier = checkpoint / _EARLIER_NAME
     path = checkpoint / _NAME
     return earlier if earlier.exists() and not path.exists() else path
 
 
 def write(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes a safetensors file, of which no second copy is in memory.
+    """Writes a safetensors file without a second copy of all arrays in memory.
 
     Raises:
-        ArraysError: If a type is none of safetensors'.
-        OSError: If it cannot be written.
+        ArraysError: If an array has a type that a checkpoint cannot hold.
+        OSError: If the file cannot be written.
     """
-    # Those of wide types come first, so that each begins at a multiple of its width.
+    # Wide types come first: every array then begins at a multiple of its item size.
     names = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))
     header, stop = {}, 0
     for name in names:
@@ -69,23 +70,25 @@ def write(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
         file.write(len(text).to_bytes(8, "little") + text)
         for name in names:
             array, little = arrays[name], arrays[name].dtype.newbyteorder("<")
-            # What is not as in the file is copied, one array at a time.
+            # An array with another byte order or layout is copied, one at a time.
             file.write(np.asarray(array).astype(little, order="C", copy=False).data)
 
 
 def read(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Returns the arrays of a file, by name; nothing is unpickled.
+    """Returns the arrays of a file by name; never unpickles anything.
 
     Raises:
-        ArraysError: If the file is not what `write`, or an earlier release, writes.
-        OSError: If it cannot be read; `files.ARCHIVE_ERRORS` for an npz.
+        ArraysError: If neither `write` nor an earlier release can have written the
+            file.
+        OSError: If the file cannot be read. An npz file may raise any of
+            `files.ARCHIVE_ERRORS`.
     """
     return _read_npz(path) if path.name == _EARLIER_NAME else _read(path)
 
 
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
     try:
-        # Not mapped to memory, where a file that is cut meanwhile ends the process.
+        # No memory map: if another process cuts the file, a map ends this process.
         with safetensors.safe_open(path, framework="numpy", backend="pread") as file:
             for name in file.offset_keys():
                 kind = file.get_slice(name).get_dtype()
@@ -98,12 +101,12 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
     with np.load(path, allow_pickle=False) as file:
-        # What is compressed may unpack to any size.
+        # A compressed array may unpack to any size.
         members = file.zip.infolist()
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
             raise ArraysError("its arrays are compressed")
         arrays = dict(file)
-    # NumPy gives the bytes of what does not begin like an array.
+    # NumPy returns the bytes of a member that does not begin like an array.
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):
             raise ArraysError(f"{name} is no array")

@@ -1,4 +1,4 @@
-"""Writes checkpoints while the run goes on, and decides which of them stay."""
+"""Writes checkpoints while the run continues, and removes old ones (retention)."""
 
 import dataclasses
 import functools
@@ -17,12 +17,13 @@ from trainer.system.background import Background
 
 @dataclasses.dataclass(frozen=True)
 class Retention:
-    """Which checkpoints stay.
+    """Settings of checkpoint retention.
 
     Attributes:
-        num_newest: Number of the newest whole checkpoints that stay.
-        num_best: Number of the whole checkpoints with the highest `elbo` that stay.
-        every_steps: The checkpoints of the steps that it divides stay; 0 for none.
+        num_newest: Number of newest whole checkpoints to keep.
+        num_best: Number of whole checkpoints with the highest `elbo` to keep.
+        every_steps: Interval in steps: checkpoints at its multiples are always kept; 0
+            for none.
     """
 
     num_newest: int
@@ -31,10 +32,10 @@ class Retention:
 
 
 class Saver:
-    """Writes one checkpoint at a time, in a thread; a step never waits for the disk.
+    """Writes one checkpoint at a time in a thread; a step never waits for the disk.
 
-    What a checkpoint holds is copied when it is asked for, so that the run may go on at
-    once. A second one waits until the first is whole.
+    The caller passes a copy of the state, and the run continues at once. A second
+    checkpoint waits until the first is complete.
     """
 
     def __init__(
@@ -46,9 +47,9 @@ class Saver:
         """Writes nothing yet.
 
         Args:
-            directory: Where checkpoints lie.
-            retention: Which of them stay.
-            before: Is called in the thread before each checkpoint is written.
+            directory: Directory of the checkpoints.
+            retention: Settings of checkpoint retention.
+            before: Function that the thread calls before it writes a checkpoint.
         """
         self._directory = directory
         self._retention = retention
@@ -58,20 +59,20 @@ class Saver:
     def save(
         self, step: int, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]
     ) -> None:
-        """Begins to write a checkpoint, once the one before is whole.
+        """Starts to write a checkpoint once the previous checkpoint is complete.
 
         Args:
-            step: Of the state.
-            arrays: The state, by name; not to be changed any more.
-            meta: What else to remember: JSON values. An `elbo` counts for retention.
+            step: Step of the state.
+            arrays: Arrays of the state by name. The caller must not change them.
+            meta: Further JSON values to store. Retention uses the value of `elbo`.
 
         Raises:
-            OSError: If the one before could not be written.
+            OSError: If the previous checkpoint could not be written.
         """
         self._background.start(self._write, step, arrays, meta)
 
     def is_among_best(self, elbo: float | None) -> bool:
-        """Returns whether a checkpoint of this ELBO would stay for it."""
+        """Returns whether this ELBO is among the best that retention keeps."""
         num_best = self._retention.num_best
         if elbo is None or not num_best:
             return False
@@ -80,19 +81,20 @@ class Saver:
         return len(best) < num_best or elbo > best[-1]
 
     def wait(self) -> None:
-        """Returns once every checkpoint is whole.
+        """Waits until every checkpoint is complete.
 
         Raises:
-            OSError: If one could not be written; older ones are as they were.
+            OSError: If a checkpoint could not be written; older checkpoints are
+                unchanged.
         """
         self._background.wait()
 
     def check(self) -> None:
-        """Does what `wait` does, if that takes no time."""
+        """Raises the error of `wait` if a write has failed; never waits."""
         self._background.check()
 
     def close(self) -> None:
-        """Does what `wait` does, and ends the thread."""
+        """Calls `wait` and ends the thread."""
         self._background.close()
 
     def _write(
@@ -107,8 +109,9 @@ class Saver:
 def remove_old(directory: pathlib.Path, retention: Retention) -> None:
     """Removes the checkpoints that `retention` does not keep.
 
-    It counts whole ones alone. A damaged one that it would keep is set aside; the
-    `num_newest` of the highest steps stay so, for their owner to look at.
+    Only whole checkpoints count. A damaged checkpoint that `retention` would keep is
+    set aside. The `num_newest` set-aside checkpoints with the highest steps stay: their
+    owner can inspect them.
     """
     is_whole = functools.cache(checkpoints.is_whole)
     paths = checkpoints.list_newest_first(directory)
@@ -128,7 +131,7 @@ def remove_old(directory: pathlib.Path, retention: Retention) -> None:
 def _keep(
     paths: Iterable[pathlib.Path], number: int, is_whole: Callable[[pathlib.Path], bool]
 ) -> Iterator[pathlib.Path]:
-    """Yields the first so many whole ones, and sets aside those that are damaged."""
+    """Yields the first `number` whole checkpoints; sets damaged checkpoints aside."""
     for path in paths:
         if not number:
             return
@@ -140,20 +143,20 @@ def _keep(
 
 
 def _best_first(paths: Iterable[pathlib.Path]) -> list[pathlib.Path]:
-    """Returns the checkpoints that have an `elbo`; of equal ones the first first."""
+    """Returns the checkpoints with an `elbo`, best first; ties keep their order."""
     elbos = {path: elbo for path in paths if (elbo := _elbo(path)) is not None}
     return sorted(elbos, key=lambda path: elbos[path], reverse=True)
 
 
 def best_elbos(directory: pathlib.Path, number: int) -> list[float]:
-    """Returns the highest `elbo` of the whole checkpoints, the best first."""
+    """Returns the `number` highest `elbo` values of whole checkpoints, best first."""
     paths = _best_first(checkpoints.list_newest_first(directory))
     whole = itertools.islice(filter(checkpoints.is_whole, paths), number)
     return [elbo for elbo in map(_elbo, whole) if elbo is not None]
 
 
 def _elbo(path: pathlib.Path) -> float | None:
-    """Returns what a checkpoint's evaluation gave; None if there was none."""
+    """Returns the ELBO in a checkpoint's metadata, or None if it has none."""
     try:
         elbo = checkpoints.read_meta(path).get("elbo")
     except checkpoints.CheckpointError:

@@ -1,13 +1,14 @@
-"""Checkpoints: written whole or not at all, and checked before they are believed.
+"""Checkpoints: written completely or not at all, and checked before use.
 
-A checkpoint is a directory `step-000001000` with `state.safetensors` (arrays by name)
-and `checkpoint.json` (step, digests of the dataset and of the settings, the size and
-sha256 of the arrays, and a digest of all that). It is written under a temporary name,
-synced and renamed; see `files`. Earlier releases wrote `state.npz`, which is read, too.
+A checkpoint is a directory `step-000001000` with two files. `state.safetensors` holds
+arrays by name. `checkpoint.json` holds the step, the digests of the dataset and of the
+settings, the size and sha256 of the arrays, and a digest of all these values. `save`
+writes a checkpoint under a temporary name, syncs and renames it; see `files`. `load`
+also reads `state.npz`, which earlier releases wrote.
 
 The trainer that holds the workdir renames a damaged checkpoint to
-`damaged-step-000001000`, so that it is neither counted nor in the way of a new one.
-Everyone else only reads.
+`damaged-step-000001000`. The damaged one then no longer counts, and a new checkpoint
+can take its name. All other processes only read.
 """
 
 import contextlib
@@ -30,7 +31,8 @@ from trainer.runs import arrays_file
 
 META_NAME = "checkpoint.json"
 _ASIDE = "damaged-"
-# Directories that a kill may leave: not written to their end, or not removed to it.
+# Prefixes of directories that a killed process may leave: a checkpoint written in part,
+# and a checkpoint removed in part.
 _UNFINISHED, _REMOVED = ".tmp-", ".removed-"
 
 
@@ -38,7 +40,7 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be used; the text is for the user."""
 
     def __str__(self) -> str:
-        """Returns one line, even if it quotes what a file has over several."""
+        """Returns the text as one line, even if it quotes several lines of a file."""
         return " ".join(super().__str__().splitlines())
 
 
@@ -48,21 +50,21 @@ def save(
     arrays: Mapping[str, np.ndarray],
     meta: Mapping[str, Any],
 ) -> pathlib.Path:
-    """Writes a checkpoint, which is on the disk when this returns.
+    """Writes a checkpoint; it is on the disk when this returns.
 
     Args:
-        directory: Where checkpoints lie; created if it is not there.
-        step: Of the state.
-        arrays: The state, by name.
-        meta: What else to remember; JSON values.
+        directory: Directory of the checkpoints; created if missing.
+        step: Step of the state.
+        arrays: Arrays of the state by name.
+        meta: Further JSON values to store.
 
     Returns:
-        The directory of the new checkpoint, or of a whole one of this step that was
-        there: a run's state is a function of its step.
+        Directory of the new checkpoint, or of an existing whole checkpoint of this run
+        and step, because a run's state is a function of its step.
 
     Raises:
-        OSError: If it cannot be written; older checkpoints are as they were.
-        ArraysError: If an array is of a type that a checkpoint cannot hold.
+        OSError: If the checkpoint cannot be written; older checkpoints are unchanged.
+        ArraysError: If an array has a type that a checkpoint cannot hold.
     """
     files.make_directory(directory)
     for beginning in (_UNFINISHED, _REMOVED):
@@ -94,13 +96,13 @@ def save(
 
 
 def _digest(meta: Mapping[str, Any]) -> str:
-    """Returns the hex sha256 of what a checkpoint says of itself."""
+    """Returns the hex sha256 of a checkpoint's metadata."""
     canonical = json.dumps(meta, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def _differing(meta: Mapping[str, Any], origin: Mapping[str, Any]) -> list[str]:
-    """Returns which digests of a checkpoint are others; earlier releases lack some."""
+    """Returns the names of digests that differ; earlier releases lack some digests."""
     return [
         name
         for name in ("dataset_digest", "config_digest")
@@ -109,10 +111,10 @@ def _differing(meta: Mapping[str, Any], origin: Mapping[str, Any]) -> list[str]:
 
 
 def remove(path: pathlib.Path) -> None:
-    """Removes a checkpoint, of which no part is seen once this has begun.
+    """Removes a checkpoint; renames it first, so readers never see a part of it.
 
     Raises:
-        OSError: If it cannot be removed.
+        OSError: If the checkpoint cannot be removed.
     """
     removed = path.with_name(f"{_REMOVED}{path.name}")
     files.discard(removed)
@@ -121,12 +123,12 @@ def remove(path: pathlib.Path) -> None:
 
 
 def set_aside(path: pathlib.Path) -> None:
-    """Renames a damaged checkpoint, for the trainer that holds the workdir.
+    """Renames a damaged checkpoint; only the trainer that holds the workdir may do so.
 
-    An older damaged checkpoint of the same step is removed.
+    This removes an older damaged checkpoint of the same step.
 
     Raises:
-        OSError: If it cannot be renamed.
+        OSError: If the checkpoint cannot be renamed.
     """
     aside = path.with_name(f"{_ASIDE}{path.name}")
     files.discard(aside)
@@ -135,12 +137,15 @@ def set_aside(path: pathlib.Path) -> None:
 
 
 def list_newest_first(directory: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the checkpoints in `directory`, whole or damaged, but none set aside."""
+    """Returns the checkpoints in `directory`, whole or damaged, that are not set aside.
+
+    The newest comes first.
+    """
     return _list(directory, "")
 
 
 def list_set_aside(directory: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the damaged checkpoints that were set aside, the highest step first."""
+    """Returns the damaged checkpoints that were set aside, highest step first."""
     return _list(directory, _ASIDE)
 
 
@@ -154,12 +159,12 @@ def _list(directory: pathlib.Path, beginning: str) -> list[pathlib.Path]:
 
 
 def step_of(path: pathlib.Path) -> int:
-    """Returns the step of a checkpoint, by its name."""
+    """Returns the step in the name of a checkpoint."""
     return int(path.name.rpartition("-")[2])
 
 
 def is_whole(path: pathlib.Path) -> bool:
-    """Returns whether the arrays of a checkpoint are there as they were written."""
+    """Returns whether a checkpoint and its arrays are complete and unchanged."""
     try:
         _check(path)
     except CheckpointError:
@@ -168,11 +173,10 @@ def is_whole(path: pathlib.Path) -> bool:
 
 
 def load(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Returns the arrays and the metadata of one checkpoint.
+    """Returns the arrays and the metadata of one checkpoint; never unpickles anything.
 
     Raises:
-        CheckpointError: If a file is missing, or is not what `save` writes; nothing
-            is unpickled.
+        CheckpointError: If a file is missing, or `save` cannot have written it.
     """
     meta = _check(path)
     with _named(path):
@@ -180,7 +184,7 @@ def load(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def _check(path: pathlib.Path) -> dict[str, Any]:
-    """Returns the metadata of a checkpoint whose arrays are as they were written."""
+    """Returns the metadata of a checkpoint; checks that its arrays are unchanged."""
     meta = read_meta(path)
     with _named(path):
         arrays_path = arrays_file.path_in(path)
@@ -199,14 +203,15 @@ def _check(path: pathlib.Path) -> dict[str, Any]:
 
 
 def read_meta(path: pathlib.Path) -> dict[str, Any]:
-    """Returns what a checkpoint says of itself, without a look at its arrays.
+    """Returns the metadata of a checkpoint without reading its arrays.
 
     Raises:
-        CheckpointError: If it is damaged, was changed, or is that of another step.
+        CheckpointError: If the metadata is damaged, was changed, or has another step
+            than the directory's name.
     """
     with _named(path):
         for name in (META_NAME, *arrays_file.NAMES):
-            # A pipe would never be read to its end.
+            # Reading a pipe would never end.
             if (path / name).exists() and not (path / name).is_file():
                 raise CheckpointError(f"{path} is damaged: {name} is no file")
         meta = contract.parse_json((path / META_NAME).read_text())
@@ -214,7 +219,7 @@ def read_meta(path: pathlib.Path) -> dict[str, Any]:
             raise CheckpointError(
                 f"{path} is damaged: {META_NAME} is of step {meta['step']!r:.80}"
             )
-        # Earlier releases wrote none.
+        # Earlier releases wrote no digest.
         if "digest" in meta:
             sealed = {name: meta[name] for name in meta.keys() - {"digest"}}
             if meta["digest"] != _digest(sealed):
@@ -226,7 +231,7 @@ def read_meta(path: pathlib.Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _named(path: pathlib.Path) -> Iterator[None]:
-    """Turns what a damaged checkpoint raises to a `CheckpointError`."""
+    """Converts the errors of a damaged checkpoint to `CheckpointError`."""
     try:
         yield
     except CheckpointError:
@@ -245,22 +250,22 @@ def load_newest(
     *,
     is_owner: bool = False,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-    """Returns the newest whole checkpoint, or None if there never was one.
+    """Returns the newest whole checkpoint, or None if the run has no checkpoint.
 
-    A damaged one is passed over with a warning that says why.
+    A damaged checkpoint is skipped with a warning that gives the reason.
 
     Args:
-        directory: Where checkpoints lie.
+        directory: Directory of the checkpoints.
         origin: Digests of the run's dataset and settings; see `workdir.origin`.
-        is_owner: Whether the caller holds the workdir, so that damaged checkpoints are
-            set aside; but none of them if no checkpoint is whole.
+        is_owner: Whether the caller holds the workdir. An owner sets damaged
+            checkpoints aside, unless no checkpoint is whole.
 
     Raises:
-        CheckpointError: If there are checkpoints and every one is damaged, or the
-            newest whole one is of another run.
+        CheckpointError: If all checkpoints are damaged, or the newest whole checkpoint
+            belongs to another run.
     """
     damaged, vanished = [], []
-    # Listed again each time, as a trainer may save and remove some meanwhile.
+    # List again each time: a trainer may save and remove checkpoints meanwhile.
     while paths := [
         path
         for path in list_newest_first(directory)

@@ -1,4 +1,4 @@
-"""What a run computes on: everything besides its settings that decides its rounding.
+"""Environment of a run: everything besides its settings that decides its rounding.
 
 WORKDIR/environment.json    the environment of the last start
 """
@@ -20,7 +20,7 @@ from trainer.system import atomic_files
 
 FILE_NAME = "environment.json"
 
-# Vector instructions, by which kernels are chosen and results rounded.
+# Vector instructions: they decide the choice of kernels and the rounding of results.
 _INSTRUCTIONS = re.compile(r"(sse|avx|fma|amx|neon|asimd|sve|f16c)\w*")
 _CPU_INFO = pathlib.Path("/proc/cpuinfo")
 _CACHES = pathlib.Path("/sys/devices/system/cpu/cpu0/cache")
@@ -30,17 +30,17 @@ _CONSEQUENCE = (
 
 
 def describe(devices: Sequence[str]) -> dict[str, str]:
-    """Returns what decides the rounding of a run, by name.
+    """Returns the properties that decide the rounding of a run, by name.
 
     Args:
         devices: Names of the devices that the run computes on.
 
     Returns:
-        `threads` by which kernels on the CPU split their work (0 is TensorFlow's own
-        number), the `device`, the vector `instructions` and `caches` of the processor,
-        by which kernels block their work, the setting of `oneDNN`, the versions of
-        TensorFlow and Keras, and the variables of `variables.HEEDED` that are set. A
-        value that this system does not tell is `unknown`.
+        `threads`, the number of threads per kernel on the CPU (0 for TensorFlow's own
+        default); the `device`; the processor's vector `instructions` and `caches`,
+        which decide how kernels block their work; the setting of `oneDNN`; the versions
+        of TensorFlow and Keras; and the variables of `variables.HEEDED` that are set. A
+        value that this system does not report is `unknown`.
     """
     gpus = {
         tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
@@ -59,7 +59,7 @@ def describe(devices: Sequence[str]) -> dict[str, str]:
 
 
 def differences(saved: Mapping[str, str], current: Mapping[str, str]) -> list[str]:
-    """Returns a phrase for each value that differs, with both of them."""
+    """Returns a phrase with both values for each property that differs."""
     names = sorted(saved.keys() | current.keys())
     return [
         f"{name} was {_value(saved, name)} and is now {_value(current, name)}"
@@ -69,7 +69,7 @@ def differences(saved: Mapping[str, str], current: Mapping[str, str]) -> list[st
 
 
 def phrases() -> list[str]:
-    """Returns what this process found in its environment, each with what it does."""
+    """Returns a phrase for each overridden or heeded variable, with its consequence."""
     return [
         f"{variable} is overridden: a run's numbers and figures follow from its flags"
         for variable in variables.overridden
@@ -82,18 +82,18 @@ def phrases() -> list[str]:
 def record(
     run_dir: pathlib.Path, current: Mapping[str, str], *, is_resumed: bool
 ) -> None:
-    """Writes the environment, and warns of it if a resumed run had another.
+    """Writes environment.json, and warns if a resumed run had another environment.
 
     It also warns of the variables that this process overrides or heeds.
 
     Args:
         run_dir: The workdir.
-        current: From `describe`.
-        is_resumed: Whether the run has made steps before.
+        current: Environment from `describe`.
+        is_resumed: Whether the run resumes from a checkpoint.
 
     Raises:
-        ValueError: If the file is damaged.
-        OSError: If it cannot be written.
+        ValueError: If environment.json is damaged.
+        OSError: If environment.json cannot be written.
     """
     path = run_dir / FILE_NAME
     for phrase in phrases():
@@ -106,10 +106,10 @@ def record(
 
 
 def warn_of_hosts(differing: Sequence[int]) -> None:
-    """Warns if hosts compute in another environment than the chief.
+    """Warns if the environment of some hosts differs from the chief's.
 
     Args:
-        differing: Numbers of these hosts.
+        differing: Numbers of the hosts that differ.
     """
     if differing:
         logging.warning(
@@ -124,7 +124,7 @@ def _value(values: Mapping[str, str], name: str) -> str:
 
 
 def _warning(path: pathlib.Path, current: Mapping[str, str]) -> str:
-    """Returns how a resumed run is computed otherwise than before, if it is."""
+    """Returns a warning if a resumed run has another environment, else no text."""
     if not path.exists():
         return (
             "an earlier release began this run, and did not record how many threads "
@@ -140,7 +140,7 @@ def _instructions() -> str:
     """Returns the processor's kind and vector instructions."""
     instructions: set[str] = set()
     if _CPU_INFO.exists():
-        # The same for all cores; "flags" on x86, "Features" on ARM.
+        # The line is the same for all cores: "flags" on x86, "Features" on ARM.
         line = re.search(r"^(flags|Features)\s*:(.*)", _CPU_INFO.read_text(), re.M)
         if line:
             instructions = {
@@ -150,7 +150,7 @@ def _instructions() -> str:
 
 
 def _cache_sizes() -> str:
-    """Returns the sizes of the data caches, the smallest level first."""
+    """Returns the sizes of the data caches, lowest level first."""
     sizes = []
     for folder in sorted(_CACHES.glob("index*")):
         try:

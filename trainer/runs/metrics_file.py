@@ -1,4 +1,4 @@
-"""metrics.jsonl of a workdir: one JSON object a line, with `step` and `split`."""
+"""metrics.jsonl of a workdir: one JSON object per line, with `step` and `split`."""
 
 import json
 import pathlib
@@ -13,12 +13,13 @@ _MAX_STEP = 2**63
 
 
 def read(path: pathlib.Path) -> tuple[list[dict[str, Any]], int]:
-    """Returns the lines of a metrics.jsonl, and the number of damaged lines.
+    """Returns the lines of a metrics.jsonl and the number of damaged lines.
 
-    A last line without an end is not damage: a trainer is writing it, or was killed.
+    An unfinished last line is ignored, not damaged: a trainer is writing it, or was
+    killed.
 
     Args:
-        path: File; no lines where it does not exist.
+        path: Path of the file. A missing file has no lines.
     """
     lines, num_damaged = [], 0
     text = path.read_bytes() if path.exists() else b""
@@ -41,7 +42,7 @@ def read(path: pathlib.Path) -> tuple[list[dict[str, Any]], int]:
 
 
 def truncate(path: pathlib.Path, last_step: int) -> None:
-    """Removes lines of later steps than `last_step`, and a line cut short."""
+    """Removes the lines of steps after `last_step`, and damaged or unfinished lines."""
     if not path.exists():
         return
     lines = []

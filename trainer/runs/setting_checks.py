@@ -1,7 +1,7 @@
-"""Checks an experiment's settings: ranges, choices, and settings that go together.
+"""Checks of an experiment's settings: ranges, choices, and valid combinations.
 
-Settings that depend on the dataset, such as the number of filters for its image size,
-are checked where the model is made.
+Some settings depend on the dataset, such as the number of filters for its image size.
+The code that makes the model checks them.
 """
 
 import math
@@ -52,15 +52,15 @@ _FRACTIONS = (
 )
 _SIZES = ("encoder_filters", "encoder_units", "decoder_units", "decoder_filters")
 _POSITIVE = ("learning_rate", "adam_epsilon", "rmsprop_epsilon", "likelihood_stddev")
-# Of Keras, by which weights are drawn.
+# Largest seed of Keras, which draws the initial weights.
 _MAX_SEED = 2**32 - 1
 
 
 def check(config: ConfigDict) -> None:
-    """Checks all settings but those of the batch.
+    """Checks all settings except the settings of the batch.
 
     Raises:
-        ValueError: If one is out of range, or some do not go together.
+        ValueError: If a setting is out of range, or settings exclude each other.
     """
     for name in _AT_LEAST_ONE:
         if config[name] < 1:
@@ -106,7 +106,7 @@ def check(config: ConfigDict) -> None:
 
 
 def decay_steps(config: ConfigDict) -> int:
-    """Returns `learning_rate_decay_steps`, in whose place 0 is the end of the run.
+    """Returns `learning_rate_decay_steps`; 0 stands for the end of the run.
 
     Example:
         >>> config = ConfigDict({"learning_rate_schedule": "cosine"})
@@ -153,7 +153,7 @@ def _check_semi_supervised(config: ConfigDict) -> None:
     for name, needed in (
         ("condition", "label"),
         ("objective", "elbo"),
-        # Both are means over a batch, which has every image with every class here.
+        # Both average over a batch, but here a batch holds each image with each class.
         ("free_bits", 0.0),
         ("likelihood_scale", "fixed"),
     ):

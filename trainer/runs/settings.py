@@ -1,4 +1,4 @@
-"""Settings by name, as devices settle them, and as a resumed run may change them."""
+"""Settings by name: resolved for the devices, and compared on a resume."""
 
 import dataclasses
 import math
@@ -9,7 +9,8 @@ from ml_collections import ConfigDict
 
 from trainer.runs import setting_checks
 
-# May differ when a run is resumed: they say when to look and stop, not what to learn.
+# Settings that may change on a resume: they decide how a run reports, saves and stops,
+# and do not affect how it learns.
 CADENCE = frozenset(
     {
         "num_train_steps",
@@ -36,11 +37,11 @@ T = TypeVar("T")
 
 
 def select(config: ConfigDict, kind: type[T]) -> T:
-    """Returns the settings that one room needs, as its own dataclass.
+    """Returns the settings that `kind` has as fields, as an instance of `kind`.
 
     Args:
         config: Resolved settings.
-        kind: A dataclass; its fields are named as settings.
+        kind: Dataclass whose fields are named after settings.
     """
     assert dataclasses.is_dataclass(kind)
     names = [field.name for field in dataclasses.fields(kind)]
@@ -50,13 +51,13 @@ def select(config: ConfigDict, kind: type[T]) -> T:
 def flatten(
     group: ConfigDict | Mapping[str, Any], separator: str = ".", prefix: str = ""
 ) -> dict[str, Any]:
-    """Returns the values of nested groups by name, as `outer.inner`.
+    """Returns the values of nested groups by dotted name, as `outer.inner`.
 
-    An empty group is a value itself.
+    An empty group counts as a value.
 
     Args:
-        group: Settings or scores by name; a value may be a group.
-        separator: Text between the name of a group and a name in it.
+        group: Settings or scores by name; a value may be a group itself.
+        separator: Text between the name of a group and the names in the group.
         prefix: Text before each name.
 
     Example:
@@ -73,17 +74,17 @@ def flatten(
 
 
 def resolve(config: ConfigDict, num_replicas: int) -> ConfigDict:
-    """Returns a copy of `config` with its batch size and groups filled in.
+    """Checks `config` and returns a copy with batch size, groups and decay filled in.
 
     Args:
-        config: As given by the user. `global_batch_size` 0 stands for
-            `per_replica_batch_size` times the number of replicas,
-            `num_batch_groups` 0 for `default_num_groups`, and
-            `learning_rate_decay_steps` 0 for `setting_checks.decay_steps`.
-        num_replicas: Devices that the run computes on.
+        config: Settings as the user gave them. In the copy, 0 is replaced:
+            `global_batch_size` by `per_replica_batch_size` times the number of
+            replicas, `num_batch_groups` by `default_num_groups`, and
+            `learning_rate_decay_steps` by `setting_checks.decay_steps`.
+        num_replicas: Number of devices that the run computes on.
 
     Raises:
-        ValueError: As `setting_checks.check` and `settle_batch`.
+        ValueError: If `setting_checks.check` or `settle_batch` finds a mistake.
     """
     setting_checks.check(config)
     resolved = settle_batch(config, num_replicas)
@@ -92,11 +93,11 @@ def resolve(config: ConfigDict, num_replicas: int) -> ConfigDict:
 
 
 def settle_batch(config: ConfigDict, num_replicas: int) -> ConfigDict:
-    """Returns a copy of `config` with its batch size and groups filled in.
+    """Returns a copy of `config` with batch size and number of groups filled in.
 
     Raises:
-        ValueError: If the batch cannot be cut into equal groups and these be dealt to
-            the replicas.
+        ValueError: If the batch cannot be cut into equal groups, or the replicas cannot
+            share the groups equally.
     """
     if config.gradient_accumulation_steps < 1:
         raise ValueError(
@@ -122,14 +123,14 @@ def settle_batch(config: ConfigDict, num_replicas: int) -> ConfigDict:
 def default_num_groups(
     global_batch_size: int, num_replicas: int, num_slices: int = 1
 ) -> int:
-    """Returns a number of groups that the replicas share and that cuts the batch.
+    """Returns a number of groups that suits the batch size and the replicas.
 
-    4 where that is possible, so that 1, 2 and 4 replicas compute alike.
+    It is 4 if possible: 1, 2 and 4 replicas then compute the same bits.
 
     Args:
-        global_batch_size: Examples of a step.
-        num_replicas: Who share them.
-        num_slices: In which each replica computes its share.
+        global_batch_size: Number of examples per step.
+        num_replicas: Number of replicas that share the examples.
+        num_slices: Number of slices in the share of each replica.
 
     Raises:
         ValueError: If the replicas cannot share the batch equally, in equal slices.
@@ -181,7 +182,7 @@ def _check_groups(config: ConfigDict, num_replicas: int) -> None:
 
 
 def differences(saved: dict, current: dict) -> list[str]:
-    """Returns a line for each setting that differs and must not, with both values."""
+    """Returns a line with both values for each setting that differs but must not."""
     names = sorted((saved.keys() | current.keys()) - CADENCE)
     return [
         f"--config.{name} was {saved.get(name)!r} and is now {current.get(name)!r}"

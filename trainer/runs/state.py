@@ -1,4 +1,4 @@
-"""The state of a run: its weights, their average, the optimizer, and the step."""
+"""The state of a run: weights, their average, the optimizer and the step."""
 
 import dataclasses
 import pathlib
@@ -22,15 +22,17 @@ from trainer.runs import checkpoints, settings, workdir
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """All that a run is; the rest follows from its settings.
+    """Complete state of a run; everything else follows from its settings.
 
     Attributes:
-        vae: The weights that the optimizer moves.
-        ema_vae: Their exponential moving average, which is evaluated and pictured.
-        optimizer: With its moments.
-        step: Updates made, int64 scalar; those that the loss scale skipped count too.
+        vae: Model with the weights that the optimizer updates.
+        ema_vae: Model with the exponential moving average of these weights, for
+            evaluations and pictures.
+        optimizer: Optimizer with its moments.
+        step: Number of updates made, int64 scalar, including updates that the loss
+            scale skipped.
         ledger: Running hash of the record ids consumed, in order, int64 scalar.
-        loss_scale: For float16, else None.
+        loss_scale: Loss scale of a float16 run, else None.
     """
 
     vae: VAE
@@ -45,7 +47,7 @@ class State:
         return f"{int(self.ledger.numpy()) % 2**64:016x}"
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Returns a copy of every variable, by its name."""
+        """Returns a copy of every variable by its name."""
         return {name: variable.numpy() for name, variable in self.variables().items()}
 
     def variables(self) -> dict[str, Any]:
@@ -69,9 +71,9 @@ class State:
 
 
 def make_state(config: ConfigDict, manifest: contract.Manifest) -> State:
-    """Returns the state at step 0, a function of the settings alone.
+    """Returns the state at step 0, which depends on the settings and manifest alone.
 
-    To be called in the scope of the run's strategy.
+    Call it in the scope of the run's strategy.
 
     Raises:
         ValueError: If the model cannot take the images of the dataset.
@@ -101,19 +103,20 @@ def restore(
     *,
     is_owner: bool = False,
 ) -> bool:
-    """Fills `state` from the newest whole checkpoint, if there is one.
+    """Fills `state` from the newest whole checkpoint, if the run has one.
 
     Args:
-        state: Of a run that has begun or not.
-        directory: Where checkpoints lie.
-        origin: Of the run; see `workdir.origin`.
-        is_owner: See `checkpoints.load_newest`.
+        state: State to fill.
+        directory: Directory of the checkpoints.
+        origin: Digests of the run's dataset and settings; see `workdir.origin`.
+        is_owner: Whether the caller holds the workdir; see `checkpoints.load_newest`.
 
     Returns:
-        Whether there was one.
+        Whether the run has a whole checkpoint.
 
     Raises:
-        CheckpointError: If all are damaged, or one is of another model or run.
+        CheckpointError: If all checkpoints are damaged, or the newest whole checkpoint
+            belongs to another model or run.
     """
     loaded = checkpoints.load_newest(directory, origin, is_owner=is_owner)
     if loaded is None:
@@ -133,7 +136,7 @@ def restore(
 
 
 def share(state: State, hosts: Hosts) -> None:
-    """Gives every host the chief's state, as checkpoints may be on its disk alone."""
+    """Copies the chief's state to every host: only its disk may hold checkpoints."""
     variables = list(state.variables().values())
     arrays = hosts.from_chief([variable.numpy() for variable in variables])
     if not hosts.is_chief:
@@ -147,8 +150,8 @@ def load_averaged_vae(
     """Returns the EMA model of the newest whole checkpoint, and its step.
 
     Raises:
-        CheckpointError: If there is none, all are damaged, or it is of another model
-            or run.
+        CheckpointError: If the run has no checkpoint, all checkpoints are damaged, or
+            the newest whole checkpoint belongs to another model or run.
     """
     loaded = checkpoints.load_newest(directory, workdir.origin(config, manifest))
     if loaded is None:

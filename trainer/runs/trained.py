@@ -1,4 +1,4 @@
-"""A trained run, loaded to be used: its model, its settings and its data."""
+"""A trained run, loaded for use: its model, its settings and its data."""
 
 import dataclasses
 import hashlib
@@ -22,14 +22,14 @@ from trainer.system import atomic_files
 
 @dataclasses.dataclass(frozen=True)
 class TrainedRun:
-    """A run's newest checkpoint and what it was trained on.
+    """Model of a run's newest checkpoint, with the run's settings and dataset.
 
     Attributes:
         config: Resolved settings.
         manifest: Manifest of the dataset.
-        dataset_dir: Directory of the dataset, which may have been moved or deleted.
-        vae: The averaged model, which is evaluated and pictured.
-        step: Updates made.
+        dataset_dir: Directory of the dataset; it may have been moved or deleted.
+        vae: Averaged model, for evaluations and pictures.
+        step: Number of updates made.
     """
 
     config: ConfigDict
@@ -50,14 +50,14 @@ class TrainedRun:
 
     @property
     def has_dataset(self) -> bool:
-        """Whether the dataset is where it should be."""
+        """Whether `dataset_dir` holds a dataset."""
         return _is_dataset(self.dataset_dir)
 
     @property
     def model_digest(self) -> str:
         """Hex sha256 of the model: the names, types, shapes and values of its weights.
 
-        Exports of the model have it, and latents that they made.
+        Exports of the model record it, and so do latents that an export computed.
         """
         sha256 = hashlib.sha256()
         for name, variable in sorted(self.vae.named_variables().items()):
@@ -68,30 +68,30 @@ class TrainedRun:
         return sha256.hexdigest()
 
     def check_dataset(self) -> None:
-        """Checks that the dataset is where it should be.
+        """Checks that `dataset_dir` holds a dataset.
 
         Raises:
-            contract.DatasetError: If it is not.
+            contract.DatasetError: If it does not.
         """
         if not self.has_dataset:
             raise _missing(self.dataset_dir)
 
     def batches(self, split: str, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
-        """Yields a whole split, once, in the order on disk.
+        """Yields a whole split once, in the order on disk.
 
         Args:
-            split: Name of a split, or of several, joined by a plus.
-            batch_size: Of all batches but the last.
+            split: Name of a split, or names of several splits joined by a plus.
+            batch_size: Number of examples in every batch except the last.
 
         Yields:
-            `image` `[b, h, w, c]`, as the model is to reconstruct it, and `input`, as
-            its encoder sees it (black and white, or with noise, where the settings say
-            so; the same in each call); `key` `[b]` strings; `conditions`
-            `[b, num_conditions]`; other features.
+            `image` `[b, h, w, c]`, the target that the model reconstructs; `input`
+            `[b, h, w, c]`, the image that its encoder reads; `key` `[b]` strings;
+            `conditions` `[b, num_conditions]`; and other features. Settings may
+            binarize the image or add noise, in the same way in every call.
 
         Raises:
-            contract.DatasetError: If the dataset is not there, the split cannot be
-                read, or it has a label that is no class of the model.
+            contract.DatasetError: If the dataset is missing, the split cannot be read,
+                or it has a label that is not a class of the model.
         """
         self.check_dataset()
         batches = input_pipeline.examples(
@@ -120,12 +120,12 @@ def load(run_dir: pathlib.Path, dataset_dir: str | None = None) -> TrainedRun:
 
     Args:
         run_dir: The workdir.
-        dataset_dir: Directory of the dataset; by default the one of training, which
-            need not be there any more.
+        dataset_dir: Directory of the dataset. By default the directory that training
+            used, which need not exist any more.
 
     Raises:
-        ValueError: If there is no run, the dataset is another one or cannot be read
-            (`contract.DatasetError`), or no checkpoint can be used
+        ValueError: If the workdir has no run, the dataset is another dataset or cannot
+            be read (`contract.DatasetError`), or no checkpoint can be used
             (`checkpoints.CheckpointError`).
     """
     try:
@@ -173,7 +173,7 @@ def _missing(dataset_dir: str) -> contract.DatasetError:
 
 
 def save_npz(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes arrays by name, whole or not at all, and without pickles."""
+    """Writes arrays by name atomically and without pickles."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     atomic_files.write(path, buffer.getvalue())

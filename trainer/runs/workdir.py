@@ -1,8 +1,8 @@
-"""The output directory of a run: what it is, who is at work in it, what is wrong.
+"""The output directory of a run: its identity, its lock and its errors.
 
 WORKDIR/config.json     resolved settings
-WORKDIR/dataset.json    digest, settings, place and manifest of the dataset
-WORKDIR/lock            held by the running trainer, and so is WORKDIR itself
+WORKDIR/dataset.json    digest, settings, path and manifest of the dataset
+WORKDIR/lock            locked by the running trainer, which locks WORKDIR itself too
 """
 
 import errno
@@ -33,12 +33,12 @@ def read_json(path: pathlib.Path, *texts: str) -> dict[str, Any]:
     """Returns the JSON object of a file that `acquire` wrote.
 
     Args:
-        path: Of the file.
-        texts: Names of values that must be there, and strings of one line.
+        path: Path of the file.
+        texts: Names of required values, which must be strings of one line.
 
     Raises:
-        FileNotFoundError: If it is not there.
-        ValueError: If it is damaged.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is damaged.
     """
     try:
         body = contract.parse_json(path.read_text(encoding="utf-8"))
@@ -59,20 +59,21 @@ def acquire(
     manifest: contract.Manifest,
     dataset_dir: str | os.PathLike[str],
 ) -> locks.DirectoryLock:
-    """Makes `workdir` the place of this run, or checks that it already is.
+    """Locks `workdir` for this run, checks it, and records the settings and dataset.
 
     Args:
-        workdir: Created if it is not there.
+        workdir: Output directory; created if missing.
         config: Resolved settings.
-        manifest: Of the dataset to train on.
-        dataset_dir: Where it is, for those who use the run; it may move.
+        manifest: Manifest of the training dataset.
+        dataset_dir: Directory of the dataset, recorded for users of the run; it may
+            move later.
 
     Returns:
-        The lock, which no other trainer gets until it is closed or this process ends.
+        The lock. No other trainer gets it until it is closed or this process ends.
 
     Raises:
-        ValueError: If another trainer is at work in the directory, or as `check`.
-        OSError: If it cannot be written.
+        ValueError: If another trainer holds the directory, or `check` finds a mistake.
+        OSError: If the directory cannot be written.
     """
     files.make_directory(workdir)
     lock = _lock(workdir)
@@ -85,11 +86,12 @@ def acquire(
 
 
 def describe_error(workdir: pathlib.Path, error: OSError) -> str:
-    """Returns what an error of the system means for the user of a workdir.
+    """Explains an OS error to the user of a workdir.
 
     Args:
-        workdir: Of the run.
-        error: Of any file; of others than the workdir's it is told as it is.
+        workdir: Output directory of the run.
+        error: Error of any file. A full disk and too many open files are always
+            explained; any other error outside the workdir keeps its own text.
     """
     if limits.is_out_of_files(error):
         return limits.out_of_files_text(error)
@@ -119,7 +121,7 @@ def check_held(workdir: pathlib.Path, lock: locks.DirectoryLock) -> None:
     """Checks that a workdir is still the directory that `acquire` locked.
 
     Raises:
-        ValueError: If it was removed or replaced: another run may be at work there.
+        ValueError: If the directory was removed or replaced: another run may use it.
     """
     if not lock.is_held():
         raise ValueError(
@@ -129,7 +131,7 @@ def check_held(workdir: pathlib.Path, lock: locks.DirectoryLock) -> None:
 
 
 def origin(config: ConfigDict, manifest: contract.Manifest) -> dict[str, str]:
-    """Returns what a checkpoint says of its run, by name.
+    """Returns the digests that tie a checkpoint to its run, by name.
 
     Returns:
         `dataset_digest`; and `config_digest`, the hex sha256 of the settings that a
@@ -145,7 +147,7 @@ def origin(config: ConfigDict, manifest: contract.Manifest) -> dict[str, str]:
 
 
 def _lock(workdir: pathlib.Path) -> locks.DirectoryLock:
-    """Returns a lock that the system releases at any end."""
+    """Returns a lock that the system releases however the process ends."""
     path = workdir / LOCK_NAME
     try:
         return locks.DirectoryLock(workdir, path)
@@ -171,7 +173,7 @@ def _write_identity(
         "digest": manifest.digest,
         "settings": dict(manifest.settings),
         "path": os.path.abspath(dataset_dir),
-        # A run is used without its dataset, too.
+        # A run can be used without its dataset, so keep the manifest.
         "manifest": json.loads(manifest.to_json()),
     }
     current = json.loads(config.to_json())
@@ -183,17 +185,17 @@ def _write_identity(
 def check(
     workdir: pathlib.Path, config: ConfigDict, manifest: contract.Manifest
 ) -> None:
-    """Checks that `workdir` is new, or of a run that these settings go on with.
+    """Checks that `workdir` is new, or holds a run that these settings can resume.
 
     Args:
-        workdir: Need not be there.
+        workdir: Output directory; need not exist.
         config: Resolved settings.
-        manifest: Of the dataset to train on.
+        manifest: Manifest of the training dataset.
 
     Raises:
-        ValueError: If the directory holds a run with other settings or another
-            dataset, each difference named; or files that are no run's.
-        OSError: If it cannot be read.
+        ValueError: If the directory holds a run with other settings or another dataset
+            (the message names each difference), or checkpoints without a run.
+        OSError: If the directory cannot be read.
     """
     config_path, dataset_path = workdir / CONFIG_NAME, workdir / DATASET_NAME
     if config_path.exists() and dataset_path.exists():
