@@ -1,18 +1,19 @@
-"""Steps at which a run logs, evaluates, draws, and keeps its checkpoint."""
+"""Cadence of a run: when it logs, evaluates, draws and keeps a checkpoint."""
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
 class Cadence:
-    """Steps between events of a run, each named as in its config.
+    """Steps between events of a run, named as in its config.
 
     Attributes:
         num_train_steps: Last step; -1 for no limit.
         log_every_steps: Steps between lines of the log.
         eval_every_steps: Steps between evaluations.
         image_every_steps: Steps between pictures.
-        keep_checkpoint_every_steps: Steps between checkpoints that stay; 0 for none.
+        keep_checkpoint_every_steps: Steps between checkpoints that retention never
+            removes; 0 for none.
     """
 
     num_train_steps: int
@@ -34,7 +35,7 @@ class Cadence:
         return self._is_multiple_or_last(step, self.image_every_steps)
 
     def is_kept(self, step: int) -> bool:
-        """Returns whether the checkpoint of a step stays."""
+        """Returns True on every `keep_checkpoint_every_steps`-th step."""
         every_steps = self.keep_checkpoint_every_steps
         return every_steps > 0 and step % every_steps == 0
 

@@ -1,4 +1,4 @@
-"""The way from a batch to the objective's terms, in training and in evaluation.
+"""Forward pass from a batch to the objective's terms, in training and evaluation.
 
 batch -> target, input, noise -> posterior -> z -> outputs -> terms [b]
 """
@@ -19,7 +19,7 @@ from trainer.numerics.streams import Stream
 from trainer.optimization.objectives import Objective, Posterior
 from trainer.runs import settings
 
-# For the latents, and for the three draws of `corruption.targets_and_inputs`.
+# Streams of the latents and of the three draws in `corruption.targets_and_inputs`.
 TRAIN_STREAMS = (
     Stream.TRAINING_POSTERIOR,
     Stream.TRAINING_BINARIZATION,
@@ -35,10 +35,10 @@ EVAL_STREAMS = (
 
 
 class Forward:
-    """What a run computes of its examples, in a replica.
+    """Forward pass of a run in a replica.
 
     Attributes:
-        term_names: Of the values that `terms` returns, in order.
+        term_names: Names of the values that `terms` returns, in order.
     """
 
     def __init__(
@@ -53,18 +53,18 @@ class Forward:
         global_batch_size: int,
         classifier_weight: float,
     ) -> None:
-        """Finds out which terms there are.
+        """Determines the names of the terms.
 
         Args:
             objective: Loss and its terms.
-            vae: A model of the run.
+            vae: Model of the run.
             image_shape: `[height, width, channels]`.
             conditioning: Conditions of the model.
             corruption: Settings of targets and inputs.
             seed: Seed of the run.
-            global_batch_size: Examples in a batch of all replicas.
-            classifier_weight: Weight of the classifier's loss, where the class is
-                learnt from few labels.
+            global_batch_size: Number of examples in a batch of all replicas.
+            classifier_weight: Weight of the classifier's loss, for a run that learns
+                the class from few labels.
         """
         self._objective = objective
         self._conditioning, self._corruption = conditioning, corruption
@@ -86,16 +86,16 @@ class Forward:
     def examples(
         self, batch: Batch, streams: Sequence[Stream], index: tf.Tensor
     ) -> Batch:
-        """Returns this replica's batch with all that is drawn for it.
+        """Returns this replica's batch with its conditions and random draws.
 
         Args:
             batch: The replica's share of a global batch.
             streams: `TRAIN_STREAMS` or `EVAL_STREAMS`.
-            index: What else the noise depends on: a step, or the place of the batch in
-                its split.
+            index: Index of the draws: the step in training, or the place of the batch
+                in its split.
 
         Returns:
-            The batch without `image`, and with `target` and `input` `[b, h, w, c]`,
+            The batch without `image`, but with `target` and `input` `[b, h, w, c]`,
             `conditions` `[b, num_conditions]`, and standard normal `noise`
             `[b, draws of z, latent_dim]`.
         """
@@ -133,10 +133,10 @@ class Forward:
         """Returns the objective's terms, `[b]` each, in the order of `term_names`.
 
         Args:
-            vae: The model.
-            examples: From `examples`, or a slice of them.
-            step: Updates made.
-            training: Whether batch norm takes the batch's statistics.
+            vae: Model to use.
+            examples: Examples from `examples`, or a slice of them.
+            step: Number of updates made.
+            training: Whether batch norm uses the batch's statistics.
         """
         terms, _ = self.terms_and_posterior(vae, examples, step, training=training)
         return terms
@@ -144,10 +144,10 @@ class Forward:
     def terms_and_posterior(
         self, vae: VAE, examples: Batch, step: tf.Tensor, *, training: bool
     ) -> tuple[list[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-        """Returns what `terms` does, and q(z|x)'s mean and log variance.
+        """Returns the result of `terms`, and mean and log variance of q(z|x).
 
-        These are `[b, latent_dim]` each; where the class is learnt, those of q(z|x, y)
-        with the label that the example has.
+        Mean and log variance are `[b, latent_dim]` each. If the run learns the class,
+        they belong to q(z|x, y) with the label of the example.
         """
         targets, inputs = examples["target"], examples["input"]
         noise = tf.reshape(examples["noise"], [-1, self._latent_dim])
@@ -178,7 +178,7 @@ class Forward:
                 terms,
                 vae.classify(inputs, training=training),
                 examples["label"],
-                # What is evaluated is how well the class is found.
+                # An evaluation uses no labels: it tests how well the classifier works.
                 training
                 & semi_supervised.is_labelled(
                     examples, self._conditioning.labelled_fraction, num_classes
@@ -200,16 +200,16 @@ class Forward:
     ) -> tuple[dict[str, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
         """Returns the objective's terms of images with their conditions, `[n]` each.
 
-        Beside them the posterior's mean and log variance, `[n, latent_dim]`.
+        It also returns the posterior's mean and log variance, `[n, latent_dim]` each.
 
         Args:
-            vae: The model.
-            targets: `[n, h, w, c]`, as many for each example of the batch.
+            vae: Model to use.
+            targets: `[n, h, w, c]`; every example of the batch occurs equally often.
             inputs: `[n, h, w, c]`.
             conditions: `[n, num_conditions]`.
             noise: `[n * num_samples, latent_dim]` standard normal.
-            step: Updates made.
-            training: Whether batch norm takes the batch's statistics.
+            step: Number of updates made.
+            training: Whether batch norm uses the batch's statistics.
         """
         mean, log_var = vae.encode(inputs, conditions, training=training)
         k = self._objective.num_samples
@@ -251,7 +251,7 @@ def make_forward(
 
     Args:
         objective: Loss and its terms.
-        vae: A model of the run.
+        vae: Model of the run.
         image_shape: `[height, width, channels]`.
         config: Resolved settings.
     """
@@ -268,12 +268,12 @@ def make_forward(
 
 
 def float64_sums(terms: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Returns the sums of terms `[b]` each, `[len(terms)]`."""
+    """Returns the sum of each term over its `[b]` examples, `[len(terms)]` float64."""
     return tf.reduce_sum(tf.cast(tf.stack(terms), tf.float64), axis=1)
 
 
 def share(global_batch_size: int) -> tuple[int, int]:
-    """First and last (exclusive) place of this replica in the global batch."""
+    """Returns the first and the last (exclusive) place of this replica in the batch."""
     context = tf.distribute.get_replica_context()
     size = global_batch_size // context.num_replicas_in_sync
     first = context.replica_id_in_sync_group * size

@@ -1,4 +1,4 @@
-"""Gradients of a global batch, with a part of it at a time in memory.
+"""Gradients of a global batch, computed slice by slice to save memory.
 
 examples -> slices, one after another -> terms [b] -> float64 sums
          -> gradients, summed over groups, slices and replicas in float64
@@ -16,7 +16,7 @@ from trainer.training.forward import Forward, float64_sums
 
 
 class Gradients:
-    """The gradients of one run."""
+    """Computes the gradients of one run."""
 
     def __init__(
         self,
@@ -29,17 +29,17 @@ class Gradients:
         loss_divisor: int,
         clip_norm: float,
     ) -> None:
-        """Binds them to their run.
+        """Stores the parts of the run.
 
         Args:
-            strategy: Whose scope the state was made in.
-            state: Its batch-norm statistics are changed by `compute`.
-            forward: From examples to terms.
-            num_groups: Groups of a replica's share of the batch.
-            num_slices: Slices of that share, computed one after another; they divide
-                the groups.
-            loss_divisor: Number by which the sum of the examples' losses is divided:
-                the global batch size for a mean, 1 for a sum.
+            strategy: Strategy of the run; its scope holds the state.
+            state: State of the run; `compute` changes its batch-norm statistics.
+            forward: Forward pass of the run.
+            num_groups: Number of groups in a replica's share of the batch.
+            num_slices: Number of slices in that share, computed one after another. It
+                must divide `num_groups`.
+            loss_divisor: Divisor of the summed losses: the global batch size for a
+                mean, 1 for a sum.
             clip_norm: Largest global norm of the gradients; 0 for no limit.
         """
         self._strategy = strategy
@@ -49,16 +49,16 @@ class Gradients:
         self._loss_divisor, self._clip_norm = loss_divisor, clip_norm
 
     def compute(self, examples: Any) -> tuple[Any, list[tf.Tensor]]:
-        """Returns sums of the terms, and gradients, of the whole global batch.
+        """Returns sums of the terms and the gradients of the whole global batch.
 
-        One slice is computed after another, so that the memory is that of a slice.
+        Slices are computed one after another, so a step needs the memory of one slice.
 
         Args:
-            examples: Of each replica.
+            examples: Examples of each replica.
 
         Returns:
-            Each replica's sums; and the gradients summed over replicas, as many as
-            there are weights, float64, times the loss scale.
+            Each replica's sums; and one float64 gradient per trainable weight, summed
+            over replicas and multiplied by the loss scale.
         """
         variables = [variable.value for variable in self._state.vae.trainable_variables]
 
@@ -86,7 +86,7 @@ class Gradients:
         ]
 
     def _zeros(self) -> list[tf.Tensor]:
-        """In a replica: what `_add_slice` begins with."""
+        """Returns this replica's initial totals for `_add_slice`."""
         shapes = [variable.shape for variable in self._state.vae.trainable_variables]
         return [
             tf.zeros(shape, tf.float64)
@@ -96,7 +96,7 @@ class Gradients:
     def _add_slice(
         self, examples: Batch, index: tf.Tensor, totals: list[tf.Tensor]
     ) -> list[tf.Tensor]:
-        """In a replica: adds the terms of a slice and their gradients to the totals."""
+        """Returns this replica's totals plus the terms and gradients of a slice."""
         vae, step = self._state.vae, self._state.step
         part = {
             name: exact.take_slice(x, index, self._num_slices, self._num_groups)
@@ -107,7 +107,8 @@ class Gradients:
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(weights)
                 terms = self._forward.terms(vae, part, step, training=True)
-                # A slice of all sums would pass zeros back through every other term.
+                # Pick the loss first: a slice of the stacked terms' sums would send
+                # zero gradients through every other term.
                 loss_per_example = terms[self._forward.term_names.index("loss")]
                 loss = tf.reduce_sum(tf.cast(loss_per_example, tf.float64))
                 loss /= self._loss_divisor
@@ -121,7 +122,7 @@ class Gradients:
         ]
 
     def global_norm(self, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
-        """Returns the norm of all gradients together, without the loss scale."""
+        """Returns the joint norm of all gradients, without the loss scale."""
         norm = tf.sqrt(2 * tf.add_n([tf.nn.l2_loss(each) for each in gradients]))
         if self._state.loss_scale is not None:
             norm /= self._state.loss_scale.scale
@@ -130,7 +131,7 @@ class Gradients:
     def clip_and_unscale(
         self, gradients: Sequence[tf.Tensor], norm: tf.Tensor
     ) -> Sequence[tf.Tensor]:
-        """Returns gradients of the loss, whose norm is at most `clip_norm`.
+        """Returns gradients without the loss scale, clipped to norm `clip_norm`.
 
         Source:
             Pascanu et al., "On the difficulty of training Recurrent Neural Networks",

@@ -1,4 +1,4 @@
-"""Training, from a dataset directory to a workdir, read from top to bottom."""
+"""Training from a dataset directory to a workdir, to be read from top to bottom."""
 
 import contextlib
 import dataclasses
@@ -43,11 +43,11 @@ class NonFiniteError(ArithmeticError):
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a call of `train` ended.
+    """Result of a call of `train`.
 
     Attributes:
-        step: Updates made in the run.
-        stopped_by: Signal that ended it early, or None.
+        step: Number of updates made in the run.
+        stopped_by: Signal that ended the call early, or None.
     """
 
     step: int
@@ -62,23 +62,23 @@ def train(
     cluster: Cluster | None = None,
     profile_steps: tuple[int, int] | None = None,
 ) -> Outcome:
-    """Trains a VAE, or goes on with the run in `run_dir`.
+    """Trains a VAE, or resumes the run in `run_dir`.
 
     Args:
         config: Settings, as in `configs/`.
-        dataset_dir: Written by `pipeline.prepare`.
-        run_dir: The workdir, and the only place written to.
-        strategy: From `strategies.make_strategy`.
-        cluster: The hosts that train together, which all make this call; only the
-            chief reads and writes `run_dir`. None for this one alone.
-        profile_steps: See `profiling.Profiler`.
+        dataset_dir: Directory of the dataset, written by `pipeline.prepare`.
+        run_dir: The workdir, the only place that training writes to.
+        strategy: Strategy from `strategies.make_strategy`.
+        cluster: Hosts that train together, or None for a single host. Every host makes
+            this call; only the chief reads and writes `run_dir`.
+        profile_steps: First and last step of a profile; see `profiling.Profiler`.
 
     Raises:
         ValueError: If a setting is wrong, the dataset is damaged
-            (`contract.DatasetError`), the workdir is of another run, or all its
+            (`contract.DatasetError`), the workdir belongs to another run, or all its
             checkpoints are damaged (`checkpoints.CheckpointError`).
-        NonFiniteError: If a loss or a gradient was not finite. That step changed
-            nothing, and the state before it is in the last checkpoint.
+        NonFiniteError: If a loss or a gradient is not finite. This step changes
+            nothing, and the last checkpoint holds the state before it.
         OSError: If the workdir cannot be written.
     """
     manifest = contract.load_manifest(dataset_dir)
@@ -102,15 +102,16 @@ def train(
     steps = Steps.of_run(strategy, state, objective, config, manifest.image_shape)
     batches = _training_batches(strategy, run)
     compiler = Background("compiler")
-    # Several hosts wait for each other in what they run, and so run it in one order.
+    # Hosts wait for each other inside compiled functions, so all hosts must run these
+    # in the same order: compile in the background on a single host only.
     if cluster is None and step != config.num_train_steps:
         _start_compiling(compiler, steps, batches)
     monitor = Monitor(strategy, steps, run, draws=hosts.is_chief)
 
     def save(elbo: float | None = None) -> None:
-        # The chief's alone.
+        # Only the chief has the lock, and only the chief saves.
         if lock is not None:
-            # Pictures first: a resumed run does not draw those of earlier steps.
+            # Finish pictures first: a resumed run does not redraw earlier steps.
             writer.wait()
             workdir.check_held(run_dir, lock)
             evaluated = {} if elbo is None else {"elbo": elbo}
@@ -150,7 +151,7 @@ def train(
         speed, saved_step, saved_at = throughput.Meter(), step, time.monotonic()
         stopped_by = elbo = None
         while step != config.num_train_steps:
-            # All hosts stop, and all make as many steps as the chief.
+            # All hosts stop together, and all make as many steps as the chief.
             stopped_by = next(filter(None, hosts.gather(stop.received or 0)), None)
             if stopped_by:
                 break
@@ -192,7 +193,8 @@ def train(
         if step != saved_step:
             save(elbo)
         saver.wait()
-        # The chief's last checkpoint would end with the cluster.
+        # Wait for the chief: if another host left earlier, the cluster would end, and
+        # the chief's last checkpoint with it.
         hosts.wait()
     return Outcome(step, signal.Signals(stopped_by) if stopped_by else None)
 
@@ -207,14 +209,14 @@ def _open_workdir(
     """Restores the newest checkpoint on all hosts, or leaves the state at step 0.
 
     Args:
-        run_dir: The workdir, which the chief locks.
+        run_dir: The workdir; the chief locks it.
         run: Settings and dataset of the run.
-        state: State that is restored.
+        state: State to restore.
         hosts: Hosts that train together.
-        devices: What the chief's `environment.json` says of them.
+        devices: Environment that the chief records, from `environment.describe`.
 
     Returns:
-        The chief's lock, else None; and whether the run is resumed.
+        The lock on the chief, None on other hosts; and whether the run is resumed.
     """
     lock, is_resumed = None, False
     if hosts.is_chief:
@@ -224,7 +226,7 @@ def _open_workdir(
             state, run_dir / _CHECKPOINTS, origin, is_owner=True
         )
         environment.record(run_dir, devices, is_resumed=is_resumed)
-    # All hosts know it: otherwise some would make evaluations that the chief does not.
+    # All hosts need this: otherwise some would run an evaluation that the chief skips.
     is_resumed = bool(hosts.gather(is_resumed)[0])
     states.share(state, hosts)
     return lock, is_resumed
@@ -250,18 +252,18 @@ def _training_batches(strategy: tf.distribute.Strategy, run: TrainedRun) -> Iter
 
 
 def _start_compiling(compiler: Background, steps: Steps, batches: Iterator) -> None:
-    """Traces the training step, and begins to compile its graph.
+    """Traces the training step, then starts to compile its graph in the background.
 
-    That takes about as long as the tracing and none of Python's time, so that what is
-    shown of the first step is made meanwhile. Two functions are never traced at once,
-    or replicas could name their collectives differently.
+    The compilation takes about as long as the tracing, but none of Python's time: the
+    first evaluation and pictures are made meanwhile. Two functions are never traced at
+    once, because replicas could then name their collectives differently.
     """
     steps.trace(batches)
     compiler.start(steps.train, batches, tf.constant(0, tf.int64))
 
 
 def _finite_scalars(names: list[str], values: tf.Tensor) -> dict[str, float]:
-    """Returns metrics by name; a skipped step has no gradient norm."""
+    """Returns the finite metrics by name; a skipped step has no gradient norm."""
     pairs = zip(names, values.numpy().tolist(), strict=True)
     return {name: value for name, value in pairs if math.isfinite(value)}
 
@@ -297,10 +299,10 @@ def _log_start(run: TrainedRun, objective: Objective) -> None:
 
 
 def check_step(step: int, config: ConfigDict) -> None:
-    """Checks that a run at `step` is not beyond its end.
+    """Checks that `step` is not beyond the end of the run.
 
     Raises:
-        ValueError: If it is.
+        ValueError: If it is beyond `num_train_steps`.
     """
     if config.num_train_steps != -1 and step > config.num_train_steps:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What a run shows of itself on its way: evaluations, and pictures of its model."""
+"""Reports during training: evaluations, and pictures of the model."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -19,12 +19,12 @@ from trainer.training.cadence import Cadence
 from trainer.training.steps import Steps
 from trainer.training.validation import Evaluator
 
-# Side by side in a row of the strip.
+# Grids that stand side by side in a row of the strip.
 STRIP_GRIDS = ("latents/scatter", "samples/sampled")
 
 
 class Monitor:
-    """Evaluates and draws a model at the steps for which its settings ask."""
+    """Evaluates a model and draws its pictures, at the run's cadence."""
 
     def __init__(
         self,
@@ -33,13 +33,13 @@ class Monitor:
         run: TrainedRun,
         draws: bool,
     ) -> None:
-        """Opens the split that is evaluated.
+        """Opens the evaluated split.
 
         Args:
-            strategy: From `strategies.make_strategy`.
-            steps: Which evaluate a batch.
-            run: With the averaged model, whose weights change as training goes on.
-            draws: Whether this host makes the pictures, as the chief does.
+            strategy: Strategy from `strategies.make_strategy`.
+            steps: Compiled steps, which evaluate a batch.
+            run: Run with the averaged model, whose weights change during training.
+            draws: Whether this host draws the pictures; True on the chief.
 
         Raises:
             contract.DatasetError: If the split is empty, or a shard is missing or cut.
@@ -59,10 +59,10 @@ class Monitor:
         self._shown = _shown(run)
 
     def report(self, step: int, writer: RunWriter) -> float | None:
-        """Evaluates and draws if the cadence asks for it; called on every host.
+        """Evaluates and draws if the cadence demands it; every host calls it.
 
         Returns:
-            The ELBO, if it was evaluated, in nats.
+            ELBO in nats per example, or None if the step has no evaluation.
         """
         run = dataclasses.replace(self._run, step=step)
         is_evaluated = self._cadence.is_evaluated(step)
@@ -106,10 +106,10 @@ def eval_text(
     manifest: contract.Manifest,
     config: ConfigDict,
 ) -> str:
-    """Returns the line of an evaluation, as `config.eval_line` wants it.
+    """Returns the line of an evaluation in the format `config.eval_line`.
 
     Raises:
-        ValueError: If that names what there is not.
+        ValueError: If the format is invalid or names an unknown value.
     """
     num_examples = splits.num_examples(manifest, config.train_split)
     epoch = step * config.global_batch_size / num_examples

@@ -8,30 +8,35 @@ from absl import logging
 
 
 class Profiler:
-    """Records what the devices do from one step to another.
+    """Records a profile of the devices between two steps.
 
-    All hosts of a run cut their calls at these steps, and one of them records.
+    All hosts of a run end their calls of the compiled loop at these steps, but only one
+    host records.
     """
 
     def __init__(
         self, steps: tuple[int, int] | None, directory: pathlib.Path | None
     ) -> None:
-        """Records nothing yet.
+        """Stores the steps; records nothing yet.
 
         Args:
-            steps: The step after which to begin, and the last; None for no profile.
-            directory: Where to write; None on a host that does not record.
+            steps: Step before the first recorded step, and last recorded step; None for
+                no profile.
+            directory: Directory of the profile; None on a host that does not record.
         """
         self._steps = steps
         self._directory = directory
         self._is_recording = False
 
     def steps_to_edge(self, step: int) -> list[int]:
-        """Returns how many steps may be made before recording begins or ends."""
+        """Returns the number of steps until recording begins or ends.
+
+        The list has this number, or nothing if recording neither begins nor ends.
+        """
         return [edge - step for edge in self._steps or () if edge > step][:1]
 
     def note(self, step: int) -> None:
-        """Begins or ends to record, if `step` is that of doing so."""
+        """Starts or ends the recording if `step` has reached its first or last step."""
         if self._steps is None or self._directory is None:
             return
         first, last = self._steps
@@ -42,7 +47,7 @@ class Profiler:
             self.close()
 
     def close(self) -> None:
-        """Writes what was recorded, if it is not yet."""
+        """Ends the recording, if one is running, and writes it."""
         if self._is_recording:
             self._is_recording = False
             tf.profiler.experimental.stop()
@@ -50,10 +55,10 @@ class Profiler:
 
 
 def parse_steps(text: str | None) -> tuple[int, int] | None:
-    """Returns the two steps that `FIRST:LAST` names.
+    """Returns the two steps of `FIRST:LAST`; None for no text.
 
     Raises:
-        ValueError: If it does not, or the last is not after the first.
+        ValueError: If the text has another form, or LAST is not after FIRST.
 
     Example:
         >>> parse_steps("100:110")

@@ -1,4 +1,4 @@
-"""How far training is: one live line in a terminal, and lines in the log elsewhere."""
+"""Progress of training: one live line in a terminal, lines in the log elsewhere."""
 
 import sys
 from collections.abc import Mapping
@@ -11,17 +11,17 @@ from trainer.training import throughput
 
 
 class Progress:
-    """Shows the step, and with every log of it the loss, the speed and the time left.
+    """Shows the step and, at every logged step, the loss, throughput and time left.
 
-    In a terminal the log's lines go by above the live one.
+    In a terminal, the lines of the log scroll above the live line.
     """
 
     def __init__(self, step: int, num_steps: int) -> None:
-        """Begins the line, if standard error is a terminal.
+        """Starts the live line, if standard error is a terminal.
 
         Args:
-            step: Where the run is.
-            num_steps: Where it ends, or -1.
+            step: Current step of the run.
+            num_steps: Last step of the run, or -1 for no limit.
         """
         self._num_steps = num_steps
         is_live = sys.stderr.isatty()
@@ -46,13 +46,13 @@ class Progress:
     def log(
         self, step: int, scalars: Mapping[str, float], rate: throughput.Rate | None
     ) -> None:
-        """Shows a step and what was logged of it.
+        """Shows the metrics of a logged step.
 
         Args:
-            step: Updates made.
-            scalars: By name; with `images_per_second` and `data_wait_percent` if there
-                is a rate.
-            rate: Of the steps since the last log, if it is known.
+            step: Number of updates made.
+            scalars: Metrics by name. With a rate they must include `images_per_second`
+                and `data_wait_percent`.
+            rate: Throughput since the last log, or None if unknown.
         """
         text = f"loss {scalars['loss']:.5f}  elbo {scalars['elbo']:.1f}"
         if rate:
@@ -69,7 +69,7 @@ class Progress:
             self._bar.set_postfix_str(text)
 
     def close(self) -> None:
-        """Ends the line, and leaves it as it is."""
+        """Ends the live line; its text stays in the terminal."""
         self._bar.close()
         if self._log_stream is not None:
             logging.get_absl_handler().python_handler.setStream(self._log_stream)

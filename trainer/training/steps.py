@@ -1,4 +1,4 @@
-"""The compiled steps: what one update and one evaluation compute.
+"""The compiled steps: one update, and the evaluation of one batch.
 
 batch -> examples -> terms [b] -> float64 sums -> gradients -> clipped -> Adam -> EMA
 """
@@ -23,9 +23,9 @@ from trainer.training import forward
 from trainer.training.forward import Forward
 from trainer.training.gradients import Gradients
 
-# The wait for one batch in so many is taken by the clock, which costs 0.1 ms a look.
+# Only one wait for a batch in eight is timed: reading the clock costs 0.1 ms.
 _CLOCKED_EVERY = 8
-# Odd, from the linear congruential generator of Knuth's MMIX.
+# Odd multiplier of the linear congruential generator in Knuth's MMIX.
 _LEDGER_FACTOR = 6364136223846793005
 
 
@@ -33,8 +33,8 @@ class Steps:
     """Compiled training and evaluation of one run.
 
     Attributes:
-        term_names: Of the values that `evaluate_batch` returns, in order.
-        metric_names: Of the values that `train` returns, in order.
+        term_names: Names of the values that `evaluate_batch` returns, in order.
+        metric_names: Names of the values that `train` returns, in order.
     """
 
     def __init__(
@@ -49,16 +49,16 @@ class Steps:
         num_groups: int,
         ema_decay: float,
     ) -> None:
-        """Binds the steps to their run; nothing is traced yet.
+        """Stores the parts of the run; traces nothing yet.
 
         Args:
-            strategy: Strategy in whose scope the state was made.
-            state: State of the run, which `train` changes.
+            strategy: Strategy of the run; its scope holds the state.
+            state: State of the run; `train` changes it.
             computation: Forward pass of the run.
             gradients: Gradients of the run.
             schedule: Learning rate by step.
-            global_batch_size: Examples in a batch of all replicas.
-            num_groups: Groups of a replica's share of the batch.
+            global_batch_size: Number of examples in a batch of all replicas.
+            num_groups: Number of groups in a replica's share of the batch.
             ema_decay: Largest decay of the moving average of the weights, in [0, 1).
         """
         self._strategy, self._state = strategy, state
@@ -83,7 +83,7 @@ class Steps:
         """Returns the compiled steps of a run.
 
         Args:
-            strategy: Strategy in whose scope the state was made.
+            strategy: Strategy of the run; its scope holds the state.
             state: State of the run.
             objective: Loss and its terms.
             config: Resolved settings.
@@ -117,27 +117,27 @@ class Steps:
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Makes `num_steps` steps, or fewer if a loss or gradient is not finite.
 
-        Such a step changes nothing in the state. With a loss scale that can still be
-        lowered, a gradient that is not finite does not end it: this step is skipped,
-        which is to say that it takes its records and its place, and lowers the scale,
-        and leaves the weights, their average, the optimizer and the batch-norm
-        statistics as they were.
+        A step that is not finite ends the call and changes nothing in the state. There
+        is one exception: if only the gradient is not finite and the loss scale can
+        still be lowered, the step is skipped. A skipped step consumes its records,
+        counts as a step and lowers the loss scale. It leaves the weights, their
+        average, the optimizer and the batch-norm statistics unchanged.
 
         Returns:
-            The last step's metrics, `[len(metric_names)]` float64, each a mean over
-            the global batch (the gradient norm is that before clipping); whether the
-            run can go on; and the seconds that this host waited for its batches,
-            float64, as the first of every eight say: by the clock from asking for one
-            to having it on all its devices. A device that still moves the weights of
-            the step before does so meanwhile.
+            Metrics of the last step, `[len(metric_names)]` float64, as means over the
+            global batch, with the gradient norm before clipping; whether the run can
+            continue; and the seconds that this host waited for batches, float64.
+            The first wait of every eight is timed and stands for all eight. It lasts
+            from the request of a batch until the batch is on all devices of the host;
+            meanwhile a device may still update the weights of the previous step.
         """
         return self._train(batches, num_steps)
 
     def trace(self, batches: tf.distribute.DistributedIterator) -> None:
-        """Traces `train`, whose first call, be it of no step, compiles the graph."""
+        """Traces `train`; its first call, even with zero steps, compiles the graph."""
         self._train.get_concrete_function(batches, tf.constant(0, tf.int64))
 
-    # AutoGraph would write a file to TMPDIR, which stays when the process is ended.
+    # No AutoGraph: it writes a file to TMPDIR, which stays if the process is killed.
     @tf.function(autograph=False)
     def _train(
         self, batches: tf.distribute.DistributedIterator, num_steps: tf.Tensor
@@ -163,7 +163,7 @@ class Steps:
     def _next(
         self, batches: tf.distribute.DistributedIterator, is_clocked: tf.Tensor
     ) -> tuple[Any, tf.Tensor]:
-        """Returns a batch, and the seconds that it took to come; 0 if not clocked."""
+        """Returns a batch and the seconds waited for it; 0 seconds if not clocked."""
 
         def clock_or_zero() -> tf.Tensor:
             return tf.cond(is_clocked, _clock, lambda: tf.constant(0.0, tf.float64))
@@ -189,7 +189,7 @@ class Steps:
         is_good = can_go_on = is_finite_loss & tf.math.is_finite(norm)
         if state.loss_scale is not None:
             metrics.append([state.loss_scale.scale])
-            # A smaller scale mends gradients, and changes no loss.
+            # A smaller scale can make gradients finite, but never changes the loss.
             can_go_on = is_good | (is_finite_loss & state.loss_scale.can_shrink())
         metrics = tf.concat(metrics, axis=0)
 
@@ -215,7 +215,7 @@ class Steps:
         return metrics, can_go_on
 
     def _examples(self, batch: Batch) -> tuple[Batch, tf.Tensor]:
-        """In a replica: its examples, and a hash of the records and their places."""
+        """Returns this replica's examples, and a hash of their records and places."""
         first, end = forward.share(self._global_batch_size)
         places = 2 * tf.range(first, end, dtype=tf.int64) + 1
         fingerprint = tf.reduce_sum(batch["record_id"] * places)
@@ -228,16 +228,16 @@ class Steps:
     def evaluate_batch(
         self, batch: Any, index: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns sums over a global batch, of the EMA model.
+        """Evaluates the EMA model on a global batch and returns weighted sums.
 
         Args:
-            batch: A distributed batch with `image` and `weight`.
-            index: Of the batch in the split; the noise depends on it.
+            batch: Distributed batch with `image` and `weight`.
+            index: Place of the batch in the split; the noise depends on it.
 
         Returns:
-            Of the terms, `[number of terms]` float64, in the order of `term_names`;
-            and of the latents `[3, latent_dim]` float64: the KL divergence, the
-            posterior's mean, and its square.
+            Sums of the terms, `[number of terms]` float64, in the order of
+            `term_names`; and sums per latent, `[3, latent_dim]` float64: KL divergence,
+            posterior mean, and squared posterior mean.
         """
 
         def sums(batch: Batch, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -265,10 +265,11 @@ class Steps:
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None)
 
     def _average_weights(self) -> None:
-        """Moves the EMA: decay min(ema_decay, (1 + n) / (10 + n)) at step n.
+        """Updates the EMA with decay min(ema_decay, (1 + n) / (10 + n)) at step n.
 
-        Source: the warm-up of `tf.train.ExponentialMovingAverage`. The batch-norm
-        statistics are averaged alike, so that they fit the weights.
+        The batch-norm statistics are averaged in the same way, to fit the weights.
+
+        Source: the warm-up of `tf.train.ExponentialMovingAverage`.
         """
         num_updates = tf.cast(self._state.step, tf.float32)
         decay = tf.minimum(self._ema_decay, (1 + num_updates) / (10 + num_updates))
@@ -293,7 +294,7 @@ class Steps:
         variables: Sequence[keras.Variable],
         values: Sequence[Any],
     ) -> None:
-        """On every replica, calls `function(variable, value)` for each pair."""
+        """Calls `function(variable, value)` for each pair on every replica."""
         for variable, value in zip(variables, values, strict=True):
             self._strategy.extended.update(
                 variable.value, function, args=(value,), group=False
@@ -301,7 +302,7 @@ class Steps:
 
 
 def _clock() -> tf.Tensor:
-    """Returns seconds since some time, float64; `tf.timestamp` is not deterministic."""
+    """Returns a monotonic clock in seconds; `tf.timestamp` is not deterministic."""
     with tf.device("CPU:0"):
         seconds = tf.numpy_function(
             lambda: np.float64(time.monotonic()), [], tf.float64

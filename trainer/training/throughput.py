@@ -4,7 +4,7 @@ import dataclasses
 import datetime
 import time
 
-# A call aims at this time, so that a signal is soon heard.
+# Target duration of a call; short, because the loop notices signals between calls only.
 _CALL_SECS = 0.5
 
 
@@ -13,9 +13,9 @@ class Rate:
     """Throughput of some steps.
 
     Attributes:
-        steps_per_second: Mean.
-        data_wait_share: Share of the time, 0 to 1, in which this host waited for a
-            batch of the input pipeline.
+        steps_per_second: Mean number of steps per second.
+        data_wait_share: Fraction of the time, 0 to 1, that this host waited for batches
+            of the input pipeline.
     """
 
     steps_per_second: float
@@ -23,10 +23,10 @@ class Rate:
 
 
 class Meter:
-    """Measures steps per second.
+    """Measures throughput.
 
     Attributes:
-        steps_per_call: Steps that take about half a second; 1 until measured.
+        steps_per_call: Number of steps in about half a second; 1 until measured.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Meter:
         """Records a call that made `num_steps` steps since the last call or skip.
 
         Args:
-            num_steps: At least 1.
+            num_steps: Number of steps, at least 1.
             wait_secs: Seconds that the call waited for batches; see `Steps.train`.
         """
         now = time.monotonic()
@@ -50,33 +50,34 @@ class Meter:
             self.steps_per_call = max(1, round(_CALL_SECS / secs_per_step))
             self._num_steps += num_steps
             self._wait_secs += wait_secs
-        else:  # The first call traces, which says nothing of the next.
+        else:  # The first call traces, so its time predicts nothing.
             self._is_traced = True
             self._logged_at = now
         self._called_at = now
 
     def skip(self) -> None:
-        """Leaves out the time since the last call, which went into other work."""
+        """Excludes the time since the last call, because the run did other work."""
         now = time.monotonic()
         self._logged_at += now - self._called_at
         self._called_at = now
 
     def take_rate(self) -> Rate | None:
-        """Returns the mean rate since it was last taken, or None before a second call.
+        """Returns the mean rate since the last `take_rate`.
 
-        The first call of the loop does not count, since it compiles.
+        The first call of the loop does not count, because it compiles. The result is
+        None if no other call was recorded.
         """
         if not self._num_steps:
             return None
         secs = self._called_at - self._logged_at
-        # The clocks of the two are not the same one.
+        # The wait extrapolates from a few timed waits, so it can exceed the total.
         rate = Rate(self._num_steps / secs, min(self._wait_secs / secs, 1.0))
         self._logged_at, self._num_steps, self._wait_secs = self._called_at, 0, 0.0
         return rate
 
 
 def time_left(num_steps: int, steps_per_second: float) -> str:
-    """Returns the time that `num_steps` take, as hours, minutes and seconds.
+    """Returns the duration of `num_steps` as hours, minutes and seconds.
 
     Example:
         >>> time_left(5400, 1.0)

@@ -15,12 +15,12 @@ from trainer.training.steps import Steps
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found, as means over the examples of the split.
+    """Result of an evaluation: means over the examples of the split.
 
     Attributes:
-        scalars: Each term, by name; and of two or more examples `active_units`, which
-            counts latents whose means vary among them.
-        kl_per_latent: `[latent_dim]` float64, nats.
+        scalars: Mean of each term by name. With two or more examples also
+            `active_units`, the number of latents whose means vary among the examples.
+        kl_per_latent: `[latent_dim]` float64, KL divergence in nats.
     """
 
     scalars: dict[str, float]
@@ -28,7 +28,7 @@ class Evaluation:
 
 
 class Evaluator:
-    """Means of all terms over a split, the same whenever the weights are."""
+    """Computes means of all terms over a split; equal weights give equal means."""
 
     def __init__(
         self,
@@ -44,12 +44,12 @@ class Evaluator:
         """Opens the split.
 
         Args:
-            strategy: From `strategies.make_strategy`.
+            strategy: Strategy from `strategies.make_strategy`.
             steps: Compiled steps, which evaluate a batch.
             manifest: Manifest of the dataset.
             dataset_dir: Directory of the dataset.
             split: Name of the split.
-            global_batch_size: Examples in a batch of all replicas.
+            global_batch_size: Number of examples in a batch of all replicas.
             conditioning: Conditions of the model.
 
         Raises:
@@ -72,7 +72,7 @@ class Evaluator:
         self._num_batches = -(-self._num_examples // global_batch_size)
 
     def evaluate(self) -> Evaluation:
-        """Makes one pass over the split."""
+        """Returns the result of one pass over the split."""
         sums = [
             self._steps.evaluate_batch(
                 next(self._batches), tf.constant(index, tf.int64)
