@@ -1,13 +1,13 @@
 """TensorBoard events, pictures and the HTML report of a run.
 
 run_writer          events, metrics.jsonl and PNG files of a run
-events              event files, in the order of the starts
+events              event files, numbered in the order of the starts
 sample_grids        grids of reconstructions, samples and latents
 image_grid          images in rows, as PNG
 plots               scatter of latents, curves, labelled rows
-summaries           texts and pictures that a run shows once
-hparams             settings, for TensorBoard's HParams page
-projector           latents, for TensorBoard's embedding projector
+summaries           texts and pictures written once per run
+hparams             settings for TensorBoard's HParams page
+projector           latents for TensorBoard's embedding projector
 tensorboard_server  TensorBoard, started on runs
-html                a run as one HTML page
+html                HTML page of a run
 """

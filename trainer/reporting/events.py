@@ -1,8 +1,8 @@
-"""TensorBoard's event files: one for each start of a run, in the order of the starts.
+"""TensorBoard event files: one per start of a run, named in the order of the starts.
 
-TensorBoard reads the files of a directory by their names, which begin with a time, and
-takes what it read for outdated once a lower step follows. So the time of a new file is
-after that of every file beside it, even if the clock was set back.
+TensorBoard reads the files of a directory in the order of their names, which begin with
+a time. It discards earlier events once a lower step follows. So a new file gets a later
+time than every file beside it, even if the clock was set back.
 """
 
 import contextlib
@@ -33,16 +33,17 @@ _NAMED_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 
 class EventFile:
-    """A new event file; what it is given is with the system when a call returns.
+    """A new event file.
 
-    It is on the disk after `sync`.
+    Every write reaches the operating system before the call returns, and the disk at
+    the next `sync`.
     """
 
     def __init__(self, directory: pathlib.Path) -> None:
-        """Creates the file, and the directory if need be.
+        """Creates the file, and its directory if it is missing.
 
         Raises:
-            OSError: If it cannot be written.
+            OSError: If the file cannot be written.
         """
         files.make_directory(directory)
         matches = (_NAME.fullmatch(path.name) for path in directory.glob(_PATTERN))
@@ -54,23 +55,23 @@ class EventFile:
         self._write(event_pb2.Event(file_version="brain.Event:2"))
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Writes values by their names.
+        """Writes scalars by name.
 
         Raises:
-            OSError: If the file cannot be written; so do the other calls.
+            OSError: If the file cannot be written; the other methods raise it as well.
         """
         for name, value in scalars.items():
             self._write_summary(step, scalar_summary.scalar_pb(name, value))
         self._flush()
 
     def write_histogram(self, step: int, name: str, values: np.ndarray) -> None:
-        """Writes how many of `[n]` values are how large."""
+        """Writes a histogram of `[n]` values."""
         self.write_summary(step, histogram_summary.histogram_pb(name, values))
 
     def write_image(
         self, step: int, name: str, png: bytes, height: int, width: int
     ) -> None:
-        """Writes the content of a PNG file, of so many pixels."""
+        """Writes a picture: the content of a PNG file, and its size in pixels."""
         summary = summary_pb2.Summary()
         summary.value.add(
             tag=name,
@@ -84,24 +85,24 @@ class EventFile:
         self.write_summary(step, summary)
 
     def write_text(self, step: int, name: str, text: str) -> None:
-        """Writes a text, which TensorBoard shows as Markdown."""
+        """Writes a text, which TensorBoard renders as Markdown."""
         self.write_summary(step, text_summary.text_pb(name, text))
 
     def write_summary(self, step: int, summary: summary_pb2.Summary) -> None:
-        """Writes what a plugin of TensorBoard reads."""
+        """Writes a summary in the format of a TensorBoard plugin."""
         self._write_summary(step, summary)
         self._flush()
 
     def write_graph(self, graph: tf.Graph) -> None:
-        """Writes a graph, of which a run has one."""
+        """Writes the graph of the run; a run has only one."""
         self._write(event_pb2.Event(graph_def=graph.as_graph_def().SerializeToString()))
         self._flush()
 
     def sync(self) -> None:
-        """Puts what was written on the disk.
+        """Flushes the written events to the disk.
 
         Raises:
-            OSError: If the disk cannot take it.
+            OSError: If the disk cannot take them.
         """
         files.sync(self._path)
         files.sync_names(self._path.parent)
@@ -125,19 +126,20 @@ class EventFile:
 
 
 def truncate(directory: pathlib.Path, last_step: int) -> None:
-    """Removes the events of later steps than `last_step`, and an event cut short.
+    """Removes events of later steps than `last_step`, and incomplete events.
 
-    A file of which nothing is left is removed.
+    A file that has no event left is removed.
 
     Raises:
-        OSError: If a file cannot be written; it is then as it was.
+        OSError: If a file cannot be written; the file is then unchanged.
     """
+    # TensorBoard would also read the temporary files that a killed run left here.
     # TensorBoard would read what was left unfinished here, too.
     for leftover in directory.glob(f".{_PATTERN}"):
         leftover.unlink()
     for path in directory.glob(_PATTERN):
         _truncate(path, last_step)
-    # After a loss of power, removed events might be back beside those of the new start.
+    # Without this, a loss of power could bring removed events back beside new ones.
     if directory.exists():
         files.sync_names(directory)
 
@@ -165,11 +167,11 @@ def _truncate(path: pathlib.Path, last_step: int) -> None:
 
 @contextlib.contextmanager
 def _errors_of_the_system(path: pathlib.Path) -> Iterator[None]:
-    """Gives TensorFlow's errors of a file as those of Python."""
+    """Raises TensorFlow's file errors as the matching `OSError`."""
     try:
         yield
     except tf.errors.OpError as error:
-        # By its text, since TensorFlow has one code for several errors.
+        # Match by text, because TensorFlow uses one code for several errors.
         numbers = (n for n in _NAMED_ERRORS if os.strerror(n) in error.message)
         number = next(numbers, errno.EIO)
         raise OSError(number, os.strerror(number), str(path)) from error

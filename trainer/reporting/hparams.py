@@ -1,4 +1,4 @@
-"""The settings of a run, as TensorBoard's HParams page compares them."""
+"""Settings of a run, in the format that TensorBoard's HParams page compares."""
 
 from ml_collections import ConfigDict
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -8,21 +8,21 @@ from trainer.runs import settings
 
 
 def summarise(config: ConfigDict, name: str, dataset: str) -> Summary:
-    """Returns what says that a directory of events is a run with these settings.
+    """Returns the summary that lets the HParams page list a directory of events.
 
-    What stands beside them are the newest scalars of that directory. Settings that only
-    say when to look and when to stop are left out.
+    The page shows the newest scalars of the directory beside the settings. Cadence
+    settings are left out: they only say when to measure and when to stop.
 
     Args:
         config: Resolved settings.
-        name: Of the run.
-        dataset: What it was trained on, which is compared like a setting.
+        name: Name of the run.
+        dataset: Name of the training dataset, which is compared like a setting.
     """
     return summary_v2.hparams_pb({**by_name(config), "dataset": dataset}, trial_id=name)
 
 
 def by_name(config: ConfigDict) -> dict[str, bool | int | float | str]:
-    """Returns the settings that the page compares, those in a group as `outer.inner`.
+    """Returns the settings that the page compares, with groups as `outer.inner`.
 
     Example:
         >>> layer = {"filters": (8, 16), "overrides": {}}
@@ -32,6 +32,6 @@ def by_name(config: ConfigDict) -> dict[str, bool | int | float | str]:
     return {
         name: value if isinstance(value, bool | int | float | str) else str(value)
         for name, value in settings.flatten(config).items()
-        # A group that is left is empty.
+        # `flatten` leaves a group in place only if it is empty.
         if name not in settings.CADENCE and not isinstance(value, ConfigDict)
     }

@@ -1,4 +1,4 @@
-"""Arranges images in grids."""
+"""Arranges images in grids, and reads and writes picture files."""
 
 import pathlib
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from trainer.system import atomic_files
 
 _FRAME_MILLISECONDS = 80
 _COMPARED_IN_A_ROW = 5
-# Half the time of Pillow's own, 6, for files that are half a percent larger.
+# Half the time of Pillow's default, 6, for files that are half a percent larger.
 _PNG_LEVEL = 4
 
 
@@ -20,7 +20,7 @@ def tile(images: np.ndarray, num_columns: int) -> np.ndarray:
 
     Args:
         images: `[n, height, width, channels]` in [-1, 1]; values outside are clipped.
-        num_columns: Images in a row; the last row is filled up with black.
+        num_columns: Images per row; black fills up the last row.
 
     Returns:
         `[rows * height, num_columns * width, channels]` uint8.
@@ -38,7 +38,7 @@ def to_levels(images: np.ndarray) -> np.ndarray:
 
 
 def tile_levels(levels: np.ndarray, num_columns: int) -> np.ndarray:
-    """Lays out what `to_levels` returned; see `tile`."""
+    """Lays out the uint8 images of `to_levels` in rows; see `tile`."""
     num_images, height, width, channels = levels.shape
     num_rows = -(-num_images // num_columns)
     cells = np.zeros([num_rows * num_columns, height, width, channels], np.uint8)
@@ -50,16 +50,16 @@ def tile_levels(levels: np.ndarray, num_columns: int) -> np.ndarray:
 def compare(
     images: np.ndarray, inputs: np.ndarray, reconstructions: np.ndarray
 ) -> np.ndarray:
-    """Lays out images, each followed by its reconstruction, five of them in a row.
+    """Lays out images, each followed by its reconstruction, five images per row.
 
     Args:
         images: `[n, height, width, channels]` in [-1, 1].
-        inputs: What the reconstructions are made from; if it is not the images, it
-            stands between the two.
-        reconstructions: Of the same shape.
+        inputs: Same shape; encoder inputs of the reconstructions. If they differ from
+            the images, each stands between its image and its reconstruction.
+        reconstructions: Same shape.
 
     Returns:
-        As `tile`.
+        A grid as from `tile`.
     """
     columns = [images, reconstructions]
     if not np.array_equal(images, inputs):
@@ -76,11 +76,11 @@ def save_png(path: pathlib.Path, grid: np.ndarray) -> None:
 
 
 def save_gif(path: pathlib.Path, frames: Sequence[np.ndarray]) -> None:
-    """Writes grids as an endless GIF that goes forth and back, atomically.
+    """Writes grids atomically as an endless GIF that plays forwards and backwards.
 
     Args:
-        path: Where.
-        frames: `[height, width, 1 or 3]` uint8 each.
+        path: Path of the GIF file.
+        frames: Grids, each `[height, width, 1 or 3]` uint8.
     """
     files.make_directory(path.parent)
     first, *others = [_image(frame) for frame in [*frames, *frames[-2:0:-1]]]
@@ -96,7 +96,7 @@ def save_gif(path: pathlib.Path, frames: Sequence[np.ndarray]) -> None:
 
 
 def load_png(path: pathlib.Path) -> np.ndarray:
-    """Returns a picture that `save_png` wrote, `[height, width, 1 or 3]` uint8."""
+    """Reads a picture that `save_png` wrote: `[height, width, 1 or 3]` uint8."""
     with Image.open(path) as image:
         pixels = np.asarray(image)
     return pixels[..., np.newaxis] if pixels.ndim == 2 else pixels

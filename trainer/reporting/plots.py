@@ -1,4 +1,4 @@
-"""Plots as images: where the latents lie, and how a run went."""
+"""Plots as images: scatters of latents, labelled rows, and curves of a run."""
 
 import math
 import pathlib
@@ -16,22 +16,22 @@ from trainer.runs import metrics_file
 from trainer.system import atomic_files
 
 _INCHES, _DPI = 5.0, 80
-# Of labelled images, in pixels: the least side of one, and the text.
+# Least side of a labelled image and height of its text, in pixels.
 _LABELLED_SIDE, _FONT_SIZE = 48, 13
-# Of ten or fewer classes; more are coloured along a scale.
+# Colours for at most ten classes; more classes are coloured along a scale.
 _CLASS_COLOURS = "tab10"
 
 
-# A matplotlibrc in the working directory is read before the one that
-# `pipeline.process.variables` names, so every function that draws has this style.
+# Matplotlib prefers a matplotlibrc in the working directory to the file that
+# `pipeline.process.variables` names, so every drawing function resets the style.
 _default_style = style.context("default")
 
 
 def project(latents: np.ndarray) -> np.ndarray:
     """Returns latents in the plane, `[n, 2]`.
 
-    Two are as they are, one is shown against 0, and of more the plane is that of their
-    two first principal components.
+    Two dimensions stay as they are. One dimension is shown against 0. More dimensions
+    are projected on their first two principal components.
 
     Args:
         latents: `[n, latent_dim]`.
@@ -44,14 +44,14 @@ def project(latents: np.ndarray) -> np.ndarray:
     centred = latents - latents.mean(axis=0)
     _, _, axes = np.linalg.svd(centred, full_matrices=False)
     plane = centred @ axes[:2].T
-    # The sign of a principal component is arbitrary: its largest weight is positive.
+    # The sign of a principal component is arbitrary: make its largest weight positive.
     signs = np.sign(axes[np.arange(2), np.abs(axes[:2]).argmax(axis=1)])
     return plane * signs
 
 
 @_default_style
 def latent_scatter(latents: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
-    """Returns a scatter of the latents, coloured by label.
+    """Returns a scatter plot of latents, coloured by label.
 
     Args:
         latents: `[n, latent_dim]`, posterior means; see `project`.
@@ -82,17 +82,17 @@ def latent_scatter(latents: np.ndarray, labels: np.ndarray | None = None) -> np.
 def label_strips(
     strips: np.ndarray, row_labels: Sequence[str], column_labels: Sequence[str]
 ) -> np.ndarray:
-    """Returns rows of images with what they are at the left and above them.
+    """Returns rows of images, with labels at the left and above.
 
-    Small images are enlarged by a whole number, so that a label fits its column.
+    Small images are enlarged by an integer factor to make room for the column labels.
 
     Args:
         strips: `[rows, columns, h, w, 1 or 3]` in [-1, 1].
-        row_labels: Of each row, in one or several lines.
-        column_labels: Of each column, in one line.
+        row_labels: Label of each row, in one or several lines.
+        column_labels: Label of each column, in one line.
 
     Returns:
-        `[height, width, 3]` uint8, dark on white.
+        `[height, width, 3]` uint8, dark text on white.
     """
     num_rows, num_columns, height, width, _ = strips.shape
     factor = -(-_LABELLED_SIDE // width)
@@ -121,11 +121,11 @@ def label_strips(
 
 @_default_style
 def plot_metrics(lines: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Figure:
-    """Returns curves of some metrics by step, one below the other.
+    """Returns curves of metrics by step, one plot below the other.
 
     Args:
-        lines: Of metrics.jsonl.
-        names: Of the metrics; those that no line has are left out.
+        lines: Lines of metrics.jsonl.
+        names: Names of the metrics; metrics that no line has are left out.
     """
     plotted = [name for name in names if any(name in line for line in lines)]
     figure = Figure(figsize=(8, 2.5 * max(len(plotted), 1)), dpi=_DPI)
@@ -149,7 +149,7 @@ def plot_metrics(lines: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Fi
 
 @_default_style
 def save_curves(metrics_path: pathlib.Path, path: pathlib.Path) -> None:
-    """Plots the loss and its terms of a metrics.jsonl as a PNG file."""
+    """Plots the loss and its terms from a metrics.jsonl file as a PNG file."""
     lines, _ = metrics_file.read(metrics_path)
     figure = plot_metrics(lines, ("loss", "elbo", "recon_nll", "kl"))
     with atomic_files.replacing(path) as temporary:

@@ -1,11 +1,11 @@
-"""Latents of examples, as the files that TensorBoard's embedding projector reads.
+"""Latents of examples, in the files that TensorBoard's embedding projector reads.
 
-    projector_config.pbtxt   where the others are, and of which step
-    projector/latents.tsv    the posterior mean of an example to a row
-    projector/metadata.tsv   its key, label and attributes
-    projector/sprite.png     its image, small, in the order of the rows
+    projector_config.pbtxt   where the other files are, and the step of the run
+    projector/latents.tsv    posterior means, one example per row
+    projector/metadata.tsv   key, label and attributes of each example
+    projector/sprite.png     small images of the examples, in row order
 
-The newest latents take the place of those before.
+Newer latents replace older ones.
 """
 
 import io
@@ -29,10 +29,10 @@ from trainer.reporting import events, image_grid
 from trainer.runs.trained import TrainedRun
 from trainer.system import atomic_files
 
-# Of those in training: a browser turns so many smoothly.
+# Points written in training; a browser rotates this many smoothly.
 MAX_POINTS = 2_000
 _MAX_THUMBNAIL_SIDE = 48
-# WebGL takes as large a picture everywhere; of more points thumbnails are smaller.
+# WebGL accepts a picture of this size everywhere; more points get smaller thumbnails.
 _MAX_SPRITE_SIDE = 4_096
 _BATCH_SIZE = 200
 _FOLDER = "projector"
@@ -42,8 +42,8 @@ def write(directory: pathlib.Path, run: TrainedRun) -> None:
     """Writes the posterior means of the first examples of the evaluated split.
 
     Args:
-        directory: Of the events beside which TensorBoard looks for the files.
-        run: Whose model encodes them.
+        directory: Directory of events, where TensorBoard looks for the files.
+        run: Run whose model encodes the examples.
 
     Raises:
         contract.DatasetError: If the split cannot be read.
@@ -57,7 +57,7 @@ def write(directory: pathlib.Path, run: TrainedRun) -> None:
         batches,
         run.manifest,
         _thumbnail_size(run.manifest.image_shape, MAX_POINTS),
-        # Which examples there are never changes in a run.
+        # The examples never change in a run, so the metadata and sprite stay.
         is_described=(directory / _FOLDER / "sprite.png").exists(),
     )
 
@@ -70,14 +70,14 @@ def write_split(
 ) -> None:
     """Writes the posterior means of a whole split.
 
-    TensorBoard shows the directory as a run of its own, alone or among others.
+    TensorBoard shows the directory as a run of its own, alone or beside others.
 
     Args:
-        directory: To write to.
-        run: Whose model encodes them.
-        split: Name of a split, or of several, joined by a plus.
-        latents: Whose split it is, and which are read; None for the run's dataset,
-            whose images are encoded.
+        directory: Directory to write to.
+        run: Run whose model encodes the examples.
+        split: Name of a split, or several names joined by a plus.
+        latents: Stored latents to read the split from; None to encode the images of
+            the run's dataset.
 
     Raises:
         contract.DatasetError: If the split cannot be read.
@@ -98,7 +98,7 @@ def write_split(
     name = f"{split} latents at step {run.step}"
     size = _thumbnail_size(run.manifest.image_shape, num_points)
     write_points(directory, name, batches, manifest, size)
-    # TensorBoard looks for the files beside events alone.
+    # TensorBoard looks for projector files only beside events.
     events.truncate(directory, last_step=-1)
     file = events.EventFile(directory)
     file.write_text(run.step, "projector", f"{num_points} {name}")
@@ -120,15 +120,15 @@ def write_points(
     *,
     is_described: bool = False,
 ) -> None:
-    """Writes latents, and what is known of them.
+    """Writes latents, and the metadata of their examples.
 
     Args:
-        directory: Of the events beside which TensorBoard looks for the files.
-        name: That it shows.
+        directory: Directory of events, where TensorBoard looks for the files.
+        name: Name that the projector shows.
         batches: `posterior_mean`, `key`, `image` in [-1, 1], and features.
-        manifest: Which features there are.
+        manifest: Manifest that describes the features.
         thumbnail_size: Height and width of an image in the sprite.
-        is_described: Whether the directory has all but the latents already.
+        is_described: Whether the directory already has all files but the latents.
 
     Raises:
         OSError: If the directory cannot be written.
@@ -143,7 +143,7 @@ def write_points(
             lines += _lines(batch, manifest)
     if not is_described:
         header = _header(manifest)
-        # TensorBoard takes the first line of a single column for an example.
+        # TensorBoard would take the first line of a single column for an example.
         table = lines if len(header) == 1 else [header, *lines]
         text = "".join("\t".join(line) + "\n" for line in table)
         atomic_files.write(folder / "metadata.tsv", text.encode())
@@ -165,7 +165,7 @@ def write_points(
 
 
 def cut(directory: pathlib.Path, last_step: int) -> None:
-    """Removes latents of a later step than `last_step`."""
+    """Removes latents of a later step than `last_step`, or of an unknown step."""
     path = directory / metadata.PROJECTOR_FILENAME
     text = path.read_text(errors="replace") if path.exists() else ""
     match = re.search(r"at step (\d+)", text)
@@ -175,7 +175,7 @@ def cut(directory: pathlib.Path, last_step: int) -> None:
 
 
 def _described_features(manifest: contract.Manifest) -> list[str]:
-    """Returns those that tell examples apart: integers, alone or each with its name."""
+    """Returns the integer features, single or as a vector with a name per value."""
     return [
         name
         for name, feature in manifest.features.items()
@@ -207,7 +207,7 @@ def _lines(
 
 
 def _square(thumbnails: np.ndarray) -> np.ndarray:
-    """Lays them out in as many rows as columns; of others TensorBoard mixes them."""
+    """Lays thumbnails out in a square; TensorBoard mixes up other layouts."""
     side = _side(len(thumbnails))
     filling = np.zeros([side**2 - len(thumbnails), *thumbnails.shape[1:]], np.uint8)
     return image_grid.tile_levels(np.concatenate([thumbnails, filling]), side)
@@ -218,7 +218,7 @@ def _side(num_points: int) -> int:
 
 
 def _thumbnail_size(image_shape: tuple[int, ...], num_points: int) -> tuple[int, int]:
-    """Returns height and width."""
+    """Returns height and width of a thumbnail."""
     height, width, _ = image_shape
     side = min(_MAX_THUMBNAIL_SIDE, _MAX_SPRITE_SIDE // _side(num_points))
     scale = min(1.0, side / max(height, width))
@@ -226,7 +226,7 @@ def _thumbnail_size(image_shape: tuple[int, ...], num_points: int) -> tuple[int,
 
 
 def _thumbnails(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Returns `[n, h, w, c]` in [-1, 1] as small as a sprite holds them, uint8."""
+    """Returns uint8 thumbnails of `[n, h, w, c]` images in [-1, 1]."""
     height, width = size
     if size == images.shape[1:3]:
         return image_grid.to_levels(images)

@@ -1,9 +1,9 @@
-"""What a run writes down: TensorBoard events, metrics.jsonl and PNG grids.
+"""Writes the records of a run: TensorBoard events, metrics.jsonl and PNG grids.
 
-Nothing overlaps after a resume: what a killed run wrote past its checkpoint is cut
-off, since the resumed run writes it again. And nothing is missing: pictures are drawn
-and encoded in a thread, and a checkpoint waits until those before it, and all that was
-logged, are on the disk.
+No record appears twice after a resume. A resumed run cuts off everything that was
+written after its checkpoint, because it writes these steps again. No record is missing
+either. A thread draws and encodes pictures, and a checkpoint waits until all earlier
+pictures and logs are on the disk.
 """
 
 import json
@@ -20,7 +20,7 @@ from trainer.runs import metrics_file
 from trainer.runs.trained import TrainedRun
 from trainer.system.background import Background
 
-# Event directories, as TensorBoard names the runs.
+# Event directories, which TensorBoard shows as runs.
 _TRAIN, _EVAL = "train", "eval"
 
 
@@ -28,7 +28,10 @@ class RunWriter:
     """Writes a run's scalars, pictures and texts, from a given step on."""
 
     def __init__(self, directory: pathlib.Path, last_step: int) -> None:
-        """Opens the files in `directory`, cut off after `last_step` (-1: all)."""
+        """Opens the files in `directory`, and cuts them off after `last_step`.
+
+        A `last_step` of -1 removes all earlier records.
+        """
         self._directory = directory
         self._metrics_path = directory / metrics_file.NAME
         metrics_file.truncate(self._metrics_path, last_step)
@@ -42,13 +45,13 @@ class RunWriter:
     def write_scalars(
         self, step: int, split: str, scalars: Mapping[str, float], **texts: str
     ) -> None:
-        """Writes events, and one line of metrics.jsonl that has `texts` as well.
+        """Writes events, and one line of metrics.jsonl.
 
         Args:
-            step: Updates made.
-            split: `train` for what training sees, else the split that was evaluated.
-            scalars: By name.
-            **texts: For metrics.jsonl alone.
+            step: Number of optimizer updates so far.
+            split: `train` for training metrics, otherwise the evaluated split.
+            scalars: Values by name.
+            **texts: Texts by name, for metrics.jsonl only.
         """
         run = _TRAIN if split == "train" else _EVAL
         self._events[run].write_scalars(step, scalars)
@@ -71,29 +74,30 @@ class RunWriter:
         drawers: Mapping[str, Callable[[], np.ndarray]],
         strip: Sequence[str],
     ) -> None:
-        """Begins to draw and write grids, the strip, and the curves of the loss.
+        """Starts to draw and write grids, the strip, and the curves of the loss.
 
-        What else goes to the same event file has to wait for them; see `wait`.
+        Call `wait` before other writes to the same event file.
 
         Args:
-            step: Updates made.
-            drawers: What draws each grid of `write_grids`.
-            strip: Names of the grids in a row of the strip, if there is to be one.
+            step: Number of optimizer updates so far.
+            drawers: Functions that draw the grids, by the name of the grid.
+            strip: Names of the grids in a row of the strip; empty for no strip.
         """
         self._background.start(self._write_pictures, step, drawers, strip)
 
     def wait(self) -> None:
-        """Returns once all pictures are written.
+        """Waits until all pictures are written.
 
         Raises:
-            OSError: If one could not be.
+            OSError: If a picture could not be written.
         """
         self._background.wait()
 
     def sync(self) -> None:
-        """Puts the scalars, texts and pictures of now on the disk.
+        """Flushes all scalars, texts and pictures to the disk.
 
-        A checkpoint comes after it, since a resumed run logs no step before it again.
+        Call it before a checkpoint is saved, because a resumed run does not log
+        earlier steps again.
 
         Raises:
             OSError: If the disk cannot take them.
@@ -113,15 +117,15 @@ class RunWriter:
         self.write_grids(step, {name: draw() for name, draw in drawers.items()})
         if strip:
             self._write_strip(strip)
-        # Of one step there is no curve.
+        # A curve needs more than one step.
         if step and self._metrics_path.exists():
-            # For Matplotlib, which takes a while, no start of a run should wait.
+            # Imported lazily: Matplotlib is slow to import, and would delay a start.
             from trainer.reporting import plots
 
             plots.save_curves(self._metrics_path, self._directory / "images/curves.png")
 
     def _write_strip(self, names: Sequence[str]) -> None:
-        """Writes the grids of all steps that have them in one picture, by row."""
+        """Writes one picture with a row of grids for every step that has them all."""
         steps = sorted(
             path.name for path in (self._directory / "images" / names[0]).glob("*.png")
         )
@@ -136,15 +140,15 @@ class RunWriter:
         )
 
     def grid_path(self, name: str, step: int) -> pathlib.Path:
-        """Returns where the PNG file of a grid is."""
+        """Returns the path of a grid's PNG file."""
         return self._directory / "images" / name / f"{step:09d}.png"
 
     def write_text(self, step: int, name: str, text: str) -> None:
-        """Writes a text, which TensorBoard shows as Markdown."""
+        """Writes a text, which TensorBoard renders as Markdown."""
         self._events[_TRAIN].write_text(step, name, text)
 
     def write_histogram(self, step: int, name: str, values: np.ndarray) -> None:
-        """Writes how many of `[n]` values of an evaluation are how large."""
+        """Writes a histogram of `[n]` values of an evaluation."""
         self._events[_EVAL].write_histogram(step, name, values)
 
     def write_latents(self, run: TrainedRun) -> None:
@@ -152,15 +156,15 @@ class RunWriter:
         projector.write(self._directory / _EVAL, run)
 
     def write_summary(self, step: int, summary: summary_pb2.Summary) -> None:
-        """Writes a summary of a plugin, beside what evaluations found."""
+        """Writes a plugin's summary, beside the results of evaluations."""
         self._events[_EVAL].write_summary(step, summary)
 
     def write_graph(self, graph: tf.Graph) -> None:
-        """Writes a graph, of which a run has one."""
+        """Writes the graph of the run; a run has only one."""
         self._events[_TRAIN].write_graph(graph)
 
     def close(self) -> None:
-        """Closes the event files, once all pictures are in."""
+        """Closes the event files after all pictures are written."""
         try:
             self._background.close()
         finally:
@@ -169,7 +173,7 @@ class RunWriter:
 
 
 class NoWriter(RunWriter):
-    """What a host writes that is not the chief: nothing."""
+    """A writer for hosts other than the chief, which writes nothing."""
 
     def __init__(self) -> None:
         """Opens nothing."""
@@ -191,10 +195,10 @@ class NoWriter(RunWriter):
         """Writes nothing."""
 
     def wait(self) -> None:
-        """Has nothing to wait for."""
+        """Returns at once: no picture is pending."""
 
     def sync(self) -> None:
-        """Has nothing to put on the disk."""
+        """Returns at once: nothing was written."""
 
     def write_text(self, step: int, name: str, text: str) -> None:
         """Writes nothing."""
@@ -212,4 +216,4 @@ class NoWriter(RunWriter):
         """Writes nothing."""
 
     def close(self) -> None:
-        """Has nothing to close."""
+        """Returns at once: no file is open."""

@@ -1,6 +1,6 @@
-"""The picture grids that show what a VAE has learnt.
+"""Picture grids that show what a VAE has learnt.
 
-All are made in inference mode, with the batch-norm statistics of training.
+All use inference mode, with the batch-norm statistics of training.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from trainer.numerics.streams import Stream
 from trainer.optimization import losses
 from trainer.reporting import image_grid
 
-# Points of a scatter; with more it shows no more, and they are held in memory.
+# Points of a scatter, held in memory; more points would show no more.
 MAX_SCATTERED = 10_000
 
 NUM_INTERPOLATED = 25
@@ -29,16 +29,16 @@ _STRIP_CELL_SIDE = 96
 
 @dataclasses.dataclass(frozen=True)
 class Shown:
-    """The examples that a run's pictures show, the same at every step.
+    """The examples in a run's pictures, the same at every step.
 
     Attributes:
         images: `[n, h, w, c]` in [-1, 1], shown beside their reconstructions.
-        inputs: `[n, h, w, c]`, from which the encoder makes these.
-        conditions: `[n, num_conditions]` of the images.
-        sample_conditions: `[s, num_conditions]` of the samples of the prior.
-        scattered: Inputs `[m, h, w, c]` whose latents are shown as points, and their
-            conditions `[m, num_conditions]`; or None.
-        labels: `[m]` labels of these inputs, or None.
+        inputs: `[n, h, w, c]` encoder inputs of the reconstructions.
+        conditions: `[n, num_conditions]` conditions of the images.
+        sample_conditions: `[s, num_conditions]` conditions of the prior samples.
+        scattered: Inputs `[m, h, w, c]` whose latents the scatter shows, and their
+            conditions `[m, num_conditions]`; None for no scatter.
+        labels: `[m]` labels of the scattered inputs, or None.
     """
 
     images: np.ndarray
@@ -57,27 +57,28 @@ def compute_grids(
     num_traversals: int,
     draws_reconstructions: bool,
 ) -> dict[str, Callable[[], np.ndarray]]:
-    """Returns by its TensorBoard tag what draws each grid, `[height, width, c]` uint8.
+    """Returns a function per TensorBoard tag that draws a `[height, width, c]` grid.
 
-    What they draw is computed here, and drawing needs the model no more: a thread may
-    do it while training goes on. The latents drawn depend on the seed alone, so that
-    grids of different steps show the same samples developing.
+    All model outputs are computed here, and the functions only draw them. So a thread
+    may draw while training goes on. The random draws depend only on the seed, so grids
+    of different steps show the same samples developing. Grids are uint8.
 
     Args:
-        vae: In inference mode.
+        vae: Model in inference mode.
         shown: The examples.
         seed: Seed of the run.
-        num_traversals: Latents in the grid of traversals; 0 for no grid.
-        draws_reconstructions: Whether reconstructions are drawn from p(x|z) with z
-            drawn from the posterior; otherwise they are decoded posterior means.
+        num_traversals: Number of latents in the grid of traversals; 0 for no grid.
+        draws_reconstructions: Whether to draw reconstructions from p(x|z) with z drawn
+            from the posterior; otherwise they are decoded posterior means.
 
     Returns:
-        `reconstruction`: see `image_grid.compare`; `samples/sampled`: decoded prior
-        draws, in a square or a row; `samples/interpolated`: 25 linear steps between two
-        prior draws, 5 x 5; `latents/traversed`: the first example with one of its
-        latents replaced by ten values from -3 to 3, by row, those of the largest KL
-        divergence first, unless `num_traversals` is 0; and `latents/scatter`
-        where there are examples for it.
+        `reconstruction`: see `image_grid.compare`.
+        `samples/sampled`: decoded prior draws, in a square or a row.
+        `samples/interpolated`: 25 linear steps between two prior draws, 5 x 5.
+        `latents/traversed`: the first example, with one latent per row replaced by ten
+        values from -3 to 3; latents of the largest KL divergence come first. Absent if
+        `num_traversals` is 0.
+        `latents/scatter`: latents as points; absent if `shown.scattered` is None.
     """
     conditions = shown.conditions
     mean, log_var = vae.compiled_encode(shown.inputs, conditions)
@@ -108,7 +109,7 @@ def compute_grids(
     }
     if num_traversals:
         kl = losses.gaussian_kl_per_latent(mean, log_var).numpy().mean(axis=0)
-        # The latents of the largest KL divergence, in descending order.
+        # The latents with the largest KL divergence, in descending order.
         latents = np.argsort(-kl, kind="stable")[:num_traversals]
         traversals = traverse(mean[0].numpy(), latents, _TRAVERSAL_LIMIT, NUM_TRAVERSED)
         z = traversals.reshape(-1, traversals.shape[-1])
@@ -133,11 +134,11 @@ def compute_grids(
 
 
 def draw_samples(vae: VAE, conditions: np.ndarray, seed: int) -> np.ndarray:
-    """Returns decoded prior draws, the same latents in every call.
+    """Returns decoded prior draws; every call uses the same latents.
 
     Args:
-        vae: In inference mode.
-        conditions: `[n, num_conditions]` of the samples.
+        vae: Model in inference mode.
+        conditions: `[n, num_conditions]` conditions of the samples.
         seed: Seed of the run.
 
     Returns:
@@ -148,7 +149,7 @@ def draw_samples(vae: VAE, conditions: np.ndarray, seed: int) -> np.ndarray:
 
 
 def num_columns(num_images: int) -> int:
-    """Returns the side of a square of images, or the length of a row of them.
+    """Returns the columns of a square grid, or of a single row if none is square.
 
     Example:
         >>> num_columns(25), num_columns(10)
@@ -159,11 +160,11 @@ def num_columns(num_images: int) -> int:
 
 
 def strip(pictures: list[list[np.ndarray]]) -> np.ndarray:
-    """Returns pictures of several steps in one, a step to a row.
+    """Joins the pictures of several steps in one picture, one step per row.
 
     Args:
-        pictures: Of each step, its pictures `[height, width, 1 or 3]` uint8, which are
-            brought to one height.
+        pictures: Pictures of each step, each `[height, width, 1 or 3]` uint8; they are
+            resized to one height.
 
     Returns:
         `[height, width, 3]` uint8.
@@ -184,19 +185,19 @@ def interpolate(
     spherical: bool = False,
     dtype: type[np.floating] = np.float64,
 ) -> np.ndarray:
-    """Returns `num` steps from one latent to another, both of them included.
+    """Returns `num` equal steps between two latents, both ends included.
 
     Args:
         start: `[latent_dim]`.
         end: `[latent_dim]`.
-        num: At least 2.
-        spherical: Whether the steps go along the arc about the origin, by equal
-            angles, and not along the chord. Most of the prior's mass lies at a
-            distance of sqrt(latent_dim) from the origin, and a chord leaves it.
-        dtype: Type of the weights by which both ends are added.
+        num: Number of steps, at least 2.
+        spherical: Whether to follow the arc about the origin in equal angles, instead
+            of the chord. Most of the prior's mass lies at a distance of
+            sqrt(latent_dim) from the origin, and a chord leaves that shell.
+        dtype: Type of the weights of the two ends.
 
     Returns:
-        `[num, latent_dim]`, of the type of the weights if the ends are float32.
+        `[num, latent_dim]`; if the ends are float32, of type `dtype`.
 
     Raises:
         ValueError: If `num` is below 2.
@@ -211,14 +212,14 @@ def interpolate(
     """
     if num < 2:
         raise ValueError(f"{num} steps: an interpolation has at least 2")
-    # Whole steps of one size: `np.linspace` would compute float32 in float64.
+    # A float32 step size, because `np.linspace` would compute float32 in float64.
     share = np.arange(num, dtype=dtype)[:, np.newaxis] * (dtype(1) / dtype(num - 1))
     share[-1] = 1
     lengths = np.linalg.norm(start), np.linalg.norm(end)
     if spherical and all(lengths):
         cosine = np.clip(start @ end / (lengths[0] * lengths[1]), -1, 1)
         angle = math.acos(cosine)
-        # Along one line there is no arc.
+        # Latents on one line through the origin have no arc between them.
         if 1e-6 < angle < math.pi - 1e-6:
             weights = np.sin((1 - share) * angle), np.sin(share * angle)
             return (weights[0] * start + weights[1] * end) / math.sin(angle)
@@ -228,19 +229,19 @@ def interpolate(
 def traverse(
     z: np.ndarray, latents: Sequence[int], limit: float, num: int
 ) -> np.ndarray:
-    """Returns a latent with one of its values replaced, by row.
+    """Returns copies of a latent, with one value replaced in each row.
 
     Args:
-        z: `[latent_dim]`, where the traversals start.
-        latents: Which values to replace.
-        limit: They go from -limit to limit.
-        num: Steps of each.
+        z: `[latent_dim]`, start of the traversals.
+        latents: Indices of the values to replace.
+        limit: Traversals run from -limit to limit.
+        num: Number of steps per traversal.
 
     Returns:
         `[len(latents), num, latent_dim]`.
 
     Raises:
-        ValueError: If one of `latents` is not there.
+        ValueError: If an index in `latents` does not exist.
     """
     missing = [latent for latent in latents if not 0 <= latent < len(z)]
     if missing:
@@ -257,20 +258,20 @@ def _cell(picture: np.ndarray) -> np.ndarray:
     height, width, channels = picture.shape
     image = Image.fromarray(picture[..., 0] if channels == 1 else picture)
     size = (round(width * _STRIP_CELL_SIDE / height), _STRIP_CELL_SIDE)
-    # Pixels that grow stay sharp; a scatter that shrinks is averaged.
+    # Enlarge pixels sharply, but average a scatter that shrinks.
     is_growing = height < _STRIP_CELL_SIDE
     resample = Image.Resampling.NEAREST if is_growing else Image.Resampling.LANCZOS
     return np.asarray(image.convert("RGB").resize(size, resample))
 
 
 def _scatter(latents: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-    # For Matplotlib, which takes a while, only those wait who want its figure.
+    # Imported lazily: Matplotlib is slow to import, and most callers do not need it.
     from trainer.reporting import plots
 
     return plots.latent_scatter(latents, labels)
 
 
 def _prior_draws(vae: VAE, num_samples: int, seed: int) -> tf.Tensor:
-    """Returns the latents of the samples, and two more between which to interpolate."""
+    """Returns the latents of the samples, and the two ends of the interpolation."""
     shape = [num_samples + 2, vae.latent_dim]
     return random.normal(shape, seed, Stream.PICTURE_PRIOR)

@@ -1,4 +1,4 @@
-"""What TensorBoard shows beside scalars: what a run is, and pictures of it."""
+"""Texts and pictures that describe a run in TensorBoard, beside its scalars."""
 
 import os
 import pathlib
@@ -21,13 +21,13 @@ _MIB = 2**20
 def write_start(
     writer: RunWriter, run: TrainedRun, objective: Objective, name: str
 ) -> None:
-    """Writes what a run is: settings, dataset, loss and graph.
+    """Writes the description of a run: settings, dataset, loss and graph.
 
     Args:
-        writer: Of the run.
-        run: At its first step.
-        objective: What it minimises.
-        name: Of the run, for comparisons.
+        writer: Writer of the run.
+        run: Run before its first step.
+        objective: Objective that training minimises.
+        name: Name of the run, for comparisons.
     """
     manifest = run.manifest
     writer.write_text(0, "config", f"```\n{run.config}\n```")
@@ -42,7 +42,7 @@ def write_start(
 
 
 def dataset_card(manifest: contract.Manifest) -> str:
-    """Returns what a dataset is, as a Markdown table."""
+    """Returns a description of a dataset as a Markdown table."""
     height, width, channels = manifest.image_shape
     rows = {
         "name": manifest.name,
@@ -66,7 +66,7 @@ def dataset_card(manifest: contract.Manifest) -> str:
 
 
 def model_graph(run: TrainedRun) -> tf.Graph:
-    """Returns the graph by which an image is encoded and decoded."""
+    """Returns the graph that encodes and decodes an image."""
 
     @tf.function(autograph=False)
     def reconstruct(image: tf.Tensor, conditions: tf.Tensor) -> tf.Tensor:
@@ -82,18 +82,17 @@ def model_graph(run: TrainedRun) -> tf.Graph:
 def draw_neighbours(
     run: TrainedRun, shown: sample_grids.Shown
 ) -> tuple[np.ndarray, float | None]:
-    """Returns samples beside their nearest training images, and what these say.
+    """Returns samples beside their nearest training images, and the memorisation ratio.
 
     It reads the whole training split.
 
     Args:
-        run: Whose samples are those of `sample_grids.compute_grids`.
+        run: Run that draws the samples, the same as `sample_grids.compute_grids`.
         shown: Images that training did not see.
 
     Returns:
         `[height, width, channels]` uint8, see `image_grid.compare`; and the
-        memorisation ratio, see `neighbours`, or None where training did see these
-        images.
+        memorisation ratio, see `neighbours`, or None if training did see these images.
 
     Raises:
         contract.DatasetError: If the split cannot be read.
@@ -114,11 +113,11 @@ def draw_neighbours(
 
 
 def memory_mib() -> dict[str, float]:
-    """Returns the memory of this process by TensorBoard tag, in MiB.
+    """Returns the memory of this process in MiB, by TensorBoard tag.
 
     Returns:
-        `memory/process_mib`: what is resident now, on Linux; `memory/gpu_peak_mib`: the
-        most that tensors took so far on any GPU of this process, if it has one.
+        `memory/process_mib`: resident memory now, on Linux. `memory/gpu_peak_mib`: peak
+        memory of tensors so far on the GPU that used most, if there is a GPU.
     """
     scalars = {}
     if sys.platform == "linux":
@@ -134,5 +133,5 @@ def memory_mib() -> dict[str, float]:
 
 
 def _cell(value: object) -> str:
-    """Returns a value so that it stays in its cell of a table."""
+    """Returns a value as text that stays in its table cell."""
     return " ".join(str(value).split()).replace("|", "\\|")

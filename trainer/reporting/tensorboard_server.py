@@ -1,4 +1,4 @@
-"""TensorBoard, started on the directories of runs."""
+"""Starts TensorBoard on the directories of runs."""
 
 import contextlib
 import os
@@ -19,24 +19,26 @@ try:
 except ImportError as error:
     sys.exit(f"error: {versions.import_error('tensorboard', error)}")
 
-# All that a run draws; TensorBoard would keep ten of a tag, and with 0 it shows none.
+# TensorBoard keeps 10 images per tag by default, and none with 0: ask for all of them.
 _SAMPLES = "images=1000000"
 
 
 def launch(directory: str, host: str, port: int | None) -> str:
-    """Starts TensorBoard in a thread, and returns its address.
+    """Starts TensorBoard in a thread and returns its address.
 
     Args:
-        directory: With event files, or with directories of them.
-        host: To listen at.
-        port: To listen at; 0 for any that is free; None for 6006 or the next free one.
+        directory: Directory of event files, or of directories with event files.
+        host: Host to listen at.
+        port: Port to listen at; 0 for any free port; None for 6006 or the next free
+            port.
 
     Raises:
-        ValueError: If it cannot listen there.
+        ValueError: If TensorBoard cannot listen at this host and port.
     """
+    # TensorBoard would import TensorFlow itself, with all its start-up messages.
     # TensorBoard would import it, with all that it says.
     libraries.load_tensorflow()
-    # TensorBoard's own parser takes in all flags that absl knows, and has these.
+    # TensorBoard's own parser takes over all absl flags, and defines these two itself.
     flags.FLAGS.remove_flag_values(("host", "port"))
     board = program.TensorBoard(default.get_plugins())
     try:
@@ -63,13 +65,13 @@ def launch(directory: str, host: str, port: int | None) -> str:
 
 
 def split_workdirs(text: str) -> list[pathlib.Path]:
-    """Returns the workdirs that a value of the flag names.
+    """Returns the workdirs named by a value of `--workdir`.
 
-    A comma separates two of them. It is a part of the name if there is such a
-    directory, as a sweep makes them.
+    A comma separates workdirs. If the whole text is a directory, the comma is part of
+    its name: a sweep makes such directories.
 
     Raises:
-        ValueError: If one is no local path, or one of several is not there.
+        ValueError: If a name is no local path, or one of several is missing.
     """
     is_one = os.path.isdir(os.path.expanduser(text))
     parts = [text] if is_one else [part for part in text.split(",") if part]
@@ -91,7 +93,8 @@ def names_of(workdirs: Sequence[pathlib.Path]) -> dict[str, pathlib.Path]:
     """Returns workdirs by the shortest names that tell them apart.
 
     Raises:
-        ValueError: If one neither is a run nor holds runs, as that of a sweep does.
+        ValueError: If a workdir is neither a run nor a directory of runs, as a sweep
+            makes it.
 
     Example:
         >>> from unittest import mock
@@ -109,7 +112,7 @@ def names_of(workdirs: Sequence[pathlib.Path]) -> dict[str, pathlib.Path]:
             )
     num_parts = 1
     while True:
-        # A slash would lead into a directory of a run.
+        # Join with a dot: a slash would lead into a directory of a run.
         names = [".".join(path.parts[-num_parts:]) for path in paths]
         if len(set(names)) == len(paths):
             return dict(zip(names, paths, strict=True))
@@ -118,7 +121,7 @@ def names_of(workdirs: Sequence[pathlib.Path]) -> dict[str, pathlib.Path]:
 
 @contextlib.contextmanager
 def as_one_directory(workdirs: Sequence[pathlib.Path]) -> Iterator[str]:
-    """Yields a directory with all runs; of several a temporary one, by their names."""
+    """Yields one directory with all runs; several workdirs get a temporary one."""
     named = names_of(workdirs)
     if len(named) == 1:
         yield str(*named.values())

@@ -1,4 +1,4 @@
-"""Curves as inline SVG, in the colours of the page that they are in."""
+"""Curves as inline SVG, in the colours of the page around them."""
 
 import bisect
 import dataclasses
@@ -15,16 +15,16 @@ _WIDTH, _HEIGHT = 360, 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 10, 24
 _INNER_WIDTH = _WIDTH - _LEFT - _RIGHT
 _INNER_HEIGHT = _HEIGHT - _TOP - _BOTTOM
-# Where curves are seen, with room for dots on its edge: x, y, width and height.
+# Visible area of the curves, with room for dots on its edge: x, y, width, height.
 _FRAME = (_LEFT - 4, _TOP - 4, _INNER_WIDTH + 8, _INNER_HEIGHT + 8)
 _MAX_POINTS = 600
-# Narrower ones are hard to point at.
+# Narrower strips are hard to point at.
 _MAX_STRIPS = 100
-# Of style.css.
+# Number of curve colours in style.css.
 _NUM_COLOURS = 4
-# Values beyond most others, such as a first loss, do not make the rest a flat line.
+# Clip outliers such as a first loss, because they would flatten the rest of the curve.
 _OUTLIER_SHARE, _MAX_STRETCH = 0.03, 3.0
-# Less than that is rounding, or beyond what can be divided.
+# A smaller range is rounding, or too small to divide by.
 _LEAST_RANGE = 1e-200
 
 
@@ -34,9 +34,9 @@ class _Curve:
 
     Attributes:
         split: Name of the split.
-        colour: Number of its colour.
-        line: Points of the line, as SVG has them; empty for a single point.
-        dots: Points that are marked.
+        colour: Number of the curve's colour.
+        line: Points of the line in SVG syntax; empty for a single point.
+        dots: Points that get a marker.
     """
 
     split: str
@@ -48,14 +48,14 @@ class _Curve:
 def curves(
     label: str, series: Mapping[str, Points], splits: Sequence[str], last_step: int
 ) -> str:
-    """Returns an SVG element with a curve for each split, and values under the pointer.
+    """Returns an SVG element with one curve per split and values under the pointer.
 
     Args:
-        label: What it shows, for who cannot see it.
-        series: Steps, in order, and finite values by split; none is empty. Of more than
-            600 points those that `thin` keeps are drawn.
-        splits: All of the page, whose places are their colours.
-        last_step: Of the run, from 0 to which the chart goes.
+        label: Description of the chart for readers who cannot see it.
+        series: Steps in order and their finite values, by split; no series is empty.
+            `thin` reduces a series of more than 600 points.
+        splits: All splits of the page; the position of a split decides its colour.
+        last_step: Last step of the run, where the step axis ends.
     """
     values = [value for each in series.values() for _, value in each]
     last_step = max(last_step, 1)
@@ -66,13 +66,13 @@ def curves(
     def at(step: float, value: float) -> tuple[float, float]:
         x = _LEFT + step / last_step * _INNER_WIDTH
         y = _TOP + (high - value) / (high - low) * _INNER_HEIGHT
-        # Far beyond the frame is as good as beyond it.
+        # Limit values far outside the frame; they stay outside it.
         return x, min(max(y, -_HEIGHT), 2.0 * _HEIGHT)
 
     def curve(split: str) -> _Curve:
         drawn = [at(*point) for point in thin(series[split], _MAX_POINTS)]
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in drawn) if drawn[1:] else ""
-        # Few points are seen as such, and the last of many says where the run is.
+        # Mark every point of a short curve, and only the newest of a long one.
         dots = drawn if len(drawn) <= 12 else drawn[-1:]
         return _Curve(split, colour(split, splits), line, dots)
 
@@ -99,7 +99,7 @@ def colour(split: str, splits: Sequence[str]) -> int:
 
 
 def thin(points: Points, max_points: int) -> Points:
-    """Returns the ends of a curve, and the extremes of its equal parts, in order.
+    """Returns the ends of a curve and the extremes of its equal parts, in order.
 
     Example:
         >>> thin([(0, 1.0), (1, 9.0), (2, 2.0), (3, 0.0), (4, 1.0), (5, 1.0)], 4)
@@ -114,13 +114,13 @@ def thin(points: Points, max_points: int) -> Points:
         end = (part + 1) * len(points) // num_parts
         by_value = sorted(range(start, end), key=lambda i: points[i][1])
         chosen |= {by_value[0], by_value[-1]}
-    # The ends take the place of an extreme, if they are none.
+    # Put both ends in, in place of the first and last extreme.
     indices = [0, *sorted(chosen)[1:-1], len(points) - 1]
     return [points[index] for index in indices]
 
 
 def value_range(values: Sequence[float]) -> tuple[float, float]:
-    """Returns the least and the largest value that a chart shows, which differ.
+    """Returns the lowest and highest value of the chart; the two always differ.
 
     Example:
         >>> value_range([1.0, 2.0])
@@ -142,7 +142,7 @@ def value_range(values: Sequence[float]) -> tuple[float, float]:
 
 
 def ticks(low: float, high: float, num: int) -> list[float]:
-    """Returns about `num` round numbers, from one below a range to one above it.
+    """Returns about `num` round numbers that enclose a range.
 
     Example:
         >>> ticks(0, 290, 4)
@@ -156,7 +156,7 @@ def ticks(low: float, high: float, num: int) -> list[float]:
 
 
 def axis_text(value: float, all_ticks: Sequence[float]) -> str:
-    """Returns the text of a tick, as exact as tells it from the next one.
+    """Returns the text of a tick, exact enough to tell it from the next tick.
 
     Example:
         >>> [axis_text(t, [0, 2500, 5000]) for t in (0, 2500)]
@@ -182,7 +182,7 @@ def axis_text(value: float, all_ticks: Sequence[float]) -> str:
 def _strips(
     series: Mapping[str, Points], x_of: Callable[[int], float]
 ) -> list[tuple[float, float, str]]:
-    """Returns x, width and text of strips that cover the chart, each around a step."""
+    """Returns x, width and text of strips that cover the chart, one per step."""
     steps = sorted({step for points in series.values() for step, _ in points})
     steps = run_files.spread(steps, _MAX_STRIPS)
     left, _, width, _ = _FRAME
@@ -196,7 +196,7 @@ def _strips(
 
 
 def _text_at(series: Mapping[str, Points], step: int) -> str:
-    """Returns the last value of each split up to a step, on a line of its own."""
+    """Returns the last value of each split up to a step, one line per split."""
     lines = [f"step {texts.number(step)}"]
     for split, points in series.items():
         num = bisect.bisect_right(points, step, key=lambda point: point[0])

@@ -1,4 +1,4 @@
-"""A run as one HTML page that needs nothing beside it."""
+"""A run as one self-contained HTML page."""
 
 import dataclasses
 import pathlib
@@ -12,7 +12,7 @@ from trainer.reporting.html.texts import number
 from trainer.runs import settings
 from trainer.system import atomic_files
 
-# In the order of the page; what else a run has comes after these.
+# In the order of the page; all other metrics follow these.
 _CURVES = ("loss", "pixel_loss", "latent_loss", "elbo", "recon_nll", "kl")
 _COURSE = (
     "learning_rate",
@@ -56,10 +56,10 @@ _CAPTIONS = {
     ),
     "dataset/overview": ("Dataset", "Some of its images."),
 }
-# In the row of samples over time.
+# Number of grids in the row of samples over time.
 _NUM_SAMPLES = 6
 _FOOTER = "Made from the files of the run by python -m trainer.report"
-# Of metrics.jsonl, for the speed.
+# Lines of metrics.jsonl that the median speed covers.
 _NUM_RECENT_LINES = 20
 
 
@@ -69,9 +69,9 @@ class Figure:
 
     Attributes:
         picture: The picture.
-        title: Its kind.
-        note: Step at which it was drawn; empty for a picture that no step changes.
-        text: What is in it.
+        title: Title of its kind.
+        note: Step of the picture; empty if it never changes.
+        text: Explanation of its content.
     """
 
     picture: Picture
@@ -98,11 +98,11 @@ class Card:
 
 
 def check_output(output: pathlib.Path) -> None:
-    """Checks that a file is new, or an earlier page, which is replaced.
+    """Checks that the output is a new file or an earlier page, which may be replaced.
 
     Raises:
-        ValueError: If it is something else.
-        OSError: If that cannot be found out.
+        ValueError: If another file is there.
+        OSError: If the existing file cannot be read.
     """
     if output.exists() and _FOOTER.encode() not in output.read_bytes():
         raise ValueError(
@@ -115,18 +115,18 @@ def write(directory: pathlib.Path, output: pathlib.Path) -> None:
     """Writes the page of a run.
 
     Args:
-        directory: The workdir; a trainer may be at work in it.
-        output: File, whole or not at all; its directory is made.
+        directory: Workdir of the run; a trainer may still be writing to it.
+        output: File of the page, written atomically; its directory is created.
 
     Raises:
-        ValueError: If it is no workdir, or its config.json or dataset.json is damaged;
-            or if the page cannot be written.
+        ValueError: If the directory is no workdir, its config.json or dataset.json is
+            damaged, or the page cannot be written.
         OSError: If a file cannot be read.
     """
     text = render(run_files.read(directory, _NUM_SAMPLES))
     try:
         files.make_directory(output.parent)
-        # Names in JSON may hold halves of characters.
+        # Names in JSON may hold lone surrogates, which UTF-8 cannot encode.
         atomic_files.write(output, text.encode("utf-8", "replace"))
     except OSError as error:
         raise ValueError(
@@ -135,10 +135,10 @@ def write(directory: pathlib.Path, output: pathlib.Path) -> None:
 
 
 def render(run: RunFiles) -> str:
-    """Returns the page.
+    """Returns the HTML text of the page.
 
     Args:
-        run: Any of its parts may be missing.
+        run: Files of the run; any part may be missing.
     """
     names = run.metric_names
     others = [name for name in names if name not in (*_CURVES, *_COURSE)]
@@ -161,7 +161,7 @@ def render(run: RunFiles) -> str:
 
 
 def _tiles(run: RunFiles) -> list[tuple[str, str, str]]:
-    """Returns the title, the value and a note of a few numbers."""
+    """Returns title, value and note of the key figures."""
     target = run.target_step
     note = f"of {number(target)}" if target is not None else "so far"
     tiles = [("steps", number(run.step), note)]
@@ -195,7 +195,7 @@ def _tiles(run: RunFiles) -> list[tuple[str, str, str]]:
 
 
 def _figures(run: RunFiles) -> list[Figure]:
-    """Returns the newest grid of each kind."""
+    """Returns the newest grid of each kind, in the order of the page."""
     known = list(_CAPTIONS)
     ordered = sorted(
         run.pictures,
@@ -214,12 +214,12 @@ def _figures(run: RunFiles) -> list[Figure]:
 
 
 def _cards(run: RunFiles, names: Sequence[str]) -> list[Card]:
-    """Returns curves of each metric, by split."""
+    """Returns a card with curves by split for each metric."""
     splits, last_step = run.splits, run.step
     cards = []
     for name in names:
         series = run_files.points(run.metrics, name)
-        # One point is no curve; the table has it.
+        # One point makes no curve, and the table shows its value.
         if sum(map(len, series.values())) < 2:
             continue
         legend = [

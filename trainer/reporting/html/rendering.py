@@ -1,4 +1,4 @@
-"""Templates of the page, whose values are escaped and must all be given."""
+"""Templates of the page: values are escaped, and a missing value is an error."""
 
 import base64
 
@@ -23,11 +23,11 @@ _TEMPLATES.filters |= {
 
 
 def render(name: str, **values: object) -> str:
-    """Returns a template with its values.
+    """Returns a template filled with values.
 
     Args:
-        name: File in `templates/`.
-        values: All that the template uses; its text is not escaped yet.
+        name: File name in `templates/`.
+        values: All values that the template uses, with text not yet escaped.
 
     Raises:
         jinja2.UndefinedError: If the template uses a value that is not given.

@@ -1,4 +1,4 @@
-"""What the files of a workdir say of a run, read without TensorFlow."""
+"""Reads the files of a workdir, without TensorFlow."""
 
 import contextlib
 import dataclasses
@@ -13,10 +13,10 @@ from PIL import Image
 from trainer.reporting.html import work_time
 from trainer.runs import checkpoints, metrics_file, workdir
 
-# Larger pictures are made smaller, so that the page stays small.
+# Larger pictures are shrunk to keep the page small.
 _MAX_PNG_BYTES = 300_000
 _MAX_JPEG_SIDE = 1200
-# What Pillow raises on a file that is no sound picture.
+# Errors that Pillow raises on a damaged picture.
 _PICTURE_ERRORS = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
 _MAX_NUMBER = 1e300
@@ -27,12 +27,12 @@ class Picture:
     """A grid that the run drew.
 
     Attributes:
-        name: As in TensorBoard, such as `samples/sampled`.
-        step: At which it was drawn.
-        width: In pixels.
-        height: In pixels.
-        media_type: Of `data`.
-        data: A PNG file as it is; of a large one a smaller JPEG.
+        name: TensorBoard tag, such as `samples/sampled`.
+        step: Step at which it was drawn.
+        width: Width in pixels.
+        height: Height in pixels.
+        media_type: Media type of `data`.
+        data: Content of the PNG file, or a smaller JPEG if that file is large.
     """
 
     name: str
@@ -45,20 +45,21 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True)
 class RunFiles:
-    """A workdir.
+    """The contents of a workdir.
 
     Attributes:
-        name: Of its directory.
+        name: Name of the directory.
         config: Settings by name.
         dataset: `digest`, `settings` and `path`.
-        metrics: Lines of metrics.jsonl, in its order; all have `step` and `split`.
-        num_damaged_lines: Of metrics.jsonl, which were left out.
-        pictures: The newest grid of every name.
-        samples: Grids of the samples at some steps, from the first to the newest.
-        damaged_pictures: Paths in the workdir.
-        scores: What `trainer.evaluate` found, by the name of its file.
-        saved: Metadata of the checkpoints, the newest first.
-        busy_secs: How long a trainer was at work, by the events; None without these.
+        metrics: Lines of metrics.jsonl in file order; all have `step` and `split`.
+        num_damaged_lines: Number of damaged lines of metrics.jsonl, which are left out.
+        pictures: Newest grid of every name.
+        samples: Grids of samples at a few steps, from the first to the newest.
+        damaged_pictures: Paths of damaged pictures, relative to the workdir.
+        scores: Results of `trainer.evaluate`, by file name.
+        saved: Metadata of the checkpoints, newest first.
+        busy_secs: Seconds that a trainer was at work, from the events; None without
+            events.
         written_at: When the run last wrote a metric, in seconds since the epoch; None
             without metrics.
     """
@@ -78,25 +79,25 @@ class RunFiles:
 
     @property
     def dataset_name(self) -> str:
-        """Returns the name of the dataset's directory, or else its source."""
+        """Returns the name of the dataset's directory, or its source if unknown."""
         path, source = self.dataset.get("path"), self.dataset_settings.get("source")
         return pathlib.Path(path if isinstance(path, str) else "").name or str(source)
 
     @property
     def dataset_settings(self) -> dict[str, Any]:
-        """Returns the settings of the dataset; none if they are damaged."""
+        """Returns the settings of the dataset; empty if they are damaged."""
         found = self.dataset.get("settings")
         return found if isinstance(found, dict) else {}
 
     @property
     def target_step(self) -> float | None:
-        """Returns the step to which the run is to train; None if it has none."""
+        """Returns the step at which training ends; None if the config has none."""
         target = self.config.get("num_train_steps")
         return target if is_number(target) and target > 0 else None
 
     @property
     def step(self) -> int:
-        """Returns the last step that the run told of."""
+        """Returns the last step found in metrics or checkpoints."""
         steps = [line["step"] for line in self.metrics]
         saved = [meta["step"] for meta in self.saved if is_number(meta.get("step"))]
         return max([0, *steps, *saved])
@@ -109,18 +110,18 @@ class RunFiles:
 
     @property
     def metric_names(self) -> set[str]:
-        """Returns what is measured."""
+        """Returns the names of all metrics."""
         named = {n for line in self.metrics for n, v in line.items() if is_number(v)}
         return named - {"step"}
 
     @property
     def last_evaluation(self) -> dict[str, Any] | None:
-        """Returns the newest line of an evaluation, or None."""
+        """Returns the newest evaluation line, or None."""
         return max(self._evaluations(), key=lambda line: line["step"], default=None)
 
     @property
     def best_evaluation(self) -> dict[str, Any] | None:
-        """Returns the line of the evaluation with the highest ELBO, or None."""
+        """Returns the evaluation line with the highest ELBO, or None."""
         return max(self._evaluations(), key=lambda line: line["elbo"], default=None)
 
     def _evaluations(self) -> list[dict[str, Any]]:
@@ -132,11 +133,11 @@ class RunFiles:
 
 
 def read(directory: pathlib.Path, num_samples: int) -> RunFiles:
-    """Reads a workdir, of which a trainer may still be at work.
+    """Reads a workdir, even while a trainer is writing to it.
 
     Args:
-        directory: Of the run.
-        num_samples: How many grids of the samples are read.
+        directory: Workdir of the run.
+        num_samples: Number of sample grids to read.
 
     Raises:
         ValueError: If it is no workdir, or its config.json or dataset.json is damaged.
@@ -184,7 +185,7 @@ def read(directory: pathlib.Path, num_samples: int) -> RunFiles:
 def points(
     metrics: list[dict[str, Any]], name: str
 ) -> dict[str, list[tuple[int, float]]]:
-    """Returns step and value of a metric by split, in order of steps.
+    """Returns steps and values of a metric by split, in order of steps.
 
     Example:
         >>> points([{"step": 3, "split": "train", "kl": 2.0}], "kl")
@@ -198,13 +199,13 @@ def points(
 
 
 def is_number(value: object) -> bool:
-    """Returns whether a value of JSON is a number that can be drawn."""
-    # True is no number, and NaN is less than nothing.
+    """Returns whether a JSON value is a number that a chart can show."""
+    # Exclude True, which is an int, and NaN, which fails the comparison.
     return type(value) in (int, float) and abs(value) < _MAX_NUMBER
 
 
 def spread(values: Sequence[Any], num: int) -> Sequence[Any]:
-    """Returns at most `num` of some values, the first and the last among them.
+    """Returns at most `num` evenly spread values, with the first and the last.
 
     Example:
         >>> spread(list(range(100)), 4)
@@ -217,10 +218,10 @@ def spread(values: Sequence[Any], num: int) -> Sequence[Any]:
 
 
 def _grids(images: pathlib.Path) -> dict[str, list[pathlib.Path]]:
-    """Returns the files of every grid by its name, in order of their steps."""
+    """Returns the files of every grid by grid name, in order of steps."""
     found = {}
     for path in sorted(images.rglob("*.png")):
-        # Others are made of these, or not finished.
+        # Other PNG files are unfinished, or are made from these.
         if re.fullmatch(r"\d{9,}", path.stem):
             name = path.parent.relative_to(images).as_posix()
             found.setdefault(name, []).append(path)
@@ -246,17 +247,17 @@ def _read_picture(name: str, path: pathlib.Path) -> Picture:
 
 def _meta_paths(directory: pathlib.Path) -> list[pathlib.Path]:
     paths = checkpoints.list_newest_first(directory)
-    # The newest is to be the one that every other command loads.
+    # Skip damaged checkpoints: other commands load the newest sound one.
     while paths and not checkpoints.is_whole(paths[0]):
         paths.pop(0)
     return [path / checkpoints.META_NAME for path in paths]
 
 
 def _read_all(paths: Iterable[pathlib.Path]) -> dict[str, dict[str, Any]]:
-    """Returns the JSON objects of some files by path; one that is none is left out."""
+    """Returns JSON objects by path, and leaves out files that hold none."""
     found = {}
     for path in paths:
-        # A checkpoint may be removed while this reads.
+        # A running trainer may remove a checkpoint meanwhile.
         with contextlib.suppress(OSError, ValueError):
             found[str(path)] = workdir.read_json(path)
     return found

@@ -1,4 +1,4 @@
-"""The tables of the page: metrics, scores, settings, dataset, provenance."""
+"""Tables of the page: metrics, scores, dataset and provenance."""
 
 import dataclasses
 import importlib.metadata
@@ -21,7 +21,7 @@ class NumberTable:
 
     Attributes:
         columns: Title of each column.
-        rows: Cells by the name of the row; an empty one where a column has no value.
+        rows: Cells by row name; a cell is empty if its column has no value.
     """
 
     columns: Sequence[str]
@@ -29,13 +29,13 @@ class NumberTable:
 
 
 def metrics(run: RunFiles, names: Sequence[str]) -> NumberTable:
-    """Returns the last values of metrics by split, and those of the best step."""
+    """Returns the last metrics of each split, and the metrics of the best step."""
     columns = {}
     for split in run.splits:
         last = {}
         for line in run.metrics:
             if line["split"] == split:
-                # A skipped step has no gradient norm, and a first call no speed.
+                # A skipped step has no gradient norm, and a first line no speed.
                 last |= {
                     name: value
                     for name, value in line.items()
@@ -49,7 +49,7 @@ def metrics(run: RunFiles, names: Sequence[str]) -> NumberTable:
 
 
 def scores(run: RunFiles) -> NumberTable:
-    """Returns what `trainer.evaluate` found."""
+    """Returns the results of `trainer.evaluate`."""
     columns = {
         f"{pathlib.Path(path).stem}, step {found.get('step', '?')}": found
         for path, found in run.scores.items()
@@ -68,7 +68,7 @@ def dataset(run: RunFiles) -> dict[str, Any]:
 
 
 def provenance(run: RunFiles) -> dict[str, Any]:
-    """Returns what tells whether another run is this one."""
+    """Returns the values that show whether another run is identical to this one."""
     rows: dict[str, Any] = {"dataset digest": run.dataset["digest"]}
     with_ledger = [line for line in run.metrics if "ledger" in line]
     if with_ledger:
@@ -107,7 +107,7 @@ def _number_table(
 
 
 def _cell(value: Any) -> str:
-    """Returns a value as text, a list by its range."""
+    """Returns a value as text, and a list as its length and range."""
     if run_files.is_number(value):
         return texts.number(value)
     if isinstance(value, list) and value and all(map(run_files.is_number, value)):

@@ -1,11 +1,11 @@
-"""Values as text of the page."""
+"""Formats values for the page."""
 
 import datetime
 from typing import Any
 
 
 def number(value: float) -> str:
-    """Returns a number to four digits, or one after the point; an integer as it is.
+    """Returns a number with four digits or one decimal; integers keep all digits.
 
     Example:
         >>> [number(value) for value in (289169, -5994.740534, 0.001000000047, 7.5)]
@@ -21,7 +21,7 @@ def number(value: float) -> str:
 
 
 def setting(value: Any) -> str:
-    """Returns a value of a config, a list without its brackets.
+    """Returns a config value as text, and a list without its brackets.
 
     Example:
         >>> [setting(value) for value in ([8, 16], [], True, 0.005, "elbo")]
@@ -35,7 +35,7 @@ def setting(value: Any) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Returns a time in its two largest units.
+    """Returns a duration in its two largest units.
 
     Example:
         >>> [duration(value) for value in (42.3, 3725, 200_000)]
@@ -51,6 +51,6 @@ def duration(seconds: float) -> str:
 
 
 def moment(seconds: float) -> str:
-    """Returns a time since the epoch as a date and a time of the day, in UTC."""
+    """Returns the UTC date and time of `seconds` since the epoch."""
     when = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
     return f"{when:%Y-%m-%d %H:%M} UTC"

@@ -1,4 +1,4 @@
-"""How long a run was at work, by the times in its event files."""
+"""Measures how long a run was at work, from the times in its event files."""
 
 import math
 import os
@@ -6,14 +6,14 @@ import pathlib
 import struct
 from collections.abc import Iterator
 
-# A record of an event file begins with its length and the length's checksum; an event
-# with the key of its first field, the time.
+# A record of an event file begins with its length and the checksum of the length. The
+# event in it begins with the key of its first field, the time.
 _RECORD_HEADER, _CHECKSUM_BYTES = struct.Struct("<QI"), 4
 _EVENT_HEADER, _WALL_TIME_KEY = struct.Struct("<Bd"), 0x09
 
 
 def busy_secs(directory: pathlib.Path) -> float | None:
-    """Returns how long event files of a run were written to, pauses left out."""
+    """Returns the seconds during which a run wrote events, without pauses."""
     spans = []
     for path in directory.glob("*/events.out.tfevents.*"):
         times = list(_wall_times(path))
@@ -22,7 +22,7 @@ def busy_secs(directory: pathlib.Path) -> float | None:
     if not spans:
         return None
     total, end = 0.0, -math.inf
-    # Those of a start overlap.
+    # The files of one start overlap in time.
     for first, last in sorted(spans):
         total += max(0.0, last - max(first, end))
         end = max(end, last)
@@ -30,7 +30,7 @@ def busy_secs(directory: pathlib.Path) -> float | None:
 
 
 def _wall_times(path: pathlib.Path) -> Iterator[float]:
-    """Yields when each event was written; what stands after it is not read."""
+    """Yields the time of each event, and skips the rest of the event."""
     with open(path, "rb") as file:
         num_bytes = os.fstat(file.fileno()).st_size
         header = file.read(_RECORD_HEADER.size)
