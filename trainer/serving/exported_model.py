@@ -1,14 +1,14 @@
-"""The averaged model of a run as functions of images that users have.
+"""The averaged model of a run, as functions of users' images.
 
-A signature takes one of three forms of image, by the end of its name:
+The end of a signature's name says which of three image forms it takes:
 
-    encode               pixels       [n, h, w, c] uint8, images of one size, any
+    encode               pixels       [n, h, w, c] uint8, any one size per call
     encode_jpeg          image_bytes  [n] strings, files of any sizes
     encode_preprocessed  image        [n, s, s, c] float32 in [-1, 1], as in records
 
-and so `reconstruct`, and `classify` of a run with a classifier. A conditional model's
-take `label` or `attributes` too, as the records have them. `decode` and `sample` go
-from latents to images, which are float32 `image` and uint8 `pixels`.
+The same forms exist for `reconstruct`, and for `classify` if the run has a classifier.
+Signatures of a conditional model also take `label` or `attributes`, as in the records.
+`decode` and `sample` turn latents into images: float32 `image` and uint8 `pixels`.
 """
 
 import json
@@ -25,22 +25,22 @@ from trainer.serving import jpeg, plain_keras, preprocessing
 
 
 class ExportedModel:
-    """The averaged model of a run, from images as users have them.
+    """The averaged model of a run, with images of any size as inputs.
 
     Attributes:
         config: Settings of the run.
-        preprocess: From images of any size to those of the dataset.
-        encoder: In plain Keras.
-        decoder: In plain Keras.
-        classifier: In plain Keras, or None.
-        description: JSON of what it was made of.
+        preprocess: Function from images of any size to images as in the dataset.
+        encoder: Encoder in plain Keras.
+        decoder: Decoder in plain Keras.
+        classifier: Classifier in plain Keras, or None.
+        description: JSON text that says which run and dataset the model comes from.
     """
 
     def __init__(self, run: TrainedRun) -> None:
-        """Copies the weights.
+        """Copies the weights of the run.
 
         Raises:
-            ValueError: If the images of the dataset cannot be made in a graph.
+            ValueError: If a graph cannot preprocess images like the dataset's.
         """
         self.config = run.config
         self._conditioning = run.conditioning
@@ -53,7 +53,7 @@ class ExportedModel:
         self.classifier = plain_keras.make_classifier(run.vae)
 
     def keras_models(self) -> dict[str, keras.Model]:
-        """Returns the models in plain Keras by name."""
+        """Returns the plain Keras models by name."""
         parts = (self.encoder, self.decoder, self.classifier)
         return {part.name: part for part in parts if part is not None}
 
@@ -65,14 +65,14 @@ class ExportedModel:
         )
 
     def decode(self, z: tf.Tensor, **conditions: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns `image` and `pixels`, the mean of p(x|z)."""
+        """Returns the mean of p(x|z) as `image` and `pixels`."""
         image = self.decoder(self._with_conditions(z, conditions), training=False)
         return {"image": image, "pixels": preprocessing.to_levels(image)}
 
     def reconstruct(
         self, image: tf.Tensor, **conditions: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """Returns what `decode` makes of the posterior mean."""
+        """Returns the posterior mean of images, decoded as by `decode`."""
         return self.decode(
             self.encode(image, **conditions)["posterior_mean"], **conditions
         )
@@ -89,10 +89,10 @@ class ExportedModel:
         temperature: tf.Tensor,
         **conditions: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
-        """Returns draws of the prior, `z`, and what `decode` makes of them."""
+        """Returns prior draws as `z`, and their images as from `decode`."""
         noise = sampling.prior_noise(num_samples, self.config.latent_dim, seed)
         z = temperature * noise
-        # As often as needed, as `sampling.decode` does.
+        # Repeat conditions as often as needed, as `sampling.decode` does.
         conditions = {
             feature: tf.gather(values, tf.range(num_samples) % tf.shape(values)[0])
             for feature, values in conditions.items()
@@ -104,7 +104,7 @@ class ExportedModel:
         return {"json": tf.constant(self.description)}
 
     def signatures(self) -> dict[str, Callable[..., Any]]:
-        """Returns a function of the graph for each signature, by name."""
+        """Returns a concrete function for each signature, by name."""
         conditions = self._condition_specs()
         latents = tf.TensorSpec([None, self.config.latent_dim], tf.float32)
         signatures = {
@@ -136,7 +136,7 @@ class ExportedModel:
     def _image_forms(
         self,
     ) -> dict[str, tuple[str, tf.TensorSpec, Callable[[tf.Tensor], tf.Tensor]]]:
-        """Returns by a signature's ending its input, and how that becomes images."""
+        """Returns input name, input spec and conversion to images, by name ending."""
         channels = self._image_shape[2]
         forms = {
             "": (
@@ -183,7 +183,7 @@ class ExportedModel:
         return (x, self._conditioning.vectors(conditions)) if conditions else x
 
     def _check_label(self, label: tf.Tensor) -> None:
-        """Refuses a label that is no class, as `Conditioning.check_labels` does."""
+        """Refuses labels that are no class, as `Conditioning.check_labels` does."""
         num_classes = self._conditioning.num_classes
         text = f"label must be a class, from 0 to {num_classes - 1}"
         tf.debugging.assert_less(
@@ -194,7 +194,7 @@ class ExportedModel:
 
 
 def describe(run: TrainedRun) -> dict[str, Any]:
-    """Returns what an export says of itself: digest, settings, dataset, step."""
+    """Returns the description of an export: digest, settings, dataset, step."""
     manifest = json.loads(run.manifest.to_json())
     names = ("digest", "name", "settings", "source_fingerprint", "image", "features")
     return {
@@ -210,7 +210,7 @@ def _after(
     name: str,
     function: Callable[..., dict[str, tf.Tensor]],
 ) -> Callable[..., dict[str, tf.Tensor]]:
-    """Returns `function` of the image that the input `name` becomes."""
+    """Returns `function` with input `name` in place of its image."""
 
     def joined(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         image = to_image(inputs.pop(name))

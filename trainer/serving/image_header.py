@@ -1,4 +1,4 @@
-"""What the header of an image file says, as TensorFlow operations.
+"""Reads the headers of image files, with TensorFlow operations.
 
 Source:
     CIPA DC-008, "Exif", sections 4.5 and 4.6.4.
@@ -9,30 +9,30 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-# Read beyond the end of a file, so that no place in it is one too far.
+# Zero bytes appended to a file, so that reads near its end stay in range.
 NUM_SPARE_BYTES = 16
-# What `orientation_of_tiff` returns besides 1 to 8.
+# Results of `orientation_of_tiff` other than 1 to 8.
 NO_ORIENTATION, ODD_ORIENTATION = 0, -1
 
 _ORIENTATION_TAG = 0x0112
 _SHORT, _LONG = 3, 4
-# Of TIFF, in either byte order; then of BigTIFF.
+# First bytes of TIFF in both byte orders; then of BigTIFF.
 _TIFF_STARTS = (0x49492A00, 0x4D4D002A)
 _BIG_TIFF_STARTS = (0x49492B00, 0x4D4D002B)
 _EXIF_MARK = (0x457869, 0x660000)
-# As Pillow finds it, and `\C` is any byte.
+# The pattern that Pillow searches for; `\C` is any byte.
 _TURNED_BY_XMP = r'(?s)\C*tiff:Orientation(="|>)[2-8]\C*'
 
 
 class Header(NamedTuple):
-    """Scalars of a file that are known before a pixel is decoded.
+    """Scalars that describe a file before any pixel is decoded.
 
     Attributes:
-        fault: Why the file is refused, string; empty if it is taken.
-        height: In pixels as stored, int64.
-        width: In pixels as stored, int64.
-        orientation: 1 to 8, as EXIF numbers where the first row and column belong.
-        scan: Where the coded pixels of a JPEG begin, int32; else 0.
+        fault: Reason why the file is refused, string; empty if it is accepted.
+        height: Height in pixels as stored, int64.
+        width: Width in pixels as stored, int64.
+        orientation: EXIF orientation, 1 to 8; see `jpeg.turn`.
+        scan: Position of the coded pixels of a JPEG, int32; otherwise 0.
         has_alpha: Whether pixels may be transparent.
     """
 
@@ -45,7 +45,7 @@ class Header(NamedTuple):
 
 
 def with_spare(data: tf.Tensor) -> tf.Tensor:
-    """Returns the bytes of a file, and some zeros: `[num_bytes + 16]` uint8."""
+    """Returns the bytes of a file, followed by zeros: `[num_bytes + 16]` uint8."""
     spare = tf.zeros([NUM_SPARE_BYTES], tf.uint8)
     return tf.concat([tf.io.decode_raw(data, tf.uint8), spare], axis=0)
 
@@ -56,16 +56,16 @@ def number(
     num_bytes: int,
     is_little: tf.Tensor | bool = False,
 ) -> tf.Tensor:
-    """Returns the integers at places of a file.
+    """Returns the integers at positions in a file.
 
     Args:
-        bytes_: From `with_spare`.
-        place: Indices of any shape. One beyond the end of the file counts as the end.
-        num_bytes: Of each integer, 1 to 4.
-        is_little: Whether the last byte is the most significant one.
+        bytes_: Bytes from `with_spare`.
+        place: Indices, of any shape. An index beyond the end counts as the end.
+        num_bytes: Size of each integer in bytes, 1 to 4.
+        is_little: Whether the byte order is little-endian.
 
     Returns:
-        int32 of the shape of `place`; negative from 2^31 on.
+        int32 of the shape of `place`; numbers from 2^31 on become negative.
 
     Example:
         >>> number(with_spare(tf.constant(b"PNG!")), tf.constant(1), 2).numpy().item()
@@ -82,12 +82,12 @@ def number(
 
 
 def side(bytes_: tf.Tensor, place: int | tf.Tensor, num_bytes: int) -> tf.Tensor:
-    """Returns the height or width at a place of a file, 2 or 4 bytes: int64 scalar."""
+    """Returns the height or width at a position, of 2 or 4 bytes: int64 scalar."""
     return tf.cast(number(bytes_, place, num_bytes), tf.int64) & 0xFFFFFFFF
 
 
 def is_exif(bytes_: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
-    """Returns whether "Exif" and two zeros are at a place of a file."""
+    """Returns whether "Exif" and two zero bytes are at a position in a file."""
     return (number(bytes_, place, 3) == _EXIF_MARK[0]) & (
         number(bytes_, place + 3, 3) == _EXIF_MARK[1]
     )
@@ -97,20 +97,20 @@ def orientation_of_tiff(bytes_: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
     """Returns the orientation in the first directory of a TIFF header.
 
     Args:
-        bytes_: From `with_spare`.
-        start: Where the header begins, or "Exif" before it, int32 scalar.
+        bytes_: Bytes from `with_spare`.
+        start: int32 scalar, position of the header or of "Exif" before it.
 
     Returns:
-        An int32 scalar: 1 to 8; 1 too for a number that means nothing.
-        `NO_ORIENTATION` if there is none, and `ODD_ORIENTATION` if the value is
-        written in a way that is not read here.
+        An int32 scalar, 1 to 8; an undefined number counts as 1. The result is
+        `NO_ORIENTATION` without an orientation, and `ODD_ORIENTATION` if the value has
+        a form that is not supported here.
     """
     start += tf.where(is_exif(bytes_, start), 6, 0)
-    # Some programs write it twice.
+    # Some programs write "Exif" twice.
     start += tf.where(is_exif(bytes_, start), 6, 0)
     first = number(bytes_, start, 4)
     is_little = number(bytes_, start, 2) == 0x4949
-    # A place beyond the file is its end, and a negative one its start.
+    # A position beyond the file counts as its end, and a negative one as its start.
     directory = start + number(bytes_, start + 4, 4, is_little)
     num_entries = number(bytes_, directory, 2, is_little)
     entries = directory + 2 + 12 * tf.range(num_entries)
@@ -136,13 +136,13 @@ def orientation_of_tiff(bytes_: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
 def orientation_fault(
     orientation: tf.Tensor, text: tf.Tensor, may_have_xmp: tf.Tensor | bool = True
 ) -> tf.Tensor:
-    """Returns why an image cannot be turned upright; empty if it can be.
+    """Returns why an image cannot be turned upright; empty if it can.
 
     Args:
-        orientation: From `orientation_of_tiff`.
-        text: Bytes of the file that may hold XMP, string scalar. It counts where EXIF
-            has no orientation.
-        may_have_xmp: Whether they are looked at.
+        orientation: Orientation from `orientation_of_tiff`.
+        text: String scalar, bytes of the file that may hold XMP. XMP counts only if
+            EXIF has no orientation.
+        may_have_xmp: Whether to search `text` at all.
     """
     is_turned = tf.cond(
         (orientation == NO_ORIENTATION) & may_have_xmp,
@@ -158,7 +158,7 @@ def orientation_fault(
 
 
 def first_fault(faults: Sequence[tuple[tf.Tensor, tf.Tensor | str]]) -> tf.Tensor:
-    """Returns the text of the first condition that is true, or an empty one."""
+    """Returns the text of the first true condition, or an empty text."""
     message = tf.constant("")
     for is_there, text in reversed(faults):
         message = tf.where(is_there, text, message)

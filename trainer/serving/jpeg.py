@@ -1,14 +1,15 @@
-"""Image files as upright pixels, as TensorFlow operations.
+"""Decodes image files to upright pixels, with TensorFlow operations.
 
-Taken are JPEG and PNG files, in the forms whose pixels are those of `pipeline.prepare`.
-Every other file is refused by its header, before a pixel is decoded. A JPEG is decoded
-with the accurate transform and smooth chroma, and turned as its EXIF orientation says.
+JPEG and PNG files are accepted in the forms whose pixels equal those of
+`pipeline.prepare`. The header decides: any other file is refused before a pixel is
+decoded. A JPEG is decoded with the accurate transform and smooth chroma, and turned
+upright by its EXIF orientation.
 
-`pipeline.prepare` rejects every image that libjpeg warns of. The kernel drops these
-warnings, and raises only where a file ends without an end marker. So a cut scan with an
-end marker is looked for in the pixels: libjpeg fills missing blocks with grey. Other
-damage shows in no pixel, and is decoded: changed bytes within a scan, and a progressive
-file that has some of its scans.
+`pipeline.prepare` rejects every image that makes libjpeg warn. TensorFlow's kernel
+drops these warnings, and raises an error only for a file that ends without an end
+marker. So this module looks for a cut-off scan in the pixels, where libjpeg fills
+missing blocks with grey. Two kinds of damage leave no such trace and are decoded:
+changed bytes within a scan, and a progressive file that lacks some of its scans.
 
 Source:
     CIPA DC-008, "Exif", sections 4.5 and 4.6.4; ITU T.81, annex B.
@@ -23,19 +24,19 @@ from trainer.serving import image_header, png
 from trainer.serving.image_header import Header, number
 
 _APP1, _START_OF_SCAN, _END, _FILL = 0xE1, 0xDA, 0xD9, 0xFF
-# Frames of 8 bits by Huffman codes: baseline, extended, progressive.
+# Frames of 8 bits with Huffman codes: baseline, extended, progressive.
 _FRAMES = (0xC0, 0xC1, 0xC2)
-# Other frames: without loss, of levels, by arithmetic codes.
+# Other frames: lossless, hierarchical, or with arithmetic codes.
 _OTHER_FRAMES = (0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
-# Markers that no length follows.
+# Markers without a length field.
 _BARE = (0x01, *range(0xD0, 0xD9))
-# Level of the pixels that libjpeg fills in.
+# Level of the pixels that libjpeg fills in for missing data.
 _GREY = 128
-# Codes for a scan that lacks some: no two of them are alike, and none is a marker.
+# Extra codes for a scan that may be cut off: all differ, and none is a marker.
 _MORE_CODES = bytes((37 * code + 11) % 251 for code in range(64))
 
 _JPEG_START, _PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-# Beginnings of files that are refused, with `.` for any byte.
+# First bytes of refused files, with `.` for any byte.
 _OTHER_STARTS = {
     "a GIF file": "GIF8[79]a",
     "a WebP file": "RIFF....WEBP",
@@ -58,16 +59,16 @@ def decode_upright(
     """Returns the pixels of an image file.
 
     Args:
-        data: The content of a JPEG or PNG file, string scalar.
-        channels: 3 for RGB, or 1 for the luma.
-        name: What errors call it.
+        data: String scalar, content of a JPEG or PNG file.
+        channels: 3 for RGB, or 1 for luma.
+        name: Name of the image in error texts.
 
     Returns:
         `[height, width, channels]` uint8.
 
     Raises:
-        tf.errors.InvalidArgumentError: If it is damaged, no such file, of a form that
-            is not taken, or larger than `contract` allows.
+        tf.errors.InvalidArgumentError: If the file is damaged, of an unsupported kind
+            or form, or larger than `contract` allows.
     """
     start = tf.strings.substr(data, 0, _START_BYTES)
     is_jpeg = tf.strings.substr(start, 0, len(_JPEG_START)) == _JPEG_START
@@ -98,7 +99,7 @@ def decode_upright(
 
 
 def _refused(start: tf.Tensor, num_bytes: tf.Tensor) -> Header:
-    """Returns a header that says what a file is which is neither JPEG nor PNG."""
+    """Returns a header whose fault names a file that is neither JPEG nor PNG."""
     faults: list[tuple[tf.Tensor, tf.Tensor | str]] = [
         (
             num_bytes > contract.MAX_IMAGE_BYTES,
@@ -121,7 +122,7 @@ def _refused(start: tf.Tensor, num_bytes: tf.Tensor) -> Header:
 
 
 def _begins(start: tf.Tensor, pattern: str) -> tf.Tensor:
-    # `\C` is any byte, and `.` none that is not UTF-8.
+    # `\C` is any byte, while `.` matches only valid UTF-8.
     pattern = pattern.replace(".", r"\C")
     return tf.strings.regex_full_match(start, rf"(?s){pattern}\C*")
 
@@ -130,7 +131,7 @@ def _size_fault(header: Header) -> tf.Tensor:
     height, width = header.height, header.width
     size = tf.strings.format("has {} x {} pixels", (width, height))
     limit = contract.MAX_IMAGE_PIXELS
-    # A product of two sides that are too large may be any number.
+    # The product of two sides that are too large could overflow to any number.
     is_oversized = (height > limit) | (width > limit) | (height * width > limit)
     return image_header.first_fault(
         [
@@ -141,10 +142,10 @@ def _size_fault(header: Header) -> tf.Tensor:
 
 
 def read_header(data: tf.Tensor) -> Header:
-    """Returns the header of a file that begins as a JPEG.
+    """Returns the header of a file that begins like a JPEG.
 
     Args:
-        data: The content of the file, string scalar.
+        data: String scalar, content of the file.
     """
     bytes_ = image_header.with_spare(data)
     frame, exif, scan = _find_segments(bytes_)
@@ -186,10 +187,10 @@ def read_header(data: tf.Tensor) -> Header:
 
 
 def _find_segments(bytes_: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Returns where the frame, EXIF and the first scan of a JPEG begin.
+    """Returns the positions of the frame, EXIF and first scan of a JPEG.
 
-    Each is the place of a marker. It is 0 for a frame or EXIF that is not there, and
-    the end of the file for a scan.
+    A position is the index of the marker. It is 0 for a missing frame or missing EXIF,
+    and the end of the file for a missing scan.
     """
     is_marker = (bytes_[:-1] == _FILL) & (bytes_[1:] != _FILL) & (bytes_[1:] != 0)
     markers = tf.reshape(tf.where(is_marker), [-1])
@@ -211,7 +212,7 @@ def _find_segments(bytes_: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         )
 
     def marker_from(place: tf.Tensor) -> tf.Tensor:
-        # Bytes that are not in a segment are passed over, as libjpeg does it.
+        # Skip bytes between segments, as libjpeg does.
         place = tf.minimum(place, tf.cast(end, tf.int32))
         return markers[tf.searchsorted(markers, [place])[0]]
 
@@ -232,7 +233,7 @@ def _decode_whole(
 ) -> tf.Tensor:
     """Returns the pixels of a JPEG whose scan is not cut off."""
     pixels = _decode(data, channels)
-    # Few sound images end in this grey: the second look is for them, too.
+    # A sound image may end in this grey as well, so a second check decides.
     is_suspect = tf.reduce_all(tf.equal(pixels[-1, -1], _GREY))
     is_whole = tf.cond(
         is_suspect, lambda: _is_whole(data, pixels, scan), lambda: tf.constant(True)
@@ -251,12 +252,12 @@ def _decode(data: tf.Tensor, channels: int) -> tf.Tensor:
 def _is_whole(data: tf.Tensor, pixels: tf.Tensor, scan: tf.Tensor) -> tf.Tensor:
     """Returns whether the scan of a JPEG has codes for all of its pixels.
 
-    Codes that are added before the end marker change nothing then. libjpeg writes to
-    the log that they are left over.
+    Extra codes before the end marker change no pixel of a complete scan. libjpeg only
+    logs that they are left over.
     """
     bytes_ = image_header.with_spare(data)
     places = tf.range(tf.size(bytes_) - 1)
-    # A thumbnail in the metadata has an end marker, too.
+    # Skip the end marker of a thumbnail in the metadata.
     is_end = (bytes_[:-1] == _FILL) & (bytes_[1:] == _END) & (places >= scan)
     end = tf.argmax(tf.cast(is_end, tf.int32), output_type=tf.int32)
     parts = [
@@ -269,11 +270,12 @@ def _is_whole(data: tf.Tensor, pixels: tf.Tensor, scan: tf.Tensor) -> tf.Tensor:
 
 
 def turn(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """Returns an image upright.
+    """Returns an image turned upright.
 
     Args:
         pixels: `[height, width, channels]`.
-        orientation: 1 to 8, as EXIF numbers where the first row and column belong.
+        orientation: EXIF orientation, 1 to 8: the sides that the first row and column
+            of the stored pixels belong to.
 
     Example:
         >>> turn(tf.constant([[[1], [2]]]), tf.constant(6))[..., 0].numpy().tolist()
@@ -288,7 +290,7 @@ def turn(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
         is_one = tf.reduce_any(tf.equal(orientation, orientations))
         return tf.cond(is_one, lambda: change(x), lambda: x)
 
-    # Rows and columns exchanged; then what is first is made last.
+    # Transpose first, then flip columns and rows.
     pixels = where([5, 6, 7, 8], lambda x: tf.transpose(x, [1, 0, 2]), pixels)
     pixels = where([2, 3, 6, 7], lambda x: tf.reverse(x, [1]), pixels)
     return where([3, 4, 7, 8], lambda x: tf.reverse(x, [0]), pixels)

@@ -1,7 +1,7 @@
-"""The parts of a VAE in plain Keras layers, which load without this package.
+"""Copies the parts of a VAE to plain Keras layers, which load without this package.
 
-Our layers are Keras's own with another `call`, so that a copy needs only their settings
-and weights. It computes in float32 whatever the run's precision.
+Our layers are Keras's own with another `call`, so a copy needs only their settings and
+weights. It computes in float32, whatever the precision of the run.
 """
 
 from typing import Any
@@ -26,9 +26,9 @@ def make_encoder(vae: VAE) -> keras.Model:
     """Returns the model from images to their posterior.
 
     Returns:
-        `[b, size, size, c]` in [-1, 1], or with conditions the pair of that and
-        `[b, num_conditions]`, to a dictionary of `posterior_mean` and
-        `posterior_log_var`, `[b, latent_dim]` each.
+        A model from `[b, size, size, c]` in [-1, 1] to a dictionary of
+        `posterior_mean` and `posterior_log_var`, `[b, latent_dim]` each. A conditional
+        model takes the pair of images and `[b, num_conditions]`.
     """
     copy = _copy(vae.encoder)
     mean, log_var = copy.outputs
@@ -40,8 +40,8 @@ def make_decoder(vae: VAE) -> keras.Model:
     """Returns the model from latents to the mean image of p(x|z).
 
     Returns:
-        `[b, latent_dim]`, or with conditions the pair of that and
-        `[b, num_conditions]`, to `[b, size, size, c]` in [-1, 1].
+        A model from `[b, latent_dim]` to `[b, size, size, c]` in [-1, 1]. A conditional
+        model takes the pair of latents and `[b, num_conditions]`.
     """
     copy = _copy(vae.decoder)
     (outputs,) = copy.outputs
@@ -51,10 +51,10 @@ def make_decoder(vae: VAE) -> keras.Model:
 
 
 def make_classifier(vae: VAE) -> keras.Model | None:
-    """Returns the model from images to the probability of each class, if there is one.
+    """Returns the model from images to class probabilities, or None without classifier.
 
     Returns:
-        `[b, size, size, c]` in [-1, 1] to `[b, num_classes]`.
+        A model from `[b, size, size, c]` in [-1, 1] to `[b, num_classes]`.
     """
     if vae.classifier is None:
         return None
@@ -82,9 +82,9 @@ def _plain_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
 
 def _call(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
     if isinstance(layer, layers.LogVarFromSoftplus):
-        # What it is made of, in its place.
+        # Inline the operations of the layer, because a copy holds only Keras layers.
         return layer.call(*args, **kwargs)
     if isinstance(layer, layers.AppendLogScale):
-        # The scale is no part of the mean image.
+        # The mean image does not include the scale.
         return args[0]
     return layer(*args, **kwargs)

@@ -1,6 +1,6 @@
-"""PNG files as the pixels of `pipeline.prepare`, as TensorFlow operations.
+"""Decodes PNG files to the pixels of `pipeline.prepare`, with TensorFlow operations.
 
-Transparent pixels are laid over white. Of an animation the first frame is taken.
+Transparent pixels are laid over white. An animation is decoded to its first frame.
 
 Source:
     W3C, "Portable Network Graphics (PNG) Specification", third edition.
@@ -19,7 +19,7 @@ _IHDR, _PLTE, _TRNS, _IDAT, _IEND, _EXIF, *_TEXTS = (
 )
 _GREY, _RGB, _PALETTE = 0, 2, 3
 _SIGNATURE_BYTES = 8
-# Texts in which Pillow looks for an orientation.
+# Text chunks in which Pillow looks for an orientation.
 _EXIF_TEXT = r"(?s)(Raw profile type exif|exif|xmp)\x00\C*"
 _XMP_TEXT = r"(?s)XML:com\.adobe\.xmp\x00\C*"
 _PLAIN_XMP_TEXT = r"(?s)XML:com\.adobe\.xmp\x00\x00\C*"
@@ -27,10 +27,10 @@ _KEYWORD_BYTES = 24
 
 
 def read_header(data: tf.Tensor) -> Header:
-    """Returns the header of a file that begins as a PNG.
+    """Returns the header of a file that begins like a PNG.
 
     Args:
-        data: The content of the file, string scalar.
+        data: String scalar, content of the file.
     """
     bytes_ = image_header.with_spare(data)
     end = tf.size(bytes_) - image_header.NUM_SPARE_BYTES
@@ -58,7 +58,7 @@ def read_header(data: tf.Tensor) -> Header:
             tf.where(kind == _PLTE, place, palette),
             tf.where(kind == _TRNS, tf.where(is_second, -1, place), alpha),
             tf.where((kind == _IDAT) & (pixels == nowhere), place, pixels),
-            # Pillow takes the last.
+            # Pillow takes the last EXIF chunk.
             tf.where(kind == _EXIF, place, exif),
             is_text_fit & ~is_unfit,
             has_xmp | has(_XMP_TEXT),
@@ -116,17 +116,17 @@ def decode(data: tf.Tensor, channels: int, has_alpha: tf.Tensor) -> tf.Tensor:
     """Returns the pixels of a PNG file.
 
     Args:
-        data: The content of the file, string scalar.
-        channels: 3 for RGB, or 1 for the luma of them.
-        has_alpha: Whether pixels may be transparent. They are laid over white.
+        data: String scalar, content of the file.
+        channels: 3 for RGB, or 1 for luma.
+        has_alpha: Whether pixels may be transparent, and have to be laid over white.
 
     Returns:
         `[height, width, channels]` uint8.
 
     Raises:
-        tf.errors.InvalidArgumentError: If it is damaged.
+        tf.errors.InvalidArgumentError: If the file is damaged.
     """
-    # Of opaque pixels of less than 8 bits, the kernel's fourth channel is wrong.
+    # The kernel's fourth channel is wrong for opaque pixels of less than 8 bits.
     colours = tf.cond(
         has_alpha,
         lambda: over_white(tf.io.decode_png(data, 4)),
@@ -136,7 +136,7 @@ def decode(data: tf.Tensor, channels: int, has_alpha: tf.Tensor) -> tf.Tensor:
 
 
 def over_white(pixels: tf.Tensor) -> tf.Tensor:
-    """Returns transparent pixels laid over white, as Pillow pastes them.
+    """Returns pixels laid over white, with the rounding of Pillow's paste.
 
     Args:
         pixels: `[height, width, 4]` uint8: RGB and opacity.
@@ -148,7 +148,7 @@ def over_white(pixels: tf.Tensor) -> tf.Tensor:
         >>> over_white(tf.constant([[[200, 100, 0, 51]]], tf.uint8)).numpy().tolist()
         [[[244, 224, 204]]]
     """
-    # Sums are at most 65,407.
+    # uint16 holds the sums, which are at most 65,407.
     wide = tf.cast(pixels, tf.uint16)
     colour, opacity = wide[..., :3], wide[..., 3:]
     sums = 255 * (255 - opacity) + colour * opacity + 128
@@ -158,7 +158,7 @@ def over_white(pixels: tf.Tensor) -> tf.Tensor:
 
 
 def luma(pixels: tf.Tensor) -> tf.Tensor:
-    """Returns the luma of RGB pixels, as Pillow converts them to grey.
+    """Returns the luma of RGB pixels, with the rounding of Pillow's grey conversion.
 
     Args:
         pixels: `[height, width, 3]` uint8.

@@ -1,7 +1,7 @@
-"""From images of any size to what the records hold, as TensorFlow operations.
+"""Turns images of any size into images as in the records, with TensorFlow operations.
 
-This is what `pipeline.prepare` makes of an image after it is decoded, for a graph that
-serves a model: crop, resize, scale.
+A graph that serves a model repeats the steps that `pipeline.prepare` applies to a
+decoded image: crop, resize, scale.
 
 n  images     c  channels     h, w  their height and width     s  image_size
 """
@@ -17,17 +17,17 @@ from trainer.serving import resizing
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """What a dataset's manifest says was done to its images.
+    """The preprocessing of a dataset's images, according to its manifest.
 
     Attributes:
         image_size: Side of the result in pixels.
-        channels: 1 or 3.
+        channels: Number of channels, 1 or 3.
         crop_size: Side of the centre crop in pixels; 0 for the short side.
         resize: Name of the filter.
-        image_dtype: Storage type, one of `contract.IMAGE_DTYPES`, to which values are
-            rounded.
-        function: Name of the user's own function, which is called before the crop, or
-            None. It is Python, and cannot be in a graph.
+        image_dtype: Storage type of the values, one of `contract.IMAGE_DTYPES`; it
+            decides how they are rounded.
+        function: Name of the user's own function, called before the crop, or None. It
+            is Python code, so a graph cannot hold it.
     """
 
     image_size: int
@@ -38,7 +38,7 @@ class Preprocessing:
     function: str | None = None
 
     def __post_init__(self) -> None:
-        """Checks that there is such a filter."""
+        """Checks that the filter exists."""
         if self.resize not in (*resizing.FILTERS, resizing.LEGACY_BILINEAR):
             raise ValueError(
                 f"the dataset was made with --resize={self.resize}, and this release "
@@ -47,7 +47,7 @@ class Preprocessing:
             )
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
-        """Returns the images as a record's reader gets them.
+        """Returns images as a reader of the records gets them.
 
         Args:
             images: `[n, h, w, c]` uint8.
@@ -56,7 +56,7 @@ class Preprocessing:
             `[n, s, s, c]` float32 in [-1, 1].
 
         Raises:
-            tf.errors.InvalidArgumentError: If they are smaller than the crop.
+            tf.errors.InvalidArgumentError: If an image is smaller than the crop.
 
         Example:
             >>> halve = Preprocessing(2, 1, 0, "area", "float32")
@@ -79,10 +79,10 @@ class Preprocessing:
 
 
 def of_dataset(manifest: contract.Manifest) -> Preprocessing:
-    """Returns what was done to the images of a dataset.
+    """Returns the preprocessing of a dataset's images.
 
     Raises:
-        ValueError: If its manifest lacks a setting, or has an unknown filter.
+        ValueError: If the manifest lacks a setting, or names an unknown filter.
     """
     settings = manifest.settings
     try:
@@ -106,8 +106,8 @@ def centre_crop(images: tf.Tensor, crop_size: int) -> tf.Tensor:
 
     Args:
         images: `[n, h, w, c]`.
-        crop_size: Side of the square in pixels; 0 for the short side. Where the margin
-            is odd, the larger part of it is at the right and the bottom.
+        crop_size: Side of the square in pixels; 0 for the short side. If the margin is
+            odd, its larger part is at the right and the bottom.
 
     Returns:
         `[n, side, side, c]`.
@@ -133,17 +133,17 @@ def centre_crop(images: tf.Tensor, crop_size: int) -> tf.Tensor:
 
 
 def scale(levels: tf.Tensor, image_dtype: str) -> tf.Tensor:
-    """Returns uint8 levels in [-1, 1], float32, as they are after a storage type."""
+    """Returns uint8 levels as float32 in [-1, 1], rounded to a storage type."""
     factor, offset = contract.IMAGE_DTYPES["uint8"]
     if image_dtype == "uint8":
-        # As the trainer reads them, in float32.
+        # In float32, as the trainer reads uint8 records.
         return tf.cast(levels, tf.float32) * factor + offset
     stored = (np.arange(256) * factor + offset).astype(image_dtype)
     return tf.gather(tf.constant(stored.astype(np.float32)), tf.cast(levels, tf.int32))
 
 
 def to_levels(images: tf.Tensor) -> tf.Tensor:
-    """Returns images in [-1, 1] as the nearest of 0 to 255, uint8; others clipped.
+    """Returns images in [-1, 1] as the nearest uint8 levels; other values are clipped.
 
     Example:
         >>> to_levels(tf.constant([-1.5, -1.0, 0.0, 1.0])).numpy().tolist()

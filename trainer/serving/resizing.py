@@ -1,7 +1,7 @@
-"""Pillow's filters as TensorFlow operations.
+"""Pillow's resize filters as TensorFlow operations.
 
 A filter is two products with a matrix of weights in units of 2^-22, each rounded to 8
-bits. Float64 holds these sums of integers exactly, so that the pixels are Pillow's.
+bits. Float64 holds these integer sums exactly, so the pixels equal Pillow's.
 
 n  images     c  channels     h, w  their height and width     s  image_size
 """
@@ -13,18 +13,18 @@ import tensorflow as tf
 
 LEGACY_BILINEAR = "legacy_bilinear"
 _FRACTION = 2.0**22
-# Values that are held in float64 at once: 128 MiB.
+# Float64 values held at once: 128 MiB.
 _MAX_FLOATS = 2**24
 
 
 def resize(images: tf.Tensor, size: int, filter_name: str) -> tf.Tensor:
-    """Returns square images resized as Pillow does it.
+    """Returns square images resized as by Pillow.
 
     Args:
         images: `[n, side, side, c]` uint8.
         size: Side of the result in pixels.
-        filter_name: `bilinear`, `bicubic`, `lanczos` or `area`. Where the images
-            shrink, the filter is widened by as much.
+        filter_name: `bilinear`, `bicubic`, `lanczos` or `area`. A filter that shrinks
+            images is widened by the same factor.
 
     Returns:
         `[n, size, size, c]` uint8.
@@ -38,15 +38,15 @@ def resize(images: tf.Tensor, size: int, filter_name: str) -> tf.Tensor:
 
 
 def filter_weights(num_in: tf.Tensor, num_out: int, filter_name: str) -> tf.Tensor:
-    """Returns what each pixel of a line weighs in each pixel of the resized line.
+    """Returns the weights of a line's input pixels in each pixel of the resized line.
 
     Args:
-        num_in: Pixels of the line, int32 scalar.
-        num_out: Pixels of the resized line.
-        filter_name: As `resize`.
+        num_in: int32 scalar, number of pixels of the line.
+        num_out: Number of pixels of the resized line.
+        filter_name: Name of the filter, as in `resize`.
 
     Returns:
-        `[num_out, num_in]` float64, integers: units of 2^-22.
+        `[num_out, num_in]` float64, integers in units of 2^-22.
 
     Example:
         >>> (filter_weights(tf.constant(4), 2, "area") / 2**22).numpy().tolist()
@@ -54,8 +54,8 @@ def filter_weights(num_in: tf.Tensor, num_out: int, filter_name: str) -> tf.Tens
     """
     weight_at, radius = FILTERS[filter_name]
     pixels = tf.cast(tf.range(num_in), tf.float64)
-    # The graph's optimizer makes of a division by a constant a product with its rounded
-    # inverse; then the area filter misses pixels at its very edge.
+    # The graph optimizer would turn a division by a constant into a product with its
+    # rounded inverse. Then the area filter would miss pixels at its very edge.
     ratio = tf.math.divide_no_nan(tf.cast(num_in, tf.float64), num_out)
     centres = ((np.arange(num_out) + 0.5) * ratio)[:, tf.newaxis]
     widening = tf.maximum(ratio, 1.0)
@@ -70,7 +70,7 @@ def filter_weights(num_in: tf.Tensor, num_out: int, filter_name: str) -> tf.Tens
 
 
 def resize_legacy_bilinear(images: tf.Tensor, size: int) -> tf.Tensor:
-    """Returns images resized as TensorFlow 1's `tf.image.resize_images` did it.
+    """Returns images resized as by TensorFlow 1's `tf.image.resize_images`.
 
     Output pixel i lies at i * (side / size) of the input: no half-pixel centres, no
     aligned corners, no antialiasing.
@@ -114,7 +114,7 @@ def _resize_columns(columns: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
 
 
 def _resize_in_blocks(columns: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """Does what `_resize_columns` does, a block of columns after another."""
+    """Does the same as `_resize_columns`, one block of columns after another."""
     num, side, num_columns = tf.unstack(tf.shape(columns))
     num_at_once = tf.clip_by_value(_MAX_FLOATS // (num * side), 1, num_columns)
     num_blocks = (num_columns + num_at_once - 1) // num_at_once
@@ -161,7 +161,7 @@ def _sinc(x: tf.Tensor) -> tf.Tensor:
     )
 
 
-# By name: the weight of a pixel by its distance, and the distance from which it is 0.
+# By filter name: weight of a pixel by its distance, and the distance where it ends.
 FILTERS: Mapping[str, tuple[Callable[[tf.Tensor], tf.Tensor], float]] = {
     "bilinear": (_bilinear, 1.0),
     "bicubic": (_bicubic, 2.0),

@@ -1,4 +1,4 @@
-"""A trained run as files that need nothing of this package: a SavedModel, and Keras's.
+"""Exports a trained run as a SavedModel and Keras files, independent of this package.
 
 `exported_model` describes the signatures.
 """
@@ -16,9 +16,9 @@ from trainer.runs.trained import TrainedRun
 from trainer.serving.exported_model import ExportedModel
 from trainer.system import atomic_files
 
-# What an export says of itself, where TensorFlow leaves room for it.
+# Description of an export, in a folder that TensorFlow leaves to such extras.
 DESCRIPTION = "assets.extra/export.json"
-# What TensorFlow and `_write` write; and what a Mac adds.
+# Files that TensorFlow and `_write` write, and files that a Mac adds.
 _FILES = re.compile(
     r"saved_model\.pb|fingerprint\.pb|variables/variables\.[\w-]+|\w+\.keras|"
     rf"{re.escape(DESCRIPTION)}|(.*/)?\.DS_Store"
@@ -26,10 +26,10 @@ _FILES = re.compile(
 
 
 def check_output(output: pathlib.Path, overwrite: bool) -> None:
-    """Checks that an export can be written.
+    """Checks that an export can be written to the output directory.
 
     Raises:
-        ValueError: If something is there that may not be replaced.
+        ValueError: If the directory holds something that may not be replaced.
     """
     if not output.exists():
         return
@@ -51,7 +51,7 @@ def check_output(output: pathlib.Path, overwrite: bool) -> None:
 
 
 def _foreign(output: pathlib.Path) -> list[str]:
-    """Returns what a directory has besides an export, by name."""
+    """Returns the names of files and directories that are no part of an export."""
     directories = {"assets", "assets.extra", "variables"}
     strays = []
     for path in output.rglob("*"):
@@ -63,20 +63,21 @@ def _foreign(output: pathlib.Path) -> list[str]:
 
 
 def save(run: TrainedRun, output: pathlib.Path, *, overwrite: bool = False) -> None:
-    """Writes the SavedModel, the Keras models, and what they are, whole or not at all.
+    """Writes the SavedModel, the Keras models and their description, atomically.
 
     Args:
-        run: From `trained.load`.
-        output: Directory that is made.
-        overwrite: Whether an export that is there is replaced.
+        run: Run from `trained.load`.
+        output: Directory to create.
+        overwrite: Whether to replace an existing export.
 
     Raises:
-        ValueError: As `check_output`, or if the run cannot be exported.
-        OSError: If it cannot be written.
+        ValueError: If `check_output` refuses the directory, or the run cannot be
+            exported.
+        OSError: If the export cannot be written.
     """
     check_output(output, overwrite)
     model = ExportedModel(run)
-    # A link stays, and what it leads to is replaced.
+    # Replace the target of a symbolic link, and keep the link.
     output = output.resolve()
     temporary = atomic_files.temporary_path(output)
     files.discard(temporary)
@@ -92,7 +93,7 @@ def save(run: TrainedRun, output: pathlib.Path, *, overwrite: bool = False) -> N
 
 
 def _as_os_error(error: tf.errors.OpError, output: pathlib.Path) -> OSError:
-    """Returns the error of the system that TensorFlow's tells of at its end."""
+    """Returns the system error that the text of a TensorFlow error names."""
     for number in limits.DISK_ERRORS:
         if os.strerror(number) in error.message:
             return OSError(number, os.strerror(number), str(output))
@@ -100,10 +101,10 @@ def _as_os_error(error: tf.errors.OpError, output: pathlib.Path) -> OSError:
 
 
 def _replace(output: pathlib.Path, by: pathlib.Path) -> None:
-    """Renames `by`; what was there is removed once that is on the disk.
+    """Renames `by` to `output`, and removes the old export once `by` is on the disk.
 
-    Between two renames the old export has another name, and no export has its name. The
-    new one is synced before, so that this time is short.
+    Between the two renames, the old export has another name and no export has the name
+    `output`. Syncing the new export first keeps this time short.
     """
     files.sync(by)
     old = output.with_name(f".{output.name}.old")

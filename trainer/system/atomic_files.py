@@ -1,4 +1,4 @@
-"""Files of a run that are there in full or not at all, even after a loss of power."""
+"""Files that exist in full or not at all, even after a loss of power."""
 
 import contextlib
 import pathlib
@@ -8,20 +8,20 @@ from pipeline.storage import files
 
 
 def temporary_path(path: pathlib.Path) -> pathlib.Path:
-    """Returns the name under which a file is written before it is renamed."""
+    """Returns the name of a file before it is renamed to `path`."""
     return path.with_name(f".{path.name}.tmp")
 
 
 @contextlib.contextmanager
 def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives the name under which to write a file, which then is renamed; see `files`.
+    """Yields a temporary name to write to, then renames that file; see `files`.
 
     Raises:
-        OSError: If it cannot be written or renamed. What was there before stays then,
-            also if the caller fails.
+        OSError: If the file cannot be written or renamed. Then the old file stays, as
+            it does if the caller fails.
     """
     temporary = temporary_path(path)
-    # A link would lead what is written elsewhere, and a pipe would take it for ever.
+    # Writes would follow a link to another file, and hang on a pipe.
     files.discard(temporary)
     try:
         with files.naming(path):
@@ -35,7 +35,7 @@ def write(path: pathlib.Path, data: bytes) -> None:
     """Writes a file under a temporary name, then renames it.
 
     Raises:
-        OSError: If it cannot be written; what was there before stays.
+        OSError: If the file cannot be written; the old file stays.
     """
     with replacing(path) as temporary:
         temporary.write_bytes(data)

@@ -1,4 +1,4 @@
-"""Work that a run does not wait for."""
+"""Runs tasks in a thread beside the training."""
 
 import concurrent.futures
 from collections.abc import Callable
@@ -6,31 +6,31 @@ from typing import Any
 
 
 class Background:
-    """Does one task at a time, in a thread; the next call raises its error."""
+    """Runs one task at a time in a thread; the next call raises a task's error."""
 
     def __init__(self, name: str) -> None:
-        """Starts the thread, which is called `name`, at the first task."""
+        """Prepares a thread called `name`, which starts with the first task."""
         self._pool = concurrent.futures.ThreadPoolExecutor(1, name)
         self._pending: concurrent.futures.Future[Any] | None = None
 
     def start(self, task: Callable[..., Any], *arguments: Any) -> None:
-        """Begins a task once the one before is done, whose error this raises."""
+        """Starts a task after the previous one, and raises the error of that one."""
         self.wait()
         self._pending = self._pool.submit(task, *arguments)
 
     def wait(self) -> None:
-        """Returns once the task is done, and raises its error if it failed."""
+        """Waits until the task is done, and raises its error if it failed."""
         if self._pending is not None:
             pending, self._pending = self._pending, None
             pending.result()
 
     def check(self) -> None:
-        """Does what `wait` does, if that takes no time."""
+        """Raises the error of a task that is done; returns at once otherwise."""
         if self._pending is not None and self._pending.done():
             self.wait()
 
     def close(self) -> None:
-        """Does what `wait` does, and ends the thread."""
+        """Waits like `wait`, then ends the thread."""
         try:
             self.wait()
         finally:

@@ -1,4 +1,4 @@
-"""The import of TensorFlow: quick, quiet, and computing as the flags say alone."""
+"""Imports TensorFlow quickly and quietly, with numbers that depend on flags only."""
 
 import contextlib
 import functools
@@ -10,20 +10,20 @@ from collections.abc import Iterator
 
 from pipeline.process import limits, variables
 
-# Keras imports them for tools of its own that nothing here uses, and a third of the
-# time that the import takes is theirs.
+# Keras imports these for tools that this project does not use, and they take a third of
+# the import time.
 _NOT_FOR_KERAS = ("matplotlib", "sklearn")
 
 
 def _import_quietly() -> None:
     """Imports TensorFlow without its C++ start-up lines, unless the import fails.
 
-    Those lines are written straight to file descriptor 2 before any log level is
-    read, so the descriptor itself is turned away for the time of the import.
+    TensorFlow writes those lines straight to file descriptor 2 before it reads any log
+    level. So the descriptor itself leads to a temporary file during the import.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    # The collector would find nothing: what an import makes stays.
+    # Collections would find nothing, because imported objects stay.
     gc.disable()
     sys.stderr.flush()
     with tempfile.TemporaryFile() as noise:
@@ -42,13 +42,13 @@ def _import_quietly() -> None:
             os.close(saved)
             gc.enable()
             gc.freeze()
-    # At INFO, tf.distribute tells of every all-reduce that it traces.
+    # At INFO, tf.distribute logs every all-reduce that it traces.
     tf.get_logger().setLevel("WARNING")
 
 
 @contextlib.contextmanager
 def _hidden(packages: tuple[str, ...]) -> Iterator[None]:
-    """Has imports of packages fail that are not imported yet, as if not installed."""
+    """Makes imports of packages fail as if not installed, unless already imported."""
     hidden = [name for name in packages if name not in sys.modules]
     sys.modules |= dict.fromkeys(hidden)  # pyright: ignore[reportCallIssue]
     try:
@@ -62,12 +62,12 @@ def _hidden(packages: tuple[str, ...]) -> Iterator[None]:
 def load_tensorflow() -> None:
     """Imports TensorFlow and Keras for this process; later calls change nothing.
 
-    Environment variables and files of the user that would change numbers are
-    overridden first; see `pipeline.process.variables`. A process that imports
-    TensorFlow in another way has TensorFlow's own defaults.
+    It first overrides environment variables and user files that would change numbers;
+    see `pipeline.process.variables`. A process that imports TensorFlow in another way
+    gets TensorFlow's own defaults.
     """
-    # What tracing makes by the hundred thousand stays too: the usual threshold, 700,
-    # has the collector look at it all again and again, for a tenth of a start's time.
+    # Tracing makes hundreds of thousands of objects that stay. At the default threshold
+    # of 700, repeated collections of these take a tenth of a start's time.
     gc.set_threshold(10_000)
     limits.check_addresses()
     variables.override()

@@ -1,11 +1,11 @@
-"""What this machine has: memory, disk, ports."""
+"""Memory, disk and ports of this machine."""
 
 import os
 import pathlib
 import shutil
 import socket
 
-# Of a container, by both versions of cgroups.
+# Memory limits of a container, in both versions of cgroups.
 _MEMORY_LIMITS = (
     pathlib.Path("/sys/fs/cgroup/memory.max"),
     pathlib.Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
@@ -13,19 +13,19 @@ _MEMORY_LIMITS = (
 
 
 def memory_bytes() -> int:
-    """Returns the memory of this machine, or of its container if that has less."""
+    """Returns the memory in bytes of this machine, or of its container if less."""
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     for path in _MEMORY_LIMITS:
         if path.exists():
             text = path.read_text().strip()
-            # Else it is "max".
+            # "max" means no limit.
             if text.isdecimal():
                 limits.append(int(text))
     return min(limits)
 
 
 def used_bytes() -> int:
-    """Returns the memory of this process; 0 where the system does not tell."""
+    """Returns the resident memory of this process in bytes; 0 if unknown."""
     path = pathlib.Path("/proc/self/statm")
     if not path.exists():
         return 0
@@ -33,21 +33,21 @@ def used_bytes() -> int:
 
 
 def free_disk_bytes(path: pathlib.Path) -> int:
-    """Returns how much can be written at a path, which need not be there."""
+    """Returns the free bytes on the disk of a path, which need not exist."""
     return shutil.disk_usage(_existing(path)).free
 
 
 def size_of(path: pathlib.Path) -> int:
-    """Returns the bytes of all files under a path; 0 if it is not there."""
+    """Returns the total bytes of all files under a path; 0 if it does not exist."""
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
 def check_writable(path: pathlib.Path) -> None:
-    """Checks that a directory can be written or made, and leaves it as it is.
+    """Checks that a directory can be written or created, without changing anything.
 
     Raises:
-        NotADirectoryError: If a file is in its place.
-        PermissionError: If it cannot.
+        NotADirectoryError: If a file has its place.
+        PermissionError: If this user may not write there.
     """
     existing = _existing(path)
     if not existing.is_dir():
@@ -71,7 +71,7 @@ def is_port_free(port: int) -> bool:
 
 
 def in_units(num_bytes: float) -> str:
-    """Returns a size as it is read.
+    """Returns a size in bytes as text in a fitting unit.
 
     Example:
         >>> in_units(999), in_units(57_400_000), in_units(2.5e12)
@@ -85,6 +85,6 @@ def in_units(num_bytes: float) -> str:
 
 
 def _existing(path: pathlib.Path) -> pathlib.Path:
-    """Returns the path, or the nearest above it that is there."""
+    """Returns the path itself, or its nearest parent that exists."""
     path = path.absolute()
     return next(each for each in (path, *path.parents) if each.exists())

@@ -1,4 +1,4 @@
-"""Turns the signals that ask a run to stop into a flag that the loop looks at."""
+"""Turns signals that ask a run to stop into a flag that the training loop checks."""
 
 import signal
 from types import FrameType, TracebackType
@@ -7,13 +7,13 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class StopRequest:
-    """While entered, notes SIGINT, SIGTERM and SIGUSR1 instead of dying of them.
+    """A context that records SIGINT, SIGTERM and SIGUSR1 instead of ending the process.
 
-    A second signal does what it did before, so that an impatient user can still
-    leave at once.
+    A second signal has its earlier effect again, so an impatient user can still leave
+    at once.
 
     Attributes:
-        received: The first signal, or None.
+        received: First signal received, or None.
     """
 
     received: signal.Signals | None = None

@@ -1,4 +1,4 @@
-"""Processes of trainer.train, which end with the one that started them."""
+"""Processes of trainer.train, which end with the process that started them."""
 
 import ctypes
 import os
@@ -16,12 +16,14 @@ def start_training(
     output: int | IO[str],
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[str]:
-    """Starts trainer.train; to be called in the main thread, with which it dies.
+    """Starts trainer.train, which the system kills when the calling thread ends.
+
+    So call this function in the main thread.
 
     Args:
-        train_flags: Its flags.
-        output: Where all that it says goes, as for `subprocess.Popen`.
-        environment: Variables beside those of this process.
+        train_flags: Flags of trainer.train.
+        output: Destination of all its output, as for `subprocess.Popen`.
+        environment: Variables to set beside the variables of this process.
     """
     return subprocess.Popen(
         [sys.executable, "-m", "trainer.train", *train_flags],
@@ -31,21 +33,21 @@ def start_training(
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        # Ctrl-C comes to the parent alone, which hands it on.
+        # Only the parent gets Ctrl-C, and passes it on.
         start_new_session=True,
         preexec_fn=_die_with_parent,
     )
 
 
 def send(processes: Iterable[subprocess.Popen[str]], number: int) -> None:
-    """Sends a signal to every process that is there."""
+    """Sends a signal to every process that still runs."""
     for process in processes:
         if process.poll() is None:
             process.send_signal(number)
 
 
 def exit_code(returncode: int) -> int:
-    """Returns the code of an exit, or 128 + the number of the signal that ended it.
+    """Returns the exit code, or 128 + the number of the signal that ended a process.
 
     Example:
         >>> exit_code(4), exit_code(-9)
@@ -67,6 +69,6 @@ def describe(code: int) -> str:
 
 
 def _die_with_parent() -> None:
-    """Has the system end a process whose parent was killed."""
+    """Makes the system end this process when its parent is killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

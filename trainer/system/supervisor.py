@@ -1,4 +1,4 @@
-"""Supervises the processes of a training: when one dies, all start again."""
+"""Supervises the processes of a training, and restarts all when one dies."""
 
 import contextlib
 import signal
@@ -16,9 +16,9 @@ from trainer.distribution.cluster import Cluster
 from trainer.system import subprocesses
 from trainer.system.signals import STOPPING
 
-# What another start would not change: a wrong setting, a loss that is not finite.
+# Exit codes that a restart would not change: a wrong setting, a non-finite loss.
 _FINAL_CODES = (0, 1, 4)
-# From the request to stop to the end by force.
+# Seconds from the request to stop to the kill.
 _GRACE_SECS = 5.0
 _POLL_SECS = 0.1
 
@@ -27,7 +27,7 @@ class Job:
     """The processes of one start."""
 
     def __init__(self, num_processes: int, train_flags: Sequence[str]) -> None:
-        """Starts them."""
+        """Starts the processes, and threads that copy their output."""
         clusters = _environments(num_processes)
         self._processes = [
             subprocesses.start_training(train_flags, subprocess.PIPE, environment)
@@ -43,9 +43,9 @@ class Job:
             reader.start()
 
     def wait(self) -> tuple[int, int] | None:
-        """Returns the number and the code of the first process that failed, if any.
+        """Returns number and code of the first process that failed, or None.
 
-        A code is that of an exit, or 128 + the number of the signal that ended it.
+        The code is an exit code, or 128 + the number of the signal that ended it.
         """
         while True:
             codes = [process.poll() for process in self._processes]
@@ -58,11 +58,11 @@ class Job:
             time.sleep(_POLL_SECS)
 
     def send(self, number: int) -> None:
-        """Sends a signal to every process that is there."""
+        """Sends a signal to every process that still runs."""
         subprocesses.send(self._processes, number)
 
     def stop(self) -> None:
-        """Has every process end, by force after some seconds."""
+        """Ends all processes, and kills those still running after the grace time."""
         self.send(signal.SIGTERM)
         end = time.monotonic() + _GRACE_SECS
         for process in self._processes:
@@ -76,12 +76,12 @@ class Job:
 
 
 def supervise(num_processes: int, max_restarts: int, train_flags: Sequence[str]) -> int:
-    """Runs a job to its end, and returns its exit code.
+    """Runs a job to its end and returns its exit code.
 
     Args:
-        num_processes: That train together.
-        max_restarts: How often all are started again after one died.
-        train_flags: Of trainer.train.
+        num_processes: Number of processes that train together.
+        max_restarts: Largest number of restarts after a process died.
+        train_flags: Flags of trainer.train.
     """
     requests: list[int] = []
     jobs: list[Job] = []
@@ -119,7 +119,7 @@ def supervise(num_processes: int, max_restarts: int, train_flags: Sequence[str])
 
 
 def _environments(num_processes: int) -> list[dict[str, str]]:
-    """Returns what the environment has to say to each process."""
+    """Returns the extra environment variables of each process."""
     if num_processes == 1:
         return [{}]
     hosts = tuple(f"127.0.0.1:{port}" for port in ports.find_free(num_processes))

@@ -1,4 +1,4 @@
-"""Versions of the installed packages, and those that setup.py allows."""
+"""Compares the versions of installed packages with the versions in setup.py."""
 
 import ast
 import importlib.metadata
@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from packaging.requirements import Requirement
 
 _PACKAGE = "vaeline"
-# Of a clone, whose package is not installed.
+# setup.py of a clone whose package is not installed.
 _SETUP = pathlib.Path(__file__).parents[2] / "setup.py"
 
 
 def required() -> list[Requirement]:
-    """Returns what this package requires; nothing where neither source is there."""
+    """Returns the requirements of this package; empty if none can be found."""
     try:
         lines = importlib.metadata.requires(_PACKAGE) or []
     except importlib.metadata.PackageNotFoundError:
@@ -25,9 +25,9 @@ def required() -> list[Requirement]:
 
 
 def outside(requirements: Iterable[Requirement]) -> list[str]:
-    """Returns what is installed in a version that is not allowed, and what is.
+    """Returns installed packages whose version is not allowed, with the remedy.
 
-    A package that is not installed is left to what imports it.
+    A package that is not installed is skipped: its import will fail.
 
     Example:
         >>> outside([Requirement("numpy>=1"), Requirement("none-such>=9")])
@@ -39,7 +39,7 @@ def outside(requirements: Iterable[Requirement]) -> list[str]:
             version = importlib.metadata.version(one.name)
         except importlib.metadata.PackageNotFoundError:
             continue
-        # A release candidate of an allowed version is one, too.
+        # Allow a release candidate of an allowed version.
         if not one.specifier.contains(version, prereleases=True):
             texts.append(
                 f"{one.name} {version} (pip install '{one.name}{one.specifier}')"
@@ -48,10 +48,10 @@ def outside(requirements: Iterable[Requirement]) -> list[str]:
 
 
 def check() -> str:
-    """Returns how many packages have versions that are allowed.
+    """Returns a text with the number of packages whose versions are allowed.
 
     Raises:
-        ValueError: If some have others; they are named.
+        ValueError: If a package has another version; the text names all of them.
     """
     requirements = required()
     unmet = outside(requirements)
@@ -61,7 +61,7 @@ def check() -> str:
 
 
 def import_error(package: str, error: ImportError) -> str:
-    """Returns in one line why a package cannot be imported, and what may help."""
+    """Returns one line on why a package cannot be imported, and a possible remedy."""
     unmet = [text for text in outside(required()) if text.startswith(f"{package} ")]
     cause = f"{package} cannot be imported ({error})"
     if unmet:
@@ -70,7 +70,7 @@ def import_error(package: str, error: ImportError) -> str:
 
 
 def _in_setup(text: str) -> list[str]:
-    """Returns the list REQUIRED of setup.py, which is not run."""
+    """Returns the list REQUIRED of setup.py, without running setup.py."""
     for node in ast.parse(text).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "REQUIRED":
             return ast.literal_eval(node.value)
