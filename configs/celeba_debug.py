@@ -3,7 +3,7 @@
 python -m pipeline.prepare --input=DIR --output=DIR --image_size=32 --shard_size=64
 python -m trainer.train --config=configs/celeba_debug.py --dataset=DIR --workdir=DIR
 
-For checking that everything runs, not for its pictures.
+It checks that everything runs; its pictures do not matter.
 """
 
 from ml_collections import ConfigDict
@@ -12,7 +12,7 @@ from configs import celeba
 
 
 def get_config() -> ConfigDict:
-    """Returns small settings; all others are those of `configs/celeba.py`."""
+    """Returns small settings; the others are those of `configs/celeba.py`."""
     config = celeba.get_config()
     config.latent_dim = 8
     config.encoder_filters = (8, 16, 32)

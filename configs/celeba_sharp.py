@@ -4,11 +4,11 @@ python -m pipeline.prepare --input=DIR --output=DIR --image_size=64
 python -m trainer.train --config=configs/celeba_sharp.py --dataset=DIR --workdir=DIR
 
 The flagship's loss amounts to a Gaussian likelihood with a standard deviation of 11,
-where pixels span [-1, 1]: most of an image is cheaper to lose than to encode. Here the
-deviation is the best of each batch, and the bound itself is maximised. On 20,000
-synthetic faces expect a mean squared error of 120, 95 and 81 squared levels (of
-0-255) for the validation split after 3,200, 5,600 and 8,000 steps; as many principal
-components leave 90 (80 minutes on two CPU cores that other runs shared).
+where pixels span [-1, 1]. So losing most of an image costs less than encoding it. Here
+the standard deviation is the best one for each batch, and training maximises the ELBO
+itself. On 20,000 synthetic faces expect a mean squared error of 120, 95 and 81 squared
+levels (of 0-255) on the validation split after 3,200, 5,600 and 8,000 steps; as many
+principal components leave 90 (80 minutes on two CPU cores that other runs shared).
 """
 
 from ml_collections import ConfigDict

@@ -3,9 +3,9 @@
 python -m pipeline.prepare --source=mnist --input=DIR --output=DIR
 python -m trainer.train --config=configs/mnist_dense.py --dataset=DIR --workdir=DIR
 
-Pixels are black or white; RMSProp minimises the sum over a batch of 64 of minus the
-ELBO; 30 epochs, and the cost per image every 100 steps. Expect 89.6 for the test set (8
-minutes on two CPU cores that another run shared).
+Pixels are black or white. RMSProp minimises minus the ELBO, summed over a batch of 64,
+for 30 epochs, and the cost per image is logged every 100 steps. Expect 89.6 on the test
+set (8 minutes on two CPU cores that another run shared).
 """
 
 from ml_collections import ConfigDict
@@ -33,7 +33,7 @@ def get_config() -> ConfigDict:
     config.learning_rate = 1e-3
 
     config.global_batch_size = 64
-    # 60,000 images are 937.5 batches.
+    # 60,000 images make 937.5 batches.
     config.num_train_steps = 30 * 60_000 // 64
     config.log_every_steps = 100
     config.image_every_steps = 1875

@@ -4,10 +4,10 @@ python -m pipeline.prepare --source=mnist --input=DIR --output=DIR
 python -m trainer.train --config=configs/mnist_iwae.py --dataset=DIR --workdir=DIR
 python -m trainer.evaluate --workdir=DIR --split=test --num_importance_samples=5000
 
-784-200-200-50 with tanh, binarised anew in each step, Adam with epsilon 1e-4, batches
-of 20; eight stages of 3^i epochs, each with the rate of the one before over 10^(1/7).
-With --config.num_importance_samples=5 it is the IWAE of five samples. Published for
-the negative log-likelihood: 86.76 and, for five samples, 85.54.
+784-200-200-50 with tanh, pixels binarised anew in each step, Adam with epsilon 1e-4,
+and batches of 20. Training has eight stages of 3^i epochs; each stage divides the
+learning rate by 10^(1/7). With --config.num_importance_samples=5 the model is the IWAE
+of five samples. Published negative log-likelihoods: 86.76, and 85.54 for five samples.
 """
 
 from ml_collections import ConfigDict
@@ -19,7 +19,7 @@ NUM_STAGES = 8
 
 
 def stage_end(stage: int) -> int:
-    """Returns the step after which a stage of 3^stage epochs ends."""
+    """Returns the last step of a stage of 3^stage epochs."""
     return EPOCH_STEPS * (3 ** (stage + 1) - 1) // 2
 
 

@@ -1,11 +1,11 @@
 """How the process of a command begins and ends, for both packages.
 
 entry         flags and exit codes of every command
-command_help  what --help shows
-output        standard output that nobody reads, or that a disk does not take
+command_help  the text of --help
+output        errors of standard output, such as a closed pipe or a full disk
 interrupts    Ctrl-C and SIGTERM, from the first import on
 limits        open files, memory, warnings and addresses of this process
 ports         free ports of this machine
 variables     environment variables that would change numbers or pictures
-path_flags    flags whose value is a path, and commands that are printed
+path_flags    flags whose value is a path, and commands to print
 """

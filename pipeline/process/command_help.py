@@ -1,8 +1,8 @@
-"""`--help` of a command: its docstring, and its own flags in groups.
+"""The `--help` of a command: its docstring, and its own flags in groups.
 
-The required flags come first, then the command's other flags, then the flags that it
-shares with other commands: the heading of such a group is the first line of the
-module that defines them. absl's own flags are in `--helpfull` alone.
+Required flags come first, then the command's other flags, then flags that it shares
+with other commands. The heading of a shared group is the first line of the module that
+defines its flags. Only `--helpfull` shows absl's own flags.
 """
 
 import argparse
@@ -13,12 +13,12 @@ from typing import Any
 
 from absl import app, flags
 
-# Columns of the names of flags; a longer name has a line of its own.
+# Columns for flag names; a longer name gets its own line.
 _NAME_WIDTH = 30
 
 
 class _HelpFlag(flags.BooleanFlag):
-    """Shows a text as soon as it is parsed, before required flags are missed."""
+    """A flag that shows a text when parsed, before absl checks required flags."""
 
     def __init__(
         self, name: str, help: str, show: Callable[[], object], **more: Any
@@ -34,9 +34,9 @@ class _HelpFlag(flags.BooleanFlag):
 
 
 def define() -> None:
-    """Defines the flags that show help, in place of absl's.
+    """Defines the help flags, in place of absl's.
 
-    absl's own end with the exit code 1, and sort the flags by name.
+    absl's own help flags exit with code 1, and sort the flags by name.
     """
     app.define_help_flags()
     full = functools.partial(app.usage, writeto_stdout=True)
@@ -46,12 +46,12 @@ def define() -> None:
         _HelpFlag("helpfull", "show full help", full),
         _HelpFlag("helpxml", "like --helpfull, but generates XML output", _write_xml),
     ):
-        # So that these are not taken for flags of a command.
+        # The module name keeps them out of the command's own flags.
         flags.DEFINE_flag(flag, module_name=app.__name__)
 
 
 def text() -> str:
-    """Returns the help of the command that runs."""
+    """Returns the help text of the running command."""
     own = flags.FLAGS.get_key_flags_for_module("__main__")
     groups: dict[str, list[flags.Flag]] = {"Required flags": []}
     for flag in own:
@@ -89,7 +89,7 @@ def _is_required(flag: flags.Flag) -> bool:
 
 
 def _heading(flag: flags.Flag) -> str:
-    """Returns the heading of the group of a flag that is not required."""
+    """Returns the heading of the group of an optional flag."""
     module = sys.modules.get(flags.FLAGS.find_module_defining_flag(flag.name) or "")
     if module is None or not module.__doc__:
         return "Optional flags"
@@ -101,7 +101,7 @@ def _spelling(flag: flags.Flag) -> str:
 
 
 def _explanation(flag: flags.Flag) -> str:
-    """Returns what a flag means, the values that it takes, and its default."""
+    """Returns the meaning of a flag, its allowed values and its default."""
     meaning = " ".join(flag.help.split()).replace(".; ", "; ")
     values = flag.parser.syntactic_help
     if isinstance(flag, flags.EnumFlag):

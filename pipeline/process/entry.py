@@ -1,4 +1,4 @@
-"""What all commands have in common: their flags, and how they begin and end."""
+"""The beginning and end of every command: flags, errors and exit codes."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -11,10 +11,10 @@ from pipeline.process import command_help, limits, output
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
-    """Parses the command line, or ends the program with one line on what is wrong.
+    """Parses the command line, or ends the program with a one-line error.
 
     Args:
-        argv: The program name and its flags.
+        argv: Program name and flags.
 
     Returns:
         The program name.
@@ -28,14 +28,14 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 
 
 def check_parsed(others: Sequence[str] = ()) -> None:
-    """Checks what absl takes: values without a flag, and flags without a value.
+    """Refuses values without a flag and flags without a value, which absl accepts.
 
     Args:
-        others: The program name and what is no flag.
+        others: Program name, and the arguments that are no flags.
 
     Raises:
-        flags.Error: If there is such a thing. An empty path would be the directory
-            that the command runs in.
+        flags.Error: If there is a value without a flag, or an empty one. An empty path
+            would mean the working directory.
     """
     if others[1:]:
         raise flags.Error(
@@ -48,18 +48,18 @@ def check_parsed(others: Sequence[str] = ()) -> None:
 
 
 def refuse(error: Exception | str) -> NoReturn:
-    """Ends the program with one line on what is wrong with its command line."""
+    """Ends the program with a one-line error about its command line."""
     raise refusal(error)
 
 
 def refusal(error: Exception | str) -> SystemExit:
-    """Returns the end of a program, with one line on its wrong command line."""
+    """Returns the exit of a program with a one-line error about its command line."""
     text = contract.without_credentials(" ".join(str(error).split()))
     return SystemExit(f"error: {text} (--help shows all flags)")
 
 
 def fail(error: Exception) -> NoReturn:
-    """Ends the program with one line on what kept it from its end."""
+    """Ends the program with a one-line error about a failure."""
     text = " ".join(limits.error_text(error).splitlines())
     sys.exit(f"error: {contract.without_credentials(text)}")
 
@@ -68,11 +68,11 @@ def run(
     main: Callable[[list[str]], None],
     flags_parser: Callable[[Sequence[str]], list[str]] = parse_flags,
 ) -> None:
-    """Runs a command, and ends the process with its exit code.
+    """Runs a command and ends the process with its exit code.
 
     Args:
-        main: Of the program name and what `flags_parser` returns after it.
-        flags_parser: Of the command line.
+        main: Main function; it gets the result of `flags_parser`.
+        flags_parser: Function that parses the command line.
     """
     with output.written():
         command_help.define()

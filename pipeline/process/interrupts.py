@@ -1,8 +1,8 @@
-"""Ctrl-C and SIGTERM: one line and the exit code 128 + the signal's number.
+"""Ctrl-C and SIGTERM: a one-line error and the exit code 128 + the signal's number.
 
-`python -m` imports the package of a command before anything else, and the package
-calls `begin`: so a signal is answered while the libraries are imported, too. Until
-then a signal would show a traceback: this module imports nothing that takes time.
+`python -m` imports the package of a command first, and the package calls `begin`. So a
+signal during the import of libraries gets its one line, too. A signal before `begin`
+would show a traceback, so this module imports nothing slow.
 """
 
 import atexit
@@ -16,21 +16,21 @@ from types import FrameType
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 _remedy = "run the same command again"
-# The process that begins, and not its copies; and its standard error, wherever file
-# descriptor 2 leads later.
+# The process that called `begin`, but not its forks; and a copy of its standard error,
+# which stays when file descriptor 2 is redirected.
 _pid: int | None = None
 _stderr = 2
-# Signals that came while a process was started; None at other times.
+# Signals received while a process is being started; None at other times.
 _deferred: list[int] | None = None
 
 
 def is_command() -> bool:
-    """Returns whether a command starts: `python -m` looks for its module."""
+    """Returns whether `python -m` is starting a command and still looks for its module."""
     return sys.argv[:1] == ["-m"]
 
 
 def begin() -> None:
-    """Has a signal end this process in one line."""
+    """Makes a signal end this process with a one-line error."""
     global _pid, _stderr
     _pid = os.getpid()
     for number in _listened():
@@ -40,17 +40,17 @@ def begin() -> None:
 
 
 def explain(remedy: str) -> None:
-    """Sets what the line of a signal tells the user to do."""
+    """Sets the remedy in the error line of a signal."""
     global _remedy
     _remedy = remedy
 
 
 @contextlib.contextmanager
 def unwinding() -> Iterator[None]:
-    """Has a signal raise KeyboardInterrupt, for what must be undone before the end.
+    """Makes a signal raise KeyboardInterrupt, for code that must clean up first.
 
-    The process then ends as it does elsewhere, whatever became of the exception. A
-    second signal ends it at once.
+    The process then exits with the usual line and code, even if the exception was handled.
+    A second signal ends the process at once.
     """
     received: list[int] = []
 
@@ -67,7 +67,7 @@ def unwinding() -> Iterator[None]:
     finally:
         if received:
             _say()
-            # Processes that were started are ended there.
+            # Exit functions end the processes that this one started.
             atexit._run_exitfuncs()
             os._exit(128 + received[0])
         for number, handler in handlers.items():
@@ -76,14 +76,14 @@ def unwinding() -> Iterator[None]:
 
 @contextlib.contextmanager
 def hidden_from_children() -> Iterator[None]:
-    """Has the processes that are started meanwhile hear no signal of these.
+    """Blocks these signals for processes that are started inside the context.
 
-    A terminal sends Ctrl-C to all of them. This process answers it, once they have all
-    that they wait for, and they end when it does.
+    A terminal sends Ctrl-C to all of them. This process answers for them once they are
+    fully started, and they end when it ends.
     """
     global _deferred
-    # The mask is for the children. It is that of this thread alone, and a signal that
-    # another thread takes would be answered here in the midst of a start.
+    # Children inherit the mask. It covers this thread only: another thread could still
+    # take a signal in the midst of a start, so `_end` defers it.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
     _deferred = deferred = []
     try:
@@ -96,7 +96,7 @@ def hidden_from_children() -> Iterator[None]:
 
 
 def _listened() -> list[signal.Signals]:
-    # A shell has what it starts in the background ignore SIGINT.
+    # A shell makes its background processes ignore SIGINT.
     return [each for each in _STOPPING if signal.getsignal(each) != signal.SIG_IGN]
 
 
@@ -106,11 +106,11 @@ def _end(number: int, frame: FrameType | None = None) -> None:
         _deferred.append(number)
         return
     _say()
-    # They would end by themselves, but only once they have started.
+    # Children would end by themselves, but only after they have started.
     processes = sys.modules.get("multiprocessing.process")
     for child in getattr(processes, "active_children", list)():
         child.kill()
-    # Threads would finish their work first, and show what they raise.
+    # A normal exit would wait for threads, and show their exceptions.
     os._exit(128 + number)
 
 
@@ -119,7 +119,7 @@ def _say() -> None:
         return
     line = f"error: interrupted: {_remedy}\n"
     tqdm = sys.modules.get("tqdm")
-    # Below a terminal's ^C, and below a progress bar.
+    # Start a new line after a terminal's ^C or a progress bar.
     bars = getattr(getattr(tqdm, "tqdm", None), "_instances", ())
     if os.isatty(_stderr) or bars:
         line = f"\n{line}"
@@ -128,9 +128,9 @@ def _say() -> None:
 
 
 def _open_closed_streams() -> None:
-    """Opens standard streams that the caller has closed, to lead nowhere.
+    """Opens standard streams that the caller closed, and leads them to nowhere.
 
-    A file that is opened later would take the place, and get what is printed.
+    Otherwise a file opened later would take the free number and get the output.
     """
     for number, name, mode in (
         (0, "stdin", "r"),

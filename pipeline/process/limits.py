@@ -1,4 +1,4 @@
-"""What every command and worker sets in its process, before it imports libraries."""
+"""Limits and warnings of the process of a command or worker, set before imports."""
 
 import errno
 import os
@@ -6,12 +6,12 @@ import sys
 import warnings
 from collections.abc import Callable
 
-# A run has a few hundred files open; some systems allow 256 unless they are asked.
+# A run opens a few hundred files; some systems allow 256 by default.
 _OPEN_FILES = 4096
-# Open in a process besides shards: libraries, logs, checkpoints, sockets.
+# Open files of a process other than shards: libraries, logs, checkpoints, sockets.
 _OTHER_FILES = 96
 
-# Variables that libraries read as numbers when they are imported.
+# Variables that libraries parse as numbers during their import.
 _NUMBERS: dict[str, Callable[[str], float]] = {
     **dict.fromkeys(
         (
@@ -32,12 +32,12 @@ _NUMBERS: dict[str, Callable[[str], float]] = {
     ),
 }
 
-# Addresses that TensorFlow, or Beam with a few threads, takes: with fewer they crash in
-# C++, or wait for ever for a thread that could not start.
+# Address space that TensorFlow needs, or Beam with a few threads. With less they crash
+# in C++, or wait for ever for a thread that could not start.
 _LEAST_ADDRESSES = 2_500_000_000
 
 _MAKE_SPACE = "free some space and run the same command again"
-# What to do about a disk that takes no more.
+# Remedies for a disk that takes no more data.
 _REMEDIES = {
     errno.ENOSPC: _MAKE_SPACE,
     errno.EDQUOT: _MAKE_SPACE,
@@ -47,7 +47,8 @@ _REMEDIES = {
 
 DISK_ERRORS = tuple(_REMEDIES)
 
-# What makes a mere warning of a library, in its import or later, end a command.
+# Warnings that Python ignores by default. With `-W error`, a library's warning would end
+# a command, in its import or later.
 _QUIET_WARNINGS = (
     DeprecationWarning,
     ImportWarning,
@@ -57,10 +58,10 @@ _QUIET_WARNINGS = (
 
 
 def prepare() -> None:
-    """Sets up this process; the second call and later ones change nothing."""
+    """Sets up this process; later calls change nothing."""
     _remove_variables()
     if any(option.startswith("error") for option in sys.warnoptions):
-        # Python's own filters. Warnings of libraries are no errors of a command.
+        # Python's own filters: a library's warning must not be a command's error.
         warnings.simplefilter("default")
         for category in _QUIET_WARNINGS:
             warnings.simplefilter("ignore", category)
@@ -68,12 +69,12 @@ def prepare() -> None:
 
 
 def _remove_variables() -> None:
-    """Removes variables by which libraries end in a traceback, or take minutes.
+    """Removes variables that make libraries fail with a traceback, or take minutes.
 
-    Of Numba's, those remain that say where and how wide it works: our loops give the
-    same integers whatever the others say.
+    Numba keeps its variables for the cache directory and the number of threads. The
+    others never change the integers that our loops compute.
     """
-    # Another implementation than the installed one fails.
+    # Any implementation but the installed one fails.
     os.environ.pop("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", None)
     for name in [name for name in os.environ if name.startswith("NUMBA_")]:
         if name not in ("NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS"):
@@ -86,7 +87,7 @@ def _remove_variables() -> None:
 
 
 def check_addresses() -> None:
-    """Ends the command with one line if `ulimit -v` is too low for its libraries."""
+    """Ends the command with a one-line error if `ulimit -v` is too low for it."""
     try:
         import resource
     except ImportError:  # Windows.
@@ -100,7 +101,7 @@ def check_addresses() -> None:
 
 
 def shortage_text(error: BaseException) -> str | None:
-    """Returns what to tell of a want of memory, threads or files; else None."""
+    """Returns an error text on a lack of memory, threads or files; otherwise None."""
     if is_out_of_files(error):
         return out_of_files_text(error)
     if isinstance(error, MemoryError):
@@ -111,7 +112,7 @@ def shortage_text(error: BaseException) -> str | None:
 
 
 def open_files_limit() -> int:
-    """Returns how many files this process may have open."""
+    """Returns the largest number of files that this process may open."""
     try:
         import resource
     except ImportError:  # Windows.
@@ -121,21 +122,23 @@ def open_files_limit() -> int:
 
 
 def num_shards_open() -> int:
-    """Returns how many shards a process may hold open, beside its other files."""
+    """Returns the number of shards that a process may open beside its other files."""
     return max(1, open_files_limit() - _OTHER_FILES)
 
 
 def is_out_of_files(error: BaseException) -> bool:
-    """Returns whether this process, or the system, has too many files open.
+    """Returns whether an error says that too many files are open.
+
+    The limit may be that of this process or of the system.
 
     Args:
-        error: Whatever was raised, also because of an error of the system.
+        error: Any exception; its chain of causes is searched for the system's error.
     """
     return _out_of_files_number(error) is not None
 
 
 def out_of_files_text(error: BaseException) -> str:
-    """Returns what to tell the user of an error of `is_out_of_files`."""
+    """Returns the error text for an error that `is_out_of_files` accepts."""
     if _out_of_files_number(error) == errno.ENFILE:
         return "the system has too many open files: end other programs"
     return (
@@ -149,7 +152,7 @@ def _out_of_files_number(error: BaseException | None) -> int | None:
         for number in (errno.EMFILE, errno.ENFILE):
             if isinstance(error, OSError) and error.errno == number:
                 return number
-            # Beam brings an error of a worker as the text of its traceback.
+            # Beam passes a worker's error on as the text of its traceback.
             if f"OSError: [Errno {number}]" in str(error):
                 return number
         error = error.__cause__
@@ -157,7 +160,7 @@ def _out_of_files_number(error: BaseException | None) -> int | None:
 
 
 def error_text(error: BaseException) -> str:
-    """Returns what to tell the user of an error: of the system's, with a remedy."""
+    """Returns the error text for a user; system errors get a remedy."""
     shortage = shortage_text(error)
     if shortage or not isinstance(error, OSError):
         return shortage or str(error)
@@ -169,7 +172,7 @@ def error_text(error: BaseException) -> str:
 
 
 def _raise_open_files() -> None:
-    """Raises the soft limit of open files, as far as the hard one allows."""
+    """Raises the soft limit of open files as far as the hard limit allows."""
     try:
         import resource
     except ImportError:  # Windows.

@@ -1,4 +1,4 @@
-"""Standard output that nobody reads, or that a full disk takes no more of."""
+"""Errors of standard output: a reader that has gone, or a full disk."""
 
 import contextlib
 import os
@@ -11,20 +11,21 @@ from pipeline.process import limits
 
 @contextlib.contextmanager
 def written() -> Iterator[None]:
-    """Ends the process in at most one line if its output cannot be written."""
+    """Ends the process with at most one line if its output cannot be written."""
     try:
         try:
             yield
         finally:
-            # At its end Python would show a traceback. There is none if it is closed.
+            # Flush here: Python's own flush at exit would show a traceback. `stdout` is
+            # None if it was closed.
             if sys.stdout is not None:
                 sys.stdout.flush()
     except OSError as error:
-        # Else whoever reads the output, such as `head`, has had enough.
+        # A broken pipe needs no error: its reader, such as `head`, has had enough.
         if _is_read() or not isinstance(error, BrokenPipeError):
             text = limits.error_text(error)
             print(f"error: {text}", file=sys.stderr)
-        # Python would try again to write it.
+        # A normal exit would try to write the output again.
         os._exit(1)
 
 

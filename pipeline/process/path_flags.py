@@ -1,9 +1,9 @@
-"""Flags whose value is a path: what a user may type, in all commands alike.
+"""Flags whose value is a path, with the same rules in all commands.
 
     _OUTPUT = path_flags.define("output", None, "Directory to make.")
 
-Shells expand no `~` after `=`, so it is expanded here. A URL is refused where a command
-needs a local path: it would become a local directory of the name `gs:`.
+Shells do not expand `~` after `=`, so this module does. A URL is refused if a command
+needs a local path: it would create a local directory called `gs:`.
 """
 
 import os
@@ -15,11 +15,11 @@ from typing import Any
 
 from absl import flags
 
-# A flag belongs to the module that calls `define`.
+# A flag belongs to the module that calls `define`, not to this one.
 flags.disclaim_key_flags()
 
-# What other programs take for a URL, a bucket or another host: `gs://bucket/run`, the
-# mistyped `gs:/bucket/run`, `host:/data`.
+# Texts that other programs take for a URL, a bucket or another host: `gs://bucket/run`,
+# the mistyped `gs:/bucket/run`, `host:/data`.
 _REMOTE = re.compile(r"[^/]+:/")
 
 
@@ -28,11 +28,11 @@ def parse(text: str, *, takes_urls: bool = False) -> str:
 
     Args:
         text: A local path, a URL `file:///...`, or another URL.
-        takes_urls: Whether other URLs are allowed. They are returned as they are.
+        takes_urls: Whether other URLs are allowed; they are returned unchanged.
 
     Raises:
         ValueError: If the text is a URL that is not allowed, or begins with `~` and
-            the name of no user.
+            the name of an unknown user.
 
     Example:
         >>> parse("runs/a"), parse("file:///data/my%20faces")
@@ -80,10 +80,10 @@ def _check_remote(text: str, *, takes_urls: bool) -> None:
 
 
 class _Parser(flags.ArgumentParser[str]):
-    """Parses the value of a flag by `parse`."""
+    """Parses the value of a flag with `parse`."""
 
     def __init__(self, *, takes_urls: bool) -> None:
-        """Makes it of what `parse` takes."""
+        """Keeps whether URLs are allowed."""
         self._takes_urls = takes_urls
 
     def parse(self, argument: str) -> str:
@@ -100,9 +100,9 @@ def define(
 
     Args:
         name: Name of the flag.
-        default: Its value unless it is given.
-        help: What `--help` says of it.
-        takes_urls: Whether the command takes URLs of buckets, too.
+        default: Default value.
+        help: Text for `--help`.
+        takes_urls: Whether the command also accepts URLs of buckets.
         **more: Further arguments of `flags.DEFINE`, such as `required=True`.
     """
     parser = _Parser(takes_urls=takes_urls)
@@ -110,10 +110,10 @@ def define(
 
 
 def command(module: str, **values: object) -> str:
-    """Returns a command to be shown, which a shell reads as it is meant.
+    """Returns a command to print, quoted for a shell.
 
     Args:
-        module: What Python runs.
+        module: Module that Python runs.
         **values: Values of its flags.
 
     Example:

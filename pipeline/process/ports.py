@@ -1,4 +1,4 @@
-"""Free ports for servers that are started later."""
+"""Free ports for servers to be started later."""
 
 import contextlib
 import pathlib
@@ -11,20 +11,20 @@ _LOWEST = 10_000
 
 
 def find_free(num: int) -> list[int]:
-    """Returns ports of 127.0.0.1 at which nobody listens.
+    """Returns ports of 127.0.0.1 at which no server listens.
 
-    They lie below the ephemeral range, since any outgoing connection may take a port of
-    that range before the server binds it.
+    They lie below the ephemeral range, because any outgoing connection may take a port
+    of that range before the server binds it.
 
     Args:
         num: Number of ports.
 
     Raises:
-        OSError: If there are not so many.
+        OSError: If there are too few free ports.
     """
     ports: list[int] = []
     candidates = list(range(_LOWEST, _first_ephemeral()))
-    # Another start of the same command draws other ports.
+    # Shuffle, so that another start of the same command gets other ports.
     random.SystemRandom().shuffle(candidates)
     with contextlib.ExitStack() as stack:
         for port in candidates:
@@ -41,5 +41,5 @@ def _first_ephemeral() -> int:
         first = int(_EPHEMERAL_RANGE.read_text().split()[0])
     except (OSError, ValueError, IndexError):
         return _DEFAULT_FIRST_EPHEMERAL
-    # An administrator may have widened the range down to what would be left here.
+    # An administrator may have widened the range so far that hardly a port is left.
     return first if first > 2 * _LOWEST else _DEFAULT_FIRST_EPHEMERAL

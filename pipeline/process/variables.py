@@ -1,8 +1,8 @@
-"""Variables by which libraries would compute or draw otherwise, or not start.
+"""Variables that change how libraries compute or draw, or keep them from starting.
 
-A run's numbers follow from its flags, so `override` comes before the first import of
-these libraries. What is left to the user changes the rounding alone: `heeded` names it,
-and `environment` records it.
+The numbers of a run follow from its flags, so call `override` before the first import
+of these libraries. Variables left to the user change only the rounding: `heeded` names
+them, and `environment` records them.
 """
 
 import json
@@ -10,7 +10,7 @@ import os
 import pathlib
 from collections.abc import MutableMapping
 
-# Keras's own defaults, which layers, optimizers and metrics are built with.
+# Keras's own defaults, used when layers, optimizers and metrics are built.
 _KERAS_DEFAULTS = {
     "backend": "tensorflow",
     "epsilon": 1e-7,
@@ -19,16 +19,16 @@ _KERAS_DEFAULTS = {
 }
 _VALUES = {
     "KERAS_BACKEND": "tensorflow",
-    # Keras reads and writes keras.json in its home; no file can be in this one.
+    # Keras reads and writes keras.json in its home; this home cannot hold a file.
     "KERAS_HOME": os.devnull,
-    # Matplotlib reads this file, which is empty, in place of the user's.
+    # Matplotlib reads this empty file instead of the user's.
     "MATPLOTLIBRC": os.devnull,
     "MPLBACKEND": "agg",
 }
 
-# Names, or the beginnings of names where a star follows: precision, which is a
-# setting of the run; weights that a kernel keeps from an earlier step; sums that
-# differ from run to run; the look of figures.
+# Names; a star stands for any ending. They change the precision, which is a setting of
+# the run; let a kernel keep weights from an earlier step; make sums differ from run to
+# run; or change the look of figures.
 _OVERRIDDEN = (
     "DNNL_DEFAULT_FPMATH_MODE",
     "KERAS_*",
@@ -46,8 +46,8 @@ _OVERRIDDEN = (
     "TF_USE_LEGACY_KERAS",
 )
 
-# Which kernels are chosen. TF_ENABLE_ONEDNN_OPTS is another, which `environment` has
-# recorded from the beginning.
+# Variables that choose kernels. TF_ENABLE_ONEDNN_OPTS is another one, but `environment`
+# has always recorded it.
 HEEDED = (
     "CUBLAS_WORKSPACE_CONFIG",
     "DNNL_MAX_CPU_ISA",
@@ -74,12 +74,14 @@ HEEDED = (
     "XLA_FLAGS",
 )
 
-# What `override` found in this process, as `NAME=value` or `FILE: setting, …`.
+# Overridden settings of this process, as `NAME=value` or `FILE: setting, …`.
 overridden: list[str] = []
 
 
 def override(environ: MutableMapping[str, str] = os.environ) -> None:
-    """Overrides what would decide a run's numbers, and notes it in `overridden`.
+    """Overrides variables that would change a run's numbers.
+
+    The changes are listed in `overridden`.
 
     Args:
         environ: Variables to change.
@@ -92,7 +94,7 @@ def override(environ: MutableMapping[str, str] = os.environ) -> None:
         )
         if is_overridden:
             value = environ.pop(name)
-            # A home alone changes nothing, but by its keras.json.
+            # A home changes nothing by itself, only by its keras.json.
             if name != "KERAS_HOME" and _VALUES.get(name, "") != value:
                 changes.append(f"{name}={value}")
     environ.update(_VALUES)
@@ -105,7 +107,7 @@ def heeded(environ: MutableMapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def _foreign_keras_config(environ: MutableMapping[str, str]) -> list[str]:
-    """Returns what the user's keras.json holds besides Keras's defaults."""
+    """Returns settings in the user's keras.json that differ from Keras's defaults."""
     home = environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")
     path = pathlib.Path(home, "keras.json")
     try:
