@@ -1,5 +1,5 @@
-"""Datasets made from a Python program: `pipeline.prepare_dataset`.
+"""Making datasets from a Python program: `pipeline.prepare_dataset`.
 
 datasets   Settings and prepare_dataset
-arguments  errors that name arguments, where the commands name flags
+arguments  errors that name arguments instead of flags
 """

@@ -1,4 +1,4 @@
-"""Errors of a call: they name its arguments, where a command's name flags."""
+"""Errors of a call, which name its arguments instead of a command's flags."""
 
 import contextlib
 import os
@@ -9,22 +9,22 @@ from pipeline import contract
 from pipeline.process import path_flags
 
 _SWITCHES = ("deduplicate", "overwrite", "stats")
-# What a command says of itself, and a call of itself.
+# Phrases of a command's errors, and their wording for a call.
 _PHRASES = {
     "run the same command": "make the same call",
     "Run the same command": "Make the same call",
     "in the directory that the command is run in": "elsewhere on sys.path",
     "leave the flag out": "leave the argument out",
 }
-# Neither a part of a word nor of a path.
+# A flag in a text, but no part of a word or path.
 _FLAG = r"(?<![\w/-])--({})\b"
 
 
 def path(name: str, value: str | os.PathLike[str]) -> str:
-    """Returns the path that an argument gives, as the flag of its name would.
+    """Returns the path in an argument, parsed like the flag of the same name.
 
     Raises:
-        ValueError: If it is empty, or what no path and no URL is.
+        ValueError: If the value is empty, or neither a path nor a URL.
     """
     text = os.fsdecode(value)
     if not text:
@@ -37,10 +37,10 @@ def path(name: str, value: str | os.PathLike[str]) -> str:
 
 @contextlib.contextmanager
 def named(names: Collection[str]) -> Iterator[None]:
-    """Has errors name the arguments of a call, and not the flags of a command.
+    """Makes errors name the arguments of a call instead of a command's flags.
 
     Args:
-        names: Names of the arguments, which are those of the flags.
+        names: Names of the arguments, which are also the names of the flags.
     """
     try:
         yield
@@ -49,7 +49,7 @@ def named(names: Collection[str]) -> Iterator[None]:
 
 
 def _as_arguments(text: str, names: Collection[str]) -> str:
-    """Returns what a command says in the words of a call.
+    """Returns an error text of a command, reworded for a call.
 
     Example:
         >>> _as_arguments("--seed=-1: give --overwrite", ["overwrite", "seed"])

@@ -1,4 +1,4 @@
-"""The call that makes a dataset. Beam is imported when it is made."""
+"""The call that makes a dataset. It imports Beam only when called."""
 
 import dataclasses
 import os
@@ -17,7 +17,7 @@ _NAMES = (
 
 
 class Settings(dataset_settings.Settings):
-    """What decides the content of a dataset, as the flags of `pipeline.prepare` do.
+    """Settings that decide a dataset's content, like the flags of `pipeline.prepare`.
 
     Example:
         >>> Settings(source="mnist", seed=1).image_size
@@ -25,7 +25,7 @@ class Settings(dataset_settings.Settings):
     """
 
     def __post_init__(self) -> None:
-        """Checks every value against what is allowed."""
+        """Checks that every value is allowed."""
         with arguments.named(_NAMES):
             super().__post_init__()
 
@@ -40,19 +40,19 @@ def prepare_dataset(
     overwrite: bool = False,
     stats: bool = False,
 ) -> contract.Manifest:
-    """Makes a dataset on this machine, or what is missing of it.
+    """Makes a dataset on this machine, or its missing shards.
 
-    It does what the command `pipeline.prepare` does on its local runner, and makes the
-    same files. A call that was stopped is continued by the same call.
+    It does the same as the command `pipeline.prepare` on its local runner, and makes
+    the same files. To continue a call that was stopped, repeat it.
 
     Args:
-        settings: What decides the content of the dataset.
-        input: The source's directory or file, local or at s3:// or gs://; for a folder
-            also a pattern.
+        settings: Settings that decide the content of the dataset.
+        input: The source's directory or file, local or at s3:// or gs://; a folder may
+            also be a pattern.
         output: Dataset directory to make, local or at s3:// or gs://.
-        num_workers: Number of worker processes, by default one for every core. Fewer
-            than a thousand images are made in this process.
-        max_rejected_fraction: A larger part of the images rejected is an error.
+        num_workers: Number of worker processes (default: one per core). Fewer than a
+            thousand images are made in this process.
+        max_rejected_fraction: Largest fraction of rejected images that is no error.
         overwrite: Whether to discard a dataset that is in `output`.
         stats: Whether to write `stats.json` and `overview.png`, too.
 
@@ -60,8 +60,8 @@ def prepare_dataset(
         The manifest of the complete dataset.
 
     Raises:
-        DatasetError: If the source, the output or an argument is not as it should be.
-            It is a ValueError.
+        DatasetError: If the source, the output or an argument is invalid. It is a
+            subclass of ValueError.
 
     Example:
         settings = pipeline.Settings(source="folder", image_size=64)
@@ -74,7 +74,7 @@ def prepare_dataset(
             f"preprocess={settings.preprocess} is in the program itself, which workers "
             "do not run: move the function to a module"
         )
-    # The program's own filters are back after the call.
+    # Restore the program's own warning filters after the call.
     with quiet.beam_is_quiet(), warnings.catch_warnings(), arguments.named(_NAMES):
         limits.prepare()
         from pipeline.jobs import dataset_job, preparing, worker

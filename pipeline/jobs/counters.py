@@ -1,10 +1,10 @@
-"""Counters of a run: Beam metrics on the pages of its runner, and a line at its end.
+"""Counters of a run: Beam metrics on the runner's pages, and a line at the end.
 
 shards_made               shards that this run wrote
-shards_kept               shards that it found whole
-images_read               images of the shards made, including rejected ones
-images_rejected_<reason>  rejected images of the shards made; `squares.REASONS`
-bytes_written             size of the shards made
+shards_kept               finished shards of earlier runs
+images_read               images in the shards made, including rejected images
+images_rejected_<reason>  rejected images in the shards made; `squares.REASONS`
+bytes_written             size in bytes of the shards made
 """
 
 from collections import Counter
@@ -20,11 +20,11 @@ _REJECTED = "images_rejected_"
 
 
 def count(results: Iterable[ShardResult], run_id: str) -> Counter[str]:
-    """Returns the counters of some shards, by name.
+    """Returns the counters of shards, by name.
 
     Args:
         results: Results of the shards.
-        run_id: Of the run that counts: shards of other runs are kept ones.
+        run_id: Id of the counting run; shards of other runs count as kept.
     """
     counts: Counter[str] = Counter()
     for result in results:
@@ -39,13 +39,13 @@ def count(results: Iterable[ShardResult], run_id: str) -> Counter[str]:
 
 
 def report(result: ShardResult, run_id: str) -> None:
-    """Adds a shard to the Beam metrics of the step that calls this."""
+    """Adds a shard to the Beam metrics of the calling step."""
     for name, number in count([result], run_id).items():
         Metrics.counter(NAMESPACE, name).inc(number)
 
 
 def summary(counts: Mapping[str, int]) -> str:
-    """Returns what a run made, in one line.
+    """Returns a one-line summary of a run.
 
     Example:
         >>> summary(Counter(shards_made=2, images_read=9, images_rejected_mode=1))
@@ -64,5 +64,5 @@ def summary(counts: Mapping[str, int]) -> str:
 
 
 def rejects_text(rejected: Mapping[str, int]) -> str:
-    """Returns the numbers of rejected images by reason, as a summary shows them."""
+    """Returns the numbers of rejected images by reason, as text for a summary."""
     return ", ".join(f"{num} {reason}" for reason, num in rejected.items()) or "none"

@@ -18,16 +18,16 @@ from pipeline.storage import manifests, path_resolution, paths
 
 @dataclasses.dataclass(frozen=True)
 class DatasetJob:
-    """Where and how a dataset is made; none of it changes a byte of the shards.
+    """Where and how a dataset is made; no field changes a byte of the shards.
 
     Attributes:
         output: Dataset directory, as an absolute path or a URL.
         num_workers: Number of worker processes of the local runner.
-        max_rejected_fraction: A larger part of the images rejected is an error.
+        max_rejected_fraction: Largest fraction of rejected images that is no error.
         overwrite: Whether to discard a dataset that is in `output`.
         beam_args: Beam's own flags.
-        nursery: Starts the local runner's workers; None to make one if it is needed.
-        run_id: Marks the plans and the shards that this run writes.
+        nursery: Nursery for the local runner's workers; None to make one if needed.
+        run_id: Id in the plans and shards that this run writes.
     """
 
     output: str
@@ -57,7 +57,7 @@ class DatasetJob:
         object.__setattr__(self, "run_id", uuid.uuid4().hex)
 
 
-# The planned shards, and the keys of images that the source lists and does not have.
+# Planned shards, and keys of images that the source lists but does not have.
 SavedPlans = tuple[Sequence[PlannedShard], Sequence[str]]
 SavePlans = Callable[[], SavedPlans]
 
@@ -68,17 +68,18 @@ def make_dataset(
     save_plans: SavePlans,
     make_shard: beam.DoFn,
 ) -> contract.Manifest | None:
-    """Makes a dataset, or the shards that an earlier run left to be made.
+    """Makes a dataset, or the shards that earlier runs left unfinished.
 
     Args:
-        job: Where and how.
-        publication: The dataset, whose shards are not planned yet.
-        save_plans: Saves the plan of every shard, once the output directory is locked.
-        make_shard: From the name of a shard to a `ShardResult`.
+        job: Where and how the dataset is made.
+        publication: The dataset, without planned shards.
+        save_plans: Function that saves the plan of every shard; it is called once the
+            output directory is locked.
+        make_shard: Step from the name of a shard to a `ShardResult`.
 
     Returns:
-        The manifest of the complete dataset; None if the job is detached, whose last
-        step writes it.
+        The manifest of the complete dataset; None if the job is detached, because then
+        its last step writes the manifest.
 
     Raises:
         DatasetError: If the directory cannot be used, a shard cannot be made, or the
@@ -118,8 +119,8 @@ def _run(
 ) -> contract.Manifest | None:
     """Makes the missing shards and publishes the dataset.
 
-    A dataset that is to be overwritten is discarded once the server of a runner has
-    taken the job.
+    A dataset to be overwritten is discarded only after the runner's server has accepted
+    the job.
     """
     runner = runners.runner_name(job.beam_args)
     if runners.is_distributed(runner) and not paths.is_url(job.output):
@@ -140,9 +141,9 @@ def _run(
         def begin() -> None:
             if job.overwrite:
                 locked.begin(planned)
-            # A dataset without its manifest is seen as unfinished, and it is from here.
-            # After a loss of power, too: or a manifest might be back that names other
-            # shards.
+            # The dataset is unfinished from here on, so it must have no manifest. Sync
+            # the removal: after a loss of power, an old manifest might return and name
+            # other shards.
             paths.remove(manifest_path, is_synced=True)
             stack.enter_context(progress.ProgressBar(job.output, planned, job.run_id))
 

@@ -1,4 +1,4 @@
-"""How the commands that make datasets begin and end; Beam is imported in between."""
+"""How the commands that make datasets begin and end; they import Beam in between."""
 
 import contextlib
 import functools
@@ -22,7 +22,7 @@ def load_beam() -> None:
     """
     python_logging.getLogger().addFilter(quiet.is_not_beams)
     limits.check_addresses()
-    # Of the second that the import takes, collections that find nothing are a tenth.
+    # Collections that find nothing would take a tenth of the one second of import.
     gc.disable()
     try:
         import pipeline.jobs.dataset_job  # noqa: F401
@@ -31,10 +31,10 @@ def load_beam() -> None:
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
-    """Parses the command line, or ends the program with one line on what is wrong.
+    """Parses the command line, or ends the program with a one-line error.
 
     Args:
-        argv: The program name, our flags, and Beam's.
+        argv: Program name, our flags, and Beam's flags.
 
     Returns:
         The program name and Beam's flags.
@@ -50,9 +50,9 @@ def split_flags(argv: Sequence[str]) -> list[str]:
 
     Raises:
         flags.Error: If a flag has a wrong value, or is neither ours nor Beam's; the
-            nearest is named.
+            text suggests the nearest name.
     """
-    # Else the first value without a flag, as in `--runner FlinkRunner`, ends it.
+    # Without this, parsing stops at the first bare value, as in `--runner FlinkRunner`.
     flags.FLAGS.set_gnu_getopt(True)
     program, *beam_args = flags.FLAGS(list(argv), known_only=True)
     entry.check_parsed()
@@ -67,17 +67,18 @@ def run(
     argv: Sequence[str],
     make: Callable[[Sequence[str], worker.Nursery | None], contract.Manifest | None],
 ) -> None:
-    """Runs a command, which has a flag --num_workers, and ends with its exit code.
+    """Runs a command that has a flag --num_workers, and ends with its exit code.
 
     Args:
-        argv: The program name and Beam's flags.
-        make: Makes the dataset, of Beam's flags and of a nursery of workers, and
-            returns its manifest, or None if it is not complete yet.
+        argv: Program name and Beam's flags.
+        make: Function that makes the dataset from Beam's flags and a nursery of
+            workers. It returns the manifest, or None if the dataset is not complete
+            yet.
     """
     load_beam()
     from pipeline.jobs import runners
 
-    # What is imported stays, and what is listed too: collections would find nothing.
+    # Imported modules and listed files stay, so collections would find nothing.
     gc.freeze()
     gc.set_threshold(100_000)
     if not flags.FLAGS["verbosity"].present:
@@ -89,18 +90,18 @@ def run(
     beam_args = list(argv[1:])
     num_workers = flags.FLAGS["num_workers"]
     if num_workers.present:
-        # Dataflow has a flag of this name.
+        # Pass it on, because Dataflow has a flag of this name.
         beam_args.append(f"--num_workers={num_workers.value}")
     is_local = runners.runner_name(beam_args) == runners.LOCAL_RUNNER
     with contextlib.ExitStack() as stack:
         nursery = None
         if is_local and flags.FLAGS.num_workers > 1:
-            # As long as there are no threads.
+            # Copy this process now, while it has no threads.
             nursery = stack.enter_context(
                 contextlib.closing(worker.Nursery(is_copy=True))
             )
         if not is_local:
-            # A job elsewhere would go on.
+            # Unwind on a signal to cancel the job, which would go on elsewhere.
             stack.enter_context(interrupts.unwinding())
         try:
             manifest = make(beam_args, nursery)

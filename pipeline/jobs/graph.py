@@ -1,8 +1,8 @@
-"""The Beam graph: one linear chain, with a shard's name or result as its element.
+"""The Beam graph: one linear chain, whose elements are names or results of shards.
 
-No image is ever an element, nor is a plan: the graph is small for any number of images,
-and Beam would compress the plans of CelebA, 24 MB, for seconds in every process. The
-last step publishes, so that the job completes on a runner whose launcher does not stay.
+Neither images nor plans are elements. So the graph is small for any number of images.
+Beam would compress plans for seconds in every process: for CelebA they take 24 MB. The
+last step publishes the dataset, so the job completes even if its launcher has left.
 Shards of images and of latents differ in one step; `pipeline.latents.latent_shards` has
 the step of latents.
 """
@@ -32,10 +32,10 @@ def build_graph(
 
     Args:
         pipeline: An empty Beam pipeline.
-        shard_names: Of every shard.
-        make_shard: From a name to a `ShardResult`.
-        publication: Of the dataset that the shards make.
-        beam_args: Beam's own flags, which say how buckets are reached.
+        shard_names: Names of all shards.
+        make_shard: Step from the name of a shard to a `ShardResult`.
+        publication: The dataset that the shards make.
+        beam_args: Beam's own flags, which say how to reach buckets.
     """
     _ = (
         pipeline
@@ -60,15 +60,15 @@ class MakeShard(beam.DoFn):
         run_id: str,
         beam_args: Sequence[str],
     ) -> None:
-        """Keeps what all shards have in common.
+        """Keeps the values that all shards share.
 
         Args:
-            publication: Of the dataset that the shards make.
-            settings: Of their images.
-            reader: Of the source.
-            run_id: Of the plans, which are saved in the output directory, and of the
-                shards that this run writes.
-            beam_args: Beam's own flags, which say how buckets are reached.
+            publication: The dataset that the shards make.
+            settings: Settings of the images.
+            reader: Reader of the source.
+            run_id: Id of this run, in the plans saved in the output directory and in
+                the shards that this run writes.
+            beam_args: Beam's own flags, which say how to reach buckets.
         """
         self._beam_args = tuple(beam_args)
         self._settings = settings
@@ -80,13 +80,13 @@ class MakeShard(beam.DoFn):
     def setup(self) -> None:
         """Prepares this process, which another program may have started.
 
-        It gets the flags of buckets, too: not every runner passes them on.
+        It also passes the flags of buckets on, because not every runner does.
         """
         limits.prepare()
         buckets.configure(self._beam_args)
 
     def process(self, element: str) -> Iterator[shards.ShardResult]:
-        """Yields the result of the shard of a name, kept or written."""
+        """Yields the result of the named shard, which is kept or written."""
         plan = plan_files.load_plan(self._output, element, self._run_id)
         result = shards.make_shard(
             plan,
@@ -104,12 +104,12 @@ class Publish(beam.DoFn):
     """Turns the results of all shards into a published dataset."""
 
     def __init__(self, publication: Publication, beam_args: Sequence[str]) -> None:
-        """Keeps what was planned."""
+        """Keeps the planned dataset."""
         self._publication = publication
         self._beam_args = tuple(beam_args)
 
     def setup(self) -> None:
-        """See `MakeShard.setup`."""
+        """Prepares this process; see `MakeShard.setup`."""
         limits.prepare()
         buckets.configure(self._beam_args)
 

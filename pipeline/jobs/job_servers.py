@@ -1,6 +1,6 @@
-"""Servers that a runner's flags name, and whether they answer.
+"""Checks that the servers named by a runner's flags answer.
 
-Beam would wait for them for minutes, and end in a traceback.
+Beam would wait for them for minutes, and end with a traceback.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ _MOST_CHARACTERS = 400
 
 
 def missing_flags(runner: PipelineRunner, options: PipelineOptions) -> list[str]:
-    """Returns the flags that a runner cannot do without and that are not given."""
+    """Returns the flags that a runner requires and that are not given."""
     cloud = options.view_as(GoogleCloudOptions)
     is_in_bucket = (cloud.temp_location or "").startswith("gs://")
     needed: dict[str, object] = {}
@@ -52,13 +52,13 @@ def missing_flags(runner: PipelineRunner, options: PipelineOptions) -> list[str]
 
 
 def check(runner: PipelineRunner, options: PipelineOptions) -> None:
-    """Checks that the servers that flags name answer.
+    """Checks that the servers named by flags answer.
 
     Raises:
-        DatasetError: If one does not.
+        DatasetError: If a server does not answer.
     """
     if isinstance(runner, DataflowRunner):
-        # Its clients would try for two minutes.
+        # Google's clients would try for two minutes.
         _check_google()
     if not isinstance(runner, PortableRunner):
         return
@@ -75,24 +75,24 @@ def check(runner: PipelineRunner, options: PipelineOptions) -> None:
         flag, url = "spark_master_url", spark.spark_master_url
         if spark.spark_submit_uber_jar:
             flag, url = "spark_rest_url", spark.spark_rest_url or ""
-    # As [auto], [local] and local[4] are none.
+    # Other values, such as [auto], [local] and local[4], name no server.
     if re.search(r"[.:]|^\w+$", url) and url not in ("local", "yarn"):
         _check_server(flag, url)
 
 
 def endpoint_of(options: PipelineOptions) -> str | None:
-    """Returns where a job server is said to be, or None."""
+    """Returns the address of a job server that the flags give, or None."""
     return options.view_as(PortableOptions).job_endpoint
 
 
 def begin_when_accepted(runner: PortableRunner, begin: Callable[[], None]) -> None:
-    """Has a runner call a function once its server has taken a job, before it runs.
+    """Makes a runner call a function after its server accepts a job and before it runs.
 
-    A server may not start, or refuse the job: until then nothing must be lost.
+    Until then nothing may be lost, because a server may not start, or refuse the job.
 
     Args:
-        runner: Of one job.
-        begin: What the job cannot run without.
+        runner: Runner of one job.
+        begin: Function that prepares the job's output.
     """
     create = runner.create_job_service
 
@@ -111,7 +111,7 @@ def begin_when_accepted(runner: PortableRunner, begin: Callable[[], None]) -> No
 
 
 def _check_job_server(endpoint: str) -> None:
-    """Asks a job server for what Beam asks it first, which takes no longer than this.
+    """Checks that a job server answers Beam's first request within the time limit.
 
     Raises:
         DatasetError: If it does not answer.
@@ -133,10 +133,10 @@ def _check_job_server(endpoint: str) -> None:
 
 
 def _check_server(flag: str, url: str) -> None:
-    """Checks that a master answers: by HTTP if that is its protocol.
+    """Checks that a master answers, by HTTP if that is its protocol.
 
     Raises:
-        DatasetError: If it does not.
+        DatasetError: If it does not answer.
     """
     scheme, _, address = url.rpartition("://")
     scheme = scheme or "http"
@@ -147,7 +147,7 @@ def _check_server(flag: str, url: str) -> None:
             parsed = urllib.parse.urlsplit(f"//{address}")
             place = parsed.hostname or "", parsed.port or 0
             socket.create_connection(place, timeout=_ANSWER_SECONDS).close()
-    # A ValueError: the port is no number.
+    # ValueError: the port is not a number.
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise contract.DatasetError(
             f"--{flag}={url}: nothing answers there ({in_one_line(error)}): start it, "
@@ -166,7 +166,7 @@ def _check_google() -> None:
 
 
 def _ask(url: str) -> None:
-    """Waits for any answer of a server of HTTP."""
+    """Waits for any answer of an HTTP server."""
     with contextlib.suppress(urllib.error.HTTPError):
         urllib.request.urlopen(url, timeout=_ANSWER_SECONDS).close()
 
@@ -174,7 +174,7 @@ def _ask(url: str) -> None:
 def in_one_line(error: Exception) -> str:
     """Returns the kind of an error and the beginning of its text.
 
-    Of a text with tracebacks it is the last error that they tell of.
+    If the text holds tracebacks, the last error in them is taken.
     """
     if isinstance(error, grpc.RpcError) and isinstance(error, grpc.Call):
         text = f"{error.code().name}: {error.details()}"

@@ -30,17 +30,17 @@ def make_runner(
     num_images: int,
     nursery: worker.Nursery | None,
 ) -> Iterator[FnApiRunner]:
-    """Gives the in-process runner, and completes its options.
+    """Yields the in-process runner, and completes its options.
 
-    Worker processes are worth their start from some thousand images. Threads are not:
-    most of what surrounds the decoding holds the interpreter's lock.
+    Worker processes repay their start from about a thousand images on. Threads never
+    do: most work around the decoding holds the interpreter's lock.
 
     Args:
-        options: Of Beam, from `beam_args`.
+        options: Beam's options, made from `beam_args`.
         beam_args: Beam's own flags.
-        num_workers: If no option says otherwise.
-        num_images: To be read.
-        nursery: Of worker processes; else one is made, if it is needed.
+        num_workers: Number of workers, unless a Beam flag sets another.
+        num_images: Number of images to read.
+        nursery: Nursery of worker processes; None to make one if it is needed.
     """
     direct = options.view_as(DirectOptions)
     is_small = num_images < worker.PROCESSES_FROM_IMAGES
@@ -66,10 +66,10 @@ def make_runner(
 
 @contextlib.contextmanager
 def on_loopback() -> Iterator[None]:
-    """Has the servers that Beam starts for its workers listen on the loopback.
+    """Makes the servers that Beam starts for its workers listen on the loopback only.
 
-    Beam listens on every address, has no option for that, and gives work to whoever
-    asks. Only its two modules that serve a local run see another `grpc`.
+    Beam listens on every address, has no option to change that, and gives work to any
+    client. So the two Beam modules that serve a local run get another `grpc`.
     """
     for module in _SERVING_MODULES:
         module.grpc = _LoopbackGrpc
@@ -82,10 +82,10 @@ def on_loopback() -> Iterator[None]:
 
 @contextlib.contextmanager
 def without_lost_connections() -> Iterator[None]:
-    """Leaves it to the runner to report a worker, or a job server, that is gone."""
+    """Hides threads' errors about lost connections, which the runner reports itself."""
 
     def show(thrown: threading.ExceptHookArgs) -> None:
-        # So it is said of the channel to a job server that did not start.
+        # gRPC says this about the channel to a job server that did not start.
         is_closed = "Channel closed" in str(thrown.exc_value)
         if not is_closed and not isinstance(thrown.exc_value, grpc.RpcError):
             before(thrown)
@@ -98,11 +98,11 @@ def without_lost_connections() -> Iterator[None]:
 
 
 class _LoopbackGrpc:
-    """All that these modules use of `grpc`; the servers have another address."""
+    """The part of `grpc` that these modules use, with servers on the loopback."""
 
     @staticmethod
     def server(*args: Any, **kwargs: Any) -> grpc.Server:
-        """Returns a server whose ports are those of the loopback."""
+        """Returns a server that listens on the loopback only."""
         server = grpc.server(*args, **kwargs)
         add_port = server.add_insecure_port
         server.add_insecure_port = lambda address: add_port(
@@ -118,14 +118,14 @@ def _is_given(flag: str, beam_args: Sequence[str]) -> bool:
 class _Environment(
     SubprocessSDKEnvironment  # pyright: ignore[reportGeneralTypeIssues]
 ):
-    """Names `_WorkerHandler` to the runner."""
+    """The environment that makes the runner use `_WorkerHandler`."""
 
     def to_runner_api_parameter(self, context: PipelineContext) -> tuple[str, bytes]:
         return _ENVIRONMENT, b""
 
 
 class _WorkerHandler(worker_handlers.GrpcWorkerHandler):
-    """Has the nursery start a worker where Beam's would run a command."""
+    """Starts workers with the nursery, where Beam's handler would run a command."""
 
     def __init__(self, nursery: worker.Nursery, payload: bytes, *runner: Any) -> None:
         del payload
@@ -139,4 +139,4 @@ class _WorkerHandler(worker_handlers.GrpcWorkerHandler):
         self._nursery.start_worker(self.control_address, self.worker_id)
 
     def stop_worker(self) -> None:
-        """Has nothing to do: a worker ends when the runner says that all is done."""
+        """Does nothing: a worker ends when the runner says that all work is done."""

@@ -1,4 +1,4 @@
-"""A dataset of images, made of a source of raw ones."""
+"""Makes a dataset of images from a source of raw images."""
 
 import dataclasses
 import functools
@@ -20,18 +20,18 @@ def prepare(
     input_dir: str,
     with_stats: bool = False,
 ) -> contract.Manifest | None:
-    """Makes a dataset, or what is missing of it, and returns its manifest.
+    """Makes a dataset, or its missing shards, and returns its manifest.
 
-    Of a job that is detached, None is returned once it is submitted.
+    A detached job returns None once it is submitted.
 
     Args:
-        settings: What decides its content.
-        job: Where and how it is made.
-        input_dir: The source's files.
-        with_stats: Whether to write `stats.json` and `overview.png` too.
+        settings: Settings that decide the content of the dataset.
+        job: Where and how the dataset is made.
+        input_dir: Files of the source.
+        with_stats: Whether to write `stats.json` and `overview.png`, too.
 
     Raises:
-        DatasetError: If the source, the directory or a flag is not as it should be.
+        DatasetError: If the source, the directory or a flag is invalid.
     """
     buckets.configure(job.beam_args)
     input_dir = path_resolution.absolute(input_dir)
@@ -62,14 +62,14 @@ def list_images(settings: Settings, input_dir: str) -> tuple[sources.Listing, Se
     """Lists the images of a source.
 
     Args:
-        settings: How to list and to preprocess them.
-        input_dir: The source's files.
+        settings: How to list the images and preprocess them.
+        input_dir: Files of the source.
 
     Returns:
         The images, and the settings with the split fractions that the source chose.
 
     Raises:
-        DatasetError: If the source or the user's function is not as it should be.
+        DatasetError: If the source or the user's function is invalid.
     """
     if settings.preprocess is not None:
         user_function.load(settings.preprocess)

@@ -1,4 +1,4 @@
-"""How far a run is: what is done, how fast, and whether the rest fits on the disk.
+"""Progress of a run, and the check that its missing shards fit on the disk.
 
 OUT/.progress/<shard>.json     a finished shard
 """
@@ -20,7 +20,7 @@ from pipeline.dataset import shards
 from pipeline.planning.plan import PlannedShard
 from pipeline.storage import files, paths
 
-# Of a record beside its arrays: the key, names, labels, framing.
+# Size of a record without its arrays: key, names, labels and framing.
 _RECORD_OVERHEAD_BYTES = 512
 _LOG_SECONDS = 10.0
 _BAR_SECONDS = 0.5
@@ -33,19 +33,19 @@ def check_disk(
     features: Mapping[str, contract.Feature],
     num_bytes_freed: int | None = None,
 ) -> None:
-    """Checks that the shards that are yet to be written fit on the disk.
+    """Checks that the missing shards fit on the disk.
 
-    A bucket holds any number of them.
+    A bucket has no limit and is not checked.
 
     Args:
         output: Dataset directory.
-        plans: Of every shard.
-        features: Of a record.
-        num_bytes_freed: Size in bytes of the shards that are discarded first, if all
-            are; None if those that fit stay.
+        plans: Plans of all shards.
+        features: Features of a record.
+        num_bytes_freed: Size in bytes of the old shards, if all are discarded first;
+            None if finished shards that match the plans stay.
 
     Raises:
-        DatasetError: If not.
+        DatasetError: If the disk is too small.
     """
     if paths.is_url(output):
         return
@@ -70,21 +70,21 @@ def check_disk(
 def finished_results(
     output: str, plans: Sequence[PlannedShard]
 ) -> list[shards.ShardResult]:
-    """Returns what the sidecars say of the planned shards that are there."""
-    # In a bucket each takes two requests.
+    """Returns the results of the finished shards, from their sidecars."""
+    # Each shard takes two requests in a bucket.
     with concurrent.futures.ThreadPoolExecutor(_NUM_REQUESTS) as pool:
         results = list(pool.map(lambda plan: shards.find_finished(plan, output), plans))
     return [result for result in results if result is not None]
 
 
 class ProgressBar:
-    """Shows the progress of a run, from the sidecars, whatever runs it.
+    """Shows the progress of a run on any runner, from the sidecars of its shards.
 
-    On a terminal it is a bar; else a line in the log every ten seconds.
+    On a terminal it is a bar; otherwise a log line every ten seconds.
     """
 
     def __init__(self, output: str, plans: Sequence[PlannedShard], run_id: str) -> None:
-        """Takes what is there already as done."""
+        """Counts the finished shards as done."""
         self._output = output
         self._pending = {plan.name: plan for plan in plans}
         self._num_shards = len(plans)
@@ -95,18 +95,18 @@ class ProgressBar:
         self._poll()
 
     def __enter__(self) -> "ProgressBar":
-        """Starts to watch."""
+        """Starts to watch the sidecars."""
         self._start_seconds = time.monotonic()
         self._thread.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Stops to watch."""
+        """Stops watching."""
         self._stop.set()
         self._thread.join()
 
     def _poll(self) -> None:
-        # Of a hundred thousand shards few are new.
+        # List first: only a few of perhaps a hundred thousand shards are new.
         folder = paths.join(self._output, files.PROGRESS_DIR)
         sidecars = paths.list_directory(folder)
         names = {entry.name.removesuffix(".json") for entry in sidecars}

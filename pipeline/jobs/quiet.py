@@ -1,7 +1,7 @@
-"""What Beam logs without a name, and nobody needs.
+"""Drops needless records that Beam logs with the root logger.
 
-It tells of a client of BigQuery that it lacks, and of each error of a job, which the
-exception has.
+They report a missing client of BigQuery, and errors of a job that its exception reports
+as well.
 """
 
 import contextlib
@@ -10,13 +10,13 @@ from collections.abc import Iterator
 
 
 def is_not_beams(record: logging.LogRecord) -> bool:
-    """Returns whether a record is from elsewhere; a filter of the root logger."""
+    """Returns whether Beam did not log a record; a filter for the root logger."""
     return "apache_beam" not in record.pathname
 
 
 @contextlib.contextmanager
 def beam_is_quiet() -> Iterator[None]:
-    """Drops such records in the meantime."""
+    """Drops Beam's records inside the context."""
     root = logging.getLogger()
     root.addFilter(is_not_beams)
     try:

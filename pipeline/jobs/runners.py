@@ -28,10 +28,10 @@ from pipeline.process import limits
 
 LOCAL_RUNNER = "FnApiRunner"
 
-# Beam ends a job of Prism, which it starts, after --job_server_timeout.
+# Beam starts Prism itself, and ends its job after --job_server_timeout.
 _LONGEST_JOB_SECONDS = 30 * 24 * 3600
 
-# What else to give a runner that does not start.
+# Remedies for a runner that does not start.
 _REMEDIES = {
     "DataflowRunner": "correct Dataflow's flags, such as --project, --region and "
     "--temp_location, and log in to Google Cloud",
@@ -50,11 +50,11 @@ def check_flags(beam_args: Sequence[str]) -> None:
     """Checks Beam's part of a command line.
 
     Args:
-        beam_args: The flags that are not ours.
+        beam_args: Flags that are not ours.
 
     Raises:
         flags.Error: If a flag has a wrong value, or is neither ours nor Beam's; the
-            nearest is named.
+            text suggests the nearest name.
     """
     parser = _BeamParser()
     try:
@@ -75,7 +75,7 @@ def check_flags(beam_args: Sequence[str]) -> None:
         raise flags.Error(
             f"--runner={type(runner).__name__} needs {', '.join(missing)}"
         )
-    # Beam does the same, later; of Dataflow's flags it asks Google Cloud.
+    # Beam runs this check later. For Dataflow it would ask Google Cloud.
     if not isinstance(runner, DataflowRunner):
         wrong = PipelineOptionsValidator(options, runner).validate()
         if wrong:
@@ -83,16 +83,16 @@ def check_flags(beam_args: Sequence[str]) -> None:
 
 
 def _make_runner(beam_args: Sequence[str]) -> PipelineRunner:
-    """Makes the runner that Beam's flags name, or the local one.
+    """Makes the runner that Beam's flags name; by default the local runner.
 
     Raises:
-        flags.Error: If there is none of this name, or it lacks a package.
+        flags.Error: If no runner has this name, or a package is missing for it.
     """
     options = PipelineOptions(list(beam_args))
     name = options.view_as(StandardOptions).runner or LOCAL_RUNNER
     try:
         runner = create_runner(name)
-    # The name may be that of any module.
+    # The name may import any module, which may raise anything.
     except Exception as error:
         raise flags.Error(f"--runner={name}: {error}") from error
     if not isinstance(runner, PipelineRunner):
@@ -101,24 +101,24 @@ def _make_runner(beam_args: Sequence[str]) -> PipelineRunner:
 
 
 def runner_name(beam_args: Sequence[str]) -> str:
-    """Returns the runner that Beam's flags name, or the local one, as Beam spells it.
+    """Returns the name of the runner that `_make_runner` makes, as Beam spells it.
 
     Raises:
-        flags.Error: If there is none of this name, or it lacks a package.
+        flags.Error: If no runner has this name, or a package is missing for it.
     """
     return type(_make_runner(beam_args)).__name__
 
 
 def is_distributed(name: str) -> bool:
-    """Returns whether the workers of a runner may be on other machines."""
+    """Returns whether a runner's workers may be on other machines."""
     return name not in StandardOptions.LOCAL_RUNNERS
 
 
 def is_detached(beam_args: Sequence[str]) -> bool:
-    """Returns whether Beam's flags have the job go on without its launcher.
+    """Returns whether the job goes on without its launcher, according to Beam's flags.
 
-    So it is with `--no_wait_until_finish`, and where a template is made of the job, as
-    the launcher of a flex template asks for.
+    This is so with `--no_wait_until_finish`, and if the job becomes a template, as the
+    launcher of a flex template requests.
     """
     options = PipelineOptions(list(beam_args)).get_all_options()
     leaves = options["no_wait_until_finish"] or options["template_location"]
@@ -137,17 +137,17 @@ def run_graph(
     """Builds a graph and runs it to its end, or hands it over if it is detached.
 
     Args:
-        build: Adds the graph to a pipeline.
+        build: Function that adds the graph to a pipeline.
         beam_args: Beam's own flags.
-        num_workers: Of the local runner, if no Beam flag says otherwise.
-        num_images: To be read, by which the local runner's mode is chosen.
-        begin: Called before the job runs; of a portable runner, once its server has
-            taken the job.
-        nursery: Of its workers; else one is made, if it is needed.
+        num_workers: Number of local workers, unless a Beam flag sets another.
+        num_images: Number of images to read, which decides the local runner's mode.
+        begin: Function called before the job runs; a portable runner calls it after
+            its server has accepted the job.
+        nursery: Nursery of worker processes; None to make one if it is needed.
 
     Raises:
-        DatasetError: If a worker raised it, with its text alone; a worker was killed;
-            the runner does not take the job; or the job failed elsewhere.
+        DatasetError: If a worker raised it (with its text only), a worker was killed,
+            the runner does not accept the job, or the job failed elsewhere.
         RuntimeError: If anything else failed in the local runner; the text has the
             worker's traceback.
     """
@@ -164,7 +164,7 @@ def run_graph(
         job_servers.check(beam_runner, options)
     if name != LOCAL_RUNNER and not is_distributed(name):
         portable.job_server_timeout = _LONGEST_JOB_SECONDS
-    # The exception has the traceback too.
+    # The exception has the traceback as well.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     pipeline = None
     try:
@@ -181,10 +181,10 @@ def run_graph(
                 begin()
     except KeyboardInterrupt:
         if pipeline is not None and hasattr(pipeline, "result"):
-            # On a cluster the job would go on.
+            # Cancel the job, because it would go on on a cluster.
             pipeline.result.cancel()
         raise
-    # Beam, gRPC and the clients of clouds have errors of their own.
+    # Beam, gRPC and cloud clients raise errors of their own classes.
     except Exception as error:
         is_submitted = hasattr(pipeline, "result")
         text = _explain(error, name, is_submitted=is_submitted)
@@ -194,7 +194,7 @@ def run_graph(
 
 
 def _explain(error: Exception, name: str, *, is_submitted: bool) -> str | None:
-    """Returns in one line why a job failed, or None if that is an error of ours."""
+    """Returns one line on why a job failed, or None for an error in our code."""
     if limits.is_out_of_files(error):
         return limits.out_of_files_text(error)
     text = dataset_error_text(error)
@@ -228,8 +228,8 @@ def _explain(error: Exception, name: str, *, is_submitted: bool) -> str | None:
 def dataset_error_text(error: BaseException) -> str | None:
     """Returns the text of the `DatasetError` that a worker raised, if it was one.
 
-    Beam brings a worker's exception as the text of its traceback, with the step
-    appended, and some runners escape its line breaks.
+    Beam passes a worker's exception on as the text of its traceback, with the step
+    appended. Some runners escape its line breaks.
 
     Example:
         >>> text = "pipeline.contract.DatasetError: disk full [while running 'A-7']"
@@ -244,7 +244,7 @@ def dataset_error_text(error: BaseException) -> str | None:
 
 
 class _BeamParser(argparse.ArgumentParser):
-    """Knows the names of Beam's flags, of all runners."""
+    """A parser that knows the flags of all of Beam's runners."""
 
     def __init__(self) -> None:
         super().__init__(allow_abbrev=False, add_help=False, exit_on_error=False)

@@ -55,10 +55,10 @@ MAX_REJECTED_FRACTION = flags.DEFINE_float(
 
 
 def settings(**image_settings: Any) -> dataset_settings.Settings:
-    """Returns what the flags ask for, and the settings that they do not name.
+    """Returns the settings that the flags and `image_settings` give.
 
     Raises:
-        DatasetError: If one is not allowed.
+        DatasetError: If a setting is not allowed.
     """
     return dataset_settings.Settings(
         source=SOURCE.value,
@@ -73,10 +73,10 @@ def settings(**image_settings: Any) -> dataset_settings.Settings:
 
 
 def check_absent() -> None:
-    """Checks that none of them is given, where there are no raw images.
+    """Checks that none of these flags is given, for commands without raw images.
 
     Raises:
-        DatasetError: If one is; it is named.
+        DatasetError: If one of them is given; the text names it.
     """
     for flag in flags.FLAGS.get_flags_for_module(__name__):
         if flag.present:

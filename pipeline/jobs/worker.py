@@ -1,7 +1,7 @@
 """Worker processes of the local runner: quiet, ready at once, gone with their launcher.
 
-What a worker imports takes it as long as three thousand images. So a command makes a
-`Nursery` while it has no threads yet: a copy of itself, of which workers are copies.
+The imports of a worker take as long as three thousand images. So a command makes a
+`Nursery` before it has threads: a copy of itself, which forks into workers.
 """
 
 import contextlib
@@ -19,34 +19,34 @@ import numpy as np
 
 from pipeline.process import interrupts, limits
 
-# With fewer images the local runner is done as soon in this process alone.
+# With fewer images, the local runner is as fast in this process alone.
 PROCESSES_FROM_IMAGES = 1_000
 
 
 def num_cores() -> int:
-    """Returns the cores that this process may use."""
-    # Not every system can say which cores are this process's own.
+    """Returns the number of cores that this process may use."""
+    # Some systems cannot tell the cores of one process.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 class Nursery:
-    """A process that waits, and makes workers on demand; it ends with this one."""
+    """A process that waits and starts workers on demand; it ends with this process."""
 
     def __init__(self, *, is_copy: bool = False) -> None:
-        """Starts it.
+        """Starts the process.
 
         Args:
-            is_copy: Whether to copy this process, with all that it has imported. What
-                its threads hold would stay locked in the copy: it must have none.
+            is_copy: Whether to copy this process, with all its imports. It must have no
+                threads, because locks that they hold would stay locked in the copy.
         """
         context = multiprocessing.get_context(
             "fork" if is_copy and sys.platform == "linux" else "spawn"
         )
         self._orders, orders = context.Pipe()
         self._process = context.Process(target=_serve_orders, args=(orders,))
-        # The launcher answers Ctrl-C for all.
+        # The launcher answers Ctrl-C for all processes.
         with interrupts.hidden_from_children(), _without_program():
             self._process.start()
         orders.close()
@@ -56,7 +56,7 @@ class Nursery:
         self._orders.send((control_address, worker_id))
 
     def close(self) -> None:
-        """Ends it, and its workers."""
+        """Ends the nursery and its workers."""
         with contextlib.suppress(OSError):
             self._orders.send(None)
         self._process.join()
@@ -64,9 +64,9 @@ class Nursery:
 
 @contextlib.contextmanager
 def _without_program() -> Iterator[None]:
-    """Has a process that is started not run the program again, as `spawn` would.
+    """Keeps a new process from running the program again, as `spawn` does.
 
-    A program that has no `if __name__ == "__main__"` would make its datasets there.
+    A program without `if __name__ == "__main__"` would make its datasets there, too.
     """
     program = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
@@ -78,7 +78,7 @@ def _without_program() -> Iterator[None]:
 
 def _serve_orders(orders: connection.Connection) -> None:
     limits.prepare()
-    # Each start of a worker is twenty lines of INFO, and an error reaches the launcher
+    # Each start of a worker logs twenty lines at INFO. Errors reach the launcher
     # anyway.
     logging.disable(logging.ERROR)
     import apache_beam.runners.worker.sdk_worker  # noqa: F401
@@ -86,10 +86,10 @@ def _serve_orders(orders: connection.Connection) -> None:
     import pipeline.jobs.graph  # noqa: F401
     from pipeline.images import resizing
 
-    # The first image of a process costs as much as a thousand others.
+    # Warm up: the first image of a process takes as long as a thousand others.
     image, values = np.zeros((2, 2, 3), np.uint8), np.zeros(256, np.uint8)
     resizing.resize_and_map(image, 1, "bilinear", values)
-    # What is imported stays: no collection needs to look at it again.
+    # Imported objects stay, so collections need not look at them again.
     gc.freeze()
     launcher = multiprocessing.parent_process()
     assert launcher is not None
@@ -103,7 +103,7 @@ def _serve_orders(orders: connection.Connection) -> None:
 
 
 def end_with_parent() -> None:
-    """Has this process end when the one that started it does."""
+    """Makes this process end when its parent ends."""
     threading.Thread(target=_wait_for_parent, daemon=True).start()
 
 
@@ -112,13 +112,13 @@ def _serve_runner(control_address: str, worker_id: str) -> None:
     import grpc
     from apache_beam.runners.worker import sdk_worker
 
-    # A failed step prints its traceback, which the launcher has from Beam. What ends
-    # this process is still shown.
+    # A failed step prints its traceback, which Beam also passes on to the launcher. An
+    # error that ends this process is still shown.
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
         try:
             sdk_worker.SdkHarness(control_address, worker_id=worker_id).run()
         except grpc.RpcError:
-            # The launcher is gone, and what threads would say of it with it.
+            # The launcher has exited; its threads' tracebacks would only confuse.
             os._exit(1)
 
 

@@ -25,7 +25,7 @@ _deferred: list[int] | None = None
 
 
 def is_command() -> bool:
-    """Returns whether `python -m` is starting a command and still looks for its module."""
+    """Returns whether `python -m` starts a command, and still looks for its module."""
     return sys.argv[:1] == ["-m"]
 
 
@@ -49,8 +49,8 @@ def explain(remedy: str) -> None:
 def unwinding() -> Iterator[None]:
     """Makes a signal raise KeyboardInterrupt, for code that must clean up first.
 
-    The process then exits with the usual line and code, even if the exception was handled.
-    A second signal ends the process at once.
+    The process then exits with the usual line and code, even if the exception was
+    handled. A second signal ends the process at once.
     """
     received: list[int] = []
 

@@ -47,8 +47,8 @@ _REMEDIES = {
 
 DISK_ERRORS = tuple(_REMEDIES)
 
-# Warnings that Python ignores by default. With `-W error`, a library's warning would end
-# a command, in its import or later.
+# Warnings that Python ignores by default. With `-W error`, any warning of a library
+# would end a command, in its import or later.
 _QUIET_WARNINGS = (
     DeprecationWarning,
     ImportWarning,
