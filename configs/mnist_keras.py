@@ -34,7 +34,7 @@ def get_config() -> ConfigDict:
     config.global_batch_size = 128
     # 70,000 images make 546.9 batches; the original's last batch is short.
     config.num_train_steps = 30 * 547
-    # Often enough to average the logged lines of an epoch.
+    # Often enough for the mean over an epoch's lines to be the mean of the epoch.
     config.log_every_steps = 5
     config.image_every_steps = 10 * 547
     config.eval_every_steps = 10 * 547

@@ -47,11 +47,11 @@ def prepare_dataset(
 
     Args:
         settings: Settings that decide the content of the dataset.
-        input: The source's directory or file, local or at s3:// or gs://; a folder may
-            also be a pattern.
+        input: The source's directory or file, local or at s3:// or gs://. The source
+            `folder` also takes a pattern.
         output: Dataset directory to make, local or at s3:// or gs://.
         num_workers: Number of worker processes (default: one per core). Fewer than a
-            thousand images are made in this process.
+            thousand images are prepared in this process.
         max_rejected_fraction: Largest fraction of rejected images that is no error.
         overwrite: Whether to discard a dataset that is in `output`.
         stats: Whether to write `stats.json` and `overview.png`, too.

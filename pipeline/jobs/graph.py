@@ -39,8 +39,8 @@ def build_graph(
     """
     _ = (
         pipeline
-        | "CreateNames" >> beam.Create(shard_names)  # str, of a shard
-        | "SpreadNames" >> beam.Reshuffle()  # str, over the workers
+        | "CreateNames" >> beam.Create(shard_names)  # str, a shard's name
+        | "SpreadNames" >> beam.Reshuffle()  # str, a shard's name
         | "MakeShards" >> beam.ParDo(make_shard)  # ShardResult
         | "KeyByDataset" >> beam.WithKeys(publication.name)  # (str, ShardResult)
         | "GatherResults" >> beam.GroupByKey()  # (str, Iterable[ShardResult])
@@ -80,7 +80,8 @@ class MakeShard(beam.DoFn):
     def setup(self) -> None:
         """Prepares this process, which another program may have started.
 
-        It also passes the flags of buckets on, because not every runner does.
+        It also sets up access to buckets, because not every runner passes their flags
+        on.
         """
         limits.prepare()
         buckets.configure(self._beam_args)

@@ -128,7 +128,7 @@ def _say() -> None:
 
 
 def _open_closed_streams() -> None:
-    """Opens standard streams that the caller closed, and leads them to nowhere.
+    """Opens standard streams that the caller closed, connected to the null device.
 
     Otherwise a file opened later would take the free number and get the output.
     """

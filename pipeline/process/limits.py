@@ -87,7 +87,7 @@ def _remove_variables() -> None:
 
 
 def check_addresses() -> None:
-    """Ends the command with a one-line error if `ulimit -v` is too low for it."""
+    """Ends the command with a one-line error if `ulimit -v` is too low."""
     try:
         import resource
     except ImportError:  # Windows.
@@ -185,5 +185,5 @@ def _raise_open_files() -> None:
         limit = min(limit, hard)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-    except (OSError, ValueError):  # Where the system has a bound of its own.
+    except (OSError, ValueError):  # The system may have a bound of its own.
         return

@@ -1,7 +1,7 @@
 """TensorBoard events, pictures and the HTML report of a run.
 
 run_writer          events, metrics.jsonl and PNG files of a run
-events              event files, numbered in the order of the starts
+events              event files, named in the order of the starts
 sample_grids        grids of reconstructions, samples and latents
 image_grid          images in rows, as PNG
 plots               scatter of latents, curves, labelled rows

@@ -128,13 +128,12 @@ class EventFile:
 def truncate(directory: pathlib.Path, last_step: int) -> None:
     """Removes events of later steps than `last_step`, and incomplete events.
 
-    A file that has no event left is removed.
+    A file without a remaining summary is removed.
 
     Raises:
         OSError: If a file cannot be written; the file is then unchanged.
     """
     # TensorBoard would also read the temporary files that a killed run left here.
-    # TensorBoard would read what was left unfinished here, too.
     for leftover in directory.glob(f".{_PATTERN}"):
         leftover.unlink()
     for path in directory.glob(_PATTERN):

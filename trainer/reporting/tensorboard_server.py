@@ -36,7 +36,6 @@ def launch(directory: str, host: str, port: int | None) -> str:
         ValueError: If TensorBoard cannot listen at this host and port.
     """
     # TensorBoard would import TensorFlow itself, with all its start-up messages.
-    # TensorBoard would import it, with all that it says.
     libraries.load_tensorflow()
     # TensorBoard's own parser takes over all absl flags, and defines these two itself.
     flags.FLAGS.remove_flag_values(("host", "port"))
@@ -44,7 +43,7 @@ def launch(directory: str, host: str, port: int | None) -> str:
     try:
         server_ingester.get_server_binary()
         is_fast = True
-    except server_ingester.NoDataServerError:  # There are none for some processors.
+    except server_ingester.NoDataServerError:  # Some processors have no such server.
         is_fast = False
     arguments = [
         f"--load_fast={is_fast}".lower(),
@@ -93,8 +92,8 @@ def names_of(workdirs: Sequence[pathlib.Path]) -> dict[str, pathlib.Path]:
     """Returns workdirs by the shortest names that tell them apart.
 
     Raises:
-        ValueError: If a workdir is neither a run nor a directory of runs, as a sweep
-            makes it.
+        ValueError: If a workdir is neither a run nor a directory of runs, such as a
+            sweep's.
 
     Example:
         >>> from unittest import mock
