@@ -1,5 +1,5 @@
 """Records, and the metadata files of TensorFlow Datasets.
 
 records     one example as a TFRecord
-tfds_files  files by which TensorFlow Datasets loads a dataset directory
+tfds_files  metadata files that let TensorFlow Datasets load a dataset directory
 """

@@ -1,9 +1,9 @@
-"""Records: a serialized `Example` in a TFRecord frame, in parts.
+"""Writes and reads records: serialized `Example` messages in TFRecord frames.
 
-An image is 97% of its record, and is not copied. The protocol buffer library would
-copy it three times on its way to the file, which costs as much as a tenth of the
-decoding, so that the wire format is written here. A test holds it to the library's own
-bytes.
+The image makes up 97% of its record. The protocol buffer library would copy it three
+times on its way to the file, and the copies cost as much as a tenth of the decoding.
+This module therefore writes the wire format itself, as a list of parts, and does not
+copy the image. A test compares its bytes with the library's.
 """
 
 import functools
@@ -23,17 +23,17 @@ from pipeline.storage import paths
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
 _HEAD = struct.Struct("<QI")
-# Of an empty record with its header and footer.
+# Size of an empty record with its header and footer.
 MIN_FRAME_BYTES = _HEAD.size + _CRC.size
 # Key, stored image, and integer features by name.
 Example = tuple[str, np.ndarray, dict[str, list[int]]]
-# Of a record.
+# Part of a serialized record.
 Part = bytes | memoryview
-# Protocol buffers are smaller: a length beyond it is no `Example`'s.
+# Protocol buffers are smaller than this, so a larger length is not an `Example`'s.
 _MAX_BYTES = 2**31
-# Tags of the length-delimited fields number 1 and 2.
+# Tags of the length-delimited fields 1 and 2.
 _FIELD_1, _FIELD_2 = b"\x0a", b"\x12"
-# Tags of a feature's two kinds of value.
+# Tags of the two kinds of feature value.
 _BYTES_LIST, _INT64_LIST = b"\x0a", b"\x1a"
 
 
@@ -42,14 +42,15 @@ def encode_record(
 ) -> list[Part]:
     """Returns a serialized `Example` in parts, the same bytes for the same example.
 
-    Joined, they equal `Example.SerializeToString(deterministic=True)`, whose order of
-    names that begin with one another depends on the library.
+    The joined parts equal `Example.SerializeToString(deterministic=True)`. The order of
+    two names may differ if one is a prefix of the other: there it depends on the
+    library.
 
     Args:
-        key: Feature `key`, a string.
-        arrays: Features that are stored as their raw little-endian values in row-major
-            order, such as the `image`, `[height, width, channels]`.
-        labels: Other features, integers.
+        key: Value of the feature `key`.
+        arrays: Features stored as raw little-endian values in row-major order, such as
+            the `image`, `[height, width, channels]`.
+        labels: Integer features.
 
     Source:
         tensorflow/core/example/feature.proto; maps are written in order of the key.
@@ -94,22 +95,22 @@ def frame(*parts: Part) -> list[Part]:
 
 
 def unframed(framed: bytes) -> bytes:
-    """Returns the record that `read_frames` gave with its header and footer."""
+    """Returns the record without its TFRecord header and footer."""
     return framed[_HEAD.size : -_CRC.size]
 
 
 def checksum(*parts: Part) -> int:
-    """Returns the masked CRC-32C of a record, which its footer should have."""
+    """Returns the masked CRC-32C that the footer of a record should hold."""
     crc = 0
     for part in parts:
-        # A view, which google_crc32c does not take, is as good as an array.
+        # google_crc32c accepts an array but no memoryview.
         data = part if isinstance(part, bytes) else np.frombuffer(part, np.uint8)
         crc = google_crc32c.extend(crc, data)
     return masked(crc)
 
 
 def stored_checksum(framed: bytes) -> int:
-    """Returns the masked CRC-32C that the footer of a record has."""
+    """Returns the masked CRC-32C that the footer of a record holds."""
     return _CRC.unpack(framed[-_CRC.size :])[0]
 
 
@@ -117,7 +118,7 @@ def read_frames(path: str | pathlib.Path) -> Iterator[bytes]:
     """Yields each record of a TFRecord file, with its header and footer.
 
     Args:
-        path: Of the file; it may be a URL.
+        path: Path or URL of the file.
 
     Raises:
         DatasetError: If a length or a checksum is wrong, or the file ends early.
@@ -129,7 +130,7 @@ def read_frames(path: str | pathlib.Path) -> Iterator[bytes]:
 
 
 def read_unchecked_frames(path: str | pathlib.Path) -> Iterator[bytes]:
-    """Yields what `read_frames` does, even where the checksum of a record is wrong.
+    """Yields the same bytes as `read_frames`, but does not check record checksums.
 
     Raises:
         DatasetError: If a length or its checksum is wrong, or the file ends early.
@@ -163,14 +164,14 @@ def parse_examples(
     """Yields key, stored image and integer features of each record of a shard.
 
     Args:
-        frames: From `read_frames`.
-        path: Of the shard, for error messages.
-        features: Of a record.
+        frames: Records from `read_frames`.
+        path: Path of the shard, for error messages.
+        features: Type and shape of each feature of a record, by name.
 
     Raises:
-        DatasetError: If a record is not one of these features.
+        DatasetError: If a record does not match these features.
     """
-    # It takes as long to import as a thousand images to make.
+    # Imported lazily: the import takes as long as preparing a thousand images.
     from tensorflow_datasets.proto import tf_example_pb2
 
     image = features["image"]
@@ -197,14 +198,20 @@ def parse_examples(
 
 
 def masked(crc: int) -> int:
-    """Returns a CRC-32C as TFRecord files store it."""
+    """Returns a CRC-32C in the masked form that TFRecord files store."""
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-# The records of a shard have the same few heads and integers: both are kept.
+# The records of a shard repeat the same few heads and integers, so both are cached.
 @functools.lru_cache(maxsize=1024)
 def _entry_head(name: str, tag: bytes, num_bytes: int) -> bytes:
-    """Returns what precedes the `num_bytes` of a feature's list in the map."""
+    """Returns the bytes of a map entry that precede a feature's payload.
+
+    Args:
+        name: Name of the feature.
+        tag: Tag of its kind of value.
+        num_bytes: Size of the payload in bytes.
+    """
     is_empty = tag == _INT64_LIST and not num_bytes
     list_head = b"" if is_empty else _FIELD_1 + _varint(num_bytes)
     feature_head = tag + _varint(len(list_head) + num_bytes) + list_head
@@ -220,7 +227,7 @@ def _packed(values: Sequence[int]) -> bytes:
 
 @functools.lru_cache(maxsize=4096)
 def _varint(value: int) -> bytes:
-    """Returns an integer of 64 bits in seven-bit groups, the lowest first."""
+    """Returns a 64-bit integer as a varint: groups of seven bits, lowest first."""
     value &= 0xFFFFFFFFFFFFFFFF
     encoded = bytearray()
     while value > 0x7F:

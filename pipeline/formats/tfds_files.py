@@ -1,6 +1,7 @@
-"""The files by which TensorFlow Datasets loads a dataset directory.
+"""Metadata files that let TensorFlow Datasets load a dataset directory.
 
-Its package is not imported: that takes a third of a second in every worker.
+This module does not import the `tensorflow_datasets` package: the import would take a
+third of a second in every worker.
 """
 
 import json
@@ -11,16 +12,16 @@ from pipeline import contract
 
 FEATURES_NAME = "features.json"
 DATASET_INFO_NAME = "dataset_info.json"
-# Of the names of a label's classes, one a line.
+# Suffix of the file that lists the class names of a label, one a line.
 LABELS_SUFFIX = ".labels.txt"
 
-# Of the dataset: there must be one.
+# TensorFlow Datasets requires a version of the dataset.
 _VERSION = "1.0.0"
 _FEATURES = "tensorflow_datasets.core.features"
 
 
 def file_texts(manifest: contract.Manifest) -> dict[str, str]:
-    """Returns the text of each file by its name."""
+    """Returns the text of each metadata file of a dataset, by file name."""
     labels = {
         f"{name}{LABELS_SUFFIX}": "".join(f"{text}\n" for text in feature.names)
         for name, feature in manifest.features.items()
@@ -34,7 +35,7 @@ def file_texts(manifest: contract.Manifest) -> dict[str, str]:
 
 
 def file_names(features: Mapping[str, contract.Feature]) -> list[str]:
-    """Returns the names of the files."""
+    """Returns the names of the metadata files of a dataset with these features."""
     labels = [name for name, feature in features.items() if _is_class_label(feature)]
     return [
         FEATURES_NAME,
@@ -48,7 +49,7 @@ def _is_class_label(feature: contract.Feature) -> bool:
 
 
 def _features_json(features: Mapping[str, contract.Feature]) -> str:
-    """Returns the text of `features.json`, by which TensorFlow Datasets parses.
+    """Returns the text of `features.json`: how TensorFlow Datasets parses a record.
 
     Source:
         tensorflow_datasets/core/proto/feature.proto, in the JSON form of protocol
@@ -83,7 +84,7 @@ def _feature(name: str, feature: contract.Feature) -> dict[str, Any]:
 
 
 def _dataset_info_json(manifest: contract.Manifest) -> str:
-    """Returns the text of `dataset_info.json`, which names splits and shards.
+    """Returns the text of `dataset_info.json`, which lists splits and shards.
 
     Source:
         tensorflow_datasets/core/proto/dataset_info.proto; see `_features_json`.
@@ -107,9 +108,9 @@ def _dataset_info_json(manifest: contract.Manifest) -> str:
 
 
 def is_our_dataset_info(text: bytes) -> bool:
-    """Returns whether a `dataset_info.json` has the fields that we write, and no more.
+    """Returns whether a `dataset_info.json` has exactly the fields that we write.
 
-    Those that TensorFlow Datasets writes itself have a `moduleName` and others.
+    TensorFlow Datasets itself also writes a `moduleName` and other fields.
 
     Example:
         >>> is_our_dataset_info(b'{"name": "mnist", "moduleName": "tfds.mnist"}')

@@ -1,6 +1,6 @@
-"""Which image goes to which split and shard.
+"""Assigns images to splits and shards.
 
 dataset_settings  settings of a dataset, and their allowed values
-plan              images to splits and shards, by hashes of their keys
-plan_files        plans on disk, for the workers
+plan              assigns images to shards, by hashes of their keys
+plan_files        saves plans to disk, where the workers load them
 """

@@ -1,4 +1,4 @@
-"""What decides the content of a dataset: its settings, and what each of them allows."""
+"""Settings that decide the content of a dataset, and their allowed values."""
 
 import dataclasses
 import math
@@ -10,28 +10,30 @@ from pipeline import contract
 from pipeline.images import resizing
 from pipeline.sources import check_takes, find, layouts
 
-# Chosen by the source.
+# Marks a setting whose default depends on the source.
 _OF_SOURCE: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What decides the content of a dataset, by flag name.
+    """Settings that decide the content of a dataset of images, by flag name.
 
     Attributes:
-        source: Name of the source module.
-        image_size: Side of the square images in pixels; unless given, the source's.
+        source: Name of the source, a key of `pipeline.sources.SOURCES`.
+        image_size: Side of the square images in pixels; the default depends on the
+            source.
         image_dtype: Storage type of the images.
-        shard_size: Most images in a shard.
-        seed: Of the order of the keys.
+        shard_size: Largest number of images in a shard.
+        seed: Seed of the hashes that order the keys.
         resize: Name of the resize filter.
-        crop_size: Side of the centre crop in pixels; 0 for the short side.
-        split_fractions: Of the images, for train, validation and test; None where the
-            source has splits.
-        split_folders: Which folder is which split, as `layouts.parse` takes it; None
-            for what their names say.
-        deduplicate: Whether of the files of one content only the first is used.
-        preprocess: Name of the user's function on the pixels; None for none.
+        crop_size: Side of the centre crop in pixels; 0 crops to the short side.
+        split_fractions: Fractions of the images for train, validation and test; None
+            keeps the source's own splits, or uses `splits.DEFAULT_FRACTIONS` if the
+            source has none.
+        split_folders: Folder of each split, as pairs that `layouts.parse` reads; None
+            detects the splits from the folder names.
+        deduplicate: Whether to keep only the first of several files with equal content.
+        preprocess: Name of the user's function on the pixels; None if there is none.
     """
 
     source: str = "celeba"
@@ -47,7 +49,7 @@ class Settings:
     preprocess: str | None = None
 
     def __post_init__(self) -> None:
-        """Checks every value against what is allowed."""
+        """Checks that every value is allowed."""
         if self.image_size is _OF_SOURCE:
             object.__setattr__(self, "image_size", find(self.source).image_size)
         _check_range("image_size", self.image_size, 1, 4096)
@@ -66,7 +68,7 @@ class Settings:
             check_takes(self.source, "deduplicate")
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the settings as the manifest holds them, without those not made."""
+        """Returns the settings as the manifest holds them, without unset ones."""
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in dataclasses.asdict(self).items()
@@ -75,7 +77,7 @@ class Settings:
 
 
 class DatasetSettings(Protocol):
-    """What decides the content of a dataset, of images or of latents."""
+    """Settings that decide the content of a dataset of images or latents."""
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the settings as the manifest holds them."""
@@ -83,10 +85,10 @@ class DatasetSettings(Protocol):
 
 
 def parse_fractions(text: str | None) -> tuple[float, ...] | None:
-    """Returns the numbers that --split_fractions gives, if it is given.
+    """Returns the fractions in the text of --split_fractions; None if it is unset.
 
     Raises:
-        DatasetError: If it has anything else; `Settings` checks the numbers.
+        DatasetError: If a field is not a number; `Settings` checks the values.
 
     Example:
         >>> parse_fractions("0.9,0,0.1")
@@ -101,9 +103,10 @@ def parse_fractions(text: str | None) -> tuple[float, ...] | None:
 
 
 def parse_folders(text: str | None) -> tuple[str, ...] | None:
-    """Returns the pairs that --split_folders gives, sorted, if it is given.
+    """Returns the sorted pairs in the text of --split_folders; None if it is unset.
 
-    A comma divides pairs only before the name of a split, as folders have commas, too.
+    A comma separates pairs only before the name of a split, because folder names may
+    contain commas.
 
     Example:
         >>> parse_folders("train=Train, big,test=test1")

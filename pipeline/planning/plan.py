@@ -1,8 +1,8 @@
-"""The plan: which image goes to which split and shard, decided by hashes of the keys.
+"""Plans shards: hashes of the keys decide the shard and the order of every image.
 
-The plan is a pure function of (set of keys, seed, shard size), so that every run
-with the same input writes the same shards, on any runner and with any number of
-workers. Keys are shuffled here; pixels never are.
+The plan is a pure function of (set of keys, seed, shard size). Every run with the same
+input therefore writes the same shards, on any runner and with any number of workers.
+The plan shuffles keys; no step of the pipeline shuffles pixels.
 """
 
 import dataclasses
@@ -18,21 +18,21 @@ from pipeline.sources import Listing
 from pipeline.sources.image_table import ImageTable, Partitions, concatenate
 from pipeline.sources.splits import hash_keys
 
-# Five digits in a shard's file name.
+# A shard's file name has five digits for its number.
 MAX_SHARDS = 99_999
 
 
 @dataclasses.dataclass(frozen=True)
 class PlannedShard:
-    """What is known of a planned shard without its images.
+    """A planned shard, without the table of its images.
 
     Attributes:
-        name: File name.
-        split: Its split.
-        index: Its place in the split.
-        num_images: To be read.
-        fingerprint: Hex sha256 of the settings, the name and the rows: a finished
-            shard with the same fingerprint need not be written again.
+        name: File name of the shard.
+        split: Split of the shard.
+        index: Number of the shard in its split, from 0.
+        num_images: Number of images to read for it.
+        fingerprint: Hex sha256 of the settings, the name and the rows. A rerun keeps
+            a finished shard that has the same fingerprint.
     """
 
     name: str
@@ -44,11 +44,11 @@ class PlannedShard:
 
 @dataclasses.dataclass(frozen=True)
 class ShardPlan:
-    """What one worker needs to write one shard.
+    """The plan of one shard: everything that a worker needs to write it.
 
     Attributes:
-        shard: What is written.
-        images: Its images, in the order of the records.
+        shard: The shard to write.
+        images: Images of the shard, in the order of its records.
     """
 
     shard: PlannedShard
@@ -58,14 +58,14 @@ class ShardPlan:
 def shard_plans(listing: Listing, settings: Settings) -> Iterator[ShardPlan]:
     """Returns the plan of every shard, split by split.
 
-    The images of a split are in the order of the keyed hashes of their keys, and are
-    cut there into shards. They are dealt to partitions by those hashes' highest bits,
-    and one partition after another is sorted: memory holds some hundred thousand
-    images, however many there are.
+    The images of a split are sorted by the seeded hashes of their keys, and then cut
+    into shards. `Partitions` groups the images by the highest bits of these hashes and
+    sorts one group at a time. Memory therefore holds a few hundred thousand images,
+    however many the source has.
 
     Raises:
-        DatasetError: If a split needs more shards than a name can count, or two of
-            its images have one key.
+        DatasetError: If a split needs more than `MAX_SHARDS` shards, or two of its
+            images have the same key.
     """
     partitions: dict[str, Partitions] = {}
     for split, images in listing.parts:
@@ -75,7 +75,7 @@ def shard_plans(listing: Listing, settings: Settings) -> Iterator[ShardPlan]:
         split: num_shards(images.num_rows, settings.shard_size)
         for split, images in partitions.items()
     }
-    # What is wrong is said before the first plan is asked for.
+    # This is a generator expression because the checks above must run at once.
     return (
         plan
         for split in contract.SPLITS
@@ -87,13 +87,14 @@ def shard_plans(listing: Listing, settings: Settings) -> Iterator[ShardPlan]:
 
 
 def num_shards(num_images: int, shard_size: int) -> int:
-    """Returns the smallest power of two of shards that hold `num_images`.
+    """Returns the number of shards for `num_images`: a power of two where possible.
 
-    A power of two can be dealt evenly to the lanes of the trainer. No shard is
-    empty: there are never more shards than images.
+    The number is the smallest power of two of shards that hold all images, because the
+    trainer can deal a power of two evenly to its lanes. It is never more than
+    `num_images`, so no shard is empty.
 
     Raises:
-        DatasetError: If that is more than `MAX_SHARDS`.
+        DatasetError: If the number is more than `MAX_SHARDS`.
 
     Example:
         >>> num_shards(162_770, 1024), num_shards(1, 1024), num_shards(3, 1)
@@ -112,7 +113,7 @@ def num_shards(num_images: int, shard_size: int) -> int:
 def _split_plans(
     name: str, split: str, partitions: Partitions, number: int, settings: Settings
 ) -> Iterator[ShardPlan]:
-    """Yields the plans of a split, cut where its rows, in order, are equally many."""
+    """Yields the plans of a split, whose sizes differ by one image at most."""
     index, start, pending = 0, 0, list[ImageTable]()
     for images in _without_equal_keys(partitions):
         first = 0
@@ -128,7 +129,7 @@ def _split_plans(
 
 
 def _without_equal_keys(partitions: Partitions) -> Iterator[ImageTable]:
-    """Yields all rows in the order of their hashes, and checks their keys."""
+    """Yields all rows in the order of their hashes, and checks for equal keys."""
     for hashes, images in partitions:
         for place in np.flatnonzero(hashes[1:] == hashes[:-1]).tolist():
             if images.keys[place] == images.keys[place + 1]:

@@ -1,4 +1,4 @@
-"""Plans on disk: how a worker gets what it needs to write a shard."""
+"""Saves plans to disk, and loads them in the workers that write the shards."""
 
 import dataclasses
 import io
@@ -21,8 +21,8 @@ def save_plans(
     """Writes the plans of a run; see `save_plan`.
 
     Returns:
-        What the launcher keeps of them; and the keys of the images that the source
-        lists and does not have.
+        The planned shards, and the keys of the images that the source lists but does
+        not have.
 
     Raises:
         DatasetError: If a plan cannot be made, or the disk is full.
@@ -30,20 +30,20 @@ def save_plans(
     planned, missing = [], []
     for plan in plans:
         planned.append(save_plan(plan, output, run_id))
-        # See `archives.Index.missing`.
+        # A missing image has a negative location: see `archives.ImageIndex.missing`.
         absent = np.flatnonzero(plan.images.locations[:, 0] < 0)
         missing += [plan.images.keys[place] for place in absent.tolist()]
     return planned, missing
 
 
 def save_plan(plan: ShardPlan, output: str, run_id: str) -> PlannedShard:
-    """Writes the plan of a shard where a worker of the run finds it by its name.
+    """Writes the plan of a shard to `plan_path`, where a worker of the run loads it.
 
-    A job that outlives its launcher does not find the plans of the next run, whose
-    settings may be others.
+    The path contains the run's id. A job that outlives its launcher therefore cannot
+    load the plans of the next run, which may have other settings.
 
     Returns:
-        What the launcher keeps of it.
+        The planned shard, without its images: the launcher keeps no more than that.
 
     Raises:
         DatasetError: If the disk is full.
@@ -66,7 +66,7 @@ def save_plan(plan: ShardPlan, output: str, run_id: str) -> PlannedShard:
                     locations=images.locations,
                     **arrays,
                 )
-            # A loss of power ends the run, and a plan with it.
+            # No sync: a power loss ends the run, and the next run writes new plans.
             paths.put_file(str(temporary), path, is_synced=False)
         finally:
             temporary.unlink(missing_ok=True)
@@ -74,10 +74,10 @@ def save_plan(plan: ShardPlan, output: str, run_id: str) -> PlannedShard:
 
 
 def load_plan(output: str, name: str, run_id: str) -> ShardPlan:
-    """Returns the plan that `save_plan` wrote.
+    """Returns the plan that `save_plan` wrote, without unpickling anything.
 
     Raises:
-        DatasetError: If it is not there, or is damaged. Nothing is unpickled.
+        DatasetError: If the plan is missing or damaged.
     """
     path = plan_path(output, name, run_id)
     try:
@@ -98,7 +98,7 @@ def load_plan(output: str, name: str, run_id: str) -> ShardPlan:
             f"a worker cannot read {path}: every worker must see --output at the same "
             f"path, and no later run may be at work in it ({error})"
         ) from error
-    # NumPy gives the bytes of what does not begin like an array.
+    # AttributeError: NumPy returns bytes for a member that is not an array.
     except (AttributeError, *files.ARCHIVE_ERRORS) as error:
         raise contract.DatasetError(
             f"the plan {path} is damaged ({type(error).__name__}: {error!s:.200}): run "
@@ -107,7 +107,7 @@ def load_plan(output: str, name: str, run_id: str) -> ShardPlan:
 
 
 def _check(plan: ShardPlan, name: str) -> None:
-    """Checks that a plan is that of the shard `name`, which files are named by."""
+    """Raises ValueError unless the plan is sound and belongs to the shard `name`."""
     shard, images = plan.shard, plan.images
     is_sound = (
         shard.name == name
@@ -126,5 +126,5 @@ def _check(plan: ShardPlan, name: str) -> None:
 
 
 def plan_path(output: str, name: str, run_id: str) -> str:
-    """Returns where the plan of the shard `name` is, while a run lasts."""
+    """Returns the path where the plan of the shard `name` lies during a run."""
     return paths.join(output, files.PROGRESS_DIR, f"{name}.{run_id}.npz")
