@@ -1,19 +1,19 @@
-"""Sources of images: each module lists its images and knows how to read one.
+"""Sources of images: a source module lists its images and makes their reader.
 
-image_table       keys and places of any number of images, before they are read
+image_table       keys and locations of any number of images, before they are read
 splits            splits by the names of folders and files, or by hashes of the keys
-folder_names      names of folders as words: the split that one names
+folder_names      splits folder names into words, and finds the split that they name
 layouts           which folders are splits and which are classes
-layout_detection  the layout that the names of folders say
+layout_detection  detects the layout from the names of folders
 folder            source: any folder of images
-celeba            source: CelebA, in the layouts in which it is distributed
-mnist             source: MNIST and the datasets made in its image
+celeba            source: CelebA, in every layout of its distributors
+mnist             source: MNIST and datasets of the same form
 tfds              source: datasets that TensorFlow Datasets prepared
 listing           image files in folders, archives, patterns and lists
 
-A source module has one function, `list_images(input_dir) -> Listing`, and a line in
-`SOURCES`, which also says which settings the function takes. The listing is made once,
-where the job is launched; workers get the reader and the locations of their own images.
+A source module has one function, `list_images(input_dir) -> Listing`. Its entry in
+`SOURCES` also names the settings that the function takes. The launcher lists the images
+once; a worker gets the reader and the locations of its own images.
 """
 
 import dataclasses
@@ -29,12 +29,12 @@ from pipeline.sources.image_table import ImageTable, concatenate
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """What --source names.
+    """A source that --source can name.
 
     Attributes:
-        module: Imported when it is asked for.
-        image_size: What --image_size is unless it is given, in pixels.
-        settings: Those that its `list_images` takes, by flag name.
+        module: Name of the module, imported on first use.
+        image_size: Default of --image_size in pixels.
+        settings: Flag names of the settings that its `list_images` takes.
     """
 
     module: str
@@ -42,7 +42,7 @@ class Source:
     settings: tuple[str, ...] = ()
 
 
-# By the value of --source.
+# Sources by the value of --source.
 SOURCES: Mapping[str, Source] = {
     "celeba": Source("pipeline.sources.celeba.celeba", image_size=128),
     "mnist": Source("pipeline.sources.mnist.mnist", image_size=28),
@@ -60,26 +60,29 @@ SOURCES: Mapping[str, Source] = {
 
 
 class Reader(Protocol):
-    """Reads one image, a file or its pixels; pickled to the workers, opened there."""
+    """Reads single images of a source.
+
+    The launcher pickles a reader and sends it to the workers, which open its files.
+    """
 
     def prefetch(self, keys: Sequence[str], locations: np.ndarray) -> None:
-        """Announces which images are read next, so that no read has to wait.
+        """Announces the next images, which the reader may load before `read`.
 
         Args:
-            keys: Of the images, in the order in which they are read.
+            keys: Keys of the images, in reading order.
             locations: `[num_images, k]` int64, their rows of `ImageTable.locations`.
         """
         ...
 
     def read(self, key: str, location: np.ndarray) -> bytes | np.ndarray:
-        """Returns the content of an image's file, or its pixels if there is no file.
+        """Returns an image as an encoded file or as pixels.
 
         Args:
-            key: The image.
+            key: Key of the image.
             location: `[k]` int64, its row of `ImageTable.locations`.
 
         Returns:
-            The bytes of the file, or `[height, width, channels]` uint8.
+            Bytes of the image file, or pixels `[height, width, channels]` uint8.
 
         Raises:
             RejectedImageError: If the image is missing or damaged.
@@ -93,15 +96,16 @@ class Listing:
     """All images of a source.
 
     Attributes:
-        name: Dataset name.
-        parts: Splits with some or all of their images, in any order; may be gone
-            through again.
-        features: What each of `ImageTable.features` is.
-        fingerprint: Hex sha256 of the content that was listed: keys, sizes, labels,
-            or pixels; no path and no time.
-        reader: Reads one image.
-        num_channels: Of every image.
-        split_fractions: By which the splits were made; None if they were there.
+        name: Name of the dataset.
+        parts: Pairs of a split and some or all of its images, in any order. The
+            iterable can be read several times.
+        features: Type, shape and names of each of `ImageTable.features`.
+        fingerprint: Hex sha256 of the listed content (keys, sizes, labels or pixels),
+            without paths and times.
+        reader: Reader of the images.
+        num_channels: Channels of every image.
+        split_fractions: Fractions that divided the images into splits; None if the
+            source has its own splits.
     """
 
     name: str
@@ -113,7 +117,7 @@ class Listing:
     split_fractions: tuple[float, ...] | None = None
 
     def by_split(self) -> dict[str, ImageTable]:
-        """Returns all images of each split, sorted by key; for few of them."""
+        """Returns all images of each split, sorted by key, in memory."""
         parts: dict[str, list[ImageTable]] = {}
         for split, images in self.parts:
             parts.setdefault(split, []).append(images)
@@ -134,13 +138,13 @@ def list_images(
     """Returns the listing of the named source.
 
     Args:
-        source: One of `SOURCES`.
-        input_dir: Its files: a local path, or the URL of a bucket.
-        settings: By flag name; the source gets those that it takes.
+        source: Name of the source, a key of `SOURCES`.
+        input_dir: Local path or bucket URL of its files.
+        settings: Settings by flag name; settings that the source does not take are
+            ignored.
 
     Raises:
-        DatasetError: If there is no such source, or its files are not as they should
-            be.
+        DatasetError: If there is no such source, or its files are missing or malformed.
     """
     chosen = find(source)
     settings = settings or {}
@@ -152,7 +156,7 @@ def check_takes(source: str, flag: str) -> None:
     """Checks that a source takes a setting.
 
     Raises:
-        DatasetError: If it does not, or there is no such source.
+        DatasetError: If the source does not take it, or there is no such source.
     """
     if flag not in find(source).settings:
         takers = [name for name, other in SOURCES.items() if flag in other.settings]
@@ -163,10 +167,10 @@ def check_takes(source: str, flag: str) -> None:
 
 
 def find(source: str) -> Source:
-    """Returns the source of a name.
+    """Returns the source of this name.
 
     Raises:
-        DatasetError: If there is none.
+        DatasetError: If there is no such source.
     """
     if source not in SOURCES:
         raise contract.DatasetError(

@@ -1,9 +1,9 @@
-"""Any folder of images: see `image_files` for what --input may be.
+"""Lists the images of any folder; `image_files` describes the forms of --input.
 
-FOLDER/a.jpg                  no label; the splits are made by hashes of the keys
-FOLDER/cat/a.jpg              label: cat, if every image is in a sub-folder
-FOLDER/train/a.jpg            the splits, by their usual names: see `layout_detection`
-FOLDER/train/cat/a.jpg        both
+FOLDER/a.jpg                  no label; hashes of the keys decide the splits
+FOLDER/cat/a.jpg              label cat, if every image is in a sub-folder
+FOLDER/train/a.jpg            split by the usual folder names: see `layout_detection`
+FOLDER/train/cat/a.jpg        split and label
 """
 
 import dataclasses
@@ -33,17 +33,17 @@ def list_images(
     """Returns the images of a folder, a pattern or a list, with labels if it has any.
 
     Args:
-        input_dir: See `image_files.find_images`.
-        seed: Of the hashes that decide the splits.
-        split_fractions: Of the images, for `contract.SPLITS`; None for what the
-            sub-folders say, else `splits.DEFAULT_FRACTIONS`.
-        split_folders: Which sub-folder is which split, see `layouts.parse`; None for
-            what their names say.
-        deduplicate: Whether of the files of one content only the first is used.
+        input_dir: A directory, a pattern or a list; see `image_files.find_images`.
+        seed: Seed of the hashes that decide the splits.
+        split_fractions: Fractions of the images for `contract.SPLITS`; None takes the
+            splits from the sub-folders, or else uses `splits.DEFAULT_FRACTIONS`.
+        split_folders: Sub-folder of each split, see `layouts.parse`; None detects the
+            splits from the names of the sub-folders.
+        deduplicate: Whether to keep only the first of several files with equal content.
 
     Raises:
-        DatasetError: If there is no image, or none for a split that was asked for, or
-            the sub-folders are at odds with a flag or with each other.
+        DatasetError: If there is no image, or a requested split has none, or the
+            sub-folders contradict a flag or each other.
     """
     named = None if split_folders is None else layouts.parse(split_folders)
     files = image_files.find_images(input_dir)
@@ -87,7 +87,7 @@ def list_images(
 def _in_folders(
     layout: layouts.Layout, images: Iterable[tuple[str, Location]]
 ) -> Iterator[tuple[str, Location]]:
-    """Yields the images in the folders of a layout, and logs how many are not."""
+    """Yields the images in the folders of a layout, and logs how many lie elsewhere."""
     num_left_out = 0
     for key, location in images:
         if layout.place(key) is None:
@@ -99,10 +99,10 @@ def _in_folders(
 
 
 class _Summary:
-    """What must be known of all images before the first has a split and a label."""
+    """Facts about all images that must be known before the first split and label."""
 
     def __init__(self) -> None:
-        # Of keys and sizes, in any order: a sum of their own hashes.
+        # Sum of the hashes of each key and size: their order does not matter.
         self.hash = 0
         self.folders = layouts.Folders()
 
@@ -115,7 +115,7 @@ class _Summary:
         self.hash %= 1 << 256
 
     def class_names(self, layout: layouts.Layout) -> tuple[str, ...]:
-        """Returns the folders of classes, or none if an image is in none of them."""
+        """Returns the class names, or none if an image is in no class folder."""
         first = layout.find_bare(self.folders)
         if first is not None:
             logging.info("no labels: %s is not in the folder of a class", first)
@@ -138,11 +138,11 @@ class _Parts:
     """The images with their splits and labels.
 
     Attributes:
-        spool: The images.
-        names: Of the classes; empty if there are no labels.
-        layout: Which folders are splits and classes.
-        fractions: Of the splits; None if folders are the splits.
-        seed: Of the hashes that decide the splits.
+        spool: All images.
+        names: Names of the classes; empty if there are no labels.
+        layout: Folders that are splits and classes.
+        fractions: Fractions of the splits; None if folders are the splits.
+        seed: Seed of the hashes that decide the splits.
     """
 
     spool: image_table.Spool

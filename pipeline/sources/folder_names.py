@@ -1,4 +1,4 @@
-"""Names of folders as words: which split one names, and what else it says."""
+"""Reads folder names as words, and finds the split that they name."""
 
 import dataclasses
 import re
@@ -11,7 +11,7 @@ _SPLIT_OF_WORD: Mapping[str, str] = {
     **dict.fromkeys(("eval", "evaluation"), "validation"),
     **dict.fromkeys(("test", "testing", "tests", "tst", "holdout"), "test"),
 }
-# Words that say nothing about a folder, as the digits of a year or a size do.
+# Words that say nothing about a folder, like the digits of a year or a size.
 _PLAIN_WORDS = frozenset(
     ("set", "subset", "split", "data", "dataset", "folder", "dir", "part", "x", "px")
 )
@@ -19,16 +19,16 @@ IMAGE_WORDS = frozenset(
     ("image", "images", "img", "imgs", "picture", "pictures", "pic", "pics", "photo")
     + ("photos", "jpg", "jpgs", "jpeg", "jpegs", "png", "pngs", "frames", "samples")
 )
-# Of folders beside splits that hold other images, or no photographs.
+# Words for folders that lie beside splits and hold other images, or no photographs.
 _COMPANION_WORDS = frozenset(
     ("extra", "unlabeled", "unlabelled", "unsup", "unsupervised", "label", "labels")
     + ("mask", "masks", "annotation", "annotations", "annot", "gt", "groundtruth")
     + ("segmentation", "segmentations", "pred", "predict", "prediction")
 )
-# Names that are splits even where none is that of the training images.
+# Names that mean a split even where no folder holds the training images.
 PLAIN_SPLITS = frozenset(("train", "validation", "val", "valid", "test"))
 
-# Two words that are one.
+# Words that are often written as two.
 _COMPOUNDS = {r"h[eo]ld[\W_]*out": "holdout", r"train[\W_]*val(?![a-z])": "trainval"}
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+|[^\W\d_]+")
 _GLUED = re.compile(
@@ -42,8 +42,8 @@ class Reading:
     """The name of a folder as words.
 
     Attributes:
-        split: The split that it names, if it names one and no other.
-        rest: The other words, without those that say nothing.
+        split: Split that the name means; None if it names no split or several.
+        rest: Remaining words, without words that say nothing about a folder.
     """
 
     split: str | None
@@ -51,17 +51,17 @@ class Reading:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it names a split and says nothing else."""
+        """Whether the name means a split and nothing else."""
         return self.split is not None and not self.rest
 
     @property
     def is_companion(self) -> bool:
-        """Whether such a folder stands beside splits and holds other images."""
+        """Whether such a folder lies beside splits and holds other images."""
         return not _COMPANION_WORDS.isdisjoint(self.rest)
 
 
 def read(name: str) -> Reading:
-    """Returns the words of a folder's name."""
+    """Returns the split and the remaining words of a folder's name."""
     name_words = list(words(name))
     splits = {_SPLIT_OF_WORD[word] for word in name_words if word in _SPLIT_OF_WORD}
     idle = _SPLIT_OF_WORD.keys() | _PLAIN_WORDS | IMAGE_WORDS
@@ -70,7 +70,7 @@ def read(name: str) -> Reading:
 
 
 def words(name: str) -> Iterator[str]:
-    """Yields the words of a name in lower case; glued ones one by one."""
+    """Yields the words of a name in lower case; divides words written together."""
     for pattern, word in _COMPOUNDS.items():
         name = re.sub(pattern, word, name, flags=re.IGNORECASE)
     for word in _WORD.findall(name):

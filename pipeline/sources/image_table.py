@@ -1,7 +1,7 @@
-"""Tables of images before they are read, with any number of rows.
+"""Tables of images that are not read yet, with any number of rows.
 
-A row takes about a hundred bytes. What is more than a few hundred thousand rows lies in
-a temporary file (of TMPDIR) that has no name, and goes with the process.
+A row takes about a hundred bytes. Rows beyond the first few hundred thousand lie in a
+temporary file in TMPDIR. The file has no name and disappears with the process.
 """
 
 import dataclasses
@@ -15,21 +15,21 @@ import numpy as np
 
 from pipeline import contract
 
-# Rows in memory at a time: those of CelebA are fewer.
+# Rows in memory at a time: all rows of CelebA fit.
 MAX_IN_MEMORY = 1 << 18
-# Of equal size: a thousand million rows are a million in each.
+# Partitions have about equal sizes: of 10^9 rows, each gets about a million.
 _PARTITION_BITS = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageTable:
-    """Some images of a source, one in each row.
+    """Some images of a source, one per row.
 
     Attributes:
-        keys: Of the images.
-        locations: `[num_images, k]` int64, for the reader. Whatever shows that an
-            image changed in place (a checksum, a time) is in here too.
-        features: By name, `[num_images, ...]` integers.
+        keys: Keys of the images.
+        locations: `[num_images, k]` int64, the numbers that the reader needs. They
+            include a checksum or a time that shows whether an image has changed.
+        features: Integers `[num_images, ...]` by feature name.
     """
 
     keys: Sequence[str]
@@ -41,7 +41,7 @@ class ImageTable:
         return len(self.keys)
 
     def take(self, places: np.ndarray) -> "ImageTable":
-        """Returns the rows at these places, in their order."""
+        """Returns the rows at `places`, in that order."""
         chosen: list[int] = places.tolist()
         return ImageTable(
             keys=[self.keys[place] for place in chosen],
@@ -50,7 +50,7 @@ class ImageTable:
         )
 
     def part(self, start: int, stop: int) -> "ImageTable":
-        """Returns the rows from `start` to before `stop`."""
+        """Returns the rows from `start` up to, but without, `stop`."""
         return ImageTable(
             keys=self.keys[start:stop],
             locations=self.locations[start:stop],
@@ -59,7 +59,7 @@ class ImageTable:
 
 
 def concatenate(parts: Sequence[ImageTable]) -> ImageTable:
-    """Returns the rows of all parts, of which there is at least one."""
+    """Returns the rows of one or more parts as a single table."""
     first, *rest = parts
     if not rest:
         return first
@@ -76,7 +76,7 @@ def concatenate(parts: Sequence[ImageTable]) -> ImageTable:
 def in_blocks(
     images: Iterable[tuple[str, Sequence[int]]], num_rows: int = 1 << 16
 ) -> Iterator[ImageTable]:
-    """Yields keys and their locations as tables of `num_rows` rows."""
+    """Yields keys and locations as tables of at most `num_rows` rows."""
     keys: list[str] = []
     locations: list[Sequence[int]] = []
     for key, location in images:
@@ -90,7 +90,7 @@ def in_blocks(
 
 
 class Spool:
-    """Rows that are read again in the order in which they came."""
+    """Rows that can be read repeatedly, in the order of their addition."""
 
     def __init__(self, max_in_memory: int = MAX_IN_MEMORY) -> None:
         """Holds no rows yet."""
@@ -114,10 +114,10 @@ class Spool:
 
 
 class Partitions:
-    """Rows that are read again in the order of their hashes.
+    """Rows that can be read repeatedly, in the order of their hashes.
 
-    The highest bits of a hash say in which partition its row is. One partition at a
-    time is sorted, so that as many are in memory, and equal hashes are in one.
+    The highest bits of a hash decide the partition of its row, so equal hashes share a
+    partition. Reading sorts one partition at a time and holds only this one in memory.
     """
 
     def __init__(self, max_in_memory: int = MAX_IN_MEMORY) -> None:
@@ -126,7 +126,7 @@ class Partitions:
         self._pending: list[tuple[np.ndarray, ImageTable]] = []
         self._num_pending = 0
         self._file = _ChunkFile()
-        # Of the chunks of each partition that are in the file.
+        # Offsets in the file of the chunks of each partition.
         self._offsets: list[list[int]] = [[] for _ in range(1 << _PARTITION_BITS)]
         self.num_rows = 0
 
@@ -166,9 +166,9 @@ class Partitions:
 
 
 class _ChunkFile:
-    """Objects of this process in a file that no other one can open.
+    """Pickled objects in a temporary file that no other process can open.
 
-    It has no name, so that what is unpickled is what this process wrote.
+    The file has no name. Unpickling is therefore safe: only this process wrote to it.
     """
 
     def __init__(self) -> None:

@@ -1,12 +1,13 @@
-"""The layout of a source, detected from the names of its folders.
+"""Detects the layout of a source from the names of its folders.
 
 FOLDER/cat/a.jpg                   classes
 FOLDER/Train/cat/a.jpg             splits, by any of their usual names
 FOLDER/data/images/train2017/...   splits below folders that hold nothing else
-FOLDER/test/images/cat/a.jpg       a folder of images in every split is no class
+FOLDER/test/images/cat/a.jpg       a folder of images in every split is not a class
 
-A name is read as words: `TrainImages`, `train-256` and `training_set` are all train.
-Folders that may be splits or classes are an error, which the user's own names decide.
+Names are read as words: `TrainImages`, `train-256` and `training_set` all mean train.
+Folders that could be splits or classes are an error. The user then names the split
+folders, or renames them.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -21,10 +22,10 @@ _NUM_NAMED = 8
 
 
 def with_images(given: Layout, folders: Folders, input_dir: str) -> Layout:
-    """Returns the layout that the user asked for, with the folders of its classes.
+    """Returns the user's layout, with splits moved down to the folders of their images.
 
     Raises:
-        DatasetError: If a folder has no image.
+        DatasetError: If a named folder has no image.
     """
     for path in given.split_of:
         if not folders.matching(path):
@@ -36,17 +37,17 @@ def with_images(given: Layout, folders: Folders, input_dir: str) -> Layout:
 
 
 def detect(folders: Folders, input_dir: str) -> Layout:
-    """Returns the layout that the names of a source's folders say.
+    """Returns the layout that the names of a source's folders mean.
 
     Args:
-        folders: All that have images.
-        input_dir: For the error messages.
+        folders: All folders that contain images.
+        input_dir: Value of --input, for error messages.
 
     Raises:
-        DatasetError: If folders may be splits or classes, or an image is in no split.
+        DatasetError: If folders could be splits or classes, or an image is in no split.
     """
     wrappers: list[Path] = [()]
-    # Down to the first folder that has images or several folders.
+    # Descend to the first folder that has images or several folders.
     while len(folders.names(wrappers[-1])) == 1 and not folders.first_image(
         wrappers[-1]
     ):
@@ -61,7 +62,7 @@ def detect(folders: Folders, input_dir: str) -> Layout:
 
 
 def _judge(level: Path, folders: Folders, input_dir: str) -> dict[Path, str]:
-    """Returns the splits among the folders in one; none if they are classes."""
+    """Returns the splits among the folders of a level; none if they are classes."""
     readings = _readings(level, folders)
     splits = {reading.split for reading in readings.values()}
     rests = {reading.rest for reading in readings.values()}
@@ -108,7 +109,7 @@ def _is_always_split(path: Path) -> bool:
 
 
 def _is_doubtful(readings: Collection[folder_names.Reading]) -> bool:
-    """Returns whether folders that are not all splits may yet have splits in them."""
+    """Returns whether some of these folders could be splits, though not all are."""
     splits = {reading.split for reading in readings if reading.split}
     if any(reading.is_plain for reading in readings):
         return len(splits) > 1 or any(reading.is_companion for reading in readings)
@@ -117,7 +118,7 @@ def _is_doubtful(readings: Collection[folder_names.Reading]) -> bool:
 
 
 def _has_counterparts(readings: Iterable[folder_names.Reading]) -> bool:
-    """Returns whether two names differ only in the split that they name."""
+    """Returns whether two names differ only in the split that they mean."""
     splits_of: dict[tuple[str, ...], set[str]] = {}
     for reading in readings:
         if reading.split:
@@ -126,7 +127,7 @@ def _has_counterparts(readings: Iterable[folder_names.Reading]) -> bool:
 
 
 def _only_folder(wrappers: Sequence[Path], input_dir: str) -> dict[Path, str]:
-    """Returns the one folder that has all images, if it is a split."""
+    """Returns the single folder that holds all images, if its name means a split."""
     for path in wrappers:
         reading = folder_names.read(path[-1])
         if reading.split == "train" and not reading.rest:
@@ -140,7 +141,10 @@ def _only_folder(wrappers: Sequence[Path], input_dir: str) -> dict[Path, str]:
 
 
 def _check_inside(level: Path, folders: Folders, input_dir: str) -> None:
-    """Checks that no class, or folder of masks, is divided into splits itself."""
+    """Checks that no folder of this level contains splits.
+
+    Folders of masks and other companions of images are not checked.
+    """
     inside = [
         _readings(path, folders)
         for path, reading in _readings(level, folders).items()
@@ -155,7 +159,7 @@ def _check_inside(level: Path, folders: Folders, input_dir: str) -> None:
             any(each.split for each in readings.values()) for readings in inside
         )
         if is_each_divided and len(inside) == len(folders.names(level)) > 1:
-            # The folders around them are classes.
+            # Every folder of this level contains splits, so these folders are classes.
             suggested = {
                 (*level, CLASS, path[-1]): all_readings[path]
                 for path in sorted(all_readings)
@@ -165,9 +169,10 @@ def _check_inside(level: Path, folders: Folders, input_dir: str) -> None:
 
 
 def _below_image_folders(layout: Layout, folders: Folders) -> Layout:
-    """Returns the layout with the folders in which all images of a split are.
+    """Returns the layout with each split moved down to the folder of its images.
 
-    Such a folder is called `images`, or as the split is, in every split.
+    The layout moves down a level while every split holds a single folder and nothing
+    else, and this folder is called `images`, or has the name of its parent or split.
     """
     split_of = layout.split_of
     while True:
@@ -204,7 +209,7 @@ def _ambiguous(
 
 
 def _pairs(readings: Mapping[Path, folder_names.Reading]) -> str:
-    """Returns what --split_folders may be."""
+    """Returns a value of --split_folders that names these folders."""
     return ",".join(
         f"{reading.split}={'/'.join(path)}"
         for split in contract.SPLITS

@@ -1,6 +1,6 @@
-"""Which folders of a source are its splits, and which are its classes.
+"""Layouts: which folders of a source are its splits, and which are its classes.
 
-The user's --split_folders says it, or the names of the folders do: see
+The layout comes from the user's --split_folders, or from the names of the folders: see
 `layout_detection`.
 """
 
@@ -10,34 +10,34 @@ from collections.abc import Mapping, Sequence
 
 from pipeline import contract
 
-# What takes every folder as a class.
+# Value of the flag that makes every folder a class.
 NONE = "none"
 FLAG = "--split_folders"
-# In what the user names, a folder that is a class and has splits in it.
+# Stands in the flag for every class folder that has splits in it.
 CLASS = "*"
 
-# Levels of folders that are told apart: wrappers, split, images, class.
+# Levels of folders that are distinguished: wrappers, split, images, class.
 _NUM_LEVELS = 6
 
-# The names of a folder and of those above it, from the source's root.
+# Names of a folder and its parents, from the source's root downwards.
 Path = tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Where the splits and the classes of a source are.
+    """Folders that hold the splits and the classes of a source.
 
     Attributes:
-        split_of: By the folder that holds a split, its name; of a source without
-            splits, the root alone, with an empty name. One of the names of a folder
-            may be `CLASS`.
+        split_of: Name of the split in each split folder, by path. A source without
+            splits has only its root here, with an empty name. One name in a path may
+            be `CLASS`.
     """
 
     split_of: Mapping[Path, str]
 
     @property
     def has_splits(self) -> bool:
-        """Whether folders are the splits."""
+        """Whether the source has split folders."""
         return "" not in self.split_of.values()
 
     @functools.cached_property
@@ -47,7 +47,7 @@ class Layout:
     def place(self, key: str) -> tuple[str, str] | None:
         """Returns the split and the class of an image, or None if it is left out.
 
-        Either is empty if there is none.
+        Either name is empty if the image has no such folder.
 
         Example:
             >>> Layout({("data", "Train"): "train"}).place("data/Train/cat/1.jpg")
@@ -66,7 +66,7 @@ class Layout:
         return None
 
     def find_bare(self, folders: "Folders") -> str | None:
-        """Returns the smallest key of an image that is in a split and in no class."""
+        """Returns the smallest key of an image in a split but in no class, if any."""
         paths = [path for path in self.split_of if CLASS not in path]
         return min(filter(None, map(folders.first_image, paths)), default=None)
 
@@ -87,7 +87,7 @@ class Layout:
         return sorted({path.index(CLASS) for path in paths})
 
     def __str__(self) -> str:
-        """Returns which folder is which split, for a message.
+        """Returns the split of each folder as text for a message.
 
         Example:
             >>> print(Layout({("Train",): "train", ("test1",): "test"}))
@@ -102,16 +102,16 @@ class Layout:
 
 
 class Folders:
-    """The folders of a source that have images in them or below."""
+    """The folders of a source that contain images, directly or further below."""
 
     def __init__(self) -> None:
-        """Knows no folder yet."""
-        # The smallest key directly in each.
+        """Starts without folders."""
+        # Smallest key directly in each folder.
         self._first_of: dict[Path, str | None] = {}
         self._names: dict[Path, set[str]] = {}
 
     def add(self, key: str) -> None:
-        """Adds the folders that an image is in."""
+        """Adds the folder of an image and its parents."""
         *parents, _ = key.split("/")
         path = tuple(parents[:_NUM_LEVELS])
         if path not in self._first_of:
@@ -122,7 +122,7 @@ class Folders:
             self._first_of[path] = min(self._first_of[path] or key, key)
 
     def names(self, path: Path) -> list[str]:
-        """Returns the names of the folders in one, sorted."""
+        """Returns the sorted names of the folders directly in a folder."""
         return sorted(self._names.get(path, ()))
 
     def first_image(self, path: Path) -> str | None:
@@ -130,7 +130,7 @@ class Folders:
         return self._first_of.get(path)
 
     def matching(self, path: Path) -> list[Path]:
-        """Returns the folders of a path, of which one name may be `CLASS`."""
+        """Returns the known folders that a path stands for; a name may be `CLASS`."""
         if CLASS not in path:
             return [path] if path in self else []
         place = path.index(CLASS)
@@ -139,20 +139,21 @@ class Folders:
         return [each for each in paths if each in self]
 
     def __contains__(self, path: Path) -> bool:
-        """Returns whether there is an image in a folder or below."""
+        """Returns whether an image lies in a folder or further below."""
         return path in self._first_of or path in self._names
 
 
 def parse(texts: Sequence[str]) -> Layout:
-    """Returns what --split_folders names.
+    """Returns the layout that --split_folders describes.
 
     Args:
-        texts: SPLIT=FOLDER, with the folder's path from the root, in which `*` is a
-            folder of any name, which is a class; or `none` alone.
+        texts: Pairs SPLIT=FOLDER, where FOLDER is a path from the root. One `*` in the
+            path stands for any folder name and makes this folder a class. The single
+            text `none` means a source without splits.
 
     Raises:
-        DatasetError: If a text is anything else, or a folder comes twice or is inside
-            another one.
+        DatasetError: If a text has another form, or a folder appears twice or lies
+            inside another one.
 
     Example:
         >>> parse(["train=data/Train", "test=data/test1"]).split_of

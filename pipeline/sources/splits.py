@@ -1,4 +1,4 @@
-"""How images come to their splits: by the names of parts, or by hashes of the keys."""
+"""Assigns images to splits, by the names of parts or by hashes of the keys."""
 
 import hashlib
 from collections import Counter
@@ -9,7 +9,7 @@ import numpy as np
 from pipeline import contract
 from pipeline.sources.image_table import ImageTable
 
-# Of the images, for `contract.SPLITS`, where a source has no splits.
+# Fractions for `contract.SPLITS`, if a source has no splits of its own.
 DEFAULT_FRACTIONS = (0.8, 0.1, 0.1)
 
 SPLIT_OF_NAME: Mapping[str, str] = {
@@ -24,11 +24,11 @@ SPLIT_OF_NAME: Mapping[str, str] = {
 def divided(
     images: ImageTable, split_of: Sequence[str]
 ) -> Iterator[tuple[str, ImageTable]]:
-    """Yields the images of each split that has any.
+    """Yields each split that has images, with its images.
 
     Args:
-        images: Of any splits.
-        split_of: The split of each row.
+        images: Images of any splits.
+        split_of: Split of each row.
     """
     splits = np.array(split_of)
     for split in contract.SPLITS:
@@ -40,15 +40,15 @@ def divided(
 def count_images(
     parts: Iterable[tuple[str, ImageTable]], fractions: Sequence[float] | None
 ) -> str:
-    """Returns how many images each split has, as text.
+    """Returns the number of images in each split, as text.
 
     Args:
-        parts: Of a listing.
-        fractions: By which hashes divided the images, for `contract.SPLITS`; None if
-            they did not.
+        parts: Splits with some or all of their images, as in `Listing.parts`.
+        fractions: Fractions of `contract.SPLITS` that hashes divided the images by;
+            None if the source has its own splits.
 
     Raises:
-        DatasetError: If a split has no image, and a fraction that is not zero.
+        DatasetError: If a split with a nonzero fraction has no image.
     """
     counts = Counter[str]()
     for split, images in parts:
@@ -71,29 +71,29 @@ def hashed_splits(
     """Returns the split of each key, which does not depend on the other keys.
 
     Args:
-        keys: Of images.
-        fractions: That each of `contract.SPLITS` should have; together 1.
-        seed: Of the hashes.
+        keys: Keys of the images.
+        fractions: Fractions of the images for `contract.SPLITS`, with sum 1.
+        seed: Seed of the hashes.
 
     Example:
         >>> hashed_splits(["a", "b", "c"], [0.5, 0.0, 0.5], seed=0)
         ['train', 'test', 'test']
     """
-    # By rounding they may sum to less than 1: the last one gets the rest.
+    # Rounding may make the sum less than 1, so the last split gets the rest.
     nonempty = [
         (split, fraction)
         for split, fraction in zip(contract.SPLITS, fractions, strict=True)
         if fraction
     ]
     edges = np.cumsum([fraction for _, fraction in nonempty])[:-1]
-    # The last byte weighs most here, and the first in the order of a split.
+    # Here the last byte of a hash weighs most; in the order of a split, the first byte.
     places = hash_keys(keys, seed).view("<u8") / 2**64
     chosen = np.searchsorted(edges, places, side="right")
     return [nonempty[position][0] for position in chosen]
 
 
 def hash_keys(keys: Sequence[str], seed: int) -> np.ndarray:
-    """Returns the keyed hashes of keys: `[len(keys)]`, eight bytes each."""
+    """Returns the seeded hash of each key: `[len(keys)]` big-endian uint64."""
     secret = seed.to_bytes(8, "little")
     blake2b = hashlib.blake2b
     digests = [

@@ -4,8 +4,8 @@ archives       image files of a zip archive
 folder_reader  image files of a folder, local or in a bucket
 image_files    image files of a folder, a pattern or a list
 patterns       files below a directory whose paths match a pattern
-file_states    files of a source, compared with its listing
+file_states    sizes and times that show whether a file changed after it was listed
 read_ahead     files of a bucket, read ahead by a few threads
 byproducts     thumbnails and sidecars that other programs keep beside photographs
-copies         files of equal content, by size and sha256
+copies         removes files of equal content, found by size and sha256
 """

@@ -1,7 +1,7 @@
-"""Where the image files of a zip archive are.
+"""Indexes the image files of a zip archive, and reads them.
 
-The archive is indexed once, where the job is launched. A worker gets the place of
-each of its images and reads that range, without a look at the archive's directory.
+The launcher indexes the archive once. A worker gets the byte range of each of its
+images and reads this range, without reading the archive's directory.
 """
 
 import dataclasses
@@ -22,23 +22,23 @@ from pipeline.sources.listing import file_states
 from pipeline.sources.listing.read_ahead import Part, ReadAhead
 from pipeline.storage import files, path_resolution, paths
 
-# Of image files, in small letters.
+# Suffixes of image files, in lower case.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
-# Beyond the header, for the name and the extra fields of a member.
+# Bytes read beyond the header for the name and the extra fields of a member.
 _HEADER_SLACK = 512
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageIndex:
-    """What a zip or a folder holds.
+    """The images of a zip or a folder.
 
     Attributes:
-        path: The zip or the folder.
-        locations: By key, where the reader finds it.
-        sizes: By key, in bytes, uncompressed.
-        missing: The location of an image that is not there.
-        reader: Reads one of them.
+        path: Path of the zip or the folder.
+        locations: Location of each image for the reader, by key.
+        sizes: Uncompressed size of each image in bytes, by key.
+        missing: Location that stands for a missing image.
+        reader: Reader of the images.
     """
 
     path: str
@@ -51,7 +51,7 @@ class ImageIndex:
         """Returns the index with some images under other keys.
 
         Args:
-            name_of: By new key, the key here.
+            name_of: Present key of an image, by its new key.
         """
         return dataclasses.replace(
             self,
@@ -61,7 +61,7 @@ class ImageIndex:
 
 
 def with_keys(of_key: Mapping[str, Any], name_of: Mapping[str, str]) -> dict[str, Any]:
-    """Returns what is known by key, under some other keys.
+    """Returns the mapping with some keys renamed, from `name_of[key]` to `key`.
 
     Example:
         >>> with_keys({"1.png": 7, "2.jpg": 8}, {"1.jpg": "1.png"})
@@ -79,8 +79,8 @@ class ZipReader:
         """Opens nothing yet: workers get an unopened copy.
 
         Args:
-            path: The archive.
-            state: Its state when it was listed.
+            path: Path of the archive.
+            state: State of the archive when it was listed.
         """
         self._path = path
         self._state = state
@@ -88,11 +88,11 @@ class ZipReader:
         self._ahead = ReadAhead()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leaves the open file behind."""
+        """Returns the state to pickle, without the open file."""
         return {**self.__dict__, "_file": None}
 
     def prefetch(self, keys: Sequence[str], locations: np.ndarray) -> None:
-        """Has the members read ahead; see `Reader.prefetch`."""
+        """Starts to read the members ahead; see `Reader.prefetch`."""
         spans = (
             (offset, _LOCAL_HEADER.size + _HEADER_SLACK + stored_bytes)
             for offset, stored_bytes, *_ in locations.tolist()
@@ -102,7 +102,7 @@ class ZipReader:
             self._ahead.announce(
                 Part(self._path, num_bytes, start) for start, num_bytes in spans
             )
-        # Not every system takes the advice.
+        # Some systems have no `posix_fadvise`.
         elif hasattr(os, "posix_fadvise"):
             for span in spans:
                 os.posix_fadvise(self._opened(), *span, os.POSIX_FADV_WILLNEED)
@@ -117,7 +117,7 @@ class ZipReader:
         check_size(max(stored_bytes, num_bytes))
         try:
             stored = self._read_member(offset, stored_bytes)
-            # One byte more than it should have shows that a member goes on.
+            # Inflate up to one byte more, to notice a member that is too long.
             data = stored if method == 0 else _inflated(stored, num_bytes + 1)
             if len(data) != num_bytes or zlib.crc32(data) != crc:
                 detail = f"CRC-32 {zlib.crc32(data):08x}, the zip says {crc:08x}"
@@ -126,7 +126,7 @@ class ZipReader:
         except OSError as error:
             raise file_states.unreadable(self._path, error) from error
         except RejectedImageError:
-            # Members of a zip that was cut or replaced are no rejects.
+            # If the zip was cut or replaced, fail instead of rejecting its members.
             file_states.check_same(
                 self._path, self._state, file_states.find(self._path)
             )
@@ -162,12 +162,12 @@ def index_zip(path: str, official_bytes: int) -> ImageIndex:
     """Returns the images in a zip, by file name without folders.
 
     Args:
-        path: The archive. Its members may be stored or deflated.
-        official_bytes: Size of the official archive, for the error messages.
+        path: Path of the archive. Its members may be stored or deflated.
+        official_bytes: Size of the official archive in bytes, for error messages.
 
     Raises:
-        DatasetError: If it is no zip or a truncated one, or has an unsafe or
-            encrypted member, two images of one name, or none.
+        DatasetError: If the file is not a zip or is truncated, or has an unsafe or
+            encrypted member, two images with the same name, or no image.
     """
     state = file_states.find(path)
     num_bytes = _check_is_zip(path, official_bytes)
@@ -215,10 +215,10 @@ def index_zip(path: str, official_bytes: int) -> ImageIndex:
 
 
 def check_size(num_bytes: int) -> None:
-    """Checks that an image file is not larger than any that is read.
+    """Checks that an image file has at most `contract.MAX_IMAGE_BYTES`.
 
     Raises:
-        RejectedImageError: If it is.
+        RejectedImageError: If the file is larger.
     """
     if num_bytes > contract.MAX_IMAGE_BYTES:
         limit = contract.MAX_IMAGE_BYTES
@@ -244,7 +244,7 @@ def _inflated(stored: bytes, max_bytes: int) -> bytes:
 
 
 def _check_is_zip(path: str, official_bytes: int) -> int:
-    """Returns its size."""
+    """Checks that a file begins like a zip, and returns its size in bytes."""
     try:
         with paths.open_file(path) as file:
             head = file.read(1024)
@@ -267,7 +267,7 @@ def _check_is_zip(path: str, official_bytes: int) -> int:
 
 
 def _member_key(path: str, member: zipfile.ZipInfo) -> str | None:
-    """Returns the key of a member, or None if it is no image."""
+    """Returns the key of a member, or None if the member is not an image."""
     name = member.orig_filename.replace("\\", "/")
     parts = name.split("/")
     if not parts[0] or name[1:2] == ":" or ".." in parts:

@@ -1,10 +1,11 @@
-"""Images that are no photographs: what programs keep beside those of the user.
+"""Recognizes images that programs keep beside the user's photographs.
 
 Photo libraries and network disks keep thumbnails, systems keep deleted files, and our
-own commands draw pictures. All are known by the names of their folders, but for what
-our commands draw, which other files beside it give away.
+own commands draw pictures. Thumbnails and deleted files are recognized by the names of
+their folders, and our pictures by other files that the same command writes.
 
-A folder called `thumbnails`, `thumbs` or `originals` may be a class, and is read.
+A folder called `thumbnails`, `thumbs` or `originals` may be a class, so its images are
+read.
 """
 
 import fnmatch
@@ -16,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pipeline import contract
 from pipeline.storage import paths
 
-# By the name of a folder or a file in small letters: what is in it.
+# Kind of content, by the name of a folder or a file in lower case.
 _KINDS: Mapping[str, str] = {
     **dict.fromkeys(
         ("@eadir", "synophoto_thumb_*", "synofile_thumb_*"),
@@ -41,7 +42,7 @@ _KINDS: Mapping[str, str] = {
         "of the system",
     ),
 }
-# Libraries of Apple's programs, and the folders in them that have photographs.
+# Libraries of Apple's programs, and the folders in them that hold photographs.
 _LIBRARIES = (
     *("*.photoslibrary", "*.photolibrary", "*.migratedphotolibrary"),
     *("*.aplibrary", "*.migratedaplibrary"),
@@ -52,11 +53,11 @@ _LIBRARY_KIND = "thumbnails and previews of a photo library"
 _ANY_KIND = re.compile("|".join(map(fnmatch.translate, _KINDS)))
 _LIBRARY = re.compile("|".join(map(fnmatch.translate, _LIBRARIES)))
 
-# Folders of a workdir that have pictures, and files that it has: the first ones once a
-# run began, the others once it has logged a step.
+# Folders of a workdir that hold pictures, and files that identify a workdir: the first
+# tuple exists once a run began, the second once the run has logged a step.
 _RUN_FOLDERS = frozenset(("images", "generated", "eval"))
 _RUN_FILES = (("config.json", "dataset.json", "lock"), ("config.json", "metrics.jsonl"))
-# What `trainer.generate` draws, and a file that it writes beside it.
+# Pictures that `trainer.generate` draws, each with a file written beside it.
 _GENERATED: Mapping[str, str] = {
     "traverse.png": "traverse.gif",
     "traverse.gif": "traverse.png",
@@ -76,12 +77,12 @@ _GENERATED: Mapping[str, str] = {
 
 
 def kind_of(path: Sequence[str], root: str) -> str | None:
-    """Returns what is in a folder or a file, or None if it may be photographs.
+    """Returns the kind of byproduct in a folder or a file; None for photographs.
 
     Args:
-        path: Its name, and those of the folders above it from the root.
-        root: Where the search began. It is what the user chose, and only its being a
-            library matters.
+        path: Names from the root down to the folder or file.
+        root: Directory where the search began. The user chose it, so its name counts
+            only if it is a photo library.
 
     Example:
         >>> kind_of(["anna", "@eaDir", "1.jpg"], "/photos/@eaDir")
@@ -104,18 +105,18 @@ def kind_of(path: Sequence[str], root: str) -> str | None:
 
 
 class OwnPictures:
-    """Knows the pictures that our own commands draw."""
+    """Recognizes the pictures that our own commands draw."""
 
     def __init__(self, root: str) -> None:
-        """Keeps what paths are relative to: a directory, local or in a bucket."""
+        """Keeps the root of all paths: a directory, local or in a bucket."""
         self._root = root
         self._has = functools.cache(self._find)
 
     def kind_of(self, name: str) -> str | None:
-        """Returns of what a picture is, or None if it is an image of the user's.
+        """Returns the kind of a picture of ours, or None for an image of the user.
 
         Args:
-            name: Path of the file from the root.
+            name: Path of the file, relative to the root.
         """
         *parents, file = name.split("/")
         if file == contract.OVERVIEW_NAME and self._has(

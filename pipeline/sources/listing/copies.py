@@ -1,4 +1,4 @@
-"""Files of one content, found among any number of them by size and sha256."""
+"""Removes copies: finds files of equal content by size and sha256, however many."""
 
 import concurrent.futures
 import dataclasses
@@ -17,11 +17,11 @@ _DIGEST = "digest"
 
 
 def without_copies(blocks: Iterable[ImageTable], root: str) -> Iterator[ImageTable]:
-    """Yields the images without those whose file equals that of a smaller key.
+    """Yields the images, but of files with equal content only the smallest key.
 
     Args:
-        blocks: All images; a location begins with the size of the file.
-        root: What their keys are relative to.
+        blocks: All images; a location begins with the size of the file in bytes.
+        root: Directory or URL that the keys are relative to.
 
     Raises:
         DatasetError: If a file cannot be read.
@@ -30,11 +30,11 @@ def without_copies(blocks: Iterable[ImageTable], root: str) -> Iterator[ImageTab
     for block in blocks:
         spool.add(block)
         number_of_size.update(block.locations[:, 0].tolist())
-    # Files of one content have one hash, and so are in one partition.
+    # Files of equal content have the same hash, so they share a partition.
     by_content = Partitions()
     with concurrent.futures.ThreadPoolExecutor() as pool:
         for block in spool:
-            # A file of its own size is no copy, nor is one that is not there.
+            # A file with a unique size has no copy, and a missing file has size -1.
             is_suspect = np.array(
                 [
                     size >= 0 and number_of_size[size] > 1
@@ -55,7 +55,7 @@ def without_copies(blocks: Iterable[ImageTable], root: str) -> Iterator[ImageTab
         firsts, copies = [], []
         for place, key in enumerate(group.keys):
             digest = group.features[_DIGEST][place].tobytes()
-            # The smallest key comes first of those of one hash.
+            # A partition sorts equal hashes by key, so the smallest key comes first.
             first = first_of.setdefault(digest, key)
             if first == key:
                 firsts.append(place)

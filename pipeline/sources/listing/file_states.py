@@ -1,33 +1,33 @@
-"""Files of a source, compared with the listing of it.
+"""Sizes and times of files, which show whether a file changed after it was listed.
 
-A dataset has the fingerprint of its listing. A file that changes after it was listed
-would bring images of another source into it.
+A dataset carries the fingerprint of its listing. A file that changes after it was
+listed would bring images into the dataset that the fingerprint does not cover.
 """
 
 from pipeline import contract
 from pipeline.storage import paths
 
-# Size in bytes, and time of modification in nanoseconds since the epoch.
+# Size in bytes, and modification time in nanoseconds since the epoch.
 State = tuple[int, int]
 
 
 def find(path: str) -> State:
-    """Returns the state of a file, local or in a bucket; zeros if it is not there.
+    """Returns the state of a file, local or in a bucket; zeros if it is missing.
 
     Raises:
-        DatasetError: If the state cannot be found out.
+        DatasetError: If the state cannot be read.
     """
     entry = paths.find(path)
     return (0, 0) if entry is None else (entry.num_bytes, entry.modified_ns)
 
 
 def check_same(path: str, listed: State, current: State) -> None:
-    """Checks that a file is as it was listed.
+    """Checks that a file did not change after it was listed.
 
     Args:
-        path: The file, for the error message.
-        listed: Its state when it was listed.
-        current: Its state when it was read.
+        path: Path of the file, for the error message.
+        listed: State of the file when it was listed.
+        current: State of the file when it was read.
 
     Raises:
         DatasetError: If the states differ.
@@ -50,7 +50,7 @@ instead of 700): restore it, or leave it as it is now, and run the same command 
 
 
 def unreadable(path: str, error: OSError) -> contract.DatasetError:
-    """Returns the error of a file that was listed and cannot be read."""
+    """Returns the error for a listed file that cannot be read."""
     return contract.DatasetError(
         f"cannot read {path}: {error}; restore it, and run the same command again"
     )

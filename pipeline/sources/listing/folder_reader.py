@@ -1,4 +1,4 @@
-"""Where the image files of a folder are, local or in a bucket."""
+"""Indexes and reads the image files of a folder, local or in a bucket."""
 
 import dataclasses
 import os
@@ -22,22 +22,26 @@ from pipeline.storage import path_resolution, paths
 class FolderReader:
     """Reads the files of a folder; a location is (size, modification time in ns).
 
-    With suffixes, a third number says which of them the file has in place of the key's.
+    If the reader has suffixes, a third number of the location is the index of the
+    suffix that the file has in place of the key's.
     """
 
     def __init__(self, path: str, suffixes: Sequence[str] = ()) -> None:
-        """Keeps where the files are.
+        """Opens nothing yet.
 
         Args:
-            path: Of the folder.
-            suffixes: Of files whose keys have another one.
+            path: Path of the folder.
+            suffixes: Suffixes of the files, if some differ from their keys'.
         """
         self._path = path
         self._suffixes = tuple(suffixes)
         self._ahead = ReadAhead()
 
     def prefetch(self, keys: Sequence[str], locations: np.ndarray) -> None:
-        """Has the files of a bucket read ahead; a local one would have to be opened."""
+        """Starts to read files of a bucket ahead; see `Reader.prefetch`.
+
+        Local files are not read ahead, because this would have to open every file.
+        """
         if paths.is_url(self._path):
             self._ahead.announce(
                 Part(self._file(key, location), int(location[0]))
@@ -57,7 +61,7 @@ class FolderReader:
         try:
             if paths.is_url(path):
                 data = self._ahead.read(Part(path, num_bytes))
-                # Another request would tell the time.
+                # Keep the listed time: only another request would return the present.
                 state = len(data), modified_ns
             else:
                 contract.check_is_file(path)
@@ -76,10 +80,10 @@ class FolderReader:
 
 
 class FolderIndex(ImageIndex):
-    """What a folder holds."""
+    """The images of a folder."""
 
     def renamed(self, name_of: Mapping[str, str]) -> ImageIndex:
-        """See `ImageIndex.renamed`: the keys differ in their suffixes alone."""
+        """See `ImageIndex.renamed`; old and new keys differ only in their suffixes."""
         suffix_of = {name: os.path.splitext(name)[1] for name in self.locations}
         suffixes = sorted(set(suffix_of.values()))
         locations = {
@@ -96,10 +100,10 @@ class FolderIndex(ImageIndex):
 
 
 def index_folder(path: str) -> ImageIndex:
-    """Returns the images directly in a folder, or in one of its name in it.
+    """Returns the images directly in a folder, or in its sub-folder of the same name.
 
     Raises:
-        DatasetError: If there is none, or the folder cannot be read.
+        DatasetError: If there is no image, or the folder cannot be read.
     """
     locations: dict[str, tuple[int, ...]] = {}
     folders: list[str] = []
@@ -109,7 +113,7 @@ def index_folder(path: str) -> ImageIndex:
         elif entry.name.lower().endswith(SUFFIXES):
             locations[entry.name] = (entry.num_bytes, entry.modified_ns)
     if not locations:
-        # An archive unpacked to a folder of its own name.
+        # Some programs unpack an archive into an extra folder of the same name.
         name = os.path.basename(path.rstrip("/")).lower()
         inner = [folder for folder in folders if folder.lower() == name]
         if inner:

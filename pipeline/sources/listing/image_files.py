@@ -1,14 +1,18 @@
-"""Image files, wherever they lie: in a directory, by a pattern, or by a list of them.
+"""Finds image files in a directory, by a pattern, or from a list of paths.
 
-    DIR                 every image file in it and below
-    DIR/**/*.png        those that match: ** is any number of directories
-    NAME.txt            one path a line, from the directory of the list, or absolute
+    DIR                 every image file in the directory and below
+    DIR/**/*.png        files that match; ** is any number of directories
+    NAME.txt            one path a line, absolute or from the directory of the list
 
-Each may be the URL of a bucket. A list there names what is in its own directory.
+Each may be the URL of a bucket. A list in a bucket names files in its own directory or
+below.
 
-A key is the path from the root, with slashes. The root is the directory; of a pattern,
-what precedes its first *, ? or [; of a list, its own directory, or the deepest one that
-has all its files if some lie elsewhere.
+A key is the path of the file from the root, with slashes. The root depends on the form:
+
+    a directory         the directory itself
+    a pattern           the directories before the first part with *, ? or [
+    a list              the directory of the list, or, if some files lie elsewhere, the
+                        deepest directory that contains all files
 """
 
 import collections
@@ -31,18 +35,18 @@ from pipeline.sources.listing.folder_reader import FolderReader
 from pipeline.sources.listing.patterns import Location
 from pipeline.storage import path_resolution, paths
 
-# Of what `rgb.FORMATS` are in. The content of a file decides how it is decoded.
+# Suffixes of files in `rgb.FORMATS`. The content of a file decides how it is decoded.
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif"),
     *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif"),
 )
 
-# In place of the size: of a file that is not there, or has a name that is no key.
+# Stand in place of the size of a missing file, or of a file whose name is unfit as key.
 _MISSING, _BAD_NAME = -1, -2
 
-# Bytes that are not UTF-8 come as surrogates.
+# Python decodes bytes of a file name that are not UTF-8 as surrogates.
 _UNFIT_FOR_KEYS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-# Each looks for a file of a list in a bucket.
+# Threads that look for the files of a list in a bucket.
 _NUM_THREADS = 32
 
 
@@ -51,10 +55,10 @@ class ImageFiles:
     """Files that should be images.
 
     Attributes:
-        root: What their keys are relative to: an absolute path, or a URL.
-        images: Each key, in no order, with its location: (size in bytes, modification
-            time in ns); a negative size if there is nothing to be read. They are
-            looked for while they are asked for, once.
+        root: Absolute path or URL that the keys are relative to.
+        images: Each key with its location (size in bytes, modification time in ns), in
+            no order. The size is negative if the file cannot be read. The iterator
+            searches while it is read, and can be read once.
     """
 
     root: str
@@ -65,11 +69,11 @@ class ImageFileReader:
     """Reads an image file by its key, as RGB pixels."""
 
     def __init__(self, root: str) -> None:
-        """Keeps where the files are."""
+        """Opens nothing yet; `root` is the root of the keys."""
         self._files = FolderReader(root)
 
     def prefetch(self, keys: Sequence[str], locations: np.ndarray) -> None:
-        """See `FolderReader`."""
+        """Starts to read files of a bucket ahead; see `FolderReader.prefetch`."""
         self._files.prefetch(keys, locations)
 
     def read(self, key: str, location: np.ndarray) -> np.ndarray:
@@ -88,8 +92,8 @@ def find_images(path: str) -> ImageFiles:
         path: A directory, a pattern, or a list with the suffix .txt.
 
     Raises:
-        DatasetError: If it is none of these; while they are asked for, if there is
-            no image, or something on the way to them cannot be read.
+        DatasetError: If `path` has another form. Reading `images` raises it if there is
+            no image, or a directory or file on the way cannot be read.
     """
     if paths.is_directory(path):
         root = path_resolution.resolve(path)
@@ -116,7 +120,7 @@ def find_images(path: str) -> ImageFiles:
 def _in_directory(
     path: str, root: str, pattern: Sequence[str]
 ) -> Iterator[tuple[str, Location]]:
-    """Yields the images below `root` that match, and says what else does."""
+    """Yields the images below `root` that match, and logs which other files match."""
     skipped: collections.Counter[str] = collections.Counter()
     images = _walk_images(root, pattern, skipped)
     has_images = False
@@ -137,12 +141,12 @@ def _in_directory(
 def _walk_images(
     root: str, pattern: Sequence[str], skipped: collections.Counter[str]
 ) -> Iterator[tuple[str, Location | None]]:
-    """Yields what `patterns.walk` does, but for files that are no images, or ours."""
+    """Yields the files of `patterns.walk` that are images, and not our own pictures."""
     own = byproducts.OwnPictures(root)
     for name, location in patterns.walk(root, pattern, skipped):
         suffix = os.path.splitext(name)[1].lower()
         if suffix not in SUFFIXES:
-            # Shards of a dataset have numbers after it.
+            # Count shards as one kind: their suffixes end in the shard's number.
             suffix = re.sub(r"^\.tfrecord-\d.*", ".tfrecord", suffix)
             skipped[suffix or "without a suffix"] += 1
         elif kind := own.kind_of(name):
@@ -152,7 +156,7 @@ def _walk_images(
 
 
 def _in_list(path: str) -> ImageFiles:
-    """Returns the images that a list names, whose path is absolute."""
+    """Returns the images named by the list at an absolute path."""
     lines = [line for line in labels.read_lines(path) if line.strip()]
     if not lines:
         raise contract.DatasetError(f"--input={path} is empty: {_allowed()}")
@@ -195,7 +199,7 @@ def _listed_path(path: str, folder: str, line: str) -> str:
 
 
 def _located(file_paths: Collection[str]) -> list[tuple[str, Location | None]]:
-    """Returns each path, and the location of its file."""
+    """Returns each path with the location of its file, None if the file is missing."""
     if not any(map(paths.is_url, file_paths)):
         return [(path, patterns.locate(path)) for path in file_paths]
     with concurrent.futures.ThreadPoolExecutor(_NUM_THREADS) as pool:
@@ -205,9 +209,9 @@ def _located(file_paths: Collection[str]) -> list[tuple[str, Location | None]]:
 def _as_keys(
     files: Iterable[tuple[str, Location | None]],
 ) -> Iterator[tuple[str, Location]]:
-    """Yields a key and a location for each path from the root and its location.
+    """Yields a key and a location for each path from the root with its location.
 
-    A path that is unfit for a key is written in another way, and the file rejected.
+    A path that is unfit as a key is yielded with escapes, and its file is rejected.
     """
     unfit: set[str] = set()
     lookalikes: set[str] = set()
@@ -219,7 +223,7 @@ def _as_keys(
         if "\\x" in name:
             lookalikes.add(name)
         yield name, location or (_MISSING, 0)
-    # A file may really have the name under which another is rejected.
+    # Another file may really have the escaped name: do not yield that key twice.
     for key in sorted(unfit - lookalikes):
         yield key, (_BAD_NAME, 0)
 

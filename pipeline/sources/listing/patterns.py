@@ -1,8 +1,8 @@
-"""The files below a directory whose paths match a pattern.
+"""Finds files below a directory whose paths match a pattern.
 
-A pattern has a part for every level of directories, the last for the files: *, ? and
-[a-z] stand for parts of a name, ** for any number of directories. What is hidden is no
-match, nor are the `byproducts` of other programs.
+A pattern has a part for every level of directories, and a last part for the files. The
+signs *, ? and [a-z] stand for parts of a name, ** for any number of directories. Hidden
+files and the `byproducts` of other programs do not match.
 """
 
 import collections
@@ -27,16 +27,16 @@ def walk(
 ) -> Iterator[tuple[str, Location | None]]:
     """Yields the path from the root of every file that matches, and its location.
 
-    That of a link that leads nowhere is None. Links are followed, but not to a
-    directory that they are in.
+    A broken link has the location None. The walk follows links, except a link to a
+    directory that contains the link itself.
 
     Args:
-        root: Where to begin: a directory, local or in a bucket.
-        pattern: Its parts.
-        skipped: Counts what is not looked at.
+        root: Directory where the walk begins, local or in a bucket.
+        pattern: Parts of the pattern.
+        skipped: Counter that receives the number of skipped files of each kind.
 
     Raises:
-        DatasetError: If something on the way cannot be read.
+        DatasetError: If a directory or a file on the way cannot be read.
     """
     if paths.is_url(root):
         return _walk_bucket(root, pattern, skipped)
@@ -46,7 +46,7 @@ def walk(
 def _walk_bucket(
     root: str, pattern: Sequence[str], skipped: collections.Counter[str]
 ) -> Iterator[tuple[str, Location]]:
-    # All that is below: a request lists a thousand files, of any directories.
+    # List all files below the root: a request lists a thousand files at any depth.
     for entry in paths.walk(root):
         parts = entry.name.split("/")
         if not _matches(parts, pattern):
@@ -64,7 +64,7 @@ def _walk_bucket(
 def _walk_local(
     root: str, pattern: Sequence[str], skipped: collections.Counter[str]
 ) -> Iterator[tuple[str, Location | None]]:
-    # A directory's path, and which directories it and those above it are.
+    # Path of each directory still to read, with the identities of its parents.
     pending: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ())]
     while pending:
         prefix, above = pending.pop()
@@ -82,7 +82,7 @@ def _walk_local(
                     if entry.name.startswith("."):
                         skipped["hidden"] += _matches(parts, pattern)
                         continue
-                    # Those above have been asked for.
+                    # The names of the parents have been checked already.
                     kind = byproducts.kind_of(parts[-1:], folder)
                     if kind:
                         skipped[kind] += _num_files(entry, parts, pattern)
@@ -107,20 +107,20 @@ def _walk_local(
 def _num_files(
     entry: os.DirEntry[str], parts: Sequence[str], pattern: Sequence[str]
 ) -> int:
-    """Returns how many files are skipped with a file or a directory."""
+    """Returns the number of files that the walk skips with a file or a directory."""
     if not entry.is_dir(follow_symlinks=False):
         return int(_matches(parts, pattern))
     if not _leads_to_match(parts, pattern):
         return 0
-    # What cannot be read, as `lost+found`, is not counted.
+    # Unreadable directories, such as `lost+found`, count as empty.
     return sum(len(names) for _, _, names in os.walk(entry.path))
 
 
 def locate(path: str) -> Location | None:
-    """Returns the location of a file, or None if none is there.
+    """Returns the location of a file, or None if there is no file.
 
     Raises:
-        DatasetError: If that cannot be found out.
+        DatasetError: If the status of the file cannot be read.
     """
     if paths.is_url(path):
         entry = paths.find(path)
@@ -135,7 +135,7 @@ def _location(info: os.stat_result | None) -> Location | None:
 
 
 def _leads_to_match(parts: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Returns whether a path below this one may match."""
+    """Returns whether a path below this one may match the pattern."""
     for part, its_pattern in zip(parts, pattern, strict=False):
         if its_pattern == "**":
             return True
@@ -154,7 +154,7 @@ def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
 
 
 def _status(path: str) -> os.stat_result | None:
-    """Returns the status of a local file, or None if there is none."""
+    """Returns the status of a local file, or None if there is no file."""
     try:
         return os.stat(path)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Files of a bucket, read by a few threads before they are asked for.
+"""Reads files of a bucket ahead, in a few threads.
 
-A request takes tens of milliseconds however little it asks for. Local files are read
-ahead by the system; see `Reader.prefetch`.
+A request takes tens of milliseconds, however few bytes it reads. The operating system
+reads local files ahead; see `Reader.prefetch`.
 """
 
 import concurrent.futures
@@ -11,18 +11,19 @@ from typing import Any, NamedTuple
 from pipeline.storage import paths
 
 _NUM_THREADS = 8
-# In memory before they are asked for; at least one is, whatever its size.
+# Limits on the parts read ahead; the last part may exceed the limit in bytes.
 _MAX_PARTS = 48
 _MAX_BYTES = 64 << 20
 
 
 class Part(NamedTuple):
-    """A part of a file, or all of it.
+    """A part of a file, or a whole file.
 
     Attributes:
-        path: Of the file.
-        num_bytes: Of the part.
-        start: Of the part; None for all of the file, whatever its size is by now.
+        path: Path or URL of the file.
+        num_bytes: Size of the part in bytes.
+        start: First byte of the part; None reads the whole file, even if its size has
+            changed.
     """
 
     path: str
@@ -30,31 +31,31 @@ class Part(NamedTuple):
     start: int | None = None
 
     def read(self) -> bytes:
-        """Returns its content; see `paths.read_range` for the errors."""
+        """Returns the bytes of the part; see `paths.read_range` for the errors."""
         if self.start is None:
             return paths.read_bytes(self.path)
         return paths.read_range(self.path, self.start, self.num_bytes)
 
 
 class ReadAhead:
-    """Reads what was announced ahead, and anything else when it is asked for."""
+    """Reads announced parts ahead, and any other part on request."""
 
     def __init__(self) -> None:
-        """Starts no thread before something is announced."""
+        """Starts no thread yet: the first announcement does."""
         self._announced: Iterator[Part] = iter(())
         self._coming: dict[Part, concurrent.futures.Future[bytes]] = {}
         self._num_bytes = 0
         self._pool: concurrent.futures.ThreadPoolExecutor | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A worker gets one to which nothing is announced."""
+        """Pickles as a new object without announcements, for the workers."""
         return ReadAhead, ()
 
     def announce(self, parts: Iterable[Part]) -> None:
-        """Begins to read what will be asked for, in this order.
+        """Starts to read parts ahead, in the order of later `read` calls.
 
         Args:
-            parts: In place of those that were announced before.
+            parts: Parts that `read` will request; they replace earlier announcements.
         """
         for future in self._coming.values():
             future.cancel()
@@ -64,11 +65,11 @@ class ReadAhead:
         self._read_on(self._pool)
 
     def read(self, part: Part) -> bytes:
-        """Returns the content of a part, which is forgotten here.
+        """Returns the bytes of a part, and drops them from memory.
 
         Raises:
-            FileNotFoundError: If its file is not there.
-            DatasetError: If it cannot be read.
+            FileNotFoundError: If the file of the part does not exist.
+            DatasetError: If the part cannot be read.
         """
         future = self._coming.pop(part, None)
         if future is None or self._pool is None:
