@@ -1,7 +1,7 @@
-"""MNIST and the datasets made in its image: Fashion-MNIST, KMNIST.
+"""MNIST and datasets of the same form: Fashion-MNIST, KMNIST.
 
 mnist         the source, in any of the forms below
-arrays        images that come as arrays
+arrays        checks images and labels in arrays, the common form of all files
 idx           the four idx files
 npz           Keras's npz of four arrays
 tfds_records  TFRecord files of TensorFlow Datasets

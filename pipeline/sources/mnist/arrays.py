@@ -1,4 +1,4 @@
-"""Images that come as arrays: what every form of MNIST becomes."""
+"""Images and labels as arrays: the common form of every distribution of MNIST."""
 
 import dataclasses
 import gzip
@@ -12,14 +12,14 @@ IMAGE_SIDE = 28
 
 _SHAPES = ((IMAGE_SIDE, IMAGE_SIDE), (IMAGE_SIDE, IMAGE_SIDE, 1), (IMAGE_SIDE**2,))
 _MAX_LABEL = 255
-# Of an array: all of EMNIST, its largest kin, takes 0.6 GB.
+# Largest array: all of EMNIST, the largest dataset of this form, takes 0.6 GB.
 _MAX_BYTES = 2**31
 _BLOCK_BYTES = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
 class LabelledImages:
-    """The images of a split, in the order of the source.
+    """The images and labels of a split, in the order of the source.
 
     Attributes:
         pixels: `[num_images, 28, 28, 1]` uint8.
@@ -31,10 +31,12 @@ class LabelledImages:
 
 
 def read_whole(file: IO[bytes] | gzip.GzipFile) -> bytes:
-    """Returns what a compressed file holds, which may be any multiple of its size.
+    """Returns the content of a compressed file, of at most 2 GiB.
+
+    The limit protects memory: a small file can unpack to any size.
 
     Raises:
-        ValueError: If that is more than 2 GiB.
+        ValueError: If the content has more than 2 GiB.
     """
     data = bytearray()
     while block := file.read(_BLOCK_BYTES):
@@ -47,18 +49,18 @@ def read_whole(file: IO[bytes] | gzip.GzipFile) -> bytes:
 def labelled_images(
     pixels: np.ndarray, labels: np.ndarray, pixels_name: str, labels_name: str
 ) -> LabelledImages:
-    """Returns images and labels in one form, whatever they were read from.
+    """Returns checked images and labels in the common form.
 
     Args:
         pixels: `[num_images, 28, 28]`, `[num_images, 28, 28, 1]` or
             `[num_images, 784]`: uint8, or floats in [0, 1].
         labels: `[num_images]` integers from 0 to 255.
-        pixels_name: Where the pixels were read, for error messages.
-        labels_name: Where the labels were read, for error messages.
+        pixels_name: Name of the pixels' file or array, for error messages.
+        labels_name: Name of the labels' file or array, for error messages.
 
     Raises:
-        DatasetError: If a shape, a type or a value is none of these, the numbers of
-            images and labels differ, or there are none.
+        DatasetError: If a shape, type or value is not allowed, the numbers of images
+            and labels differ, or there are no images.
 
     Example:
         >>> ones = labelled_images(np.ones([2, 784]), np.array([7, 9]), "x", "y")
@@ -98,7 +100,7 @@ def _as_uint8(pixels: np.ndarray, name: str) -> np.ndarray:
             f"{name} is of type {pixels.dtype}: pixels must be uint8, or floats in "
             "[0, 1]; give another --input"
         )
-    # Not a number is not in the range either.
+    # Negated, because both comparisons are false for NaN.
     if not ((pixels >= 0) & (pixels <= 1)).all():
         raise contract.DatasetError(
             f"{name} has values from {pixels.min():g} to {pixels.max():g}: pixels must "

@@ -1,9 +1,9 @@
-"""The four idx files in which MNIST and its successors are distributed.
+"""Reads the four idx files of MNIST and its successors.
 
     DIR/train-images-idx3-ubyte    DIR/train-labels-idx1-ubyte    the split train
     DIR/t10k-images-idx3-ubyte     DIR/t10k-labels-idx1-ubyte     the split test
 
-Each may be gzipped, with or without `.gz` at its end, and `-idx` may be `.idx`.
+A file may be gzipped, with or without `.gz` in its name, and `-idx` may be `.idx`.
 
 Source:
     LeCun, Cortes and Burges, "The MNIST database of handwritten digits": two zero
@@ -36,13 +36,13 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 def load(root: str) -> dict[str, arrays.LabelledImages]:
-    """Returns the images of each split.
+    """Returns the images and labels of each split.
 
     Args:
-        root: The directory of the four files.
+        root: Directory of the four files.
 
     Raises:
-        DatasetError: If one of them is missing, or is not what it should be.
+        DatasetError: If a file is missing or malformed.
     """
     file_paths = find_files(root)
     missing = [name for name in FILE_NAMES if name not in file_paths]
@@ -65,7 +65,7 @@ def load(root: str) -> dict[str, arrays.LabelledImages]:
 
 
 def find_files(root: str) -> dict[str, str]:
-    """Returns those of the four files that a directory has, by their official name."""
+    """Returns the paths of the idx files in a directory, by their official names."""
     path_of = {}
     for name in FILE_NAMES:
         spellings = (name, name.replace("-idx", ".idx"))
@@ -84,14 +84,14 @@ def read_idx(path: str, content: str) -> np.ndarray:
     """Returns the values of an idx file.
 
     Args:
-        path: The file, gzipped or not.
-        content: `images` or `labels`.
+        path: Path of the file, gzipped or not.
+        content: Expected content, `images` or `labels`.
 
     Returns:
         `[num_images, height, width]` or `[num_images]` uint8.
 
     Raises:
-        DatasetError: If it cannot be read, is cut off, or is no such file.
+        DatasetError: If the file cannot be read, is cut off, or has another format.
     """
     data = _read(path)
     if archives.is_html(data[:1024]):
@@ -125,7 +125,7 @@ def read_idx(path: str, content: str) -> np.ndarray:
 def _read(path: str) -> bytes:
     try:
         data = paths.read_bytes(path)
-        # A browser may have unpacked it, and left its name.
+        # A browser may unpack the file but keep the name with `.gz`.
         if not data.startswith(_GZIP_MAGIC):
             return data
         with gzip.open(io.BytesIO(data)) as file:

@@ -1,13 +1,13 @@
-"""MNIST, and the data sets made in its image: Fashion-MNIST, KMNIST.
+"""MNIST and datasets of the same form: Fashion-MNIST, KMNIST.
 
-What --input has decides how it is read; see the module of each form:
+The content of --input decides which module reads it:
 
-    idx.py             a directory of the four idx files, gzipped or not, or one of them
-    npz.py             mnist.npz as Keras has it, or its directory
+    idx.py             a directory of the four idx files, gzipped or not, or such a file
+    npz.py             mnist.npz as Keras distributes it, or its directory
     tfds_records.py    a directory that TensorFlow Datasets prepared
 
-A key is the split and the place of the image in it. The same images in the same order
-make the same dataset, whatever their form.
+A key consists of the split and the image's number in it. The same images in the same
+order make the same dataset, whichever form they come in.
 """
 
 import functools
@@ -28,7 +28,7 @@ from pipeline.storage import path_resolution, paths
 
 _TFDS_INFO_NAME = "dataset_info.json"
 _NUM_NAMED = 5
-# Of a directory that has no form of MNIST, to name some of it.
+# Entries that are listed to name some of them, if a directory has no form of MNIST.
 _NUM_LISTED = 1000
 _LOADING = threading.Lock()
 
@@ -36,21 +36,21 @@ _LOADING = threading.Lock()
 class ArrayReader:
     """Reads an image by (number of the split, place in the split, CRC-32).
 
-    The images are loaded when the first is read, once in each process.
+    The first read loads all images, once in each process.
     """
 
     def __init__(self, path: str, fingerprint: str) -> None:
-        """Loads nothing yet: workers get the path alone."""
+        """Loads nothing yet: workers get only the path and the fingerprint."""
         self._path = path
         self._fingerprint = fingerprint
 
     def prefetch(self, keys: Sequence[str], locations: np.ndarray) -> None:
-        """Does nothing: all images are read at once."""
+        """Does nothing: the first `read` loads all images."""
 
     def read(self, key: str, location: np.ndarray) -> np.ndarray:
         """Returns `[28, 28, 1]` uint8; see `Reader.read`."""
         number, place, _ = location.tolist()
-        # Else each thread would load its own.
+        # Without the lock, every thread would load its own copy.
         with _LOADING:
             splits = _load_listed(self._path, self._fingerprint)
         return splits[contract.SPLITS[number]].pixels[place]
@@ -60,10 +60,10 @@ def list_images(input_dir: str) -> Listing:
     """Returns the images of MNIST, with their labels.
 
     Args:
-        input_dir: A directory, local or in a bucket, or a file in one.
+        input_dir: A directory or file, local or in a bucket.
 
     Raises:
-        DatasetError: If it has no form of MNIST, or a file is missing or damaged.
+        DatasetError: If there is no form of MNIST, or a file is missing or damaged.
     """
     splits = load(input_dir)
     fingerprint = _fingerprint(splits)
@@ -78,10 +78,10 @@ def list_images(input_dir: str) -> Listing:
 
 
 def load(path: str) -> dict[str, arrays.LabelledImages]:
-    """Returns the images of the splits train and test, from any form.
+    """Returns the images of the splits train and test, from any form of MNIST.
 
     Raises:
-        DatasetError: If there is none, or a file is missing or damaged.
+        DatasetError: If there is no form of MNIST, or a file is missing or damaged.
     """
     if not paths.is_directory(path):
         if paths.find(path) is None:
@@ -96,7 +96,7 @@ def load(path: str) -> dict[str, arrays.LabelledImages]:
     if paths.find(npz_path):
         return npz.load(npz_path)
     if paths.find(paths.join(path, _TFDS_INFO_NAME)):
-        # Its import takes a third of a second.
+        # Imported lazily: the import takes a third of a second.
         from pipeline.sources.mnist import tfds_records
 
         return tfds_records.load(path)
@@ -117,7 +117,7 @@ def _allowed() -> str:
 
 def _listed(split: str, images: arrays.LabelledImages) -> ImageTable:
     number, num_images = contract.SPLITS.index(split), len(images.labels)
-    # As many digits in each, or they would not be sorted.
+    # All numbers get the same number of digits, so the keys sort in numeric order.
     num_digits = max(5, len(str(num_images - 1)))
     return ImageTable(
         keys=[f"{split}-{place:0{num_digits}d}" for place in range(num_images)],
@@ -133,7 +133,7 @@ def _listed(split: str, images: arrays.LabelledImages) -> ImageTable:
 
 
 def _fingerprint(splits: Mapping[str, arrays.LabelledImages]) -> str:
-    """Hashes pixels and labels, which all forms share."""
+    """Returns a hash of the pixels and labels, which is the same for all forms."""
     sha256 = hashlib.sha256()
     for split, images in splits.items():
         sha256.update(f"{split} {len(images.labels)}\n".encode())

@@ -1,4 +1,4 @@
-"""MNIST as Keras distributes it: one npz of four arrays."""
+"""Reads MNIST as Keras distributes it: one npz of four arrays."""
 
 import io
 import math
@@ -13,7 +13,7 @@ from pipeline.storage import files, paths
 
 FILE_NAME = "mnist.npz"
 
-# By the version of the format.
+# Header readers by version of the npy format.
 _READ_HEADER = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -22,14 +22,14 @@ _ARRAY_NAMES = {"train": ("x_train", "y_train"), "test": ("x_test", "y_test")}
 
 
 def load(path: str) -> dict[str, arrays.LabelledImages]:
-    """Returns the images of each split.
+    """Returns the images and labels of each split.
 
     Args:
-        path: The npz.
+        path: Path of the npz.
 
     Raises:
-        DatasetError: If it cannot be read, is no npz, or lacks an array, or one is not
-            what it should be.
+        DatasetError: If the file cannot be read, is not an npz, or lacks an array, or
+            an array is malformed.
     """
     _check_is_zip(path)
     names = [name for pair in _ARRAY_NAMES.values() for name in pair]
@@ -62,15 +62,15 @@ def load(path: str) -> dict[str, arrays.LabelledImages]:
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    # Only when a member is read to its end is its checksum compared, and NumPy makes
-    # no sense of a damaged one.
+    # zipfile compares the checksum only once a member is read to its end. Read it all
+    # before NumPy parses it, because NumPy cannot make sense of a damaged member.
     with archive.open(name) as member:
         content = arrays.read_whole(member)
     file = io.BytesIO(content)
     version = np.lib.format.read_magic(file)
     shape, _, dtype = _READ_HEADER[version](file)
     num_bytes = math.prod(shape) * dtype.itemsize
-    # NumPy makes room for what is announced.
+    # Check the size first: NumPy allocates the memory that the header announces.
     if num_bytes != len(content) - file.tell() and not dtype.hasobject:
         raise ValueError(f"{name} announces {num_bytes} B, and has {len(content)} B")
     file.seek(0)

@@ -1,11 +1,11 @@
-"""MNIST as TensorFlow Datasets prepared it: TFRecord files of PNG images.
+"""Reads MNIST as TensorFlow Datasets prepared it: TFRecord files of PNG images.
 
     DIR/dataset_info.json
-    DIR/mnist-train.tfrecord-00000-of-00001    its shards, of any number
+    DIR/mnist-train.tfrecord-00000-of-00001    shards, any number of them
     DIR/mnist-test.tfrecord-00000-of-00001
 
-It shuffled the images when it wrote them, and their order in its files is their order
-here. TensorFlow is not needed to read them.
+TensorFlow Datasets shuffles the images when it writes them. This module keeps the order
+of the files, and reads them without TensorFlow.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,10 +24,10 @@ _IMAGE_NAMES = ("image", "image/encoded")
 
 
 def load(root: str) -> dict[str, arrays.LabelledImages]:
-    """Returns the images of each split.
+    """Returns the images and labels of each split.
 
     Args:
-        root: The directory of a version, as `mnist/3.0.1`.
+        root: Directory of a version, such as `mnist/3.0.1`.
 
     Raises:
         DatasetError: If a shard is missing or damaged, or its records are not the
@@ -56,7 +56,7 @@ def read_shard(path: str) -> Iterator[tuple[np.ndarray, int]]:
     """Yields the pixels, `[28, 28]` uint8, and the label of each record of a shard.
 
     Raises:
-        DatasetError: If a record is damaged, or is not one of MNIST.
+        DatasetError: If a record is damaged, or does not have MNIST's features.
     """
     with tfds_shards.shard_named(path):
         for number, framed in enumerate(records.read_frames(path)):
@@ -68,7 +68,8 @@ def parse_record(record: bytes) -> tuple[np.ndarray, int]:
     """Returns the pixels, `[28, 28]` uint8, and the label of a serialized `Example`.
 
     Raises:
-        DatasetError: If it has no PNG image of one channel and that size, or no label.
+        DatasetError: If the record has no grey PNG image of 28 x 28 pixels, or no
+            label.
     """
     feature = tfds_shards.parse_example(record)
     encoded = next(

@@ -1,16 +1,19 @@
 """Images that TensorFlow Datasets prepared: TFRecord files of encoded images.
 
     DIR/dataset_info.json, DIR/features.json       see `tfds_info`
-    DIR/celeb_a-train.tfrecord-00003-of-00016      its shards, see `tfds_shards`
+    DIR/celeb_a-train.tfrecord-00003-of-00016      shards, see `tfds_shards`
 
-DIR is that of a version, as DATA_DIR/celeb_a/2.1.0, or one with a single version in it.
-Listing reads every record once, for its labels. A worker gets the place of each of its
-images and reads that range.
+DIR is the directory of a version, such as DATA_DIR/celeb_a/2.1.0, or a directory with a
+single version in it. Listing reads every record once, for its labels. A worker gets the
+byte range of each of its images and reads this range.
 
-TensorFlow Datasets' own readers are not used. `tfds.beam.ReadFromTFDS` yields decoded
-images in the order of its files, which only a shuffle of pixels could bring to ours,
-and imports TensorFlow in every worker: 3.5 s of CPU time and 690 MB, against 0.3 s and
-56 MB for the message alone. `tfds.data_source` has no random access to TFRecord files.
+This module does not use TensorFlow Datasets' own readers:
+
+- `tfds.beam.ReadFromTFDS` yields decoded images in the order of the files. Only a
+  shuffle of pixels could bring them into the order of our plan. It also imports
+  TensorFlow in every worker, which takes 3.5 s of CPU time and 690 MB; the `Example`
+  message alone takes 0.3 s and 56 MB.
+- `tfds.data_source` has no random access to TFRecord files.
 """
 
 import dataclasses
@@ -32,20 +35,21 @@ from pipeline.storage import path_resolution, paths
 def list_images(
     input_dir: str, *, seed: int = 0, split_fractions: Sequence[float] | None = None
 ) -> Listing:
-    """Returns the images of a prepared data set, with the labels that it has.
+    """Returns the images of a prepared data set, with its labels.
 
-    A key is the split and the place of the image in TensorFlow Datasets' files.
+    A key consists of the split and the image's number in TensorFlow Datasets' files.
 
     Args:
-        input_dir: See `tfds_info.find_root`.
-        seed: Of the hashes that decide the splits, if train is the only one.
-        split_fractions: Of the images, for `contract.SPLITS`; None for the data set's
-            own splits, or `splits.DEFAULT_FRACTIONS` if train is the only one.
+        input_dir: Directory of a version, or above it; see `tfds_info.find_root`.
+        seed: Seed of the hashes that decide the splits, if train is the only split.
+        split_fractions: Fractions of the images for `contract.SPLITS`; None keeps the
+            data set's own splits, or uses `splits.DEFAULT_FRACTIONS` if train is the
+            only split.
 
     Raises:
-        DatasetError: If it cannot be read, a shard is missing or has another number
-            of records than it should, a label is out of its range, or the splits are
-            at odds with `split_fractions`.
+        DatasetError: If the data set cannot be read, a shard is missing or has the
+            wrong number of records, a label is out of its range, or the data set has
+            its own splits and `split_fractions` is given.
     """
     info = tfds_info.read_info(tfds_info.find_root(input_dir))
     name_of = _split_names(info, split_fractions)
@@ -63,7 +67,7 @@ def list_images(
     }
     damaged: list[str] = []
     for split, images in _read_shards(info, name_of, file_paths, damaged):
-        # Where a record lies is no part of the content.
+        # The fingerprint covers the content, not the offsets of the records.
         for key, (*_, size, stored) in zip(
             images.keys, images.locations.tolist(), strict=True
         ):
@@ -85,7 +89,7 @@ def list_images(
 
 @dataclasses.dataclass(frozen=True)
 class _Parts:
-    """The images by split: as they were, or, with fractions, by hashes."""
+    """The images by split: in their own splits, or, with fractions, by hashes."""
 
     spools: Mapping[str, Spool]
     fractions: Sequence[float] | None
@@ -106,7 +110,7 @@ class _Parts:
 def _split_names(
     info: tfds_info.Info, split_fractions: Sequence[float] | None
 ) -> dict[str, str]:
-    """Returns TensorFlow Datasets' name of each of our splits that it has."""
+    """Returns TensorFlow Datasets' name of each of our splits in the data set."""
     present = f"--input={info.root} has the splits {', '.join(info.shard_lengths)}"
     name_of: dict[str, str] = {}
     unused = []
@@ -137,7 +141,7 @@ def _split_names(
 
 
 def _find_shards(info: tfds_info.Info, name: str) -> list[str]:
-    """Returns the shards of a split, as many as there should be."""
+    """Returns the shards of a split, and checks their number."""
     file_paths = tfds_shards.find_shards(info.root, info.name, name)
     expected = len(info.shard_lengths[name])
     if len(file_paths) != expected:
@@ -156,16 +160,17 @@ def _read_shards(
 ) -> Iterator[tuple[str, ImageTable]]:
     """Yields the split and the images of each shard, in order.
 
-    `damaged` receives the keys of the records whose checksum is wrong.
+    Appends to `damaged` the keys of records with a wrong checksum.
     """
     number = 0
     for split, name in name_of.items():
         lengths = info.shard_lengths[name]
-        # As many digits in each, or they would not be sorted.
+        # All numbers get the same number of digits, so the keys sort in numeric order.
         num_digits = max(5, len(str(sum(lengths) - 1)))
         first = 0
         for path, length in zip(file_paths[split], lengths, strict=True):
-            # So many keys take memory, before the records are counted.
+            # Check the announced length first: its keys take memory before the records
+            # are counted.
             entry = paths.find(path)
             num_bytes = 0 if entry is None else entry.num_bytes
             if not 0 <= length <= num_bytes // records.MIN_FRAME_BYTES:
@@ -184,8 +189,8 @@ def _read_shard(
 ) -> ImageTable:
     """Returns the images of a shard.
 
-    A record whose checksum is wrong has zeros for labels, and its key goes to
-    `damaged`: its image will be rejected.
+    A record with a wrong checksum gets zeros for labels, and its key is appended to
+    `damaged`: the reader will reject its image.
     """
     zeros = {name: [0] * len(label.scalars) for name, label in info.labels.items()}
     locations: list[tuple[int, ...]] = []
@@ -224,7 +229,7 @@ def _read_shard(
 def _parse_labels(
     record: bytes, labels: Mapping[str, tfds_labels.Label]
 ) -> dict[str, list[int]]:
-    """Returns the values of each label, or raises what is wrong with the record."""
+    """Returns the values of each label; raises DatasetError for a malformed record."""
     feature = tfds_shards.parse_example(record)
     values_of: dict[str, list[int]] = {}
     for name, label in labels.items():

@@ -1,9 +1,9 @@
-"""What TensorFlow Datasets prepared, by the files that describe it.
+"""Reads the files that describe a data set that TensorFlow Datasets prepared.
 
-    DIR/dataset_info.json     its name, file format, splits, and records of each shard
-    DIR/features.json         what a record has
+    DIR/dataset_info.json     name, file format, splits, number of records in each shard
+    DIR/features.json         features of a record
 
-Of the features are taken the image, and what `tfds_labels` finds.
+Only the image and the labels that `tfds_labels` finds are used.
 """
 
 import dataclasses
@@ -24,15 +24,15 @@ _NUM_NAMED = 5
 
 @dataclasses.dataclass(frozen=True)
 class Info:
-    """What a directory holds.
+    """The description of a prepared data set.
 
     Attributes:
-        root: The directory.
-        name: Of the data set.
-        shard_lengths: By the name of a split, the number of records in each shard.
-        image: Name of the image in a record.
-        num_channels: Of every image: 1 or 3.
-        labels: By the name that the feature gets.
+        root: Directory of the data set's version.
+        name: Name of the data set.
+        shard_lengths: Number of records in each shard, by the name of the split.
+        image: Name of the image feature in a record.
+        num_channels: Channels of every image, 1 or 3.
+        labels: Labels by the name of our feature.
     """
 
     root: str
@@ -44,17 +44,17 @@ class Info:
 
 
 def find_root(path: str) -> str:
-    """Returns the directory of a version: `path`, or the only one in or below that.
+    """Returns the directory of a version: `path`, or the only version below it.
 
     Raises:
-        DatasetError: If there is none, or more than one.
+        DatasetError: If there is no version, or more than one.
     """
     if _is_root(path):
         return path
     if not paths.is_directory(path):
         fault = "is a file" if paths.find(path) else "does not exist"
         raise contract.DatasetError(f"--input={path} {fault}: {_allowed()}")
-    # The version of a data set, or of one of its configs.
+    # A version lies one level below its data set, or two if the data set has configs.
     names = _directories(path)
     names += [
         f"{name}/{below}"
@@ -89,11 +89,14 @@ def _directories(path: str) -> list[str]:
 
 
 def read_info(root: str) -> Info:
-    """Returns what `find_root`'s directory holds, and logs which features are not used.
+    """Returns the description of the data set in `root`, and logs unused features.
+
+    Args:
+        root: Directory that `find_root` returned.
 
     Raises:
-        DatasetError: If it is not in TFRecord files, has no image of 8 bits, is a
-            dataset of our own, or a file is missing or damaged.
+        DatasetError: If the data set is not in TFRecord files, has no 8-bit image, or
+            was made by `pipeline.prepare`, or a file is missing or damaged.
     """
     if paths.find(paths.join(root, contract.MANIFEST_NAME)):
         raise contract.DatasetError(
@@ -116,7 +119,7 @@ def read_info(root: str) -> Info:
                 f"--input={root} has no split: prepare it again"
             )
         image = _choose_image(root, by_name)
-        # Its number is a string, as are all of 64 bits.
+        # Sizes are strings: JSON of protocol buffers writes 64-bit integers as strings.
         sizes = by_name[image]["image"]["shape"].get("dimensions", ())
         labels = tfds_labels.find(root, by_name)
         used = {image, *(label.scalars[0].split("/")[0] for label in labels.values())}
@@ -152,7 +155,7 @@ def read_info(root: str) -> Info:
 
 
 def _choose_image(root: str, features: Mapping[str, Any]) -> str:
-    """Returns the name of the only image of a record, or of `image`."""
+    """Returns the name of a record's image: `image` if present, else the only one."""
     kinds = {name: tfds_labels.kind(feature) for name, feature in features.items()}
     names = [name for name, kind in kinds.items() if kind == "Image"]
     if not names:
@@ -180,7 +183,8 @@ def _read_json(root: str, name: str) -> Any:
     path = paths.join(root, name)
     try:
         body = json.loads(paths.read_bytes(path).decode())
-        # No record has half a character in a name, for which an escape may stand.
+        # A JSON escape may stand for half a surrogate pair, which no feature name of a
+        # record can contain. Encoding the text finds it.
         json.dumps(body, ensure_ascii=False).encode()
         return body
     except contract.DatasetError:

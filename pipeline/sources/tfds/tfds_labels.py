@@ -1,9 +1,10 @@
-"""Labels of what TensorFlow Datasets prepared: integers that a record has.
+"""Finds the labels of a data set that TensorFlow Datasets prepared.
 
-    DIR/NAME.labels.txt       the classes of the ClassLabel NAME, one a line
+    DIR/NAME.labels.txt       class names of the ClassLabel NAME, one a line
 
-They are a class; and of CelebA `attributes` and `landmarks`, each a dictionary of
-scalars, which a record has as `attributes/Bald`.
+Labels are integers in a record: a class, and CelebA's `attributes` and `landmarks`. The
+latter are dictionaries of scalars, which a record stores under names such as
+`attributes/Bald`.
 """
 
 import dataclasses
@@ -20,13 +21,13 @@ from pipeline.storage import paths
 
 @dataclasses.dataclass(frozen=True)
 class Label:
-    """A feature of ours, of integers that a record has.
+    """A feature of our dataset that consists of integers in a record.
 
     Attributes:
-        feature: Its type, shape and names.
-        scalars: The names in the record, one for each element.
-        low: Least value of an element.
-        high: Greatest value of an element.
+        feature: Type, shape and names of our feature.
+        scalars: Name in the record of each element.
+        low: Least allowed value of an element.
+        high: Greatest allowed value of an element.
     """
 
     feature: contract.Feature
@@ -36,22 +37,22 @@ class Label:
 
     @property
     def dtype(self) -> np.dtype:
-        """The smallest type that has room for an element."""
+        """The smallest integer type that holds every allowed value."""
         return np.promote_types(
             np.min_scalar_type(self.low), np.min_scalar_type(self.high)
         )
 
 
 def find(root: str, features: Mapping[str, Any]) -> dict[str, Label]:
-    """Returns the labels of a record, by the name that the feature gets.
+    """Returns the labels of a record, by the name of our feature.
 
     Args:
-        root: Directory of a prepared dataset.
+        root: Directory of a prepared data set.
         features: Features of a record by name, from `features.json`.
 
     Raises:
-        DatasetError: If the names of the classes cannot be read, or are too few.
-        KeyError, TypeError, ValueError: If a feature is not as it should be.
+        DatasetError: If the class names cannot be read, or their number is wrong.
+        KeyError, TypeError, ValueError: If the description of a feature is malformed.
     """
     labels = {}
     classes = [n for n, feature in features.items() if kind(feature) == "ClassLabel"]
@@ -63,7 +64,7 @@ def find(root: str, features: Mapping[str, Any]) -> dict[str, Label]:
         labels["label"] = Label(
             contract.Feature("int64", (), _class_names(root, chosen, number)),
             (chosen,),
-            # TensorFlow Datasets has -1 where an image has no label.
+            # TensorFlow Datasets stores -1 for an image without a label.
             low=-1,
             high=number - 1,
         )
@@ -87,7 +88,7 @@ def find(root: str, features: Mapping[str, Any]) -> dict[str, Label]:
 
 
 def _class_names(root: str, feature: str, number: int) -> tuple[str, ...]:
-    """Returns the names of the classes; none if they have only numbers."""
+    """Returns the names of the classes; an empty tuple if classes have only numbers."""
     path = paths.join(root, f"{feature}{LABELS_SUFFIX}")
     try:
         lines = paths.read_bytes(path).decode().split("\n")
@@ -105,7 +106,7 @@ def _class_names(root: str, feature: str, number: int) -> tuple[str, ...]:
 
 
 def _scalars(feature: Mapping[str, Any], dtype: str) -> list[str]:
-    """Returns the names in a dictionary of scalars, none if it is anything else."""
+    """Returns the names in a dictionary of scalars, none for any other feature."""
     members = feature.get("featuresDict", {}).get("features", {})
     tensors = [member.get("tensor", {}) for member in members.values()]
     is_sound = all(
@@ -115,5 +116,5 @@ def _scalars(feature: Mapping[str, Any], dtype: str) -> list[str]:
 
 
 def kind(feature: Mapping[str, Any]) -> str:
-    """Returns the class of a feature, such as `ClassLabel`."""
+    """Returns the Python class name of a feature, such as `ClassLabel`."""
     return feature["pythonClassName"].rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""The reader of images in the TFRecord files of TensorFlow Datasets."""
+"""Reads single images from the TFRecord files of TensorFlow Datasets."""
 
 import os
 from collections.abc import Collection, Mapping, Sequence
@@ -30,8 +30,8 @@ class RecordReader:
         Args:
             shards: State of each shard when it was listed, by path.
             damaged: Keys of the records that were damaged when they were listed.
-            image: Name of the image in a record.
-            num_channels: Channels of every image.
+            image: Name of the image feature in a record.
+            num_channels: Channels of every image, 1 or 3.
         """
         self._paths = tuple(shards)
         self._states = tuple(shards.values())
@@ -41,14 +41,14 @@ class RecordReader:
         self._ahead = ReadAhead()
 
     def prefetch(self, keys: Sequence[str], locations: np.ndarray) -> None:
-        """Has the records read ahead; see `Reader.prefetch`."""
+        """Starts to read the records ahead; see `Reader.prefetch`."""
         if paths.is_url(self._paths[0]):
             self._ahead.announce(
                 Part(self._paths[number], size, offset)
                 for number, offset, size, _ in locations.tolist()
             )
             return
-        # Not every system takes the advice.
+        # Some systems have no `posix_fadvise`.
         if not hasattr(os, "posix_fadvise"):
             return
         for number in np.unique(locations[:, 0]).tolist():
@@ -68,7 +68,7 @@ class RecordReader:
             raise file_states.unreadable(path, error) from error
         record = records.unframed(framed)
         if records.checksum(record) != checksum:
-            # Records of a shard that was cut or replaced are no rejects.
+            # If the shard was cut or replaced, fail instead of rejecting its records.
             file_states.check_same(path, self._states[number], file_states.find(path))
             detail = f"CRC-32C {records.checksum(record):08x}, not {checksum:08x}"
             raise squares.RejectedImageError("checksum", detail)
@@ -92,7 +92,7 @@ class RecordReader:
             return os.pread(file.fileno(), num_bytes, start)
 
     def _open(self, number: int) -> BinaryIO:
-        # The images of a plan are in all shards: too many to be kept open.
+        # The images of a plan lie in all shards, too many to keep open.
         try:
             return paths.open_file(self._paths[number])
         except OSError as error:

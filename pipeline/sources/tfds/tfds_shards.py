@@ -1,8 +1,9 @@
-"""The files that TensorFlow Datasets writes: TFRecords of `Example` messages.
+"""Finds and parses the shards of TensorFlow Datasets: TFRecords of `Example` messages.
 
     DIR/celeb_a-train.tfrecord-00003-of-00016
 
-Neither it nor TensorFlow is imported, but for the message.
+This module does not import TensorFlow, and only the `Example` message from TensorFlow
+Datasets.
 """
 
 import contextlib
@@ -21,12 +22,12 @@ def find_shards(root: str, name: str, split: str) -> list[str]:
     """Returns the shards of a split, in order.
 
     Args:
-        root: The directory of a version.
-        name: What a data set there may be called, for error messages.
-        split: As TensorFlow Datasets names it.
+        root: Directory of a version.
+        name: Likely name of the data set, for error messages.
+        split: TensorFlow Datasets' name of the split.
 
     Raises:
-        DatasetError: If there is none, or one of them is missing.
+        DatasetError: If the split has no shard, or a shard is missing.
     """
     names = [entry.name for entry in paths.list_directory(root)]
     matches = sorted(fnmatch.filter(names, f"*-{split}.tfrecord-*-of-*"))
@@ -51,9 +52,9 @@ def parse_example(record: bytes) -> Mapping[str, Any]:
     """Returns the features of a serialized `Example`, by name.
 
     Raises:
-        DatasetError: If it is none.
+        DatasetError: If the record is not an `Example`.
     """
-    # It takes as long to import as a thousand images to make.
+    # Imported lazily: the import takes as long as preparing a thousand images.
     from tensorflow_datasets.proto import tf_example_pb2
 
     try:
@@ -64,7 +65,7 @@ def parse_example(record: bytes) -> Mapping[str, Any]:
 
 @contextlib.contextmanager
 def shard_named(path: str) -> Iterator[None]:
-    """Has an error say in which shard it was met."""
+    """Adds the path of the shard to an error raised inside."""
     try:
         yield
     except (OSError, contract.DatasetError) as error:
@@ -75,7 +76,7 @@ def shard_named(path: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def record_named(number: int) -> Iterator[None]:
-    """Has an error say in which record of a shard it was met."""
+    """Adds the number of the record to an error raised inside."""
     try:
         yield
     except contract.DatasetError as error:
