@@ -1,12 +1,12 @@
-"""CelebA in the layouts in which it is distributed.
+"""CelebA, in every layout of its distributors.
 
 celeba          the source: images, partition, labels
-download        the files of a download: partition, lists, images
-celeba_parquet  images and labels of Parquet files, as Hugging Face has them
+download        finds the files of a download: partition, lists, images
+celeba_parquet  images and labels in Parquet files, as Hugging Face distributes them
 celeba_columns  columns of these files
-parquet_files   Parquet files, opened and checked
-parquet_reader  reads one image of a Parquet file
+parquet_files   finds, opens and checks Parquet files
+parquet_reader  reads single images of a Parquet file
 labels          label files in the official text format
-label_tables    label files as CSV, turned into the official text
-attributes      the names of the forty attributes and of the landmarks
+label_tables    converts label files in CSV to the official text
+attributes      names of the forty attributes and of the landmarks
 """

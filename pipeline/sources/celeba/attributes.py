@@ -1,4 +1,4 @@
-"""Names of CelebA's forty attributes and its landmarks, in the order of its lists."""
+"""Names of CelebA's forty attributes and its landmarks, in the order of its files."""
 
 ATTRIBUTE_NAMES = (
     "5_o_Clock_Shadow",

@@ -1,15 +1,16 @@
-"""CelebA: the aligned images, the partition, the labels.
+"""Lists CelebA: the aligned images, the partition, the labels.
 
     DIR/img_align_celeba.zip, or the folder img_align_celeba/     images
     DIR/list_eval_partition.txt                                   split of each image
     DIR/list_attr_celeba.txt                   40 attributes of each image, optional
     DIR/list_landmarks_align_celeba.txt         5 landmarks of each image, optional
 
-The subdirectories Img/, Eval/ and Anno/ of the official download are searched too, and
-DIR/celeba, as torchvision makes it, or whichever subdirectory has a partition. Kaggle's
-lists are CSV, and its folder is in another one of its name. Images may be PNG, and
-names in any case. Hugging Face has Parquet files in place of all that: see
-`celeba_parquet`.
+The search includes the subdirectories Img/, Eval/ and Anno/ of the official download.
+If DIR has no partition, it also includes a subdirectory with one, such as DIR/celeba,
+which torchvision makes. Images may be PNG, and file names may have any case.
+
+Kaggle's lists are CSV, and its image folder lies in a folder of the same name. Hugging
+Face distributes Parquet files instead of all these files: see `celeba_parquet`.
 
 Source:
     Liu et al., "Deep Learning Face Attributes in the Wild", ICCV 2015.
@@ -47,7 +48,7 @@ def list_images(input_dir: str) -> Listing:
     """Returns the images of a CelebA download, with their labels.
 
     Args:
-        input_dir: A directory, local or in a bucket.
+        input_dir: Directory of the download, local or in a bucket.
 
     Raises:
         DatasetError: If a file is missing, malformed or cut off, or a split is empty.
@@ -94,14 +95,14 @@ def list_images(input_dir: str) -> Listing:
     if unused:
         logging.info("%d images are not in %s: not used", unused, partition_path)
     listing = _listing(split_of, tables, index, digests, partition_path)
-    # A file may have changed between its labels and its hash.
+    # A list may have changed while this function read it.
     for path, state in states.items():
         file_states.check_same(path, state, file_states.find(path))
     return listing
 
 
 def _list_parquet(input_dir: str, shards: Mapping[str, Sequence[str]]) -> Listing:
-    # pyarrow takes a quarter of a second to import.
+    # Imported lazily: pyarrow takes a quarter of a second to import.
     from pipeline.sources.celeba import celeba_parquet
 
     content = celeba_parquet.read(shards, input_dir)
@@ -133,7 +134,7 @@ def read_partition(path: str) -> dict[str, str]:
     """Returns the split of each key, from `list_eval_partition.txt` or CSV.
 
     Raises:
-        DatasetError: If a line is not a file name and 0, 1 or 2, a file name comes
+        DatasetError: If a line is not a file name and 0, 1 or 2, a file name appears
             twice, or a split has no image.
     """
     split_of: dict[str, str] = {}
@@ -196,7 +197,7 @@ def _fingerprint(
     index: archives.ImageIndex,
     digests: Mapping[str, str],
 ) -> str:
-    """Hashes names, sizes and labels, which the zip and the folder share."""
+    """Returns a hash of names, sizes and labels, the same for a zip and a folder."""
     sha256 = hashlib.sha256()
     for name in sorted(digests):
         sha256.update(f"{name} {digests[name]}\n".encode())
@@ -219,7 +220,10 @@ def _index_images(input_dir: str, home: download.Download) -> archives.ImageInde
 
 
 def _other_suffixes(keys: Collection[str], names: Collection[str]) -> dict[str, str]:
-    """Returns, for each key that is no name, the name that has another suffix."""
+    """Returns, for each key that is not a name, the name with another suffix.
+
+    Keys without such a name are left out.
+    """
     present = set(names)
     name_of = {os.path.splitext(name)[0]: name for name in sorted(present - set(keys))}
     pairs = ((key, name_of.get(os.path.splitext(key)[0])) for key in keys)

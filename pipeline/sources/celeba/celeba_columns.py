@@ -1,4 +1,4 @@
-"""The columns of CelebA in Parquet files: images, their names, labels."""
+"""Finds and reads the columns of CelebA's Parquet files: images, names, labels."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -15,26 +15,26 @@ from pipeline.sources.celeba.attributes import ATTRIBUTE_NAMES, LANDMARK_NAMES
 from pipeline.sources.celeba.parquet_reader import leaf
 
 _IMAGE_NAMES = ("image", "img")
-# Of file names, beside the path in the image. `name` may be that of a person.
+# Columns of file names, besides the path in the image. `name` may name a person.
 _FILE_NAMES = ("image_id", "image_name", "file_name", "filename")
-# Names by feature, and of columns that hold a whole feature.
+# Official names of each feature, and names of columns that hold a whole feature.
 _LABELS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     "attributes": (ATTRIBUTE_NAMES, ("attributes", "attr", "attrs")),
     "landmarks": (LANDMARK_NAMES, ("landmarks",)),
 }
-# No image is as large, in pixels.
+# Largest allowed landmark in pixels: no image is as large.
 _MAX_PIXELS = 9999
 
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """Paths of the columns of a file.
+    """Paths of the columns that a file has, such as `image.bytes`.
 
     Attributes:
-        image: Bytes of the image.
-        name: File name of the image, if there is one.
-        labels: Of each feature that is there, the official names and their columns;
-            one column for all names is a list of their values.
+        image: Column of the images' bytes.
+        name: Column of the images' file names, or None.
+        labels: Official names and their columns, by feature. A single column for all
+            names holds lists of their values.
     """
 
     image: str
@@ -43,15 +43,15 @@ class Columns:
 
 
 def find_columns(path: str, schema: pa.Schema, *, is_first: bool) -> Columns:
-    """Returns the columns that a file has.
+    """Returns the columns of images, file names and labels in a file.
 
     Args:
-        path: Of the file, for error messages.
-        schema: Of the file.
-        is_first: Whether to log what is found.
+        path: Path of the file, for error messages.
+        schema: Schema of the file.
+        is_first: Whether this is the first file, whose columns are logged.
 
     Raises:
-        DatasetError: If it has no images.
+        DatasetError: If the file has no column of images.
     """
     image, name, used = _find_image(path, schema)
     labels = {}
@@ -86,7 +86,7 @@ def find_columns(path: str, schema: pa.Schema, *, is_first: bool) -> Columns:
 
 
 def _find_image(path: str, schema: pa.Schema) -> tuple[str, str | None, set[str]]:
-    """Returns the columns of the bytes and the file names, and those they are in."""
+    """Returns the paths of image bytes and file names, and the columns they lie in."""
     texts = {field.name.lower(): field.name for field in schema if _is_text(field.type)}
     names = [texts[each] for each in _FILE_NAMES if each in texts]
     name = names[0] if names else None
@@ -147,14 +147,14 @@ def read_labels(
     """Returns the labels of a feature, `[num_rows, num_names]` int16.
 
     Args:
-        path: Of the file, for error messages.
+        path: Path of the file, for error messages.
         feature: Name of the feature.
-        table: What was read of the file.
-        names: Of the labels.
-        paths: Of their columns, as `find_columns` found them.
+        table: Columns that were read from the file.
+        names: Official names of the labels.
+        paths: Paths of their columns, from `find_columns`.
 
     Raises:
-        DatasetError: If a value is missing, or no label.
+        DatasetError: If a value is missing, or cannot be a label.
     """
     if len(paths) < len(names):
         lists = leaf(table, paths[0])

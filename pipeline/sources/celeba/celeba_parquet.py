@@ -1,11 +1,16 @@
-"""CelebA in Parquet files, as Hugging Face has it: what the official files would say.
+"""Reads CelebA from Parquet files, as Hugging Face distributes it.
 
-A row has an image, a struct of its `bytes` and its file name, `path`; a column for each
-attribute (or one that holds them all), and perhaps one for each landmark. Its split is
-in the name of its file. Other columns, as `celeb_id`, are not used.
+The result equals the content of the official files. A row has these columns:
 
-Rows of some data sets have no file names, as their images were written again as PNG.
-They have CelebA's if all its rows are there in its order, which their attributes show.
+- an image, as a struct of its `bytes` and its file name, `path`
+- a column for each attribute, or a single column for all of them
+- perhaps a column for each landmark
+
+The name of the file gives the split. Other columns, such as `celeb_id`, are not used.
+
+Some data sets have no file names, because their images were written again as PNG. Such
+rows get CelebA's file names if the files hold all its rows in its order. The attributes
+show whether they do.
 """
 
 import dataclasses
@@ -24,19 +29,19 @@ from pipeline.sources.celeba.parquet_reader import MISSING, ParquetReader, read_
 from pipeline.sources.listing import archives, file_states
 from pipeline.storage import path_resolution
 
-# Of list_attr_celeba.txt, as torchvision checks it.
+# MD5 of list_attr_celeba.txt, as torchvision checks it.
 OFFICIAL_ATTRIBUTES_MD5 = "75e246fa4810816ffd6ee81facbd244c"
 
 
 @dataclasses.dataclass(frozen=True)
 class Content:
-    """What the files hold.
+    """The partition, labels and images in the files.
 
     Attributes:
-        split_of: Split of each key, in the order of the keys.
-        partition_sha256: Of the official partition with this content.
+        split_of: Split of each key, sorted by key.
+        partition_sha256: Hex sha256 of the official partition with this content.
         tables: Labels by feature.
-        index: Where the images are.
+        index: Index of the images.
     """
 
     split_of: Mapping[str, str]
@@ -46,15 +51,15 @@ class Content:
 
 
 def read(file_paths: Mapping[str, Sequence[str]], root: str) -> Content:
-    """Returns what the files hold; every image is read once.
+    """Returns the content of the files, and reads every image once for it.
 
     Args:
         file_paths: Paths of each split's files, in order.
-        root: Their directory, for error messages.
+        root: Directory of the files, for error messages.
 
     Raises:
-        DatasetError: If a file is no Parquet, damaged, or lacks a column; a label has
-            a wrong value; or the images have no names, or one of them twice.
+        DatasetError: If a file is not Parquet, is damaged, or lacks a column; if a
+            label has a wrong value; or if images have no names, or two have the same.
     """
     files = [(path, split) for split in contract.SPLITS for path in file_paths[split]]
     states = {path: file_states.find(path) for path, _ in files}
@@ -132,7 +137,10 @@ def read(file_paths: Mapping[str, Sequence[str]], root: str) -> Content:
 
 
 def _locate(file: Any, column: str) -> Iterator[tuple[int, int, int, int]]:
-    """Yields the row group, row, size and CRC-32 of each image; -1, 0 without one."""
+    """Yields the row group, row, size and CRC-32 of each image.
+
+    A row without an image has the size -1 and the CRC-32 0.
+    """
     for group in range(file.num_row_groups):
         for row, data in read_rows(file, group, column):
             if data is None:
@@ -190,7 +198,7 @@ def _labels_text(
     names: Sequence[str],
     values: np.ndarray,
 ) -> str:
-    """Returns the official text of labels."""
+    """Returns labels in the official text format."""
     if feature == "attributes":
         distinct = set(np.unique(values).tolist())
         if not (distinct <= {-1, 1} or distinct <= {0, 1}):

@@ -1,4 +1,4 @@
-"""The files of a CelebA download: where its partition, lists and images are."""
+"""Finds the files of a CelebA download: its partition, lists and images."""
 
 import dataclasses
 import os
@@ -19,7 +19,7 @@ LANDMARKS_NAME = "list_landmarks_align_celeba.txt"
 _SUBDIRECTORIES = ("img", "eval", "anno")
 _ZIP_NAMES = (ZIP_NAME, "img_align_celeba_png.zip")
 _FOLDER_NAMES = (FOLDER_NAME, "img_align_celeba_png")
-# Suffixes and names of files that are not read, and what is to be done with them.
+# Remedies for files that are not read, by suffix or name.
 _REMEDIES: Mapping[str, str] = {
     ".arrow": "Arrow files are not read: download the Parquet files in their place",
     "metadata.csv": "give --source=folder for folders of images without attributes",
@@ -31,18 +31,18 @@ _REMEDIES: Mapping[str, str] = {
 
 @dataclasses.dataclass(frozen=True)
 class Download:
-    """What a directory and its official subdirectories hold.
+    """Files and folders in a directory and its official subdirectories.
 
     Attributes:
-        files: Path of each file, by its name in small letters.
-        folders: Path of each directory, by its name in small letters.
+        files: Path of each file, by its name in lower case.
+        folders: Path of each directory, by its name in lower case.
     """
 
     files: Mapping[str, str]
     folders: Mapping[str, str]
 
     def find_list(self, name: str) -> str | None:
-        """Returns the path of a list, which may be CSV, or None if it is not there."""
+        """Returns the path of a list, in text or CSV, or None if it is missing."""
         return self.files.get(name.lower()) or self.files.get(_as_csv(name).lower())
 
     def find_images(self) -> str:
@@ -52,7 +52,7 @@ class Download:
         return next(iter(zips + folders), "")
 
     def remedy(self) -> str:
-        """Returns what is to be done with files that are not read."""
+        """Returns advice on the files that are not read, as text; empty if none."""
         kinds = {os.path.splitext(name)[1] for name in self.files}
         unread = (self.files.keys() | kinds) & _REMEDIES.keys()
         remedies = {_REMEDIES[kind] for kind in unread}
@@ -60,10 +60,7 @@ class Download:
 
 
 def find(input_dir: str) -> Download | None:
-    """Returns the download in a directory, or in one of its subdirectories.
-
-    Returns:
-        None if there is no partition.
+    """Returns the download in a directory or a subdirectory, if it has a partition.
 
     Raises:
         DatasetError: If several subdirectories have a partition.
@@ -89,7 +86,7 @@ def find(input_dir: str) -> Download | None:
 
 
 def no_partition(input_dir: str) -> contract.DatasetError:
-    """Returns the error of a directory without a partition."""
+    """Returns the error for a directory without a partition."""
     download = _list(input_dir)
     inner = [download, *map(_list, download.folders.values())]
     remedy = "".join(sorted({each.remedy() for each in inner}))

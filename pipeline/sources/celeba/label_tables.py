@@ -1,13 +1,15 @@
-"""CelebA's files of labels as CSV, as Kaggle has them: turned into the official text.
+"""Converts CelebA's label files in CSV, as Kaggle has them, to the official text.
 
 list_eval_partition.csv           image_id,partition
 list_attr_celeba.csv              image_id,5_o_Clock_Shadow,...
 list_landmarks_align_celeba.csv   image_id,lefteye_x,...
 
-Columns are found by their names, in any order and case; numbers of rows are left out.
-The text is that of the official file, byte for byte, so that a dataset has one digest
-whichever of them it was made of. `pipeline.synthesize` lays its text out a little
-otherwise: the number of images tells which of the two is meant.
+Columns are found by their names, in any order and case. Columns of row numbers are left
+out. The text equals the official file byte for byte. CSV and the official files
+therefore give a dataset the same digest.
+
+`pipeline.synthesize` writes its text in a slightly different layout. The number of
+images decides between the two layouts.
 """
 
 import csv
@@ -23,7 +25,7 @@ from pipeline.sources import splits
 from pipeline.sources.celeba.attributes import ATTRIBUTE_NAMES, LANDMARK_NAMES
 from pipeline.sources.listing.archives import SUFFIXES
 
-# CelebA has as many; its files end lines as Windows does.
+# Number of images in CelebA. A file with that many ends lines as Windows does.
 OFFICIAL_IMAGES = 202_599
 
 _KEY_NAMES = (
@@ -36,7 +38,7 @@ _KEY_NAMES = (
     "name",
 )
 _SPLIT_NAMES = ("partition", "split", "set", "subset")
-# Of what pandas writes of its own accord.
+# Names of the column of row numbers that pandas writes by default.
 _ROW_NUMBERS = re.compile(r"(unnamed.*|index|)")
 
 _SIGN_OF: Mapping[str, int] = {
@@ -64,14 +66,14 @@ def is_table(text: str) -> bool:
 
 
 def partition_text(path: str, text: str) -> str:
-    """Returns the text of `list_eval_partition.txt`.
+    """Returns the text of `list_eval_partition.txt` for a CSV table.
 
     Args:
-        path: Of the table, for the error messages.
-        text: Of the table.
+        path: Path of the table, for error messages.
+        text: Content of the table.
 
     Raises:
-        DatasetError: If it is malformed.
+        DatasetError: If the table is malformed.
     """
     table = _read(path, text)
     named = [at for at, name in table.names.items() if name.lower() in _SPLIT_NAMES]
@@ -98,13 +100,13 @@ def labels_text(path: str, text: str, *, is_binary: bool) -> str:
     """Returns the text of `list_attr_celeba.txt` or `list_landmarks_align_celeba.txt`.
 
     Args:
-        path: Of the table, for the error messages.
-        text: Of the table.
+        path: Path of the table, for error messages.
+        text: Content of the table.
         is_binary: Whether labels are attributes (-1 or 1, 0 or 1, False or True);
-            else they are pixel positions.
+            otherwise they are pixel positions.
 
     Raises:
-        DatasetError: If it is malformed, or has no header.
+        DatasetError: If the table is malformed, or has no header.
     """
     table = _read(path, text)
     if not table.header or not table.names:
@@ -143,7 +145,7 @@ def labels_text(path: str, text: str, *, is_binary: bool) -> str:
 
 
 def partition_layout(lines: Sequence[str]) -> str:
-    """Returns lines of file names and split numbers as the official file has them."""
+    """Returns the official partition text of lines with a file name and a number."""
     return _line_end(len(lines)).join([*lines, ""])
 
 
@@ -153,7 +155,7 @@ def labels_layout(
     rows: Sequence[Sequence[int]],
     is_binary: bool,
 ) -> str:
-    """Returns labels as the official file lays them out, or `pipeline.synthesize`."""
+    """Returns labels in the layout of the official file or of `pipeline.synthesize`."""
     is_official = len(keys) == OFFICIAL_IMAGES
     width = 2 if is_binary else 4
     first_width = 1 if is_official else width
@@ -174,11 +176,11 @@ class _Table:
     """A CSV file.
 
     Attributes:
-        path: Of the file, for the error messages.
-        text: Its content.
-        header: The names of the columns; empty if there are none.
-        key: The column of the file names.
-        names: The name of each other column, but those of numbers of rows.
+        path: Path of the file, for error messages.
+        text: Content of the file.
+        header: Names of all columns; empty if the file has no header.
+        key: Index of the column of file names.
+        names: Name of each other column, by index, without columns of row numbers.
     """
 
     path: str
@@ -248,7 +250,9 @@ def _delimiter(text: str) -> str | None:
 
 
 def official_key(cell: str) -> str:
-    """Returns the official file name, whatever the folder and the suffix in a table.
+    """Returns the official file name for a name in a table.
+
+    The name in the table may have a folder, and another suffix than `.jpg`.
 
     Example:
         >>> official_key("img_align_celeba/000001.PNG"), official_key("mine.png")
@@ -265,7 +269,7 @@ def _is_image(cell: str) -> bool:
 
 
 def simplified(name: str) -> str:
-    """Returns what the spellings of a column's name have in common.
+    """Returns a column's name in a form that all its spellings share.
 
     Example:
         >>> simplified("5 o'Clock Shadow"), simplified("5_o_Clock_Shadow")
@@ -275,7 +279,7 @@ def simplified(name: str) -> str:
 
 
 def _value(cell: str, value_of: Mapping[str, int]) -> int:
-    """Returns a label; its text is the only argument of a `ValueError`."""
+    """Returns the label in a cell; a `ValueError` carries the cell as its argument."""
     if value_of:
         value = value_of.get(cell) or value_of.get(cell.lower())
     else:

@@ -1,6 +1,6 @@
-"""CelebA's files of labels: a count, a line of names, and a line for each image.
+"""Reads CelebA's label files: a count, a line of names, and a line for each image.
 
-Labels may be CSV, too: see `label_tables`.
+A label file may also be CSV: see `label_tables`.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from pipeline.sources.celeba import label_tables
 from pipeline.storage import paths
 
 _BLOCK_LINES = 8192
-# No label is as large, as 16 bits must hold it.
+# Marks the end of a line. A label is smaller, because it has to fit in 16 bits.
 _LINE_END = 1 << 16
 
 
@@ -25,10 +25,11 @@ class Labels:
     """The labels of a file.
 
     Attributes:
-        feature: Their type and names.
-        row_of: By key, its row of `values`.
+        feature: Type and names of the labels.
+        row_of: Row in `values` of each key.
         values: `[num_images, num_names]` integers.
-        sha256: Of the file; of CSV, of the official text with its content.
+        sha256: Hex sha256 of the file; for CSV, of the official text with the same
+            content.
     """
 
     feature: contract.Feature
@@ -37,12 +38,12 @@ class Labels:
     sha256: str
 
     def renamed(self, name_of: Mapping[str, str]) -> "Labels":
-        """Returns the labels with more keys, each with the row of its name here."""
+        """Returns the labels with more keys; a new key gets the row of its name."""
         more = {key: self.row_of[name] for key, name in name_of.items()}
         return dataclasses.replace(self, row_of={**self.row_of, **more})
 
     def rows(self, keys: Sequence[str]) -> np.ndarray:
-        """Returns `[num_keys, num_names]`: zeros for a key that is not there."""
+        """Returns the labels `[num_keys, num_names]`; an unknown key gets zeros."""
         zeros = np.zeros_like(self.values[:1])
         rows = [self.row_of.get(key, -1) for key in keys]
         return np.concatenate([self.values, zeros])[rows]
@@ -52,12 +53,14 @@ def read_labels(path: str, *, is_binary: bool) -> Labels:
     """Returns the labels of a file.
 
     Args:
-        path: `list_attr_celeba.txt` or `list_landmarks_align_celeba.txt`, or CSV.
-        is_binary: Whether labels are -1 or 1, returned as 0 or 1; else they are
+        path: Path of `list_attr_celeba.txt` or `list_landmarks_align_celeba.txt`, or of
+            such a file in CSV.
+        is_binary: Whether labels are -1 or 1, returned as 0 or 1; otherwise they are
             pixel positions in the original image.
 
     Raises:
-        DatasetError: If a line is malformed, or there are fewer than announced.
+        DatasetError: If a line is malformed, or the number of lines is not the
+            announced one.
     """
     data = _read_bytes(path)
     text = _as_text(path, data)
@@ -73,7 +76,7 @@ def read_labels(path: str, *, is_binary: bool) -> Labels:
         )
     keys: list[str] = []
     blocks = [np.zeros((0, len(names)), np.int16)]
-    # In blocks: the fields of all lines together would take most of a gigabyte.
+    # Parse in blocks: the fields of all lines would take most of a gigabyte.
     for start in range(2, len(lines), _BLOCK_LINES):
         block = [
             key_and_labels
@@ -110,7 +113,7 @@ def read_partition_lines(path: str) -> tuple[list[str], str]:
     """Returns the lines of `list_eval_partition.txt`, or of CSV, and their sha256.
 
     Raises:
-        DatasetError: If it cannot be read, is no text, or is malformed CSV.
+        DatasetError: If the file cannot be read, is not text, or is malformed CSV.
     """
     data = _read_bytes(path)
     text = _as_text(path, data)
@@ -124,7 +127,7 @@ def read_lines(path: str) -> list[str]:
     """Returns the lines of a text file.
 
     Raises:
-        DatasetError: If it cannot be read, or is no text.
+        DatasetError: If the file cannot be read, or is not text.
     """
     return _as_text(path, _read_bytes(path)).splitlines()
 
@@ -144,10 +147,11 @@ def _as_text(path: str, data: bytes) -> str:
 
 
 def _parse_at_once(lines: Sequence[str], num_names: int) -> np.ndarray | None:
-    """Returns `[num_lines, num_names]` int16, or None if anything is unusual.
+    """Returns `[num_lines, num_names]` int16, or None if a line is unusual.
 
-    NumPy reads the numbers of all lines as one text, ten times as fast as field by
-    field. A mark at the end of each line shows that no line has too few or too many.
+    NumPy parses the numbers of all lines as one text, ten times as fast as single
+    fields. A mark at the end of each line shows whether a line has too few or too many
+    numbers.
     """
     text = f" {_LINE_END} ".join([*lines, ""])
     try:

@@ -1,10 +1,10 @@
-"""Parquet files of a data set by split, as Hugging Face names them.
+"""Finds, opens and checks the Parquet files of a data set, as Hugging Face names them.
 
-    DIR/data/train-00000-of-00019.parquet      or in a folder of any other name
-    DIR/default/valid/0000.parquet             as its server converts a data set
+    DIR/data/train-00000-of-00019.parquet      the folder may have any name
+    DIR/default/valid/0000.parquet             names that its server's conversion gives
 
-Links to files are followed: a cache has its files under other names. pyarrow comes with
-Beam, and is imported when the first file is opened.
+Links to files are followed, because a cache keeps its files under other names. pyarrow
+comes with Beam, and is imported when the first file is opened.
 """
 
 import collections
@@ -22,18 +22,18 @@ from pipeline.storage import files, paths
 
 SUFFIX = ".parquet"
 
-# A split, a number, how many there are, and a hash; each may be missing.
+# Split, number of the file, number of files, and a hash; each part may be missing.
 _NAME = re.compile(r"([a-z]*)[-_]?(?:(\d+)(?:-of-(\d+))?)?(?:-[0-9a-f]+)?", re.I)
-# Read at a time of a column of images.
+# Bytes to read at a time from a column of images.
 _BUFFER_BYTES = 8 << 20
 _NUM_NAMED = 4
 
 
 def find(input_dir: str) -> dict[str, list[str]]:
-    """Returns the paths of each split's files, in order; none if there is no Parquet.
+    """Returns the paths of each split's files, in order; empty without Parquet files.
 
     Raises:
-        DatasetError: If they are in several directories, a name has no split, or a
+        DatasetError: If the files lie in several directories, a name has no split, or a
             file or a split is missing.
     """
     homes: dict[str, dict[str, list[str]]] = {}
@@ -77,19 +77,20 @@ def opened(path: str, *, is_large: bool) -> Iterator[Any]:
     """Opens a file as a `pyarrow.parquet.ParquetFile`.
 
     Args:
-        path: Of the file.
-        is_large: Whether columns of images are read: in pieces, since a row group may
-            have any size. Else what is asked for is read at once.
+        path: Path or URL of the file.
+        is_large: Whether to read columns in pieces. Columns of images need it, because
+            a row group may have any size. Other columns are read in one request.
 
     Raises:
-        DatasetError: If it is no Parquet file, or whatever is done with it fails.
+        DatasetError: If it is not a Parquet file, or the body of the `with` statement
+            fails to read it.
     """
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
         with paths.open_file(path) as file:
-            # pyarrow asks for what it needs, and no more is to be requested.
+            # pyarrow requests the exact ranges that it needs, so a URL is not buffered.
             source = file.raw if paths.is_url(path) else file
             buffer_bytes = _BUFFER_BYTES if is_large else 0
             yield parquet.ParquetFile(
@@ -98,14 +99,14 @@ def opened(path: str, *, is_large: bool) -> Iterator[Any]:
     except contract.DatasetError:
         raise
     except (pa.ArrowException, *files.ARCHIVE_ERRORS) as error:
-        # pyarrow has OSError for damage, too, without a number.
+        # pyarrow also raises OSError for damage, but without an error number.
         if isinstance(error, OSError) and error.errno is not None:
             raise contract.DatasetError(f"cannot read {path}: {error}") from error
         raise contract.DatasetError(f"{path} {_fault(path, error)}") from error
 
 
 def _place(name: str) -> tuple[str, str]:
-    """Returns the directory of a data set and the split, empty if there is none.
+    """Returns the directory of a file's data set, and its split, empty if it has none.
 
     Example:
         >>> _place("data/valid-00000-of-00003.parquet"), _place("a/test/0000.parquet")
@@ -121,7 +122,7 @@ def _place(name: str) -> tuple[str, str]:
 
 
 def _parsed(base: str) -> tuple[str, int | None, int | None]:
-    """Returns the word at the beginning of a name, its number, and of how many."""
+    """Returns a name's first word, number of the file and number of files, if any."""
     stem = base[: -len(SUFFIX)]
     match = _NAME.fullmatch(stem)
     if match is None:
@@ -132,7 +133,7 @@ def _parsed(base: str) -> tuple[str, int | None, int | None]:
 
 
 def _in_order(root: str, names: Sequence[str]) -> list[str]:
-    """Returns a split's files in the order of their numbers, which are all there."""
+    """Returns a split's files in the order of their numbers; checks that none lacks."""
     parsed: Mapping[str, tuple[str, int | None, int | None]] = {
         name: _parsed(name.rpartition("/")[2]) for name in names
     }

@@ -1,8 +1,8 @@
-"""The reader of images in Parquet files.
+"""Reads single images from Parquet files.
 
-A row group is decoded as a whole, and has a hundred images or a hundred thousand. So
-the images that are announced are read some megabytes at a time, in the order of the
-file, and not one after another in their own.
+A row group is decoded as a whole, and holds a hundred images or a hundred thousand. The
+reader therefore reads many announced images together, up to 32 MiB, in the order of the
+file. It does not read single images in the order of the plan.
 """
 
 import collections
@@ -20,12 +20,12 @@ from pipeline.sources.celeba import parquet_files
 from pipeline.sources.listing import file_states
 from pipeline.sources.listing.archives import check_size
 
-# The location of an image that is not there.
+# Location that stands for a missing image.
 MISSING = (-1, 0, 0, 0, 0)
 
-# Of images in memory before they are asked for.
+# Largest size of the images that are read ahead into memory.
 _MAX_BYTES = 32 << 20
-# Decoded at a time.
+# Rows to decode at a time.
 _BATCH_ROWS = 32
 
 # Numbers of the file, the row group and the row; size and CRC-32 of the image.
@@ -50,11 +50,11 @@ class ParquetReader:
         self._read: dict[_Place, bytes] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leaves what is announced and read behind."""
+        """Returns the state to pickle, without announced and read images."""
         return {**self.__dict__, "_announced": collections.deque(), "_read": {}}
 
     def prefetch(self, keys: Sequence[str], locations: np.ndarray) -> None:
-        """Has the images read together; see `Reader.prefetch`."""
+        """Announces images that `read` will read together; see `Reader.prefetch`."""
         places = map(tuple, locations.tolist())
         self._announced = collections.deque(
             place
@@ -81,7 +81,7 @@ class ParquetReader:
         return data
 
     def _read_on(self, place: _Place) -> None:
-        """Reads an image, and those that are announced after it."""
+        """Reads an image, and the announced images after it up to `_MAX_BYTES`."""
         places, num_bytes = {place}, place[3]
         while self._announced and num_bytes < _MAX_BYTES:
             following = self._announced.popleft()
@@ -112,13 +112,13 @@ class ParquetReader:
 def read_rows(
     file: Any, group: int, column: str, rows: Mapping[int, Any] | None = None
 ) -> Iterator[tuple[int, bytes | None]]:
-    """Yields rows of a row group with their bytes, or None where there are none.
+    """Yields the number and the bytes of rows in a row group; None for an empty cell.
 
     Args:
         file: A `pyarrow.parquet.ParquetFile`.
         group: Number of the row group.
         column: Path of the column.
-        rows: Numbers of the rows; None for all.
+        rows: Numbers of the rows to yield; None yields all rows.
     """
     start, num_left = 0, None if rows is None else len(rows)
     batches = file.iter_batches(
@@ -136,7 +136,7 @@ def read_rows(
 
 
 def leaf(table: Any, path: str) -> Any:
-    """Returns the column of a path, such as `image.bytes`, of a table or a batch."""
+    """Returns the column at a path, such as `image.bytes`, in a table or a batch."""
     from pyarrow import compute
 
     name, *inner = path.split(".")
