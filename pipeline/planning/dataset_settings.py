@@ -24,7 +24,7 @@ class Settings:
             source.
         image_dtype: Storage type of the images.
         shard_size: Largest number of images in a shard.
-        seed: Seed of the hashes that order the keys.
+        seed: Seed of the hashes that order the keys, and of hashes that make splits.
         resize: Name of the resize filter.
         crop_size: Side of the centre crop in pixels; 0 crops to the short side.
         split_fractions: Fractions of the images for train, validation and test; None

@@ -59,9 +59,9 @@ def shard_plans(listing: Listing, settings: Settings) -> Iterator[ShardPlan]:
     """Returns the plan of every shard, split by split.
 
     The images of a split are sorted by the seeded hashes of their keys, and then cut
-    into shards. `Partitions` groups the images by the highest bits of these hashes and
-    sorts one group at a time. Memory therefore holds a few hundred thousand images,
-    however many the source has.
+    into shards. `Partitions` divides the images by the highest bits of these hashes and
+    sorts one partition at a time. Memory therefore holds a few hundred thousand rows,
+    however many images the source has.
 
     Raises:
         DatasetError: If a split needs more than `MAX_SHARDS` shards, or two of its

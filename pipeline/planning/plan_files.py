@@ -43,7 +43,7 @@ def save_plan(plan: ShardPlan, output: str, run_id: str) -> PlannedShard:
     load the plans of the next run, which may have other settings.
 
     Returns:
-        The planned shard, without its images: the launcher keeps no more than that.
+        The planned shard without its images, which is all that the launcher keeps.
 
     Raises:
         DatasetError: If the disk is full.

@@ -50,7 +50,7 @@ class ImageTable:
         )
 
     def part(self, start: int, stop: int) -> "ImageTable":
-        """Returns the rows from `start` up to, but without, `stop`."""
+        """Returns the rows from `start` up to and excluding `stop`."""
         return ImageTable(
             keys=self.keys[start:stop],
             locations=self.locations[start:stop],

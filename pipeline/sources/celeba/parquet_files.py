@@ -1,7 +1,7 @@
 """Finds, opens and checks the Parquet files of a data set, as Hugging Face names them.
 
     DIR/data/train-00000-of-00019.parquet      the folder may have any name
-    DIR/default/valid/0000.parquet             names that its server's conversion gives
+    DIR/default/valid/0000.parquet             as its server converts a data set
 
 Links to files are followed, because a cache keeps its files under other names. pyarrow
 comes with Beam, and is imported when the first file is opened.
@@ -82,8 +82,8 @@ def opened(path: str, *, is_large: bool) -> Iterator[Any]:
             a row group may have any size. Other columns are read in one request.
 
     Raises:
-        DatasetError: If it is not a Parquet file, or the body of the `with` statement
-            fails to read it.
+        DatasetError: If the file is not a Parquet file, or the `with` block fails to
+            read it.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -133,7 +133,7 @@ def _parsed(base: str) -> tuple[str, int | None, int | None]:
 
 
 def _in_order(root: str, names: Sequence[str]) -> list[str]:
-    """Returns a split's files in the order of their numbers; checks that none lacks."""
+    """Returns a split's files in the order of their numbers, and checks for gaps."""
     parsed: Mapping[str, tuple[str, int | None, int | None]] = {
         name: _parsed(name.rpartition("/")[2]) for name in names
     }

@@ -1,8 +1,8 @@
 """Reads single images from Parquet files.
 
-A row group is decoded as a whole, and holds a hundred images or a hundred thousand. The
-reader therefore reads many announced images together, up to 32 MiB, in the order of the
-file. It does not read single images in the order of the plan.
+A row group is decoded as a whole, and may hold a hundred images or a hundred thousand.
+The reader therefore reads many announced images together, up to 32 MiB, in the order of
+the file. It does not read single images in the order of the plan.
 """
 
 import collections

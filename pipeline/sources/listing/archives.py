@@ -73,7 +73,7 @@ def with_keys(of_key: Mapping[str, Any], name_of: Mapping[str, str]) -> dict[str
 
 
 class ZipReader:
-    """Reads members of a zip by (header offset, size, size, method, CRC-32)."""
+    """Reads members of a zip by (header offset, stored size, size, method, CRC-32)."""
 
     def __init__(self, path: str, state: file_states.State) -> None:
         """Opens nothing yet: workers get an unopened copy.

@@ -1,4 +1,4 @@
-"""Removes copies: finds files of equal content by size and sha256, however many."""
+"""Removes copies among any number of files, by size and sha256."""
 
 import concurrent.futures
 import dataclasses
@@ -17,7 +17,7 @@ _DIGEST = "digest"
 
 
 def without_copies(blocks: Iterable[ImageTable], root: str) -> Iterator[ImageTable]:
-    """Yields the images, but of files with equal content only the smallest key.
+    """Yields the images, with only the smallest key among files of equal content.
 
     Args:
         blocks: All images; a location begins with the size of the file in bytes.

@@ -41,7 +41,7 @@ SUFFIXES = (
     *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif"),
 )
 
-# Stand in place of the size of a missing file, or of a file whose name is unfit as key.
+# Stand for the size of a missing file, and of a file whose name is unfit as a key.
 _MISSING, _BAD_NAME = -1, -2
 
 # Python decodes bytes of a file name that are not UTF-8 as surrogates.
@@ -69,7 +69,7 @@ class ImageFileReader:
     """Reads an image file by its key, as RGB pixels."""
 
     def __init__(self, root: str) -> None:
-        """Opens nothing yet; `root` is the root of the keys."""
+        """Opens nothing yet; `root` is the path or URL that keys are relative to."""
         self._files = FolderReader(root)
 
     def prefetch(self, keys: Sequence[str], locations: np.ndarray) -> None:

@@ -12,7 +12,7 @@ IMAGE_SIDE = 28
 
 _SHAPES = ((IMAGE_SIDE, IMAGE_SIDE), (IMAGE_SIDE, IMAGE_SIDE, 1), (IMAGE_SIDE**2,))
 _MAX_LABEL = 255
-# Largest array: all of EMNIST, the largest dataset of this form, takes 0.6 GB.
+# Largest array in bytes: all of EMNIST, the largest such dataset, takes 0.6 GB.
 _MAX_BYTES = 2**31
 _BLOCK_BYTES = 2**20
 

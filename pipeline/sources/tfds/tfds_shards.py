@@ -2,8 +2,8 @@
 
     DIR/celeb_a-train.tfrecord-00003-of-00016
 
-This module does not import TensorFlow, and only the `Example` message from TensorFlow
-Datasets.
+This module imports only the `Example` message from TensorFlow Datasets, and nothing
+from TensorFlow.
 """
 
 import contextlib
@@ -65,7 +65,7 @@ def parse_example(record: bytes) -> Mapping[str, Any]:
 
 @contextlib.contextmanager
 def shard_named(path: str) -> Iterator[None]:
-    """Adds the path of the shard to an error raised inside."""
+    """Adds the path of the shard to an error raised in the `with` block."""
     try:
         yield
     except (OSError, contract.DatasetError) as error:
@@ -76,7 +76,7 @@ def shard_named(path: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def record_named(number: int) -> Iterator[None]:
-    """Adds the number of the record to an error raised inside."""
+    """Adds the number of the record to an error raised in the `with` block."""
     try:
         yield
     except contract.DatasetError as error:
