@@ -6,7 +6,7 @@ folder_names      splits folder names into words, and finds the split that they 
 layouts           which folders are splits and which are classes
 layout_detection  detects the layout from the names of folders
 folder            source: any folder of images
-celeba            source: CelebA, in every layout of its distributors
+celeba            source: CelebA, in the layouts of its distributors
 mnist             source: MNIST and datasets of the same form
 tfds              source: datasets that TensorFlow Datasets prepared
 listing           image files in folders, archives, patterns and lists
@@ -66,7 +66,7 @@ class Reader(Protocol):
     """
 
     def prefetch(self, keys: Sequence[str], locations: np.ndarray) -> None:
-        """Announces the next images, which the reader may load before `read`.
+        """Announces the next images: the reader may load them before `read` asks.
 
         Args:
             keys: Keys of the images, in reading order.
@@ -117,7 +117,10 @@ class Listing:
     split_fractions: tuple[float, ...] | None = None
 
     def by_split(self) -> dict[str, ImageTable]:
-        """Returns all images of each split, sorted by key, in memory."""
+        """Returns all images of each split, sorted by key; only for few images.
+
+        All rows are in memory at once.
+        """
         parts: dict[str, list[ImageTable]] = {}
         for split, images in self.parts:
             parts.setdefault(split, []).append(images)

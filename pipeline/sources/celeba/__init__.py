@@ -1,4 +1,4 @@
-"""CelebA, in every layout of its distributors.
+"""CelebA, in the layouts of its distributors.
 
 celeba          the source: images, partition, labels
 download        finds the files of a download: partition, lists, images
