@@ -1,14 +1,15 @@
-"""The contract between the pipeline and the trainer: what a dataset directory is.
+"""Defines a dataset directory: the contract between the pipeline and the trainer.
 
-A dataset directory holds TFRecord shards, the files by which TensorFlow Datasets
-loads them, `rejected.jsonl`, and `manifest.json`, which is written last:
-its presence means that the dataset is complete. The manifest lists every shard
-with its size and hash, and is itself sealed by the dataset digest.
+A dataset directory holds TFRecord shards, the files that TensorFlow Datasets needs to
+load them, `rejected.jsonl` and `manifest.json`. The pipeline writes the manifest last,
+so its presence means that the dataset is complete. The manifest lists every shard with
+its size and hash, and the dataset digest seals the manifest.
 
-A dataset is of images, or of the latents that a model has for those of another one.
+A dataset holds either images, or latents: the posteriors that a model assigns to the
+images of another dataset.
 
-The trainer sees this module and nothing else of the pipeline. It imports neither
-Beam nor TensorFlow.
+The trainer reads datasets through this module alone, which imports neither Beam nor
+TensorFlow.
 """
 
 import dataclasses
@@ -31,18 +32,18 @@ SPLITS = ("train", "validation", "test")
 
 # Features of a dataset of latents: the posterior q(z|x) of each image.
 LATENTS = ("posterior_mean", "posterior_log_var")
-# Features that are the raw little-endian values of an array, in row-major order.
+# Features stored as the raw little-endian values of an array, in row-major order.
 RAW_FEATURES = ("image", *LATENTS)
 
-# The largest image, in pixels: Pillow's own limit, from which it warns. It is about
-# 9,500 x 9,500.
+# Largest allowed image in pixels, about 9,500 x 9,500. Pillow warns above the same
+# limit.
 MAX_IMAGE_PIXELS = 1024 * 1024 * 1024 // 4 // 3
-# The largest image file: as many pixels, not compressed, of 16 bits in four channels.
+# Largest allowed image file: that many pixels, uncompressed, 4 channels of 16 bits.
 MAX_IMAGE_BYTES = 8 * MAX_IMAGE_PIXELS
 
-# Values in a record: protocol buffers are smaller than 2 GiB.
+# Upper limit on the values in a record: a protocol buffer is smaller than 2 GiB.
 _MAX_VALUES = 2**31
-# Length and two checksums of each record in a TFRecord file.
+# A TFRecord file frames each record with its length and two checksums.
 _FRAME_BYTES = 16
 
 # Storage type -> (scale, offset): stored * scale + offset lies in [-1, 1].
@@ -53,7 +54,7 @@ IMAGE_DTYPES: Mapping[str, tuple[float, float]] = {
 }
 
 
-# Files that are no regular ones, nor directories.
+# Kinds of files that are neither regular files nor directories.
 _KINDS: Mapping[Callable[[int], bool], str] = {
     stat.S_ISFIFO: "named pipe",
     stat.S_ISSOCK: "socket",
@@ -61,12 +62,12 @@ _KINDS: Mapping[Callable[[int], bool], str] = {
     stat.S_ISBLK: "device",
 }
 
-# In a URL, what precedes the host: a user, or a user and a password. A port is none.
+# A user, or a user and a password, before the host of a URL. A port does not match.
 _CREDENTIALS = re.compile(r"(\w://)(?:[^\s/@]*:(?!\d*/)\S*@|[^\s/@]+@)")
 
 
 def without_credentials(text: str) -> str:
-    """Returns a text whose URLs name no user and no password.
+    """Returns a text with the user and the password of its URLs masked.
 
     Example:
         >>> without_credentials("cannot reach http://me:secret@host:9000/faces")
@@ -76,12 +77,12 @@ def without_credentials(text: str) -> str:
 
 
 class DatasetError(ValueError):
-    """A dataset or its source is not what it should be; the text is for the user."""
+    """A fault of a dataset or of its source, described for the user."""
 
     def __str__(self) -> str:
-        """Returns one line, without the passwords of URLs.
+        """Returns the error as one line, without the passwords of URLs.
 
-        It may quote names that a file has over several lines.
+        The error may quote a name that spans several lines in a file.
         """
         return without_credentials(" ".join(super().__str__().splitlines()))
 
@@ -91,11 +92,11 @@ class Feature:
     """One feature of a record.
 
     Attributes:
-        dtype: `string`, `int64`, or for the image its storage type; `float32` for
+        dtype: `string`, `int64`, the storage type for the image, or `float32` for
             latents.
         shape: Static shape; `()` for a scalar.
-        names: What each element is called, in order (the attributes of a face), or of
-            a scalar each value, from 0 (the classes of a label); may be empty.
+        names: Names of the elements in order (the attributes of a face). For a scalar,
+            names of its values from 0 (the classes of a label). May be empty.
     """
 
     dtype: str
@@ -103,7 +104,7 @@ class Feature:
     names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Checks that there are as many names as elements, if it is no scalar."""
+        """Checks that a feature that is not a scalar has one name per element."""
         if self.names and self.shape not in ((), (len(self.names),)):
             raise DatasetError(
                 f"a feature of shape {list(self.shape)} cannot have "
@@ -113,7 +114,7 @@ class Feature:
 
 @dataclasses.dataclass(frozen=True)
 class ShardInfo:
-    """One TFRecord file: its name in the directory, and what it must contain."""
+    """One TFRecord file: its name in the directory and its expected content."""
 
     name: str
     num_examples: int
@@ -123,7 +124,7 @@ class ShardInfo:
 
 @dataclasses.dataclass(frozen=True)
 class SplitInfo:
-    """The shards of a split, in order, and what was rejected on the way there."""
+    """The shards of a split in order, and its number of rejects by reason."""
 
     shards: tuple[ShardInfo, ...]
     rejected: Mapping[str, int] = dataclasses.field(default_factory=dict)
@@ -146,10 +147,12 @@ class Manifest:
     Attributes:
         name: Dataset name, the first part of every shard's file name.
         settings: Every preprocessing setting, by flag name.
-        source_fingerprint: Hex sha256 of what the source listed, by its content.
-        features: By name; `key` (string scalar) and `image`, or `LATENTS`, always.
-        splits: By split name, in the order of `SPLITS`.
-        versions: Of the libraries that wrote it. Not part of the digest.
+        source_fingerprint: Hex sha256 of the source's listing, by its content.
+        features: Features by name. Always includes `key` (a string scalar), and either
+            `image` or both `LATENTS`.
+        splits: Splits by name, in the order of `SPLITS`.
+        versions: Versions of the libraries that wrote the dataset. Not part of the
+            digest.
     """
 
     name: str
@@ -171,12 +174,12 @@ class Manifest:
 
     @property
     def has_latents(self) -> bool:
-        """Whether the examples are posteriors, and not images."""
+        """Whether the examples are posteriors instead of images."""
         return self.features.keys() >= set(LATENTS)
 
     @property
     def digest(self) -> str:
-        """Hex sha256 over everything but the versions: the dataset digest."""
+        """The dataset digest: hex sha256 over everything but the versions."""
         return _digest(self._body())
 
     def _image(self) -> Feature:
@@ -232,16 +235,16 @@ class Manifest:
 
 
 def parse_manifest(text: str, path: str | os.PathLike[str] = MANIFEST_NAME) -> Manifest:
-    """Returns the manifest that `text` holds.
+    """Parses the text of a `manifest.json`.
 
     Args:
         text: The content of a `manifest.json`.
-        path: Where it was read, for error messages.
+        path: Path of the file, for error messages.
 
     Raises:
         DatasetError: If the text is not JSON, has another schema version, lacks a
-            field, has one of the wrong type, or does not match its own digest, in
-            fields that are derived from others too.
+            field, or has a field of the wrong type. Also if it does not match its own
+            digest, including the fields that are derived from other fields.
     """
     try:
         body = parse_json(text)
@@ -305,17 +308,17 @@ def parse_manifest(text: str, path: str | os.PathLike[str] = MANIFEST_NAME) -> M
 def check_labels(
     lowest: int, highest: int, num_classes: int, *, are_all_known: bool
 ) -> None:
-    """Checks that labels are among the classes of a model.
+    """Checks that the labels of a dataset are among the classes of a model.
 
     Args:
-        lowest: The lowest label.
-        highest: The highest label.
-        num_classes: Of the model.
-        are_all_known: Whether every image needs a class; if not, a negative label is
-            that of an image without one.
+        lowest: Lowest label in the dataset.
+        highest: Highest label in the dataset.
+        num_classes: Number of classes of the model.
+        are_all_known: Whether every image needs a class. If not, a negative label
+            marks an image without a class.
 
     Raises:
-        DatasetError: If one is not.
+        DatasetError: If a label is not a class of the model.
     """
     if highest >= num_classes:
         raise DatasetError(
@@ -359,11 +362,13 @@ def load_manifest(dataset_dir: str | os.PathLike[str]) -> Manifest:
 
 
 def check_is_file(path: str | os.PathLike[str]) -> None:
-    """Checks that a path is no named pipe, which would be waited for, nor a device.
+    """Checks that a path is not a named pipe, a socket or a device.
+
+    Opening a named pipe would wait for a writer.
 
     Raises:
-        DatasetError: If it is one, or a socket.
-        OSError: If it is not there.
+        DatasetError: If the path is a named pipe, a socket or a device.
+        OSError: If nothing has this path.
     """
     mode = os.stat(path).st_mode
     for is_kind, kind in _KINDS.items():
@@ -375,12 +380,12 @@ def check_is_file(path: str | os.PathLike[str]) -> None:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Returns what a JSON text holds, in which no object has a name twice.
+    """Parses a JSON text, and refuses an object that has the same name twice.
 
     Raises:
-        ValueError: If it is not JSON, or has a name twice: readers differ in which of
-            the two values they take.
-        RecursionError: If it is nested too deeply.
+        ValueError: If the text is not JSON, or an object has a name twice. JSON readers
+            differ in which of the two values they keep.
+        RecursionError: If the text is nested too deeply.
 
     Example:
         >>> parse_json('{"a": 1}')
@@ -399,7 +404,7 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def shard_name(name: str, split: str, index: int, num_shards: int) -> str:
-    """Returns a shard's file name, in the form that TensorFlow Datasets parses.
+    """Returns the file name of a shard, in the form that TensorFlow Datasets parses.
 
     Raises:
         DatasetError: If `name` is not a letter followed by letters, digits and
@@ -419,12 +424,12 @@ def shard_name(name: str, split: str, index: int, num_shards: int) -> str:
 
 
 def parse_shard_info(body: Any) -> ShardInfo:
-    """Returns what `dataclasses.asdict` made of a `ShardInfo`, after JSON.
+    """Rebuilds a `ShardInfo` from `dataclasses.asdict` output that went through JSON.
 
     Raises:
         KeyError: If a field is missing.
-        TypeError: If one is of another type.
-        ValueError: If a number is out of its range.
+        TypeError: If a field has the wrong type.
+        ValueError: If a number is out of range.
     """
     info = ShardInfo(
         name=_typed(body["name"], str),
@@ -442,7 +447,7 @@ def _parse_split(split: Mapping[str, Any], name: str, split_name: str) -> SplitI
         raise ValueError(f"a split named {split_name!r:.80}")
     shards = tuple(parse_shard_info(shard) for shard in split["shards"])
     for index, shard in enumerate(shards):
-        # A name is joined to the dataset's path, and must not lead out of it.
+        # The name is joined to the dataset's path and must not lead out of it.
         if shard.name != shard_name(name, split_name, index, len(shards)):
             raise ValueError(f"a shard named {shard.name!r:.80}")
     rejected = {

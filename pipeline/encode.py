@@ -1,13 +1,13 @@
-"""Encodes images: to verified shards of latents, on any Beam runner.
+"""Encodes images as verified shards of latents, on any Beam runner.
 
     python -m pipeline.encode --model=EXPORT --dataset=DATASET_DIR --output=LATENTS_DIR
     python -m pipeline.encode --model=EXPORT --input=CELEBA_DIR --output=LATENTS_DIR
 
-The images are those of a dataset, or raw ones: these have pipeline.prepare's flags of a
-source, and are made as those that the model was trained on.
+Give either the images of a dataset, or raw images. Raw images take the source flags of
+pipeline.prepare, and are preprocessed like the images that the model was trained on.
 
-The model is what trainer.export wrote. Beam's own flags pass through. A run that was
-killed is continued by the same command.
+--model is a directory that trainer.export wrote. Beam's own flags pass through. To
+continue a run that was killed, run the same command again.
 """
 
 from collections.abc import Sequence

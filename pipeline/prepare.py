@@ -1,9 +1,9 @@
-"""Prepares a dataset: raw images to verified TFRecord shards, on any Beam runner.
+"""Turns raw images into verified TFRecord shards, on any Beam runner.
 
     python -m pipeline.prepare --input=CELEBA_DIR --output=DATASET_DIR
 
-Beam's own flags pass through: --runner=FlinkRunner --parallelism=8. A run that was
-killed is continued by the same command.
+Beam's own flags pass through: --runner=FlinkRunner --parallelism=8. To continue a run
+that was killed, run the same command again.
 """
 
 from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
     python -m pipeline.synthesize --output=data/synthetic --num_images=20000 --seed=0
 
-Exit codes: 0 done; 1 a flag is wrong, or the files cannot be written.
+Exit codes: 0 success; 1 a flag is wrong, or the files cannot be written.
 """
 
 import sys

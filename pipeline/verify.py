@@ -2,7 +2,7 @@
 
     python -m pipeline.verify --dataset=DATASET_DIR
 
-Prints one line per fault and exits with 3, or one line with counts and the digest.
+Exits with 3 after one line per fault; else prints the counts and the dataset digest.
 """
 
 import concurrent.futures
@@ -30,7 +30,7 @@ def find_faults(dataset_dir: str, manifest: contract.Manifest) -> list[str]:
 
     Args:
         dataset_dir: Directory of the shards.
-        manifest: What they should be.
+        manifest: Expected content of the dataset.
     """
     infos = [shard for split in manifest.splits.values() for shard in split.shards]
     names = {info.sha256: info.name for info in infos}
@@ -43,14 +43,14 @@ def find_faults(dataset_dir: str, manifest: contract.Manifest) -> list[str]:
 def shard_fault(
     dataset_dir: str, info: contract.ShardInfo, names: Mapping[str, str]
 ) -> str | None:
-    """Returns what is wrong with one shard, or None.
+    """Returns the fault of one shard as a line of text, or None for a sound shard.
 
-    Framing, checksums, number of records and sha256 are checked, in one pass.
+    Checks framing, checksums, number of records and sha256 in one pass.
 
     Args:
         dataset_dir: Directory of the shards.
-        info: Of this one.
-        names: Of all shards of the dataset, by sha256.
+        info: Expected content of the shard.
+        names: Names of all shards of the dataset, by sha256.
 
     Raises:
         OSError, DatasetError: If this process has too many files open.

@@ -1,11 +1,11 @@
-"""A dataset directory: its shards, statistics, publication, and the run that locks it.
+"""A dataset directory: shards, statistics, publication, and the lock of a run.
 
 output_directory  an output directory, locked by one run
-output_files      files that runs write into it, and their removal
-examples          images of a shard, made or rejected
-shards            one plan to one shard file and its sidecar
-reject_check      rejects of finished shards, tried again
+output_files      names of the files that runs write into it, and their removal
+examples          preprocesses the images of a shard, or rejects them
+shards            writes one shard file and its sidecar from a plan
+reject_check      tries the rejects of finished shards again
 stats             counts, colours and a few images of a dataset
-publishing        all results to the manifest
+publishing        combines the results of all shards into the manifest
 versions          versions of the libraries that decide values and bytes
 """

@@ -1,10 +1,10 @@
-"""The images of a shard, made one after another; refused images are collected.
+"""Makes the examples of a shard in turn, and collects the refused images.
 
-A fault that passes must leave no reject: a source may be cut or damaged while it is
-read, and sound again later. So rejects are looked at a second time, before a shard of
-an earlier run is kept and before a dataset is published.
+A passing fault must leave no reject: a source may be cut or damaged while a run reads
+it, and be sound again later. So rejects get a second look before a shard of an earlier
+run is kept, and before a dataset is published.
 
-Neither TensorFlow nor Beam is imported: a worker starts in a second without them.
+This module imports neither TensorFlow nor Beam, so a worker starts in a second.
 """
 
 import dataclasses
@@ -21,14 +21,14 @@ from pipeline.sources.image_table import ImageTable
 
 @dataclasses.dataclass(frozen=True)
 class Reject:
-    """An image that was refused: its key, one of `squares.REASONS`, what was found."""
+    """A refused image: its key, one of `squares.REASONS`, and a detail in words."""
 
     key: str
     reason: str
     detail: str
 
     def __post_init__(self) -> None:
-        """Checks what may come from a file."""
+        """Checks the fields, because they may come from a sidecar."""
         are_texts = isinstance(self.key, str) and isinstance(self.detail, str)
         if not are_texts or self.reason not in squares.REASONS:
             raise ValueError(f"no rejected image: {self!r:.80}")
@@ -37,11 +37,11 @@ class Reject:
 def make_examples(
     images: ImageTable, settings: Settings, reader: Reader, rejects: list[Reject]
 ) -> Iterator[records.Example]:
-    """Yields what a record of each image holds, and collects the refused images.
+    """Yields the fields of each image's record, and collects the refused images.
 
     Args:
         images: Keys, locations and features of the images.
-        settings: How to preprocess them.
+        settings: Preprocessing settings of the images.
         reader: Reader of the source.
         rejects: Receives the images that yield no record.
 
@@ -49,7 +49,7 @@ def make_examples(
         DatasetError: If the source cannot be read, or has changed.
     """
     reader.prefetch(images.keys, images.locations)
-    # A scalar is a list of one value.
+    # A record stores a scalar as a list of one value.
     features = {
         name: values.reshape(len(images), -1).tolist()
         for name, values in images.features.items()
@@ -68,12 +68,12 @@ def find_unconfirmed(
 ) -> Reject | None:
     """Returns the first reject that a second look does not confirm, or None.
 
-    A look confirms a reject if the image is refused again, for the same reason.
+    A second look confirms a reject if it refuses the image again for the same reason.
 
     Args:
         rejects: Refused images of a shard.
         images: All images of the shard.
-        settings: How to preprocess them.
+        settings: Preprocessing settings of the images.
         reader: Reader of the source.
 
     Raises:
@@ -93,7 +93,7 @@ def find_unconfirmed(
                 del by_key[key]
                 continue
         return by_key[key]
-    # A key that is not planned is no reject of this shard.
+    # A key that is not in the plan cannot be confirmed as a reject of this shard.
     return next(iter(by_key.values()), None)
 
 

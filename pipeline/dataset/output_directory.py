@@ -1,8 +1,8 @@
-"""An output directory, locked by one run while a dataset is made in it.
+"""An output directory, locked by one run while it makes a dataset there.
 
 OUT/.progress/settings.json    settings and source, written before any shard
-OUT/.progress/lock             held by the running launcher, and so is OUT itself; a
-                               bucket has no locks
+OUT/.progress/lock             the running launcher holds it, and locks OUT itself too;
+                               a bucket has no locks
 """
 
 import contextlib
@@ -28,9 +28,9 @@ class LockedOutput:
     """An output directory whose lock this run holds.
 
     Attributes:
-        output: The directory.
+        output: Path of the directory.
         body: Settings and source of this run, as `settings.json` holds them.
-        overwrite: Whether to discard a dataset that is there.
+        overwrite: Whether to discard a dataset that is already there.
     """
 
     output: str
@@ -38,9 +38,9 @@ class LockedOutput:
     overwrite: bool
 
     def begin(self, planned: Sequence[PlannedShard]) -> None:
-        """Records the settings, and discards what is of another plan or dataset.
+        """Records the settings, and discards files of another plan or dataset.
 
-        To be called once nothing more can be checked: what it removes is gone.
+        Call it after every other check, because it removes files for good.
         """
         if self.overwrite:
             output_files.discard(self.output)
@@ -70,19 +70,20 @@ def locked(
 ) -> Iterator[LockedOutput]:
     """Locks an output directory for this run.
 
-    Unfinished files and saved plans are removed, before, and after unless the job is
-    detached, which still needs them. Nothing else is, before `LockedOutput.begin`.
+    Unfinished files and saved plans are removed on entry. They are removed on exit too,
+    unless the job is detached and still needs them. Nothing else is removed until
+    `LockedOutput.begin`.
 
     Args:
-        output: Made if it is not there.
-        settings: Of this run.
-        source_fingerprint: Of this run's listing.
-        overwrite: Whether to discard a dataset that is there.
-        is_detached: Whether the job goes on after this run of its launcher.
+        output: Path of the directory, which is made if it does not exist.
+        settings: Settings of this run.
+        source_fingerprint: Fingerprint of this run's listing.
+        overwrite: Whether to discard a dataset that is already there.
+        is_detached: Whether the job outlives this launcher.
 
     Raises:
-        DatasetError: If the directory has files that are not ours, or a dataset with
-            other settings, or another run is at work in it.
+        DatasetError: If the directory has foreign files, or a dataset with other
+            settings, or another run is at work in it.
     """
     _check_output(output, overwrite=overwrite)
     try:
@@ -103,20 +104,20 @@ def locked(
         try:
             yield LockedOutput(output, body, overwrite)
         finally:
-            # Another job that outlives this launcher ends without its plans.
+            # Any other job fails if it outlives its launcher: its plans are gone.
             if not is_detached:
                 output_files.remove_leftovers(output)
 
 
 def check_apart(output: str, inputs: Mapping[str, str]) -> None:
-    """Checks that an output directory neither is an input nor holds one.
+    """Checks that an output directory neither is an input nor contains one.
 
     Args:
         output: Directory to write.
         inputs: Paths to read, by their flags.
 
     Raises:
-        DatasetError: If one of them is `output` or below it, by whatever path.
+        DatasetError: If an input is `output` or below it, through links and `..` too.
     """
     for flag, path in inputs.items():
         if path_resolution.contains(output, path):
@@ -126,11 +127,11 @@ def check_apart(output: str, inputs: Mapping[str, str]) -> None:
 
 
 def _check_output(output: str, *, overwrite: bool) -> None:
-    """Checks that a directory is new, empty, or one of ours."""
+    """Checks that a directory is new, empty, or made by a run."""
     if paths.find(output) is not None:
         raise contract.DatasetError(f"--output={output} is a file, not a directory")
     names = {entry.name for entry in paths.list_directory(output)}
-    # Those that systems make, such as .DS_Store, are in nobody's way.
+    # Hidden files that systems make, such as .DS_Store, do no harm.
     visible = {name for name in names if not name.startswith(".")} - {"lost+found"}
     if not visible or files.PROGRESS_DIR in names or output_files.has_manifest(output):
         return
@@ -151,7 +152,7 @@ def _check_output(output: str, *, overwrite: bool) -> None:
 
 @contextlib.contextmanager
 def _lock(output: str) -> Iterator[None]:
-    """Holds a lock that the system releases however the process ends."""
+    """Holds a lock that the system releases when the process ends in any way."""
     if paths.is_url(output):
         logging.info("a bucket has no locks: give --output to one run at a time")
         yield
@@ -175,7 +176,7 @@ def _lock(output: str) -> Iterator[None]:
 
 
 def _check_settings(output: str, body: dict[str, Any]) -> None:
-    """Checks that what is in a directory was made with the same settings."""
+    """Checks that the files in a directory were made with the same settings."""
     recorded = _recorded_settings(output)
     if recorded is None:
         return

@@ -1,4 +1,4 @@
-"""Files that runs write into an output directory: their names, and their removal."""
+"""Files that runs write into an output directory: names and removal."""
 
 import re
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ _FILE_NAMES = (
     stats.STATS_NAME,
     tfds_files.FEATURES_NAME,
 )
-# By which `files.write_bytes` goes, until a file is whole.
+# Name of a file that `files.write_bytes` has not finished.
 _TEMPORARY_NAME = re.compile(r".+\.[0-9a-f]{32}\.tmp")
 
 
@@ -32,12 +32,12 @@ def is_shard(name: str) -> bool:
 
 
 def progress_path(output: str, *names: str) -> str:
-    """Returns the path of a file of a run's progress, or of their directory."""
+    """Returns the path of a run's progress directory, or of a file in it."""
     return paths.join(output, files.PROGRESS_DIR, *names)
 
 
 def settings_path(output: str) -> str:
-    """Returns the path of the settings that a run records."""
+    """Returns the path of a run's recorded settings."""
     return progress_path(output, SETTINGS_NAME)
 
 
@@ -48,7 +48,7 @@ def _names(directory: str) -> list[str]:
 
 
 def has_manifest(output: str) -> bool:
-    """Returns whether a directory has a manifest that is a dataset's."""
+    """Returns whether a directory has the manifest of a dataset."""
     try:
         body = contract.parse_json(
             paths.read_bytes(paths.join(output, contract.MANIFEST_NAME))
@@ -60,9 +60,9 @@ def has_manifest(output: str) -> bool:
 
 
 def is_ours(output: str, name: str) -> bool:
-    """Returns whether a file is one that a run writes, by its name."""
+    """Returns whether runs write a file of this name."""
     if name == tfds_files.DATASET_INFO_NAME:
-        # TensorFlow Datasets has shards of the same names.
+        # TensorFlow Datasets names its shards the same way, so read the file.
         text = paths.read_bytes(paths.join(output, name))
         return tfds_files.is_our_dataset_info(text)
     return (
@@ -74,12 +74,15 @@ def is_ours(output: str, name: str) -> bool:
 
 
 def discard(output: str) -> None:
-    """Removes what would make a dataset seem complete, or pass for another one's."""
+    """Removes the files that would make an unfinished dataset seem complete.
+
+    Removes the files that the new dataset may lack, too: they would pass for its own.
+    """
     paths.remove(paths.join(output, contract.MANIFEST_NAME), is_synced=True)
     for name in _names(progress_path(output)):
         if name.endswith(".json"):
             paths.remove(progress_path(output, name))
-    # Not every dataset has these.
+    # The new dataset may lack these files.
     for name in _names(output):
         if name in (stats.STATS_NAME, contract.OVERVIEW_NAME) or name.endswith(
             tfds_files.LABELS_SUFFIX
@@ -89,7 +92,7 @@ def discard(output: str) -> None:
 
 def remove_leftovers(output: str) -> None:
     """Removes unfinished files and saved plans."""
-    # A worker that was lost may just be at its end: what is gone is no error.
+    # A worker of a killed run may be finishing these files, so any of them may vanish.
     for name in _names(progress_path(output)):
         if name.endswith((".tmp", ".npz")):
             paths.remove(progress_path(output, name))

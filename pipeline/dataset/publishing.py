@@ -1,7 +1,7 @@
-"""The end of a job: every shard accounted for, then the files that name them.
+"""Publishes a dataset: accounts for every shard, then writes the files that name them.
 
-`manifest.json` is written last. Everything is a function of the shards' results, so
-that publishing twice, as a runner may, writes the same files.
+`manifest.json` is written last. Every file is a function of the shards' results, so a
+runner that publishes twice writes the same files again.
 """
 
 import concurrent.futures
@@ -28,17 +28,17 @@ _NUM_REJECTS_NAMED = 10
 
 @dataclasses.dataclass(frozen=True)
 class Publication:
-    """What is known of a dataset before its shards are written.
+    """The description of a dataset before its shards are written.
 
     Attributes:
         name: Dataset name.
         output: Dataset directory.
-        settings: What decides its content.
-        source_fingerprint: Of the listing.
-        features: Of a record.
-        max_rejected_fraction: A larger part of the images refused is an error.
-        with_stats: Whether `stats.json` and `overview.png` are written too.
-        reject_check: Confirms rejects; None for images that are all sound.
+        settings: Settings that decide the dataset's content.
+        source_fingerprint: Fingerprint of the source's listing.
+        features: Features of a record, by name.
+        max_rejected_fraction: Largest allowed fraction of refused images.
+        with_stats: Whether to write `stats.json` and `overview.png` too.
+        reject_check: Confirms rejects; None if no image can be rejected.
         shard_names: Names of the planned shards by split, in order.
         num_images: Number of planned images.
     """
@@ -67,7 +67,7 @@ class Publication:
 
 
 def image_features(listing: Listing, settings: Settings) -> dict[str, contract.Feature]:
-    """Returns the features of a record of an image."""
+    """Returns the features of an image's record."""
     side = settings.image_size
     return {
         "key": contract.Feature(dtype="string"),
@@ -79,14 +79,14 @@ def image_features(listing: Listing, settings: Settings) -> dict[str, contract.F
 
 
 def publish(publication: Publication, results: Iterable[ShardResult]) -> str:
-    """Writes the files beside the shards, the manifest last; returns its digest.
+    """Writes the files beside the shards, the manifest last, and returns its digest.
 
     Args:
-        publication: What was planned.
-        results: Of every shard, in any order.
+        publication: Description of the dataset, with its planned shards.
+        results: Results of all shards, in any order.
 
     Raises:
-        DatasetError: If too many images were refused, a split has none left, or a
+        DatasetError: If too many images were refused, a split has no image left, or a
             second look does not confirm a reject.
     """
     by_name = results_by_name(publication, results)
@@ -116,16 +116,16 @@ def _write_text(output: str, name: str, text: str) -> None:
 def complete_manifest(
     publication: Publication, results: Sequence[ShardResult]
 ) -> contract.Manifest | None:
-    """Returns the manifest of a dataset that is complete and intact, else None.
+    """Returns the manifest of a complete and intact dataset, else None.
 
-    It is not complete if an image was rejected that is sound by now.
+    A dataset is incomplete if an image that it rejected is sound by now.
 
     Args:
-        publication: What was planned.
-        results: Of the shards that are there.
+        publication: Description of the dataset, with its planned shards.
+        results: Results of the shards that already exist.
 
     Raises:
-        DatasetError: If too many images were refused, or a split has none left.
+        DatasetError: If too many images were refused, or a split has no image left.
     """
     try:
         manifest = manifests.load(publication.output)
@@ -182,11 +182,11 @@ def _write_stats(publication: Publication, by_name: Mapping[str, ShardResult]) -
 def results_by_name(
     publication: Publication, results: Iterable[ShardResult]
 ) -> dict[str, ShardResult]:
-    """Returns the result of each planned shard, in the order of the plan.
+    """Returns the results by shard name, in the order of the plan.
 
     Raises:
-        RuntimeError: If a shard is absent, comes twice or was not planned, which is
-            the runner's failure.
+        RuntimeError: If a shard is absent, comes twice or was not planned. Each of
+            these is the runner's fault.
     """
     results = list(results)
     returned = Counter(result.info.name for result in results)
@@ -204,10 +204,10 @@ def results_by_name(
 
 
 def check_rejects(publication: Publication, results: Iterable[ShardResult]) -> None:
-    """Checks that few enough images were refused, and that every split has some.
+    """Checks that few enough images were refused, and that no split is empty.
 
     Raises:
-        DatasetError: If not.
+        DatasetError: If too many images were refused, or a split has no image left.
     """
     lines = [json.loads(line) for line in rejected_lines(results).splitlines()]
     fraction = len(lines) / publication.num_images
@@ -233,14 +233,14 @@ def check_rejects(publication: Publication, results: Iterable[ShardResult]) -> N
 
 
 def check_missing(publication: Publication, keys: Sequence[str]) -> None:
-    """Checks that few enough images are missing, before any is read.
+    """Checks that few enough images are missing, before any image is read.
 
     Args:
-        publication: What is planned.
-        keys: Of the images that the source lists and does not have.
+        publication: Description of the dataset, with its planned shards.
+        keys: Keys of the images that the source lists but does not have.
 
     Raises:
-        DatasetError: If they alone are more than may be rejected.
+        DatasetError: If the missing images alone exceed `max_rejected_fraction`.
     """
     if len(keys) / publication.num_images > publication.max_rejected_fraction:
         raise contract.DatasetError(
@@ -253,7 +253,7 @@ def check_missing(publication: Publication, keys: Sequence[str]) -> None:
 
 
 def rejected_lines(results: Iterable[ShardResult]) -> str:
-    """Returns the text of `rejected.jsonl`: one image a line, sorted."""
+    """Returns the text of `rejected.jsonl`: one image per line, sorted."""
     rejects = sorted(
         (contract.SPLITS.index(result.split), reject.key, result.split, reject)
         for result in results

@@ -1,4 +1,4 @@
-"""A second look at the rejects of finished shards, by the plans of the run."""
+"""Takes a second look at the rejects of finished shards, from the run's plans."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -12,13 +12,13 @@ from pipeline.sources import Reader
 
 @dataclasses.dataclass(frozen=True)
 class RejectCheck:
-    """What it takes to read images of any shard again; pickled to the workers.
+    """Everything needed to read images of any shard again; pickled to the workers.
 
     Attributes:
-        settings: How to preprocess the images.
+        settings: Preprocessing settings of the images.
         reader: Reader of the source.
         output: Directory of the shards.
-        run_id: Run that saved the plans.
+        run_id: ID of the run that saved the plans.
     """
 
     settings: Settings
@@ -30,11 +30,11 @@ class RejectCheck:
 def find_unconfirmed(
     check: RejectCheck | None, results: Iterable[ShardResult]
 ) -> str | None:
-    """Returns the first reject that a second look does not confirm, in words, or None.
+    """Describes the first reject that a second look does not confirm, or returns None.
 
     Args:
-        check: What it takes to read them; None for images that are all sound.
-        results: Finished shards, planned by the run of `check`.
+        check: Settings and reader of the images; None if no image can be rejected.
+        results: Results of finished shards, planned by the run of `check`.
 
     Raises:
         DatasetError: If a plan or the source cannot be read, or the source has changed.

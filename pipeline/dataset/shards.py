@@ -1,11 +1,11 @@
-"""One shard: its records written, hashed and put in place, or kept from before.
+"""Makes one shard: keeps the shard of an earlier run, or writes and hashes a new one.
 
     OUT/NAME-SPLIT.tfrecord-00003-of-00064               the shard
     OUT/.progress/NAME-SPLIT...-of-00064.json            its sidecar, written last
     OUT/.progress/NAME-SPLIT...-of-00064.<run_id>.npz    its plan, while a run lasts
-    OUT/.progress/NAME-SPLIT...-of-00064.<uuid>.tmp      while it is written
+    OUT/.progress/NAME-SPLIT...-of-00064.<uuid>.tmp      the shard while it is written
 
-Neither TensorFlow nor Beam is imported: a worker starts in a second without them.
+This module imports neither TensorFlow nor Beam, so a worker starts in a second.
 """
 
 import dataclasses
@@ -27,16 +27,16 @@ from pipeline.storage import files, large_files, paths
 
 @dataclasses.dataclass(frozen=True)
 class ShardResult:
-    """A finished shard; its sidecar holds the same.
+    """The result of a finished shard; its sidecar holds the same fields.
 
     Attributes:
-        split: Of the shard.
-        index: Its place in the split.
-        info: Its entry in the manifest.
-        rejects: In the order of the plan.
-        plan_fingerprint: Of the plan that it was written from.
-        run_id: Of the run that wrote it.
-        stats: What it looks like, as `Stats.to_dict` gives it, if that was asked for.
+        split: Split of the shard.
+        index: Position of the shard in its split.
+        info: Manifest entry of the shard.
+        rejects: Refused images, in the order of the plan.
+        plan_fingerprint: Fingerprint of the plan that the shard was written from.
+        run_id: ID of the run that wrote the shard.
+        stats: Statistics of the shard from `Stats.to_dict`; None unless asked for.
     """
 
     split: str
@@ -56,17 +56,17 @@ def make_shard(
     run_id: str,
     stats_features: Mapping[str, contract.Feature] | None = None,
 ) -> ShardResult:
-    """Returns the shard of a plan: kept if it is whole, else written.
+    """Keeps the shard of a plan if it is intact, else writes it; returns its result.
 
     A shard with rejects is kept only if a second look confirms them.
 
     Args:
-        plan: What to write.
-        settings: How to preprocess the images.
-        reader: Of the source.
+        plan: Plan of the shard.
+        settings: Preprocessing settings of the images.
+        reader: Reader of the source.
         output: Dataset directory.
-        run_id: Marks the shards that this run writes.
-        stats_features: Features of a record, if its statistics are asked for.
+        run_id: ID of this run, recorded in the shards that it writes.
+        stats_features: Features of a record if statistics are asked for, else None.
 
     Raises:
         DatasetError: If the source cannot be read, or the disk is full.
@@ -97,17 +97,17 @@ def write_shard(
     """Writes a shard, whole or not at all, then its sidecar.
 
     Args:
-        shard: What is planned.
-        encoded: The parts of each of its records.
+        shard: Description of the planned shard.
+        encoded: Records of the shard, each as its parts.
         output: Dataset directory.
-        run_id: Marks the shards that this run writes.
-        rejects: What was refused, once `encoded` is at its end.
-        counts: What was counted by then, if anything was.
+        run_id: ID of this run, recorded in the shards that it writes.
+        rejects: Refused images; complete once `encoded` is exhausted.
+        counts: Statistics, complete once `encoded` is exhausted; None unless asked for.
 
     Raises:
-        DatasetError: If the disk is full, or as `encoded` does.
+        DatasetError: If the disk is full, or if `encoded` raises it.
     """
-    # A sidecar without its shard would be counted as progress.
+    # A sidecar without its shard would count as progress.
     paths.remove(sidecar_path(output, shard.name))
     temporary = files.temporary_path(output, shard.name)
     with files.full_disk_explained(str(temporary.parent), shard.name):
@@ -132,7 +132,7 @@ def write_shard(
 def _with_stats(
     finished: ShardResult, output: str, features: Mapping[str, contract.Feature]
 ) -> ShardResult:
-    """Returns a kept shard with its statistics, which an earlier run may lack."""
+    """Returns a kept shard's result with statistics, which an earlier run may lack."""
     if stats.are_sound(finished.stats, features):
         return finished
     counts = stats.of_shard(paths.join(output, finished.info.name), features)
@@ -153,14 +153,14 @@ def encode_records(
     rejects: list[examples.Reject],
     counts: stats.Stats | None = None,
 ) -> Iterator[list[records.Part]]:
-    """Yields the parts of each image's record, and collects the refused ones.
+    """Yields the parts of each image's record, and collects the refused images.
 
     Args:
         images: Keys, locations and features of the images.
-        settings: How to preprocess them.
-        reader: Of the source.
+        settings: Preprocessing settings of the images.
+        reader: Reader of the source.
         rejects: Receives the images that yield no record.
-        counts: Counts those that do, if it is given.
+        counts: Counts the images that yield a record, unless it is None.
     """
     for key, image, labels in examples.make_examples(images, settings, reader, rejects):
         if counts is not None:
@@ -171,12 +171,12 @@ def encode_records(
 def write_records(
     name: str, encoded: Iterator[Sequence[records.Part]], path: pathlib.Path
 ) -> contract.ShardInfo:
-    """Writes records as a TFRecord file, and returns what was written.
+    """Writes records as a TFRecord file, and returns its manifest entry.
 
     Args:
-        name: What the shard will be called.
-        encoded: The parts of each record.
-        path: Where to write them.
+        name: File name of the finished shard.
+        encoded: Records of the shard, each as its parts.
+        path: Path of the file to write.
     """
     sha256 = hashlib.sha256()
     num_examples = num_bytes = 0
@@ -196,9 +196,9 @@ def write_records(
 
 
 def find_finished(planned: PlannedShard, output: str) -> ShardResult | None:
-    """Returns what is left of an earlier run, if it fits the plan and has its size.
+    """Returns the result of an earlier run's shard, if it fits the plan and its size.
 
-    The hash is not checked: that reads the whole file.
+    The hash is not checked, because that reads the whole file.
     """
     result = read_sidecar(sidecar_path(output, planned.name))
     if result is None or not _fits(result, planned):
@@ -209,7 +209,7 @@ def find_finished(planned: PlannedShard, output: str) -> ShardResult | None:
 
 
 def find_intact(planned: PlannedShard, output: str) -> ShardResult | None:
-    """Returns what `find_finished` does, if the hash of the shard is right, too."""
+    """Returns the result of `find_finished` if the shard's hash is right, too."""
     finished = find_finished(planned, output)
     if finished is None:
         return None
@@ -229,7 +229,7 @@ def _fits(result: ShardResult, planned: PlannedShard) -> bool:
 
 
 def read_sidecar(path: str) -> ShardResult | None:
-    """Returns what a sidecar holds, or None if there is none or it is damaged."""
+    """Parses a sidecar; returns None if the file is absent or damaged."""
     try:
         body = json.loads(paths.read_bytes(path))
         return ShardResult(
@@ -246,5 +246,5 @@ def read_sidecar(path: str) -> ShardResult | None:
 
 
 def sidecar_path(output: str, name: str) -> str:
-    """Returns where the sidecar of the shard `name` is."""
+    """Returns the path of the sidecar of the shard `name`."""
     return paths.join(output, files.PROGRESS_DIR, f"{name}.json")

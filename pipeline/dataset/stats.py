@@ -1,7 +1,7 @@
-"""What a dataset looks like: brightness, colours, labels, and a few of its images.
+"""Statistics of a dataset: brightness, colours, labels, and a few of its images.
 
-Everything is a count over 8-bit levels, so that the sum over shards is the same in any
-order and on any runner.
+Every statistic is a count over 8-bit levels. The sum over shards is therefore the same
+in any order and on any runner.
 """
 
 import io
@@ -21,23 +21,24 @@ STATS_NAME = "stats.json"
 _NUM_LEVELS, _NUM_BINS = 256, 32
 _NUM_THUMBNAILS = 16
 _MAX_THUMBNAIL_SIDE = 128
-# Of red, green and blue in the brightness of a pixel, in thousandths: ITU-R BT.601.
+# Weights of red, green and blue in a pixel's brightness, in thousandths: ITU-R BT.601.
 _LUMA_WEIGHTS = (299, 587, 114)
 
 
 class Stats:
-    """Counts over some examples.
+    """Counts over a set of examples.
 
     Attributes:
-        num_examples: How many.
-        levels: `[channels, 256]` int64, how often each level occurs in a channel.
-        brightness: `[256]` int64, how often each level of brightness occurs.
-        sums: Of each integer feature of several values, the sums of these, int64.
-        values: Of each integer feature of one value, how often it takes each.
+        num_examples: Number of examples counted.
+        levels: `[channels, 256]` int64, number of pixels by channel and level.
+        brightness: `[256]` int64, number of pixels by level of brightness.
+        sums: Sum over examples of each multi-valued integer feature, by name, int64.
+        values: Number of examples by value of each single-valued integer feature, by
+            name.
     """
 
     def __init__(self, num_channels: int) -> None:
-        """Counts nothing yet."""
+        """Starts with all counts at zero."""
         self.num_examples = 0
         self.levels = np.zeros([num_channels, _NUM_LEVELS], np.int64)
         self.brightness = np.zeros(_NUM_LEVELS, np.int64)
@@ -48,8 +49,8 @@ class Stats:
         """Counts one example.
 
         Args:
-            image: `[height, width, channels]`, as it is stored in a record.
-            labels: The integer features.
+            image: `[height, width, channels]`, as a record stores it.
+            labels: Integer features of the example, by name.
         """
         pixels = to_levels(image).reshape(-1, len(self.levels))
         brightness = pixels[:, 0]
@@ -66,7 +67,7 @@ class Stats:
                 self.sums[name] = self.sums.get(name, 0) + np.array(values)
 
     def merge(self, other: "Stats") -> None:
-        """Adds what another counted."""
+        """Adds the counts of another set of examples."""
         self.num_examples += other.num_examples
         self.levels += other.levels
         self.brightness += other.brightness
@@ -76,7 +77,7 @@ class Stats:
             self.sums[name] = self.sums.get(name, 0) + sums
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the counts as JSON has them."""
+        """Returns the counts as JSON values."""
         return {
             "num_examples": self.num_examples,
             "levels": self.levels.tolist(),
@@ -87,7 +88,7 @@ class Stats:
 
     @classmethod
     def from_dict(cls, body: Mapping[str, Any]) -> "Stats":
-        """Returns what `to_dict` gave, also after JSON, whose names are strings."""
+        """Rebuilds the counts from `to_dict`, also after JSON made its keys strings."""
         stats = cls(len(body["levels"]))
         stats.num_examples = int(body["num_examples"])
         stats.levels += np.array(body["levels"], np.int64)
@@ -103,7 +104,7 @@ class Stats:
 
 
 def are_sound(body: Any, features: Mapping[str, contract.Feature]) -> bool:
-    """Returns whether a file's `body` is what `to_dict` gives for these features."""
+    """Returns whether a sidecar's `body` is what `to_dict` gives for these features."""
     try:
         stats = Stats.from_dict(body)
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
@@ -122,10 +123,10 @@ def to_levels(image: np.ndarray) -> np.ndarray:
 
 
 def of_shard(path: str, features: Mapping[str, contract.Feature]) -> Stats:
-    """Returns the counts of a shard that is already written.
+    """Returns the counts over a shard that is already written.
 
     Raises:
-        DatasetError: If it is damaged.
+        DatasetError: If the shard is damaged.
     """
     stats = Stats(features["image"].shape[2])
     for _, image, labels in _read(path, features):
@@ -139,15 +140,15 @@ def stats_json(
     """Returns the text of `stats.json`.
 
     Args:
-        by_split: Of each split.
-        features: Of a record; their names name what was counted.
+        by_split: Counts of each split.
+        features: Features of a record; they name the elements that were counted.
 
     Returns:
-        By split: `num_examples`; `mean` and `stddev` of each channel, where values
-        span [-1, 1]; `brightness`, how often each 32nd of the levels, from black to
-        white, occurs; for a feature
-        of several values the mean of each, which for attributes is the share of the
-        examples that have it; for one of a single value how often it takes each.
+        JSON with one object per split: `num_examples`; `mean` and `stddev` of each
+        channel, with values in [-1, 1]; `brightness`, a histogram of 32 bins from
+        black to white; the mean of each element of a multi-valued feature, which for
+        attributes is the share of examples that have it; and the number of examples
+        by value of a single-valued feature.
     """
     body = {split: _summary(stats, features) for split, stats in by_split.items()}
     return json.dumps(body, indent=1) + "\n"
@@ -156,9 +157,9 @@ def stats_json(
 def overview_png(
     paths: Sequence[str], features: Mapping[str, contract.Feature]
 ) -> bytes:
-    """Returns a PNG of the first sixteen images of some shards, four in a row.
+    """Returns a PNG of the first sixteen images of some shards, four per row.
 
-    Records are in an order of hashes, so that these are a random choice.
+    Records are in the order of a hash, so these images are a random choice.
 
     Raises:
         DatasetError: If a shard is damaged.
