@@ -1,10 +1,10 @@
-"""Paths, local or in a bucket, and files that are written whole.
+"""Paths, local or in a bucket, and files that are written whole or not at all.
 
-paths            files by their path, local or the URL of a bucket
-files            local files: written whole, synced, renamed
-path_resolution  where paths lead, from any working directory
-manifests        the manifest of a dataset
-large_files      local files that are written past the page cache
-locks            directories that one process holds
+paths            reads and writes files by path, local or the URL of a bucket
+files            writes local files whole: synced, then renamed
+path_resolution  resolves paths independently of the working directory
+manifests        loads the manifest of a dataset
+large_files      writes local files past the page cache
+locks            locks a directory for one process
 buckets          gs:// and s3://, by the clients that Beam's flags configure
 """

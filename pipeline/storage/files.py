@@ -1,10 +1,10 @@
-"""Files that are there in full or not at all, even after a loss of power.
+"""Writes files in full or not at all, even if the power fails.
 
-A file that is renamed is not on the disk yet: its bytes, its name and the name of its
-directory all wait in memory. So what must survive a loss of power is written under a
-temporary name, synced, renamed, and its directory is synced; see `put`.
+A renamed file is not on the disk yet: its bytes, its name and the name of its directory
+all wait in memory. A file that must survive a power failure is therefore written under
+a temporary name, synced and renamed, and then its directory is synced; see `put`.
 
-Neither TensorFlow nor Beam is imported: a worker starts in a second without them.
+This module imports neither TensorFlow nor Beam, so a worker starts in a second.
 """
 
 import contextlib
@@ -25,14 +25,14 @@ from collections.abc import Iterator
 
 from pipeline import contract
 
-# In the output directory: what a rerun needs.
+# Directory in the output directory that holds the files a rerun needs.
 PROGRESS_DIR = ".progress"
 
-# What a directory is answered with that cannot be synced, or was not changed.
+# Errors of syncing a directory that cannot be synced, or was not changed.
 _UNSYNCED = (errno.EINVAL, errno.ENOTSUP, errno.EROFS, errno.EACCES)
 
-# What zipfile and NumPy raise on a zip or an npz that is damaged, is encrypted, has
-# pickles, or asks for more memory than there is.
+# Errors of zipfile and NumPy for a zip or npz file that is damaged, is encrypted, holds
+# pickles, or needs more memory than the machine has.
 ARCHIVE_ERRORS = (
     OSError,
     EOFError,
@@ -51,12 +51,12 @@ ARCHIVE_ERRORS = (
 
 
 def temporary_path(output: str, name: str) -> pathlib.Path:
-    """Returns a new local path for a file that is not finished.
+    """Returns a new local path for an unfinished file.
 
     Args:
-        output: Where it is to go. A local directory has it on the same disk; for a
-            bucket it is in `TMPDIR`.
-        name: Of the finished file.
+        output: Destination directory. For a local directory the path is on the same
+            disk; for a bucket it is in `TMPDIR`.
+        name: Name of the finished file.
     """
     unfinished = f"{name}.{uuid.uuid4().hex}.tmp"
     if "://" in output:
@@ -67,19 +67,19 @@ def temporary_path(output: str, name: str) -> pathlib.Path:
 
 @functools.cache
 def scratch_prefix(folder: str, pid: int) -> str:
-    """Returns how names of a process in `TMPDIR` begin, and tidies up there once.
+    """Returns the prefix of a process's file names in `TMPDIR`, and tidies up there.
 
-    What processes of this machine left that were killed is removed.
+    The first call removes the files that killed processes of this machine left there.
 
     Args:
-        folder: `TMPDIR`.
-        pid: Of the process.
+        folder: Path of `TMPDIR`.
+        pid: ID of the process.
     """
     machine = f"vaeline-{socket.gethostname()}-"
     for name in os.listdir(folder):
         match = re.match(rf"{re.escape(machine)}(\d+)-", name)
         if match and not _is_running(int(match[1])):
-            # It may be another user's, or be removed by another process.
+            # The file may be another user's, or another process may remove it first.
             with contextlib.suppress(OSError):
                 discard(pathlib.Path(folder, name))
     return f"{machine}{pid}-"
@@ -96,12 +96,12 @@ def _is_running(pid: int) -> bool:
 
 
 def write_bytes(path: pathlib.Path, data: bytes) -> None:
-    """Writes a small file, which is on the disk in full or not at all.
+    """Writes a small file to the disk, in full or not at all.
 
     Raises:
-        OSError: If it cannot be written; what was there before stays.
+        OSError: If the file cannot be written. An earlier version of it stays.
     """
-    # Two workers may write the same file.
+    # Two workers may write the same file, so each needs its own temporary name.
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with naming(path):
@@ -112,11 +112,11 @@ def write_bytes(path: pathlib.Path, data: bytes) -> None:
 
 
 def put(temporary: pathlib.Path, path: pathlib.Path) -> None:
-    """Renames what is written; it is on the disk once this returns.
+    """Renames a written file; it is on the disk once this returns.
 
     Args:
-        temporary: A file, or a directory of files, on the same disk.
-        path: Where it is to be seen; a file that is there is replaced.
+        temporary: Path of a file, or of a directory of files, on the same disk.
+        path: Final path; an existing file is replaced.
 
     Raises:
         OSError: If it cannot be written or renamed.
@@ -127,10 +127,10 @@ def put(temporary: pathlib.Path, path: pathlib.Path) -> None:
 
 
 def sync(path: pathlib.Path) -> None:
-    """Puts the content of a file, or of a directory and all below, on the disk.
+    """Syncs the content of a file, or of a directory and everything below it.
 
     Raises:
-        OSError: If the disk cannot take it.
+        OSError: If the disk cannot take the content.
     """
     if path.is_dir():
         for entry in path.iterdir():
@@ -141,13 +141,13 @@ def sync(path: pathlib.Path) -> None:
 
 
 def sync_names(directory: pathlib.Path) -> None:
-    """Puts the names in a directory on the disk: what was made, renamed or removed.
+    """Syncs the names in a directory after files are made, renamed or removed.
 
-    Some file systems sync no directory, and a directory that this user may not read
-    cannot be opened. Such names reach the disk when the system sees fit.
+    Some file systems cannot sync a directory, and a directory that this user may not
+    read cannot be opened. Their names reach the disk when the system sees fit.
 
     Raises:
-        OSError: If the disk cannot take them.
+        OSError: If the disk cannot take the names.
     """
     try:
         _fsync(directory)
@@ -167,7 +167,7 @@ def _fsync(path: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def naming(path: pathlib.Path) -> Iterator[None]:
-    """Names a file in an error of the system that names none, as those of a write."""
+    """Adds a file's path to a system error without a path, such as a write error."""
     try:
         yield
     except OSError as error:
@@ -177,23 +177,23 @@ def naming(path: pathlib.Path) -> Iterator[None]:
 
 
 def make_directory(path: pathlib.Path) -> None:
-    """Makes a directory, and those above, whose names are then on the disk.
+    """Makes a directory and its missing parents, and syncs their names.
 
     Raises:
-        OSError: If it cannot be made.
+        OSError: If a directory cannot be made.
     """
     missing = [each for each in (path, *path.parents) if not each.exists()]
     path.mkdir(parents=True, exist_ok=True)
-    # Whoever made one that is there may have been killed before it was synced.
+    # The process that made an existing directory may have been killed before its sync.
     for each in missing or [path]:
         sync_names(each.parent)
 
 
 def discard(path: pathlib.Path) -> None:
-    """Removes whatever has a name, if anything has: a link, and not what it leads to.
+    """Removes a file, a directory or a link (but not its target), if it exists.
 
     Raises:
-        OSError: If it cannot be removed.
+        OSError: If the path cannot be removed.
     """
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
@@ -203,7 +203,7 @@ def discard(path: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def full_disk_explained(folder: str, name: str) -> Iterator[None]:
-    """Turns the error of a full disk to one that says what to do."""
+    """Turns the error of a full disk into a `DatasetError` with a remedy."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Large files, written past the page cache by a thread."""
+"""Writes large files past the page cache, in a thread."""
 
 import concurrent.futures
 import contextlib
@@ -8,29 +8,29 @@ import mmap
 import os
 import pathlib
 
-# Of a `LargeFile`, of which two are in memory: whole pages.
+# Size of each of the two pieces that a `LargeFile` holds in memory; whole pages.
 _PIECE_BYTES = 4 << 20
 
-# Not every system has it.
+# Zero on systems without O_DIRECT.
 _DIRECT = getattr(os, "O_DIRECT", 0)
 
 
 class LargeFile:
-    """A new file, written once from its start to its end, past the page cache.
+    """A new file, written once from start to end, past the page cache.
 
-    A data set may be larger than the memory. The kernel's copy of it would take a
-    sixth of the processor's time, and the place of other programs' files. A thread
-    writes one piece while the next is filled.
+    A dataset may be larger than the memory. Copying it into the kernel's page cache
+    would take a sixth of the processor's time, and evict other programs' files. A
+    thread writes one piece while the caller fills the next one.
 
-    Where the file system takes no direct writes, they go through the page cache, and
+    If the file system refuses direct writes, the writes go through the page cache, and
     leave it as soon as they are on the disk.
     """
 
     def __init__(self, path: pathlib.Path) -> None:
-        """Opens it.
+        """Opens the file.
 
         Args:
-            path: Where it is to be; a file that is there is replaced.
+            path: Path of the file; an existing file is replaced.
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         try:
@@ -41,18 +41,18 @@ class LargeFile:
                 raise
             self._file = os.open(path, flags, 0o666)
             self._is_direct = False
-        # Each begins at a page, as direct writes must.
+        # Both pieces begin at a page boundary, as direct writes require.
         self._piece, self._other = (_new_piece() for _ in range(2))
         self._num_filled = self._num_bytes = 0
         self._thread = concurrent.futures.ThreadPoolExecutor(1)
         self._written: concurrent.futures.Future[None] | None = None
 
     def __enter__(self) -> "LargeFile":
-        """Returns it."""
+        """Returns the file itself."""
         return self
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        """Writes what is left, unless there was an error, and closes it."""
+        """Writes the remaining bytes if there was no error, and closes the file."""
         try:
             if error is None:
                 self._finish()
@@ -61,10 +61,10 @@ class LargeFile:
             os.close(self._file)
 
     def write(self, data: bytes | memoryview) -> None:
-        """Adds bytes to its end.
+        """Appends bytes to the file.
 
         Raises:
-            OSError: If these or earlier ones cannot be written.
+            OSError: If these or earlier bytes cannot be written.
         """
         rest = memoryview(data)
         while rest:
@@ -80,7 +80,7 @@ class LargeFile:
         num_bytes = self._num_bytes + self._num_filled
         self._write_piece()
         self._wait()
-        # The last piece was written up to the end of a page.
+        # The last piece was padded to a whole page.
         os.ftruncate(self._file, num_bytes)
 
     def _write_piece(self) -> None:
@@ -105,21 +105,22 @@ class LargeFile:
             except OSError as error:
                 if not self._is_direct or error.errno != errno.EINVAL:
                     raise
-                # As some systems say only here, and all after a part of a page.
+                # Some systems refuse direct writes only here. Every system refuses
+                # them after it has written a part of a page.
                 flags = fcntl.fcntl(self._file, fcntl.F_GETFL)
                 fcntl.fcntl(self._file, fcntl.F_SETFL, flags & ~_DIRECT)
                 self._is_direct = False
             else:
                 rest = rest[num_written:]
-        # Not every system takes the advice.
+        # Not every system has this call.
         if not self._is_direct and hasattr(os, "posix_fadvise"):
             os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _new_piece() -> mmap.mmap:
     piece = mmap.mmap(-1, _PIECE_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    # Of large pages the kernel has two to look up for a write, and not a thousand. Not
-    # every system has them, or takes the advice.
+    # A write needs two page lookups with huge pages, instead of a thousand. Not every
+    # system has huge pages, or accepts the advice.
     with contextlib.suppress(AttributeError, OSError):
         piece.madvise(mmap.MADV_HUGEPAGE)
     return piece

@@ -1,4 +1,4 @@
-"""A lock on a directory, which one process holds until it ends."""
+"""Locks a directory for one process, until the process ends."""
 
 import contextlib
 import fcntl
@@ -9,26 +9,26 @@ from absl import logging
 
 
 class DirectoryLock:
-    """A directory that one process holds, until it closes the lock or ends.
+    """A lock on a directory, held by one process until it closes the lock or ends.
 
-    The directory itself is locked, as a file in it may be removed or replaced, and a
-    file in it, as some network file systems lock no directories.
+    The directory itself is locked, because a file in it may be removed or replaced. A
+    file in it is locked too, because some network file systems lock no directories.
     """
 
     def __init__(self, directory: pathlib.Path, path: pathlib.Path) -> None:
-        """Locks it.
+        """Locks the directory.
 
         Args:
-            directory: What to hold.
-            path: Of the file in it, which is made if it is not there.
+            directory: Directory to lock.
+            path: Path of the lock file in the directory; made if it does not exist.
 
         Raises:
-            BlockingIOError: If another process holds it.
-            OSError: If the file cannot be opened, or is a link or a pipe.
+            BlockingIOError: If another process holds the lock.
+            OSError: If the lock file cannot be opened, or is a link or a pipe.
         """
         self._opened: list[int] = []
         self._locked: list[tuple[pathlib.Path, int]] = []
-        # A link would make a file elsewhere, and a pipe would wait for a reader.
+        # A link would make the file elsewhere, and opening a pipe would wait.
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             with contextlib.suppress(PermissionError):
@@ -56,8 +56,8 @@ class DirectoryLock:
         self._locked.append((path, opened))
 
     def is_held(self) -> bool:
-        """Returns whether what is locked is still where it was, and not replaced."""
-        # The first is the directory, wherever one can be locked.
+        """Returns whether the locked path was neither removed nor replaced."""
+        # The first lock is the directory's, if the file system locks directories.
         for path, opened in self._locked[:1]:
             try:
                 return os.path.samestat(os.stat(path), os.fstat(opened))
@@ -66,19 +66,19 @@ class DirectoryLock:
         return True
 
     def close(self) -> None:
-        """Lets others have it."""
+        """Releases the lock."""
         self._locked.clear()
         while self._opened:
             os.close(self._opened.pop())
 
     def __enter__(self) -> "DirectoryLock":
-        """Returns it."""
+        """Returns the lock itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Closes it."""
+        """Releases the lock."""
         self.close()
 
     def __del__(self) -> None:
-        """Closes it, as a file that nobody holds any more."""
+        """Releases the lock once nothing refers to it, as Python does for files."""
         self.close()

@@ -1,4 +1,4 @@
-"""The manifest of a dataset, local or in a bucket."""
+"""Loads the manifest of a dataset, local or in a bucket."""
 
 import shlex
 
@@ -10,7 +10,8 @@ def load(dataset_dir: str) -> contract.Manifest:
     """Returns the manifest of a dataset.
 
     Raises:
-        DatasetError: If there is no complete dataset, or its manifest is damaged.
+        DatasetError: If the dataset is incomplete or absent, or its manifest is
+            damaged.
     """
     if not paths.is_url(dataset_dir):
         return contract.load_manifest(dataset_dir)

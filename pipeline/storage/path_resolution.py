@@ -1,4 +1,4 @@
-"""Where paths lead, local or in a bucket, from any working directory."""
+"""Resolves paths, local or in a bucket, independently of the working directory."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ from pipeline.storage import paths
 
 
 def resolve(path: str) -> str:
-    """Returns a path that means the same in any working directory.
+    """Returns a path that means the same in any working directory, links resolved.
 
     Example:
         >>> resolve("s3://bucket/faces/"), resolve("/data/faces/../digits")
@@ -18,7 +18,7 @@ def resolve(path: str) -> str:
 
 
 def absolute(path: str) -> str:
-    """Returns a path for any worker, whose working directory may differ from ours.
+    """Returns a path that a worker with another working directory can use.
 
     Example:
         >>> absolute("s3://bucket/faces/"), absolute("/data/faces/../digits")
@@ -39,7 +39,7 @@ def contains(directory: str, path: str) -> bool:
         return True
     if paths.is_url(directory) or paths.is_url(path):
         return False
-    # The same directory may have two names: by a mount, or in another case.
+    # One directory may have two names, through a mount or in another case.
     with contextlib.suppress(OSError):
         target = os.stat(directory)
         for above in (pathlib.Path(path), *pathlib.Path(path).parents):

@@ -1,9 +1,9 @@
-"""Files by their path, which is local or the URL of a bucket: gs://... or s3://...
+"""Reads and writes files by path: local, or the URL of a bucket (gs:// or s3://).
 
-Local files are read and written as ever; see `files.py`. In a bucket no directory has
-to be made, and one without files does not exist; see `buckets`.
+For local files see `files.py`, and for buckets see `buckets`. A directory in a bucket
+need not be made, and does not exist without files.
 
-Neither TensorFlow nor, for local paths, Beam is imported.
+This module does not import TensorFlow. It imports Beam for URLs only.
 """
 
 import contextlib
@@ -17,12 +17,12 @@ from pipeline import contract
 from pipeline.storage import buckets, files
 from pipeline.storage.buckets import Entry
 
-# Of an open file of a bucket: fewer, larger requests.
+# Buffer of an open file in a bucket: a large one makes fewer, larger requests.
 _READ_BUFFER_BYTES = 8 << 20
 
 
 def is_url(path: str) -> bool:
-    """Returns whether a path is not a local one.
+    """Returns whether a path is a URL instead of a local path.
 
     Example:
         >>> is_url("s3://bucket/faces"), is_url("/data/faces")
@@ -32,7 +32,7 @@ def is_url(path: str) -> bool:
 
 
 def join(path: str, *names: str) -> str:
-    """Returns the path of what is in a directory.
+    """Returns the path of an entry in a directory.
 
     Example:
         >>> join("gs://bucket/faces/", "Img", "a.jpg"), join("faces", "a.jpg")
@@ -47,8 +47,8 @@ def read_bytes(path: str) -> bytes:
     """Returns the content of a file.
 
     Raises:
-        FileNotFoundError: If it is not there.
-        DatasetError: If it cannot be read.
+        FileNotFoundError: If the file does not exist.
+        DatasetError: If the file cannot be read.
     """
     if is_url(path):
         bucket, key = buckets.find_bucket(path)
@@ -59,11 +59,11 @@ def read_bytes(path: str) -> bytes:
 
 
 def read_range(path: str, start: int, num_bytes: int) -> bytes:
-    """Returns a part of a file: fewer bytes, or none, where it ends.
+    """Returns a range of a file's bytes: fewer, or none, where the file ends.
 
     Raises:
-        FileNotFoundError: If it is not there.
-        DatasetError: If it cannot be read.
+        FileNotFoundError: If the file does not exist.
+        DatasetError: If the file cannot be read.
     """
     if not num_bytes:
         return b""
@@ -75,11 +75,12 @@ def read_range(path: str, start: int, num_bytes: int) -> bytes:
 
 
 def open_file(path: str) -> io.BufferedReader:
-    """Opens a file to be read here and there.
+    """Opens a file for reading at any position.
 
     Raises:
-        FileNotFoundError: If it is not there.
-        DatasetError: If it cannot be read; of a URL, every read may raise it, too.
+        FileNotFoundError: If the file does not exist.
+        DatasetError: If the file cannot be read. Every later read of a URL may raise
+            it, too.
     """
     if is_url(path):
         file = buckets.BucketFile(*buckets.find_bucket(path))
@@ -93,20 +94,20 @@ def hash_file(path: str) -> str:
     """Returns the hex sha256 of a file, read in chunks.
 
     Raises:
-        FileNotFoundError: If it is not there.
-        DatasetError: If it cannot be read.
+        FileNotFoundError: If the file does not exist.
+        DatasetError: If the file cannot be read.
     """
     with _explained(path), open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def find(path: str) -> Entry | None:
-    """Returns what is known of a file, or None if no file is there.
+    """Returns size and modification time of a file, or None if no file is there.
 
-    A pipe or a device is found, too, so that whoever opens it is told what it is.
+    Pipes and devices count as files: whoever opens one gets an error that names it.
 
     Raises:
-        DatasetError: If that cannot be found out.
+        DatasetError: If the path cannot be examined.
     """
     if is_url(path):
         bucket, key = buckets.find_bucket(path)
@@ -118,10 +119,10 @@ def find(path: str) -> Entry | None:
 
 
 def is_directory(path: str) -> bool:
-    """Returns whether a directory is there; in a bucket, whether it has a file.
+    """Returns whether a directory exists; in a bucket, whether it holds a file.
 
     Raises:
-        DatasetError: If that cannot be found out, or a URL's bucket does not exist.
+        DatasetError: If the path cannot be examined, or a URL's bucket does not exist.
     """
     if is_url(path):
         return next(_list_bucket(path), None) is not None
@@ -131,10 +132,11 @@ def is_directory(path: str) -> bool:
 def list_directory(path: str) -> Iterator[Entry]:
     """Yields the files and directories directly in a directory, in no order.
 
-    There is none if it does not exist. Pipes and devices are files here, as in `find`.
+    Yields nothing if the directory does not exist. Pipes and devices count as files, as
+    in `find`.
 
     Raises:
-        DatasetError: If it cannot be read, or a URL's bucket does not exist.
+        DatasetError: If the directory cannot be read, or a URL's bucket does not exist.
     """
     if is_url(path):
         yield from _list_bucket(path, delimiter="/")
@@ -143,19 +145,19 @@ def list_directory(path: str) -> Iterator[Entry]:
             for entry in entries:
                 if entry.is_dir():
                     yield Entry(entry.name, is_directory=True)
-                # A link may lead nowhere.
+                # Skip a dangling link.
                 elif entry.is_file() or os.path.exists(entry.path):
                     yield _entry(entry.path, entry.name)
 
 
 def walk(path: str) -> Iterator[Entry]:
-    """Yields the files in a directory and below, in no order, as they are found.
+    """Yields the files in a directory and below, in no order, as it finds them.
 
-    A name is the path from the directory, with slashes. Links to directories are not
-    followed.
+    An entry's name is its path from the directory, with slashes. Links to directories
+    are not followed.
 
     Raises:
-        DatasetError: If something cannot be read, or a URL's bucket does not exist.
+        DatasetError: If a directory cannot be read, or a URL's bucket does not exist.
     """
     if is_url(path):
         yield from _list_bucket(path)
@@ -172,10 +174,12 @@ def walk(path: str) -> Iterator[Entry]:
 
 
 def make_directory(path: str) -> None:
-    """Makes a local directory, and those above, on the disk, if they are not there.
+    """Makes a local directory and its missing parents, and syncs their names.
+
+    Does nothing for a URL.
 
     Raises:
-        DatasetError: If it cannot be made.
+        DatasetError: If a directory cannot be made.
     """
     if not is_url(path):
         with _explained(path):
@@ -183,10 +187,10 @@ def make_directory(path: str) -> None:
 
 
 def write_bytes(path: str, data: bytes) -> None:
-    """Writes a file, which is on the disk in full or not at all.
+    """Writes a file to the disk, in full or not at all.
 
     Raises:
-        DatasetError: If it cannot be written.
+        DatasetError: If the file cannot be written.
     """
     if is_url(path):
         bucket, key = buckets.find_bucket(path)
@@ -197,15 +201,15 @@ def write_bytes(path: str, data: bytes) -> None:
 
 
 def put_file(local_path: str, path: str, *, is_synced: bool = True) -> None:
-    """Moves a finished local file to where it is to be seen, all at once.
+    """Moves a finished local file to its final path, all at once.
 
     Args:
-        local_path: A file on the same disk, if the other path is local.
-        path: Where it goes; a file that is there is replaced.
-        is_synced: Whether it is on the disk when this returns.
+        local_path: Path of the finished file, on the same disk if `path` is local.
+        path: Final path; an existing file is replaced.
+        is_synced: Whether a local file is on the disk when this returns.
 
     Raises:
-        DatasetError: If it cannot be written.
+        DatasetError: If the file cannot be written.
     """
     if is_url(path):
         bucket, key = buckets.find_bucket(path)
@@ -218,14 +222,14 @@ def put_file(local_path: str, path: str, *, is_synced: bool = True) -> None:
 
 
 def remove(path: str, *, is_synced: bool = False) -> None:
-    """Removes a file, if it is there.
+    """Removes a file, if it exists.
 
     Args:
-        path: Of the file.
-        is_synced: Whether it is gone from the disk when this returns.
+        path: Path of the file.
+        is_synced: Whether a local file is gone from the disk when this returns.
 
     Raises:
-        DatasetError: If it cannot be removed.
+        DatasetError: If the file cannot be removed.
     """
     if is_url(path):
         bucket, key = buckets.find_bucket(path)
@@ -241,7 +245,7 @@ def _list_bucket(path: str, delimiter: str = "") -> Iterator[Entry]:
     bucket, key = buckets.find_bucket(path)
     prefix = f"{key.rstrip('/')}/" if key else ""
     for entry in bucket.list_entries(prefix, delimiter):
-        # Some programs mark a directory by an empty file.
+        # Some programs mark a directory with an empty file.
         if entry.name and not entry.name.endswith("/"):
             yield entry
 
@@ -253,7 +257,7 @@ def _entry(path: str, name: str) -> Entry:
 
 @contextlib.contextmanager
 def _explained(path: str) -> Iterator[None]:
-    """Turns an error of the system, but that of an absent file, to a `DatasetError`."""
+    """Turns every system error except `FileNotFoundError` into a `DatasetError`."""
     try:
         yield
     except FileNotFoundError:

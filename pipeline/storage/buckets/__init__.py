@@ -1,13 +1,13 @@
 """Buckets of S3 and Cloud Storage, by the clients that Beam's own flags configure.
 
 cloud_storage  Google Cloud Storage
-s3             S3, and stores that speak its protocol
+s3             S3, and other stores with its protocol
 
-Beam's `FileSystems` has the same operations, but those of Beam 2.77 do not serve here:
-a file that an exception leaves half written is completed on S3, and looks whole; an
-empty one is an error there; a bucket that does not exist looks empty; without
-credentials an operation is tried again for eight minutes; and every operation makes a
-client anew, in 0.17 s of CPU time. The clients themselves do all of this well.
+Beam's `FileSystems` offers the same operations, but its version in Beam 2.77 does not
+serve here. On S3 it completes a file that an exception left half written, so the file
+looks whole. On S3 it fails for an empty file. A bucket that does not exist looks empty.
+Without credentials it retries an operation for eight minutes. Every operation makes a
+new client, in 0.17 s of CPU time. The clients themselves do all of this well.
 
 Beam and the clients are imported when the first bucket is opened.
 """
@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline import contract
 
-# By the scheme of a URL: module, extra that has what it imports.
+# By scheme of a URL: the module, and the extra that installs its imports.
 _STORES: Mapping[str, tuple[str, str]] = {
     "gs": ("pipeline.storage.buckets.cloud_storage", "gcp"),
     "s3": ("pipeline.storage.buckets.s3", "aws"),
@@ -39,10 +39,10 @@ class Entry:
     """A file or a directory in a directory.
 
     Attributes:
-        name: Its path from there, with slashes.
-        num_bytes: Size of a file.
-        modified_ns: When a file was last modified, in nanoseconds since the epoch.
-        is_directory: Whether it is one.
+        name: Path from the containing directory, with slashes.
+        num_bytes: Size of a file in bytes.
+        modified_ns: Last modification of a file, in nanoseconds since the epoch.
+        is_directory: Whether the entry is a directory.
     """
 
     name: str
@@ -52,22 +52,22 @@ class Entry:
 
 
 class Bucket(abc.ABC):
-    """A bucket, in which a file is whole or not at all; for any number of threads.
+    """A bucket, which holds a file in full or not at all; safe for any threads.
 
     Every method raises `DatasetError` if the bucket does not exist, cannot be reached,
     or refuses access.
     """
 
     def __init__(self, url: str) -> None:
-        """Keeps the URL, which has no slash at its end."""
+        """Keeps the bucket's URL, which does not end with a slash."""
         self.url = url
 
     @abc.abstractmethod
     def read(self, key: str, start: int = 0, end: int | None = None) -> bytes:
-        """Returns the bytes of a file from `start` to `end`, or to where it ends.
+        """Returns the bytes of a file from `start` to `end`, or to the file's end.
 
         Raises:
-            FileNotFoundError: If it is not there.
+            FileNotFoundError: If the file does not exist.
         """
 
     @abc.abstractmethod
@@ -76,34 +76,35 @@ class Bucket(abc.ABC):
 
     @abc.abstractmethod
     def upload(self, path: str, key: str) -> None:
-        """Writes a file that is a copy of a local one."""
+        """Uploads a copy of a local file."""
 
     @abc.abstractmethod
     def find(self, key: str) -> Entry | None:
-        """Returns what is known of a file, or None if it is not there."""
+        """Returns size and modification time of a file, or None if it is absent."""
 
     @abc.abstractmethod
     def list_entries(self, prefix: str, delimiter: str = "") -> Iterator[Entry]:
-        """Yields the files whose keys begin with a prefix, by what follows it.
+        """Yields the files whose keys begin with a prefix, named without the prefix.
 
         Args:
-            prefix: It may be empty.
-            delimiter: A directory ends with it; what is below one is not listed.
+            prefix: Beginning of the keys; may be empty.
+            delimiter: End of a directory's name. Directories are listed, but not the
+                files in them. Without it, all files are listed.
         """
 
     @abc.abstractmethod
     def remove(self, key: str) -> None:
-        """Removes a file, if it is there."""
+        """Removes a file, if it exists."""
 
     def absent(self, key: str) -> FileNotFoundError:
-        """Returns the error of a file that is not there, once its bucket is seen."""
+        """Returns the error of an absent file, after a check that the bucket exists."""
         assert self._exists
         url = f"{self.url}/{key}"
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), url)
 
     @functools.cached_property
     def _exists(self) -> bool:
-        # It needs no right but to list the files, which raises if there is no bucket.
+        # Listing needs no further rights, and raises if there is no bucket.
         next(self.list_entries(""), None)
         return True
 
@@ -114,7 +115,7 @@ class Bucket(abc.ABC):
         )
 
     def no_access(self, key: str, error: Exception) -> contract.DatasetError:
-        """Returns the error of a refusal."""
+        """Returns the error of a refused access."""
         return contract.DatasetError(
             f"no access to {self.url}/{key}: let the account read and list, for "
             f"--output also write and delete ({_one_line(error)})"
@@ -126,7 +127,7 @@ class Bucket(abc.ABC):
 
 
 class BucketFile(io.RawIOBase):
-    """A file in a bucket, opened to be read."""
+    """A file in a bucket, open for reading."""
 
     def __init__(self, bucket: Bucket, key: str) -> None:
         """Looks for the file.
@@ -151,13 +152,13 @@ class BucketFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Moves to an offset from the start, from here or from the end."""
+        """Moves to an offset from the start, the current position or the end."""
         starts = {os.SEEK_SET: 0, os.SEEK_CUR: self._position}
         self._position = max(0, starts.get(whence, self._num_bytes) + offset)
         return self._position
 
     def readinto(self, buffer: memoryview) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Fills a buffer from here on, and returns how far."""
+        """Fills a buffer from the current position, and returns the number of bytes."""
         end = min(self._position + len(buffer), self._num_bytes)
         if end <= self._position:
             return 0
@@ -170,18 +171,18 @@ class BucketFile(io.RawIOBase):
 def configure(beam_flags: Sequence[str]) -> None:
     """Gives this process Beam's flags for buckets, such as --s3_endpoint_url.
 
-    A launcher and each of its workers need it: Beam's options reach neither the worker
-    processes of its local runner nor those of a pool, as on Flink.
+    The launcher and each of its workers must call it. Beam passes its options neither
+    to the worker processes of its local runner, nor to a pool's workers, as on Flink.
     """
     global _beam_flags
     _beam_flags = tuple(beam_flags)
 
 
 def find_bucket(url: str) -> tuple[Bucket, str]:
-    """Returns the bucket of a URL, and the key that follows it.
+    """Returns the bucket of a URL, and the key in it.
 
     Raises:
-        DatasetError: If it is no URL of a bucket, or its client is not installed.
+        DatasetError: If it is not the URL of a bucket, or its client is not installed.
 
     Example:
         >>> find_bucket("ftp://host/faces")
@@ -215,7 +216,7 @@ def _open_bucket(scheme: str, name: str, beam_flags: tuple[str, ...]) -> Bucket:
 
 
 def in_ns(time: datetime.datetime) -> int:
-    """Returns a time in nanoseconds since the epoch, without a float's rounding."""
+    """Returns a time in nanoseconds since the epoch, without rounding by a float."""
     return (time - _EPOCH) // datetime.timedelta(microseconds=1) * 1000
 
 

@@ -1,6 +1,6 @@
 """Buckets of Google Cloud Storage.
 
-Imported only if a gs:// URL is used: it needs Beam and Google's client.
+Imported only when a gs:// URL is used: it needs Beam and Google's client.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from google.cloud.storage.exceptions import DataCorruption
 from pipeline import contract
 from pipeline.storage import buckets
 
-# Of an upload: else 100 MiB of it are in memory.
+# Size of an upload's chunks; the client's default holds 100 MiB in memory.
 _CHUNK_BYTES = 8 << 20
 
 _REFUSALS = (exceptions.Unauthorized, exceptions.Forbidden, GoogleAuthError)
@@ -28,15 +28,15 @@ _FAILURES = (exceptions.GoogleAPIError, requests.RequestException, DataCorruptio
 
 
 def open_bucket(url: str, name: str, beam_flags: Sequence[str]) -> buckets.Bucket:
-    """Returns a bucket.
+    """Opens a bucket.
 
     Args:
-        url: What it is called in errors.
-        name: Of the bucket.
-        beam_flags: --impersonate_service_account and its like.
+        url: URL of the bucket, for error messages.
+        name: Name of the bucket.
+        beam_flags: Beam's flags, such as --impersonate_service_account.
 
     Raises:
-        DatasetError: If the client cannot be configured like that.
+        DatasetError: If the client cannot be configured with these flags.
     """
     is_anonymous = not _has_credentials()
     try:
@@ -49,7 +49,7 @@ def open_bucket(url: str, name: str, beam_flags: Sequence[str]) -> buckets.Bucke
 
 
 def _has_credentials() -> bool:
-    """Returns whether there are any; Beam looks again and again, for half a minute."""
+    """Returns whether there are credentials; Beam would look for half a minute."""
     if "STORAGE_EMULATOR_HOST" in os.environ:
         return False
     try:
@@ -69,12 +69,12 @@ class _Bucket(buckets.Bucket):
         last = None if end is None else end - 1
         with self._explained(key):
             try:
-                # Raw: what is stored compressed stays as it is.
+                # Raw: a file that is stored compressed stays compressed.
                 return self._bucket.blob(key).download_as_bytes(
                     start=start, end=last, raw_download=True
                 )
             except exceptions.RequestRangeNotSatisfiable:
-                return b""  # It begins where the file ends.
+                return b""  # The range begins at the end of the file, or after it.
 
     def write(self, key: str, data: bytes) -> None:
         with self._explained(key):

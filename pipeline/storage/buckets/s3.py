@@ -1,6 +1,6 @@
-"""Buckets of S3, and of other stores that speak its protocol.
+"""Buckets of S3, and of other stores with its protocol.
 
-Imported only if an s3:// URL is used: it needs Beam and boto3.
+Imported only when an s3:// URL is used: it needs Beam and boto3.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from botocore import exceptions
 from pipeline import contract
 from pipeline.storage import buckets
 
-# The client tries again until an answer begins, and no longer.
+# The client retries only until an answer begins. These errors may come later.
 _CUT_OFF = (
     exceptions.IncompleteReadError,
     exceptions.ReadTimeoutError,
@@ -28,20 +28,21 @@ _NO_CREDENTIALS = (
 
 
 def open_bucket(url: str, name: str, beam_flags: Sequence[str]) -> buckets.Bucket:
-    """Returns a bucket.
+    """Opens a bucket.
 
     Args:
-        url: What it is called in errors.
-        name: Of the bucket.
-        beam_flags: --s3_endpoint_url and its like; the rest is in the environment.
+        url: URL of the bucket, for error messages.
+        name: Name of the bucket.
+        beam_flags: Beam's flags, such as --s3_endpoint_url; other settings are in the
+            environment.
 
     Raises:
-        DatasetError: If the client cannot be configured like that.
+        DatasetError: If the client cannot be configured with these flags.
     """
     options = PipelineOptions(list(beam_flags))
     endpoint = options.view_as(S3Options).s3_endpoint_url
     if endpoint and not endpoint.startswith(("http://", "https://")):
-        # The value is not shown, as it may hold a password.
+        # The error omits the value, which may hold a password.
         raise contract.DatasetError(
             "--s3_endpoint_url begins with neither http:// nor https://: give the "
             "whole URL, such as http://127.0.0.1:9000"
@@ -69,7 +70,7 @@ class _Bucket(buckets.Bucket):
             except _CUT_OFF:
                 return self._client.get_object(**what)["Body"].read()
             except exceptions.ClientError as error:
-                # It begins where the file ends.
+                # The range begins at the end of the file, or after it.
                 if error.response["Error"]["Code"] == "InvalidRange":
                     return b""
                 raise
