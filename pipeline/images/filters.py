@@ -1,6 +1,6 @@
-"""Pillow's resize filters: of which pixels of a line each of the resized line is made.
+"""Pillow's resize filters: which input pixels contribute to each output pixel.
 
-Their weights are integers, as Pillow has them for images of 8 bits.
+The weights are integers, as in Pillow for 8-bit images.
 """
 
 import functools
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-# Of a weight, which is a multiple of 2^-22.
+# Fraction bits of a weight: it is a multiple of 2^-22.
 FRACTION_BITS = 22
 
 
@@ -17,16 +17,17 @@ FRACTION_BITS = 22
 def filter_weights(
     num_in: int, num_out: int, filter_name: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns which pixels of a line make each pixel of the resized line.
+    """Returns the weights of a line's pixels in each pixel of the resized line.
 
     Args:
-        num_in: Pixels of the line.
-        num_out: Pixels of the resized line.
-        filter_name: One of `FILTERS`.
+        num_in: Number of pixels in the line.
+        num_out: Number of pixels in the resized line.
+        filter_name: Name of a filter, one of `FILTERS`.
 
     Returns:
-        `[num_out]`, the first of the pixels that make each one, and
-        `[num_out, num_taps]`, their weights in units of 2^-22, all int32.
+        `[num_out]`, the first contributing input pixel of each output pixel, and
+        `[num_out, num_taps]`, the weights of the contributing pixels in units of
+        2^-22. Both are int32.
 
     Source:
         Pillow, src/libImaging/Resample.c.
@@ -49,7 +50,7 @@ def filter_weights(
     weights = np.zeros((num_out, num_taps), np.int32)
     for position, (first, taps) in enumerate(lines):
         total = sum(taps)
-        # Near the end of the line the first taps are of weight 0.
+        # Near the end of the line the first taps have weight 0.
         start = min(first, num_in - num_taps)
         starts[position] = start
         for place, weight in enumerate(taps, start=first - start):
@@ -67,7 +68,7 @@ def _bilinear(x: float) -> float:
 
 
 def _bicubic(x: float) -> float:
-    """Catmull and Rom's: the cubic convolution of Keys with a = -0.5."""
+    """Catmull-Rom filter: the cubic convolution of Keys with a = -0.5."""
     x = abs(x)
     if x < 1.0:
         return (1.5 * x - 2.5) * x * x + 1.0
@@ -82,7 +83,7 @@ def _sinc(x: float) -> float:
     return math.sin(x * math.pi) / (x * math.pi) if x else 1.0
 
 
-# By name: the weight of a pixel by its distance, and the distance from which it is 0.
+# By name: a pixel's weight as a function of its distance, and the filter's radius.
 FILTERS: dict[str, tuple[Callable[[float], float], float]] = {
     "bilinear": (_bilinear, 1.0),
     "bicubic": (_bicubic, 2.0),

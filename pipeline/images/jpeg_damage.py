@@ -1,23 +1,23 @@
-"""Damage in the scans of a JPEG, which libjpeg decodes and only warns of.
+"""Finds damage in the scans of a JPEG that libjpeg decodes with only a warning.
 
-libjpeg fills missing blocks with grey. Pillow drops its warnings; simplejpeg, which
-calls the same library, raises the first one. Bytes after the end marker are not read:
-cameras put other pictures there.
+libjpeg fills missing blocks with grey. Pillow drops its warnings. simplejpeg calls the
+same library and raises the first warning. Bytes after the end marker are not read,
+because cameras put other pictures there.
 """
 
 import simplejpeg
 
 # Beginnings of libjpeg's warnings of damage: a scan or the file ends early, a code is
-# in no table, bytes are left over, a restart marker is wrong. Other warnings are about
-# odd numbers in headers, and the image is decoded as it was meant.
+# in no table, bytes are left over, or a restart marker is wrong. Other warnings are
+# about odd numbers in headers; those images decode correctly.
 _DAMAGE = ("Corrupt JPEG data", "Premature end of JPEG file")
 
-# Colours to decode to, by the colours of the file; RGB for any other.
+# Colours to decode to, by the file's colours; RGB for colours that are not listed.
 _OUTPUTS = {"Gray": "GRAY", "CMYK": "CMYK", "YCCK": "CMYK"}
 
 _MARK, _START_OF_SCAN, _COMMENT = 0xFF, 0xDA, 0xFE
 _APPLICATION = range(0xE0, 0xF0)
-# Markers that no length follows: restarts, and one for temporary use.
+# Markers without a length after them: restarts, and one for temporary use.
 _BARE = (0x01, *range(0xD0, 0xD8))
 
 
@@ -25,7 +25,7 @@ def find_damage(data: bytes) -> str | None:
     """Returns libjpeg's first warning of damage in the scans of a JPEG, or None.
 
     Args:
-        data: The content of a JPEG file that can be decoded, in any colours.
+        data: Content of a JPEG file that can be decoded, in any colours.
     """
     plain = _without_metadata(data)
     try:
@@ -39,8 +39,8 @@ def find_damage(data: bytes) -> str | None:
 def _without_metadata(data: bytes) -> bytes:
     """Returns a JPEG without its metadata, and without bytes between its headers.
 
-    The first warning hides all later ones: a warning of metadata, which is no damage to
-    the image, would hide a warning of a scan.
+    libjpeg's first warning hides all later ones. A warning about metadata, which does
+    not damage the image, would hide a warning about a scan.
     """
     segments = [data[:2]]
     place = 2

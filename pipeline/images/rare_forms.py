@@ -1,4 +1,4 @@
-"""Forms of image files that Pillow opens, but shows with other colours than they have.
+"""Finds forms of image files that Pillow opens but shows with wrong colours.
 
     TIFF    signed integers, YCbCr without compression, some files in planes, a palette
             of 8-bit values, inks other than CMYK
@@ -28,7 +28,7 @@ _TAG_NAMES = {
     TiffImagePlugin.EXTRASAMPLES: "extra samples",
 }
 _TIFF_STARTS = (b"II*\0", b"MM\0*")
-# Names of other files, some of which have the suffix of an image that is read.
+# Beginnings of other file types; some of these files have the suffix of an image.
 _STARTS = (
     ("a damaged JPEG, or one of 12 bits", 0, b"\xff\xd8\xff"),
     ("a damaged PNG", 0, b"\x89PNG\r\n\x1a\n"),
@@ -45,21 +45,21 @@ _STARTS = (
     ("PFM", 0, b"PF\n"),
     ("PAM", 0, b"P7\n"),
 )
-# Where the header of a BMP has its length, bits, compression and the alpha mask.
+# Byte offsets in a BMP: header length, bits, compression and the alpha mask.
 _BMP_HEADER, _BMP_BITS, _BMP_COMPRESSION, _BMP_ALPHA = 14, 28, 30, 66
 _BITFIELDS = 3
-# Pillow's names of a JPEG, and of one that several others follow.
+# Pillow's names of a JPEG, and of a JPEG that other images follow.
 _JPEGS = ("JPEG", "MPO")
-# How an opened PNG names grey of 2 and 4 bits, and what white is.
+# White level by Pillow's name for the form of a PNG's grey pixels of 2 and 4 bits.
 _NARROW_GREYS = {"L;2": 3, "L;4": 15}
 
 
 def find_fault(image: Image.Image, data: bytes) -> str | None:
-    """Returns what of the form of an image Pillow does not show right, or None.
+    """Returns the form of an image if Pillow shows it wrong, else None.
 
     Args:
-        image: That was opened, and not loaded.
-        data: The content of its file.
+        image: Image that was opened but not loaded.
+        data: Content of its file.
     """
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return _fault_of_tiff(image)
@@ -76,13 +76,13 @@ def find_fault(image: Image.Image, data: bytes) -> str | None:
 
 
 def describe_unread(data: bytes) -> str:
-    """Returns what is known of a file that Pillow does not open; often nothing.
+    """Describes a file that Pillow cannot open; returns "" for an unknown type.
 
     Args:
-        data: The content of the file.
+        data: Content of the file.
 
     Raises:
-        Exception: What Pillow raises on damaged input.
+        Exception: Any error that Pillow raises on damaged input.
     """
     for name, place, start in _STARTS:
         if data.startswith(start, place):
@@ -99,10 +99,10 @@ def describe_unread(data: bytes) -> str:
 
 
 def grey_range(image: Image.Image) -> tuple[int, int]:
-    """Returns which values are black and white in an image of 16-bit grey.
+    """Returns the values of black and white in an image of 16-bit grey.
 
     Args:
-        image: That was opened, and not loaded.
+        image: Image that was opened but not loaded.
     """
     black, white = 0, 65_535
     if isinstance(image, TiffImagePlugin.TiffImageFile):
@@ -115,10 +115,10 @@ def grey_range(image: Image.Image) -> tuple[int, int]:
 
 
 def scale_transparency(image: Image.Image) -> None:
-    """Makes the transparent grey of a PNG of 2 or 4 bits one of 8, as its pixels are.
+    """Scales the transparent grey of a 2-bit or 4-bit PNG to 8 bits, like its pixels.
 
     Args:
-        image: That was opened, and not loaded.
+        image: Image that was opened but not loaded.
     """
     white = _NARROW_GREYS.get(_raw_mode(image)) if image.format == "PNG" else None
     if white is not None and "transparency" in image.info:
@@ -126,7 +126,7 @@ def scale_transparency(image: Image.Image) -> None:
 
 
 def _raw_mode(image: Image.Image) -> str:
-    """Returns what Pillow calls the form of the pixels of a PNG."""
+    """Returns Pillow's name for the form of a PNG's pixels."""
     arguments = image.tile[0].args if image.tile else ""
     return arguments if isinstance(arguments, str) else ""
 
@@ -164,7 +164,7 @@ def _fault_of_gif(image: GifImagePlugin.GifImageFile) -> str | None:
 def _fault_of_bmp(data: bytes) -> str | None:
     is_narrow = _number(data, _BMP_BITS, 2) == 16
     has_masks = _number(data, _BMP_COMPRESSION, 4) == _BITFIELDS
-    # Shorter headers have no mask for alpha.
+    # Shorter headers have no alpha mask.
     if is_narrow and has_masks and _number(data, _BMP_HEADER, 4) >= 56:
         return "16-bit BMP with transparency" if _number(data, _BMP_ALPHA, 4) else None
     return None

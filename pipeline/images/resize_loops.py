@@ -1,6 +1,6 @@
 """The loops of the resize, compiled by Numba; see `resizing`.
 
-A module of its own, since Numba's import takes as long as hundreds of images.
+They have their own module because importing Numba takes as long as hundreds of images.
 """
 
 import functools
@@ -14,7 +14,7 @@ from numba.core import config
 
 from pipeline.images.filters import FRACTION_BITS
 
-# So that the four sums of `resize_rgb_rows` are one vector.
+# Lets the compiler make the four sums of `resize_rgb_rows` one vector.
 config.SLP_VECTORIZE = 1
 
 _HALF = np.int32(1 << (FRACTION_BITS - 1))
@@ -23,7 +23,7 @@ _1, _2, _3 = map(numba.uintp, (1, 2, 3))
 
 @numba.njit(inline="always")
 def _plus_product(total: np.int32, weight: np.int32, pixel: np.int32) -> np.int32:
-    # Numba computes with integers of 64 bits, of which a vector holds half as many.
+    # Numba widens integers to 64 bits, and a vector holds half as many of these.
     return np.int32(total + np.int32(weight * np.int32(pixel)))
 
 
@@ -35,16 +35,16 @@ def _rounded(total: np.int32) -> np.int32:
 
 @functools.cache
 def loops(num_taps: int, num_channels: int) -> Callable[..., None]:
-    """Returns the resize for filters of `num_taps` pixels, with its loops unrolled.
+    """Returns a resize function for filters of `num_taps` pixels, with unrolled loops.
 
     Args:
-        num_taps: Of the weights.
-        num_channels: Of the image.
+        num_taps: Number of weights per output pixel.
+        num_channels: Number of channels of the image.
 
     Returns:
         A function of `rows`, `[side, side * num_channels]` uint8; `starts` and
         `weights` of `filters.filter_weights`; `values`, `[256]`; and `resized`,
-        `[size, size * num_channels]`, which it fills.
+        `[size, size * num_channels]`. It writes the result to `resized`.
     """
 
     def resize_rows(
@@ -56,7 +56,7 @@ def loops(num_taps: int, num_channels: int) -> Callable[..., None]:
         for y in range(rows.shape[0]):
             row = rows[y]
             for x in range(size):
-                # An index without a sign is not checked for counting from the end.
+                # An unsigned index spares the check for counting from the end.
                 start = numba.uintp(starts[x] * num_channels)
                 for channel in range(num_channels):
                     total = _HALF
@@ -70,8 +70,8 @@ def loops(num_taps: int, num_channels: int) -> Callable[..., None]:
     def resize_rgb_rows(
         rows: np.ndarray, starts: np.ndarray, weights: np.ndarray, narrow: np.ndarray
     ) -> None:
-        # Four sums fit a vector, and three do not. The fourth is of the next pixel's
-        # red, and is overwritten by what comes next.
+        # Four sums fit a vector, and three do not. The fourth sum is of the next
+        # pixel's red; the next step overwrites it.
         size = starts.shape[0]
         sums = np.empty(3 * size + 1, np.int32)
         num_inner = 0
@@ -93,7 +93,7 @@ def loops(num_taps: int, num_channels: int) -> Callable[..., None]:
                 sums[place + _1] = green
                 sums[place + _2] = blue
                 sums[place + _3] = beyond
-            # Of these the next pixel is in the next row, or nowhere.
+            # After these pixels the next pixel is in the next row, or nowhere.
             for x in range(num_inner, size):
                 for channel in range(3):
                     total = _HALF
@@ -124,7 +124,7 @@ def loops(num_taps: int, num_channels: int) -> Callable[..., None]:
             for place in range(num_values):
                 resized[y, place] = values[line[place]]
 
-    # Each is vectorized better than both in one.
+    # Two separate functions vectorize better than one.
     compiled_rows = _compiled(resize_rgb_rows if num_channels == 3 else resize_rows)
     compiled_columns = _compiled(resize_columns)
 
@@ -146,7 +146,7 @@ def _compiled(function: Callable[..., None]) -> Callable[..., None]:
     uncached = numba.njit(function, nogil=True)
     try:
         compiled = numba.njit(function, nogil=True, cache=True)
-    # Neither the package's nor the user's directory can be written.
+    # Neither the package's nor the user's cache directory is writable.
     except RuntimeError:
         return uncached
 

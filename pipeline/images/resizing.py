@@ -1,10 +1,11 @@
-"""Resizes images: as Pillow does, compiled, and as TensorFlow 1 did.
+"""Resizes images: as Pillow does, in compiled code, and as TensorFlow 1 did.
 
 Pillow resizes an image along its rows, then along its columns. Each output pixel is a
 weighted sum of the few input pixels that the filter covers, in integers: a weight is a
 multiple of 2^-22, and each of the two sums is rounded to 8 bits. Here Numba compiles
-that for the processor at hand, and joins the lookup of the scaled values to it, in
-a seventh of the time. The pixels are Pillow's, which a test shows for every filter.
+the same computation for the processor at hand, joined with the lookup of the scaled
+values. It takes a seventh of the time. The pixels equal Pillow's; a test shows it for
+every filter.
 """
 
 import numpy as np
@@ -15,14 +16,14 @@ from pipeline.images import filters
 def resize_and_map(
     image: np.ndarray, size: int, filter_name: str, values: np.ndarray
 ) -> np.ndarray:
-    """Returns a square image resized, with each of its pixels replaced by a value.
+    """Resizes a square image, and replaces each pixel by a value from a table.
 
     Args:
         image: `[side, side, channels]` uint8.
         size: Side of the result in pixels.
         filter_name: One of `filters.FILTERS`. Where the image shrinks, the filter is
-            widened by as much, which is what keeps it from aliasing.
-        values: `[256]`: what each 8-bit pixel becomes.
+            widened by the same factor to prevent aliasing.
+        values: `[256]`, the value for each 8-bit pixel.
 
     Returns:
         `[size, size, channels]` of the type of `values`.
@@ -41,7 +42,7 @@ def resize_and_map(
 
     starts, weights = filters.filter_weights(side, size, filter_name)
     rows = np.ascontiguousarray(image).reshape(side, -1)
-    # As integers: the compiled code is the same for every type of as many bytes.
+    # As integers, because all types of one size then share the compiled code.
     bits = values.view(f"u{values.itemsize}")
     resized = np.empty((size, size, num_channels), values.dtype)
     resize_loops.loops(weights.shape[1], num_channels)(
@@ -51,7 +52,7 @@ def resize_and_map(
 
 
 def resize_legacy_bilinear(image: np.ndarray, size: int) -> np.ndarray:
-    """Returns an image resized as TensorFlow 1's `tf.image.resize_images` did it.
+    """Resizes an image as TensorFlow 1's `tf.image.resize_images` did.
 
     Output pixel i lies at i * (side / size) of the input: no half-pixel centres, no
     aligned corners, no antialiasing. Each axis interpolates its two neighbours.

@@ -1,10 +1,10 @@
-"""Any image file as upright RGB pixels, as a viewer shows it on white paper.
+"""Decodes any image file as upright RGB pixels, as a viewer shows it on white paper.
 
 EXIF orientation        applied
-several frames, pages   the first
+several frames, pages   only the first is read
 transparency            laid over white
-palette, grey, 1 bit    as its colours
-16-bit, 12-bit grey     as 8 bits, rounded
+palette, grey, 1 bit    converted to their colours
+16-bit, 12-bit grey     converted to 8 bits, rounded
 CMYK                    Pillow's conversion; colour profiles are not applied
 32-bit, floats, Lab     rejected: nothing says which values are black and white
 `rare_forms`            rejected: Pillow shows them wrong
@@ -23,11 +23,11 @@ from pipeline.images import rare_forms, squares
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 
 _CONVERTIBLE_MODES = ("RGB", "RGBX", "L", "1", "P", "CMYK", "YCbCr")
-# By simplejpeg's names: those whose RGB pixels are Pillow's.
+# Colours, by simplejpeg's names, whose RGB pixels equal Pillow's.
 _JPEG_COLOURS = ("YCbCr", "RGB", "Gray")
-# Orientations, as EXIF numbers them, other than upright.
+# EXIF's numbers of all orientations but upright.
 _TURNED = range(2, 9)
-# One of these is in every JPEG and PNG whose metadata say how to turn it.
+# Every JPEG or PNG whose metadata give an orientation has one of these marks.
 _ORIENTATION_MARKS = (
     *(b"Exif", b"eXIf", b"Raw profile type exif"),
     *(b"tiff:Orientation", b"XML:com.adobe.xmp"),
@@ -38,33 +38,33 @@ _QUIETLY = threading.Lock()
 def decode_as_rgb(data: bytes) -> np.ndarray:
     """Returns the pixels of an image in any of `FORMATS`.
 
-    A sound JPEG that is grey, or of three colours, is decoded by simplejpeg.
+    simplejpeg decodes a sound JPEG that is grey or has three colours.
 
     Args:
-        data: The content of an image file. Its name does not matter.
+        data: Content of an image file. The file's name does not matter.
 
     Returns:
         `[height, width, 3]` uint8.
 
     Raises:
-        RejectedImageError: If the file is damaged, is no such image, has more than
-            `contract.MAX_IMAGE_PIXELS`, or cannot be converted.
+        RejectedImageError: If the file is damaged, is no image in `FORMATS`, has more
+            pixels than `contract.MAX_IMAGE_PIXELS`, or cannot be converted.
     """
     with squares.damage_rejected(data, FORMATS):
         return _quietly(_decode, data)
 
 
 def decode_as_grey(data: bytes) -> np.ndarray:
-    """Returns the pixels of a grey image of 8 bits, upright.
+    """Returns the pixels of an 8-bit grey image, upright.
 
     Args:
-        data: The content of an image file in any of `squares.FORMATS`.
+        data: Content of an image file in any of `squares.FORMATS`.
 
     Returns:
         `[height, width, 1]` uint8.
 
     Raises:
-        RejectedImageError: As `decode_as_rgb`, or if it is no such image.
+        RejectedImageError: As for `decode_as_rgb`, or if the image is not 8-bit grey.
     """
     pixels = squares.decode_sound_jpeg(data, ("Gray",), "GRAY")
     if pixels is None:
@@ -73,13 +73,14 @@ def decode_as_grey(data: bytes) -> np.ndarray:
 
 
 def _quietly(function: Callable[[bytes], Any], data: bytes) -> Any:
-    """Returns what a function makes of a file, whatever Pillow warns of."""
+    """Returns a function's result for a file, even if Pillow warns about the file."""
     squares.raise_warnings()
     try:
         return function(data)
     except Warning:
-        # Of odd metadata in a sound image, or a size that `open_sized` refuses.
-        # Filters are of the whole process, and elsewhere a warning is an error.
+        # The warning is about odd metadata in a sound image, or about a size that
+        # `open_sized` refuses. Warning filters apply to the whole process, and other
+        # threads need warnings to be errors, hence the lock.
         with _QUIETLY, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return function(data)
@@ -96,7 +97,7 @@ def _decode(data: bytes) -> np.ndarray:
 
 
 def _turned(pixels: np.ndarray, orientation: object) -> np.ndarray:
-    """Returns `[height, width, channels]` upright, of 1 or 3 channels."""
+    """Turns `[height, width, channels]` upright, for 1 or 3 channels."""
     if orientation not in _TURNED:
         return pixels
     image = Image.fromarray(pixels.squeeze(axis=2) if pixels.shape[2] == 1 else pixels)
@@ -106,7 +107,7 @@ def _turned(pixels: np.ndarray, orientation: object) -> np.ndarray:
 
 
 def _orientation(data: bytes) -> object:
-    """Returns what the metadata say of how an image lies; 1 if they say nothing."""
+    """Returns the EXIF orientation in the metadata; 1 if they give none."""
     if not any(mark in data for mark in _ORIENTATION_MARKS):
         return 1
     try:
@@ -115,7 +116,7 @@ def _orientation(data: bytes) -> object:
     except Warning:
         raise
     except squares.DECODE_ERRORS:
-        # Damaged metadata say nothing.
+        # Damaged metadata give no orientation.
         return 1
 
 

@@ -1,9 +1,9 @@
-"""From an image file, or its pixels, to a square image in [-1, 1].
+"""Turns an image file, or its pixels, into a square image in [-1, 1].
 
-The order is scale, centre crop, resize. Pillow's filters work on 8-bit pixels, which
-commutes with the scaling up to the rounding of a pixel, so the scaling comes last
-there, through a table of 256 values. `legacy_bilinear` follows the order in floating
-point, as TensorFlow 1 did.
+The order is scale, centre crop, resize. Pillow's filters work on 8-bit pixels. There
+the scaling comes last, through a table of 256 values, because the two steps commute up
+to the rounding of a pixel. `legacy_bilinear` follows the order in floating point, as
+TensorFlow 1 did.
 """
 
 import contextlib
@@ -21,25 +21,25 @@ from PIL import Image, UnidentifiedImageError
 from pipeline import contract
 from pipeline.images import jpeg_damage, rare_forms, resizing, user_function
 
-# Every reason for which an image is refused. The image alone decides.
+# Every reason to refuse an image. The image alone decides.
 REASONS = (
-    "missing",  # Listed in the source, but its file is not there.
-    "name",  # Its file's name is not UTF-8, or has control characters.
-    "checksum",  # Its bytes are not those that the archive recorded.
-    "unreadable",  # Not an image, or a damaged one.
+    "missing",  # The source lists the image, but its file does not exist.
+    "name",  # The file's name is not UTF-8, or has control characters.
+    "checksum",  # The file's bytes do not match the checksum in the archive.
+    "unreadable",  # The file is not an image, or is damaged.
     "truncated",  # The file ends before the image does.
-    "oversized",  # More than `contract` allows: a decompression bomb.
-    "mode",  # Not 8-bit RGB; of an image that is converted, not convertible.
-    "too_small",  # Smaller than the crop.
+    "oversized",  # The image exceeds a limit of `contract`: a decompression bomb.
+    "mode",  # The image is not 8-bit RGB, or cannot be converted to it.
+    "too_small",  # The image is smaller than the crop.
 )
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 
-# Pillow's names of a JPEG, and of one that several others follow.
+# Pillow's names of a JPEG, and of a JPEG that other images follow.
 _JPEG_FORMATS = ("JPEG", "MPO")
 
-# What Pillow raises on damaged input. The input is in memory, so that an OSError is
-# never the disk's.
+# Errors that Pillow raises on damaged input. The input is in memory, so an OSError
+# never comes from the disk.
 DECODE_ERRORS = (
     OSError,
     SyntaxError,
@@ -53,15 +53,15 @@ DECODE_ERRORS = (
     Warning,
 )
 
-# As `warnings.filterwarnings("error", module=...)` adds it.
+# The filter as `warnings.filterwarnings("error", module=...)` adds it.
 _PILLOW_WARNINGS = ("error", None, Warning, re.compile(r"PIL\."), 0)
 
 
 class RejectedImageError(Exception):
-    """An image that cannot be used: one of `REASONS`, and what was found."""
+    """An image that cannot be used: one of `REASONS`, and a detail in words."""
 
     def __init__(self, reason: str, detail: str) -> None:
-        """Keeps the reason apart from the detail."""
+        """Keeps the reason and the detail as separate attributes."""
         assert reason in REASONS, reason
         super().__init__(reason, detail)
         self.reason = reason
@@ -77,10 +77,10 @@ def preprocess(
     crop_size: int,
     function: str | None = None,
 ) -> np.ndarray:
-    """Returns an image as it is stored in a record.
+    """Returns an image as a record stores it.
 
     Args:
-        image: The content of an RGB image file, or `[height, width, channels]` uint8.
+        image: Content of an RGB image file, or `[height, width, channels]` uint8.
         image_size: Height and width of the result in pixels.
         image_dtype: Storage type, one of `contract.IMAGE_DTYPES`.
         resize: One of `resizing.RESIZES`.
@@ -90,12 +90,12 @@ def preprocess(
             see `user_function`.
 
     Returns:
-        `[image_size, image_size, channels]`: in [-1, 1], or for uint8 in 0..255 with
-        the scale and offset of `contract.IMAGE_DTYPES`.
+        `[image_size, image_size, channels]` in [-1, 1]. For uint8 the values are in
+        0..255, with the scale and offset of `contract.IMAGE_DTYPES`.
 
     Raises:
         RejectedImageError: If the image cannot be used.
-        DatasetError: If the user's function cannot.
+        DatasetError: If the user's function cannot be used.
     """
     pixels = decode(image) if isinstance(image, bytes) else image
     if function is not None:
@@ -112,17 +112,17 @@ def preprocess(
 def decode(data: bytes) -> np.ndarray:
     """Returns the pixels of an RGB image.
 
-    A sound JPEG is decoded by simplejpeg. Of anything else Pillow is the judge.
+    simplejpeg decodes a sound JPEG. Pillow decodes or refuses every other file.
 
     Args:
-        data: The content of an image file.
+        data: Content of an image file.
 
     Returns:
         `[height, width, 3]` uint8.
 
     Raises:
-        RejectedImageError: If the file is damaged, or is not an RGB image of at most
-            `contract.MAX_IMAGE_PIXELS`.
+        RejectedImageError: If the file is damaged, is not an RGB image, or has more
+            pixels than `contract.MAX_IMAGE_PIXELS`.
     """
     pixels = decode_sound_jpeg(data)
     return decode_with_pillow(data) if pixels is None else pixels
@@ -131,15 +131,15 @@ def decode(data: bytes) -> np.ndarray:
 def decode_sound_jpeg(
     data: bytes, colours: Collection[str] = ("YCbCr", "RGB"), output: str = "RGB"
 ) -> np.ndarray | None:
-    """Returns the pixels of a sound JPEG, or None if it is anything else.
+    """Returns the pixels of a sound JPEG, or None for any other file.
 
     simplejpeg calls the same library as Pillow, and gives the same pixels in half the
     time.
 
     Args:
-        data: The content of a file.
-        colours: What a file may have, by simplejpeg's names.
-        output: What they become, by simplejpeg's name.
+        data: Content of a file.
+        colours: Colours that the file may have, by simplejpeg's names.
+        output: Colours of the result, by simplejpeg's name.
 
     Returns:
         `[height, width, 3]` uint8, or `[height, width, 1]` for the output `GRAY`.
@@ -152,25 +152,24 @@ def decode_sound_jpeg(
         ):
             return simplejpeg.decode_jpeg(data, output, strict=True)
     except ValueError:
-        pass  # Not a JPEG, or a damaged one.
+        pass  # The file is not a JPEG, or is damaged.
     return None
 
 
 def decode_with_pillow(data: bytes, mode: str = "RGB") -> np.ndarray:
     """Returns the pixels of an image as Pillow decodes them; see `decode`.
 
-    Size and mode are checked from the header, before any pixel is decoded.
+    Checks size and mode from the header, before it decodes any pixel.
 
     Args:
-        data: The content of an image file.
+        data: Content of an image file.
         mode: Pillow's name of the mode that the image must have.
 
     Returns:
-        `[height, width, 3]` uint8, or for the mode `L`, of one channel,
-        `[height, width]`.
+        `[height, width, 3]` uint8, or `[height, width]` for the one-channel mode `L`.
 
     Raises:
-        RejectedImageError: As `decode`.
+        RejectedImageError: As for `decode`.
     """
     with damage_rejected(data, FORMATS):
         image = open_sized(data, FORMATS)
@@ -181,14 +180,14 @@ def decode_with_pillow(data: bytes, mode: str = "RGB") -> np.ndarray:
 
 
 def open_sized(data: bytes, formats: tuple[str, ...]) -> Image.Image:
-    """Returns an image of at most `contract.MAX_IMAGE_PIXELS`, none decoded yet.
+    """Opens an image of at most `contract.MAX_IMAGE_PIXELS`, without decoding pixels.
 
     Args:
-        data: The content of an image file.
-        formats: Pillow's names of those that it may be in.
+        data: Content of an image file.
+        formats: Pillow's names of the formats that the image may have.
 
     Raises:
-        RejectedImageError: If it is larger, or has a form that would be shown wrong.
+        RejectedImageError: If the image is larger, or Pillow would show it wrong.
     """
     image = Image.open(io.BytesIO(data), formats=formats)
     if image.width * image.height > contract.MAX_IMAGE_PIXELS:
@@ -200,17 +199,17 @@ def open_sized(data: bytes, formats: tuple[str, ...]) -> Image.Image:
 
 
 def load_sound(image: Image.Image, data: bytes) -> Image.Image:
-    """Decodes the pixels of an image that is not damaged.
+    """Decodes the pixels of an image, and rejects a damaged JPEG.
 
     Args:
-        image: From `open_sized`.
-        data: The content of its file.
+        image: Image from `open_sized`.
+        data: Content of its file.
 
     Returns:
         The image itself.
 
     Raises:
-        RejectedImageError: If it is a JPEG in whose scans libjpeg finds damage.
+        RejectedImageError: If libjpeg finds damage in the scans of a JPEG.
     """
     image.load()
     damage = jpeg_damage.find_damage(data) if image.format in _JPEG_FORMATS else None
@@ -221,10 +220,10 @@ def load_sound(image: Image.Image, data: bytes) -> Image.Image:
 
 
 def raise_warnings() -> None:
-    """Has Pillow's warnings raised in this process, unless they are already.
+    """Makes Pillow's warnings errors in this process, unless they are already.
 
-    A warning about an image refuses the image; it does not fill the log. Filters are
-    of all threads, so none is removed after an image.
+    A warning about an image rejects the image instead of filling the log. Warning
+    filters apply to all threads, so this one stays in place after an image.
     """
     if _PILLOW_WARNINGS not in warnings.filters:
         warnings.filterwarnings("error", module=_PILLOW_WARNINGS[3].pattern)
@@ -232,7 +231,7 @@ def raise_warnings() -> None:
 
 @contextlib.contextmanager
 def damage_rejected(data: bytes, formats: Sequence[str]) -> Iterator[None]:
-    """Turns what Pillow raises on a damaged image to a `RejectedImageError`."""
+    """Turns the errors that Pillow raises on damage into a `RejectedImageError`."""
     raise_warnings()
     try:
         yield
@@ -250,12 +249,12 @@ def damage_rejected(data: bytes, formats: Sequence[str]) -> Iterator[None]:
 
 
 def centre_crop(image: np.ndarray, crop_size: int) -> np.ndarray:
-    """Returns the square in the centre of an image.
+    """Cuts the square from the centre of an image.
 
     Args:
         image: `[height, width, channels]`.
-        crop_size: Side of the square in pixels; 0 for the short side. Where the
-            margin is odd, the larger part of it is at the right and the bottom.
+        crop_size: Side of the square in pixels; 0 for the short side. If the margin is
+            odd, the right and the bottom get the larger part.
 
     Returns:
         `[side, side, channels]`, a view.
@@ -272,7 +271,7 @@ def centre_crop(image: np.ndarray, crop_size: int) -> np.ndarray:
 
 
 def _scaled_table(dtype: str) -> np.ndarray:
-    """Returns `[256]`: how each 8-bit pixel is stored."""
+    """Returns `[256]`, the stored value of each 8-bit pixel."""
     if dtype == "uint8":
         return np.arange(256, dtype=np.uint8)
     scale, offset = contract.IMAGE_DTYPES["uint8"]

@@ -1,7 +1,7 @@
-"""The user's own function on the pixels of every image: --preprocess=MODULE:FUNCTION.
+"""Calls the user's function on an image's pixels, --preprocess=MODULE:FUNCTION.
 
-It is known by its name, which is a setting, and imported where it is called: a worker
-finds it as the launcher does, on Python's path or in the directory of the command.
+The function's name is a setting. Each process imports the function by that name: a
+worker finds it as the launcher does, on Python's path or in the command's directory.
 """
 
 import importlib
@@ -14,14 +14,14 @@ from pipeline import contract
 
 
 def load(name: str) -> Callable[[np.ndarray], object]:
-    """Returns the function of a name.
+    """Imports the function of a name.
 
     Args:
-        name: `PACKAGE.MODULE:FUNCTION`.
+        name: Name of the function, as `PACKAGE.MODULE:FUNCTION`.
 
     Raises:
-        DatasetError: If it is no such name, the module cannot be imported, or it has
-            no such function.
+        DatasetError: If the name has another form, the module cannot be imported, or
+            the module has no such function.
 
     Example:
         >>> load("numpy:flipud").__name__
@@ -35,7 +35,7 @@ def load(name: str) -> Callable[[np.ndarray], object]:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
-        # The user's code runs, and may raise anything.
+        # The import runs the user's code, which may raise any error.
         raise contract.DatasetError(
             f"--preprocess={name}: cannot import {module_name} ({_described(error)}): "
             "it must be on PYTHONPATH, or in the directory that the command is run in"
@@ -50,25 +50,25 @@ def load(name: str) -> Callable[[np.ndarray], object]:
 
 
 def call(name: str, pixels: np.ndarray) -> np.ndarray:
-    """Returns what the user's function makes of an image.
+    """Returns the result of the user's function for an image.
 
     Args:
-        name: `PACKAGE.MODULE:FUNCTION`.
-        pixels: `[height, width, channels]` uint8. The function gets a copy, which it
-            may write to.
+        name: Name of the function, as `PACKAGE.MODULE:FUNCTION`.
+        pixels: `[height, width, channels]` uint8. The function gets a copy, so it may
+            write to it.
 
     Returns:
         `[new_height, new_width, channels]` uint8.
 
     Raises:
-        DatasetError: If the function cannot be loaded, raises anything, or returns
-            anything else.
+        DatasetError: If the function cannot be loaded, raises an error, or returns
+            another type or shape.
     """
     function = load(name)
     try:
         result = function(np.array(pixels))
     except Exception as error:
-        # As above.
+        # The user's code may raise any error.
         raise contract.DatasetError(
             f"--preprocess={name} failed on an image of {list(pixels.shape)} "
             f"({_described(error)}): repair it, or leave the flag out"
@@ -86,7 +86,7 @@ def call(name: str, pixels: np.ndarray) -> np.ndarray:
 
 
 def _described(error: Exception) -> str:
-    """Returns an error in one line, with the place that raised it if it is a file."""
+    """Returns an error in one line, with its place if a file's code raised it."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     text = f"{type(error).__name__}: {' '.join(str(error).split())}"
     is_file = not frame.filename.startswith("<")
