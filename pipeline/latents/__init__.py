@@ -1,9 +1,9 @@
-"""Datasets of latents, made by an exported encoder.
+"""Makes datasets of latents with an exported encoder.
 
-export_description  what an export of a model says of itself
-encoder             the exported model in a worker; only here does TensorFlow run
-encoding            a dataset of latents, from a dataset or from raw images
-latent_plan         plan of a dataset of latents
-latent_images       images of one shard
-latent_shards       one shard of latents
+export_description  reads an export's description of its model
+encoder             runs the exported model in a worker; the only use of TensorFlow
+encoding            makes a dataset of latents, from a dataset or from raw images
+latent_plan         plans a dataset of latents
+latent_images       reads the images of one shard
+latent_shards       makes one shard of latents
 """

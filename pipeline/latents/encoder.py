@@ -1,7 +1,7 @@
-"""The encoder of an exported model, which gives posteriors in a worker.
+"""Runs the encoder of an exported model in a worker, to get posteriors.
 
-This is the only module of the pipeline that runs TensorFlow. It imports it when a
-worker loads a model: what lists, plans and prepares images never does.
+Only this module of the pipeline runs TensorFlow, and imports it when a worker loads a
+model. Listing, planning and preparing images need no TensorFlow.
 """
 
 import concurrent.futures
@@ -20,25 +20,26 @@ from pipeline import contract
 from pipeline.latents import export_description
 from pipeline.process import limits, variables
 
-# Takes the images of records.
+# Signature of an export for images as records store them.
 _SIGNATURE = "encode_preprocessed"
 
-# Operations of an export that have an effect: they hold, save and restore its weights,
-# call its functions, and check its input. Any other may write files, or call Python.
+# Stateful operations that an export may have: they hold, save and restore its weights,
+# call its functions and check its input. Others may write files, or call Python.
 _EFFECTS = {
     *("AssignVariableOp", "DisableCopyOnRead", "ReadVariableOp", "VarHandleOp"),
     *("MergeV2Checkpoints", "RestoreV2", "SaveV2", "VarIsInitializedOp"),
     *("Assert", "If", "StatefulPartitionedCall", "While"),
 }
 
-# From images `[n, h, w, c]` float32 in [-1, 1], and the conditions of a conditional
-# model, `[n, ...]` int64, to the posterior's mean and log variance, `[n, latent_dim]`.
+# Takes images `[n, h, w, c]` float32 in [-1, 1], and the conditions `[n, ...]` int64 of
+# a conditional model. Returns the posterior's mean and log variance,
+# `[n, latent_dim]`.
 Encode = Callable[[np.ndarray, np.ndarray | None], tuple[np.ndarray, np.ndarray]]
 
 
 @contextlib.contextmanager
 def _without_stderr() -> Iterator[None]:
-    """Turns away what TensorFlow's C++ says to file descriptor 2 when it starts."""
+    """Silences TensorFlow's C++ messages to file descriptor 2 while it starts."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     variables.override()
     sys.stderr.flush()
@@ -53,10 +54,11 @@ def _without_stderr() -> Iterator[None]:
 
 
 def _check_operations(path: str) -> None:
-    """Checks that a model that is run changes nothing outside of it.
+    """Checks that running a model changes nothing outside of the model.
 
     Raises:
-        DatasetError: If it has an operation with such an effect; it is named.
+        DatasetError: If the model has an operation with such an effect. The error
+            names the operation.
     """
     from tensorflow.python.framework import op_def_registry
     from tensorflow.python.saved_model import loader_impl
@@ -79,12 +81,12 @@ def _check_operations(path: str) -> None:
 
 
 def check_loads(export: export_description.Export) -> None:
-    """Checks, in a process of its own, that a worker here can load the model.
+    """Checks, in a separate process, that a worker on this machine can load the model.
 
-    A launcher without TensorFlow, whose workers are elsewhere, cannot tell.
+    Checks nothing on a launcher without TensorFlow, whose workers are elsewhere.
 
     Raises:
-        DatasetError: As `load`.
+        DatasetError: As for `load`.
     """
     if importlib.util.find_spec("tensorflow") is None:
         return
@@ -107,19 +109,19 @@ def _load(export: export_description.Export) -> None:
 
 @functools.lru_cache(maxsize=1)
 def load(path: str, digest: str, condition: str | None) -> Encode:
-    """Returns the encoder of an export, in a process that keeps it.
+    """Loads the encoder of an export; this process keeps it.
 
-    It computes on the CPU, and each operation in one thread: workers are what is
-    parallel, and the sums of several threads are rounded in another way.
+    The encoder computes on the CPU, and each operation in one thread. The workers
+    already run in parallel, and several threads would round sums differently.
 
     Args:
-        path: Of the export.
-        digest: That it must have.
+        path: Directory of the export.
+        digest: Model digest that the export must have.
         condition: Name of the feature that conditions the model, or None.
 
     Raises:
-        DatasetError: If there is another export, or one that cannot be loaded or does
-            more than to compute, or no TensorFlow.
+        DatasetError: If the path holds another export, the export cannot be loaded or
+            has effects beyond the model, or TensorFlow is not installed.
     """
     export = export_description.read_export(path)
     if export.digest != digest:
@@ -155,7 +157,7 @@ def load(path: str, digest: str, condition: str | None) -> Encode:
     def encode(
         images: np.ndarray, conditions: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        # A signature does not keep its model.
+        # Keep a reference to the model: a signature does not hold one.
         assert model is not None
         inputs = {"image": tf.constant(images)}
         if condition is not None and conditions is not None:

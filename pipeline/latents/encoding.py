@@ -1,4 +1,4 @@
-"""A dataset of latents, made of one of images, or of raw images."""
+"""Makes a dataset of latents, from a dataset of images or from raw images."""
 
 import dataclasses
 import functools
@@ -21,18 +21,18 @@ from pipeline.storage import buckets, manifests, path_resolution
 def encode(
     job: dataset_job.DatasetJob, *, model: str, dataset_dir: str
 ) -> contract.Manifest | None:
-    """Makes a dataset of latents, or what is missing of it, and returns its manifest.
+    """Makes a dataset of latents, or its missing shards, and returns its manifest.
 
-    Of a job that is detached, None is returned once it is submitted.
+    For a detached job, returns None once the job is submitted.
 
     Args:
-        job: Where and how it is made.
-        model: What `trainer.export` wrote.
-        dataset_dir: Images, prepared as those that the model was trained on.
+        job: Output directory and execution of the job.
+        model: Directory that `trainer.export` wrote.
+        dataset_dir: Dataset of images, prepared like the images that the model was
+            trained on.
 
     Raises:
-        DatasetError: If the model, a dataset, the directory or a flag is not as it
-            should be.
+        DatasetError: If the model, a dataset, the directory or a flag is unusable.
     """
     buckets.configure(job.beam_args)
     model = path_resolution.absolute(model)
@@ -55,7 +55,7 @@ def encode(
     planned = [shard for shard, _ in latent_plan.of_dataset(images, settings).values()]
 
     def save_plans() -> dataset_job.SavedPlans:
-        # A worker plans the shard again, from the manifest of the images.
+        # A worker plans its shard again, from the manifest of the images.
         latent_images.mark_run(job.output, job.run_id)
         return planned, []
 
@@ -82,23 +82,22 @@ def encode_raw(
     model: str,
     input_dir: str,
 ) -> contract.Manifest | None:
-    """Makes of raw images the latents that a dataset of them would have.
+    """Makes latents of raw images, the same as through a dataset of the images.
 
-    Of a job that is detached, None is returned once it is submitted.
+    For a detached job, returns None once the job is submitted.
 
-    The shards are those that `encode` would write for what `prepare` would, byte for
-    byte, and no image is stored in between.
+    The shards equal, byte for byte, those that `encode` makes from the output of
+    `prepare`, but no image is stored in between.
 
     Args:
-        images: What a dataset of them would be made with; but how they are made is
-            taken from the model, whose function `preprocess` has to repeat.
-        job: Where and how the latents are made.
-        model: What `trainer.export` wrote.
-        input_dir: The source's files.
+        images: Settings for a dataset of the images. The model replaces the settings
+            of the preprocessing; its function must be repeated in `preprocess`.
+        job: Output directory and execution of the job.
+        model: Directory that `trainer.export` wrote.
+        input_dir: Directory of the source's files.
 
     Raises:
-        DatasetError: If the model, the source, the directory or a flag is not as it
-            should be.
+        DatasetError: If the model, the source, the directory or a flag is unusable.
     """
     buckets.configure(job.beam_args)
     model = path_resolution.absolute(model)

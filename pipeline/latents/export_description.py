@@ -1,4 +1,4 @@
-"""What an export of a model says of itself, and which images it can encode."""
+"""Reads an export's description of its model, and checks images against it."""
 
 import dataclasses
 import json
@@ -8,24 +8,24 @@ from typing import Any
 
 from pipeline import contract
 
-# What trainer.export writes of an export, below its directory.
+# Files that trainer.export writes, below the directory of the export.
 DESCRIPTION = "assets.extra/export.json"
 _PARTS = ("saved_model.pb", "variables/variables.index")
-# How images were made: those of another dataset must be made alike.
+# Settings of the preprocessing, which images of another dataset must share.
 _IMAGE_SETTINGS = ("image_size", "image_dtype", "resize", "crop_size", "preprocess")
 
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-    """What an export says of itself.
+    """The description that an export gives of its model.
 
     Attributes:
-        path: Its directory.
+        path: Directory of the export.
         digest: Hex sha256 of the model's weights.
         latent_dim: Number of latents.
         condition: Name of the feature that conditions the model, or None.
-        settings: Of the dataset that it was trained on.
-        features: Of a record of it.
+        settings: Settings of the dataset that the model was trained on.
+        features: Features of a record of that dataset.
         num_classes: Number of classes, if the condition is a label; else None.
         are_all_known: Whether every image needs a class.
     """
@@ -41,14 +41,14 @@ class Export:
 
 
 def read_export(path: str) -> Export:
-    """Returns what an export says of itself.
+    """Reads the description of an export.
 
     Args:
-        path: Local directory.
+        path: Local directory of the export.
 
     Raises:
-        DatasetError: If it is none of `trainer.export`, or was made by a release that
-            did not name its model.
+        DatasetError: If `trainer.export` did not write the directory, or an early
+            release wrote it, which did not name its model.
     """
     if "://" in path:
         raise contract.DatasetError(
@@ -97,12 +97,12 @@ def read_export(path: str) -> Export:
 
 
 def image_settings(export: Export, preprocess: str | None) -> dict[str, Any]:
-    """Returns how the images of a model's training were made, by flag of prepare.
+    """Returns the preprocessing settings of the training images, by flag of prepare.
 
     Args:
-        export: Of the model.
+        export: Description of the model.
         preprocess: Name of the function that the user's own flag allows, or None. An
-            export is a file from elsewhere, and does not decide what is imported.
+            export is a foreign file, so it must not decide which code is imported.
 
     Raises:
         DatasetError: If the export names another function.
@@ -139,18 +139,18 @@ def check_images(
     num_channels: int,
     images: str,
 ) -> None:
-    """Checks that a model can encode images, which may be new ones.
+    """Checks that a model can encode images, which may be new to it.
 
     Args:
-        export: Of the model.
-        settings: How the images are made, by flag of prepare.
-        features: Of their records.
-        num_channels: Of every image.
-        images: The flag that gives them, with its value.
+        export: Description of the model.
+        settings: Preprocessing settings of the images, by flag of prepare.
+        features: Features of the images' records.
+        num_channels: Number of channels of every image.
+        images: Flag that gives the images, with its value, for error messages.
 
     Raises:
-        DatasetError: If they are made otherwise than those of its training, or lack
-            the condition of the model.
+        DatasetError: If the images are preprocessed differently from the training
+            images, or lack the model's condition.
     """
     differences = [
         f"--{name}={settings.get(name)} there, and {export.settings.get(name)} in its "

@@ -1,9 +1,9 @@
-"""The images that a shard of latents is made of: of a dataset, or raw.
+"""Reads the images of one shard of latents, from a dataset or from raw files.
 
-What is planned of a dataset follows from its manifest, which a worker reads itself; of
-raw images it is in a file, as for `prepare`:
+A dataset's manifest decides the plan of its shards, so a worker reads the manifest. The
+plan of raw images is in a file, as for `prepare`:
 
-    OUT/.progress/<run_id>.tmp                          there while a run lasts
+    OUT/.progress/<run_id>.tmp                          exists while a run lasts
     OUT/.progress/NAME-SPLIT...-of-00064.<run_id>.npz   the plan of raw images
 """
 
@@ -32,10 +32,10 @@ class ImageShard:
     """The images of a shard of latents.
 
     Attributes:
-        planned: The shard of latents.
-        features: Of an image's record.
-        examples: The images, made as they are asked for.
-        rejects: Those that were refused on the way.
+        planned: Planned shard of latents.
+        features: Features of an image's record.
+        examples: Images, made on demand.
+        rejects: Images that were refused so far.
     """
 
     planned: PlannedShard
@@ -45,30 +45,30 @@ class ImageShard:
 
 
 class Images(Protocol):
-    """Where images are; pickled to the workers, opened there."""
+    """A set of images to encode; pickled to the workers, opened there."""
 
     def open(self, output: str, name: str, run_id: str) -> ImageShard:
-        """Returns the images of a shard.
+        """Opens the images of a shard.
 
         Args:
             output: Directory of the latents.
-            name: Of the shard.
-            run_id: Of the run that makes them.
+            name: Name of the shard.
+            run_id: ID of the run that makes the latents.
 
         Raises:
-            DatasetError: If the run has ended, or the images cannot be read, which
-                may show when they are asked for.
+            DatasetError: If the run has ended, or the images cannot be read. The
+                examples may raise it later, too.
         """
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class DatasetImages:
-    """Those of a dataset.
+    """Images of a dataset.
 
     Attributes:
-        dataset_dir: Where it is.
-        settings: Of the latents.
+        dataset_dir: Directory of the dataset.
+        settings: Settings of the latents.
     """
 
     dataset_dir: str
@@ -89,12 +89,12 @@ class DatasetImages:
 
 @dataclasses.dataclass(frozen=True)
 class RawImages:
-    """Those of a source, which are made as `prepare` does.
+    """Images of a source, preprocessed as `prepare` does.
 
     Attributes:
-        settings: How to preprocess them.
-        reader: Of the source.
-        features: Of a record.
+        settings: Preprocessing settings of the images.
+        reader: Reader of the source.
+        features: Features of an image's record.
     """
 
     settings: dataset_settings.Settings
@@ -126,7 +126,7 @@ def _read_plan(
 def _read_examples(
     dataset_dir: str, manifest: contract.Manifest, info: contract.ShardInfo
 ) -> Iterator[records.Example]:
-    """Yields the examples of a shard, and holds it to its hash."""
+    """Yields the examples of a shard, then checks the shard's hash."""
     path = paths.join(dataset_dir, info.name)
     sha256 = hashlib.sha256()
     frames = _hashed(_frames(path), sha256)
@@ -153,14 +153,15 @@ def _hashed(frames: Iterable[bytes], sha256: "hashlib._Hash") -> Iterator[bytes]
 
 
 def check_shards(dataset_dir: str, manifest: contract.Manifest) -> None:
-    """Checks that every shard of a dataset is there and has its size.
+    """Checks that every shard of a dataset exists and has the right size.
 
     Raises:
-        DatasetError: If not; the first one is named.
+        DatasetError: If a shard is missing or has another size. The error names the
+            first such shard.
     """
     infos = [info for split in manifest.splits.values() for info in split.shards]
     file_paths = [paths.join(dataset_dir, info.name) for info in infos]
-    # In a bucket each takes a request.
+    # In a bucket each shard takes a request.
     with concurrent.futures.ThreadPoolExecutor(_NUM_REQUESTS) as pool:
         entries = list(pool.map(paths.find, file_paths))
     for info, entry, path in zip(infos, entries, file_paths, strict=True):
@@ -173,9 +174,10 @@ def check_shards(dataset_dir: str, manifest: contract.Manifest) -> None:
 
 
 def mark_run(output: str, run_id: str) -> None:
-    """Lets workers write shards of a dataset's images, until the claim ends.
+    """Marks a run as active, which lets its workers write shards of latents.
 
-    A job that outlives its launcher ends, as it does without its plans in `prepare`.
+    The mark is removed when the run ends. A job that outlives its launcher then fails,
+    as a job of `prepare` does without its plans.
     """
     paths.write_bytes(_mark_path(output, run_id), b"")
 

@@ -1,4 +1,4 @@
-"""The plan of a dataset of latents: it follows from that of the images."""
+"""Plans a dataset of latents from the plan of its images."""
 
 import dataclasses
 import hashlib
@@ -10,18 +10,18 @@ from pipeline import contract
 from pipeline.planning import dataset_settings, plan
 from pipeline.sources import Listing
 
-# Its rounding depends on it, so that it is a setting; batches begin with a shard.
+# A setting, because the rounding of latents depends on it. Batches begin with a shard.
 BATCH_SIZE = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What decides the latents.
+    """The settings that decide the latents.
 
     Attributes:
         model: Digest of the model.
-        images: Digest of the dataset of images; of raw images, what a dataset of them
-            would be made with.
+        images: Digest of the dataset of images. For raw images, the settings for a
+            dataset of them.
     """
 
     model: str
@@ -37,7 +37,7 @@ class Settings:
 def of_dataset(
     manifest: contract.Manifest, settings: Settings
 ) -> dict[str, tuple[plan.PlannedShard, contract.ShardInfo]]:
-    """Returns by name each shard of latents, and the shard of images that it is of.
+    """Returns, by name, each shard of latents and the shard of its images.
 
     Example:
         >>> image = contract.Feature("uint8", (1, 1, 1))
@@ -67,10 +67,10 @@ def of_dataset(
 def of_source(
     listing: Listing, images: dataset_settings.Settings, settings: Settings
 ) -> Iterator[plan.ShardPlan]:
-    """Returns the plans of the shards that a dataset of the images would have.
+    """Yields plans for the shards that a dataset of the images would have.
 
     Raises:
-        DatasetError: As `plan.shard_plans`.
+        DatasetError: As for `plan.shard_plans`.
     """
     return (
         dataclasses.replace(
@@ -97,7 +97,7 @@ def _fingerprint(settings: Settings, images: Any) -> str:
 def latent_features(
     features: Mapping[str, contract.Feature], latent_dim: int
 ) -> dict[str, contract.Feature]:
-    """Returns the features of a record, whose integers are those of the image's."""
+    """Returns the features of a record; integer features are the image's."""
     latents = contract.Feature("float32", (latent_dim,))
     return {
         "key": features["key"],

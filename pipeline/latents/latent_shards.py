@@ -1,4 +1,4 @@
-"""One shard of latents: of the images of one shard, in the same order."""
+"""Makes one shard of latents from one shard of images, in the same order."""
 
 import dataclasses
 import itertools
@@ -19,14 +19,14 @@ from pipeline.storage import buckets
 
 @dataclasses.dataclass(frozen=True)
 class EncodeJob:
-    """What all shards have in common.
+    """The settings that all shards share.
 
     Attributes:
-        export: Of the model.
-        images: That are encoded.
-        output: Where the latents go.
-        run_id: Marks the shards that this run writes.
-        reject_check: Confirms rejects; None for images that are all sound.
+        export: Description of the model.
+        images: Images to encode.
+        output: Directory of the latents.
+        run_id: ID of this run, recorded in the shards that it writes.
+        reject_check: Confirms rejects; None if no image can be rejected.
     """
 
     export: export_description.Export
@@ -37,11 +37,11 @@ class EncodeJob:
 
 
 def make_shard(job: EncodeJob, name: str) -> shards.ShardResult:
-    """Returns the shard of a name: kept if it is whole, else written.
+    """Keeps the shard of a name if it is intact, else writes it; returns its result.
 
     Raises:
-        DatasetError: If the run has ended; the images or the model cannot be read; a
-            posterior is not finite; or the disk is full.
+        DatasetError: If the run has ended, the images or the model cannot be read, a
+            posterior is not finite, or the disk is full.
     """
     images = job.images.open(job.output, name, job.run_id)
     finished = shards.find_intact(images.planned, job.output)
@@ -59,7 +59,7 @@ def make_shard(job: EncodeJob, name: str) -> shards.ShardResult:
 def _encode_records(
     export: export_description.Export, images: latent_images.ImageShard
 ) -> Iterator[list[records.Part]]:
-    """Yields the parts of each image's record, of a shard."""
+    """Yields the parts of each record of a shard."""
     encode = encoder.load(export.path, export.digest, export.condition)
     while batch := list(itertools.islice(images.examples, latent_plan.BATCH_SIZE)):
         stored = np.stack([_to_image(stored) for _, stored, _ in batch])
@@ -103,17 +103,18 @@ def _conditions(
 
 
 class EncodeShard(beam.DoFn):
-    """Turns a shard of images into one of latents and its result."""
+    """Makes a shard of latents from a shard of images, and yields its result."""
 
     def __init__(self, job: EncodeJob, beam_args: Sequence[str]) -> None:
-        """Keeps what all shards have in common."""
+        """Keeps the settings that all shards share."""
         self._job = job
         self._beam_args = tuple(beam_args)
 
     def setup(self) -> None:
         """Prepares this process, which another program may have started.
 
-        It gets the flags of buckets, too: not every runner passes them on.
+        The process gets the flags of buckets too, because some runners do not pass
+        them on.
         """
         limits.prepare()
         buckets.configure(self._beam_args)
