@@ -1,16 +1,16 @@
-"""Synthetic faces with true attributes, in the layout of CelebA.
+"""Draws synthetic faces with true attributes, in the layout of CelebA.
 
-factors     factors of a face, drawn from its index
+factors     draws the factors of a face from its index
 attributes  CelebA's attributes of a face
-face        a whole face, as JPEG
-drawings    faces with their labels, drawn by several processes
-layout      a folder in CelebA's layout
+face        draws a whole face as JPEG
+drawings    draws faces with their labels in several processes
+layout      writes a folder in CelebA's layout
 canvas      coverage, blending, colours, noise
-frame       place of the head and of its parts
+frame       position of the head and of its parts
 light       light and the colours in it
 scene       background, neck, clothes
 head        head, ears and skin
-hair        hair behind and before the head
+hair        hair behind and in front of the head
 eyes        eyes and brows
 mouth       lips and teeth
 beard       beard

@@ -1,4 +1,4 @@
-"""The beard, from stubble to full."""
+"""Paints the beard, from stubble to full."""
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from pipeline.synthetic.light import Light
 def paint_beard(
     canvas: np.ndarray, factors: Factors, frame: Frame, light: Light
 ) -> None:
-    """Paints the beard, if there is one; the mouth is painted over it."""
+    """Paints the beard, if the face has one; the mouth is painted over it."""
     if factors.beard == "none":
         return
     mouth_x, _ = frame.project(0, MOUTH_Y, lift=MOUTH_LIFT)
@@ -64,11 +64,11 @@ def paint_beard(
 
 
 def _moustache(x: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Returns how much of a pixel the hair between nose and mouth covers.
+    """Returns the coverage of the hair between nose and mouth.
 
     Args:
         x: Distance to the right of the middle of the mouth.
-        v: Position down from the eyes.
+        v: Distance below the eyes.
     """
     x = np.abs(x)
     # Two wings that droop from the philtrum to the corners of the mouth.
@@ -88,7 +88,7 @@ def _moustache(x: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def _chin(x: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Returns how much of a pixel the hair on the chin and beside the mouth covers."""
+    """Returns the coverage of the hair on the chin and beside the mouth."""
     x = np.abs(x)
     chin = unit((17.5 - x - positive(v - 56) * 0.4) * 0.25)
     chin *= unit((v - 51.5 - x * 0.05) * 0.2)
@@ -99,7 +99,7 @@ def _chin(x: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def _jaw(x: np.ndarray, v: np.ndarray, frame: Frame) -> np.ndarray:
-    """Returns how much of a pixel the hair of jaw and cheeks covers."""
+    """Returns the coverage of the hair on jaw and cheeks."""
     # The upper edge climbs from the mouth to the temples.
     x = x * (1 / frame.half_width)
     x *= x

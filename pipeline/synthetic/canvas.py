@@ -1,8 +1,8 @@
 """The canvas: soft-edged coverage, blending, colours and fixed noise.
 
-Pixels are float32 planes, `[3, height, width]`, 0 to 255. The arithmetic on them is
-addition, multiplication, division, square root and comparison only, whose results
-IEEE 754 fixes: a face has the same bytes on every machine.
+Pixels are float32 planes, `[3, height, width]`, from 0 to 255. The code uses only
+operations whose results IEEE 754 fixes: addition, multiplication, division, square root
+and comparison. So a face has the same bytes on every machine.
 """
 
 import colorsys
@@ -10,7 +10,7 @@ import colorsys
 import numpy as np
 
 try:
-    # The ufunc below `np.clip`, in half of the time for the pixels of an eye.
+    # The ufunc below `np.clip` takes half of its time for the pixels of an eye.
     from numpy._core.umath import clip as _clip
 except ImportError:
     _clip = np.clip
@@ -20,8 +20,8 @@ HEIGHT, WIDTH = 218, 178
 Color = tuple[float, float, float]
 
 
-# As 0-d arrays: NumPy takes a microsecond to convert a Python number, which is
-# more than it needs for the pixels of an eye.
+# 0-d arrays, because NumPy takes a microsecond to convert a Python number. It needs
+# less than that for the pixels of an eye.
 _ZERO = np.array(0, np.float32)
 _ONE = np.array(1, np.float32)
 _HALF = np.array(0.5, np.float32)
@@ -40,20 +40,20 @@ def positive(values: np.ndarray) -> np.ndarray:
 
 
 def coverage(distance: np.ndarray) -> np.ndarray:
-    """Returns how much of a pixel a shape covers, in place.
+    """Turns signed distances into the share of a pixel that a shape covers, in place.
 
     Args:
         distance: Signed distance to the shape's edge in pixels, positive inside.
 
     Returns:
-        The same array, in [0, 1]: one pixel of ramp, centred on the edge.
+        The same array, in [0, 1]: a ramp of one pixel, centred on the edge.
     """
     distance += _HALF
     return _clip(distance, _ZERO, _ONE, distance)
 
 
 def bump(values: np.ndarray) -> np.ndarray:
-    """Returns (1 - x^2)^2 for x in (-1, 1) and 0 elsewhere, in place."""
+    """Computes (1 - x^2)^2 for x in (-1, 1) and 0 elsewhere, in place."""
     values *= values
     np.subtract(_ONE, values, out=values)
     positive(values)
@@ -67,13 +67,13 @@ def column(color: Color) -> np.ndarray:
 
 
 def stretch(field: np.ndarray, height: int) -> np.ndarray:
-    """Returns a field with twice its rows, linear between them.
+    """Returns a field with twice as many rows, linear between the given ones.
 
-    What is smooth is drawn on every other row: half of the work.
+    Smooth parts of a face are drawn on every other row, for half of the work.
 
     Args:
-        field: `[..., h, w]`, the values of every other row.
-        height: Rows of the result, `2 * h - 1` or `2 * h`.
+        field: `[..., h, w]`, the values on every other row.
+        height: Number of rows of the result, `2 * h - 1` or `2 * h`.
 
     Returns:
         `[..., height, w]`.
@@ -94,9 +94,9 @@ def blend(
     """Paints `color` over a copy of a part of the canvas, in place.
 
     Args:
-        region: `[3, ..., h, w]`. NumPy takes several times as long for a view of the
-            canvas as for a copy, whose pixels follow each other in memory.
-        alpha: `[..., h, w]`, 1 where the paint hides what is there.
+        region: `[3, ..., h, w]`. A copy, because its pixels follow each other in
+            memory; NumPy takes several times as long for a view of the canvas.
+        alpha: `[..., h, w]`, 1 where the paint is opaque.
         color: A colour, a gray, or an array that broadcasts to the region.
     """
     if isinstance(color, tuple):
@@ -116,16 +116,15 @@ def blend_tone(
 ) -> None:
     """Paints a colour of varying brightness over a large box of the canvas.
 
-    The same as `blend` with `column(color) * tone`, with fewer operations.
+    Does the same as `blend` with `column(color) * tone`, with fewer operations.
 
     Args:
         canvas: `[3, height, width]`.
-        box: ImageTable and columns, of `h` by `w` pixels.
-        alpha: `[h, w]`, 1 where the paint hides what is there.
+        box: Rows and columns of the image, `h` by `w` pixels.
+        alpha: `[h, w]`, 1 where the paint is opaque.
         tone: `[h, w]`, brightness.
-        color: At brightness 1.
-        remaining: `[h, w]`, share that stays of what is there; what the paint does not
-            hide by default.
+        color: Colour at brightness 1.
+        remaining: `[h, w]`, share of the canvas that shows through (default 1 - alpha).
     """
     light = alpha * tone
     if remaining is None:
@@ -141,7 +140,7 @@ def to_bytes(canvas: np.ndarray) -> np.ndarray:
     """Returns the canvas as `[height, width, 4]` uint8; the fourth byte is unused.
 
     Args:
-        canvas: `[3, height, width]` float32, limited to 0 to 255 in place.
+        canvas: `[3, height, width]` float32; clipped to 0..255 in place.
     """
     _clip(canvas, _ZERO, _WHITE, canvas)
     planes = canvas.astype(np.int32)
@@ -154,18 +153,18 @@ def to_bytes(canvas: np.ndarray) -> np.ndarray:
 
 
 def mix(first: Color, second: Color, share: float) -> Color:
-    """Returns the colour at `share` of the way from the first to the second."""
+    """Returns the colour at `share` of the way from `first` to `second`."""
     (r, g, b), (r2, g2, b2) = first, second
     return r + (r2 - r) * share, g + (g2 - g) * share, b + (b2 - b) * share
 
 
 def scaled(color: Color, factor: float) -> Color:
-    """Returns a lighter or darker colour."""
+    """Returns a colour with its brightness multiplied by `factor`."""
     return color[0] * factor, color[1] * factor, color[2] * factor
 
 
 def hue_color(hue: float, saturation: float, value: float) -> Color:
-    """Returns the colour of a hue in [0, 1), 0 to 255."""
+    """Returns the colour of a hue in [0, 1), with channels from 0 to 255."""
     r, g, b = colorsys.hsv_to_rgb(hue % 1.0, saturation, value)
     return r * 255, g * 255, b * 255
 
@@ -176,11 +175,11 @@ def smooth_noise(
     """Returns periodic value noise in [-1, 1], `[height, width]` float32.
 
     Args:
-        height: ImageTable.
-        width: Columns.
-        cells: Number of random values down and across, which the noise passes
-            through; smooth between them.
-        seed: Of the random values.
+        height: Number of rows.
+        width: Number of columns.
+        cells: Number of random values down and across. The noise passes through them
+            and is smooth between them.
+        seed: Seed of the random values.
     """
     key = np.array([seed, 0], np.uint64)
     grid = np.random.Generator(np.random.Philox(key=key)).random(cells) * 2 - 1

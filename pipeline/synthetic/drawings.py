@@ -1,4 +1,4 @@
-"""Faces with their labels, drawn in order by any number of processes."""
+"""Draws faces with their labels, in order, in any number of processes."""
 
 import contextlib
 import dataclasses
@@ -18,7 +18,7 @@ _CHUNK_IMAGES = 64
 
 @dataclasses.dataclass(frozen=True)
 class Drawing:
-    """One image with its labels, as the files hold them."""
+    """One image with its labels, as the files of the dataset hold them."""
 
     name: str
     jpeg: bytes
@@ -28,7 +28,7 @@ class Drawing:
 
 
 def image_name(index: int) -> str:
-    """Returns the file name of an image: the first is `000001.jpg`."""
+    """Returns the file name of an image; the first name is `000001.jpg`."""
     return f"{index + 1:06d}.jpg"
 
 
@@ -48,15 +48,15 @@ def draw_example(index: int, seed: int) -> Drawing:
 def draw_all(
     num_images: int, seed: int, num_workers: int
 ) -> Iterator[Iterator[Drawing]]:
-    """Gives the drawings in order of their index.
+    """Yields an iterator of the drawings in order of their index.
 
     Args:
         num_images: Number of drawings.
         seed: Seed of the faces.
-        num_workers: Number of processes that draw; with 1 it is this process alone.
+        num_workers: Number of processes that draw. With 1, this process draws alone.
 
     Raises:
-        DatasetError: If a process is killed; the drawings raise it.
+        DatasetError: If a process is killed. The iterator raises it.
     """
     starts = range(0, num_images, _CHUNK_IMAGES)
     chunks = [range(s, min(s + _CHUNK_IMAGES, num_images)) for s in starts]
@@ -64,9 +64,10 @@ def draw_all(
     if num_workers == 1:
         yield (draw_example(index, seed) for chunk in chunks for index in chunk)
         return
-    # Spawned, not forked: the caller may have threads.
+    # Spawn processes instead of forking: the caller may have threads.
     context = multiprocessing.get_context("spawn")
-    # Else the first start does, and lets Ctrl-C through to the others.
+    # Otherwise the first process start would run the tracker, and so let Ctrl-C
+    # through to the other processes.
     resource_tracker.ensure_running()
     with contextlib.ExitStack() as stack:
         readers = []
@@ -88,7 +89,7 @@ def draw_all(
 def _in_order(
     readers: Sequence[connection.Connection], num_chunks: int
 ) -> Iterator[Drawing]:
-    """Yields what the workers draw, of which each waits until its chunk is read."""
+    """Yields the workers' drawings; each worker waits until its chunk is read."""
     for number in range(num_chunks):
         try:
             yield from readers[number % len(readers)].recv()
@@ -106,6 +107,6 @@ def _draw_chunks(
     worker.end_with_parent()
     for chunk in chunks:
         drawn = [draw_example(index, seed) for index in chunk]
-        # Nobody reads once the parent is gone.
+        # The pipe has no reader once the parent is gone.
         with contextlib.suppress(BrokenPipeError):
             results.send(drawn)

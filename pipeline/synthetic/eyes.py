@@ -1,4 +1,4 @@
-"""The eyes with their lids and lashes, and the brows above them."""
+"""Paints the eyes with their lids and lashes, and the brows above them."""
 
 import numpy as np
 
@@ -27,14 +27,14 @@ _LASH: Color = (34, 22, 20)
 _WHITE = column((244, 238, 236))[:, None]
 _ONE = np.array(1, np.float32)
 _BROW_X, _BROW_Y = 20.5, -15.0
-# 1 for the right eye of the image and -1 for the left one: outwards is positive.
+# 1 for the right eye of the image and -1 for the left eye, so outwards is positive.
 _SIDE = per_side(-1, 1)
 
 
 def paint_eyes(
     canvas: np.ndarray, factors: Factors, frame: Frame, light: Light
 ) -> None:
-    """Paints both eyes, and the brows."""
+    """Paints both eyes and both brows."""
     size = 0.9 + 0.28 * factors.eye_size
     bottom, top = 7.0 * size, _BROW_Y - 7.5
     middle = (bottom + top) / 2
@@ -48,13 +48,13 @@ def paint_eyes(
 
 
 def _paint_eyes(pair: Pair, factors: Factors, frame: Frame, light: Light) -> None:
-    """Paints both eyes, from whose middles the places in `pair` are measured."""
+    """Paints both eyes; positions in `pair` are relative to their middles."""
     region = pair.region
     size = 0.9 + 0.28 * factors.eye_size
     width = per_side(
         frame.foreshortening(-EYE_X, EYE_Y), frame.foreshortening(EYE_X, EYE_Y)
     )
-    # Outwards from the middle of the eye; 1 is the outer corner.
+    # Outwards from the middle of the eye; 1 at the outer corner.
     x = pair.x * (_SIDE / (10.8 * size * width))
     # The outer corner lies a little higher than the inner one.
     y = x * 0.8
@@ -62,7 +62,7 @@ def _paint_eyes(pair: Pair, factors: Factors, frame: Frame, light: Light) -> Non
     arch = x * x
     np.subtract(_ONE, arch, out=arch)
     openness = (0.34 + 0.66 * factors.eye_openness) * size
-    # Lids: the upper one is fuller towards the nose, the lower one away from it.
+    # The upper lid is fuller towards the nose, the lower lid away from it.
     height, depth = 6.6 * openness + 0.6, 1.4 + 2.4 * openness
     top = x * (0.14 * height)
     top -= height
@@ -74,7 +74,7 @@ def _paint_eyes(pair: Pair, factors: Factors, frame: Frame, light: Light) -> Non
     below_lid = y - top
     opening = coverage(np.minimum(below_lid, bottom))
 
-    # The crease of the upper lid, and the edge of the lower one.
+    # The crease of the upper lid, and the edge of the lower lid.
     top *= -0.1
     top += below_lid
     top += 1.8 + 1.5 * openness
@@ -117,7 +117,7 @@ def _eyeball(
     arch: np.ndarray,
     size: float,
 ) -> np.ndarray:
-    """Returns the paint of the white, the iris, the pupil and the highlight."""
+    """Returns the colours of the white, the iris, the pupil and the highlight."""
     # The upper lid shades the ball, and the ball rounds away at the corners.
     lid_shadow = unit(below_lid * 0.28)
     brightness = 0.8 + 0.2 * factors.light_strength
@@ -133,7 +133,7 @@ def _eyeball(
     distance += dy * dy
     np.sqrt(distance, out=distance)
     np.subtract(radius, distance, out=distance)
-    # Brighter below, where light through the cornea gathers; dark at the rim.
+    # The iris is brighter below, where the cornea gathers light, and dark at the rim.
     glow = dy * (0.4 / radius)
     glow += 0.9
     lid_shadow *= 0.45
@@ -153,7 +153,7 @@ def _eyeball(
     dx *= dx
     dy *= dy
     dx += dy
-    # The slope of the square at the edge is twice its radius.
+    # At the edge the squared distance grows by twice the radius per pixel.
     dx *= -0.5 / 1.45
     dx += 0.5 * 1.45
     blend(paint, coverage(dx), 252.0)
@@ -161,10 +161,10 @@ def _eyeball(
 
 
 def _paint_brows(pair: Pair, factors: Factors, frame: Frame, light: Light) -> None:
-    """Paints both brows; their places too are measured from the eyes."""
+    """Paints both brows; positions in `pair` are relative to the eyes' middles."""
     thickness = 1.1 + 2.1 * factors.brow_thickness
     left, right = -_BROW_X, _BROW_X
-    # From the middle of the eye to the middle of the brow.
+    # Distance from the middle of the eye to the middle of the brow.
     shift = per_side(
         frame.project(left, _BROW_Y, lift=1.0)[0] - frame.project(-EYE_X, EYE_Y)[0],
         frame.project(right, _BROW_Y, lift=1.0)[0] - frame.project(EYE_X, EYE_Y)[0],
@@ -174,7 +174,7 @@ def _paint_brows(pair: Pair, factors: Factors, frame: Frame, light: Light) -> No
     )
     x = pair.x - shift
     x *= _SIDE / (14.0 * width)
-    # Up from the nose (x = -1) to two thirds, then down to the temple.
+    # The brow rises from the nose (x = -1) to two thirds, then falls to the temple.
     rise = 0.6 * (1.0 + 3.4 * factors.brow_arch)
     bend = x - 0.25
     bend *= bend

@@ -1,4 +1,4 @@
-"""The whole face: drawn from its factors, and encoded as JPEG."""
+"""Draws the whole face from its factors, and encodes it as JPEG."""
 
 import numpy as np
 import simplejpeg
@@ -32,7 +32,7 @@ def draw_face(factors: Factors) -> np.ndarray:
 
 
 def _paint_face(factors: Factors) -> np.ndarray:
-    """Returns the face, painted from back to front, as `to_bytes` does."""
+    """Paints the face from back to front, and returns it as `to_bytes` does."""
     frame, light = place_head(factors), aim_light(factors)
     canvas = np.empty((3, HEIGHT, WIDTH), np.float32)
     paint_background(canvas, factors, light)

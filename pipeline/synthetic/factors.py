@@ -1,7 +1,7 @@
-"""The factors of a synthetic face: what they are, and how an index draws them.
+"""The factors of a synthetic face, and their draw from the face's index.
 
-Every factor is drawn on its own from (seed, index): no factor depends on another,
-and no image on its neighbours.
+Each factor is drawn from (seed, index) alone. It depends on no other factor and no
+other image.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ BEARDS = ("none", "stubble", "mustache", "goatee", "full")
 
 @dataclasses.dataclass(frozen=True)
 class Factors:
-    """Everything that a face is drawn from.
+    """All factors that decide a face's drawing.
 
     A factor without a unit or a list of names below lies in [0, 1].
 
@@ -28,36 +28,37 @@ class Factors:
         shift_x: Offset of the head to the right, in pixels.
         shift_y: Offset of the head downwards, in pixels.
         light_x: Direction of the light, from -1 (left) to 1 (right).
-        light_strength: From dim to bright.
+        light_strength: Strength of the light, from dim to bright.
         background_hue: Hue of the background, once around the colour circle.
-        background_value: From dark to light.
+        background_value: Brightness of the background, from dark to light.
         clothes_hue: Hue of the clothes, once around the colour circle.
-        skin_tone: From pale to dark.
-        face_width: From narrow to wide.
-        jaw_width: From pointed to square.
-        rosy_cheeks: 1 where the cheeks are flushed, else 0.
+        skin_tone: Skin colour, from pale to dark.
+        face_width: Width of the face, from narrow to wide.
+        jaw_width: Width of the jaw, from pointed to square.
+        rosy_cheeks: 1 if the cheeks are flushed, else 0.
         hair_color: One of `HAIR_COLORS`.
-        hair_shade: From dark to light within the hair colour.
-        hair_length: 0 is bald, then from cropped to below the shoulders.
-        hair_wave: From straight to wavy.
-        hair_volume: From flat to full.
-        hair_part: Where the hair parts, from -1 (left) to 1 (right).
-        has_bangs: 1 where hair falls over the forehead, else 0.
+        hair_shade: Shade within the hair colour, from dark to light.
+        hair_length: Length of the hair; 0 is bald, then from cropped to below the
+            shoulders.
+        hair_wave: Shape of the hair, from straight to wavy.
+        hair_volume: Volume of the hair, from flat to full.
+        hair_part: Position of the parting, from -1 (left) to 1 (right).
+        has_bangs: 1 if hair falls over the forehead, else 0.
         hairline: Height of the hairline, from low to receding.
         eye_color: One of `EYE_COLORS`.
-        eye_size: From small to large.
-        eye_openness: From narrow to wide open.
-        gaze: Where the eyes look, from -1 (left) to 1 (right).
-        brow_thickness: From thin to bushy.
-        brow_arch: From flat to arched.
-        nose_size: From small to big.
-        smile: From a frown at 0 to a broad smile.
-        mouth_open: From closed to open.
-        lip_fullness: From thin to full.
-        lipstick: 1 where the lips are painted, else 0.
+        eye_size: Size of the eyes, from small to large.
+        eye_openness: Opening of the eyes, from narrow to wide open.
+        gaze: Direction of the eyes, from -1 (left) to 1 (right).
+        brow_thickness: Thickness of the brows, from thin to bushy.
+        brow_arch: Shape of the brows, from flat to arched.
+        nose_size: Size of the nose, from small to big.
+        smile: Strength of the smile, from a frown at 0 to a broad smile.
+        mouth_open: Opening of the mouth, from closed to open.
+        lip_fullness: Thickness of the lips, from thin to full.
+        lipstick: 1 if the lips are painted, else 0.
         beard: One of `BEARDS`.
         glasses: One of `GLASSES`.
-        earrings: 1 where the ears carry rings, else 0.
+        earrings: 1 if the ears carry rings, else 0.
     """
 
     yaw: float
@@ -100,16 +101,16 @@ class Factors:
 
 FACTOR_NAMES = tuple(field.name for field in dataclasses.fields(Factors))
 
-# A fixed number of draws an image: a factor that takes none leaves its place unused,
-# so adding one later at the end does not change the others.
+# Number of draws per image. It exceeds the number in use, so a factor that is added at
+# the end does not change the others.
 _NUM_DRAWS = 48
 
 
 class _Draws:
-    """The draws of one image, taken one after the other."""
+    """The draws of one image, taken in turn."""
 
     def __init__(self, seed: int, index: int) -> None:
-        # A fifth of the time that NumPy needs to make a generator.
+        # The hash takes a fifth of the time that NumPy needs to make a generator.
         key = struct.pack("<QQ", seed, index)
         digest = hashlib.shake_128(key).digest(8 * _NUM_DRAWS)
         words = struct.unpack(f"<{_NUM_DRAWS}Q", digest)
@@ -119,7 +120,7 @@ class _Draws:
         return round(low + (high - low) * next(self._draws), 4)
 
     def central(self, low: float, high: float) -> float:
-        """Returns the mean of two uniform draws: extremes are rare."""
+        """Returns the mean of two uniform draws, which makes extremes rare."""
         total = next(self._draws) + next(self._draws)
         return round(low + (high - low) / 2 * total, 4)
 
@@ -135,7 +136,7 @@ class _Draws:
         return names[-1]
 
     def length(self) -> float:
-        """Returns the length of hair: 0 for one face in 14, else some."""
+        """Returns the length of hair: 0 for one face in 14, else 0.05 to 1."""
         draw = next(self._draws)
         return 0.0 if draw < 0.07 else round(0.05 + 0.95 * (draw - 0.07) / 0.93, 4)
 
@@ -143,16 +144,16 @@ class _Draws:
 def sample_factors(seed: int, index: int) -> Factors:
     """Returns the factors of one image, a pure function of (seed, index).
 
-    The draws are the digest of (seed, index): they need no state from any other
-    image, and are the same on every machine.
+    The draws are a hash of (seed, index). They need no state of another image, and are
+    the same on every machine.
 
     Args:
-        seed: 0 or more, below 2**64.
-        index: Number of the image, from 0.
+        seed: Seed, 0 or more and below 2**64.
+        index: Index of the image, from 0.
 
     Returns:
-        The factors; continuous ones have at most four decimals, so that their text
-        is their value.
+        The factors. Continuous factors have at most four decimals, so their text is
+        their exact value.
 
     Raises:
         ValueError: If the seed or the index is negative or has more than 64 bits.

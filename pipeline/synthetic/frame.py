@@ -1,4 +1,4 @@
-"""The frame: where the head is in the image, and where its parts are on the head."""
+"""The frame: the position of the head in the image, and of its parts on the head."""
 
 import dataclasses
 import functools
@@ -9,20 +9,20 @@ import numpy as np
 from pipeline.synthetic.canvas import HEIGHT, WIDTH
 from pipeline.synthetic.factors import Factors
 
-# In head units, which are pixels at scale 1: the origin lies between the eyes,
-# x to the right and y down. CelebA's aligned faces have their eyes at (69, 111)
-# and (108, 111), and their mouth at y = 152.
+# Positions are in head units, which are pixels at scale 1. The origin lies between the
+# eyes, with x to the right and y down. CelebA's aligned faces have their eyes at
+# (69, 111) and (108, 111), and their mouth at y = 152.
 CENTER_X, CENTER_Y = 88.5, 111.0
 EYE_X = 19.5
 EYE_Y = 0.0
 NOSE_Y = 23.0
 MOUTH_Y = 42.0
-# How far the tip of the nose and the lips stand out from the head.
+# Heights of the tip of the nose and of the lips above the head.
 NOSE_LIFT = 8.0
 MOUTH_LIFT = 3.0
 HEAD_HEIGHT = 70.0
 HEAD_DEPTH = 40.0
-# Blunts the egg of the head: 0 would be an ellipse, 1 a rectangle.
+# Shape of the head: 0 would make an ellipse, 1 a rectangle.
 HEAD_SQUARENESS = 0.4
 
 _X = np.arange(WIDTH, dtype=np.float32)
@@ -33,18 +33,18 @@ Box = tuple[slice, slice]
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """The coordinates of one head.
+    """The coordinate system of one head.
 
     Attributes:
-        scale: Pixels a head unit.
+        scale: Pixels per head unit.
         center_x: Pixel column of the origin.
         center_y: Pixel row of the origin.
-        cos_roll: Of the roll.
-        sin_roll: Of the roll.
-        cos_yaw: Of the yaw.
-        sin_yaw: Of the yaw.
-        half_width: Of the head, in head units.
-        jaw_taper: Share of the width that is gone at the chin.
+        cos_roll: Cosine of the roll.
+        sin_roll: Sine of the roll.
+        cos_yaw: Cosine of the yaw.
+        sin_yaw: Sine of the yaw.
+        half_width: Half width of the head, in head units.
+        jaw_taper: Share of the width that the head loses down to the chin.
     """
 
     scale: float
@@ -67,7 +67,7 @@ class Frame:
     def box(self, x: float, y: float, half_x: float, half_y: float) -> Box:
         """Returns the rows and columns that hold a rectangle in head units.
 
-        It may be empty, where the rectangle is outside the image.
+        The box is empty if the rectangle is outside the image.
         """
         column, row = self.to_pixel(x, y)
         sin_roll = abs(self.sin_roll)
@@ -80,13 +80,13 @@ class Frame:
 
     @functools.cached_property
     def _upright(self) -> tuple[np.ndarray, np.ndarray]:
-        """X of every column and y of every row, as if there were no roll."""
+        """Returns x of every column and y of every row, ignoring the roll."""
         inverse = 1 / self.scale
         return (_X - self.center_x) * inverse, (_Y - self.center_y) * inverse
 
     @functools.cached_property
     def _turned(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """What every column and row adds to x, and what they add to y."""
+        """Returns the terms that columns and rows add to x, then to y."""
         x, y = self._upright
         cos_roll, sin_roll = self.cos_roll, self.sin_roll
         return x * cos_roll, y * sin_roll, x * -sin_roll, y * cos_roll
@@ -95,8 +95,8 @@ class Frame:
         """Returns x and y of the pixels of a box, in head units.
 
         Args:
-            box: ImageTable and columns of the image.
-            step: 2 for every other row.
+            box: Rows and columns of the image.
+            step: Step between rows; 2 for every other row.
         """
         rows, columns = slice(box[0].start, box[0].stop, step), box[1]
         x_column, x_row, y_column, y_row = self._turned
@@ -118,28 +118,28 @@ class Frame:
         np.add(y_row[rows, None], y_column[columns] - center[1], out=grid[1])
 
     def axes(self, box: Box, step: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        """Returns `[1, w]` x and `[h, 1]` y of a box, as if there were no roll.
+        """Returns `[1, w]` x and `[h, 1]` y of a box, ignoring the roll.
 
         Args:
-            box: ImageTable and columns of the image.
-            step: 2 for every other row.
+            box: Rows and columns of the image.
+            step: Step between rows; 2 for every other row.
         """
         x, y = self._upright
         return x[None, box[1]], y[box[0].start : box[0].stop : step, None]
 
     def project(self, x: float, y: float, lift: float = 0.0) -> tuple[float, float]:
-        """Returns where a point on the front of the head is seen.
+        """Returns the visible position of a point on the front of the head.
 
         Args:
-            x: Position on a head that faces the viewer, in head units.
-            y: The same, down.
-            lift: Height of the point above the head, as of the tip of the nose.
+            x: Horizontal position on a head that faces the viewer, in head units.
+            y: Vertical position, downwards.
+            lift: Height of the point above the head, as for the tip of the nose.
         """
         depth = HEAD_DEPTH * self._front(x, y) + lift
         return x * self.cos_yaw + depth * self.sin_yaw, y
 
     def foreshortening(self, x: float, y: float) -> float:
-        """Returns the width at which a unit of width at a point is seen."""
+        """Returns the visible width of a unit of width at a point."""
         slope = HEAD_DEPTH * x / (self.half_width**2 * self._front(x, y))
         return max(self.cos_yaw - slope * self.sin_yaw, 0.45)
 
@@ -151,7 +151,7 @@ class Frame:
 def place_head(factors: Factors) -> Frame:
     """Returns the frame of a face."""
     yaw, roll = math.radians(factors.yaw), math.radians(factors.roll)
-    # A turned head moves back, so that the eyes stay near their aligned places.
+    # A turned head moves back, which keeps the eyes near their aligned positions.
     setback = 0.62 * HEAD_DEPTH * math.sin(yaw) * factors.scale
     return Frame(
         scale=factors.scale,
@@ -171,9 +171,9 @@ class Pair:
     """Two boxes of the same size, left and right, painted in one go.
 
     Attributes:
-        boxes: ImageTable and columns of each.
-        x: `[2, h, w]`, x of every pixel relative to its own centre, in head units.
-        y: The same, down.
+        boxes: Rows and columns of the left and the right box.
+        x: `[2, h, w]`, x of every pixel relative to its box's centre, in head units.
+        y: `[2, h, w]`, y of every pixel likewise, downwards.
         region: `[3, 2, h, w]`, a copy of the canvas in both boxes.
     """
 
@@ -212,5 +212,5 @@ def take_pair(
 
 
 def per_side(left: float, right: float) -> np.ndarray:
-    """Returns `[2, 1, 1]` float32, to go with the arrays of a `Pair`."""
+    """Returns `[2, 1, 1]` float32, which broadcasts to the arrays of a `Pair`."""
     return np.array([[[left]], [[right]]], np.float32)

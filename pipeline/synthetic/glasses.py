@@ -1,4 +1,4 @@
-"""Glasses: round, square, or dark."""
+"""Paints glasses: round, square, or dark."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ _SHAPES = {
 
 
 def paint_glasses(canvas: np.ndarray, factors: Factors, frame: Frame) -> None:
-    """Paints the glasses, if there are any, over the eyes and brows."""
+    """Paints the glasses, if the face has any, over the eyes and brows."""
     if factors.glasses == "none":
         return
     half_x, half_y, corner, rim = _SHAPES[factors.glasses]
@@ -31,11 +31,11 @@ def paint_glasses(canvas: np.ndarray, factors: Factors, frame: Frame) -> None:
     region = canvas[:, *box].copy()
     u, v = frame.grid(box)
     v -= y
-    # x from the middle of the nearer lens.
+    # Horizontal distance from the middle of the nearer lens.
     is_right = (u * 2.0 > left + right).astype(np.float32)
     x = u - left
     x -= is_right * (right - left)
-    # The signed distance to a rounded rectangle, positive outside.
+    # Signed distance to a rounded rectangle, positive outside.
     outside_x = np.abs(x)
     outside_x -= is_right * (right_half - left_half)
     outside_x -= left_half - corner
@@ -53,7 +53,7 @@ def paint_glasses(canvas: np.ndarray, factors: Factors, frame: Frame) -> None:
 
     np.abs(distance, out=distance)
     np.subtract(rim * frame.scale, distance, out=distance)
-    # The arms reach from the lenses to the ears, as far as they are seen.
+    # The arms reach from the lenses to the ears, as far as they are visible.
     arms = np.maximum(start - u, u - end)
     arms += 1.0
     unit(arms)
@@ -81,10 +81,10 @@ def _paint_glass(
 
     Args:
         region: Copy of the canvas.
-        factors: Of the face.
-        glass: How much of a pixel the lenses cover.
+        factors: Factors of the face.
+        glass: Coverage of the lenses.
         x: Distance to the right of the middle of the nearer lens.
-        y: The same, down.
+        y: Distance below the middle of the nearer lens.
     """
     # A band of reflected light from the upper left to the lower right.
     shine = y * 0.7

@@ -1,4 +1,4 @@
-"""Hair: behind the head, and in front of it as a cap, curtains and bangs."""
+"""Paints hair: behind the head, and in front of it as a cap, curtains and bangs."""
 
 import dataclasses
 
@@ -24,7 +24,7 @@ from pipeline.synthetic.light import Light
 
 # Hair longer than this covers the ears.
 _LONG = 0.4
-# Strand brightness: fine across the strands, slow along them.
+# Strand brightness varies fast across the strands, and slowly along them.
 _ACROSS, _ALONG = 1024, 64
 _STRANDS = np.ascontiguousarray(
     0.45 * smooth_noise(_ACROSS, _ALONG, (90, 4), seed=2)
@@ -35,17 +35,17 @@ _STRANDS = np.ascontiguousarray(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Hair:
-    """The hair of one face, as it covers the box that holds it.
+    """The hair of one face, within the box that holds it.
 
     Attributes:
-        box: ImageTable and columns of the image.
-        front: `[h, w]`, how much of a pixel the hair before the head covers.
-        tone: `[h, w]`, its brightness.
-        window_box: ImageTable and columns of the image that hold the opening for the
-            face, where the hair behind is seen.
-        back: How much of a pixel of that box the hair behind the head covers.
-        back_tone: Its brightness.
-        light: Share of the light that the front lets fall on that box.
+        box: Rows and columns of the image.
+        front: `[h, w]`, coverage of the hair in front of the head.
+        tone: `[h, w]`, brightness of the hair in front of the head.
+        window_box: Rows and columns of the image around the opening for the face,
+            where the hair behind the head is visible.
+        back: Coverage of the hair behind the head, in the window box.
+        back_tone: Brightness of the hair behind the head, in the window box.
+        light: Share of the light that passes the hair in front, in the window box.
     """
 
     box: Box
@@ -61,10 +61,10 @@ def strands(across: np.ndarray, along: np.ndarray) -> np.ndarray:
     """Returns the brightness of strands, about -1 to 1.
 
     Args:
-        across: Position across the strands in texture cells, of which there are
-            1024, 0 or more. Overwritten.
-        along: Position along the strands in texture cells, of which there are 64;
-            it broadcasts to `across`.
+        across: Position across the strands in cells of the texture, 0 or more; the
+            texture has 1024. Overwritten.
+        along: Position along the strands in cells of the texture, which has 64. It
+            broadcasts to `across`.
     """
     row = across.astype(np.int32)
     row &= _ACROSS - 1
@@ -80,7 +80,7 @@ def wave(position: np.ndarray) -> np.ndarray:
 
 
 def grow_hair(factors: Factors, frame: Frame, light: Light) -> Hair | None:
-    """Returns the hair of a face, or None for a bald one."""
+    """Returns the hair of a face, or None for a bald face."""
     length = factors.hair_length
     if length <= 0:
         return None
@@ -92,7 +92,7 @@ def grow_hair(factors: Factors, frame: Frame, light: Light) -> Hair | None:
     top = HEAD_HEIGHT + volume + 1.0
     reach = half_width * (1.3 if is_long else 1.1) + 4
     box = frame.box(0, (end - top) / 2, reach, (end + top) / 2 + 5)
-    # What is smooth is drawn on every other row.
+    # Smooth parts are drawn on every other row.
     u, v = frame.grid(box, step=2)
     rows = frame.axes(box, step=2)[1]
 
@@ -101,7 +101,7 @@ def grow_hair(factors: Factors, frame: Frame, light: Light) -> Hair | None:
     inside, radius = _outline(factors, (u, v, rows), ripple, (half_width, top, end))
     along = rows * 0.16 + (factors.hair_shade * 64 + 64)
     texture = strands(_across(factors, u, rows, ripple, top), along)
-    # Strands make the outline uneven, most of all at the tips.
+    # Strands make the outline uneven, especially at the tips.
     ragged = unit((rows + 80) * 0.01) * (0.4 + 0.8 * factors.hair_wave)
     ragged += unit((rows + (14 - end)) * 0.08) * (3.0 if is_long else 1.0)
     inside += texture * ragged
@@ -146,14 +146,14 @@ def _outline(
     """Returns the distance inside the outline of smooth hair, and its radius.
 
     Args:
-        factors: Of the face.
+        factors: Factors of the face.
         place: x and y of every pixel, and y of every row.
-        ripple: Of the curtains, in every row.
-        size: Half width, height above the eyes, and the lower end.
+        ripple: Sideways shift of the curtains in every row.
+        size: Half width, height above the eyes, and lower end of the hair.
     """
     u, v, rows = place
     half_width, top, end = size
-    # The outline: an egg above, curtains that widen and ripple below.
+    # The outline is an egg above, with curtains that widen and ripple below.
     widen = 1.0 + unit((rows + 10) * 0.012) * (0.16 + 0.12 * factors.hair_volume)
     x = np.abs(u)
     x += ripple
@@ -191,15 +191,15 @@ def _across(
     fall += 0.3
     fall.clip(0.3, 1.0, out=fall)
     across *= 4.0 / np.sqrt(fall)
-    # Another texture on each side of the parting.
+    # Each side of the parting has a texture of its own.
     across += u
     return positive(across)
 
 
 def _window_box(factors: Factors, frame: Frame, hair_box: Box) -> tuple[Box, Box]:
-    """Returns where the opening for the face is, in the hair's box and the image.
+    """Returns the box of the face's opening, within the hair's box and the image.
 
-    The first is in every other row of the hair's box, of which it holds the last.
+    The first box counts every other row of the hair's box, and reaches to its last row.
     """
     center = _window_center(frame)
     full = frame.box(center, 60, frame.half_width + 3, 60 + _hairline(factors) + 6)
@@ -221,12 +221,12 @@ def _hairline(factors: Factors) -> float:
 
 
 def _window(factors: Factors, frame: Frame, box: Box, is_long: bool) -> np.ndarray:
-    """Returns the distance from the opening for the face, negative within it.
+    """Returns the distance from the opening for the face, negative inside it.
 
     Args:
-        factors: Of the face.
-        frame: Of the face.
-        box: ImageTable and columns of the image; every other row is returned.
+        factors: Factors of the face.
+        frame: Frame of the face.
+        box: Rows and columns of the image; the result has every other row.
         is_long: Whether the hair covers the ears.
     """
     hairline = _hairline(factors)
@@ -237,7 +237,7 @@ def _window(factors: Factors, frame: Frame, box: Box, is_long: bool) -> np.ndarr
     up = v.clip(-300.0, 0.0)
     up *= 1 / (hairline + 2.0)
     if not factors.has_bangs:
-        # Swept aside from the parting: the hairline is lower on its far side.
+        # Hair is swept aside from the parting, so the hairline is lower far from it.
         sweep = u * (0.02 if factors.hair_part < 0 else -0.02)
         sweep += 0.5 + 0.3 * abs(factors.hair_part)
         unit(sweep)
@@ -248,7 +248,7 @@ def _window(factors: Factors, frame: Frame, box: Box, is_long: bool) -> np.ndarr
     u *= u
     up *= up
     squared = u + up
-    # Fuller than an ellipse: a squarish forehead.
+    # Fuller than an ellipse, for a squarish forehead.
     u *= up
     u.clip(0.0, 1.0, out=u)
     u *= 0.3
@@ -263,13 +263,13 @@ def _shine(light: Light, frame: Frame, box: Box, radius: np.ndarray) -> np.ndarr
     """Returns the brightness of smooth hair, 1 for its own colour in full light.
 
     Args:
-        light: On the face.
-        frame: Of the face.
-        box: ImageTable and columns of the image; every other row is returned.
-        radius: On the same rows, 1 at the outline of the hair.
+        light: Light on the face.
+        frame: Frame of the face.
+        box: Rows and columns of the image; the result has every other row.
+        radius: Radius on the same rows, 1 at the outline of the hair.
     """
     columns, rows = frame.axes(box, step=2)
-    # A band of sheen where the crown faces the light.
+    # The crown has a band of sheen where it faces the light.
     sheen = radius * 5.0
     sheen += rows * 0.01 - 3.9
     np.abs(sheen, out=sheen)
@@ -285,12 +285,12 @@ def _shine(light: Light, frame: Frame, box: Box, radius: np.ndarray) -> np.ndarr
 
 
 def paint_hair_behind(canvas: np.ndarray, hair: Hair, light: Light) -> None:
-    """Paints the hair behind head and neck, in their shade."""
+    """Paints the hair behind head and neck, darkened by their shade."""
     blend_tone(canvas, hair.window_box, hair.back, hair.back_tone, light.hair)
 
 
 def paint_hair_before(canvas: np.ndarray, hair: Hair, light: Light) -> None:
-    """Paints the hair before the head, and its shadow on the face and the neck."""
+    """Paints the hair in front of the head, and its shadow on face and neck."""
     remaining = 1.0 - hair.front
     top, left = hair.box[0].start, hair.box[1].start
     rows, columns = hair.window_box

@@ -1,4 +1,4 @@
-"""The head: ears, and the lit skin with the relief of brow, cheeks, nose and chin."""
+"""Paints the ears, and the lit skin with the relief of brow, cheeks, nose and chin."""
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from pipeline.synthetic.frame import (
 from pipeline.synthetic.light import Light
 from pipeline.synthetic.scene import soft_blobs
 
-# What makes a face out of an egg, as (x, y, radius_x, radius_y, height) in head units.
+# Shapes that turn an egg into a face: (x, y, radius_x, radius_y, height), head units.
 _BLOBS = np.array(
     [
         # The relief.
@@ -45,8 +45,8 @@ _BLOBS = np.array(
         (-30.0, 42.0, 13.0, 18.0, -1.2),  # hollows of the cheeks
         (30.0, 42.0, 13.0, 18.0, -1.2),
         (0.0, 5.0, 8.0, 28.0, 3.4),  # ridge of the nose
-        (0.0, 19.5, 8.5, 8.5, 3.8),  # its tip
-        (-7.0, 21.5, 5.5, 5.5, 2.4),  # its wings
+        (0.0, 19.5, 8.5, 8.5, 3.8),  # tip of the nose
+        (-7.0, 21.5, 5.5, 5.5, 2.4),  # wings of the nose
         (7.0, 21.5, 5.5, 5.5, 2.4),
         # The dark below the nose and in the nostrils.
         (0.0, NOSE_Y + 6.0, 12.0, 6.0, 0.3),
@@ -63,7 +63,7 @@ _LAYERS = slice(0, 16), slice(16, 19), slice(19, 22)
 _CHEEKS, _NOSE, _UNTURNED = slice(8, 12), slice(12, 19), slice(12, 22)
 _TIP_AND_WINGS, _WINGS = slice(13, 16), slice(14, 16)
 _UNDER_NOSE, _FLUSH = slice(16, 19), slice(19, 21)
-# The nose stands out from the head, its tip most.
+# The nose stands out from the head, most of all at its tip.
 _LIFT = np.zeros(len(_BLOBS), np.float32)
 _LIFT[12:16] = 2.0 + 0.35 * _BLOBS[12:16, 1]
 _LIFT[16:19] = _LIFT[21] = NOSE_LIFT
@@ -75,13 +75,13 @@ _LEAN = per_side(-0.16, 0.16)
 def paint_ears(
     canvas: np.ndarray, factors: Factors, frame: Frame, light: Light
 ) -> None:
-    """Paints both ears, and their rings; the head hides most of a far one."""
+    """Paints both ears and their rings; the head hides most of a far ear."""
     skin, shadow = light.skin, light.skin_shadow
     offset = frame.half_width + 0.5
     turn = 9.0 * frame.sin_yaw
     centers = ((-offset - turn, 9.0), (offset - turn, 9.0))
     pair = take_pair(canvas, frame, centers, 8.0, 15.0)
-    # The lobe is narrower than the top, and the whole leans outwards.
+    # The lobe is narrower than the top, and the whole ear leans outwards.
     across = pair.y * _LEAN
     across += pair.x
     narrow = pair.y * (0.018 / 6.5)
@@ -130,10 +130,10 @@ def _paint_earrings(
 def head_radius(
     u: np.ndarray, v: np.ndarray, frame: Frame
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns x over the head's half width, y over its height, and a radius squared.
+    """Returns x over the head's half width, y over its height, and a squared radius.
 
-    The jaw tapers, so the half width shrinks from the eyes to the chin. The head is
-    where the radius is below 1; it is a little blunter than an ellipse.
+    The jaw tapers: the half width shrinks from the eyes to the chin. The radius is
+    below 1 inside the head, which is a little blunter than an ellipse.
     """
     y = v * (1 / HEAD_HEIGHT)
     low = y.clip(0.0, 1.0)
@@ -152,7 +152,7 @@ def head_radius(
 def paint_head(
     canvas: np.ndarray, factors: Factors, frame: Frame, light: Light
 ) -> None:
-    """Paints the skin of the head, lit on a bump-mapped egg."""
+    """Paints the skin of the head as a lit egg with bumps."""
     box = frame.box(0, 0, frame.half_width + 1, HEAD_HEIGHT + 1)
     region = canvas[:, *box].copy()
     paint, distance = _lit_skin(factors, frame, light, box)
@@ -176,8 +176,8 @@ def _lit_skin(
     distance += frame.half_width * 1.1 * frame.scale
     blobs = _place_blobs(factors, frame, light)
     relief, hollow, blush = soft_blobs(frame, box, blobs, _LAYERS, step=2)
-    # Slopes by central differences, over four rows and two columns: a bump leans
-    # away from its top.
+    # Slopes are central differences over four rows and two columns. A bump leans away
+    # from its top.
     relief *= 0.27
     slope = relief[:, :-2] - relief[:, 2:]
     slope *= 2.0
@@ -210,7 +210,7 @@ def _lit_skin(
     paint = (skin - shadow) * lit
     paint += shadow
     paint += gloss
-    # Flushed skin reflects less of all but red.
+    # Flushed skin reflects less green and blue.
     blush *= -0.42
     blush += 1.0
     paint[1:] *= blush
@@ -218,7 +218,7 @@ def _lit_skin(
 
 
 def _place_blobs(factors: Factors, frame: Frame, light: Light) -> np.ndarray:
-    """Returns `_BLOBS` of one face, where they are seen."""
+    """Returns the `_BLOBS` of one face at their visible positions."""
     nose = 0.8 + 0.45 * factors.nose_size
     smile = max(0.0, factors.smile - 0.25)
     blobs = _BLOBS.copy()
@@ -228,7 +228,7 @@ def _place_blobs(factors: Factors, frame: Frame, light: Light) -> np.ndarray:
     blobs[_TIP_AND_WINGS, 4] *= nose
     if factors.rosy_cheeks:
         blobs[_FLUSH, 4] *= 4.2
-    # What `Frame.project` does, for all of them at once.
+    # The same as `Frame.project`, for all blobs at once.
     x, y = blobs[:, 0] * (1 / frame.half_width), blobs[:, 1] * (1 / HEAD_HEIGHT)
     front = np.sqrt((1.0 - x * x - y * y).clip(0.05, 1.0))
     narrow = frame.cos_yaw - (HEAD_DEPTH / frame.half_width) * frame.sin_yaw * x / front

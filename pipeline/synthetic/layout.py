@@ -6,8 +6,8 @@
     DIR/Anno/list_landmarks_align_celeba.txt
     DIR/factors.csv                       the true factors of every image
 
-Every file is written to a temporary name and renamed when it is complete and on the
-disk; the zip is renamed last, so a directory with the zip in it is whole.
+Every file is written under a temporary name, and renamed once it is complete and on
+the disk. The zip is renamed last, so a directory with the zip in it is whole.
 """
 
 import contextlib
@@ -34,8 +34,8 @@ PARTITION_NAME = "Eval/list_eval_partition.txt"
 ATTRIBUTES_NAME = "Anno/list_attr_celeba.txt"
 LANDMARKS_NAME = "Anno/list_landmarks_align_celeba.txt"
 FACTORS_NAME = "factors.csv"
-# In the order in which they get their names: with the first the directory is known as
-# one of synthetic faces, and with the last it is whole.
+# Order of the renames: the first file marks the directory as synthetic faces, and the
+# last file marks it as whole.
 FILE_NAMES = (FACTORS_NAME, PARTITION_NAME, ATTRIBUTES_NAME, LANDMARKS_NAME, ZIP_NAME)
 
 # CelebA's own proportions of train, validation and test.
@@ -48,8 +48,8 @@ def split_sizes(num_images: int) -> tuple[int, int, int]:
     """Returns the number of train, validation and test images, in CelebA's ratio.
 
     Raises:
-        DatasetError: If there are fewer than three images, one for every split, or
-            more than six digits can name.
+        DatasetError: If there are fewer than three images, one per split, or more
+            images than six digits can name.
 
     Example:
         >>> split_sizes(202_599)
@@ -79,15 +79,16 @@ def write_dataset(
 ) -> pathlib.Path:
     """Draws `num_images` faces into a directory.
 
-    The bytes of every file are a function of (num_images, seed), whatever the number
+    The bytes of every file depend on (num_images, seed) alone, and not on the number
     of workers. Memory does not grow with the number of images.
 
     Args:
-        output_dir: Made if it does not exist.
-        num_images: 3 or more.
-        seed: 0 or more, below 2**64. An image depends on it and its index alone.
-        num_workers: Processes that draw; every core by default. With 1 the faces are
-            drawn in this process.
+        output_dir: Output directory, made if it does not exist.
+        num_images: Number of faces, 3 or more.
+        seed: Seed, 0 or more and below 2**64. An image depends on the seed and the
+            image's index alone.
+        num_workers: Number of processes that draw (default: one per core). With 1,
+            this process draws alone.
         overwrite: Whether to replace a dataset that is already there.
         show_progress: Whether to show a bar on stderr.
 
@@ -95,9 +96,9 @@ def write_dataset(
         The path of the zip.
 
     Raises:
-        DatasetError: If a number is out of range, the directory has a dataset
-            already, or one that is not synthetic; or it cannot be written, and then
-            one that was there stays.
+        DatasetError: If a number is out of range, the directory has other files or,
+            without `overwrite`, a complete dataset, or it cannot be written. After a
+            failed write an existing dataset stays.
     """
     sizes = split_sizes(num_images)
     if not 0 <= seed < 2**64:
@@ -117,7 +118,7 @@ def write_dataset(
                 faces,
                 total=num_images,
                 unit="img",
-                # A log gets a line now and then.
+                # A log gets a line every 30 s.
                 mininterval=0.1 if sys.stderr.isatty() else 30.0,
                 disable=not show_progress,
             )
@@ -129,11 +130,13 @@ def write_dataset(
 
 
 def _check_output(root: pathlib.Path, *, overwrite: bool) -> None:
-    """Checks that nothing is replaced but synthetic faces, and these if it is asked.
+    """Checks that a run may replace the files in a directory.
+
+    It may replace only synthetic faces, and a complete dataset only with `overwrite`.
 
     Raises:
-        DatasetError: If not.
-        OSError: If that cannot be found out.
+        DatasetError: If a run may not replace the files.
+        OSError: If the existing files cannot be read.
     """
     existing = [name for name in FILE_NAMES if os.path.lexists(root / name)]
     if not existing:
@@ -160,7 +163,7 @@ def _factors_header() -> bytes:
 
 @contextlib.contextmanager
 def _open_files(root: pathlib.Path) -> Iterator[dict[str, IO[bytes]]]:
-    """Opens every file under a temporary name, and renames them if all went well."""
+    """Opens all files under temporary names, and renames them after a success."""
     partial = {name: root / f"{name}{_TEMPORARY_SUFFIX}" for name in FILE_NAMES}
     is_complete = False
     try:
@@ -168,11 +171,11 @@ def _open_files(root: pathlib.Path) -> Iterator[dict[str, IO[bytes]]]:
             files: dict[str, IO[bytes]] = {}
             for name, path in partial.items():
                 make_directory(path.parent)
-                # A link would lead elsewhere.
+                # A link would write elsewhere.
                 discard(path)
                 files[name] = stack.enter_context(path.open("wb"))
             yield files
-        # Old images beside new labels would look whole.
+        # Old images next to new labels would look whole.
         (root / ZIP_NAME).unlink(missing_ok=True)
         sync_names(root)
         for name, path in partial.items():
@@ -211,7 +214,7 @@ def _write_all(
 
 def _member(name: str) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(f"img_align_celeba/{name}", (1980, 1, 1, 0, 0, 0))
-    # The same on every system: made on Unix, a regular file, rw-r--r--.
+    # The same on every system: a regular file, made on Unix, rw-r--r--.
     info.create_system = 3
     info.external_attr = 0o100644 << 16
     return info

@@ -25,18 +25,18 @@ _HAIR_COLORS: dict[str, Color] = {
 
 @dataclasses.dataclass(frozen=True)
 class Light:
-    """A distant lamp, the ambient light, and the colours that they fall on.
+    """A distant lamp, the ambient light, and the colours under them.
 
     Attributes:
-        x: Of the unit vector towards the lamp, to the right.
-        y: Of the same, down.
-        z: Of the same, towards the viewer.
+        x: Component of the unit vector towards the lamp, to the right.
+        y: Component of the same vector, down.
+        z: Component of the same vector, towards the viewer.
         ambient: Brightness of skin that the lamp does not reach.
-        diffuse: Brightness that the lamp adds where it falls straight.
-        gloss: Brightness of the mirror image of the lamp.
+        diffuse: Brightness that the lamp adds at perpendicular incidence.
+        gloss: Brightness of the lamp's mirror image.
         skin: Colour of fully lit skin.
-        skin_shadow: Colour of unlit skin: darker, and redder, as light bleeds.
-        hair: Colour of hair, brows and beard, whether or not there is any.
+        skin_shadow: Colour of unlit skin; darker and redder, as light bleeds.
+        hair: Colour of hair, brows and beard, even if the face has none.
     """
 
     x: float

@@ -1,4 +1,4 @@
-"""The mouth: lips, the gap between them, and teeth."""
+"""Paints the mouth: lips, the gap between them, and teeth."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from pipeline.synthetic.factors import Factors
 from pipeline.synthetic.frame import MOUTH_LIFT, MOUTH_Y, Frame
 from pipeline.synthetic.light import Light
 
-# Share of a smile that lifts the corners; the rest lowers the middle.
+# Share of a smile that lifts the corners; the rest lowers the middle of the mouth.
 MOUTH_RISE = 0.45
 _LIPSTICK: Color = (196, 28, 58)
 _INSIDE: Color = (66, 20, 24)
@@ -16,7 +16,7 @@ _ONE = np.array(1, np.float32)
 
 
 def mouth_shape(factors: Factors) -> tuple[float, float, float]:
-    """Returns half the mouth's width, the drop of its middle, and its half gap."""
+    """Returns the mouth's half width, the drop of its middle, and half its gap."""
     half_width = 14.5 + 4.5 * factors.smile
     drop = 8.0 * (factors.smile - 0.2)
     gap = 5.0 * max(0.0, factors.mouth_open - 0.35) + 0.25
@@ -40,7 +40,7 @@ def paint_mouth(
     np.subtract(_ONE, arch, out=arch)
     full = 0.7 + 0.6 * factors.lip_fullness
     upper, lower = 3.9 * full, 5.0 * full
-    # Down from the edge of the upper lip, and up from that of the lower one.
+    # Distances below the inner edges of the upper and the lower lip.
     below_upper = arch * (gap * 0.5 - drop)
     below_upper += y
     below_lower = arch * (gap * -1.5 - drop)
@@ -59,7 +59,7 @@ def paint_mouth(
     np.minimum(dip, soft, out=soft)
     soft *= 0.75
     soft += 0.5
-    # The upper lip faces down and is darker; the lower one catches the light.
+    # The upper lip faces down and is darker; the lower lip catches the light.
     swollen += 0.6
     height = unit(np.divide(below_lower, swollen, out=swollen))
     swell = height * height
@@ -94,7 +94,7 @@ def _paint_inside(
     gap: float,
     frame: Frame,
 ) -> None:
-    """Paints what is between the lips, or the line where they meet."""
+    """Paints the inside between the lips, or the line where they meet."""
     below_upper, below_lower, side, arch = shape
     inside = np.minimum(below_upper, -below_lower)
     inside += 0.35

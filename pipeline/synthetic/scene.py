@@ -1,4 +1,4 @@
-"""What surrounds the head: the background, the neck and the clothes."""
+"""Paints the background, the neck and the clothes."""
 
 from collections.abc import Sequence
 
@@ -24,9 +24,9 @@ from pipeline.synthetic.light import Light
 _X = np.linspace(-1, 1, WIDTH, dtype=np.float32)[None, :]
 _Y = np.linspace(-1, 1, HEIGHT, dtype=np.float32)[:, None]
 _VIGNETTE = 0.55 - 0.5 * (_X * _X + 0.7 * _Y * _Y) - 0.12 * _Y
-# Twice the image's size, so that every face sees another part of it.
+# Twice the image's size, so every face gets another part of it.
 _CLOUDS = 0.22 * smooth_noise(2 * HEIGHT, 2 * WIDTH, (5, 5), seed=1)
-# Steps of a blob's height.
+# Resolution of a blob's height, in steps per unit.
 _GRAIN = 1024.0
 _NECK_HALF_WIDTH = 24.0
 _SHOULDER_Y = 84.0
@@ -57,7 +57,7 @@ def paint_body(
         return
     u, v = frame.grid(box)
     u -= 3 * frame.sin_yaw
-    # Sloping shoulders, and a round collar that shows the base of the neck.
+    # The shoulders slope, and a round collar shows the base of the neck.
     spread = u * u
     shoulder = v - spread * 0.0021
     shoulder -= _SHOULDER_Y
@@ -68,7 +68,7 @@ def paint_body(
     shoulder *= 0.02
     shoulder += u * (0.004 * light.x)
     shoulder += 0.46
-    # The hem of the collar, a little lighter than the cloth.
+    # The hem of the collar is a little lighter than the cloth.
     spread -= 2.0
     np.abs(spread, out=spread)
     spread *= -0.12
@@ -90,7 +90,7 @@ def _paint_neck(
     region = canvas[:, *box].copy()
     if not region.size:
         return
-    # What is smooth is drawn on every other row.
+    # Smooth parts are drawn on every other row.
     u, v = frame.grid(box, step=2)
     u -= 4 * frame.sin_yaw
     # The neck widens into the shoulders.
@@ -109,7 +109,7 @@ def _paint_neck(
     positive(shade)
     shade *= 0.8 * light.diffuse
     shade += light.ambient + 0.06
-    # The chin's shadow, which ends in a curve.
+    # The chin's shadow ends in a curve.
     u *= u
     u *= 0.012
     v += u
@@ -132,18 +132,18 @@ def soft_blobs(
 ) -> list[np.ndarray]:
     """Returns sums of soft blobs over a box.
 
-    A blob is the product of a profile across and one down, which is cheap; it does
-    not turn with the small roll of the head, though its place does.
+    A blob is the product of a horizontal and a vertical profile, which is cheap. Its
+    position turns with the small roll of the head, but its shape does not.
 
     Args:
-        frame: Of the face.
-        box: ImageTable and columns.
+        frame: Frame of the face.
+        box: Rows and columns of the image.
         blobs: `[n, 5]`: x, y, radius across, radius down, height.
-        layers: Which blobs are in each sum.
-        step: 2 for every other row.
+        layers: Slices of `blobs`, one for each sum.
+        step: Step between rows; 2 for every other row.
 
     Returns:
-        The sum of each layer, `[h, w]`.
+        Sums of the layers, each `[h, w]`.
     """
     x, y, radius_x, radius_y, height = blobs.T[:, :, None]
     columns, rows = frame.axes(box, step)
@@ -155,8 +155,8 @@ def soft_blobs(
     down /= radius_y
     bump(down)
     down *= _GRAIN
-    # A library multiplies the matrices, and adds in an order of its own. Whole
-    # numbers below 2**24 have the same sum in every order.
+    # A library multiplies the matrices, and may add in any order. Whole numbers below
+    # 2**24 have the same sum in every order.
     np.rint(across, out=across)
     np.rint(down, out=down)
     sums = [np.dot(down[layer].T, across[layer]) for layer in layers]
