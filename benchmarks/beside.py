@@ -1,8 +1,8 @@
-"""What a run of a config does beside its steps, measured in this process.
+"""Measures, in this process, the work of a config's run outside its steps.
 
     python -m benchmarks.beside configs/celeba.py DATASET_DIR [SECONDS_A_TURN]
 
-Prints a JSON object, whose seconds are what `benchmarks.overheads` makes a row of.
+Prints a JSON object of seconds; `benchmarks.overheads` makes a row of it.
 """
 
 import json
@@ -28,10 +28,10 @@ from trainer.training import loop
 from trainer.training.steps import Steps
 
 _NUM_TURNS = 5
-# In which pictures are drawn by their thread, as between those that a config has due;
-# no longer than a turn.
+# Pause after each call of the compiled loop. The thread of pictures draws meanwhile, as
+# it does between two pictures of a real run. The pause is at most one turn.
 _REST_SECONDS = 1.0
-# So that each thing is due alone at two steps or more, and nothing at others.
+# These cadences make each task due alone at two steps or more, and no task at others.
 _CADENCE = {
     "log_every_steps": 2,
     "image_every_steps": 5,
@@ -43,7 +43,7 @@ _CADENCE = {
 
 
 class BareSteps(Steps):
-    """Steps that keep no ledger, and do not measure how long they wait for data."""
+    """Steps that keep no ledger and do not measure the wait for data."""
 
     @tf.autograph.experimental.do_not_convert
     def _next(self, batches: Any, is_clocked: tf.Tensor) -> tuple[Any, tf.Tensor]:
@@ -56,7 +56,7 @@ class BareSteps(Steps):
 
 
 class TimedSteps(Steps):
-    """Steps that remember when each call of the compiled loop began and ended."""
+    """Steps that record the start and end of each call of the compiled loop."""
 
     calls: list[tuple[float, float, int]] = []
     rest_seconds = _REST_SECONDS
@@ -67,7 +67,7 @@ class TimedSteps(Steps):
         found = super().train(batches, num_steps)
         time.sleep(self.rest_seconds)
         step = int(self._state.step.numpy())
-        # That of no step only compiles.
+        # A call for no steps only compiles.
         if int(num_steps):
             self.calls.append((start_seconds, time.monotonic(), step))
         return found
@@ -76,11 +76,12 @@ class TimedSteps(Steps):
 def seconds_between_steps(
     config: ConfigDict, dataset: str, strategy: tf.distribute.Strategy
 ) -> dict[str, float]:
-    """Trains for some steps, and returns what is done after one, by what is due.
+    """Trains for some steps, and measures the time between them by the task due.
 
     Returns:
-        By setting, and by "" where nothing is due: seconds between two calls of the
-        compiled loop, the median. What the pictures' thread does is not among them.
+        Median seconds between two calls of the compiled loop, by the cadence setting of
+        the task that is due, and by "" where no task is due. Excludes the work of the
+        thread that draws pictures.
     """
     config = config.copy_and_resolve_references()
     config.update(_CADENCE)
@@ -88,7 +89,7 @@ def seconds_between_steps(
     with tempfile.TemporaryDirectory() as workdir:
         loop.train(config, dataset, pathlib.Path(workdir), strategy)
     gaps: dict[str, list[float]] = {}
-    # The first call traces, and what comes after it is new, too.
+    # Skip the first call, which traces, and the tasks after it, which run cold.
     for (_, end, step), (start, _, _) in zip(
         TimedSteps.calls[1:], TimedSteps.calls[2:], strict=False
     ):
@@ -102,18 +103,18 @@ def seconds_between_steps(
 def measure(
     config_file: str, dataset: str, turn_seconds: float = 1.5
 ) -> dict[str, Any]:
-    """Returns what a config's run does beside its steps; seconds are medians.
+    """Measures the work of a config's run outside its steps; seconds are medians.
 
     Args:
-        config_file: In `configs/`.
-        dataset: For its validations and pictures.
-        turn_seconds: Of steps that are timed together.
+        config_file: File name in `configs/`.
+        dataset: Dataset directory for validations and pictures.
+        turn_seconds: Duration of the steps that are timed together, in seconds.
 
     Returns:
-        `bare`: seconds of a step without ledger and clocks; `with_ledger`: how many
-        times that one takes with them; `checkpoint`: seconds that writing one adds to
-        the steps meanwhile; `between`: as `seconds_between_steps`; and of the config,
-        how often each is due.
+        `bare`: seconds of a step without ledger and clocks. `with_ledger`: time of a
+        step with ledger and clocks, relative to `bare`. `checkpoint`: seconds that
+        writing a checkpoint adds to the steps meanwhile. `between`: the result of
+        `seconds_between_steps`. Also the config's cadence settings.
     """
     TimedSteps.rest_seconds = min(_REST_SECONDS, turn_seconds)
     exact.configure()
@@ -166,5 +167,5 @@ if __name__ == "__main__":
     config_file, dataset, *turn_seconds = sys.argv[1:]
     found = measure(config_file, dataset, *map(float, turn_seconds))
     print(json.dumps(found), flush=True)
-    # No distributed iterator is freed; see `strategies.iterate`.
+    # Skip the clean-up: no distributed iterator is freed; see `strategies.iterate`.
     os._exit(0)

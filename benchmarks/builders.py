@@ -4,18 +4,19 @@
     python -m benchmarks.builders --num_images=5000 --systems=ours,tfds_parallel
 
 The systems take turns at each storage type. `ours` is the local runner with its
-defaults, `ours_flink` the cluster of deploy/flink/local.sh, which is up before the
-clock starts; `tfds` is TensorFlow Datasets' Beam writer, and `plain` a graph with
-Beam's own sink (see benchmarks/peers), both in the one process of Beam's local runner,
-where they are fastest. What ends in `_parallel` has worker processes for any number of
-images.
+defaults. `ours_flink` is the cluster of deploy/flink/local.sh, which is up before the
+clock starts. `tfds` is TensorFlow Datasets' Beam writer, and `plain` a graph with
+Beam's own sink (see benchmarks/peers). Both run in the one process of Beam's local
+runner, where they are fastest. Systems named `..._parallel` use worker processes for
+any number of images.
 
-"command img/s" counts the whole command, "graph img/s" what the system says of itself,
-without its imports and listing. "growth" is the peak memory of all processes, a
-cluster's too, over that at the fewest images. Every output is read back: all records
-are there, and the first image of each shard is what `pipeline.images.squares` makes of
-its file, up to the difference shown. Pillow's limit is the bare decode, crop and resize
-on as many cores, before and after. A row for each is added to benchmarks/RESULTS.md.
+"command img/s" counts the whole command. "graph img/s" is the system's own figure,
+without its imports and listing. "growth" is the peak memory of all processes, including
+a cluster's, relative to that at the fewest images. Every output is read back: all
+records must be there, and the first image of each shard must equal the output of
+`pipeline.images.squares` for its file, up to the difference shown. Pillow's limit is
+the rate of decode, crop and resize alone on as many cores, before and after. Adds a row
+for each system to benchmarks/RESULTS.md.
 """
 
 import contextlib
@@ -57,7 +58,7 @@ for _flag, _allowed in (
         f"each must be one of {', '.join(_allowed)}",
     )
 
-# In [-1, 1], where a pixel step is 7.8e-3: rounding to float16 alone is less.
+# In [-1, 1], where a pixel step is 7.8e-3. Rounding to float16 alone makes less.
 _MAX_DIFFERENCE = 1e-3
 
 
@@ -68,17 +69,17 @@ def build(
     num_images: int,
     image_dtype: str,
 ) -> comparison.Outcome:
-    """Runs a system, checks what it wrote, and deletes it.
+    """Runs a system, checks its output, and deletes the output.
 
     Args:
-        system: To run.
-        raw: By `System.input_flag`, the directory with the images.
-        work: Where to write.
-        num_images: How many there are.
+        system: System to run.
+        raw: Directories with the images, by `System.input_flag`.
+        work: Directory to write in.
+        num_images: Number of images in each directory.
         image_dtype: Storage type of the images.
 
     Raises:
-        RuntimeError: If the dataset is not the one that was asked for.
+        RuntimeError: If the dataset differs from the expected one.
     """
     output, log_path = os.path.join(work, "dataset"), os.path.join(work, "log")
     command = [*system.command, f"--{system.input_flag}={raw[system.input_flag]}"]
@@ -87,7 +88,7 @@ def build(
         **os.environ,
         **systems.cluster_environ(os.path.join(work, "flink"), _NUM_WORKERS.value),
     }
-    os.sync()  # What another system wrote is not on its way to the disk any more.
+    os.sync()  # Flush the previous system's output, so that it does not slow this one.
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(open(log_path, "w+"))
         cluster = systems.flink_cluster(environ) if system.is_cluster else None
@@ -143,7 +144,7 @@ def main(argv: Sequence[str]) -> None:
     """Measures, prints and records."""
     del argv
     logging.set_verbosity(logging.INFO)
-    # The cluster is taken down then, too.
+    # An exit on SIGTERM also takes the cluster down.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     chosen = _chosen()
     outcomes: dict[tuple[int, str, str], comparison.Outcome] = {}

@@ -1,4 +1,4 @@
-"""What several systems made of the same images, side by side."""
+"""Compares the outcomes of several systems on the same images."""
 
 import dataclasses
 import pathlib
@@ -16,15 +16,15 @@ IMAGE_SIZE = 128
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a system did.
+    """The outcome of one run of a system.
 
     Attributes:
-        failure: Why there is no dataset, else empty.
-        peak_bytes: The most memory at a time.
+        failure: Reason why there is no dataset; empty after a success.
+        peak_bytes: Peak memory in bytes.
         command_rate: Images per second of the whole command.
         graph_rate: Images per second by the system's own clock.
-        num_bytes: Size of the TFRecord files.
-        difference: Largest of a pixel in [-1, 1] from `pipeline.images.squares`.
+        num_bytes: Size of the TFRecord files in bytes.
+        difference: Largest pixel difference from `pipeline.images.squares`, in [-1, 1].
     """
 
     failure: str
@@ -36,7 +36,7 @@ class Outcome:
 
 
 def check(output: str, files: str, image_dtype: str) -> tuple[int, float]:
-    """Reads a dataset, and compares the first image of each shard.
+    """Counts a dataset's records, and compares the first image of each shard.
 
     Args:
         output: Directory of TFRecord files, at any depth.
@@ -44,7 +44,7 @@ def check(output: str, files: str, image_dtype: str) -> tuple[int, float]:
         image_dtype: Storage type of the images.
 
     Returns:
-        The number of records, and the largest difference of a pixel in [-1, 1].
+        Number of records, and largest pixel difference on the scale of [-1, 1].
     """
     num_images, difference = 0, 0.0
     for path in shards(output):
@@ -62,12 +62,12 @@ def rows(
     image_dtype: str,
     around: tuple[float, float],
 ) -> Iterator[dict[str, str]]:
-    """Yields the row of each system for a number of images and a storage type.
+    """Yields a row per system for one number of images and one storage type.
 
     Args:
-        outcomes: By number of images, storage type and system.
-        num_images: Of which the rows are.
-        image_dtype: Of which the rows are.
+        outcomes: Outcomes by number of images, storage type and system.
+        num_images: Number of images of the rows.
+        image_dtype: Storage type of the rows.
         around: Images per second of decode, crop and resize alone, before and after.
     """
     limit = sum(around) / 2
@@ -95,7 +95,7 @@ def rows(
 
 
 def _difference(record: bytes, files: str, image_dtype: str) -> float:
-    """Returns the largest difference of a pixel from `pipeline.images.squares`."""
+    """Returns the largest pixel difference from `pipeline.images.squares`."""
     feature = tf_example_pb2.Example.FromString(record).features.feature
     [key] = feature["key"].bytes_list.value
     [image] = feature["image"].bytes_list.value

@@ -1,4 +1,4 @@
-"""The compiled step of a config, made as training makes it, on one batch in memory."""
+"""Makes the compiled step of a config as training does, on one batch in memory."""
 
 import dataclasses
 import importlib
@@ -21,7 +21,7 @@ from trainer.training.steps import Steps
 
 @dataclasses.dataclass(frozen=True)
 class CompiledRun:
-    """A state, the steps that change it, and the same batch without end."""
+    """A state, the steps that change it, and an endless iterator of one batch."""
 
     state: State
     steps: Steps
@@ -31,7 +31,7 @@ class CompiledRun:
 def load_config(
     config_file: str, strategy: tf.distribute.Strategy, changes: Mapping[str, Any]
 ) -> ConfigDict:
-    """Returns the settings of a file in `configs/`, changed and resolved."""
+    """Returns the resolved settings of a file in `configs/`, with changes applied."""
     module = importlib.import_module(f"configs.{pathlib.Path(config_file).stem}")
     config = module.get_config()
     config.update_from_flattened_dict(dict(changes))
@@ -44,13 +44,13 @@ def make_run(
     image_shape: Sequence[int],
     kind: type[Steps] = Steps,
 ) -> CompiledRun:
-    """Returns what makes the steps of a config; nothing is traced yet.
+    """Makes the state, the steps and the batches of a config, and traces nothing yet.
 
     Args:
         config: Resolved settings, without conditions.
-        strategy: From `strategies.make_strategy`.
-        image_shape: `[height, width, channels]` of images that are noise.
-        kind: `Steps`, or a subclass.
+        strategy: Strategy from `strategies.make_strategy`.
+        image_shape: `[height, width, channels]` of the images, which are noise.
+        kind: Class of the steps, `Steps` or a subclass.
     """
     manifest = contract.Manifest(
         name="noise",

@@ -1,4 +1,4 @@
-"""Small datasets that benchmarks of the trainer read, unless they are given others."""
+"""Small datasets for the trainer's benchmarks, unless flags name other datasets."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ _NUM_IMAGES = 1000
 
 
 def faces(work: str) -> str:
-    """Returns a dataset of faces of 128 px, drawn in a directory if none is given."""
+    """Returns a dataset of 128 px faces, drawn in `work` unless --faces is given."""
     if _FACES.value:
         return _FACES.value
     raw, output = os.path.join(work, "raw_faces"), os.path.join(work, "faces")
@@ -23,7 +23,7 @@ def faces(work: str) -> str:
 
 
 def digits(work: str) -> str:
-    """Returns a dataset of digits of 28 px; without one, of noise in a directory."""
+    """Returns a dataset of 28 px digits; noise in `work` unless --digits is given."""
     if _DIGITS.value:
         return _DIGITS.value
     raw, output = os.path.join(work, "raw_digits"), os.path.join(work, "digits")

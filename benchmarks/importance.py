@@ -1,4 +1,4 @@
-"""The importance-weighted NLL: of the product, as its products alone, and in NumPy."""
+"""Computes the importance-weighted NLL by trainer.analysis and by plain NumPy loops."""
 
 import importlib
 from typing import Any
@@ -12,15 +12,15 @@ _BATCH_SIZE = 5000
 
 
 class Estimate:
-    """An untrained model, a dataset of digits, and ways to its -log p(x)."""
+    """An untrained model, a dataset of digits, and several estimates of -log p(x)."""
 
     def __init__(self, dataset: str, num_images: int, num_draws: int) -> None:
         """Makes the model.
 
         Args:
-            dataset: Of digits of 28 px, with a test split.
-            num_images: Of its first images, of which -log p(x) is estimated.
-            num_draws: Of each image.
+            dataset: Directory of a dataset of 28 px digits, with a test split.
+            num_images: Number of leading test images used to estimate -log p(x).
+            num_draws: Number of draws per image.
         """
         from trainer.numerics import exact
         from trainer.runs import state, trained
@@ -41,13 +41,13 @@ class Estimate:
         self._rng = np.random.default_rng(0)
 
     def score(self, num_draws: int) -> dict[str, float]:
-        """Returns all scores of the images of the split; 0 draws are without -log p."""
+        """Returns all scores of the test images; 0 draws leave out -log p(x)."""
         from trainer.analysis import scores
 
         return scores.score_images(self._run, "test", num_draws, self._num_images)
 
     def multiply(self) -> None:
-        """Does the decoder's products in float32, and nothing else: the limit."""
+        """Computes only the decoder's matrix products, in float32: the limit."""
         num_left = self._num_images * self._num_draws
         x = self._rng.standard_normal(
             (_BATCH_SIZE, self._means.shape[1]), dtype=np.float32
@@ -59,11 +59,11 @@ class Estimate:
             num_left -= _BATCH_SIZE
 
     def loop_over_draws(self, number: int) -> None:
-        """Finds the weight of one draw of an image."""
+        """Computes the weight of one draw of one image."""
         self._log_weights(number % len(self._images), 1)
 
     def loop_over_images(self, number: int) -> float:
-        """Returns -log p(x) of an image by all of its draws in one go."""
+        """Returns -log p(x) of one image, from all of its draws at once."""
         log_weights = self._log_weights(number % len(self._images), self._num_draws)
         most = log_weights.max()
         return -float(most + np.log(np.mean(np.exp(log_weights - most))))

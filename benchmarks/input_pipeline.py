@@ -3,16 +3,17 @@
     python -m benchmarks.input_pipeline --images=CELEBA_DIR \
         --peers_python=.venv-peers/bin/python
 
-It prepares the photographs of CELEBA_DIR as uint8 records of 128 px, and gives the same
-to the peers: the JPEG files; one array of all pixels; an ArrayRecord file. The systems
-take turns, each in a process of its own, on files that are in the page cache. `stored`
-batches are uint8, as training takes them to the device; `float32` ones are scaled on
-the host. What TensorFlow's own parts make of our files, `plain`, does not shuffle them.
-Of a peer the better number of worker processes counts.
+The command prepares the photographs of CELEBA_DIR as uint8 records of 128 px. The peers
+get the same images as JPEG files, as one array of all pixels, or as an ArrayRecord
+file. The systems take turns, each in its own process, on files that are in the page
+cache. `stored` batches are uint8, as training takes them to the device; `float32`
+batches are scaled on the host. `plain` reads our files with TensorFlow's own parts and
+does not shuffle. A peer may run with several numbers of worker processes; the best rate
+counts.
 
 The limit is a memcpy of all images' bytes, from memory to as much other memory, by one
-thread. Beside it stands one into a single batch, which the processor's cache has: more
-than anything can reach that hands batches on. A row for each system is added to
+thread. The cached limit is a memcpy into one batch, which stays in the processor's
+cache. No system that hands on batches can reach it. Adds a row for each system to
 benchmarks/RESULTS.md.
 """
 
@@ -52,20 +53,20 @@ _READ = flags.DEFINE_enum(
 _DATASET = flags.DEFINE_string("dataset", "", "What --read reads.")
 
 _SIZE = 128
-# Ours are taken as by training, in a compiled loop that ends when there is something to
-# log; and after a time that starts a run, in which the reader's loop is compiled.
+# Our batches are taken as in training: in a compiled loop that ends when scalars are
+# due, and after a warm-up in which the reader's loop is compiled.
 _BATCHES_A_CALL = 100
 _WARM_UP_SECONDS = 2.0
-# 0.4 GB, of which no cache holds much.
+# Number of images, 0.4 GB: no cache holds much of it.
 _MOST_COPIED = 8000
 
 
 def read(dataset_dir: str, system: str) -> None:
-    """Reads for some seconds, and prints the images per second.
+    """Reads batches for some seconds, and prints the images per second.
 
     Args:
-        dataset_dir: Of uint8 images.
-        system: What `--read` allows.
+        dataset_dir: Directory of a dataset of uint8 images.
+        system: System to read with, a value of `--read`.
     """
     import tensorflow as tf
 
@@ -119,7 +120,7 @@ def _our_batches(dataset_dir: str, is_scaled: bool) -> Iterator:
 
 
 def _plain_batches(dataset_dir: str, is_scaled: bool) -> Iterator:
-    """Returns batches as TensorFlow's guides make them: interleaved, parsed, tuned."""
+    """Returns batches as in TensorFlow's guides: interleaved, parsed, autotuned."""
     import tensorflow as tf
 
     batch_size, auto = _BATCH_SIZE.value, tf.data.AUTOTUNE
@@ -143,14 +144,14 @@ def _plain_batches(dataset_dir: str, is_scaled: bool) -> Iterator:
 
 
 def memcpy_rate() -> float:
-    """Returns the images per second of copying all their bytes to other memory."""
+    """Returns images per second of copying all their bytes to other memory."""
     num_images = min(_NUM_IMAGES.value, _MOST_COPIED)
     source = np.ones((num_images, _SIZE * _SIZE * 3), np.uint8)
     return _copies_per_second([source], np.ones_like(source))
 
 
 def cached_memcpy_rate() -> float:
-    """Returns the images per second of copying batches, all to the same place."""
+    """Returns images per second of copying batches to the same memory."""
     shape = (_BATCH_SIZE.value, _SIZE * _SIZE * 3)
     source = np.ones((16, *shape), np.uint8)
     return _copies_per_second(source, np.ones(shape, np.uint8))
@@ -159,7 +160,7 @@ def cached_memcpy_rate() -> float:
 def _copies_per_second(
     sources: Sequence[np.ndarray] | np.ndarray, target: np.ndarray
 ) -> float:
-    """Returns the rows per second of copying sources to a target, for a second."""
+    """Copies sources to a target for a second, and returns rows per second."""
     num_rows, start_seconds = 0, time.monotonic()
     while (seconds := time.monotonic() - start_seconds) < 1:
         for source in sources:
@@ -176,7 +177,7 @@ def _rate(command: Sequence[str]) -> float:
 
 
 def _systems(work: str, dataset: str) -> dict[str, list[list[str]]]:
-    """Returns the commands of each system, of which the faster counts."""
+    """Returns commands by system; the fastest command of a system counts."""
     common = [f"--batch_size={_BATCH_SIZE.value}", f"--seconds={_SECONDS.value}"]
     own = [sys.executable, "-m", "benchmarks.input_pipeline", *common]
     own.append(f"--dataset={dataset}")
@@ -201,7 +202,7 @@ def _systems(work: str, dataset: str) -> dict[str, list[list[str]]]:
 
 
 def _make_data(work: str) -> str:
-    """Makes what the systems read, and returns the directory of our dataset."""
+    """Makes the data of all systems, and returns the directory of our dataset."""
     dataset = os.path.join(work, "dataset")
     raw = inputs.make(os.path.join(work, "raw"), _NUM_IMAGES.value, _IMAGES.value)
     command = [sys.executable, "-m", "pipeline.prepare", f"--input={raw}"]
@@ -229,7 +230,7 @@ def main(argv: Sequence[str]) -> None:
     if _READ.value:
         read(_DATASET.value, _READ.value)
         sys.stdout.flush()
-        os._exit(0)  # An iterator is open; see `strategies.iterate`.
+        os._exit(0)  # Skip the clean-up of an open iterator; see `strategies.iterate`.
     with tempfile.TemporaryDirectory() as work:
         systems = _systems(work, _make_data(work))
         rates: dict[str, list[float]] = {name: [] for name in systems}

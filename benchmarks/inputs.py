@@ -1,4 +1,4 @@
-"""What the benchmarks read: a CelebA directory that is tiled or drawn."""
+"""Makes and reads the benchmarks' input: a CelebA directory, tiled or drawn."""
 
 import json
 import pathlib
@@ -14,7 +14,7 @@ EXAMPLES_NAME = "examples.json"
 
 
 def make(directory: str, num_images: int, tiled_dir: str | None) -> str:
-    """Makes a CelebA directory: drawn, or of the images of `tiled_dir`, repeated."""
+    """Makes a CelebA directory, drawn or with the images of `tiled_dir` repeated."""
     if tiled_dir:
         tile(tiled_dir, directory, num_images)
     else:
@@ -25,9 +25,9 @@ def make(directory: str, num_images: int, tiled_dir: str | None) -> str:
 
 
 def tile(source_dir: str, output_dir: str, num_images: int) -> None:
-    """Makes a CelebA directory of `num_images` by repeating those of another one.
+    """Makes a CelebA directory of `num_images` by repeating another one's images.
 
-    Its attributes and landmarks are of CelebA's number and form, and mean nothing.
+    Its attributes and landmarks have CelebA's number and form, but random values.
     """
     data = [content for _, _, content, _ in read(source_dir)]
     root = pathlib.Path(output_dir)
@@ -52,15 +52,15 @@ def tile(source_dir: str, output_dir: str, num_images: int) -> None:
 
 
 def extract(input_dir: str, output_dir: str) -> int:
-    """Writes each image to a file of its own, and a list of them with their labels.
+    """Writes each image to its own file, and lists the images with their labels.
 
     Args:
         input_dir: CelebA directory.
-        output_dir: To make. Its `EXAMPLES_NAME` has (key, labels by name) of every
-            image, by split.
+        output_dir: Directory to make. Its `EXAMPLES_NAME` lists, by split, the key and
+            the labels by name of every image.
 
     Returns:
-        The number of images.
+        Number of images.
     """
     root = pathlib.Path(output_dir)
     root.mkdir()

@@ -3,17 +3,16 @@
     python -m benchmarks.latent_math
     python -m benchmarks.latent_math --num_images=16000 --num_importance_images=100
 
-`trainer.analysis.latents.neighbours` finds the nearest of 162,770 images of 128 px, as
-many as CelebA has for training, for 50 queries. The stream repeats some batches that
-are in memory, so that no disk is measured. `trainer.analysis.scores` estimates
--log p(x) of images by 5,000 draws each, with the model of `configs/mnist_iwae.py`; the
-time of its other scores is left out.
+`trainer.analysis.latents.neighbours` finds the nearest of 162,770 images of 128 px for
+50 queries; CelebA has as many training images. The stream repeats a few batches in
+memory, so no disk is measured. `trainer.analysis.scores` estimates -log p(x) of images
+by 5,000 draws each, with the model of `configs/mnist_iwae.py`. The time of its other
+scores is left out.
 
-The limit is the matrix product alone, or the products of all decoder layers, in
-float32 with as many threads. There are two loops, each timed on a part of the work in
-the same minutes: over single images or draws, and a harder peer in which NumPy does
-all queries, or all draws of an image, in one go. A row for each is added to
-benchmarks/RESULTS.md.
+The limit is the matrix product alone, or the products of all decoder layers, in float32
+with as many threads. Two loops are timed on a part of the work in the same minutes. The
+plain loop takes single images or draws. In the harder loop NumPy takes all queries, or
+all draws of an image, at once. Adds a row for each to benchmarks/RESULTS.md.
 """
 
 import tempfile
@@ -31,21 +30,21 @@ _NUM_IMPORTANCE_IMAGES = flags.DEFINE_integer(
     "num_importance_images", 1000, "Of which the NLL is estimated."
 )
 _NUM_QUERIES, _IMAGE_SHAPE = 50, (128, 128, 3)
-# As trainer.generation.sampling reads them.
+# The same batch size as in trainer.generation.sampling.
 _BATCH_SIZE, _NUM_BATCHES = 200, 10
 _NUM_DRAWS = 5000
 _LOOP_SECONDS = 5.0
 
 
 def seconds(function: Callable[[], object]) -> float:
-    """Returns what a call takes."""
+    """Returns the seconds that a call takes."""
     start_seconds = time.monotonic()
     function()
     return time.monotonic() - start_seconds
 
 
 def seconds_each(function: Callable[[int], object]) -> float:
-    """Returns the mean time of calls with 0, 1, …, made for about 5 s."""
+    """Returns the mean seconds per call, with 0, 1, … for about 5 s."""
     start_seconds, number = time.monotonic(), 0
     while time.monotonic() - start_seconds < _LOOP_SECONDS:
         function(number)
@@ -54,10 +53,10 @@ def seconds_each(function: Callable[[int], object]) -> float:
 
 
 class Search:
-    """Queries, and a stream of images among which their nearest are."""
+    """Queries, and a stream of images to search for their nearest neighbours."""
 
     def __init__(self, num_images: int) -> None:
-        """Draws them."""
+        """Draws the queries and the images."""
         rng = np.random.default_rng(0)
 
         def draw(num: int) -> np.ndarray:
@@ -68,26 +67,26 @@ class Search:
         self._images = [draw(_BATCH_SIZE) for _ in range(_NUM_BATCHES)]
 
     def batches(self) -> Iterator[tuple[list[str], np.ndarray]]:
-        """Yields keys and images."""
+        """Yields keys and images, batch after batch."""
         for start in range(0, self.num_images, _BATCH_SIZE):
             size = min(_BATCH_SIZE, self.num_images - start)
             images = self._images[start // _BATCH_SIZE % _NUM_BATCHES][:size]
             yield [str(start + place) for place in range(size)], images
 
     def multiply(self) -> None:
-        """Does the matrix product of all images and queries: the limit."""
+        """Computes only the matrix product of all images and queries: the limit."""
         rows = self.queries.reshape(_NUM_QUERIES, -1)
         for _, images in self.batches():
             np.matmul(images.reshape(len(images), -1), rows.T)
 
     def compare_pairs(self, number: int) -> None:
-        """Finds how far one image is from every query, one after another."""
+        """Computes the distances from one image to the queries, one after another."""
         image = self._images[number % _NUM_BATCHES][number % _BATCH_SIZE]
         for query in self.queries:
             np.sum((query - image) ** 2)
 
     def compare_queries(self, number: int) -> None:
-        """Does so for all queries in one go."""
+        """Computes the distances from one image to all queries at once."""
         image = self._images[number % _NUM_BATCHES][number % _BATCH_SIZE]
         np.sum((self.queries - image) ** 2, axis=(1, 2, 3))
 
@@ -98,13 +97,13 @@ def add_row(
     ours_seconds: float,
     loop_seconds: tuple[float, float],
 ) -> None:
-    """Adds a row.
+    """Adds a row of results.
 
     Args:
-        what: Is measured.
-        product_seconds: Of the products alone, before and after.
-        ours_seconds: Of all.
-        loop_seconds: What the plain loop and the harder one take for as much.
+        what: Description of the work.
+        product_seconds: Seconds of the products alone, before and after.
+        ours_seconds: Seconds of our code for all work.
+        loop_seconds: Seconds of the plain and the harder loop for the same work.
     """
     limit = sum(product_seconds) / 2
     plain, harder = loop_seconds
@@ -137,7 +136,7 @@ def add_neighbours(num_images: int) -> None:
 
 
 def add_importance(dataset: str, num_images: int) -> None:
-    """Measures the NLL of some images."""
+    """Measures the NLL estimate of `num_images` images."""
     estimate = importance.Estimate(dataset, num_images, _NUM_DRAWS)
     before = seconds(estimate.multiply)
     others = seconds(lambda: estimate.score(0))

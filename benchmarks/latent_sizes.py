@@ -1,11 +1,11 @@
-"""Trains one config with several numbers of latents, and compares what they carry.
+"""Trains one config with several numbers of latents, and compares the results.
 
     python -m benchmarks.latent_sizes --config=configs/mnist_hafner.py --dataset=DIR
     python -m benchmarks.latent_sizes --dataset=DIR --change=num_train_steps=6000
 
-Prints a row for each size: the ELBO of the evaluated split, the KL divergence, the
-reconstructions' mean squared error in 0-255 levels, and how many latents are active. A
-row each is added to benchmarks/RESULTS.md. Other settings change with --change.
+Prints a row for each size, and adds it to benchmarks/RESULTS.md: the ELBO of the
+evaluated split, the KL divergence, the reconstructions' mean squared error in 0-255
+levels, and the number of active latents. --change changes other settings.
 """
 
 import json

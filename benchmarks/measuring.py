@@ -16,13 +16,13 @@ _POLL_SECONDS = 0.25
 
 @dataclasses.dataclass(frozen=True)
 class Usage:
-    """What a command took.
+    """The time and memory that a command used.
 
     Attributes:
-        seconds: From its start to its end.
-        peak_bytes: The most memory at a time: the proportional set size (PSS) summed
-            over the processes, so that a page that several share counts once.
-        failure: Why it has no result; empty if it ended with exit code 0.
+        seconds: Seconds from the command's start to its end.
+        peak_bytes: Peak memory in bytes: the proportional set size (PSS) summed over
+            the processes. A page that several processes share counts once.
+        failure: Reason why there is no result; empty after exit code 0.
     """
 
     seconds: float
@@ -39,16 +39,16 @@ def run(
     output: IO[str] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Usage:
-    """Runs a command to its end, or kills it with all its descendants.
+    """Runs a command to its end, or kills it with all its descendants at a limit.
 
     Args:
-        command: The program and its arguments.
-        services: Processes that work for it and are not its descendants; the memory
-            of theirs counts too.
-        max_seconds: After which it is killed.
-        max_bytes: Of memory, from which it is killed.
-        output: Where its output goes; to ours, if None.
-        environ: Its environment; ours, if None.
+        command: Program and its arguments.
+        services: IDs of processes that work for the command but are not its
+            descendants. Their memory counts too.
+        max_seconds: Time limit in seconds.
+        max_bytes: Memory limit in bytes.
+        output: File for the command's output; None for our own output.
+        environ: Environment of the command; None for our own environment.
     """
     start_seconds = time.monotonic()
     peak_bytes, failure, pause_seconds = 0, "", 0.0
@@ -64,7 +64,7 @@ def run(
                     failure = f"over {max_bytes / 1e9:g} GB"
                 elif now_seconds - start_seconds > max_seconds:
                     failure = f"over {max_seconds / 60:g} min"
-                # The kernel walks through all of the memory, which slows its owner.
+                # The kernel walks through all memory, which slows the measured process.
                 pause_seconds = max(_POLL_SECONDS, 9 * (now_seconds - poll_seconds))
         finally:
             seconds = time.monotonic() - start_seconds
@@ -86,13 +86,13 @@ def tree_bytes(roots: Sequence[int]) -> int:
 
 
 def peak_resident_bytes(pid: int) -> int:
-    """Returns the most memory that a process had at a time, shared pages and all."""
+    """Returns the peak resident memory of a process, including shared pages."""
     status = _read(pathlib.Path(f"/proc/{pid}/status"))
     return sum(int(kib) * 1024 for kib in re.findall(r"VmHWM:\s*(\d+) kB", status))
 
 
 def mapped_packages(pid: int) -> set[str]:
-    """Returns the installed packages of which a process has loaded compiled modules."""
+    """Returns the installed packages whose compiled modules a process has loaded."""
     maps = _read(pathlib.Path(f"/proc/{pid}/maps"))
     return set(re.findall(r"/site-packages/(\w+)/\S+\.so", maps))
 
@@ -112,7 +112,7 @@ def tree(roots: Sequence[int]) -> list[int]:
 
 
 def kill(pids: Sequence[int]) -> None:
-    """Ends processes at once, those that are still there."""
+    """Kills processes at once, and ignores processes that have ended."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

@@ -1,21 +1,22 @@
-"""Measures what a run does beside its steps.
+"""Measures the work of a run outside its steps.
 
     python -m benchmarks.overheads
     python -m benchmarks.overheads --turn_seconds=10
     python -m benchmarks.overheads --faces=DATASET_DIR --digits=DATASET_DIR
 
-Three things beside a bare loop, whose compiled step keeps no ledger and reads no clock:
+Compares three measurements with a bare loop, whose compiled step keeps no ledger and
+reads no clock:
 
-- the step of training, on the same batch in memory, in turn with the bare one;
-- what `trainer.training.loop` does between two calls of the compiled loop, by what is
-  due then, in a run with all of it due every few steps; here it counts as often as the
-  config has it due;
-- a checkpoint: steps while one is written, beyond the same steps without.
+- the step of training, on the same batch in memory, in turn with the bare step;
+- the work of `trainer.training.loop` between two calls of the compiled loop, by the
+  task that is due. In the measured run every task is due every few steps, but the
+  result counts each task as often as the config does;
+- a checkpoint: the extra time of the steps that run while it is written.
 
 `beside` is the ledger, the scalars and the checkpoints together, in percent of a bare
-step; pictures and validations, which are work of their own, have a column each.
+step. Pictures and validations are work of their own and have a column each.
 
-A row for each config is added to benchmarks/RESULTS.md.
+Adds a row for each config to benchmarks/RESULTS.md.
 """
 
 import json
@@ -32,12 +33,12 @@ _TURN_SECONDS = flags.DEFINE_float(
     "turn_seconds", 1.5, "Of steps that are timed together; more for less noise."
 )
 
-# What a call of the compiled loop aims at, by `trainer.training.throughput`.
+# Target duration of a call of the compiled loop, in `trainer.training.throughput`.
 _CALL_SECONDS = 0.5
 
 
 def add_row(config: str, dataset: str) -> None:
-    """Adds the row of what a run does beside its steps."""
+    """Measures the work of a config's run outside its steps, and adds a row."""
     command = [sys.executable, "-m", "benchmarks.beside", config, dataset]
     command.append(str(_TURN_SECONDS.value))
     done = subprocess.run(command, check=True, capture_output=True)
@@ -49,7 +50,7 @@ def add_row(config: str, dataset: str) -> None:
 
     ledger = 100 * (found["with_ledger"] - 1)
     checkpoint = 100 * found["checkpoint"] / found["checkpoint_every_secs"]
-    # With short steps every call ends where something is due.
+    # With short steps every call ends at a step where a task is due.
     call = between.get("", 0.0)
     calls = 100 * call / max(step, _CALL_SECONDS)
     beside = ledger + calls + percent("log_every_steps") + checkpoint

@@ -4,10 +4,10 @@
     python -m benchmarks.prepare --num_images=20000 --tile=CELEBA_DIR
     python -m benchmarks.prepare --input=CELEBA_DIR
 
-A limit is what a pool of processes reaches that decode, crop and resize images which
-they hold in memory, and do nothing else: once with Pillow alone, the reference, and
-once with the pipeline's own decoder before Pillow's resize. Both are measured before
-and after, in the same minutes. A row is added to benchmarks/RESULTS.md.
+A limit is the rate of a pool of processes that only decode, crop and resize images in
+memory. One limit uses Pillow alone, the reference. The other uses the pipeline's own
+decoder before Pillow's resize. Both are measured before and after, in the same minutes.
+Adds a row to benchmarks/RESULTS.md.
 """
 
 import os
@@ -32,12 +32,12 @@ _OUTPUT = flags.DEFINE_string("output", None, "Where to work; a temporary direct
 
 
 def decode_as_the_pipeline(data: bytes) -> Image.Image:
-    """Returns the square in the centre of an image as the pipeline makes it."""
+    """Returns the square in the centre of an image, decoded by the pipeline."""
     return Image.fromarray(squares.centre_crop(squares.decode(data), 0))
 
 
 def run_prepare(input_dir: str, output: str) -> measuring.Usage:
-    """Runs pipeline.prepare, and returns what it took."""
+    """Runs pipeline.prepare, and returns its time and memory."""
     command = [sys.executable, "-m", "pipeline.prepare"]
     command += [f"--input={input_dir}", f"--output={output}"]
     command += [f"--num_workers={_NUM_WORKERS.value}"]

@@ -1,10 +1,11 @@
-"""Measures what it costs to train on two virtual devices instead of one.
+"""Measures the cost of training on two virtual devices instead of one.
 
     python -m benchmarks.replicas
 
-The flagship's step, with the same global batch in the same groups, in two processes
-that take turns on one batch in memory. Both compute the same bits on the same cores, so
-the limit is the time of one device. A row is added to benchmarks/RESULTS.md.
+Runs the flagship's step with the same global batch in the same groups. Two processes,
+one for each number of devices, take turns on one batch in memory. Both compute the same
+bits on the same cores, so the limit is the time of one device. Adds a row to
+benchmarks/RESULTS.md.
 """
 
 import pathlib

@@ -1,13 +1,13 @@
-"""Trains published systems as their authors did, and sets their figures beside ours.
+"""Trains published systems as their authors did, and compares the results.
 
     python -m benchmarks.reproduce --input=MNIST_DIR
     python -m benchmarks.reproduce --input=MNIST_DIR --system=pytorch
     python -m benchmarks.reproduce --input=MNIST_DIR --system=pytorch --num_steps=100
 
-MNIST is prepared in a temporary directory, each system is trained by `trainer.train`
-with its config, and its figure is read from metrics.jsonl, or is that of
-`trainer.evaluate`. A row is added to benchmarks/RESULTS.md for each. A figure that is
-further off than allowed is an error, unless --num_steps shortened the training.
+Prepares MNIST in a temporary directory, and trains each system by `trainer.train` with
+its config. The result comes from metrics.jsonl or from `trainer.evaluate`. Adds a row
+for each system to benchmarks/RESULTS.md. A result outside the tolerance is an error,
+unless --num_steps shortened the training.
 """
 
 import dataclasses
@@ -33,12 +33,13 @@ class System:
 
     Attributes:
         config: Module under `configs`.
-        protocol: What is measured.
-        published: The author's figure, in nats.
-        measure: Returns our figure for a workdir.
-        source: Where it is published.
-        tolerance: How far ours may be off; None where ours is trained for less.
-        flags: Of `trainer.train`.
+        protocol: Description of the measured quantity.
+        published: The author's result, in nats.
+        measure: Function that returns our result for a workdir, in nats.
+        source: Source of the published result.
+        tolerance: Largest allowed difference in nats; None if ours is trained for
+            fewer steps.
+        flags: Further flags of `trainer.train`.
     """
 
     config: str
@@ -51,7 +52,7 @@ class System:
 
 
 def read_metrics(workdir: pathlib.Path, split: str) -> list[dict[str, Any]]:
-    """Returns the lines of metrics.jsonl that are of a split."""
+    """Returns the lines of one split in metrics.jsonl."""
     lines, _ = metrics_file.read(workdir / metrics_file.NAME)
     return [line for line in lines if line["split"] == split]
 
@@ -70,7 +71,7 @@ def last_epoch_train_loss(workdir: pathlib.Path) -> float:
 
 
 def importance_nll(workdir: pathlib.Path) -> float:
-    """Returns the estimate of -log p(x) of the first 1,000 test images."""
+    """Estimates -log p(x) of the first 1,000 test images, in nats."""
     scores = workdir / "scores.json"
     run(
         "trainer.evaluate",
@@ -84,7 +85,7 @@ def importance_nll(workdir: pathlib.Path) -> float:
 
 
 def shortened_iwae(num_samples: int, published: float) -> System:
-    """Returns the first three stages, 13 of 3,280 epochs, of Burda et al."""
+    """Returns the system of Burda et al. for its first 13 of 3,280 epochs."""
     return System(
         config="mnist_iwae",
         protocol=f"test NLL, k = {num_samples}, after 13 of 3,280 epochs",
@@ -134,7 +135,7 @@ def run(module: str, *args: str) -> None:
 
 
 def shortened(system: System, num_steps: int) -> System:
-    """Returns a system that is trained for so few steps that no figure is expected."""
+    """Returns a system that trains for `num_steps`, without a tolerance."""
     return dataclasses.replace(
         system,
         protocol=f"{system.protocol}, but after {num_steps} steps",
@@ -144,7 +145,7 @@ def shortened(system: System, num_steps: int) -> System:
 
 
 def reproduce(system: System, dataset: str, workdir: pathlib.Path) -> bool:
-    """Trains a system, adds its row, and returns whether it is near enough."""
+    """Trains a system, adds its row, and returns whether it is within tolerance."""
     start_seconds = time.monotonic()
     run(
         "trainer.train",

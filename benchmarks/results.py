@@ -1,4 +1,4 @@
-"""Rows of benchmarks/RESULTS.md: what was measured, when, of which commit, on what."""
+"""Adds rows to benchmarks/RESULTS.md: date, commit, hardware and measured values."""
 
 import datetime
 import os
@@ -19,7 +19,7 @@ def add_row(benchmark: str, measured: Mapping[str, str]) -> None:
 
     Args:
         benchmark: Module under `benchmarks`.
-        measured: By column; the date, the commit and the hardware come before.
+        measured: Cells by column. Date, commit and hardware come before them.
     """
     cells = {
         "date": str(datetime.date.today()),
@@ -35,7 +35,7 @@ def add_row(benchmark: str, measured: Mapping[str, str]) -> None:
 
 
 def with_row(text: str, benchmark: str, columns: tuple[str, ...], row: str) -> str:
-    """Returns a page of results with a row more, in the table of its benchmark."""
+    """Returns a page of results with one more row in the table of its benchmark."""
     header = (
         f"\n## benchmarks/{benchmark}.py\n\n"
         f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|\n"

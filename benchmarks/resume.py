@@ -1,13 +1,14 @@
-"""Measures how soon a killed run makes its next step, and what it reads until then.
+"""Measures the time from a kill to the next step, and the bytes read until then.
 
     python -m benchmarks.resume --dataset=DATASET_DIR
 
-The flagship is trained to a checkpoint in the middle of an epoch and killed. The same
-command is started again, and the clock stops at the first step that the killed run had
-not saved: the program's imports, the checkpoint, the tracing and the step itself. Then
-the input pipeline alone is started at that step, and at step 0: the bytes that this
-process reads until the first batch is there, read-ahead and all, and what that is in
-records of each lane. A row is added to benchmarks/RESULTS.md.
+Trains the flagship to a checkpoint in the middle of an epoch, and kills it. Then the
+same command starts again. The clock stops at the first step that the killed run had not
+saved. Its time includes imports, the checkpoint, the tracing and the step itself. After
+that the input pipeline alone starts at each step of --read_steps, in its own process.
+The benchmark counts the bytes that the process reads until the first batch, including
+read-ahead, and converts them to records of each lane. Adds a row for each step to
+benchmarks/RESULTS.md.
 """
 
 import json
@@ -29,7 +30,7 @@ _NUM_STEPS = flags.DEFINE_integer("num_steps", 12, "Until the run is killed.")
 _READ_STEPS = flags.DEFINE_list("read_steps", ["0", "50", "200"], "Where to read from.")
 _NUM_RESUMES = flags.DEFINE_integer("num_resumes", 3, "Of the same run.")
 
-# In a process of its own, whose reads are all of the shards.
+# Runs in its own process, so all of the counted reads are of the shards.
 _READ_FIRST_BATCH = """
 import json, pathlib, sys, time
 import tensorflow as tf
@@ -60,7 +61,7 @@ def _start(workdir: str) -> subprocess.Popen[bytes]:
 
 
 def _wait_for(workdir: str, is_reached: Callable[[int], bool]) -> None:
-    """Returns once the newest step in metrics.jsonl is as it should be."""
+    """Waits until the newest step in metrics.jsonl fulfils a condition."""
     path = pathlib.Path(workdir, "metrics.jsonl")
     while True:
         text = path.read_text() if path.exists() else ""
@@ -78,15 +79,15 @@ def _saved_step(workdir: str) -> int:
 
 
 def seconds_to_next_step(workdir: str) -> float:
-    """Kills the run of a workdir after a few steps more, and returns how long it took.
+    """Resumes the run of a workdir, times its first new step, and kills it.
 
     Returns:
-        From the start of the program to the first step after its checkpoint.
+        Seconds from the start of the program to the first step after its checkpoint.
     """
     step, start_seconds = _saved_step(workdir), time.monotonic()
     process = _start(workdir)
     try:
-        # What the killed run wrote beyond its checkpoint is cut off first.
+        # The program first cuts off the killed run's lines beyond the checkpoint.
         _wait_for(workdir, lambda found: found <= step)
         _wait_for(workdir, lambda found: found > step)
         return time.monotonic() - start_seconds
@@ -96,7 +97,7 @@ def seconds_to_next_step(workdir: str) -> float:
 
 
 def reads_to_first_batch(workdir: str, step: int) -> tuple[int, float, int, float]:
-    """Returns bytes read, bytes of a record, lanes, and seconds, until a batch."""
+    """Returns bytes read, bytes per record, lanes and seconds for the first batch."""
     config = json.loads(pathlib.Path(workdir, "config.json").read_text())
     arguments = [os.path.abspath(_DATASET.value), config["train_split"]]
     arguments += [config["seed"], config["global_batch_size"]]

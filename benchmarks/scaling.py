@@ -1,13 +1,14 @@
-"""Measures how cost grows with the work, and plots it.
+"""Measures how the cost grows with the work, and plots it.
 
     python -m benchmarks.scaling
     python -m benchmarks.scaling --num_images=1000,10000,100000 --tile=CELEBA_DIR \
         --plot=docs/images/scaling.png
 
-Time per image of pipeline.prepare by the number of images; and time of the flagship's
-step by virtual devices, latents and the side of the images, where all but one are the
-flagship's, and the global batch is smaller. Steps of one curve take turns in processes
-of their own. A row for each point is added to benchmarks/RESULTS.md.
+One curve is the time per image of pipeline.prepare by the number of images. The others
+are the time of the flagship's step by virtual devices, by latents and by the side of
+the images. Each changes one setting of the flagship, with a smaller global batch. The
+steps of one curve take turns, each in its own process. Adds a row for each point to
+benchmarks/RESULTS.md.
 """
 
 import os
@@ -60,8 +61,8 @@ def step_curve(setting: str, values: Sequence[int]) -> Curve:
     """Returns milliseconds per step by the value of one setting.
 
     Args:
-        setting: `devices`, `latents` or `size`.
-        values: Of it.
+        setting: Name of the setting: `devices`, `latents` or `size`.
+        values: Values of the setting.
     """
     steppers = []
     for value in values:
@@ -85,7 +86,7 @@ def step_curve(setting: str, values: Sequence[int]) -> Curve:
 
 
 def plot(curves: Mapping[str, Curve]) -> Figure:
-    """Returns the curves side by side, with both axes in powers."""
+    """Returns a figure of the curves side by side, with logarithmic axes."""
     figure = Figure(figsize=(10, 2.8), dpi=80, layout="constrained")
     for axes, (name, curve) in zip(
         figure.subplots(1, len(curves)), curves.items(), strict=True

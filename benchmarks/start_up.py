@@ -3,12 +3,12 @@
     python -m benchmarks.start_up
     python -m benchmarks.start_up --faces=DATASET_DIR --digits=DATASET_DIR
 
-trainer.train is started with a new workdir, and the clock stops at the line of step 1
-in metrics.jsonl: imports, the dataset, the model, what is written and drawn at step 0,
-the tracing and the step. Beside it, in turn, a bare process imports TensorFlow, traces
-the same step and makes it once, on one batch in memory. The limit is its import and its
-tracing. Without a dataset, 1,000 faces are drawn, and 1,000 digits are noise. A row for
-each config is added to benchmarks/RESULTS.md, of the medians.
+Starts trainer.train with a new workdir. The clock stops at the line of step 1 in
+metrics.jsonl. It includes imports, the dataset, the model, the files and pictures of
+step 0, the tracing and the step. In turn with it, a bare process imports TensorFlow,
+traces the same step and runs it once, on one batch in memory. The limit is the bare
+process's import and tracing. Without a dataset, 1,000 faces are drawn, and 1,000 digits
+are noise. Adds a row of medians for each config to benchmarks/RESULTS.md.
 """
 
 import json
@@ -27,7 +27,7 @@ from benchmarks import datasets, measuring, results
 
 _NUM_RUNS = flags.DEFINE_integer("num_runs", 3, "Of each command.")
 
-# The same step on one batch in memory, from the start of the process on.
+# The same step on one batch in memory, timed from the start of the process.
 _BARE = """
 import time
 start = time.monotonic()
@@ -55,11 +55,11 @@ print(json.dumps([imported - start, made - imported, traced - made, stepped - tr
 
 
 def first_step(config: str, dataset: str) -> tuple[float, int, set[str]]:
-    """Trains until the first step, and ends the process.
+    """Trains until the first step, and kills the process.
 
     Returns:
-        Seconds, the most bytes that were resident at a time, and the packages of whose
-        compiled modules the process has mapped any.
+        Seconds to the first step, peak resident memory in bytes, and the packages whose
+        compiled modules the process has loaded.
     """
     with tempfile.TemporaryDirectory() as workdir:
         command = [sys.executable, "-m", "trainer.train", f"--config={config}"]
@@ -99,7 +99,7 @@ def _steps(metrics: pathlib.Path) -> Iterator[int]:
 
 
 def measure(config: str, dataset: str, image_shape: Sequence[int]) -> None:
-    """Adds the row of a config."""
+    """Measures a config, and adds its row."""
     ours, bare = [], []
     for _ in range(_NUM_RUNS.value):
         ours.append(first_step(config, dataset))

@@ -1,7 +1,7 @@
-"""A compiled step of a config in a process of its own, on one batch in memory.
+"""Runs a compiled step of a config in its own process, on one batch in memory.
 
-Processes of several settings take turns, so that what else the machine does slows all
-of them alike:
+Processes with different settings take turns, so other work on the machine slows all of
+them alike:
 
     with Stepper("configs/celeba.py", 1) as one, Stepper("configs/celeba.py", 2) as two:
         ratios = take_turns([one, two], num_rounds=5, num_steps=2)
@@ -17,7 +17,7 @@ import numpy as np
 
 
 class Stepper:
-    """A process that makes steps when it is asked to."""
+    """A process that runs steps on request."""
 
     def __init__(
         self,
@@ -27,15 +27,14 @@ class Stepper:
         changes: Mapping[str, Any] | None = None,
         num_threads: int | None = None,
     ) -> None:
-        """Starts it; several that are started one after another start together.
+        """Starts the process; several processes may start at the same time.
 
         Args:
             config: File of the experiment.
-            virtual_devices: Into which the CPU is split.
+            virtual_devices: Number of virtual devices that share the CPU.
             image_shape: `[height, width, channels]` of the images, which are noise.
-            changes: Values of the config by name.
-            num_threads: Threads by which kernels split their work; the trainer's
-                default if None.
+            changes: Values of changed settings, by name.
+            num_threads: Number of threads in a kernel; None for the trainer's default.
         """
         arguments = [
             config,
@@ -53,7 +52,7 @@ class Stepper:
         )
 
     def __enter__(self) -> "Stepper":
-        """Returns it."""
+        """Returns the stepper itself."""
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -66,7 +65,7 @@ class Stepper:
         self._process.wait()
 
     def seconds_per_step(self, num_steps: int) -> float:
-        """Returns the mean time of some steps, the first of which may be traced."""
+        """Returns the mean seconds of some steps; the first call includes tracing."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{num_steps}\n")
@@ -82,7 +81,7 @@ def take_turns(
 ) -> np.ndarray:
     """Returns seconds per step, `[num_rounds, len(steppers)]`.
 
-    Each is traced, and makes a turn that does not count, before.
+    The steps are traced before, and each process makes one turn that does not count.
     """
     for stepper in steppers:
         stepper.seconds_per_step(1)
@@ -90,7 +89,7 @@ def take_turns(
     rounds = []
     for number in range(num_rounds):
         turns = list(enumerate(steppers))
-        # What the one before left in the caches is not always of the same.
+        # Alternate the order, because each turn leaves its data in the caches.
         order = turns if number % 2 == 0 else turns[::-1]
         found = {at: stepper.seconds_per_step(num_steps) for at, stepper in order}
         rounds.append([found[at] for at, _ in turns])
@@ -104,7 +103,7 @@ def _serve(
     changes: dict,
     num_threads: int | None,
 ) -> None:
-    """Makes as many steps as each line of the input says, and prints their seconds."""
+    """Makes as many steps as each input line says, and prints their seconds."""
     import time
 
     import tensorflow as tf

@@ -2,8 +2,8 @@
 
     python -m benchmarks.synthesize
 
-The time of a process on its core, and not of the clock, so that another program on the
-machine does not count. A row is added to benchmarks/RESULTS.md.
+Uses the CPU time of the process instead of wall time, so other programs on the machine
+do not count. Adds a row to benchmarks/RESULTS.md.
 """
 
 import statistics

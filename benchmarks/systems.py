@@ -1,4 +1,4 @@
-"""The ways to build a dataset that benchmarks/builders.py compares."""
+"""The systems that benchmarks/builders.py compares: ways to build a dataset."""
 
 import contextlib
 import dataclasses
@@ -15,10 +15,10 @@ class System:
     """A way to build a dataset.
 
     Attributes:
-        command: Its program and first arguments.
-        input_flag: `input` if it reads CelebA's layout, `files` if single files.
-        flags: Other flags.
-        is_cluster: Whether it needs the Flink cluster.
+        command: Program and its first arguments.
+        input_flag: `input` for CelebA's layout, `files` for single files.
+        flags: Further flags.
+        is_cluster: Whether the system needs the Flink cluster.
     """
 
     command: tuple[str, ...]
@@ -28,7 +28,7 @@ class System:
 
 
 def by_name(num_workers: int) -> dict[str, System]:
-    """Returns all systems."""
+    """Returns all systems by name."""
     python = (sys.executable, "-m")
     ours = (*python, "pipeline.prepare")
     tfds = (*python, "benchmarks.peers.tfds_builder")
@@ -47,7 +47,7 @@ def by_name(num_workers: int) -> dict[str, System]:
 
 
 def cluster_environ(state: str, num_workers: int) -> dict[str, str]:
-    """Returns the variables of a cluster that keeps its files in `state`."""
+    """Returns environment variables of a cluster with its files in `state`."""
     return {
         "VAELINE_FLINK_STATE": state,
         "VAELINE_FLINK_TASK_MANAGERS": str(num_workers),
@@ -57,7 +57,7 @@ def cluster_environ(state: str, num_workers: int) -> dict[str, str]:
 
 @contextlib.contextmanager
 def flink_cluster(environ: Mapping[str, str]) -> Iterator[list[int]]:
-    """Has a cluster up, and gives the processes that keep its services."""
+    """Starts a cluster for the block; yields IDs of the processes of its services."""
     try:
         subprocess.run([_FLINK, "up"], env=environ, check=True)
         state = pathlib.Path(environ["VAELINE_FLINK_STATE"])

@@ -1,10 +1,10 @@
-"""Measures what the number of threads costs by which kernels split their work.
+"""Measures the cost of a fixed number of threads in kernels.
 
     python -m benchmarks.threads
 
-The flagship's step on one device, in processes with 1, 2 and 8 threads that
-take turns on one batch in memory. The number is fixed, whatever cores a machine has,
-since it decides how sums are rounded. A row is added to benchmarks/RESULTS.md.
+Runs the flagship's step on one device. Processes with 1, 2 and 8 threads take turns on
+one batch in memory. Training fixes the number on every machine, because it decides how
+sums are rounded. Adds a row to benchmarks/RESULTS.md.
 """
 
 import os

@@ -2,12 +2,12 @@
 
     python -m benchmarks.train_step --dataset=DIR --peers_python=.venv-peers/bin/python
 
-Each trains configs/celeba.py in a process of its own, on as many threads, in turns.
+Each system trains configs/celeba.py in its own process, with as many threads, in turns.
 `ours` is the compiled step of trainer.train with its input, its ledger and its average
-of the weights: with the four groups that up to four devices share, and with one, which
-is for a run that stays on one device. The limit is the product of large float32
-matrices on the same cores, NumPy's or TensorFlow's, whichever is faster; a training
-step counts as three forward passes. A row for each is added to benchmarks/RESULTS.md.
+of the weights. It runs with four groups, which up to four devices share, and with one
+group, for a run that stays on one device. The limit is the product of large float32
+matrices on the same cores, by NumPy or TensorFlow, whichever is faster. A training step
+counts as three forward passes. Adds a row for each system to benchmarks/RESULTS.md.
 """
 
 import math
@@ -96,7 +96,7 @@ def step_flops(vae: Any) -> float:
                 continue
             size = math.prod(layer.kernel.shape)
             is_transposed = "Transpose" in type(layer).__name__
-            # As often as the kernel is moved: of a transposed one, over its input.
+            # A kernel acts once per output position; if transposed, per input position.
             places = (layer.input if is_transposed else layer.output).shape[1:-1]
             total += 2 * size * math.prod(places)
     return 3.0 * total
@@ -120,7 +120,7 @@ def main(argv: Sequence[str]) -> None:
     if _GROUPS.value is not None:
         train_ours(_DATASET.value or "")
         sys.stdout.flush()
-        os._exit(0)  # An iterator is open; see `strategies.iterate`.
+        os._exit(0)  # Skip the clean-up of an open iterator; see `strategies.iterate`.
     with tempfile.TemporaryDirectory() as work:
         _compare(_DATASET.value or datasets.faces(work))
 

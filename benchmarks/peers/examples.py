@@ -1,7 +1,7 @@
-"""What the peers have in common: their flags, Beam options and examples.
+"""Code that the peers share: flags, Beam options and examples.
 
-An example is what `pipeline.prepare` stores, made as a user of Beam would: Pillow reads
-a file, crops and resizes it, and NumPy scales it.
+An example equals a record of `pipeline.prepare`, made as a user of Beam would make it:
+Pillow reads, crops and resizes a file, and NumPy scales it.
 """
 
 import json
@@ -49,7 +49,7 @@ def make_example(listed: Listed, files: str, image_dtype: str) -> dict[str, Any]
 
 
 def beam_options() -> PipelineOptions:
-    """Returns the options of Beam's local runner: its own process, or as many more."""
+    """Returns options for Beam's local runner, in this process or in workers."""
     options = PipelineOptions([])
     direct = options.view_as(DirectOptions)
     direct.direct_num_workers = NUM_WORKERS.value
@@ -59,5 +59,5 @@ def beam_options() -> PipelineOptions:
 
 
 def print_rate(num_images: int, seconds: float) -> None:
-    """Prints, as `pipeline.prepare` does, the time of the job without its start-up."""
+    """Prints the job's time without its start-up, as `pipeline.prepare` does."""
     print(f"{num_images} images in {seconds:.1f} s, {num_images / seconds:.0f} img/s")

@@ -1,8 +1,8 @@
-"""Other loaders of images for training: batches of float32 in [-1, 1], shuffled.
+"""Loads images for training with other libraries: shuffled, float32 in [-1, 1].
 
     python benchmarks/peers/loaders.py --loader=torch_jpeg --data=DIR
 
-It needs PyTorch, grain, array_record and Pillow. DIR holds `files/*.jpg` and
+Needs PyTorch, grain, array_record and Pillow. DIR holds `files/*.jpg` and
 `images.npy`, `[n, 128, 128, 3]` uint8, the same images cropped and resized.
 """
 
@@ -24,18 +24,18 @@ _SIZE = 128
 
 
 class JpegImages(Dataset):
-    """Image files, cropped and resized when they are read."""
+    """Image files, cropped and resized on reading."""
 
     def __init__(self, data: pathlib.Path) -> None:
         """Lists the files."""
         self._paths = sorted((data / "files").glob("*.jpg"))
 
     def __len__(self) -> int:
-        """Number of files."""
+        """Returns the number of files."""
         return len(self._paths)
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        """Returns `[3, 128, 128]`."""
+        """Returns one image, `[3, 128, 128]`."""
         image = Image.open(self._paths[index])
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
@@ -45,28 +45,28 @@ class JpegImages(Dataset):
 
 
 class ArrayImages(Dataset):
-    """Rows of an array on the disk; a batch is taken at once."""
+    """Rows of an array on the disk; a batch is read at once."""
 
     def __init__(self, data: pathlib.Path) -> None:
         """Opens the array."""
         self._images = np.load(data / "images.npy", mmap_mode="r")
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Returns the number of images."""
         return len(self._images)
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        """Returns `[128, 128, 3]`."""
+        """Returns one image, `[128, 128, 3]`."""
         return torch.from_numpy(self._images[index].astype(np.float32)) / 127.5 - 1
 
     def __getitems__(self, indices: list[int]) -> torch.Tensor:
-        """Returns `[n, 128, 128, 3]`."""
+        """Returns a batch of images, `[n, 128, 128, 3]`."""
         images = torch.from_numpy(self._images[np.sort(indices)])
         return images.float().div_(127.5).sub_(1)
 
 
 def torch_batches(dataset: Dataset, workers: int, batch_size: int) -> Iterable:
-    """Yields one epoch."""
+    """Returns the batches of one epoch."""
     has_batches = isinstance(dataset, ArrayImages)
     return DataLoader(
         dataset,
@@ -80,7 +80,7 @@ def torch_batches(dataset: Dataset, workers: int, batch_size: int) -> Iterable:
 
 
 def grain_batches(data: pathlib.Path, workers: int, batch_size: int) -> Iterable:
-    """Yields batches without end, of an ArrayRecord file that is made if need be."""
+    """Returns endless batches from an ArrayRecord file, which is made if absent."""
     path = data / "images.array_record"
     if not path.exists():
         writer = array_record_module.ArrayRecordWriter(
@@ -127,7 +127,7 @@ def main() -> None:
     while seconds < args.seconds:
         for _ in epoch:
             num_batches += 1
-            if num_batches == 0:  # The first find workers that start, and cold files.
+            if num_batches == 0:  # Skip two batches: workers start, files are cold.
                 start_seconds = time.monotonic()
             seconds = time.monotonic() - start_seconds
             if num_batches > 0 and seconds >= args.seconds:

@@ -1,9 +1,10 @@
-"""The classical Beam graph: images are elements, and Beam's own sink writes them.
+"""Builds the dataset by a classical Beam graph, with images as elements.
 
 python -m benchmarks.peers.plain_graph --files=FILES --output=DIR
 
-It is at its best here: the files are single ones and already listed, values are bytes,
-and `tf_example_pb2` comes without TensorFlow.
+Beam's own sink writes the images. The graph is at its best here: the images are single
+files and already listed, values are bytes, and `tf_example_pb2` comes without
+TensorFlow.
 """
 
 import functools
@@ -23,7 +24,7 @@ from pipeline.planning import plan
 
 
 def serialize(example: dict[str, Any]) -> bytes:
-    """Returns the features of an image as a `tf.train.Example`."""
+    """Serializes the features of an image as a `tf.train.Example`."""
     proto = tf_example_pb2.Example()
     feature = proto.features.feature
     for name, value in example.items():

@@ -1,10 +1,10 @@
-"""TensorFlow Datasets' own Beam writer, building the same data.
+"""Builds the same dataset by TensorFlow Datasets' own Beam writer.
 
 python -m benchmarks.peers.tfds_builder --files=FILES --output=DIR
 
-It is at its best here: images are encoded as bytes (`tfds.features.Tensor` otherwise
-writes lists of numbers), nothing is looked up on the network, and no statistics are
-computed. Its order is the deterministic one, as ours.
+The writer is at its best here: images are encoded as bytes (`tfds.features.Tensor`
+otherwise writes lists of numbers), nothing is looked up on the network, and no
+statistics are computed. Its order is deterministic, like ours.
 """
 
 import dataclasses
@@ -25,11 +25,11 @@ from pipeline.planning import plan
 
 @dataclasses.dataclass(kw_only=True)
 class FacesConfig(tfds.core.BuilderConfig):
-    """What distinguishes one build from another.
+    """The settings that distinguish one build from another.
 
     Attributes:
-        files: What `inputs.extract` made.
-        image_dtype: Of the stored images.
+        files: Directory that `inputs.extract` made.
+        image_dtype: Storage type of the images.
     """
 
     files: str
@@ -105,7 +105,7 @@ def main(argv: list[str]) -> None:
                 beam_options=examples.beam_options(),
                 try_download_gcs=False,
                 compute_stats=tfds.download.ComputeStatsMode.SKIP,
-                # One number for every split.
+                # TFDS takes one number for every split.
                 num_shards=plan.num_shards(largest_split, examples.SHARD_SIZE),
             )
         )

@@ -1,10 +1,10 @@
-"""The flagship's training step in PyTorch, on images that are in memory already.
+"""Trains the flagship's step in PyTorch, on images in memory.
 
     python benchmarks/peers/torch_vae.py --mode=compile --batch_size=64
 
-It needs torch alone. Architecture, loss and optimizer are those of configs/celeba.py;
-the average of the weights, the ledger and the check for values that are not finite,
-which a step of trainer.train makes too, are left out.
+Needs only torch. Architecture, loss and optimizer equal those of configs/celeba.py. A
+step of trainer.train also averages the weights, keeps the ledger and checks for
+non-finite values; this step does not.
 """
 
 # pyright: reportMissingImports=false
@@ -22,7 +22,7 @@ _NUM_BATCHES = 4
 
 
 class VAE(nn.Module):
-    """From images `[b, 3, 128, 128]` to the loss, a scalar."""
+    """Maps images `[b, 3, 128, 128]` to the loss, a scalar."""
 
     def __init__(self) -> None:
         """Makes the layers."""
