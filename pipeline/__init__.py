@@ -13,7 +13,7 @@ from pipeline.process import interrupts, limits
 
 # Only a command may change the process; an import by another program changes nothing.
 if interrupts.is_command():
-    # Handle signals from here on, because importing the libraries takes seconds.
+    # Handle signals from here on, also while libraries are imported.
     interrupts.begin()
     limits.prepare()
 

@@ -368,7 +368,7 @@ def check_is_file(path: str | os.PathLike[str]) -> None:
 
     Raises:
         DatasetError: If the path is a named pipe, a socket or a device.
-        OSError: If nothing has this path.
+        OSError: If the path does not exist.
     """
     mode = os.stat(path).st_mode
     for is_kind, kind in _KINDS.items():

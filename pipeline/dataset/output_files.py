@@ -74,9 +74,9 @@ def is_ours(output: str, name: str) -> bool:
 
 
 def discard(output: str) -> None:
-    """Removes the files that would make an unfinished dataset seem complete.
+    """Removes a dataset's manifest, and files that would pass for a new dataset's.
 
-    Removes the files that the new dataset may lack, too: they would pass for its own.
+    The manifest goes first: without it the directory does not count as complete.
     """
     paths.remove(paths.join(output, contract.MANIFEST_NAME), is_synced=True)
     for name in _names(progress_path(output)):

@@ -65,7 +65,7 @@ def make_shard(
         settings: Preprocessing settings of the images.
         reader: Reader of the source.
         output: Dataset directory.
-        run_id: ID of this run, recorded in the shards that it writes.
+        run_id: ID of this run, recorded in the sidecars that it writes.
         stats_features: Features of a record if statistics are asked for, else None.
 
     Raises:
@@ -100,7 +100,7 @@ def write_shard(
         shard: Description of the planned shard.
         encoded: Records of the shard, each as its parts.
         output: Dataset directory.
-        run_id: ID of this run, recorded in the shards that it writes.
+        run_id: ID of this run, recorded in the sidecars that it writes.
         rejects: Refused images; complete once `encoded` is exhausted.
         counts: Statistics, complete once `encoded` is exhausted; None unless asked for.
 

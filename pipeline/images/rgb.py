@@ -79,8 +79,8 @@ def _quietly(function: Callable[[bytes], Any], data: bytes) -> Any:
         return function(data)
     except Warning:
         # The warning is about odd metadata in a sound image, or about a size that
-        # `open_sized` refuses. Warning filters apply to the whole process, and other
-        # threads need warnings to be errors, hence the lock.
+        # `open_sized` refuses. Only this retry ignores it: warning filters apply to the
+        # whole process, where other warnings must stay errors.
         with _QUIETLY, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return function(data)

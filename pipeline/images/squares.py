@@ -1,7 +1,7 @@
 """Turns an image file, or its pixels, into a square image in [-1, 1].
 
-The order is scale, centre crop, resize. Pillow's filters work on 8-bit pixels. There
-the scaling comes last, through a table of 256 values, because the two steps commute up
+The order is scale, centre crop, resize. Pillow's filters work on 8-bit pixels, so there
+the scaling comes last, through a table of 256 values. Scaling and filtering commute up
 to the rounding of a pixel. `legacy_bilinear` follows the order in floating point, as
 TensorFlow 1 did.
 """

@@ -25,7 +25,7 @@ class EncodeJob:
         export: Description of the model.
         images: Images to encode.
         output: Directory of the latents.
-        run_id: ID of this run, recorded in the shards that it writes.
+        run_id: ID of this run, recorded in the sidecars that it writes.
         reject_check: Confirms rejects; None if no image can be rejected.
     """
 
