@@ -85,7 +85,7 @@ def importance_nll(workdir: pathlib.Path) -> float:
 
 
 def shortened_iwae(num_samples: int, published: float) -> System:
-    """Returns the system of Burda et al. for its first 13 of 3,280 epochs."""
+    """Returns Burda et al.'s system for three stages, 13 of its 3,280 epochs."""
     return System(
         config="mnist_iwae",
         protocol=f"test NLL, k = {num_samples}, after 13 of 3,280 epochs",

@@ -34,7 +34,8 @@ class Stepper:
             virtual_devices: Number of virtual devices that share the CPU.
             image_shape: `[height, width, channels]` of the images, which are noise.
             changes: Values of changed settings, by name.
-            num_threads: Number of threads in a kernel; None for the trainer's default.
+            num_threads: Number of threads that share a kernel's work; None for the
+                trainer's default.
         """
         arguments = [
             config,

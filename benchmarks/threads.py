@@ -1,4 +1,4 @@
-"""Measures the cost of a fixed number of threads in kernels.
+"""Measures the cost of a fixed number of threads that share a kernel's work.
 
     python -m benchmarks.threads
 

@@ -52,7 +52,7 @@ class Entry:
 
 
 class Bucket(abc.ABC):
-    """A bucket, which holds a file in full or not at all; safe for any threads.
+    """A bucket that holds a file in full or not at all; threads may share it.
 
     Every method raises `DatasetError` if the bucket does not exist, cannot be reached,
     or refuses access.
@@ -104,7 +104,7 @@ class Bucket(abc.ABC):
 
     @functools.cached_property
     def _exists(self) -> bool:
-        # Listing needs no further rights, and raises if there is no bucket.
+        # This needs only the right to list files, and raises if there is no bucket.
         next(self.list_entries(""), None)
         return True
 
