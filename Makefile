@@ -18,9 +18,9 @@ unexport PYTHONDONTWRITEBYTECODE
 # Which tests: MARKS=flink are those on a Flink cluster, which need Java; MARKS=browser
 # those of TensorBoard's pages, which need Chromium.
 MARKS ?= not perf and not flink and not browser and not chaos and not slow
-# Files of tests beside each other: three workers for two cores, since many wait for a
-# cluster, another host or a page.
-PARALLEL := --numprocesses=$(shell echo $$((($$(nproc 2> /dev/null || echo 2) * 3 + 1) / 2))) \
+# Files of tests beside each other: a process for each core. With three for two cores,
+# jobs that wait for each other ran into their time limits.
+PARALLEL := --numprocesses=$(shell nproc 2> /dev/null || echo 2) \
   --dist=loadfile --no-loadscope-reorder
 # The tests of one folder: make test ROOM=pipeline/sources.
 ROOMS = $(patsubst tests/%/,%,$(sort $(dir $(wildcard tests/*/*.py tests/*/*/*.py))))
