@@ -1,4 +1,4 @@
-"""Fixtures: a dataset, a run that nothing disturbed, and rows for the table."""
+"""Fixtures: a dataset, an undisturbed run, and a writer of table rows."""
 
 import pathlib
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from tests.trainer.trained_runs import Run
 
 @pytest.fixture(scope="session")
 def tiny_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """Returns a dataset that nobody damages: 64 images to train on, 16 others."""
+    """Returns an intact dataset: 64 training images and 16 validation images."""
     return tiny_dataset.write(tmp_path_factory.mktemp("tiny") / "dataset")
 
 
@@ -23,7 +23,7 @@ def _no_trainer_is_left() -> Iterator[None]:
 
 @pytest.fixture
 def own_dir(tmp_path: pathlib.Path) -> pathlib.Path:
-    """Returns a dataset of the same bytes, to be damaged."""
+    """Returns a copy of that dataset for the test to damage."""
     return tiny_dataset.write(tmp_path / "dataset")
 
 
@@ -31,7 +31,7 @@ def own_dir(tmp_path: pathlib.Path) -> pathlib.Path:
 def undisturbed(
     tiny_dir: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Run:
-    """Returns a run from its first to its last step, with every checkpoint kept."""
+    """Returns an uninterrupted run that keeps every checkpoint."""
     workdir = tmp_path_factory.mktemp("runs") / "undisturbed"
     run = trainers.run(tiny_dir, workdir, "--config.keep_checkpoints=1000")
     assert run.returncode == 0, run.output
@@ -40,7 +40,7 @@ def undisturbed(
 
 @pytest.fixture
 def row(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Callable[..., None]:
-    """Returns what a test calls at its end, with the cells of its row."""
+    """Returns a function that a test calls at its end with the cells of its row."""
 
     def write(happens: str, lost: str, message: str = "", **names: object) -> None:
         named = {"WORKDIR": tmp_path / "run", "DATASET": tmp_path / "dataset", **names}

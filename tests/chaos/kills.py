@@ -1,4 +1,4 @@
-"""Moments at which a trainer is killed."""
+"""Functions that kill a trainer at a chosen moment."""
 
 import json
 import pathlib
@@ -10,14 +10,14 @@ import time
 from tests import preloaded
 from tests.chaos import trainers
 
-# Of a life, before the kill: all of them together are less than the run.
+# Limits of one start before its kill. All starts together stay shorter than the run.
 _MAX_STEPS, _MAX_SECONDS = 3, 8.0
 
 
 def kill_in_a_start(
     process: subprocess.Popen[str], workdir: pathlib.Path, rng: random.Random
 ) -> bool:
-    """Kills after a time in which a trainer starts, and makes its first steps."""
+    """Kills after a random time, during startup or in the first steps."""
     limit = time.monotonic() + rng.uniform(0, _MAX_SECONDS)
     step = trainers.last_step(workdir) + _MAX_STEPS
     trainers.wait_until(
@@ -31,7 +31,7 @@ def kill_in_a_start(
 def kill_in_steps(
     process: subprocess.Popen[str], workdir: pathlib.Path, rng: random.Random
 ) -> bool:
-    """Kills between two checkpoints, or in one."""
+    """Kills between two checkpoints or while one is written."""
     _make_steps(process, workdir, rng)
     time.sleep(rng.uniform(0, 0.03))
     preloaded.send(process, signal.SIGKILL)
@@ -41,7 +41,7 @@ def kill_in_steps(
 def kill_in_a_checkpoint(
     process: subprocess.Popen[str], workdir: pathlib.Path, rng: random.Random
 ) -> bool:
-    """Kills while a checkpoint is written; returns whether it was then in the midst."""
+    """Kills during a checkpoint write; returns whether the write was unfinished."""
     _make_steps(process, workdir, rng)
     folder = workdir / "checkpoints"
     trainers.wait_until(process, lambda: any(folder.glob(".tmp-*")), pause=0)
@@ -53,7 +53,11 @@ def kill_in_a_checkpoint(
 def kill_in_an_event_flush(
     process: subprocess.Popen[str], workdir: pathlib.Path, rng: random.Random
 ) -> bool:
-    """Kills when events have grown; returns whether no checkpoint has their step."""
+    """Kills after an event flush.
+
+    Returns:
+        Whether no checkpoint is newer than the last logged step.
+    """
     _make_steps(process, workdir, rng)
     path = max((workdir / "train").glob("events*"))
     size = path.stat().st_size

@@ -1,4 +1,4 @@
-"""What tests do to the machine under a trainer: its disks and its clock."""
+"""Faults of the machine that a trainer runs on: its disks and its clock."""
 
 import contextlib
 import fcntl
@@ -12,13 +12,14 @@ from collections.abc import Iterator
 import pytest
 
 _CLOCK = pathlib.Path(__file__).with_name("clock.c")
-# FS_IOC_SHUTDOWN and FS_SHUTDOWN_FLAGS_NOLOGFLUSH: the file system ends as it is.
+# FS_IOC_SHUTDOWN and FS_SHUTDOWN_FLAGS_NOLOGFLUSH: stop the file system at once,
+# without writing its journal.
 _SHUTDOWN, _WITHOUT_LOG = 0x8004587D, 2
 
 
 @contextlib.contextmanager
 def disk(path: pathlib.Path, kib: int) -> Iterator[None]:
-    """Mounts an empty disk of so many KiB at `path`; skips the test if it may not."""
+    """Mounts an empty disk of `kib` KiB at `path`; skips the test if that fails."""
     path.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(path)]
     if shutil.which("mount") is None or os.geteuid() != 0:
@@ -33,12 +34,12 @@ def disk(path: pathlib.Path, kib: int) -> Iterator[None]:
 
 
 def make_read_only(path: pathlib.Path) -> None:
-    """Remounts a disk so that root, too, cannot write to it."""
+    """Remounts a disk read-only, which stops even root from writing to it."""
     subprocess.run(["mount", "-o", "remount,ro", str(path)], check=True)
 
 
 def fill(path: pathlib.Path, free_kib: int) -> None:
-    """Writes a file that leaves so many KiB of its disk free."""
+    """Writes a file that leaves `free_kib` KiB of its disk free."""
     with open(path, "wb", buffering=0) as file:
         with contextlib.suppress(OSError):
             while True:
@@ -47,11 +48,11 @@ def fill(path: pathlib.Path, free_kib: int) -> None:
 
 
 def clock_set_back(library: pathlib.Path, seconds: int) -> dict[str, str]:
-    """Returns an environment whose programs see another time of day.
+    """Returns environment variables that set the clock back for a program.
 
     Args:
-        library: Where to put what their calls to the system go through.
-        seconds: How far the clock is back.
+        library: Path for the compiled library that intercepts system calls.
+        seconds: Seconds to set the clock back.
     """
     if shutil.which("cc") is None:
         pytest.skip("needs a C compiler, to set a clock back")
@@ -61,10 +62,10 @@ def clock_set_back(library: pathlib.Path, seconds: int) -> dict[str, str]:
 
 
 class Disk:
-    """An ext4 disk in a file, whose power can be cut."""
+    """An ext4 disk in a file, with a power supply that a test can cut."""
 
     def __init__(self, path: pathlib.Path, mib: int) -> None:
-        """Mounts a new one at `path`; skips the test if it may not."""
+        """Mounts a new disk at `path`; skips the test if that fails."""
         self._path = path
         self._image = path.with_name(f"{path.name}.img")
         if shutil.which("mkfs.ext4") is None or os.geteuid() != 0:
@@ -86,13 +87,13 @@ class Disk:
             os.close(opened)
 
     def restore(self) -> None:
-        """Has power again: mounts what reached the disk; no process may hold it."""
+        """Restores the power: remounts the disk, which no process may be using."""
         self.unmount()
         done = self._mount()
         assert not done.returncode, done.stderr
 
     def unmount(self) -> None:
-        """Unmounts it."""
+        """Unmounts the disk."""
         subprocess.run(["umount", str(self._path)], check=True)
 
     def _mount(self) -> subprocess.CompletedProcess[str]:
@@ -102,7 +103,7 @@ class Disk:
 
 @contextlib.contextmanager
 def disk_to_cut(path: pathlib.Path, mib: int) -> Iterator[Disk]:
-    """Mounts an empty disk at `path` whose power can be cut."""
+    """Mounts an empty disk at `path`, with a power supply that a test can cut."""
     disk = Disk(path, mib)
     try:
         yield disk

@@ -1,4 +1,4 @@
-"""The table of docs/reliability.md, which `make chaos` writes from what it saw."""
+"""The table of docs/reliability.md, which `make chaos` fills with its observations."""
 
 import importlib
 import os
@@ -12,12 +12,12 @@ import pytest
 
 from tests import preloaded
 
-# Of the suite, in the order of the table.
+# Modules of the suite, in the order of the table.
 MODULES = ("test_kills", "test_published_size", "test_damage", "test_workdirs")
 MODULES += ("test_clock", "test_peers", "test_links")
 MODULES += ("test_power", "test_prepare_kills", "test_sources")
 PAGE = pathlib.Path(__file__).parents[2] / "docs/reliability.md"
-# Set by `make chaos`; without, there are fewer kills and only the faster scenarios.
+# `make chaos` sets it. Otherwise only the faster scenarios run, with fewer kills.
 IS_FULL = os.environ.get("CHAOS") == "full"
 
 _BEGIN, _END = "<!-- written by make chaos -->\n", "<!-- end -->"
@@ -27,11 +27,11 @@ Cells = tuple[str, str, str]
 
 
 def scenario(done: str, only_full: bool = False) -> Callable[[Any], Any]:
-    """Makes a test one of the suite.
+    """Returns a decorator that adds a test to the suite.
 
     Args:
-        done: What is done to a trainer: the first cell of its row.
-        only_full: Whether CI goes without it.
+        done: First cell of the row: the fault that the test causes.
+        only_full: Whether only `make chaos` runs the test and CI skips it.
     """
 
     def mark(test: Any) -> Any:
@@ -44,19 +44,19 @@ def scenario(done: str, only_full: bool = False) -> Callable[[Any], Any]:
 
 
 def scenarios() -> list[str]:
-    """Returns what is done to trainers, in the order of the table."""
+    """Returns the fault of each scenario, in the order of the table."""
     modules = [importlib.import_module(f"tests.chaos.{name}") for name in MODULES]
     tests = [test for module in modules for test in vars(module).values()]
     return [test.scenario for test in tests if hasattr(test, "scenario")]
 
 
 def python_to_kill() -> str:
-    """Returns the program of what is killed: the full form's are no copies."""
+    """Returns the Python program to kill: a real interpreter in the full form."""
     return sys.executable if IS_FULL else preloaded.shared_python()
 
 
 def rows_of(text: str) -> dict[str, Cells]:
-    """Returns the rows of a page's table by their first cells."""
+    """Returns the rows of a page's table, keyed by their first cell."""
     table = text[text.index(_BEGIN) + len(_BEGIN) : text.index(_END)]
     cells = [line.strip("|").split("|") for line in table.splitlines()[2:]]
     return {
@@ -66,7 +66,7 @@ def rows_of(text: str) -> dict[str, Cells]:
 
 
 def with_rows(text: str, rows: dict[str, Cells], order: Sequence[str]) -> str:
-    """Returns a page with other rows in its table, of those in `order`, in order."""
+    """Returns the page with `rows` as its table, sorted and filtered by `order`."""
     lines = [
         f"| {' | '.join([done, *rows[done]])} |\n" for done in order if done in rows
     ]
@@ -75,14 +75,14 @@ def with_rows(text: str, rows: dict[str, Cells], order: Sequence[str]) -> str:
 
 
 def write_row(done: str, cells: Cells) -> None:
-    """Puts a row into the page, in place of the one that was there."""
+    """Adds a row to the page or replaces the row of the same scenario."""
     text = PAGE.read_text(encoding="utf-8")
     rows = {**rows_of(text), done: cells}
     PAGE.write_text(with_rows(text, rows, scenarios()), encoding="utf-8")
 
 
 def shown(message: str, names: dict[str, object]) -> str:
-    """Returns a message as the table has it, with paths replaced by names."""
+    """Returns a message as the table shows it, with names in place of paths."""
     for name, value in names.items():
         message = message.replace(str(value), name)
     message = re.sub(r"127\.0\.0\.1:\d+", "HOST:PORT", message)

@@ -1,4 +1,4 @@
-"""A clock that is set back between two starts of a run."""
+"""Sets the clock back between two starts of a run."""
 
 from tests.chaos import trainers
 from tests.chaos.machine import clock_set_back
@@ -19,10 +19,11 @@ def test_a_day_back(undisturbed: Run, tiny_dir, tmp_path, monkeypatch, row) -> N
         for name, value in clock_set_back(tmp_path / "clock.so", _DAY).items():
             patch.setenv(name, value)
         run = trainers.run(tiny_dir, workdir)
-    # The checkpoints of the second run are older, and yet it ends with its own.
+    # The second start writes checkpoints with older file times. The newest step must
+    # still be its own last one.
     files = sorted(workdir.glob("checkpoints/*/state.safetensors"))
     assert files[-1].parent.name == f"step-{trainers.NUM_STEPS:09d}"
-    # TensorBoard reads files in the order of their names.
+    # TensorBoard reads event files in the order of their names.
     assert [path.name for path in sorted((workdir / "train").iterdir())][
         0
     ] == before.name

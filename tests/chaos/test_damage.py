@@ -1,4 +1,4 @@
-"""Files that are cut, changed or gone under a trainer, or before it goes on."""
+"""Cuts, changes or removes files while a trainer runs or before it resumes."""
 
 import os
 import pathlib
@@ -13,14 +13,14 @@ from tests.chaos import tiny_dataset, trainers
 from tests.chaos.reliability import IS_FULL, scenario
 from tests.trainer.trained_runs import Run
 
-# Where a run is stopped, to be damaged.
+# Step at which the run is killed before the test damages it.
 _STEP = 40 if IS_FULL else 20
 _HAPPENS = "exit code 1; the last checkpoint stays"
 
 
 @pytest.fixture(scope="module")
 def stopped(tiny_dir, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """Returns the workdir of a run that was killed on its way, with 3 checkpoints."""
+    """Returns the workdir of a run that was killed midway and has 3 checkpoints."""
     workdir = tmp_path_factory.mktemp("stopped") / "run"
     process = trainers.start(tiny_dir, workdir)
     trainers.wait_for_checkpoint(process, workdir, _STEP)
@@ -49,14 +49,14 @@ def test_a_damaged_checkpoint(
 def test_cut_logs(undisturbed: Run, tiny_dir, stopped, tmp_path, row) -> None:
     workdir = shutil.copytree(stopped, tmp_path / "run")
     step = trainers.last_step(workdir)
-    # What a machine that lost its power may leave of the last lines.
+    # A power failure may leave such incomplete last lines.
     for path in [*workdir.glob("*/*tfevents*"), workdir / "metrics.jsonl"]:
         data = path.read_bytes()
         os.truncate(path, len(data) - 7)
     run = trainers.run(tiny_dir, workdir)
     assert f"resuming at step {step}" in run.output
     assert run.returncode == 0
-    # The state is whole, and of the log no more than the step that was cut is lost.
+    # The state is complete, and the log loses at most the step whose line was cut.
     metrics, expected = run.metrics(), undisturbed.metrics()
     assert expected.keys() - metrics.keys() <= {step}
     assert all(line == expected[at] for at, line in metrics.items())
@@ -75,10 +75,10 @@ def go_on_after(
     own_dir: pathlib.Path,
     tmp_path: pathlib.Path,
 ) -> tuple[str, Run]:
-    """Damages the training shards under a trainer, restores them, and goes on.
+    """Damages the training shards under a trainer, restores them, and resumes.
 
     Returns:
-        What the trainer said, and the run that went on.
+        The trainer's error message and the resumed run.
     """
     workdir = tmp_path / "run"
     process = trainers.start(own_dir, workdir)
@@ -89,7 +89,7 @@ def go_on_after(
     message = trainers.complaint(trainers.end(process, workdir))
     assert "a shard is damaged, or changed while it was read (" in message
     step = trainers.last_step(workdir)
-    # With the flags of these tests every step is saved.
+    # The flags of these tests save a checkpoint at every step.
     assert step == max(Run(workdir, 0, "").metrics())
     for path, data in whole.items():
         tiny_dataset.replace(path, data)
@@ -158,7 +158,7 @@ def test_a_nan(undisturbed: Run, tmp_path, row) -> None:
     step = trainers.last_step(run.workdir)
     assert (int(match[1]), int(match[2])) == (step + 1, step)
     name = f"checkpoints/step-{step:09d}/state.safetensors"
-    # To this step the images are those of the other dataset.
+    # Up to this step the images are the same as in the other dataset.
     expected = (undisturbed.workdir / name).read_bytes()
     assert (run.workdir / name).read_bytes() == expected
     row("exit code 4; the step changes nothing", "nothing", message)

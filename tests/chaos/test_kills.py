@@ -1,4 +1,4 @@
-"""Killed at any moment, or asked to stop, a run goes on as if nothing had been."""
+"""Kills or stops a run at any moment; it must resume as if uninterrupted."""
 
 import random
 import signal
@@ -69,7 +69,7 @@ def test_asked_to_stop(undisturbed: Run, tiny_dir, tmp_path, row) -> None:
 def test_interrupted_before_the_first_step(tiny_dir, tmp_path, row) -> None:
     workdir = tmp_path / "run"
     process = trainers.start(tiny_dir, workdir)
-    # The state is made, and what compiles the first step is still to come.
+    # By now the state exists, and the first step is not compiled yet.
     trainers.wait_until(process, lambda: (workdir / "config.json").exists())
     process.send_signal(signal.SIGINT)
     stopped = trainers.end(process, workdir)

@@ -1,4 +1,4 @@
-"""Hosts of a network of their own, of which one is cut off."""
+"""Cuts one host off from a network of two hosts."""
 
 import subprocess
 import sys
@@ -10,13 +10,14 @@ from tests.chaos.reliability import scenario
 from tests.trainer.trained_runs import Run
 from trainer.distribution.cluster import DEFAULT_PORT, Cluster
 
-# As deploy/README.md says. It is the patience of timers, not the speed of a machine.
+# The time that deploy/README.md states. It depends on timeouts and not on the speed of
+# the machine.
 _STATED_SECS = 30
 
 
 @scenario("the link of one of two hosts goes down")
 def test_a_host_that_is_cut_off(undisturbed: Run, tmp_path, row) -> None:
-    # Each has a disk of its own.
+    # Each host has its own disk.
     datasets = [tiny_dataset.write(tmp_path / name) for name in ("dataset", "copy")]
     workdirs = [tmp_path / "run", tmp_path / "other"]
     with network.hosts(2) as hosts:
@@ -29,7 +30,7 @@ def test_a_host_that_is_cut_off(undisturbed: Run, tmp_path, row) -> None:
                     workdirs[index],
                     tf_config=Cluster(addresses, index, "").tf_config(),
                     prefix=host.prefix,
-                    # A copy would be in another network.
+                    # A forked copy would run in another network namespace.
                     python=sys.executable,
                 )
                 for index, host in enumerate(hosts)

@@ -1,4 +1,4 @@
-"""Hosts of a cluster that die, hang or never come."""
+"""Hosts of a cluster that die, hang or never appear."""
 
 import os
 import pathlib
@@ -21,14 +21,14 @@ _PAIR = "--num_processes=2"
 
 
 def free_addresses(number: int) -> tuple[str, ...]:
-    """Returns addresses of this machine at which nobody listens."""
+    """Returns addresses of this machine that no process listens on."""
     return tuple(f"127.0.0.1:{port}" for port in ports.find_free(number))
 
 
 def start_pair(
     dataset: pathlib.Path, workdir: pathlib.Path
 ) -> list[subprocess.Popen[str]]:
-    """Starts two hosts by hand, the chief first."""
+    """Starts two hosts without a launcher, the chief first."""
     addresses = free_addresses(2)
     return [
         trainers.start(
@@ -49,7 +49,7 @@ def test_a_host_that_dies(undisturbed: Run, tiny_dir, tmp_path, row) -> None:
     assert "restart 1 of 3, from the last checkpoint" in run.output
     resumed = re.search(r"resuming at step (\d+)", run.output)
     assert resumed is not None
-    # The checkpoint of a step comes after its line.
+    # The log line of a step precedes its checkpoint.
     assert int(resumed[1]) >= 10
     trainers.assert_same(run, undisturbed)
     row(
@@ -104,7 +104,7 @@ def test_a_host_without_a_launcher(undisturbed: Run, tiny_dir, tmp_path, row) ->
 def test_a_host_that_never_appears(tiny_dir, tmp_path, row) -> None:
     addresses = free_addresses(2)
     config = Cluster(addresses, 0, "").tf_config()
-    # TensorFlow alone waits for eleven minutes, for which a test does not.
+    # TensorFlow alone would wait for eleven minutes, which is too long for a test.
     run = trainers.run(tiny_dir, tmp_path / "run", tf_config=config)
     message = trainers.complaint(run, code=5)
     assert f"no answer from {addresses[1]} in 45 s" in message

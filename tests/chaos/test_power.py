@@ -1,4 +1,4 @@
-"""The power is cut: what was said to be saved is on the disk, and all goes on."""
+"""Cuts the power: everything reported as saved is on the disk, and work resumes."""
 
 import json
 import pathlib
@@ -18,20 +18,20 @@ from tests.trainer.trained_runs import Run, synthesize
 from trainer.runs import checkpoints
 
 _NUM_CUTS = 50 if IS_FULL else 4
-# Below a thousand images there are no worker processes.
+# Fewer than a thousand images need no worker processes.
 _NUM_IMAGES = 999 if IS_FULL else 300
 _PREPARE_FLAGS = ("--image_size=8", "--shard_size=2", "--num_workers=1")
-# Every so many lives of a trainer are cut while it starts.
+# The power fails during startup in every `_EACH_START`-th start.
 _EACH_START, _MAX_SECONDS = 5, 8.0
 
 
 def cut_in_a_life(
     disk: machine.Disk, dataset: pathlib.Path, workdir: pathlib.Path, number: int
 ) -> int:
-    """Starts a trainer, cuts the power, and looks for all that it said to have saved.
+    """Starts a trainer, cuts the power, and checks every checkpoint that it reported.
 
     Returns:
-        The last step that it saved, by its word; -1 for none.
+        Last step that the trainer reported as saved; -1 if it reported none.
     """
     rng = random.Random(number)
     process = trainers.start(dataset, workdir)
@@ -83,9 +83,9 @@ def test_power_cuts_of_a_run(undisturbed: Run, tiny_dir, tmp_path, row) -> None:
 def cut_in_a_preparation(
     disk: machine.Disk, faces: pathlib.Path, output: pathlib.Path, number: int
 ) -> None:
-    """Starts `prepare`, cuts the power, and looks for the shards that it finished."""
+    """Starts `prepare`, cuts the power, and checks the shards that it finished."""
     rng = random.Random(number)
-    # More than one, of which all but the last must stay.
+    # Wait for at least two new shards, because all but the last must survive.
     num_wanted = commands.num_finished(output) + rng.randint(2, 3)
     process = subprocess.Popen(
         commands.command(faces, output, *_PREPARE_FLAGS),
@@ -103,7 +103,8 @@ def cut_in_a_preparation(
     process.kill()
     process.wait()
     disk.restore()
-    # The one worker goes on to the next shard once a sidecar is on the disk.
+    # The only worker starts the next shard once the sidecar of the last one is on the
+    # disk.
     assert set(seen[:-1]) <= set(sidecars(output))
     for path in sidecars(output):
         result = shards.read_sidecar(str(path))

@@ -1,4 +1,4 @@
-"""`pipeline.prepare`, killed at any moment and run again."""
+"""Kills `pipeline.prepare` at any moment and runs it again."""
 
 import pathlib
 import random
@@ -15,23 +15,23 @@ from tests.pipeline import commands
 from tests.trainer.trained_runs import synthesize
 
 _NUM_KILLS = 60 if IS_FULL else 4
-# Processes are used from a thousand images on.
+# `prepare` uses worker processes from a thousand images on.
 _NUM_IMAGES = 1200 if IS_FULL else 300
 _FLAGS = ("--shard_size=8", "--num_workers=2")
-# A rerun that keeps most shards ends sooner than that.
+# Upper limit of the time before a kill. A rerun that keeps most shards ends sooner.
 _MAX_SECONDS = 6.0
 
 
 @pytest.fixture(scope="module")
 def faces_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """Returns drawn faces in CelebA's layout."""
+    """Returns synthetic faces in CelebA's layout."""
     return synthesize(tmp_path_factory.mktemp("faces"), _NUM_IMAGES)
 
 
 def files_of(dataset: pathlib.Path) -> dict[str, bytes]:
-    """Returns the bytes of all files of a dataset, by their names.
+    """Returns the bytes of all files of a dataset, keyed by name.
 
-    The files for reruns are not among them: they hold the name of the run.
+    Files for reruns are left out, because they hold the name of the run.
     """
     return {
         path.name: path.read_bytes() for path in dataset.iterdir() if path.is_file()
@@ -55,7 +55,7 @@ def test_killed_at_any_moment(faces_dir, tmp_path, row) -> None:
             text=True,
             start_new_session=True,
         )
-        # By time, or when some more shards are written.
+        # Kill after a random time, or earlier once some more shards are written.
         limit = time.monotonic() + rng.uniform(0, _MAX_SECONDS)
         num_shards = commands.num_finished(output) + rng.randint(1, 12)
         while process.poll() is None and time.monotonic() < limit:
@@ -71,7 +71,7 @@ def test_killed_at_any_moment(faces_dir, tmp_path, row) -> None:
             )
         else:
             assert process.returncode == 0, message
-        # Each life keeps what those before it finished.
+        # Each start keeps the shards that earlier starts finished.
         assert earlier.items() <= finished_shards(output).items()
         num_kept += bool(earlier)
         if (output / "manifest.json").exists():
@@ -86,13 +86,13 @@ def test_killed_at_any_moment(faces_dir, tmp_path, row) -> None:
 
 
 def finished_shards(output: pathlib.Path) -> dict[str, int]:
-    """Returns the inodes of the shards that have a sidecar, by their names."""
+    """Returns the inodes of the shards that have a sidecar, keyed by name."""
     sidecars = (output / files.PROGRESS_DIR).glob("celeba-*.json")
     return {path.stem: (output / path.stem).stat().st_ino for path in sidecars}
 
 
 def assert_same(output: pathlib.Path, whole: pathlib.Path, faces_dir) -> None:
-    """Checks the bytes of a dataset, once a last run has cleaned up after itself."""
+    """Checks the bytes of a dataset after a last run has cleaned up."""
     done = commands.run_command(faces_dir, output, *_FLAGS)
     assert done.returncode == 0, done.stderr
     actual, expected = files_of(output), files_of(whole)

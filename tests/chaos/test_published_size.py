@@ -1,4 +1,4 @@
-"""The flagship at its published size: on other devices, hosts and cores, and killed."""
+"""The flagship at its published size, killed and moved to other devices and hosts."""
 
 import os
 import pathlib
@@ -24,13 +24,13 @@ _FLAGS = (
 _SELDOM = "--config.checkpoint_every_secs=3600"
 _PUBLISHED = {"config": "celeba", "model": _FLAGS}
 _NUM_KILLS = 12
-# For fifty steps on slow cores.
+# Time limit of fifty steps on slow cores.
 _SECONDS = 900
 
 
 @pytest.fixture(scope="module")
 def faces_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """Returns 600 drawn faces at 128 px, prepared."""
+    """Returns a dataset of 600 synthetic faces at 128 px."""
     faces = synthesize(tmp_path_factory.mktemp("faces"), 600)
     return prepare(faces, tmp_path_factory.mktemp("dataset"), "--image_size=128")
 
@@ -39,7 +39,7 @@ def faces_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def one_device(
     faces_dir: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Run:
-    """Returns fifty steps on one device, never disturbed."""
+    """Returns an uninterrupted run of fifty steps on one device."""
     workdir = tmp_path_factory.mktemp("flagship") / "one"
     flags = (_SELDOM, "--virtual_devices=1")
     process = trainers.start(faces_dir, workdir, *flags, **_PUBLISHED)

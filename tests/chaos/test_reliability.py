@@ -1,4 +1,4 @@
-"""The table of docs/reliability.md, without the suite that writes it."""
+"""Checks the table of docs/reliability.md without running the suite that writes it."""
 
 import pathlib
 

@@ -1,4 +1,4 @@
-"""A source that is cut or damaged under `pipeline.prepare`, and restored."""
+"""Cuts or damages a source under `pipeline.prepare`, then restores it."""
 
 import os
 import pathlib
@@ -14,19 +14,19 @@ from tests.pipeline import commands
 from tests.trainer.trained_runs import synthesize
 
 _ZIP = "img_align_celeba.zip"
-# Below a thousand images there are no worker processes, which hold the zip open.
+# Fewer than a thousand images need no worker processes, which would hold the zip open.
 _NUM_IMAGES = 990 if IS_FULL else 300
 _FLAGS = ("--image_size=32", "--shard_size=4", "--num_workers=1")
 
 
 @pytest.fixture(scope="module")
 def faces_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """Returns drawn faces in CelebA's layout."""
+    """Returns synthetic faces in CelebA's layout."""
     return synthesize(tmp_path_factory.mktemp("faces"), _NUM_IMAGES)
 
 
 def write_in_place(path: pathlib.Path, data: bytes) -> None:
-    """Changes a file, which keeps its time."""
+    """Replaces the content of a file and keeps its access and modification times."""
     status = path.stat()
     path.write_bytes(data)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -37,7 +37,7 @@ def cut(data: bytes) -> bytes:
 
 
 def flip_bits(data: bytes) -> bytes:
-    """Flips a bit of some images, from the middle of the zip on."""
+    """Flips a bit every 40,000 bytes, between 1/5 and 9/10 of the zip."""
     changed = bytearray(data)
     for place in range(len(data) // 5, len(data) * 9 // 10, 40_000):
         changed[place] ^= 4
@@ -48,7 +48,7 @@ def prepare_while_damaged(faces: pathlib.Path, output: pathlib.Path, damage) -> 
     """Damages the zip once some shards are written, and restores it at the end.
 
     Returns:
-        What `prepare` said.
+        The error message of `prepare`.
     """
     path = faces / _ZIP
     sound = path.read_bytes()
@@ -61,7 +61,7 @@ def prepare_while_damaged(faces: pathlib.Path, output: pathlib.Path, damage) -> 
     commands.wait_until(
         lambda: commands.num_finished(output) >= 5 or process.poll() is not None
     )
-    # The job does not run while a file is half-written.
+    # Pause `prepare`, so it never reads a half-written file.
     preloaded.send(process, signal.SIGSTOP)
     write_in_place(path, damage(sound))
     preloaded.send(process, signal.SIGCONT)

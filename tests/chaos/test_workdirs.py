@@ -1,4 +1,4 @@
-"""Disks that are full or protected, and trainers that want the same directory."""
+"""Full or read-only disks, and two trainers with the same workdir."""
 
 import pathlib
 
@@ -14,17 +14,17 @@ _SELDOM = "--config.checkpoint_every_secs=3600"
 def check_full_disk(
     dataset: pathlib.Path, disk: pathlib.Path, *flags: str, free_kib: int, seen: str
 ) -> tuple[str, Run]:
-    """Fills the disk under a trainer, starts it once more, makes space, and goes on.
+    """Fills the disk under a trainer, starts it once more, frees space, and resumes.
 
     Args:
-        dataset: To train on.
-        disk: Where the workdir is to be.
-        *flags: Of the first trainer.
-        free_kib: How much is left free.
-        seen: A pattern of the files after which the disk is filled.
+        dataset: Dataset to train on.
+        disk: Mounted disk for the workdir.
+        *flags: Flags of the first start.
+        free_kib: KiB of the disk to leave free.
+        seen: Pattern of the files that trigger the filling of the disk.
 
     Returns:
-        What the trainer said, and the run that went on.
+        The error message of the first start and the resumed run.
     """
     workdir = disk / "run"
     process = trainers.start(dataset, workdir, *flags)

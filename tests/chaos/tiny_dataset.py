@@ -1,4 +1,4 @@
-"""A dataset of random 8 px images, written at once and to be damaged."""
+"""A small dataset of random 8 px images, for tests that damage it."""
 
 import hashlib
 import os
@@ -10,20 +10,20 @@ from pipeline import contract
 from pipeline.formats import records
 
 SHAPE = (8, 8, 3)
-# Of a split: shards, and records in each.
+# Number of shards and records per shard, by split.
 _SIZES = {"train": (8, 8), "validation": (2, 8)}
 
 
 def write(directory: pathlib.Path, nan_record: int | None = None) -> pathlib.Path:
-    """Writes a dataset as `pipeline.prepare` leaves it, but for what TFDS reads.
+    """Writes a dataset as `pipeline.prepare` leaves it, without the files for TFDS.
 
     Args:
-        directory: Created.
-        nan_record: Index of the training record that has NaN for a pixel, if any; the
-            manifest is that of this record.
+        directory: Directory to create.
+        nan_record: Index of the training record with a NaN pixel, if any; the manifest
+            matches the record with the NaN.
 
     Returns:
-        The directory.
+        `directory`.
     """
     directory.mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -67,7 +67,7 @@ def shards(directory: pathlib.Path, split: str = "train") -> list[pathlib.Path]:
 
 
 def replace(path: pathlib.Path, data: bytes) -> None:
-    """Puts another file in place of one, as a copy under its name would be."""
+    """Replaces a file by renaming a new file over it, as a copying tool would."""
     temporary = path.with_suffix(".new")
     temporary.write_bytes(data)
     os.replace(temporary, path)

@@ -1,4 +1,4 @@
-"""Trainers of a tiny model as commands: started, watched, killed and compared."""
+"""Starts, watches, kills and compares trainers of a tiny model."""
 
 import pathlib
 import signal
@@ -15,7 +15,7 @@ from tests.chaos.reliability import IS_FULL, python_to_kill
 from tests.trainer.trained_runs import UNREPEATED, Run, start_training
 
 NUM_STEPS = 150 if IS_FULL else 75
-# Every step is logged and saved; evaluated and drawn is now and then.
+# Log and save every step; evaluate and draw pictures at every third of the run.
 _FLAGS = (
     f"--config.num_train_steps={NUM_STEPS}",
     f"--config.eval_every_steps={NUM_STEPS // 3}",
@@ -27,10 +27,10 @@ _FLAGS = (
     "--config.latent_dim=4",
     "--virtual_devices=1",
 )
-# Compile faster.
+# These settings compile faster.
 _FLAGS += () if IS_FULL else ("--config.num_batch_groups=2",)
 _FLAGS += () if IS_FULL else ("--config.show_neighbours=False",)
-# TensorFlow's own patience with other hosts is longer.
+# TensorFlow's own timeout for other hosts is longer.
 _SECONDS = 150
 _started: list[subprocess.Popen[str]] = []
 
@@ -42,9 +42,10 @@ def start(
     model: Sequence[str] = _FLAGS,
     **how: Any,
 ) -> subprocess.Popen[str]:
-    """Starts a trainer, of a tiny model unless other flags are given.
+    """Starts a trainer, with a tiny model unless `model` gives other flags.
 
-    `flags` and `how` are as in `runs`. In the full form it is no copy.
+    `flags` and `how` are as in `start_training`. The full form starts a new
+    interpreter instead of a preloaded copy.
     """
     how = {"python": python_to_kill(), **how}
     _started.append(start_training(dataset, workdir, *model, *flags, **how))
@@ -52,7 +53,7 @@ def start(
 
 
 def end_all() -> None:
-    """Leaves no trainer behind, whatever failed."""
+    """Kills every trainer that is still running."""
     while _started:
         process = _started.pop()
         process.kill()
@@ -63,25 +64,25 @@ def end_all() -> None:
 def end(
     process: subprocess.Popen[str], workdir: pathlib.Path, seconds: float = _SECONDS
 ) -> Run:
-    """Returns how a trainer ended, once it has."""
+    """Waits for a trainer to end, and returns its exit code and output."""
     output, _ = process.communicate(timeout=seconds)
     assert "Traceback" not in output, output
     return Run(workdir, process.returncode, output)
 
 
 def run(dataset: pathlib.Path, workdir: pathlib.Path, *flags: str, **how: Any) -> Run:
-    """Returns a trainer that was left to itself."""
+    """Runs a trainer to its end without disturbing it."""
     return end(start(dataset, workdir, *flags, **how), workdir)
 
 
 def kill(process: subprocess.Popen[str], workdir: pathlib.Path) -> Run:
-    """Kills a trainer, as the system would for want of memory."""
+    """Kills a trainer with SIGKILL, as the system does when memory runs out."""
     preloaded.send(process, signal.SIGKILL)
     return end(process, workdir)
 
 
 def complaint(run: Run, code: int = 1) -> str:
-    """Returns the one line by which a trainer says why it ended."""
+    """Returns the error line of a trainer that failed with `code`."""
     assert run.returncode == code, run.output
     (line,) = [at for at in run.output.splitlines() if at.startswith("error: ")]
     assert run.output.endswith(f"{line}\n"), run.output
@@ -97,7 +98,7 @@ def last_step(workdir: pathlib.Path) -> int:
 def wait_until(
     process: subprocess.Popen[str], is_so: Callable[[], bool], pause: float = 0.005
 ) -> None:
-    """Returns once something is so, or the trainer has ended."""
+    """Waits until `is_so()` is true or the trainer has ended."""
     limit = time.monotonic() + _SECONDS
     while not is_so() and process.poll() is None:
         assert time.monotonic() < limit, "timed out"
@@ -107,30 +108,30 @@ def wait_until(
 def wait_for_checkpoint(
     process: subprocess.Popen[str], workdir: pathlib.Path, step: int
 ) -> None:
-    """Returns once there is a checkpoint of `step` or a later one."""
+    """Waits for a checkpoint of `step` or of a later step."""
     wait_until(process, lambda: last_step(workdir) >= step)
     assert process.poll() is None, process.communicate()[0]
 
 
 def children(launcher: subprocess.Popen[str]) -> list[int]:
-    """Returns the processes of a launcher, the chief first."""
+    """Returns the process ids that a launcher started, the chief first."""
     pid = preloaded.copy_of(launcher.pid)
     path = pathlib.Path(f"/proc/{pid}/task/{pid}/children")
     return sorted(map(int, path.read_text().split()))
 
 
 def pause(process: subprocess.Popen[str]) -> None:
-    """Has a trainer wait for `go_on`."""
+    """Pauses a trainer until `go_on`."""
     preloaded.send(process, signal.SIGSTOP)
 
 
 def go_on(process: subprocess.Popen[str]) -> None:
-    """Ends what `pause` began."""
+    """Resumes a trainer after `pause`."""
     preloaded.send(process, signal.SIGCONT)
 
 
 def points(workdir: pathlib.Path, run: str) -> dict[str, list[tuple[int, bytes]]]:
-    """Returns steps and values by tag, in the order in which TensorBoard reads them."""
+    """Returns steps and values by tag, in the order that TensorBoard reads them."""
     events = EventAccumulator(str(workdir / run), {"tensors": 0}).Reload()
     return {
         tag: [
@@ -143,17 +144,17 @@ def points(workdir: pathlib.Path, run: str) -> dict[str, list[tuple[int, bytes]]
 
 
 def wall_times(workdir: pathlib.Path, run: str) -> list[float]:
-    """Returns when each loss was written, in the order of `points`."""
+    """Returns the time at which each loss was written, in the order of `points`."""
     events = EventAccumulator(str(workdir / run), {"tensors": 0}).Reload()
     return [event.wall_time for event in events.Tensors("loss")]
 
 
 def assert_same(run: Run, reference: Run, last: int = NUM_STEPS) -> None:
-    """Checks that a run left what one left that nothing disturbed.
+    """Checks that a run left the same results as an undisturbed run.
 
-    That is the losses, gradient norms and ledgers of all steps, the evaluations, the
-    events, each once and in order, the names of the pictures, and every byte of the
-    last checkpoint.
+    The results are the losses, gradient norms and ledgers of all steps, the
+    evaluations, the events (each once and in order), the names of the pictures, and
+    every byte of the last checkpoint.
     """
     assert run.returncode == 0, run.output
     for split in ("train", "validation"):
@@ -170,7 +171,7 @@ def assert_same(run: Run, reference: Run, last: int = NUM_STEPS) -> None:
 
 
 def assert_same_state(workdir: pathlib.Path, reference: Run, step: int) -> None:
-    """Checks the bytes of a checkpoint, and that nothing of another is half-written."""
+    """Checks the bytes of a checkpoint, and that no half-written checkpoint is left."""
     folder = f"checkpoints/step-{step:09d}"
     for name in ("state.safetensors", "checkpoint.json"):
         expected = (reference.workdir / folder / name).read_bytes()
