@@ -1,4 +1,4 @@
-"""The commands that made the golden files; make_golden.py runs them, and the tests."""
+"""The commands that made the golden files; make_golden.py and the tests run them."""
 
 import hashlib
 import itertools
@@ -21,7 +21,7 @@ HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[1]
 EXPECTED = HERE / "expected"
 
-# Flags of pipeline.prepare by the dataset that they make.
+# Flags of pipeline.prepare, keyed by the dataset that they make.
 PREPARED = {
     "dataset": ("--image_size=16", "--shard_size=4"),
     "dataset_folder": (
@@ -30,10 +30,10 @@ PREPARED = {
         *("--split_fractions=0.6,0.2,0.2", "--deduplicate", "--stats"),
     ),
 }
-# Of this one only the digest is kept.
+# The golden files keep only the digest of this dataset.
 PREPARED_FLOAT32 = ("--image_size=8", "--image_dtype=float32", "--resize=area")
 
-# The first run stopped at this step, the second one at the other.
+# Last steps of the interrupted run and of its continuation.
 STOPPED_AT, ENDED_AT = 8, 12
 _SMALL = (
     *("--config.global_batch_size=8", "--config.shuffle_block_size=2"),
@@ -42,7 +42,7 @@ _SMALL = (
     *("--config.num_picture_samples=2", "--config.num_picture_traversals=1"),
     *("--config.show_neighbours=False", "--config.show_strip=False"),
 )
-# Dataset and flags of trainer.train by the run that they make.
+# Dataset and flags of trainer.train, keyed by the run that they make.
 TRAINED = {
     "run": (
         "dataset",
@@ -61,15 +61,15 @@ TRAINED = {
     ),
 }
 
-# What trainer.generate writes, by its mode.
+# File that trainer.generate writes, keyed by its mode.
 GENERATED = {"sample": "sample.npz", "transform": "transform-test.npz"}
 
 
 def run(module: str, *flags: str) -> str:
-    """Runs a command to its end, and returns what it printed.
+    """Runs a command to its end, and returns its output.
 
     Raises:
-        RuntimeError: If it failed.
+        RuntimeError: If the command failed.
     """
     done = subprocess.run(
         [preloaded.shared_python(), "-m", module, *flags],
@@ -84,7 +84,7 @@ def run(module: str, *flags: str) -> str:
 
 
 def prepare(flags: Sequence[str], faces: pathlib.Path, output: pathlib.Path) -> str:
-    """Prepares a dataset of CelebA's layout, or of its images as a folder's."""
+    """Prepares a dataset from CelebA's layout, or from a folder of the same images."""
     source = faces
     if "--source=folder" in flags:
         source = output.with_name(f"{output.name}-photos")
@@ -93,7 +93,7 @@ def prepare(flags: Sequence[str], faces: pathlib.Path, output: pathlib.Path) -> 
 
 
 def _unpack(faces: pathlib.Path, photos: pathlib.Path) -> None:
-    """Makes a folder of two classes, in which one image is there twice."""
+    """Makes a folder of two classes, with one image stored twice."""
     with zipfile.ZipFile(faces / "img_align_celeba.zip") as archive:
         for name, member in zip(
             itertools.cycle(["even", "odd"]), sorted(archive.namelist()), strict=False
@@ -107,7 +107,7 @@ def _unpack(faces: pathlib.Path, photos: pathlib.Path) -> None:
 def train(
     name: str, datasets: pathlib.Path, workdir: pathlib.Path, num_steps: int
 ) -> None:
-    """Trains a run of `TRAINED`, or goes on with it."""
+    """Trains a run of `TRAINED`, or resumes it."""
     dataset, *flags = TRAINED[name]
     steps = f"--config.num_train_steps={num_steps}"
     places = (f"--dataset={datasets / dataset}", f"--workdir={workdir}")
@@ -115,17 +115,17 @@ def train(
 
 
 def encode(export: pathlib.Path, dataset: pathlib.Path, output: pathlib.Path) -> str:
-    """Makes latents of a dataset."""
+    """Encodes a dataset into latents."""
     places = (f"--model={export}", f"--dataset={dataset}", f"--output={output}")
     return run("pipeline.encode", *places)
 
 
 def evaluate(workdir: pathlib.Path, inputs: pathlib.Path) -> dict[str, Any]:
-    """Returns the scores of the first run, by its latents.
+    """Returns the scores of the first run on its latents.
 
     Args:
-        workdir: Of the run.
-        inputs: Where its dataset and its latents are.
+        workdir: Workdir of the run.
+        inputs: Directory that holds the run's dataset and latents.
     """
     run(
         "trainer.evaluate",
@@ -159,7 +159,7 @@ def metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def arrays(workdir: pathlib.Path, step: int) -> dict[str, np.ndarray]:
-    """Returns the arrays of a checkpoint, in order of their names."""
+    """Returns the arrays of a checkpoint, sorted by name."""
     checkpoint = workdir / f"checkpoints/step-{step:09d}"
     if (checkpoint / "state.npz").exists():
         with np.load(checkpoint / "state.npz") as file:
@@ -170,7 +170,7 @@ def arrays(workdir: pathlib.Path, step: int) -> dict[str, np.ndarray]:
 
 
 def records(dataset: pathlib.Path) -> dict[str, np.ndarray]:
-    """Returns the features that the trainer reads, by split and name."""
+    """Returns the features that the trainer reads, keyed by split and name."""
     with tempfile.TemporaryDirectory() as directory:
         path = pathlib.Path(directory, "records.npz")
         done = subprocess.run(
@@ -192,7 +192,7 @@ def records(dataset: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def hashes(values: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """Returns type, shape and sha256 of each array, by its name."""
+    """Returns type, shape and sha256 of each array, keyed by name."""
     return {
         name: f"{array.dtype} {list(array.shape)} "
         f"{hashlib.sha256(array.tobytes()).hexdigest()}"
@@ -201,12 +201,12 @@ def hashes(values: Mapping[str, np.ndarray]) -> dict[str, str]:
 
 
 def expected(name: str) -> Any:
-    """Returns what make_golden.py wrote to expected/NAME.json."""
+    """Returns the content of expected/NAME.json, which make_golden.py wrote."""
     return json.loads((EXPECTED / f"{name}.json").read_text())
 
 
 def unpack_export(directory: pathlib.Path) -> pathlib.Path:
-    """Returns the directory of the export."""
+    """Unpacks the golden export, and returns its directory."""
     with tarfile.open(HERE / "export.tar.xz") as archive:
         archive.extractall(directory, filter="data")
     return directory / "export"

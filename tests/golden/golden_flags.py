@@ -1,4 +1,4 @@
-"""The flags of all commands, and the settings of all configs, with their defaults."""
+"""The flags of all commands and the settings of all configs, with their defaults."""
 
 import json
 import subprocess
@@ -14,13 +14,13 @@ MODULES = (
     *("trainer.launch", "trainer.report", "trainer.sweep", "trainer.tensorboard"),
     "trainer.train",
 )
-# Their defaults are the cores of the machine.
+# The defaults of these flags are the number of cores of the machine.
 _OF_MACHINE = (("pipeline.encode", "num_workers"), ("pipeline.prepare", "num_workers"))
 
 
 def flags_of(module: str) -> dict[str, dict[str, Any]]:
-    """Returns type, default and allowed values of a command's flags, by name."""
-    # Of all modules, as --help has those of the command's own alone.
+    """Returns type, default and allowed values of a command's flags, keyed by name."""
+    # `--helpxml` lists the flags of all modules; `--help` lists only the command's own.
     done = subprocess.run(
         [preloaded.shared_python(), "-m", module, "--helpxml"],
         cwd=golden.ROOT,
@@ -43,12 +43,12 @@ def flags_of(module: str) -> dict[str, dict[str, Any]]:
 
 
 def _is_ours(file: str) -> bool:
-    """Returns whether a flag is defined in this repository, by its file or module."""
+    """Returns whether this repository defines a flag, by the flag's file or module."""
     return file.startswith((f"{golden.ROOT}/", "pipeline.", "trainer."))
 
 
 def configs() -> dict[str, dict[str, Any]]:
-    """Returns the settings of every config by its file's name, each by its path."""
+    """Returns the settings of every config by file name, each keyed by its path."""
     names = sorted(path.stem for path in (golden.ROOT / "configs").glob("[a-z]*.py"))
     program = "\n".join(
         [

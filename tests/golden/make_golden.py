@@ -1,8 +1,8 @@
-"""Makes the golden files anew: see README.md for when that is allowed.
+"""Regenerates the golden files; README.md says when that is allowed.
 
     python -m tests.golden.make_golden
 
-A machine and a release decide them together: the README names both.
+The result depends on the machine and the release, and README.md names both.
 """
 
 import json
@@ -13,9 +13,10 @@ import tarfile
 from tests.golden import golden_commands as golden
 from tests.golden import golden_flags
 
-# A run remembers where its dataset was: a place that tells nothing of the machine.
+# A run records the path of its dataset, so use a path that tells nothing of the
+# machine.
 WORK = pathlib.Path("/tmp/golden")
-# Drawn anew whenever a run goes on, and larger than all else of it.
+# Every resume redraws this file, and it is the largest file of a run.
 _LEFT_OUT = ("curves.png",)
 
 

@@ -12,7 +12,7 @@ from trainer.data import input_pipeline
 
 
 def main() -> None:
-    """Reads all splits, each in the order on disk."""
+    """Reads all splits in the order on disk."""
     dataset, file = sys.argv[1:]
     manifest = contract.load_manifest(dataset)
     actual = {}

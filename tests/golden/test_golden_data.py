@@ -1,4 +1,4 @@
-"""Datasets of before: verified, read, made again and gone on with, all to the bit."""
+"""Verifies, reads, remakes and resumes golden datasets; every bit must match."""
 
 import json
 import pathlib
@@ -13,7 +13,7 @@ DATASETS = (*golden.PREPARED, "latents")
 
 
 def contents(dataset: pathlib.Path) -> dict[str, bytes]:
-    """Returns the files by their name; of the manifest all but versions."""
+    """Returns the bytes of each file by name, with the manifest's versions removed."""
     paths = filter(pathlib.Path.is_file, dataset.iterdir())
     actual = {path.name: path.read_bytes() for path in paths}
     manifest = json.loads(actual["manifest.json"])
@@ -70,7 +70,7 @@ def test_an_export_encodes_to_the_same_latents(tmp_path: pathlib.Path) -> None:
     for name, values in golden.records(golden.HERE / "latents").items():
         actual = latents.pop(name)
         assert actual.dtype == values.dtype
-        # Posteriors are rounded as the processor does.
+        # The processor's rounding changes the last digits of posteriors.
         if values.dtype == np.float32:
             np.testing.assert_allclose(actual, values, rtol=0, atol=1e-5)
         else:

@@ -1,4 +1,4 @@
-"""Runs of before: read to the bit, and gone on with to the losses that were to come."""
+"""Reads golden runs bit for bit, and resumes them to the losses recorded back then."""
 
 import json
 import pathlib
@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing import event_accumulator
 
 from tests.golden import golden_commands as golden
 
-# Relative, of losses: how a processor rounds differs.
+# Relative tolerance of losses, because processors round differently.
 TOLERANCE = 1e-5
 
 
@@ -24,7 +24,7 @@ def environment(workdir: pathlib.Path) -> Any:
 
 
 def check_metrics(name: str, workdir: pathlib.Path) -> None:
-    """Checks all rows: to the bit on the processor that made the golden ones."""
+    """Checks all rows, bit for bit if the environment is the golden one."""
     actual, expected = golden.metrics(workdir), golden.expected(f"metrics-{name}")
     if environment(workdir) == environment(golden.HERE / name):
         assert actual == expected
@@ -68,7 +68,7 @@ def test_a_run_begins_as_before(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_run_has_its_scores(tmp_path: pathlib.Path) -> None:
-    # Latents are refused unless the model that made them has the run's very weights.
+    # The evaluation accepts only latents that the run's own weights made.
     actual = golden.evaluate(copy("run", tmp_path), golden.HERE)
     expected = golden.expected("evaluation")
     assert (
