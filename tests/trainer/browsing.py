@@ -1,7 +1,7 @@
-"""TensorBoard's pages in Chromium: what they show, once they show it.
+"""Reads TensorBoard's pages in Chromium, once they show their content.
 
-The pages are web components, whose contents lie in shadow roots: elements are found
-through all of them.
+The pages are web components with content in shadow roots, so a search for elements
+goes through all shadow roots.
 """
 
 import contextlib
@@ -29,7 +29,8 @@ FLAGS = (
     "--disable-sync",
     "--hide-scrollbars",
 )
-# Of a page's document, or below an element, what matches, within shadow roots too.
+# Finds the elements that match a selector, in the page's document or below an element,
+# and within shadow roots too.
 _FIND = """
 const [start, selector] = arguments;
 const found = [];
@@ -46,20 +47,20 @@ return found;
 
 
 class Browser:
-    """A Chromium that looks at one TensorBoard."""
+    """A Chromium that shows the pages of one TensorBoard."""
 
     def __init__(self, driver: webdriver.Chrome, url: str) -> None:
         self.driver = driver
         self._url = url
 
     def open(self, page: str) -> None:
-        """Opens a page by its name in the address, afresh."""
+        """Loads a page afresh, by its name in the address."""
         self.driver.switch_to.default_content()
         self.driver.get("about:blank")
         self.driver.get(f"{self._url}#{page}")
 
     def find(self, selector: str, root: Any = None) -> list[Any]:
-        """Returns the elements that match now, below `root` or in all of the page."""
+        """Returns the elements that match now, below `root` or in the whole page."""
         return self.driver.execute_script(_FIND, root, selector)
 
     def texts(self, selector: str, root: Any = None) -> list[str]:
@@ -70,28 +71,28 @@ class Browser:
         ]
 
     def wait(self, what: str, condition: Callable[[], Any]) -> Any:
-        """Returns what `condition` does, once that is true.
+        """Waits until `condition()` is true, and returns its value.
 
         Raises:
-            TimeoutException: If it does not become so; with `what`.
+            TimeoutException: If the value stays false; the message names `what`.
         """
         waiting = WebDriverWait(self.driver, PATIENCE_SECS, poll_frequency=0.2)
         return waiting.until(lambda _: _unless_stale(condition), f"no {what}")
 
     def click(self, element: Any) -> None:
-        """Clicks, also where something lies above the element."""
+        """Clicks an element, even if another element covers it."""
         self.driver.execute_script("arguments[0].click()", element)
 
     def show_cards(self, page: str, card: str, tags: str) -> dict[str, list[Any]]:
-        """Opens a page of cards and waits for those of some tags to be drawn.
+        """Opens a page of cards and waits until the cards of some tags are drawn.
 
         Args:
             page: `scalars` or `images`.
-            card: Its element.
-            tags: Regular expression; what matches stands first on the page.
+            card: Element name of the page's cards.
+            tags: Regular expression of the tags; the page shows matching tags first.
 
         Returns:
-            The cards of each tag.
+            Cards of each tag.
         """
         self.open(f"{page}&tagFilter={urllib.parse.quote(tags)}")
 
@@ -109,11 +110,11 @@ class Browser:
     def show_projector(self) -> tuple[int, int, list[str]]:
         """Opens the projector and waits for its points, their features and images.
 
-        The driver is left in the frame that the projector is in.
+        The driver stays in the frame that contains the projector.
 
         Returns:
-            How many points there are, of how many dimensions, and the items of its
-            menus, which the features are among.
+            Number of points, number of dimensions, and all menu items; the features are
+            among the items.
         """
         self.open("projector")
         for _ in range(2):
@@ -133,13 +134,13 @@ class Browser:
         return self.wait("points with features", shown)
 
     def choose(self, name: str) -> None:
-        """Chooses what a menu calls so, such as a run of the projector."""
+        """Chooses a menu item by its text, such as a run of the projector."""
         items = self.find("paper-listbox paper-item")
         texts = self.texts("paper-listbox paper-item")
         self.click(items[texts.index(name)])
 
     def points(self) -> list[tuple[dict[str, Any], list[float]]]:
-        """Returns the features of each point of the projector, and where it lies."""
+        """Returns the features and the vector of each point of the projector."""
         script = """
             const {points} = arguments[0].dataSet || {points: []};
             return points.map(each => [each.metadata, Array.from(each.vector)]);
@@ -147,7 +148,7 @@ class Browser:
         return self.driver.execute_script(script, self.find("vz-projector")[0])
 
     def _is_drawn(self, card: Any) -> bool:
-        """Returns whether a card has its picture, or curves with an end."""
+        """Returns whether a card shows its picture, or curves with an end symbol."""
         script = "return arguments[0].every(e => e.complete && e.naturalWidth > 0)"
         images = self.find("img", card)
         if images:
@@ -166,7 +167,7 @@ def _unless_stale(condition: Callable[[], Any]) -> Any:
 def browsing(
     url: str, profile_dir: pathlib.Path, size: tuple[int, int] = (1400, 900)
 ) -> Iterator[Browser]:
-    """Yields Chromium, headless, with a profile of its own."""
+    """Yields a headless Chromium with its own profile."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
     for flag in FLAGS:

@@ -1,4 +1,4 @@
-"""Fixtures: small prepared datasets, and a run that nothing disturbed."""
+"""Fixtures: small prepared datasets, and an undisturbed run."""
 
 import json
 import pathlib
@@ -14,7 +14,8 @@ libraries.load_tensorflow()
 
 import tensorflow as tf  # noqa: E402
 
-# As the commands compute; no later than this, before a test touches a device.
+# Use as many threads as the commands do. TensorFlow accepts the number only before a
+# test touches a device.
 tf.config.threading.set_intra_op_parallelism_threads(threads.NUM_THREADS)
 
 NUM_IMAGES = 120
@@ -22,7 +23,10 @@ NUM_IMAGES = 120
 
 @pytest.fixture(scope="session")
 def faces_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """Returns 120 synthetic faces in CelebA's layout: 96 train, 11, 13."""
+    """Returns 120 synthetic faces in CelebA's layout.
+
+    The splits are 96 train, 11 validation and 13 test images.
+    """
     return synthesize(tmp_path_factory.mktemp("faces"), NUM_IMAGES)
 
 
@@ -38,7 +42,7 @@ def dataset_dir(
 def reference_run(
     dataset_dir: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Run:
-    """Returns 50 steps on one device, never disturbed."""
+    """Returns an undisturbed run of 50 steps on one device."""
     run = train(
         dataset_dir,
         tmp_path_factory.mktemp("runs") / "reference",
@@ -52,7 +56,7 @@ def reference_run(
 def moved_dir(
     reference_run: Run, tmp_path_factory: pytest.TempPathFactory
 ) -> pathlib.Path:
-    """Returns the workdir of that run, whose dataset is not there any more."""
+    """Returns a copy of that workdir with a dataset path that does not exist."""
     moved = tmp_path_factory.mktemp("moved") / "run"
     shutil.copytree(reference_run.workdir, moved)
     path = moved / "dataset.json"

@@ -1,4 +1,4 @@
-"""Image files as a served model decodes them, in a graph."""
+"""Decodes image files in a graph, as a served model does."""
 
 import tensorflow as tf
 

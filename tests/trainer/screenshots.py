@@ -1,8 +1,9 @@
-"""Takes the pictures of TensorBoard and of a report that the documents show.
+"""Takes the screenshots of TensorBoard and of a report that the documents show.
 
     PYTHONPATH=. python tests/trainer/screenshots.py --workdir=RUN,OTHER
 
-They are of synthetic faces. It needs Chromium and selenium, of the extra `dev`.
+The runs are trained on synthetic faces. The script needs Chromium, and selenium
+from the extra `dev`.
 """
 
 import io
@@ -22,12 +23,12 @@ _OUTPUT = flags.DEFINE_string("output", "docs/images", "Directory to write to.")
 
 _SIZE = (1400, 900)
 _NUM_COLOURS = 128
-# The projector turns its points into place, and curves fade in.
+# Seconds for the projector to turn its points into place, and for curves to fade in.
 _SETTLING_SECS = 4
 
 
 def main(argv: list[str]) -> None:
-    """Takes all pictures."""
+    """Takes all screenshots."""
     del argv
     output = pathlib.Path(_OUTPUT.value)
     workdirs = [pathlib.Path(path) for path in _WORKDIR.value]

@@ -1,6 +1,6 @@
-"""Compiled steps of a small model on random images, without files and in this process.
+"""Compiles steps of a small model on random images, in this process and without files.
 
-There are 2 groups of 4 images of 8 px.
+The batch has 2 groups of 4 images of 8 px.
 """
 
 import dataclasses
@@ -36,17 +36,17 @@ BATCH = {
 
 @dataclasses.dataclass(frozen=True)
 class SmallRun:
-    """A state and the steps that change it."""
+    """The state of a run, and the steps that change it."""
 
     state: State
     steps: Steps
 
     def train(self, num_steps: int, factor: float = 1.0) -> tuple[dict, bool]:
-        """Returns the last step's metrics, and whether the run can go on.
+        """Makes steps; returns the last step's metrics, and whether the run can go on.
 
         Args:
-            num_steps: All on the same batch.
-            factor: Of its images.
+            num_steps: Number of steps, all on the same batch.
+            factor: Factor that scales the images of the batch.
         """
         batch = {**BATCH, "image": factor * BATCH["image"]}
         batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
@@ -56,12 +56,12 @@ class SmallRun:
         return dict(metrics), bool(can_go_on)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Returns a copy of the state."""
+        """Returns a copy of the state's arrays, by name."""
         return {name: np.array(value) for name, value in self.state.variables().items()}
 
 
 def make_small_run(batch_norm: bool = True, **changes) -> SmallRun:
-    """Returns a run of one device at step 0, with other settings as given."""
+    """Returns a run on one device at step 0, with the given settings changed."""
     config = celeba_debug.get_config()
     config.encoder_filters, config.decoder_filters = (8,), (8,)
     config.layer_defaults.batch_norm = batch_norm

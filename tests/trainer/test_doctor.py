@@ -1,4 +1,4 @@
-"""The doctor: every failure by its line, and what is sound really trains."""
+"""The doctor names every failure in one line, and a setup that passes really trains."""
 
 import contextlib
 import json
@@ -48,7 +48,7 @@ def look(
     is_full: bool = False,
     **values: object,
 ) -> dict[str, checks.Finding]:
-    """Returns what is found, by the name of the check; each is one line."""
+    """Returns the findings by the name of their check; each finding is one line."""
     config = celeba_debug.get_config()
     config.update(values)
     diagnosis = Diagnosis(
@@ -61,7 +61,7 @@ def look(
 
 
 def failed(found: dict[str, checks.Finding]) -> dict[str, str]:
-    """Returns the lines of what failed."""
+    """Returns the lines of the failed checks."""
     return {name: str(each) for name, each in found.items() if each.status == "fail"}
 
 
@@ -81,13 +81,13 @@ def free_port() -> Iterator[int]:
 
 @pytest.fixture
 def copied(dataset_dir: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
-    """Returns a dataset to damage."""
+    """Returns a copy of the dataset for the test to damage."""
     return pathlib.Path(shutil.copytree(dataset_dir, tmp_path / "dataset"))
 
 
 @pytest.fixture
 def copied_run(reference_run: Run, tmp_path: pathlib.Path) -> pathlib.Path:
-    """Returns the workdir of a run of 50 steps."""
+    """Returns a copy of the workdir of a run of 50 steps."""
     return pathlib.Path(shutil.copytree(reference_run.workdir, tmp_path / "run"))
 
 
@@ -116,7 +116,7 @@ def test_what_is_sound_trains_and_nothing_is_written(
     assert trained.returncode == 0, trained.output
     before = files(run)
     second = run_module("trainer.doctor", *command)
-    # Of `train`, whose cadence may differ.
+    # `train` used another cadence, which a resume may change.
     assert second.returncode == 0, second.stdout
     assert "the run goes on at step 2" in second.stdout
     assert files(run) == before
@@ -201,7 +201,7 @@ def test_all_is_looked_at_whatever_failed(
         "batch",
         "permission",
     ]
-    # For as many as were asked for.
+    # The message names the number of devices that the user asked for.
     assert "shared equally by 3 replicas" in str(actual["batch"])
     assert "since settings, batch failed" in str(actual["model"])
 
@@ -347,7 +347,7 @@ def test_the_port_of_tensorboard(
     dataset_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     with contextlib.ExitStack() as stack:
-        # Unless somebody has it already.
+        # Another process may already use the port.
         with contextlib.suppress(OSError):
             stack.enter_context(socket.create_server(("127.0.0.1", 6006)))
         actual = look(dataset_dir, tmp_path / "run")["tensorboard"]

@@ -1,4 +1,4 @@
-"""An export gives what the run gives, from images as users have them, without us."""
+"""An export gives the run's results from users' images, without the project's code."""
 
 import base64
 import contextlib
@@ -52,8 +52,8 @@ def run(reference_run: Run) -> trained.TrainedRun:
 
 @pytest.fixture(scope="module")
 def quick_run() -> trained.TrainedRun:
-    """Returns a run that takes a second to export, for what is done with files."""
-    # Without the signatures of JPEGs.
+    """Returns a run that exports in a second, for tests of the files."""
+    # A run of `--preprocess` data has no JPEG signatures.
     settings = {"preprocess": "mine:cut"}
     changes = {"condition": "none", "labelled_fraction": 1.0}
     return digits_run(settings, **changes, encoder_units=(8,), decoder_units=(8,))
@@ -63,7 +63,7 @@ def quick_run() -> trained.TrainedRun:
 def export_dir(
     reference_run: Run, tmp_path_factory: pytest.TempPathFactory
 ) -> pathlib.Path:
-    """Returns what the command wrote, in a directory with a space and nothing else."""
+    """Returns the command's output, alone in a directory with a space in its path."""
     output = tmp_path_factory.mktemp("some models") / "models/faces/1"
     flags = (f"--workdir={reference_run.workdir}", f"--output={output}")
     done = run_module("trainer.export", *flags)
@@ -79,7 +79,7 @@ def export_dir(
 
 @contextlib.contextmanager
 def largest_file(num_bytes: int) -> Iterator[None]:
-    """Has writes beyond a size fail, as those on a full disk do."""
+    """Makes writes beyond `num_bytes` of a file fail, as on a full disk."""
     limit, before = resource.RLIMIT_FSIZE, resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(limit, (num_bytes, before[1]))
     try:
@@ -216,7 +216,7 @@ def test_the_pages_python_runs_without_the_package(
         "\n    found = signatures['reconstruct'](pixels=pixels)['pixels']"
         "\n    assert found.shape == (num, 32, 32, 3), found.shape"
     )
-    # Isolated, so that neither the working directory nor PYTHONPATH is searched.
+    # Isolated mode keeps Python from searching the working directory and PYTHONPATH.
     done = subprocess.run(
         [sys.executable, "-I", "-c", program],
         cwd=tmp_path,
@@ -233,8 +233,8 @@ def serve(signatures: Any, request: dict[str, Any], jpeg: bytes) -> dict[str, An
 
     Source:
         https://www.tensorflow.org/tfx/serving/api_rest: `instances` are rows and
-        `inputs` columns; an object of the one key `b64` is the bytes in base64; the
-        name of a single input or output is left out.
+        `inputs` columns; an object with the single key `b64` holds bytes in base64; a
+        single input or output has no name.
     """
     function = signatures[request.get("signature_name", "serving_default")]
     specs = function.structured_input_signature[1]
@@ -272,7 +272,7 @@ def serve(signatures: Any, request: dict[str, Any], jpeg: bytes) -> dict[str, An
 
 
 def shapes(value: Any) -> Any:
-    """Returns the structure of a JSON value: the names and shapes in it."""
+    """Returns the structure of a JSON value: its names and shapes."""
     if isinstance(value, dict):
         return {name: shapes(item) for name, item in value.items()}
     if isinstance(value, list) and value and isinstance(value[0], dict):
@@ -461,7 +461,7 @@ def digits_run(settings: dict[str, Any] | None = None, **changes) -> trained.Tra
 
 def saved_signatures(run: trained.TrainedRun, output: pathlib.Path) -> tuple[Any, Any]:
     saved_model.save(run, output)
-    # None that pipeline.encode would refuse.
+    # `pipeline.encode` must accept all operations of the model.
     encoder._check_operations(str(output))
     loaded = tf.saved_model.load(str(output))
     return loaded, loaded.signatures
@@ -488,7 +488,7 @@ def test_a_model_of_few_labels_is_told_them_and_classifies(
     close(actual["posterior_mean"], mean)
     probability = signatures["classify_preprocessed"](image=tf.constant(image))
     close(probability["probability"], tf.nn.softmax(run.vae.classify(seen)))
-    # Two classes are told in turn to five samples.
+    # Five samples take the two classes in turn.
     drawn = signatures["sample"](
         num_samples=tf.constant(5),
         seed=tf.constant(0),
@@ -497,7 +497,7 @@ def test_a_model_of_few_labels_is_told_them_and_classifies(
     )
     conditions = np.eye(10, dtype=np.float32)[[4, 7, 4, 7, 4]]
     close(drawn["image"], run.vae.mean_image(drawn["z"], conditions))
-    # But an image without its label is a mistake.
+    # Encoding needs a label for each image.
     with pytest.raises(tf.errors.InvalidArgumentError):
         signatures["encode_preprocessed"](
             image=tf.constant(image), label=tf.constant(label[:2])
@@ -523,7 +523,7 @@ def test_a_model_of_few_labels_is_told_them_and_classifies(
 def test_posteriors_do_not_depend_on_the_batch(
     binarize: str, tmp_path: pathlib.Path
 ) -> None:
-    # Without the signatures of JPEGs, which take as long to trace as all others.
+    # Skip the JPEG signatures, which take as long to trace as all others together.
     settings = {"preprocess": "mine:cut"}
     changes = {"condition": "attributes", "labelled_fraction": 1.0}
     run = digits_run(settings, binarize=binarize, **changes)

@@ -1,8 +1,8 @@
 """The flagship at its published size computes the same bits on any devices and hosts.
 
-A small model proves little: its kernels split their work otherwise, and its sums are
-short. So this is 128 px, 64 images a step, if only for a few steps; `tests/chaos` makes
-fifty.
+A small model proves little, because its kernels split their work differently and its
+sums are short. These tests therefore use 128 px and 64 images a step, for only a few
+steps; `tests/chaos` makes fifty.
 """
 
 import pathlib
@@ -29,7 +29,7 @@ FLAGS = (
 def flagship_dir(
     faces_dir: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
 ) -> pathlib.Path:
-    """Returns the faces at 128 px: 96 to train on."""
+    """Returns the faces at 128 px, with 96 training images."""
     return prepare(faces_dir, tmp_path_factory.mktemp("flagship"), "--image_size=128")
 
 
@@ -37,7 +37,7 @@ def flagship_dir(
 def one_device(
     flagship_dir: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Run:
-    """Returns three steps on one device."""
+    """Returns a run of three steps on one device."""
     workdir = tmp_path_factory.mktemp("flagship_runs") / "one"
     run = train(flagship_dir, workdir, *FLAGS, "--virtual_devices=1", config="celeba")
     assert run.returncode == 0, run.output

@@ -1,4 +1,4 @@
-"""Several processes that train together, and what becomes of them when one dies."""
+"""Processes that train together, also when a process dies."""
 
 import os
 import pathlib
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 MODULE = "trainer.launch"
 PAIR = ("--num_processes=2", "--virtual_devices=1")
-# A run that is ended, and does not end before.
+# A run that never ends by itself, for tests that stop it.
 ENDLESS = (*SMALL_MODEL, "--config.num_train_steps=-1")
 
 
@@ -37,7 +37,7 @@ ENDLESS = (*SMALL_MODEL, "--config.num_train_steps=-1")
 def small_run(
     dataset_dir: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Run:
-    """Returns 50 steps of the small model on one device, never disturbed."""
+    """Returns an undisturbed run of 50 steps of the small model on one device."""
     workdir = tmp_path_factory.mktemp("runs") / "small"
     run = train(dataset_dir, workdir, *SMALL_MODEL, "--virtual_devices=1")
     assert run.returncode == 0, run.output
@@ -59,7 +59,7 @@ def test_two_hosts_compute_the_bits_of_one(
     assert run.returncode == 0, run.output
     assert "replicas: 2, of which here CPU:0" in run.output
     assert_same(run, reference_run)
-    # The chief alone writes; both say what they do.
+    # Only the chief writes events; both processes write log lines.
     (events,) = (tmp_path / "run/train").glob("*tfevents*")
     assert "[0] " in run.output
     assert "[1] " in run.output
@@ -69,7 +69,7 @@ def test_a_run_grows_and_shrinks(small_run: Run, dataset_dir, tmp_path) -> None:
     stages = [
         (6, "trainer.train", ("--virtual_devices=1",)),
         (12, "trainer.train", ("--virtual_devices=2",)),
-        # The hosts begin where an evaluation is due, which was made before.
+        # The hosts start at step 25, after the previous stage has already evaluated it.
         (25, "trainer.train", ("--virtual_devices=4",)),
         (38, MODULE, ("--num_processes=2", "--virtual_devices=2")),
         (50, "trainer.train", ("--virtual_devices=1",)),
@@ -84,7 +84,7 @@ def test_a_run_grows_and_shrinks(small_run: Run, dataset_dir, tmp_path) -> None:
             module=module,
         )
         assert run.returncode == 0, run.output
-    # Validation at the ends of the stages comes on top of the schedule.
+    # Validation metrics differ, because each stage adds an evaluation at its end.
     assert run.metrics() == small_run.metrics()
     name = "checkpoints/step-000000050/state.safetensors"
     expected = (small_run.workdir / name).read_bytes()
@@ -146,7 +146,7 @@ def test_what_a_restart_would_not_change_ends_at_once(dataset_dir, tmp_path) -> 
 
 
 def free_addresses() -> tuple[str, ...]:
-    """Returns those of two hosts on this machine."""
+    """Returns free addresses for two hosts on this machine."""
     return tuple(f"127.0.0.1:{port}" for port in ports.find_free(2))
 
 
@@ -177,7 +177,7 @@ def test_hosts_may_have_disks_of_their_own(
     name = "checkpoints/step-000000050/state.safetensors"
     expected = (small_run.workdir / name).read_bytes()
     assert (run.workdir / name).read_bytes() == expected
-    # The chief alone writes.
+    # Only the chief writes a workdir.
     assert [path.name for path in disks[1].iterdir()] == ["dataset"]
 
 

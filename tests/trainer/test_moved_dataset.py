@@ -1,4 +1,4 @@
-"""Commands on a run whose dataset was moved or deleted."""
+"""Commands on a run after its dataset was moved or deleted."""
 
 import json
 import pathlib
@@ -8,7 +8,7 @@ import pytest
 
 from tests.trainer.trained_runs import Run, run_module
 
-# Files of each mode that needs no dataset.
+# Files that each mode writes without the dataset.
 WRITTEN = {
     "sample": ["sample-draw.png", "sample-probability.png", "sample.npz"],
     "decode": ["decode-draw.png", "decode-probability.png", "decode.npz"],

@@ -1,4 +1,4 @@
-"""The page of a run: what is on it, and that nothing else is needed to see it."""
+"""The page of a run: its content, and that it needs no other file."""
 
 import base64
 import html.parser
@@ -33,7 +33,7 @@ VOID = {"meta", "img", "line", "polyline", "circle"}
 
 
 class Page(html.parser.HTMLParser):
-    """A page as its elements, whose tags must be balanced."""
+    """The elements of a page, whose tags must be balanced."""
 
     def __init__(self, path: pathlib.Path) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Page(html.parser.HTMLParser):
         return actual
 
     def curves(self) -> dict[tuple[str, str], int]:
-        """Returns how many points each curve has, by metric and split."""
+        """Returns the number of points of each curve, by metric and split."""
         actual, label = {}, ""
         for tag, attributes in self.elements:
             label = attributes.get("aria-label", label)
@@ -237,7 +237,7 @@ def test_damage_is_left_out_and_counted(tmp_path: pathlib.Path) -> None:
     (workdir / "checkpoints/step-000000002").mkdir(parents=True)
     (workdir / "checkpoints/step-000000002/checkpoint.json").write_text("{")
     page = write(workdir)
-    # A last line without its end is being written.
+    # A last line without its end counts as still being written, and not as damaged.
     assert "4 damaged lines of metrics.jsonl left out" in page.text
     assert "images/reconstruction/000000002.png" in page.text
     assert page.curves() == {("kl", "train"): 2}
@@ -330,7 +330,7 @@ def test_files_of_any_content(config, dataset, metrics, meta, score) -> None:
         ):
             (workdir / name).parent.mkdir(parents=True, exist_ok=True)
             (workdir / name).write_text(json.dumps(body))
-        # Of damaged ones it reads those that are older than a whole one.
+        # The report reads a damaged checkpoint only if a newer one is whole.
         checkpoints.save(workdir / "checkpoints", 3, {"step": np.int64(3)}, {})
         page = workdir / "report.html"
         if not refuses(ValueError, call=lambda: write_page(workdir, page)):
@@ -349,7 +349,7 @@ def test_pauses_are_no_work(tmp_path: pathlib.Path) -> None:
     ):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
-        # The last event is being written.
+        # The last event is incomplete, as while it is being written.
         cut = record(9999.0)[:-5]
         path.write_bytes(b"".join(record(time) for time in times) + cut)
     assert work_time.busy_secs(tmp_path) == 100

@@ -1,4 +1,4 @@
-"""Sweeps: what they refuse, what they train, and how they end."""
+"""Sweeps: the flags that they refuse, the runs that they train, and how they end."""
 
 import csv
 import json
@@ -145,7 +145,7 @@ def test_runs_train_side_by_side_and_one_that_fails_is_named(
     assert f"{names[0]}: failed with exit code 4 (error: step" in done.stderr
     assert f"{names[0]} failed with exit code 4; log: {log}" in done.stderr
     assert "is not finite" in log.read_text()
-    # The second has begun before the first has ended.
+    # The second run starts before the first run ends.
     events = [line for line in done.stderr.splitlines() if "] learning_rate=" in line]
     assert "[1/3] learning_rate=1e+30: started" in events[0]
     assert "[2/3] learning_rate=0.001: started" in events[1]
@@ -172,7 +172,7 @@ def test_runs_train_side_by_side_and_one_that_fails_is_named(
         assert float(row["best_elbo"]) == best["elbo"]
         assert int(row["best_elbo_step"]) == best["step"]
     assert (tmp_path / "results.md").read_text() == done.stdout
-    # Again, with another value: what is finished is as it was.
+    # A second sweep with another value leaves the finished run as it is.
     path = tmp_path / names[1] / "checkpoints/step-000000006/state.safetensors"
     before = path.stat().st_mtime_ns
     again = sweep(dataset_dir, tmp_path, *FLAGS, "--sweep=learning_rate=1e-3,2e-3")
@@ -180,7 +180,7 @@ def test_runs_train_side_by_side_and_one_that_fails_is_named(
     assert "[1/2] learning_rate=0.001: kept, done at step 6" in again.stderr
     assert path.stat().st_mtime_ns == before
     assert [row["status"] for row in rows(tmp_path).values()] == ["done", "done"]
-    # A run whose last checkpoint is damaged is not finished.
+    # A run with a damaged last checkpoint is not finished.
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
     damaged = sweep(dataset_dir, tmp_path, *FLAGS, "--sweep=learning_rate=1e-3")
@@ -188,7 +188,7 @@ def test_runs_train_side_by_side_and_one_that_fails_is_named(
     assert "learning_rate=0.001: started" in damaged.stderr
     assert "failed with exit code 1 (error: all 1 checkpoints in" in damaged.stderr
     path.write_bytes(whole)
-    # With other common settings it is another run.
+    # Other common settings make it another run.
     flags = (*FLAGS, "--sweep=learning_rate=1e-3", "--config.beta=2.0")
     refused = sweep(dataset_dir, tmp_path, *flags)
     assert refused.returncode == 1
@@ -204,7 +204,7 @@ def test_a_run_that_cannot_start_does_not_end_the_others(
     assert done.returncode == 1
     assert "seed=1: failed to start ([Errno 21] Is a directory: " in done.stderr
     assert "seed=2: done in" in done.stderr
-    # Where the table cannot be written it is seen.
+    # The table is printed even where its file cannot be written.
     assert "| seed=1 | 1    | failed to start |" in done.stdout
     assert done.stderr.splitlines()[-1].startswith("error: [Errno 21] Is a directory")
 

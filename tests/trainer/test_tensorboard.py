@@ -1,4 +1,4 @@
-"""What TensorBoard answers about runs, one of which was killed and went on."""
+"""TensorBoard's responses about runs; one run was killed and resumed."""
 
 import io
 import json
@@ -22,8 +22,8 @@ from tests.trainer.trained_runs import (
 )
 from trainer.reporting import image_grid, tensorboard_server
 
-# A scalar at every step and a picture at every third, of which there are more than the
-# ten that TensorBoard shows by default.
+# A scalar at every step and a picture at every third step: more pictures than the ten
+# that TensorBoard shows by default.
 FLAGS = (
     "--virtual_devices=1",
     "--config.checkpoint_every_secs=0",
@@ -43,7 +43,7 @@ GRIDS = (
 def killed_run(
     dataset_dir: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Run:
-    """Returns a run of 50 steps that was killed at about the thirtieth."""
+    """Returns a run of 50 steps that was killed at about step 30 and resumed."""
     workdir = tmp_path_factory.mktemp("runs") / "killed"
     process = start_training(dataset_dir, workdir, *FLAGS)
     killed = stop_at_step(process, workdir, 30, signal.SIGKILL)
@@ -109,7 +109,8 @@ def test_nothing_is_shown_twice_after_a_kill(board: Board) -> None:
         for tag in tags.keys() - {"memorisation_ratio"}:
             actual = board.steps("scalars/scalars", run, tag)
             if tag in ("images_per_second", "data_wait_percent"):
-                # The first call after a start compiles.
+                # The first call after a start has no rate, because it includes the
+                # compilation.
                 assert sorted(set(actual)) == actual
                 assert set(steps) > set(actual)
             else:
@@ -124,7 +125,7 @@ def test_settings_and_final_metrics_are_compared(
 ) -> None:
     experiment = board.plugin("hparams/experiment", {"experimentName": ""})
     infos = experiment["hparamInfos"]
-    # What differs stands first.
+    # Settings that differ between runs stand first.
     assert infos[0]["name"] == "latent_dim"
     names = {info["name"] for info in infos}
     assert {"learning_rate", "layer_defaults.activation", "dataset"} <= names

@@ -1,4 +1,4 @@
-"""TensorBoard's pages of a run, in Chromium."""
+"""Opens TensorBoard's pages of a run in Chromium."""
 
 import io
 import pathlib
@@ -28,7 +28,7 @@ pytestmark = [
 def narrow_run(
     dataset_dir: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Run:
-    """Returns a run that draws twelve times, has other settings, and is projected."""
+    """Returns a projected run with other settings and pictures every 5 steps."""
     workdir = tmp_path_factory.mktemp("runs") / "narrow"
     run = train(
         dataset_dir,
@@ -62,7 +62,7 @@ def test_scalars_are_drawn(browser: Browser) -> None:
     cards = browser.show_cards("scalars", "tf-scalar-card", "^(loss|elbo|kl)$")
     assert cards.keys() == {"loss", "elbo", "kl"}
     for tag, (card, *_) in cards.items():
-        # The last point of two trainings and of their evaluations.
+        # Two runs, each with training and evaluation, give four end points.
         browser.wait(
             f"four curves of {tag}",
             lambda card=card: len(browser.find("path.symbol", card)) >= 4,
@@ -81,7 +81,7 @@ def test_every_picture_is_on_the_slider(browser: Browser) -> None:
             for card in dict.fromkeys(cards[tag])
         }
         assert by_run.keys() == {"narrow/eval", "reference/eval"}
-        # From 0 on: steps 0, 5, …, 50, and 0, 25, 50.
+        # The slider counts from 0: steps 0, 5, …, 50, and steps 0, 25, 50.
         for run, last in (("narrow/eval", 10), ("reference/eval", 2)):
             (slider,) = browser.find("#steps", by_run[run])
             assert int(slider.get_attribute("aria-valuemax")) == last
@@ -115,7 +115,7 @@ def test_the_projector_shows_points_with_features(browser: Browser) -> None:
         pixels = Image.open(io.BytesIO(canvas.screenshot_as_png)).convert("RGB")
         return len(np.unique(np.asarray(pixels).reshape(-1, 3), axis=0)) > 1_000
 
-    # Of eleven thumbnails; the axes alone have a few.
+    # Eleven thumbnails have many colours; the axes alone have only a few.
     assert browser.wait("thumbnails", colours)
 
 
@@ -145,7 +145,7 @@ def test_the_projector_shows_what_generate_wrote(
 
 
 def test_texts_are_shown(browser: Browser) -> None:
-    # What matches stands first, and unfolded.
+    # Matching texts stand first and are unfolded.
     browser.open("text&tagFilter=.")
     for text in ("latent_dim: 3", "96 examples", "beta = 7.68"):
         browser.wait(

@@ -1,4 +1,4 @@
-"""The command, from start to end, as a user runs it."""
+"""Runs the command from start to end, as a user does."""
 
 import json
 import os
@@ -34,7 +34,7 @@ ENDLESS = "--config.num_train_steps=-1"
 def small_run(
     dataset_dir: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Run:
-    """Returns 50 steps of a model that compiles faster, never disturbed."""
+    """Returns an undisturbed run of 50 steps of a model that compiles faster."""
     workdir = tmp_path_factory.mktemp("runs") / "small"
     run = train(dataset_dir, workdir, *SMALL, "--virtual_devices=1")
     assert run.returncode == 0, run.output
@@ -56,7 +56,7 @@ def test_the_number_of_devices_changes_no_bit(
     run = train(dataset_dir, tmp_path / "run", f"--virtual_devices={num_devices}")
     assert run.returncode == 0, run.output
     assert len(run.metrics()) == 50
-    # Loss, gradient norm and the ledger of consumed records, at every step.
+    # Compare loss, gradient norm and the ledger of consumed records at every step.
     assert run.metrics() == reference_run.metrics()
     assert run.metrics("validation") == reference_run.metrics("validation")
     arrays, expected = load_arrays(run), load_arrays(reference_run)
@@ -84,7 +84,8 @@ def test_a_killed_run_resumes_with_the_same_losses(
     arrays, expected = load_arrays(resumed), load_arrays(small_run)
     for name, array in arrays.items():
         np.testing.assert_array_equal(array, expected[name], err_msg=name)
-    # The other run saved its last step at its end, and not because of the time.
+    # The undisturbed run saved its last step because it ended, and not because of the
+    # time.
     name = "checkpoints/step-000000050/checkpoint.json"
     (meta, expected_meta) = (
         (run.workdir / name).read_bytes() for run in (resumed, small_run)
@@ -106,7 +107,7 @@ def test_fewer_cores_and_another_environment_change_no_bit(
         tmp_path / "run",
         "--virtual_devices=1",
         prefix=("taskset", "--cpu-list", "0"),
-        # A copy of a process that has begun keeps that one's cores.
+        # A forked copy would keep the cores of the process that it was forked from.
         python=sys.executable,
     )
     output, _ = process.communicate()
@@ -190,13 +191,13 @@ def test_a_damaged_newer_checkpoint_pushes_out_no_whole_one(
 
 
 def zero_the_end(path: pathlib.Path) -> None:
-    # In its place: a file that is written anew is empty for a moment.
+    # Write in place, because rewriting the file would leave it empty for a moment.
     with path.open("r+b") as file:
         file.seek(-9, os.SEEK_END)
         file.write(bytes(9))
 
 
-# Which one depends on what is read first: another record, or a shard from its begin.
+# The message depends on the next read: another record, or a shard from its start.
 CUT = "is cut off|bytes, and its manifest says"
 
 
@@ -206,7 +207,7 @@ CUT = "is cut off|bytes, and its manifest says"
         (lambda path: os.truncate(path, path.stat().st_size // 2 + 99), CUT),
         (lambda path: path.unlink(), "No such file"),
         (zero_the_end, "has a wrong checksum"),
-        # At the edge of a record.
+        # Cut between two records.
         (lambda path: os.truncate(path, path.stat().st_size // 6 * 3), CUT),
     ],
     ids=["cut", "gone", "changed", "cut between records"],

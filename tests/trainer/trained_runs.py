@@ -1,4 +1,4 @@
-"""The commands of the trainer as subprocesses, whose imports are made already."""
+"""Runs the trainer's commands as subprocesses with preloaded imports."""
 
 import dataclasses
 import json
@@ -12,10 +12,10 @@ from typing import Any
 
 from tests import preloaded
 
-# Of metrics.jsonl: speeds, and memory.
+# Entries of metrics.jsonl that differ between equal runs: speeds and memory.
 UNREPEATED = ("images_per_second", "data_wait_percent", "memory/process_mib")
 
-# A model of one layer each way, which compiles in half the time, for up to two devices.
+# A model with one layer each way, for up to two devices. It compiles in half the time.
 SMALL = (
     "--config.num_batch_groups=2",
     "--config.encoder_filters=(8,)",
@@ -26,7 +26,7 @@ SMALL = (
 
 ROOT = pathlib.Path(__file__).parents[2]
 
-# One block of layers, for runs of which no figure is compared with the reference's.
+# A model with one block of layers, for runs that are not compared with the reference.
 SMALL_MODEL = (
     "--config.encoder_filters=(4,)",
     "--config.decoder_filters=(4,)",
@@ -40,7 +40,7 @@ def run_module(module: str, *args: str) -> subprocess.CompletedProcess[str]:
 
 
 def synthesize(path: pathlib.Path, num_images: int) -> pathlib.Path:
-    """Draws faces in CelebA's layout, and returns their directory."""
+    """Draws synthetic faces in CelebA's layout, and returns their directory."""
     flags = (f"--output={path}", f"--num_images={num_images}")
     done = run_module("pipeline.synthesize", *flags)
     assert done.returncode == 0, done.stderr
@@ -62,14 +62,14 @@ def prepare(faces: pathlib.Path, output: pathlib.Path, *flags: str) -> pathlib.P
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A call of `trainer.train`: where it wrote, how it ended, what it said."""
+    """A finished call of `trainer.train`: its workdir, exit code and output."""
 
     workdir: pathlib.Path
     returncode: int
     output: str
 
     def metrics(self, split: str = "train") -> dict[int, dict[str, Any]]:
-        """Returns the lines of metrics.jsonl by step, without what no run repeats."""
+        """Returns the lines of metrics.jsonl by step, without `UNREPEATED` entries."""
         lines = {}
         for text in (self.workdir / "metrics.jsonl").read_text().splitlines():
             line = json.loads(text)
@@ -134,7 +134,7 @@ def stop_at_step(
     step: int,
     number: signal.Signals,
 ) -> Run:
-    """Sends a signal once the run has logged `step`, and waits for its end."""
+    """Sends a signal once the run has logged `step`, and waits for the run to end."""
     path = workdir / "metrics.jsonl"
     while process.poll() is None:
         if path.exists() and f'{{"step": {step}, "split": "train"' in path.read_text():

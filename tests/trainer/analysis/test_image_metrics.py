@@ -88,7 +88,7 @@ def test_image_metrics_refuse_shapes_that_differ_and_take_no_images(metric) -> N
 
 
 def test_bits_of_a_uniform_density_are_those_of_255_levels() -> None:
-    """Uniform over [-1, 1], its density is 1/2 a value, and 1/255 a level."""
+    """A uniform density over [-1, 1] is 1/2 per value and 1/255 per level."""
     actual = image_metrics.bits_per_dim(
         np.array([6 * math.log(2)]), 6, is_discrete=False
     )

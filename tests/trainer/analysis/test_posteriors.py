@@ -21,7 +21,7 @@ def run(reference_run: Run) -> trained.TrainedRun:
 def encode(
     reference_run: Run, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., str]:
-    """Returns what makes latents, by the commands, of the images that flags name."""
+    """Returns a function that encodes the images of its flags, with the commands."""
     root = tmp_path_factory.mktemp("latents")
     done = run_module(
         "trainer.export",
@@ -47,7 +47,7 @@ def latents_dir(encode: Callable[..., str], dataset_dir: pathlib.Path) -> str:
 
 @pytest.fixture(scope="module")
 def raw_latents_dir(encode: Callable[..., str], faces_dir: pathlib.Path) -> str:
-    """Returns those of the raw images that the dataset was made of."""
+    """Returns latents of the raw images that the dataset was made from."""
     return encode("raw", f"--input={faces_dir}", "--shard_size=8")
 
 
@@ -55,7 +55,7 @@ def raw_latents_dir(encode: Callable[..., str], faces_dir: pathlib.Path) -> str:
 def other_latents_dir(
     encode: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
 ) -> str:
-    """Returns those of other images: a folder of noise, in two classes."""
+    """Returns latents of other images: a folder of noise, in two classes."""
     folder = tmp_path_factory.mktemp("folder")
     pixels = np.random.default_rng(0).integers(0, 256, (14, 40, 40, 3), np.uint8)
     for number, image in enumerate(pixels):

@@ -23,7 +23,7 @@ def run(reference_run: Run) -> trained.TrainedRun:
 
 
 class LinearGaussian:
-    """A VAE whose marginal likelihood is known: x = z + noise, one value, one latent.
+    """A VAE with a known marginal likelihood: x = z + noise, one value and one latent.
 
     With z ~ N(0, 1) and x | z ~ N(z, s^2), x ~ N(0, 1 + s^2), and the posterior is
     N(x / (1 + s^2), s^2 / (1 + s^2)).
@@ -66,7 +66,7 @@ MANIFEST = contract.Manifest(
 
 
 class Planted(trained.TrainedRun):
-    """A run whose data are in memory."""
+    """A run that takes its images from memory."""
 
     def __init__(self, *fields: object) -> None:
         *rest, images = fields
@@ -89,7 +89,8 @@ def test_the_importance_estimate_is_the_marginal_likelihood(bias: float) -> None
     x = planted.images[:, 0, 0, 0].astype(np.float64)
     variance = 1 + LinearGaussian.stddev**2
     exact = np.mean(0.5 * x**2 / variance + 0.5 * math.log(2 * math.pi * variance))
-    # With the true posterior every weight is p(x), and the ELBO is too, on average.
+    # With the true posterior every importance weight is p(x), and the mean ELBO is log
+    # p(x).
     assert actual["nll_importance"] == pytest.approx(
         exact, abs=1e-4 if not bias else 0.01
     )
@@ -130,7 +131,7 @@ def test_the_elbo_is_that_of_training(
     logged = reference_run.metrics("validation")[50]
     actual = scores.score_images(run, "validation")
     assert actual["kl"] == pytest.approx(logged["kl"], rel=1e-4)
-    # Another draw of the latents.
+    # The two ELBOs use different draws of the latents.
     assert actual["elbo"] == pytest.approx(logged["elbo"], rel=1e-2)
 
 
@@ -252,7 +253,7 @@ def test_the_command_prints_a_table_and_writes_json(
 
 
 def encoded_split(labels: list[int]) -> posteriors.EncodedSplit:
-    """Returns latents that are their labels, plus a little that differs."""
+    """Returns latents that equal their labels, plus small distinct offsets."""
     num = len(labels)
     mean = np.array(labels, np.float32)[:, None] + np.linspace(0, 0.1, num)[:, None]
     return posteriors.EncodedSplit(
@@ -266,7 +267,7 @@ def encoded_split(labels: list[int]) -> posteriors.EncodedSplit:
 def test_one_example_has_no_active_units() -> None:
     actual = latent_scores.score_latents(encoded_split([3]))
     assert actual["active_units"] is None
-    # KL(N(3, 1), N(0, 1)) is 4.5 nats, and one posterior is its own aggregate.
+    # KL(N(3, 1), N(0, 1)) is 4.5 nats. A single posterior is its own aggregate.
     assert actual["kl_per_latent"] == [4.5]
     assert actual["aggregate_kl"] == pytest.approx(4.5, abs=0.1)
     assert latent_scores.score_latents(encoded_split([3, 4]))["active_units"] == 1
@@ -282,7 +283,7 @@ def test_one_example_has_no_active_units() -> None:
         ([0, 0, 1, 1], [-1, -1], None),
         ([0, 0, 1, 1], [-1, 0, 1, 0], 1.0),
         ([0, 0, 1, 1, -1], [1], 1.0),
-        # A class that training lacks is never found.
+        # A probe never predicts a class that training lacks.
         ([0, 0, 1, 1], [0, 1, 2, 2], 0.5),
     ],
 )
@@ -311,7 +312,7 @@ def test_images_without_a_label_do_not_count_for_the_classifier(run) -> None:
 
 
 def test_a_table_shows_what_is_undefined() -> None:
-    # In another process: the flags of a command are those of one process.
+    # Use another process, because a process defines the flags of one command only.
     text = "{'active_units': None, 'probe': {'label': None}, 'kl_per_latent': [1.0]}"
     program = (
         f"from trainer.analysis import evaluation; print(evaluation.table({text}))"

@@ -1,4 +1,4 @@
-"""Conditional runs as objects: attributes, and labels of which a part is known."""
+"""Conditional runs as objects: attributes, and labels that are partly known."""
 
 from typing import Any
 

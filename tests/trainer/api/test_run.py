@@ -1,4 +1,4 @@
-"""A trained run, used as a library."""
+"""Uses a trained run as a library."""
 
 import dataclasses
 import json
@@ -30,7 +30,7 @@ def run(moved_dir: pathlib.Path) -> LoadedRun:
 def faces(
     faces_dir: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
 ) -> list[pathlib.Path]:
-    """Returns the first image files of the dataset."""
+    """Returns the first five image files of the dataset."""
     folder = tmp_path_factory.mktemp("faces")
     with zipfile.ZipFile(faces_dir / "img_align_celeba.zip") as archive:
         names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))[:5]
@@ -108,7 +108,7 @@ def test_images_come_out_as_pixels(run: LoadedRun, faces: list[pathlib.Path]) ->
     assert samples.shape == (3, 32, 32, 3)
     np.testing.assert_array_equal(run.sample(3, seed=1), samples)
     assert (run.sample(3, seed=2) != samples).any()
-    # At no temperature all are the image of the prior's mean.
+    # At temperature 0 every sample is the decoded mean of the prior.
     middle = run.decode(np.zeros([1, run.latent_dim]))
     np.testing.assert_array_equal(
         run.sample(2, temperature=0.0), np.repeat(middle, 2, axis=0)

@@ -1,4 +1,4 @@
-"""`vaeline COMMAND` is `python -m MODULE`, to its exit code and its signals."""
+"""`vaeline COMMAND` equals `python -m MODULE`, down to exit code and signals."""
 
 import ast
 import importlib.metadata
@@ -111,7 +111,7 @@ def test_a_signal_ends_a_command_in_one_line(
 def test_a_list_that_nobody_reads_shows_no_traceback(
     redirection: str, code: int, said: str
 ) -> None:
-    # The list comes once the pipe has no reader.
+    # Wait until the pipe has no reader, then write the list.
     program = f"import time; time.sleep(0.2); {PROGRAM}"
     script = f'set -o pipefail; {sys.executable} -c "{program}" {redirection}'
     done = subprocess.run(

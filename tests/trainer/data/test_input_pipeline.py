@@ -1,4 +1,4 @@
-"""What a step sees: every record, the same on every host, from any step on."""
+"""The input of a step: every record, the same on every host, from any step on."""
 
 import pathlib
 import shutil
@@ -162,7 +162,7 @@ def test_evaluation_sees_every_record_once_and_fills_up(
 ) -> None:
     manifest = contract.load_manifest(dataset_dir)
     num_examples = manifest.splits["validation"].num_examples
-    # One less, as many, and one more than the split has; and far more.
+    # Batch sizes one below, at and one above the size of the split, and far above it.
     for batch_size, num_replicas in (
         (num_examples - 1, 1),
         (num_examples, 1),
@@ -201,7 +201,10 @@ def test_first_examples_are_as_many_as_there_are(dataset_dir: pathlib.Path) -> N
 def test_joined_splits_are_seen_in_equal_parts_of_a_lane(
     dataset_dir: pathlib.Path,
 ) -> None:
-    """16 shards of train and 2 of each other split: two lanes, so 6 of 12 each."""
+    """Joins 16 train shards and 2 of each other split.
+
+    They make two lanes, which each give 6 of 12 records.
+    """
     manifest = contract.load_manifest(dataset_dir)
     joined = "train+validation+test"
     num_shards = {name: len(info.shards) for name, info in manifest.splits.items()}
@@ -210,7 +213,7 @@ def test_joined_splits_are_seen_in_equal_parts_of_a_lane(
     assert total == 120
     seen = record_ids(batches(dataset_dir, split=joined), num_batches=total // BATCH)
     counts = np.unique(seen, return_counts=True)[1]
-    # A lane of 61 records and one of 59 are seen 60 times each.
+    # Each lane is read 60 times: one lane has 61 records and the other 59.
     assert len(counts) == 119
     assert sorted(set(counts)) == [1, 2]
     with pytest.raises(contract.DatasetError, match="no split 'val' in"):

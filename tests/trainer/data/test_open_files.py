@@ -1,4 +1,4 @@
-"""Trainings with few open files: a batch of any number of shards is read."""
+"""Trains with few open files, on batches that span any number of shards."""
 
 import pathlib
 import resource
@@ -14,14 +14,14 @@ from tests.trainer.trained_runs import ROOT, prepare
 def many_shards(
     faces_dir: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
 ) -> pathlib.Path:
-    """Returns the faces with a record or two to a shard."""
+    """Returns the faces with one or two records per shard."""
     return prepare(faces_dir, tmp_path_factory.mktemp("many"), "--shard_size=1")
 
 
 def train(
     dataset: pathlib.Path, workdir: pathlib.Path, num_files: int
 ) -> subprocess.CompletedProcess[str]:
-    """Trains for a step on a batch of all shards; imports are the command's own."""
+    """Trains one step on a batch of all shards, in a new interpreter."""
     command = [
         *(sys.executable, "-m", "trainer.train"),
         *(f"--dataset={dataset}", f"--workdir={workdir}"),

@@ -1,4 +1,4 @@
-"""Reading by place gives what was written, or names what is damaged."""
+"""Reading by place returns the written values, or names the damage."""
 
 import contextlib
 import errno
@@ -38,7 +38,7 @@ def reader_of(
     features: dict[str, contract.Feature] = FEATURES,
     is_compiled: bool = False,
 ) -> RecordReader:
-    """Writes records to shards, and returns what reads them."""
+    """Writes records to shards, and returns a reader of these shards."""
     paths, infos = [], []
     for index, serialized in enumerate(shards):
         path = directory / f"shard-{index}"
@@ -71,7 +71,7 @@ INTEGERS = st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 300)
 
 @st.composite
 def datasets(draw: st.DrawFn) -> tuple[dict[str, contract.Feature], list[tuple]]:
-    """Draws features, and key, arrays and labels of some records."""
+    """Draws features, and the key, arrays and labels of some records."""
     sizes = st.integers(1, 70)
     if draw(st.booleans()):
         shape = draw(st.tuples(sizes, st.integers(1, 20), st.integers(1, 3)))
@@ -122,7 +122,8 @@ def test_any_records_are_what_tensorflow_makes_of_them(
         is_compiled and "image" in features,
     )
     order = np.random.default_rng(0).permutation(len(examples)).tolist() * 2
-    # Another first, like which others may be.
+    # Read a different record first, because the reader guesses the size of later
+    # records from it.
     for numbers in (order[-1:], order):
         actual = reader.read(np.array([(0, at) for at in numbers]))
     arrays, others = actual.arrays, actual.rests()
@@ -190,7 +191,7 @@ def test_any_flipped_bit_is_noticed(tmp_path) -> None:
             reader = reader_of(
                 tmp_path, [[record(at) for at in range(3)]], is_compiled=is_compiled
             )
-            # So that the next image is read into the batch at once.
+            # After this read, the reader reads the next image directly into the batch.
             read(reader, [(0, 0)])
             flip(tmp_path / "shard-0", place)
             with pytest.raises(DamageError, match="record 1 of shard .*/shard-0 "):
@@ -259,7 +260,7 @@ def test_a_file_that_is_not_what_it_was_is_named(
         read(reader, every)
     damage(path)
     with pytest.raises(DamageError, match=f"shard {re.escape(str(path))}") as error:
-        # A pass over the shard: its end, and the next one's begin.
+        # Two passes read the end of the shard, and then its beginning again.
         [read(reader, [place]) for place in [*every, *every]]
     text = str(error.value)
     if name not in ("cut", "short") or is_read_before:
@@ -293,7 +294,8 @@ def test_no_more_files_are_open_than_are_allowed(
     )
 
     def num_open() -> int:
-        # Of these shards alone: other threads of this process may open and close files.
+        # Count only these shards: other threads of this process may open and close
+        # files.
         actual = []
         for name in os.listdir("/proc/self/fd"):
             with contextlib.suppress(FileNotFoundError):
@@ -331,7 +333,7 @@ def test_a_batch_of_many_shards_keeps_to_the_limit(
     monkeypatch.setattr(os, "close", close_one)
     arrays, _ = read(reader, [(at, 0) for at in range(300)])
     assert arrays["image"][:, 0, 0, 0].tolist() == [at % 256 for at in range(300)]
-    # Those that are kept, those of a part, and one that is opened.
+    # Files that stay open, files of the part being read, and the file being opened.
     most = max(1, (limit - 96) // 8)
     assert 0 < max(open_at_once) <= 2 * most + 1
 

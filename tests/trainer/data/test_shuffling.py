@@ -75,7 +75,7 @@ def test_epochs_blocks_lanes_and_seeds_have_orders_of_their_own() -> None:
             for start in range(0, 128, 32)
         ]
 
-    # Two lanes, in each two epochs of two blocks.
+    # Two lanes, each with two epochs of two blocks.
     actual = [*orders(1), *orders(2), *orders(-1)]
     assert all(sorted(one) == list(range(32)) for one in actual)
     assert len(set(actual)) == 24
@@ -93,7 +93,7 @@ def test_epochs_blocks_lanes_and_seeds_have_orders_of_their_own() -> None:
 
 
 def test_the_order_is_the_same_on_every_machine() -> None:
-    """A resumed run goes on with the records that it had not seen."""
+    """Lets a resumed run continue with the records that it has not seen."""
     assert places(shuffle(), 3) == [
         [(2, 0), (0, 0), (3, 0), (3, 1)],
         [(0, 1), (0, 2), (3, 2), (3, 3)],

@@ -1,4 +1,4 @@
-"""What records hold besides arrays is parsed once, and again if it changes."""
+"""Features besides arrays are parsed once, and parsed again after a change."""
 
 import pathlib
 
@@ -21,7 +21,7 @@ FEATURES = {
 
 
 def write(path: pathlib.Path, labels: list[int], key: str = "key") -> None:
-    """Replaces a shard by one of records with these labels."""
+    """Replaces a shard by a new one with these labels."""
     temporary = path.with_suffix(".new")
     temporary.write_bytes(
         b"".join(

@@ -4,7 +4,7 @@ import pytest
 
 from trainer.distribution import cluster
 
-# As Kubeflow's training operator sets it for the second worker beside a chief.
+# The value that Kubeflow's training operator sets for the second worker beside a chief.
 KUBEFLOW = json.dumps(
     {
         "cluster": {
@@ -15,7 +15,7 @@ KUBEFLOW = json.dumps(
         "environment": "cloud",
     }
 )
-# As Vertex AI sets it for the second machine of the second pool.
+# The value that Vertex AI sets for the second machine of the second pool.
 VERTEX = json.dumps(
     {
         "cluster": {
@@ -92,7 +92,7 @@ def test_the_environments_of_clusters(environ, addresses, index, source):
     assert actual.address == addresses[index]
     text = cluster.describe(actual)
     assert f"{len(addresses)} by {source}, this is number {index} at" in text
-    # What another program that reads TF_CONFIG makes of it.
+    # Another program that reads TF_CONFIG finds the same cluster.
     assert cluster.find_cluster({"TF_CONFIG": actual.tf_config()}) == (
         cluster.Cluster(addresses, index, "TF_CONFIG")
     )

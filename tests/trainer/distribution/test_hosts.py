@@ -7,8 +7,8 @@ from trainer.distribution.cluster import Cluster
 ADDRESSES = ("a:1", "b:2", "c:3")
 
 
-# As TensorFlow says it, of a host whose heartbeats the chief misses, and to one that
-# misses the chief.
+# TensorFlow's messages: to the chief about hosts without heartbeats, and to another
+# host about a chief that does not answer.
 @pytest.mark.parametrize(
     ("index", "message", "said"),
     [

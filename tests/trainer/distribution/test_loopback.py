@@ -1,4 +1,4 @@
-"""At which addresses TensorFlow's server listens; see test_launch.py for a training."""
+"""Addresses that TensorFlow's server listens on; test_launch.py trains with them."""
 
 import logging
 import socket
@@ -30,7 +30,10 @@ def cluster_of(host: str, other: str) -> Cluster:
 
 
 def serve(cluster: Cluster) -> list[str]:
-    """Returns the addresses at which TensorFlow's server, which stays, answers."""
+    """Starts TensorFlow's server, and returns the addresses that answer.
+
+    The server stays until the process ends.
+    """
     with loopback.serving(cluster):
         spec = {"worker": list(cluster.addresses)}
         server = tf.distribute.Server(spec, job_name="worker", task_index=0)
@@ -45,7 +48,7 @@ def serve(cluster: Cluster) -> list[str]:
         ("localhost", "127.0.0.1", ["127.0.0.1"]),
         ("127.0.0.2", "127.0.0.1", ["127.0.0.2"]),
         ("[::1]", "[::1]", ["::1"]),
-        # Another host has to reach this one.
+        # Another host must be able to reach this host.
         ("127.0.0.1", "10.0.0.2", list(ADDRESSES)),
         ("127.0.0.1", "faces-1.faces", list(ADDRESSES)),
     ],

@@ -61,7 +61,7 @@ def test_nccl_of_one_machine_listens_on_its_loopback(
     after: str | None,
 ) -> None:
     name = "NCCL_SOCKET_IFNAME"
-    # So that monkeypatch restores it.
+    # Set the variable first, so monkeypatch restores it.
     monkeypatch.setenv(name, "any")
     monkeypatch.delenv(name)
     if before:

@@ -195,7 +195,8 @@ def test_every_mode_writes_its_files(
                 assert actual["names"].tolist() == [row["attribute"] for row in rows]
                 assert actual["directions"].shape == (len(rows), 8)
             image = image_grid.load_png(output / "attributes.png")
-            # Images of 32 px are enlarged twice, below and beside their labels.
+            # Images of 32 px are drawn at twice their size, below and beside their
+            # labels.
             assert image.shape[0] == 26 + 64 * len(rows)
             assert image.shape[1] > 64 * 4 + 26
         if mode == "neighbours":

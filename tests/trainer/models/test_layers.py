@@ -1,4 +1,4 @@
-"""The layers against Keras's own, and against themselves in groups."""
+"""Compares the layers with Keras's own, and their groups with each other."""
 
 import keras
 import numpy as np
@@ -55,7 +55,7 @@ CASES = {
 
 
 def make_pair(name: str) -> tuple[keras.Layer, keras.Layer, tf.Tensor]:
-    """Returns our layer and Keras's, with the same random weights, and inputs."""
+    """Returns our layer and Keras's with equal random weights, and inputs."""
     kind, arguments, inputs = CASES[name]
     if kind == "Conv2D":
         arguments = {**arguments, "use_bias": False}
@@ -76,7 +76,7 @@ def weighted_sum(outputs: tf.Tensor) -> tf.Tensor:
 
 
 def run(layer: keras.Layer, inputs: tf.Tensor, num_groups: int):
-    """Returns outputs, and the gradients of a weighted sum of them."""
+    """Returns outputs, and the gradients of a weighted sum of the outputs."""
     kwargs = (
         {"training": True} if isinstance(layer, keras.layers.BatchNormalization) else {}
     )

@@ -16,7 +16,7 @@ SEED = tf.constant([1, 2])
 
 
 def test_bernoulli_is_minus_kerass_binary_cross_entropy() -> None:
-    """Summed over values, it is what is published as `binary_crossentropy`."""
+    """The sum over values is the loss that is published as `binary_crossentropy`."""
     unit, logits = (IMAGES.numpy() + 1) / 2, 3 * MEANS.numpy()
     p = 1 / (1 + np.exp(-logits.astype(np.float64)))
     log_prob = unit * np.log(p) + (1 - unit) * np.log1p(-p)
@@ -62,7 +62,7 @@ def test_a_learnt_scale_is_one_weight_with_a_gradient() -> None:
         outputs = vae.decoder(tf.zeros([2, 100]))
         loss = -tf.reduce_sum(vae.likelihood.log_likelihood(images, outputs))
     squared = np.sum((images - vae.likelihood.mean(outputs)) ** 2)
-    # d/ds of squared / (2 e^2s) + n s
+    # The derivative d/ds of squared / (2 e^2s) + n s.
     expected = 2 * 768 - squared / 0.25
     assert float(tape.gradient(loss, scale.value)) == pytest.approx(expected, rel=1e-4)
 
@@ -79,7 +79,7 @@ def test_the_optimal_scale_is_the_root_of_the_mean_squared_error() -> None:
     best = math.log(math.sqrt(np.mean((images - mean) ** 2)))
     np.testing.assert_allclose(log_stddev, np.full(mean.shape, best), rtol=1e-5)
     assert float(scale) == pytest.approx(0.99 * math.log(0.5) + 0.01 * best)
-    # No other scale is more likely.
+    # Every other scale is less likely.
     likely = tf.reduce_sum(vae.likelihood.log_likelihood(images, fitted))
     for other in (best - 0.05, best + 0.05):
         outputs = tf.concat([mean, np.full(mean.shape, other, np.float32)], axis=-1)

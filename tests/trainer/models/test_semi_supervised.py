@@ -86,7 +86,7 @@ def test_settings_are_checked(changes: dict[str, object], message: str) -> None:
 
 @pytest.fixture(scope="module")
 def stripes_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """Returns a dataset of noisy stripes, whose direction and place are the class."""
+    """Returns a dataset of noisy stripes; direction and place define the class."""
     folder = tmp_path_factory.mktemp("stripes")
     arrays = {}
     for split, num in (("train", 800), ("test", 120)):
@@ -143,7 +143,7 @@ def test_few_labels_teach_a_classifier(
     assert before["accuracy"] < 0.6
     assert after["accuracy"] > 0.9
     assert after["elbo"] > before["elbo"] + 100
-    # Whose class is unknown costs what is known of it, at most the log of their number.
+    # The KL of an unknown class is at most the log of the number of classes.
     assert 0 <= after["label_kl"] <= math.log(NUM_CLASSES)
     assert after["classifier_loss"] == 0
     loaded = trained.load(run.workdir)

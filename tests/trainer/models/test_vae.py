@@ -41,8 +41,8 @@ def test_the_flagship_has_the_published_shapes() -> None:
     ]
     assert [output.shape for output in model.encoder.outputs] == [(None, 100)] * 2
     assert model.decoder.output_shape == (None, 128, 128, 3)
-    # Kernels 5 x 5 but for 4 x 4 from the latents and 3 x 3 to the image; batch norm
-    # has scale and offset; only the heads and the image have biases.
+    # Kernels are 5 x 5, except 4 x 4 from the latents and 3 x 3 to the image. Batch
+    # norm has scale and offset. Only the heads and the image layer have biases.
     encoder = 25 * (3 * 32 + 32 * 64 + 64 * 64 + 64 * 128 + 128 * 256) + 2 * 544
     heads = 2 * (4 * 4 * 256 * 100 + 100)
     decoder = 16 * 100 * 256 + 25 * (256 * 128 + 128 * 64 + 64 * 64 + 64 * 32)
@@ -140,7 +140,8 @@ def test_the_dense_systems_have_the_published_shapes(module, encoder, decoder) -
     ("module", "layer", "stddev", "bound"),
     [
         (mnist_dense, "dense_0", 2 / 28, np.inf),
-        # A normal cut off at two deviations has 0.88 of its deviation.
+        # A normal truncated at two standard deviations has 0.88 of its standard
+        # deviation.
         (mnist_mlss, "dense_0", 0.0880, 0.2),
     ],
 )
@@ -187,7 +188,7 @@ def test_a_dense_start_has_a_bias_for_every_place() -> None:
     ]
     assert shapes == [(2, 3136), (3, 3, 64, 64), (3, 3, 32, 64), (3, 3, 1, 32)]
     count = sum(np.prod(v.shape) for v in model.trainable_variables)
-    # As keras.io prints them: 69,076 of the encoder and 65,089 of the decoder.
+    # keras.io prints 69,076 parameters for the encoder and 65,089 for the decoder.
     assert count == 69_076 + 65_089
 
 

@@ -46,7 +46,7 @@ def test_a_batch_that_cannot_be_cut_is_an_error() -> None:
 
 
 def test_by_group_sums_gradients_in_float64() -> None:
-    # In float32 the sum 2^25 + 1 + 1 + … would lose every 1.
+    # A float32 sum of 2^25 + 1 + 1 + … would lose every 1.
     weight = tf.keras.Variable([1.0])
     x = tf.constant([[2.0**25], [1.0], [1.0], [1.0]])
     with exact.scope(4, [weight]) as (read,), tf.GradientTape() as tape:
@@ -62,7 +62,7 @@ def test_outside_replicas_a_sum_over_replicas_is_the_value() -> None:
     assert float(exact.sum_over_replicas(tf.constant(3.0))) == 3.0
 
 
-# What changes the arithmetic of a step, all at once.
+# Flags that change the arithmetic of a step, all at once.
 FLAGS = (
     *SMALL,
     "--config.precision=mixed_float16",
@@ -103,7 +103,7 @@ def test_a_run_killed_on_two_devices_goes_on_alike_on_four(
 def test_a_run_of_one_group_goes_on_alike(
     dataset_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    # Its batch norm is TensorFlow's fused one.
+    # With one group, batch norm is TensorFlow's fused operation.
     flags = (*SMALL, "--config.num_batch_groups=1", "--config.num_train_steps=10")
     expected = train(dataset_dir, tmp_path / "whole", *flags)
     assert expected.returncode == 0, expected.output

@@ -1,4 +1,4 @@
-"""Mixed precision: what is computed in which type, and what the loss scale does."""
+"""Mixed precision: the type of each computation, and the effect of the loss scale."""
 
 import keras
 import numpy as np
@@ -65,7 +65,7 @@ def test_outputs_without_an_activation_are_float32_too(name: str) -> None:
 @pytest.mark.parametrize("num_groups", [1, 2])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_a_norm_computes_in_float32(dtype: str, num_groups: int) -> None:
-    # Squares of these values overflow in float16, and their mean is lost in bfloat16.
+    # Squares of these values overflow in float16, and bfloat16 loses their mean.
     x = tf.cast(1000 + 100 * RNG.normal(size=(64, 4)), dtype)
     wide, narrow = (
         BatchNormalization(momentum=0.0, dtype=policy)
@@ -75,8 +75,8 @@ def test_a_norm_computes_in_float32(dtype: str, num_groups: int) -> None:
         expected = wide(tf.cast(x, tf.float32), training=True)
         actual = narrow(x, training=True)
     assert actual.dtype == dtype
-    # Kernels sum in an order of their own for each type, and few values round to the
-    # next one.
+    # The kernels of each type sum in their own order, so a few values round to the next
+    # one.
     rounded = (tf.cast(each, dtype) for each in (actual, expected))
     actual, expected = (tf.cast(each, tf.float32) for each in rounded)
     epsilon = {"bfloat16": 2**-7, "float16": 2**-10}[dtype]
@@ -97,7 +97,7 @@ def test_gradients_of_groups_are_summed_in_float64(dtype: str, kind: str) -> Non
     arguments = {"units": 1} if kind == "Dense" else {"filters": 1, "kernel_size": 1}
     layer = getattr(layers, kind)(**arguments, use_bias=False, dtype=f"mixed_{dtype}")
     shape = [4, 1] if kind == "Dense" else [4, 1, 1, 1]
-    # In the type of the layer, as in float32, the sum would lose every 2^-14.
+    # A sum in the layer's type, or in float32, would lose every 2^-14.
     values = [2.0**12, 2.0**-14, 2.0**-14, 2.0**-14]
     x = tf.reshape(tf.constant(values, dtype), shape)
     layer.build(shape)

@@ -1,4 +1,4 @@
-"""Streams of random numbers: each use has its own, and none ever changes."""
+"""Streams of random numbers: each use has its own, and no stream ever changes."""
 
 import pathlib
 import re
@@ -15,7 +15,7 @@ TRAINER = pathlib.Path(random.__file__).parents[1]
 
 
 def test_a_run_goes_on_with_the_numbers_of_earlier_releases() -> None:
-    # As the first releases folded the seed 5, the stream 3 and step 7.
+    # The first releases folded seed 5, stream 3 and step 7 into these values.
     seed = random.fold(5, Stream.TRAINING_POSTERIOR, 7)
     assert seed.numpy().tolist() == [-1729064858, 7]
     seed = random.fold(5, Stream.EXPORT_BINARIZATION)
@@ -24,7 +24,7 @@ def test_a_run_goes_on_with_the_numbers_of_earlier_releases() -> None:
     assert [int(stream) for stream in forward.EVAL_STREAMS] == [5, 9, 10, 11]
 
 
-# By their numbers, from 1 on: new ones come after them.
+# In the order of their numbers, from 1 on; new streams come last.
 STREAMS = """
 GENERATED_PRIOR GENERATED_POSTERIOR TRAINING_POSTERIOR PICTURE_PRIOR
 VALIDATION_POSTERIOR TRAINING_BINARIZATION TRAINING_NOISE TRAINING_DROPS
@@ -43,10 +43,10 @@ def test_no_stream_changes_its_number() -> None:
 
 def test_draws_are_those_of_earlier_releases() -> None:
     drawn = random.normal([3], 5, Stream.GENERATED_PRIOR).numpy()
-    # Logarithms and cosines are rounded as the processor does.
+    # The processor decides the rounding of logarithms and cosines.
     expected = [3.480079412460327, -0.8493955731391907, -0.514886200428009]
     np.testing.assert_allclose(drawn, expected, rtol=1e-6, atol=0)
-    # In two blocks.
+    # The two examples lie in two blocks.
     drawn = random.of_examples(
         tf.random.stateless_uniform, [2], 5, Stream.SPLIT_DROPS, 99, 2
     )

@@ -1,4 +1,4 @@
-"""Estimates, against a run that was made."""
+"""Compares estimates with an actual run."""
 
 from safetensors.numpy import load_file
 

@@ -1,4 +1,4 @@
-"""Another package of the name pipeline, trainer or configs is told of in one line."""
+"""One line names a foreign package called pipeline, trainer or configs."""
 
 import pathlib
 import subprocess
@@ -27,7 +27,7 @@ def look(directory: pathlib.Path) -> str:
 
 
 def install(directory: pathlib.Path, name: str, *packages: str) -> None:
-    """Writes what pip leaves of an installed distribution."""
+    """Writes the files that pip leaves for an installed distribution."""
     info = directory / f"{name}-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
@@ -36,7 +36,7 @@ def install(directory: pathlib.Path, name: str, *packages: str) -> None:
 
 def test_the_packages_of_one_place_are_sound(tmp_path: pathlib.Path) -> None:
     install(tmp_path, "vaeline", "pipeline", "trainer", "configs")
-    # Without a file in it, Python takes ours.
+    # Python imports the repository's package, because this directory has no file.
     (tmp_path / "configs").mkdir()
     expected = f"ok   names: pipeline, trainer, configs are imported from {ROOT}"
     assert look(tmp_path) == expected

@@ -114,7 +114,7 @@ def test_the_weight_warms_up(step: int, share: float) -> None:
 def test_free_bits_charge_a_latent_by_its_mean_over_the_batch() -> None:
     log_var = tf.zeros([2, 2])
     mean = tf.constant([[2.0, 0.5], [4.0, 0.5]])
-    # Nats of the latents: 2 and 8 with a mean of 5, and 0.125 each.
+    # The first latent has 2 and 8 nats, 5 on average; the second has 0.125 in each.
     posterior = objectives.Posterior(mean, log_var, mean)
     with tf.GradientTape() as tape:
         tape.watch(mean)
@@ -169,7 +169,7 @@ def test_settings_of_the_bound_are_checked(changes: dict, message: str) -> None:
 def test_the_loss_is_described_with_all_that_changes_it() -> None:
     text = elbo_objective(beta=4.0, warmup_steps=10, free_bits=0.5).describe()
     assert "4 * KL (its weight grows over 10 steps) beyond 0.5 nats" in text
-    # 2 * 4 * 0.25 / 48
+    # The weight of the KL is 2 * 4 * 0.25 / 48.
     assert "mean squared error + 0.04167 * KL" in text
     text = elbo_objective(num_samples=5).describe()
     assert text.startswith("loss = minus the bound of 5 importance samples, with")

@@ -1,4 +1,4 @@
-"""Event files: their order, and what TensorBoard reads of them."""
+"""Event files: their order, and the events that TensorBoard reads."""
 
 import io
 import pathlib
@@ -79,7 +79,7 @@ def test_what_is_written_is_there_at_once(tmp_path) -> None:
 
 def test_truncation_leaves_no_file_for_tensorboard_to_read_twice(tmp_path) -> None:
     path = write_losses(tmp_path, 1, 2, 3)
-    # As a kill in the midst of an earlier one leaves it.
+    # A kill during an earlier truncation leaves such a file.
     path.with_name(f".{path.name}.tmp").write_bytes(path.read_bytes())
     events.truncate(tmp_path, 2)
     assert list(tmp_path.iterdir()) == [path]

@@ -33,7 +33,7 @@ def test_rows_features_and_thumbnails_are_of_the_same_examples(
     actual = [int(row[header.index("Smiling")]) for row in rows]
     assert actual == encoded.features["attributes"][:, smiling].tolist()
     sprite = np.asarray(Image.open(tmp_path / "projector/sprite.png"))
-    # As many rows as columns, though eleven images need but three rows of four.
+    # The sprite is square, although eleven images need only three rows of four.
     assert sprite.shape == (4 * 32, 4 * 32, 3)
     (batch,) = run.batches("validation", 11)
     levels = (batch["image"][5] + 1) * 127.5
@@ -46,7 +46,8 @@ def test_a_later_step_takes_the_place_of_one_before(
     config_path = tmp_path / "eval/projector_config.pbtxt"
     projector.write(tmp_path / "eval", run)
     assert "validation latents at step 50" in config_path.read_text()
-    # A run that goes on from there, or later, keeps them; one that repeats it does not.
+    # A run that resumes at step 50 or later keeps the files; a run that repeats step 50
+    # removes them.
     RunWriter(tmp_path, last_step=50).close()
     assert config_path.exists()
     RunWriter(tmp_path, last_step=49).close()

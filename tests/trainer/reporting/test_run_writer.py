@@ -23,7 +23,8 @@ def write_steps(directory: pathlib.Path, last_step: int, steps: range) -> None:
 
 def read_scalars(directory: pathlib.Path, run: str) -> list[tuple[int, float]]:
     events = EventAccumulator(str(directory / run), {"tensors": 0}).Reload()
-    # Files of one second and one process are read in the order of their names.
+    # TensorBoard reads files of the same second and process in the order of their
+    # names.
     return sorted(
         (event.step, float(tf.make_ndarray(event.tensor_proto)))
         for event in events.Tensors("loss")

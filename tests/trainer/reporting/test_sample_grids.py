@@ -131,7 +131,7 @@ def test_paths_reach_both_ends() -> None:
     chord = sample_grids.interpolate(start, end, 9, spherical=False)
     steps = np.tile((end - start) / 8, (8, 1))
     np.testing.assert_allclose(np.diff(chord, axis=0), steps, atol=1e-12)
-    # On the sphere nothing comes nearer to the origin than the nearer end.
+    # A spherical path never comes closer to the origin than its closer end.
     lengths = np.linalg.norm(path, axis=1)
     ends = np.linalg.norm([start, end], axis=1)
     assert lengths.min() >= ends.min() - 1e-9
@@ -157,7 +157,7 @@ def test_reconstructions_may_be_drawn_and_samples_may_be_few() -> None:
     assert actual["reconstruction"].shape == (28, 10 * 28, 1)
     assert set(np.unique(actual["reconstruction"])) == {0, 255}
     assert actual["samples/sampled"].shape == (28, 10 * 28, 1)
-    # Before any training every probability is about a half.
+    # Before training, every probability is about one half.
     assert np.abs(actual["samples/sampled"].astype(int) - 127).max() < 100
     assert actual["latents/scatter"].shape[-1] == 3
 

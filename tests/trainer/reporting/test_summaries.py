@@ -13,7 +13,7 @@ from trainer.numerics import exact
 from trainer.reporting import sample_grids, summaries
 from trainer.runs import trained
 
-# Of 25 samples.
+# Conditions of 25 samples.
 NO_CONDITIONS = np.zeros([25, 0], np.float32)
 
 
@@ -35,7 +35,7 @@ def test_neighbours_are_of_the_samples_that_are_shown(reference_run: Run) -> Non
     assert reference_run.metrics("validation")[50]["memorisation_ratio"] == (
         pytest.approx(ratio, rel=1e-4)
     )
-    # Of images that training saw there is no ratio.
+    # Training images have no memorisation ratio.
     (batch, *_) = run.batches("train", 4)
     shown = sample_grids.Shown(
         batch["image"], batch["input"], batch["conditions"], NO_CONDITIONS

@@ -1,4 +1,4 @@
-"""Checkpoints of any bytes, and those of earlier releases."""
+"""Makes checkpoints of arbitrary bytes, and checkpoints of earlier releases."""
 
 import hashlib
 import io
@@ -13,13 +13,13 @@ from trainer.runs import checkpoints
 
 
 def seal(path: pathlib.Path, name: str, data: bytes, **meta: Any) -> pathlib.Path:
-    """Makes a checkpoint of any bytes, with their right size and hash.
+    """Writes a checkpoint of arbitrary bytes, with the matching size and hash.
 
     Args:
-        path: Of the checkpoint.
-        name: Of the file of arrays.
-        data: Its bytes.
-        **meta: What else the checkpoint says of itself.
+        path: Path of the checkpoint.
+        name: Name of the file of arrays.
+        data: Content of the file of arrays.
+        **meta: Other entries of the checkpoint's metadata.
 
     Returns:
         `path`.
@@ -36,18 +36,18 @@ def seal(path: pathlib.Path, name: str, data: bytes, **meta: Any) -> pathlib.Pat
 def npz(
     arrays: Mapping[str, np.ndarray], save: Callable[..., None] = np.savez
 ) -> bytes:
-    """Returns the arrays of a checkpoint as earlier releases wrote them."""
+    """Returns arrays in the npz format of earlier releases' checkpoints."""
     save(file := io.BytesIO(), **arrays)
     return file.getvalue()
 
 
 def safetensors(header: Any, body: bytes, num_bytes: int | None = None) -> bytes:
-    """Returns a file as safetensors has it, sound or not.
+    """Returns a file in the safetensors format, valid or not.
 
     Args:
-        header: Its bytes, or what is made JSON.
-        body: What is after the header.
-        num_bytes: What the file says of the size of its header; None for the truth.
+        header: Header as bytes, or as a value to convert to JSON.
+        body: Bytes after the header.
+        num_bytes: Size of the header that the file states; None for the true size.
     """
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     num_bytes = len(text) if num_bytes is None else num_bytes

@@ -1,4 +1,4 @@
-"""The arrays of a checkpoint: other tools open them, and damage is one clear line."""
+"""The arrays of a checkpoint: other tools read them, and damage is one clear line."""
 
 import itertools
 import json
@@ -64,7 +64,7 @@ def test_equal_arrays_are_equal_files(tmp_path: pathlib.Path) -> None:
         data.add((tmp_path / "state.safetensors").read_bytes())
     (actual,) = data
     header = json.loads(actual[8 : 8 + int.from_bytes(actual[:8], "little")])
-    # Nothing that varies is in it.
+    # The file has no content that varies from one write to the next.
     assert list(header) == ["step", "transposed", "of float32", "of bool"]
 
 
@@ -183,7 +183,7 @@ DAMAGED = {
 
 @pytest.mark.parametrize("name", DAMAGED)
 def test_a_damaged_file_is_one_clear_line(tmp_path: pathlib.Path, name: str) -> None:
-    # As who edits one may seal it anew.
+    # Anyone who edits a file can also seal it anew.
     path = tmp_path / "step-000000002"
     sealed.seal(path, "state.safetensors", DAMAGED[name])
     with pytest.raises(checkpoints.CheckpointError) as raised:
@@ -191,7 +191,7 @@ def test_a_damaged_file_is_one_clear_line(tmp_path: pathlib.Path, name: str) -> 
     (line,) = str(raised.value).splitlines()
     assert line.startswith(f"{path} is damaged: ")
     assert len(line) < len(str(path)) + 300
-    # The one before is used.
+    # The previous checkpoint is loaded instead.
     checkpoints.save(tmp_path, 1, {"step": np.int64(1)}, {})
     assert checkpoints.load_newest(tmp_path)[1]["step"] == 1
 

@@ -19,7 +19,7 @@ def steps_in(directory: pathlib.Path) -> list[int]:
 
 @pytest.fixture
 def make_saver(tmp_path):
-    """Returns a function that makes savers, which are closed in the end."""
+    """Returns a function that makes savers; the fixture closes them at the end."""
     savers = []
 
     def make(**retention: int) -> checkpoint_saver.Saver:
@@ -45,7 +45,7 @@ def test_the_caller_does_not_wait_for_the_disk(tmp_path, make_saver, monkeypatch
     monkeypatch.setattr(checkpoints, "save", slow_save)
     writer = make_saver(num_newest=3)
     writer.save(1, ARRAYS, {})
-    # It is here while the disk is at work.
+    # `save` has returned, while the disk is still at work.
     assert is_asked.wait(30)
     assert steps_in(tmp_path) == []
     second = threading.Thread(target=writer.save, args=(2, ARRAYS, {}))
@@ -77,7 +77,8 @@ def test_a_failure_is_told_when_the_next_is_asked_for(make_saver, monkeypatch):
         ({"num_newest": 2}, [50, 60]),
         ({"num_newest": 1, "every_steps": 20}, [20, 40, 60]),
         ({"num_newest": 1, "every_steps": 7}, [60]),
-        # Its ELBO is the best, and the newer of two that are equal.
+        # Step 20 has the best ELBO. Steps 40 and 50 have the same ELBO, so the newer
+        # one ranks higher.
         ({"num_newest": 1, "num_best": 1}, [20, 60]),
         ({"num_newest": 1, "num_best": 2}, [20, 50, 60]),
         ({"num_newest": 1, "num_best": 9}, [10, 20, 40, 50, 60]),
@@ -107,15 +108,16 @@ def set_aside_in(directory: pathlib.Path) -> list[int]:
 @pytest.mark.parametrize(
     ("retention", "flipped", "expected", "set_aside"),
     [
-        # The newest are three whole ones, whatever is between them.
+        # The newest three whole checkpoints stay, whatever damaged ones lie between
+        # them.
         ({"num_newest": 3}, [50, 40], [20, 30, 60], [40, 50]),
         ({"num_newest": 1}, [50], [60], []),
         ({"num_newest": 2}, [50], [40, 60], [50]),
-        # 20 has the best ELBO, and would be kept alone.
+        # Step 20 has the best ELBO. If it were whole, it alone would stay for its ELBO.
         ({"num_newest": 1, "num_best": 1}, [20], [50, 60], [20]),
         ({"num_newest": 1, "num_best": 2}, [20, 50], [10, 40, 60], [50]),
-        # One of every so many steps pushes nothing out, and is set aside only where
-        # it would count.
+        # A checkpoint kept by `every_steps` pushes no other out. A damaged one is set
+        # aside only where it would count.
         ({"num_newest": 2, "every_steps": 10}, [20], [10, 20, 30, 40, 50, 60], []),
     ],
 )
@@ -128,7 +130,7 @@ def test_damaged_ones_do_not_count(
     for number, step in enumerate(range(10, 60, 10)):
         meta = {"elbo": elbos[step]} if step in elbos else {}
         if number < num_earlier:
-            # As an earlier release wrote them.
+            # Write it in the format of an earlier release.
             path = tmp_path / f"step-{step:09d}"
             seal(path, "state.npz", npz(ARRAYS), **meta)
         else:
@@ -221,5 +223,5 @@ def test_a_failure_is_told_before_the_next_checkpoint(make_saver, monkeypatch):
     concurrent.futures.wait([writer._background._pending])
     with pytest.raises(OSError, match="no space"):
         writer.check()
-    # It is told once.
+    # The error is raised only once.
     writer.check()

@@ -78,7 +78,7 @@ def test_damage_is_noticed_and_the_one_before_is_used(
 
 
 def flip(path: pathlib.Path) -> None:
-    """Damages a checkpoint as a disk may."""
+    """Flips a bit of a checkpoint, as a faulty disk may."""
     data = bytearray((path / "state.safetensors").read_bytes())
     data[len(data) // 2] ^= 1
     (path / "state.safetensors").write_bytes(data)
@@ -112,7 +112,7 @@ def test_only_the_owner_sets_damaged_ones_aside(tmp_path, caplog) -> None:
     ]
     assert f"{newest} is damaged, and now named damaged-step-000000003" in caplog.text
     assert checkpoints.list_newest_first(tmp_path) == [tmp_path / "step-000000001"]
-    # It is not looked at again, and in nobody's way.
+    # The damaged checkpoint is not read again, and its step can be saved anew.
     caplog.clear()
     assert checkpoints.load_newest(tmp_path, is_owner=True)[1]["step"] == 1
     assert not caplog.text
@@ -238,7 +238,7 @@ def test_one_of_another_run_is_refused(tmp_path, name: str) -> None:
         ):
             checkpoints.load_newest(tmp_path, META, is_owner=is_owner)
     assert names_in(tmp_path) == ["step-000000001", "step-000000002"]
-    # Nor does it take the place of what this run saves at its step.
+    # The other run's checkpoint does not keep this run from saving at its step.
     checkpoints.save(tmp_path, 2, ARRAYS, META)
     assert checkpoints.load_newest(tmp_path, META)[1][name] == META[name]
 

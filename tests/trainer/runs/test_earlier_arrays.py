@@ -1,4 +1,4 @@
-"""Checkpoints of earlier releases, whose arrays are an npz."""
+"""Checkpoints of earlier releases, with their arrays in an npz."""
 
 import io
 import os
@@ -23,7 +23,7 @@ def names_in(directory: pathlib.Path) -> list[str]:
 
 
 def earlier(directory: pathlib.Path, step: int) -> pathlib.Path:
-    """Returns a checkpoint as earlier releases wrote them."""
+    """Returns a checkpoint in the format of earlier releases."""
     return seal(directory / f"step-{step:09d}", "state.npz", npz(ARRAYS))
 
 
@@ -34,7 +34,7 @@ def test_an_npz_of_an_earlier_release_is_read(tmp_path) -> None:
     for name, array in ARRAYS.items():
         np.testing.assert_array_equal(arrays[name], array)
     assert meta["step"] == 3
-    # It stays as it was when its step is saved again.
+    # Saving the same step again leaves the old checkpoint as it is.
     assert save(tmp_path, 3) == path
     assert names_in(path) == ["checkpoint.json", "state.npz"]
     assert checkpoints.load_newest(tmp_path)[1] == meta
@@ -64,7 +64,8 @@ def test_a_damaged_npz_is_set_aside(tmp_path, damage, message: str) -> None:
         checkpoints.load(newest)
     assert checkpoints.load_newest(tmp_path, is_owner=True)[1]["step"] == 1
     assert names_in(tmp_path) == ["damaged-step-000000002", "step-000000001"]
-    # Where it was, one of this release is written.
+    # A new save takes the place of the damaged checkpoint, in the format of this
+    # release.
     save(tmp_path, 2)
     assert checkpoints.load_newest(tmp_path)[1]["step"] == 2
 

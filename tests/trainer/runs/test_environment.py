@@ -1,4 +1,4 @@
-"""What a run computes on is written down, and a resume elsewhere names the change."""
+"""A run records its environment, and a resume elsewhere names the change."""
 
 import json
 import logging

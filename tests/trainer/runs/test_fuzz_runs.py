@@ -1,4 +1,4 @@
-"""No checkpoint, workdir or manifest ends in anything but its own error."""
+"""Any checkpoint, workdir or manifest is either read or refused with its own error."""
 
 import dataclasses
 import io
@@ -53,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 
 class Evil:
-    """What runs a command when it is unpickled."""
+    """An object that runs a command when it is unpickled."""
 
     def __init__(self, path: pathlib.Path) -> None:
         self._path = path
@@ -121,13 +121,13 @@ def test_what_is_pickled_is_neither_loaded_nor_run(tmp_path, form, name, match):
     with pytest.raises(ValueError, match="latents.npy is neither"):
         sampling.load_latents(tmp_path / "latents.npy")
     assert not (tmp_path / "executed").exists()
-    # They would have been.
+    # With pickle allowed, the command does run.
     np.load(io.BytesIO(npz({"step": array})), allow_pickle=True)["step"]
     assert (tmp_path / "executed").exists()
 
 
 def test_compressed_arrays_are_refused(tmp_path):
-    # They may be of any size.
+    # Compressed arrays may expand to any size.
     data = npz({"step": np.zeros(1 << 20)}, np.savez_compressed)
     with pytest.raises(checkpoints.CheckpointError, match="its arrays are compressed"):
         checkpoints.load(seal(tmp_path / "step-000000001", "state.npz", data))
@@ -164,7 +164,7 @@ def test_a_checkpoint_of_other_arrays(tmp_path, arrays, is_earlier):
     fresh = state.make_state(config, MANIFEST)
     sound = {name: value.numpy() for name, value in fresh.variables().items()}
     del sound["step"]
-    # Safetensors has no text: see test_arrays_file.
+    # Safetensors cannot hold text: see test_arrays_file.
     if is_earlier or arrays.get("step", sound["ledger"]).dtype.kind == "U":
         data = npz({**sound, **arrays})
         seal(tmp_path / "step-000000005", "state.npz", data)
@@ -204,7 +204,7 @@ def test_any_workdir_of_a_run_that_goes_on(config, dataset, folder):
 
 @pytest.fixture(scope="module")
 def run_dir(folder: pathlib.Path) -> pathlib.Path:
-    """Returns an untrained run, and its dataset of no sound shard."""
+    """Returns an untrained run, with a dataset that has no valid shard."""
     path = folder / "run"
     config = celeba_debug.get_config()
     workdir.acquire(path, config, MANIFEST, folder)
@@ -252,7 +252,7 @@ def test_any_manifest_makes_batches_or_a_clear_error(body, folder):
 
 
 def read(dataset: pathlib.Path, manifest: contract.Manifest, data: bytes) -> None:
-    """Reads the only record of a dataset, whose shard has `data`."""
+    """Reads the only record of a dataset whose shard holds `data`."""
     dataset.mkdir(exist_ok=True)
     (dataset / NAME).write_bytes(data)
     shards = (contract.ShardInfo(NAME, 1, len(data), "ab"),)

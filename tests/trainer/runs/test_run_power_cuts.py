@@ -1,4 +1,4 @@
-"""A workdir after its power was cut: what was said to be saved is there, whole."""
+"""A workdir after a power cut: all that was reported as saved is there, whole."""
 
 import json
 import pathlib
@@ -29,7 +29,7 @@ NUM_CUTS = 50
 
 
 def steps_of(run_dir: pathlib.Path, steps: range, last_saved: int, note) -> None:
-    """Does what a run does around its steps, and saves them up to one of them."""
+    """Acts as a run does around `steps`, and saves the steps up to `last_saved`."""
     config = celeba_debug.get_config()
     lock = workdir.acquire(run_dir, config, MANIFEST, "data")
     directory = run_dir / "checkpoints"
@@ -49,7 +49,7 @@ def steps_of(run_dir: pathlib.Path, steps: range, last_saved: int, note) -> None
             continue
         meta = {"elbo": float(-step)} if step % 3 == 0 else {}
         writing.save(step, {"step": np.int64(step), "w": np.full(99, step)}, meta)
-        # Else the next step is made while this one is written.
+        # At other steps the next step is made while this one is written.
         if step % 2 or step == last_saved:
             writing.wait()
             note(step)
@@ -59,7 +59,7 @@ def steps_of(run_dir: pathlib.Path, steps: range, last_saved: int, note) -> None
 
 
 def check_recovered(run_dir: pathlib.Path, told: int | None) -> None:
-    """Goes on with a run as a trainer would, and looks for all that it was told."""
+    """Resumes a run as a trainer would, and checks all that was reported as saved."""
     actual = checkpoints.list_newest_first(run_dir / "checkpoints")
     assert all(map(checkpoints.is_whole, actual)), "one is damaged"
     lock = workdir.acquire(run_dir, celeba_debug.get_config(), MANIFEST, "data")
@@ -90,7 +90,7 @@ def test_a_run_loses_nothing_that_was_saved(tmp_path: pathlib.Path) -> None:
     recorder = power_cuts.Recorder(disk)
     with recorder.recording():
         steps_of(disk / "a/run", range(8), 6, recorder.note)
-        # What the run logged of step 7 was not saved.
+        # The run logged step 7 without saving it, so this run repeats the step.
         steps_of(disk / "a/run", range(7, 12), 11, recorder.note)
     num_recovered = 0
     for moment, root in power_cuts.cuts(recorder.moments, tmp_path, NUM_CUTS):
@@ -114,7 +114,7 @@ def test_of_two_exports_one_is_there(tmp_path: pathlib.Path) -> None:
             recorder.note(number)
     for moment, root in power_cuts.cuts(recorder.moments, tmp_path, 20):
         reported = max(moment.notes, default=0)
-        # Between two renames the old one has another name.
+        # Between the two renames, the old export has another name.
         places = [root / "export", root / ".export.old"]
         there = [place for place in places if place.exists()]
         assert there or not reported

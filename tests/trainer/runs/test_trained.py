@@ -130,7 +130,7 @@ def test_another_model_or_dataset_is_refused(
             checkpoints.CheckpointError, match="another run: its config_digest is .* if"
         ):
             trained.load(copied)
-    # What a resumed run may change may be changed.
+    # Settings that a resumed run may change are no reason to refuse the run.
     (copied / "config.json").write_text(json.dumps({**config, "eval_every_steps": 7}))
     assert trained.load(copied).step == 50
     dataset = json.loads((copied / "dataset.json").read_text())

@@ -1,4 +1,4 @@
-"""Files as a served model decodes them, and as `pipeline.prepare` does."""
+"""Compares how a served model and `pipeline.prepare` decode files."""
 
 import io
 
@@ -67,7 +67,7 @@ def test_images_are_upright(orientation: int, byte_order: str) -> None:
 
 def test_metadata_are_found_behind_other_segments() -> None:
     data = encoded(PICTURES["smooth"], exif=exif(6), comment=b"before" * 99)
-    # Fill bytes, and a segment of XMP, which has the same marker.
+    # Fill bytes, and a segment of XMP with the same marker as EXIF.
     xmp = b"http://ns.adobe.com/xap/1.0/\0<x/>"
     segment = b"\xff\xff\xff\xe1" + (len(xmp) + 2).to_bytes(2, "big") + xmp
     data = data[:2] + segment + data[2:]
@@ -154,7 +154,7 @@ def test_a_grey_corner_is_no_damage() -> None:
 
 
 def test_changed_bytes_of_a_scan_are_refused_by_prepare_alone() -> None:
-    """What docs/serving.md says of damage that a served model does not notice."""
+    """A served model misses some damage, as docs/serving.md says."""
     changed = [damaged_jpegs.with_changed_bytes(FORMS["plain"], n) for n in range(40)]
     served = [is_accepted(decode, data) for data in changed]
     prepared = [is_accepted(rgb.decode_as_rgb, data) for data in changed]

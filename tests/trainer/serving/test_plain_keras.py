@@ -18,7 +18,7 @@ RNG = np.random.default_rng(0)
 
 
 def perturbed_vae(config, shape: tuple[int, ...], num_conditions: int = 0) -> VAE:
-    """Returns a VAE whose every weight and statistic is as after some training."""
+    """Returns a VAE with every weight and statistic changed, as training would."""
     vae = make_vae(config, shape, num_conditions)
     for variable in vae.variables:
         factor = RNG.uniform(0.5, 1.5, variable.shape)
@@ -107,5 +107,5 @@ def test_copies_compute_in_float32(precision: str, tmp_path: pathlib.Path) -> No
     vae = perturbed_vae(config, (32, 32, 3))
     for model in (plain_keras.make_encoder(vae), plain_keras.make_decoder(vae)):
         assert {layer.compute_dtype for layer in model.layers} == {"float32"}
-    # To the few digits that the run itself computes with.
+    # The tolerance fits the few digits that the run itself computes with.
     check_equal(vae, config, (32, 32, 3), tmp_path, rtol=0.05)

@@ -1,4 +1,4 @@
-"""What a served model does to images is what `pipeline.prepare` did to its dataset."""
+"""A served model preprocesses images as `pipeline.prepare` did for its dataset."""
 
 import os
 import pathlib
@@ -38,7 +38,7 @@ def decode(data: tf.Tensor) -> tf.Tensor:
 
 
 def as_read(stored: np.ndarray) -> np.ndarray:
-    """Returns what a record's image is to the trainer."""
+    """Returns the values that the trainer reads from a stored image."""
     factor, offset = contract.IMAGE_DTYPES[stored.dtype.name]
     values = stored.astype(np.float32)
     return values * np.float32(factor) + np.float32(offset)
@@ -59,7 +59,7 @@ def test_images_of_any_size_are_those_of_prepare(resize: str, image_dtype: str) 
         expected = [as_read(squares.preprocess(image, **settings)) for image in pixels]
         actual = in_graph(channels=channels, **settings)(pixels)
         assert actual.shape == (2, size, size, channels)
-        # Pillow's filters are in integers; the other may be rounded otherwise.
+        # Pillow's filters use integers; the legacy filter may round differently.
         legacy = resize == resizing.LEGACY_BILINEAR
         np.testing.assert_allclose(actual, expected, rtol=0, atol=5e-4 * legacy)
 
@@ -96,7 +96,7 @@ def test_photographs_are_those_of_prepare(resize: str) -> None:
 
 @pytest.mark.parametrize("name", filters.FILTERS)
 def test_weights_are_those_of_prepare_for_every_size(name: str) -> None:
-    # In a graph, whose optimizer may change how a number is rounded.
+    # Run in a graph, because the graph's optimizer may change how a number is rounded.
     @tf.function(input_signature=[tf.TensorSpec([], tf.int32)])
     def weights_of(num_in: tf.Tensor) -> tf.Tensor:
         return graph_resizing.filter_weights(num_in, 24, name)

@@ -1,4 +1,4 @@
-"""A served model has the pixels of `pipeline.prepare`, or refuses a file by name."""
+"""A served model computes the pixels of `pipeline.prepare`, or names a refused file."""
 
 import io
 import itertools
@@ -35,7 +35,7 @@ def exif(orientation: Any = 6) -> Image.Exif:
 
 
 def raw_exif(kind: int, value: bytes, count: int = 1) -> bytes:
-    """Returns EXIF with one entry, the orientation, of a type and with bytes."""
+    """Returns EXIF with one entry: the orientation, with the given type and bytes."""
     entry = struct.pack("<HHI", 0x0112, kind, count) + value.ljust(4, b"\0")
     return b"II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4)
 
@@ -45,7 +45,7 @@ def xmp(orientation: int) -> bytes:
 
 
 def colours(*chunks: tuple[bytes, bytes], **options: Any) -> bytes:
-    """Returns a PNG in 8-bit RGB with further chunks before its pixels."""
+    """Returns an 8-bit RGB PNG with further chunks before its pixels."""
     return png(values(8, 3), 8, 2, *chunks, **options)
 
 
@@ -229,7 +229,7 @@ SERVED, REFUSED = served_forms(), refused_forms()
 
 @pytest.fixture(scope="module")
 def signatures(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Returns those of an exported model of 32 px, whose weights are the first."""
+    """Returns the signatures of an exported, untrained model of 32 px."""
     config = celeba_debug.get_config()
     features = {
         "key": contract.Feature("string"),
@@ -240,11 +240,11 @@ def signatures(tmp_path_factory: pytest.TempPathFactory) -> Any:
     vae = make_vae(config, (32, 32, 3), 0)
     output = tmp_path_factory.mktemp("model") / "1"
     saved_model.save(trained.TrainedRun(config, manifest, "", vae, 0), output)
-    # None that pipeline.encode would refuse.
+    # `pipeline.encode` must accept all operations of the model.
     encoder._check_operations(str(output))
     model = tf.saved_model.load(str(output))
     yield model.signatures
-    # A signature does not keep its model.
+    # Keep the model alive, because its signatures do not.
     assert model is not None
 
 
@@ -280,7 +280,7 @@ def test_an_exported_model_has_the_posteriors_of_prepare(signatures: Any) -> Non
     )
     for name, value in expected.items():
         np.testing.assert_allclose(actual[name], value, rtol=0, atol=1e-5)
-    # So far apart are two images.
+    # Different images have posteriors that are much further apart.
     assert np.abs(np.diff(expected["posterior_mean"], axis=0)).max() > 0.01
 
 
@@ -290,7 +290,7 @@ def test_one_refused_image_fails_its_batch_and_is_named(signatures: Any) -> None
     start = time.perf_counter()
     with pytest.raises(tf.errors.InvalidArgumentError) as error:
         signatures["encode_jpeg"](image_bytes=tf.constant([sound, sound, bomb]))
-    # Decoding it took half a minute.
+    # Decoding the oversized image took half a minute.
     assert time.perf_counter() - start < 10
     assert f"image 2 of the batch {message}" in error.value.message
     actual = signatures["encode_jpeg"](image_bytes=tf.constant([sound, sound]))

@@ -1,4 +1,4 @@
-"""Versions that are installed, against those that are allowed."""
+"""Compares installed versions with allowed versions."""
 
 import importlib.metadata
 
@@ -9,7 +9,7 @@ from trainer.system import versions
 
 
 def install(monkeypatch: pytest.MonkeyPatch, **installed: str) -> None:
-    """Has packages be installed in some versions, and no others."""
+    """Makes exactly these packages appear installed, in these versions."""
 
     def version(name: str) -> str:
         if name not in installed:

@@ -73,7 +73,7 @@ def wide_sums(graph: graph_pb2.GraphDef) -> list[tuple[int, tf.DType]]:
 
 
 def trace(config: ConfigDict, shape: tuple[int, ...]) -> graph_pb2.GraphDef:
-    """Returns the graph of a training step, for images of a shape."""
+    """Returns the graph of a training step for images of shape `shape`."""
     config = settings.resolve(config, 1)
     manifest = contract.Manifest(
         name="d",
@@ -123,7 +123,7 @@ def test_no_option_has_a_sum_that_depends_on_the_moment(changes: dict) -> None:
 
 @pytest.fixture
 def executed_graphs() -> Iterator[list[graph_pb2.GraphDef]]:
-    """Yields a list that holds the graphs that ran, as optimized, once asked for."""
+    """Yields a list that `collect` fills with the optimized graphs that ran."""
     context.context().enable_graph_collection()
     graphs: list[graph_pb2.GraphDef] = []
     yield graphs

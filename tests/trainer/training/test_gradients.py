@@ -1,4 +1,4 @@
-"""Accumulation and clipping of gradients: what they change, and what they do not."""
+"""Accumulation and clipping of gradients: their effects, and values they preserve."""
 
 import pathlib
 import subprocess
@@ -63,7 +63,7 @@ def test_batch_norm_takes_the_statistics_of_a_slice() -> None:
     np.testing.assert_allclose(moving, expected, rtol=1e-4, atol=1e-6)
 
 
-# Peak memory is that of a process so far: the run that is to need less comes first.
+# Peak memory covers the whole process so far, so the run that needs less comes first.
 _MEASURE = """
 import pathlib, re, sys
 import numpy as np, tensorflow as tf
@@ -111,7 +111,7 @@ def test_slices_cut_the_peak_of_memory() -> None:
 
 
 def first_moments(**changes) -> tuple[np.ndarray, dict]:
-    """Returns Adam's first moments after one step, half the gradient; and metrics."""
+    """Returns Adam's first moments after one step (half the gradient), and metrics."""
     run = make_small_run(adam_beta_1=0.5, **changes)
     metrics, _ = run.train(1)
     moments = [

@@ -24,10 +24,11 @@ def test_it_records_from_one_step_to_the_other(
     for step, edges in ((0, [3]), (3, [2]), (4, [1]), (5, []), (9, [])):
         recorder.note(step)
         other_host.note(step)
-        # Both cut their calls there.
+        # Both hosts split their calls at the same steps.
         assert recorder.steps_to_edge(step) == edges == other_host.steps_to_edge(step)
     assert calls == [str(tmp_path), "stop"]
-    # One that ends before the last step is written too, and one resumed within begins.
+    # A profile that ends early is still written, and a run that resumes within the
+    # profiled steps starts one.
     recorder.note(4)
     recorder.close()
     recorder.close()

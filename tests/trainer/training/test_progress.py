@@ -25,7 +25,7 @@ class Terminal(io.StringIO):
 
 @contextlib.contextmanager
 def terminal() -> Iterator[Terminal]:
-    """Gives standard error as a terminal, to which the log goes as well."""
+    """Replaces standard error with a terminal, which also receives the log."""
     handler = logging.get_absl_handler().python_handler
     verbosity, root_handlers = (
         logging.get_verbosity(),
@@ -55,7 +55,7 @@ def test_a_terminal_has_one_live_line() -> None:
     *_, line = stream.getvalue().rstrip("\n").split("\r")
     assert line.startswith("step 500/1000  50%|")
     assert "loss 0.50000  elbo -12.3  640 img/s  data wait 0.2%  0:01:00 left" in line
-    # What is logged has a line of its own.
+    # A log line does not share its line with the progress bar.
     (logged,) = re.findall(r"\r([^\r]*an evaluation)\n", stream.getvalue())
     assert "step" not in logged
 

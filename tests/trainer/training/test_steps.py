@@ -1,11 +1,11 @@
-"""Steps that are made, skipped, or that end the run."""
+"""Steps that are made or skipped, or that end the run."""
 
 import numpy as np
 import pytest
 
 from tests.trainer.small_steps import BATCH, BATCH_SIZE, make_small_run
 
-# What a skipped step changes.
+# Variables that a skipped step changes.
 COUNTERS = {"step", "ledger", "loss_scale/scale", "loss_scale/num_good_steps"}
 
 
@@ -19,7 +19,7 @@ def test_a_gradient_that_overflows_skips_the_step_and_halves_the_scale() -> None
     run.train(2)
     before = run.arrays()
     assert run.state.loss_scale is not None
-    # So large that the gradients of float16 overflow, of which the loss knows nothing.
+    # At this scale the float16 gradients overflow, and the loss stays finite.
     run.state.loss_scale.scale.assign(2.0**40)
     metrics, can_go_on = run.train(1)
     assert can_go_on
@@ -48,7 +48,7 @@ def test_a_run_goes_on_after_steps_that_were_skipped() -> None:
     assert kernels <= differing(before, after)
     num_skipped = 30 - int(after["loss_scale/num_good_steps"])
     assert metrics["loss_scale"] == 2.0 ** (40 - num_skipped)
-    # The records of a step are a function of the step, skipped or not.
+    # The records of a step depend only on the step, even if it is skipped.
     places = 2 * np.arange(BATCH_SIZE) + 1
     fingerprint = int((BATCH["record_id"] * places).sum())
     ledger = 0
@@ -58,7 +58,7 @@ def test_a_run_goes_on_after_steps_that_were_skipped() -> None:
 
 
 def test_the_smallest_scale_that_overflows_ends_the_run() -> None:
-    # Float16 ends at 65504; the gradient by an output is 1e8 * 2 / 192 of its error.
+    # Float16 ends at 65504. The gradient of an output is 1e8 * 2 / 192 times its error.
     run = make_small_run(
         precision="mixed_float16", pixel_weight=1e8, loss_reduction="sum"
     )
@@ -85,7 +85,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_at_any_scale() -> None:
 
 
 def test_gradients_do_not_feel_the_loss_scale() -> None:
-    # The rate of the first step is 0, so that it can be made again.
+    # The first step has a learning rate of 0, so the test can repeat it.
     run = make_small_run(
         precision="mixed_float16", batch_norm=False, learning_rate_warmup_steps=10
     )
@@ -112,7 +112,7 @@ def test_the_weight_of_the_divergence_grows_with_the_steps_of_the_run() -> None:
 
 @pytest.mark.parametrize("part", ["encoder", "decoder"])
 def test_a_weight_that_is_not_finite_ends_the_run(part: str) -> None:
-    # A fused ReLU makes 0 of a NaN: the loss may be finite then, and no gradient is.
+    # A fused ReLU turns NaN into 0, so the loss may be finite while no gradient is.
     run = make_small_run()
     kernel = next(
         variable

@@ -50,5 +50,5 @@ def test_time_in_other_work_is_left_out(clock: Clock) -> None:
     speed.skip()
     clock.now += 1
     speed.record_call(5, 0.1)
-    # Two calls of five steps and of a tenth of a second's wait, in a second each.
+    # Two calls of one second each, with five steps and a tenth of a second's wait.
     assert speed.take_rate() == throughput.Rate(pytest.approx(5), pytest.approx(0.1))

@@ -5,7 +5,10 @@ from trainer.analysis.latents import directions, probe
 
 
 def examples(num: int = 2000) -> tuple[np.ndarray, np.ndarray]:
-    """Two attributes, each in a latent of its own, and one that is the first's."""
+    """Returns latents and three attributes; the third is a copy of the first.
+
+    The first and the second attribute each depend on a latent of their own.
+    """
     rng = np.random.default_rng(0)
     latents = rng.normal(size=(num, 4))
     first, second = latents[:, 0] > 0, latents[:, 1] > 1
@@ -48,7 +51,7 @@ def test_a_step_changes_its_attribute_and_what_goes_with_it() -> None:
 
     first, second = effect(0), effect(1)
     assert first.change > 0.7
-    # The third is the first by another name, and the second another thing.
+    # The third attribute copies the first, and the second depends on another latent.
     assert first.most_changed == 2
     assert first.most_change == pytest.approx(first.change, abs=1e-6)
     assert first.leakage == pytest.approx(first.change / 2, abs=0.05)

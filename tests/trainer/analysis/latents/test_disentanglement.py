@@ -48,7 +48,7 @@ def test_a_permutation_of_the_factors_scores_high() -> None:
     assert mig.score > 0.85
     assert mig.matrix.argmax(axis=0).tolist() == [4, 0, 5, 2]
     sap = separated_attribute_predictability(PERMUTED, FACTORS, IS_CATEGORICAL)
-    # Chance is 1/2 and 1/4 for the two categories, and the runner-up has it.
+    # The runner-up latent predicts the two categories by chance, at 1/2 and 1/4.
     np.testing.assert_allclose(sap.gaps, [1, 0.5, 1, 0.75], atol=0.05)
     scores = dci(PERMUTED, FACTORS, IS_CATEGORICAL)
     assert scores.disentanglement > 0.95
@@ -99,12 +99,13 @@ def test_two_latents_that_share_a_factor_have_no_gap() -> None:
         assert metric(twice, FACTORS, IS_CATEGORICAL).score == 0
     scores = dci(twice, FACTORS, IS_CATEGORICAL)
     assert scores.disentanglement > 0.95
-    # log 2 of the entropy that twelve latents could have.
+    # Two latents share a factor, with entropy log 2. The maximum of twelve latents is
+    # log 12.
     assert scores.completeness == pytest.approx(1 - math.log(2) / math.log(12), abs=0.1)
 
 
 def test_the_information_of_a_noisy_copy_is_that_of_its_channel() -> None:
-    """A bit that is flipped one time in four: I = ln 2 - H(1/4)."""
+    """A channel that flips a bit one time in four has I = ln 2 - H(1/4)."""
     bits = np.arange(1_000) % 2
     flipped = np.where(np.arange(1_000) // 2 % 4 == 0, 1 - bits, bits)
     latents = np.stack([flipped, np.zeros(1_000)], axis=1)

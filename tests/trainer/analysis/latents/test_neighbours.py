@@ -49,7 +49,7 @@ def test_of_equal_images_the_first_wins(size: int) -> None:
 
 @pytest.mark.parametrize("size", [1, 50, 300])
 def test_what_float32_cannot_tell_apart_is_told_apart(size: int) -> None:
-    """Bright images that differ by less than the rounding of their norms."""
+    """Compares bright images that differ by less than the rounding of their norms."""
     query = np.full([1, *SHAPE], 0.9, np.float32)
     images = np.repeat(query, 300, axis=0)
     images[:, 0, 0, 0] += np.linspace(3e-3, 2e-3, 300, dtype=np.float32)

@@ -45,7 +45,7 @@ def test_a_latent_that_never_moves_is_ignored() -> None:
 
 
 def test_the_optimum_of_two_overlapping_classes_is_reached() -> None:
-    """Of N(-1, 1) and N(1, 1) a share of Phi(1) can be told apart."""
+    """The best accuracy for N(-1, 1) against N(1, 1) is Phi(1)."""
     rng = np.random.default_rng(2)
     labels = np.arange(20_000) % 2
     latents = (2 * labels - 1 + rng.normal(size=20_000))[:, None]
@@ -65,7 +65,7 @@ def test_each_attribute_has_its_own_score() -> None:
     )
     assert read.accuracy > 0.99
     assert read.majority_accuracy == np.mean(attributes[TEST, 0] == 0)
-    # Most are right, and none because of the latents.
+    # The majority class makes most predictions right, and the latents add nothing.
     assert rare.accuracy == pytest.approx(rare.majority_accuracy, abs=0.02)
     assert rare.balanced_accuracy == pytest.approx(0.5, abs=0.05)
     assert never == probe.ProbeScore(1.0, 1.0, 1.0)

@@ -26,7 +26,7 @@ def test_aggregate_kl_of_one_shifted_gaussian_is_closed() -> None:
 
 
 def test_aggregate_kl_vanishes_where_posteriors_tile_the_prior() -> None:
-    """Means with variance 3/4 and posteriors with 1/4 make N(0, 1)."""
+    """Means of variance 3/4 and posteriors of variance 1/4 make N(0, 1)."""
     quantiles = (np.arange(1_000) + 0.5) / 1_000
     means = math.sqrt(0.75) * math.sqrt(2) * tf.math.erfinv(2 * quantiles - 1).numpy()
     log_vars = np.full([1_000, 1], math.log(0.25))

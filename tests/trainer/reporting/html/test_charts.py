@@ -1,4 +1,4 @@
-"""What the pointer finds on a chart."""
+"""Values that a chart shows under the pointer."""
 
 import re
 
@@ -17,7 +17,7 @@ def test_values_are_shown_under_the_pointer() -> None:
         "train": [(0, 8.0), (50, 2.5), (100, -1000.25)],
         "a<b": [(50, 3.0)],
     }
-    # Step 0 is drawn at 52, step 100 at 350; the frame has 4 more on each side.
+    # Step 0 is at x = 52 and step 100 at x = 350; the frame has 4 more on each side.
     assert strips(series, 100) == [
         (48, 78.5, "step 0\ntrain 8"),
         (126.5, 149, "step 50\ntrain 2.5\na&lt;b 3"),

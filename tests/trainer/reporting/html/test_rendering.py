@@ -1,4 +1,4 @@
-"""Templates of the report: they escape all text, and lack no value."""
+"""Templates of the report escape all text and use only defined values."""
 
 import ast
 import fnmatch
@@ -16,12 +16,12 @@ from trainer.reporting.html.run_files import Picture, RunFiles
 
 ROOT = pathlib.Path(__file__).parents[4]
 TEMPLATES = ROOT / "trainer/reporting/html/templates"
-# It would end an attribute in either kind of quotes, and an element.
+# This text would end an attribute in either kind of quotes, and an element.
 HOSTILE = "\"' onload=x> </title></style></svg><script>alert(1)</script><b a='&amp;"
 
 
 class Elements(html.parser.HTMLParser):
-    """The elements of a page without their values, and all of its text."""
+    """The elements and attribute names of a page, and all of its text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Elements(html.parser.HTMLParser):
 
 
 def make_run(text: str) -> RunFiles:
-    """Returns a run in which everything that can be a text is one."""
+    """Returns a run that has `text` wherever a run can hold text."""
     with io.BytesIO() as file:
         Image.fromarray(np.zeros([4, 4, 3], np.uint8)).save(file, format="PNG")
         data = file.getvalue()
