@@ -56,7 +56,7 @@ def reference_run(
 def moved_dir(
     reference_run: Run, tmp_path_factory: pytest.TempPathFactory
 ) -> pathlib.Path:
-    """Returns a copy of that workdir with a dataset path that does not exist."""
+    """Returns a copy of the reference run, with a dataset path that does not exist."""
     moved = tmp_path_factory.mktemp("moved") / "run"
     shutil.copytree(reference_run.workdir, moved)
     path = moved / "dataset.json"

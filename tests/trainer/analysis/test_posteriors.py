@@ -21,7 +21,7 @@ def run(reference_run: Run) -> trained.TrainedRun:
 def encode(
     reference_run: Run, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., str]:
-    """Returns a function that encodes the images of its flags, with the commands."""
+    """Returns a function that runs `pipeline.encode` on the images that flags name."""
     root = tmp_path_factory.mktemp("latents")
     done = run_module(
         "trainer.export",

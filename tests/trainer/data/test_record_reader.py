@@ -122,8 +122,8 @@ def test_any_records_are_what_tensorflow_makes_of_them(
         is_compiled and "image" in features,
     )
     order = np.random.default_rng(0).permutation(len(examples)).tolist() * 2
-    # Read a different record first, because the reader guesses the size of later
-    # records from it.
+    # Read a different record first, because the reader expects later records to have
+    # the same layout.
     for numbers in (order[-1:], order):
         actual = reader.read(np.array([(0, at) for at in numbers]))
     arrays, others = actual.arrays, actual.rests()

@@ -1,4 +1,4 @@
-"""Compares the layers with Keras's own, and their groups with each other."""
+"""Compares the layers with Keras's own, in one group and in four groups."""
 
 import keras
 import numpy as np
@@ -55,7 +55,7 @@ CASES = {
 
 
 def make_pair(name: str) -> tuple[keras.Layer, keras.Layer, tf.Tensor]:
-    """Returns our layer and Keras's with equal random weights, and inputs."""
+    """Returns our layer and Keras's with equal random weights, and their inputs."""
     kind, arguments, inputs = CASES[name]
     if kind == "Conv2D":
         arguments = {**arguments, "use_bias": False}

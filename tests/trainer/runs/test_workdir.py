@@ -109,7 +109,7 @@ def test_a_lock_that_is_deleted_still_holds(tmp_path: pathlib.Path, how: str) ->
             (tmp_path / workdir.LOCK_NAME).write_text("")
         with pytest.raises(ValueError, match="another trainer.train is at work in --w"):
             workdir.acquire(tmp_path, config, MANIFEST, "data")
-        # The run that holds the lock may go on.
+        # The directory itself is still locked, so the check passes.
         workdir.check_held(tmp_path, lock)
 
 
