@@ -23,7 +23,7 @@ def _no_trainer_is_left() -> Iterator[None]:
 
 @pytest.fixture
 def own_dir(tmp_path: pathlib.Path) -> pathlib.Path:
-    """Returns a copy of that dataset for the test to damage."""
+    """Returns a dataset with the bytes of `tiny_dir`, for the test to damage."""
     return tiny_dataset.write(tmp_path / "dataset")
 
 

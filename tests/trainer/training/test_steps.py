@@ -112,7 +112,8 @@ def test_the_weight_of_the_divergence_grows_with_the_steps_of_the_run() -> None:
 
 @pytest.mark.parametrize("part", ["encoder", "decoder"])
 def test_a_weight_that_is_not_finite_ends_the_run(part: str) -> None:
-    # A fused ReLU turns NaN into 0, so the loss may be finite while no gradient is.
+    # A fused ReLU turns NaN into 0, so the loss may be finite while no gradient is
+    # finite.
     run = make_small_run()
     kernel = next(
         variable
