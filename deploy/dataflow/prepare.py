@@ -1,4 +1,4 @@
-"""pipeline.prepare, for the launcher of a flex template, which runs a file."""
+"""Runs pipeline.prepare: the launcher of a flex template runs a file, not a module."""
 
 import runpy
 

@@ -1,8 +1,8 @@
-"""Makes Beam's job server one jar, for --flink_job_server_jar, of those in a directory.
+"""Makes one jar of Beam's job server, for --flink_job_server_jar, from a jar directory.
 
     python deploy/flink/job_server_jar.py JARS_DIR OUTPUT.jar
 
-It only names them, so they have to stay where they are.
+The new jar only names the jars of the directory, so they have to stay where they are.
 """
 
 import pathlib
@@ -10,12 +10,12 @@ import sys
 import zipfile
 
 _MAIN_CLASS = "org.apache.beam.runners.flink.FlinkJobServerDriver"
-# Longest line of a manifest, without its end.
+# Longest line of a jar manifest in bytes, without the line end.
 _LINE_BYTES = 70
 
 
 def make(jars_dir: pathlib.Path, output: pathlib.Path) -> None:
-    """Writes the jar.
+    """Writes a jar that names every jar of a directory on its class path.
 
     Raises:
         ValueError: If the directory has no jars.
@@ -34,7 +34,7 @@ def make(jars_dir: pathlib.Path, output: pathlib.Path) -> None:
 
 
 def _folded(line: str) -> list[str]:
-    """Returns a line of a manifest as its first line and those that continue it."""
+    """Returns a manifest line, folded into a first line and its continuation lines."""
     first, rest = line[:_LINE_BYTES], line[_LINE_BYTES:]
     step = _LINE_BYTES - 1
     return [first, *(f" {rest[at : at + step]}" for at in range(0, len(rest), step))]

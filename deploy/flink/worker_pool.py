@@ -1,9 +1,9 @@
-"""A pool of Beam's Python workers for the task managers of this machine.
+"""Serves a pool of Beam's Python workers to the task managers of this machine.
 
     python deploy/flink/worker_pool.py PORT
 
-Beam's own `worker_pool_main` listens on every address, and whoever reaches a pool can
-have it run code.
+Whoever reaches a pool can run code in it. This pool listens on the loopback address
+alone; Beam's own `worker_pool_main` listens on every address.
 """
 
 import concurrent.futures
@@ -22,16 +22,16 @@ class WorkerPool(BeamFnExternalWorkerPoolServicer):
         stop_worker_request: beam_fn_api_pb2.StopWorkerRequest,
         unused_context: grpc.ServicerContext,
     ) -> beam_fn_api_pb2.StopWorkerResponse:
-        """Leaves it to the worker, which ends with its connection.
+        """Stops nothing: a worker ends when its connection ends.
 
-        Every task manager calls its first worker 1-1, so that the one of another
-        would be killed.
+        Every task manager names its first worker 1-1. Stopping a worker by name could
+        therefore kill the worker of another task manager.
         """
         return beam_fn_api_pb2.StopWorkerResponse()
 
 
 def main(port: int) -> None:
-    """Serves until the process is killed."""
+    """Serves on a port of 127.0.0.1 until the process is killed."""
     server = grpc.server(concurrent.futures.ThreadPoolExecutor())
     beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(
         WorkerPool(use_process=True), server
