@@ -15,7 +15,7 @@ NUM_IMAGES = 40
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Single files of drawn faces."""
+    """Returns a directory of drawn faces, one file per image."""
     root = tmp_path_factory.mktemp("faces")
     layout.write_dataset(str(root / "raw"), NUM_IMAGES, 0)
     assert inputs.extract(str(root / "raw"), str(root / "files")) == NUM_IMAGES
@@ -40,7 +40,7 @@ def test_a_peer_writes_our_pixels(files, tmp_path, peer, image_dtype, num_worker
     num_images, difference = comparison.check(f"{tmp_path}/out", files, image_dtype)
     assert num_images == NUM_IMAGES
     assert difference == pytest.approx(0, abs=1e-6)
-    # The images of other keys are seen as such.
+    # The check notices images under the wrong keys.
     swapped = shutil.copytree(files, tmp_path / "swapped")
     first, *others = sorted(swapped.glob("*.jpg"))
     for path in others:
@@ -80,7 +80,7 @@ def test_the_cluster_is_measured_and_taken_down(tmp_path):
     command += [f"--output={tmp_path}", f"--results={tmp_path}/results.md"]
     subprocess.run(command, check=True)
     *_, local, flink = (tmp_path / "results.md").read_text().splitlines()
-    # Four Java processes, and a worker pool.
+    # Flink needs the memory of four Java processes and a worker pool.
     assert int(flink.split("|")[-5]) > int(local.split("|")[-5]) + 500
     processes = subprocess.check_output(["ps", "-eo", "args"], text=True)
     assert str(tmp_path) not in processes

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import measuring
 
-# SPAWN runs HOLD, which holds 200 MB, in a process of its own.
+# HOLD keeps 200 MB in memory; SPAWN runs HOLD in a child process.
 HOLD = "import time; held = b'1' * 200_000_000; time.sleep({seconds})"
 SPAWN = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
 

@@ -1,6 +1,6 @@
-"""Speed that a change must not lose: ratios within one run, with generous bounds.
+"""Guards speed by ratios between two timings of the same run, with generous bounds.
 
-That the trainer imports no Beam is in tests/test_imports.py.
+tests/test_imports.py checks that the trainer does not import Beam.
 """
 
 import json
@@ -31,7 +31,7 @@ DEBUG, SHAPE = "configs/celeba_debug.py", (32, 32, 3)
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Returns CelebA's layout with 60 drawn faces."""
+    """Returns a directory in CelebA's layout, with 60 drawn faces."""
     root = tmp_path_factory.mktemp("faces")
     layout.write_dataset(str(root), 60, 0)
     return str(root)
@@ -39,14 +39,14 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def dataset(faces: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Returns a dataset of them."""
+    """Returns a dataset of the drawn faces."""
     output = str(tmp_path_factory.mktemp("dataset"))
     run("pipeline.prepare", f"--input={faces}", f"--output={output}", "--image_size=32")
     return output
 
 
 def run(module: str, *arguments: str) -> str:
-    """Returns what one of our modules prints."""
+    """Runs a module of this repository and returns its standard output."""
     command = [preloaded.shared_python(), "-m", module, *arguments]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
@@ -54,7 +54,7 @@ def run(module: str, *arguments: str) -> str:
 def ratios(
     one: Callable[[], None], other: Callable[[], None], num_rounds: int = 5
 ) -> list[float]:
-    """Returns how many times as long one takes as the other, after a first of each."""
+    """Returns the time of `one` divided by the time of `other`, after a warm-up."""
     actual = []
     for number in range(num_rounds + 1):
         start = time.monotonic()

@@ -1,8 +1,8 @@
-"""The schemas of custom resources, as their operators publish them.
+"""Schemas of custom resources, as the operators publish them.
 
     python tests/deploy/crds.py
 
-fetches what deploy/kubernetes/crds.sha256 pins, once, into ~/.cache/vaeline.
+fetches the schemas that deploy/kubernetes/crds.sha256 pins into ~/.cache/vaeline, once.
 """
 
 import functools
@@ -23,11 +23,11 @@ _CACHE = pathlib.Path(os.environ.get("VAELINE_CACHE", "~/.cache/vaeline")).expan
 
 
 def fetch() -> list[pathlib.Path]:
-    """Returns the files, whole and as pinned.
+    """Returns the paths of the schema files, after checking their pinned hashes.
 
     Raises:
-        OSError: If one cannot be had.
-        ValueError: If one is not what was pinned.
+        OSError: If a file cannot be downloaded.
+        ValueError: If a file's hash differs from the pinned hash.
     """
     actual = []
     for line in PINS.read_text().splitlines():
@@ -56,14 +56,14 @@ def _download(url: str) -> bytes:
 
 @functools.cache
 def validators() -> dict[tuple[str, str], jsonschema.Draft202012Validator]:
-    """Returns what checks a resource, by its apiVersion and kind."""
+    """Returns validators of resources, keyed by apiVersion and kind."""
     actual = {}
     for path in fetch():
         spec = yaml.load(path.read_bytes(), yaml.CSafeLoader)["spec"]
         for version in spec["versions"]:
             name = f"{spec['group']}/{version['name']}"
             schema = dict(version["schema"]["openAPIV3Schema"])
-            # Every resource has these, named or not.
+            # Every resource may have these fields, even if its schema omits them.
             schema["properties"] = dict.fromkeys(_OF_ALL, {}) | schema["properties"]
             schema = _closed(schema)
             actual[name, spec["names"]["kind"]] = jsonschema.Draft202012Validator(
@@ -73,7 +73,7 @@ def validators() -> dict[tuple[str, str], jsonschema.Draft202012Validator]:
 
 
 def _closed(schema: dict[str, Any]) -> dict[str, Any]:
-    """Returns a schema that refuses what it does not name, as `kubectl` does."""
+    """Returns a schema that refuses fields it does not name, as `kubectl` does."""
     closed = dict(schema)
     for key in ("items", "additionalProperties"):
         if isinstance(schema.get(key), dict):

@@ -1,4 +1,4 @@
-"""What deploy/ has: its resources, and the commands that they run."""
+"""Resources of deploy/, and the commands that they run."""
 
 import functools
 import pathlib
@@ -16,7 +16,7 @@ KUSTOMIZATIONS = ("base", "overlays/local", "overlays/gpu", "overlays/kubeflow")
 
 
 class Command(NamedTuple):
-    """A program that a container runs, and where that is said."""
+    """Program that a container runs, and the place that describes it."""
 
     where: str
     argv: tuple[str, ...]
@@ -44,13 +44,13 @@ def build(kustomization: str) -> list[dict[str, Any]]:
 
 
 def flink() -> list[dict[str, Any]]:
-    """Returns the resources of the Flink operator's cluster and its job."""
+    """Returns the resources of the Flink operator: cluster, network policy and job."""
     names = ("cluster", "network", "prepare")
     return [body for name in names for body in load(f"flink/operator/{name}.yaml")]
 
 
 def every_resource() -> list[tuple[str, dict[str, Any]]]:
-    """Returns where each resource for Kubernetes is, and the resource."""
+    """Returns every resource for Kubernetes, each after a description of its place."""
     actual = [
         (f"{folder}: {body['kind']} {body['metadata']['name']}", body)
         for folder in KUSTOMIZATIONS
@@ -60,7 +60,7 @@ def every_resource() -> list[tuple[str, dict[str, Any]]]:
 
 
 def find(bodies: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
-    """Returns the one resource of a kind and name."""
+    """Returns the only resource of a kind and name."""
     (actual,) = [
         body
         for body in bodies
@@ -70,7 +70,7 @@ def find(bodies: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
 
 
 def commands() -> list[Command]:
-    """Returns every command, with the entry point of its image."""
+    """Returns every command, including the entry point of its image."""
     actual = []
     for where, body in every_resource():
         actual += _commands(where, body)

@@ -1,4 +1,4 @@
-"""Every command that something in deploy/ runs: its module, flags and paths."""
+"""Module, flags and paths of every command in deploy/."""
 
 import collections
 import json
@@ -11,7 +11,7 @@ import pytest
 from tests.deploy import manifests
 from tests.deploy.manifests import ROOT
 
-# Parses each list of arguments as the command itself would.
+# Parses each list of arguments like the command itself.
 PARSE = """
 import importlib, json, sys
 from absl import flags
@@ -37,7 +37,7 @@ MODULES += ("trainer.tensorboard",)
 
 
 def parse(module: str, lines: list[tuple[str, list[str]]]) -> str:
-    """Returns what is wrong with the flags, if anything."""
+    """Returns the error in the flags of a module, or an empty text."""
     done = subprocess.run(
         [sys.executable, "-c", PARSE, module, json.dumps(lines)],
         cwd=ROOT,
@@ -51,7 +51,7 @@ def parse(module: str, lines: list[tuple[str, list[str]]]) -> str:
 
 @pytest.fixture(scope="module")
 def by_module():
-    """Where each module is run, and with what."""
+    """Returns the places and arguments of each module's commands, keyed by module."""
     actual = collections.defaultdict(list)
     for where, argv, _ in manifests.commands():
         if argv[:2] == ("python", "-m"):
@@ -89,7 +89,7 @@ def test_programs_that_are_no_modules():
 def test_what_is_at_data_is_mounted_there():
     num_seen = 0
     for where, argv, container in manifests.commands():
-        # A TrainJob has the mounts of its runtime.
+        # The mounts of a TrainJob are in its runtime.
         if "numNodes" in container or not any("=/data/" in part for part in argv):
             continue
         mounts = container.get("volumeMounts", ())

@@ -1,4 +1,4 @@
-"""The flex template: its parameters, and the file that its launcher runs."""
+"""Parameters of the flex template, and the file that its launcher runs."""
 
 import json
 import re
@@ -35,7 +35,7 @@ def test_parameters_are_flags():
     assert list(PARAMETERS) == list(VALUES)
     assert all(accepts(name, value) for name, value in VALUES.items())
     flags = [f"--{name}={value}" for name, value in VALUES.items()]
-    # As the launcher adds them.
+    # The launcher adds these flags.
     flags += ["--runner=DataflowRunner", "--project=p", "--region=europe-west1"]
     flags += ["--template_location=gs://bucket/staging/x/job_object", "--job_name=x"]
     flags += ["--temp_location=gs://bucket/temp"]

@@ -1,4 +1,4 @@
-"""Images: their Dockerfiles, what they are made of, and what runs them together."""
+"""Images: their Dockerfiles, their content, and the Compose file that runs them."""
 
 import ast
 import fnmatch
@@ -14,7 +14,7 @@ from tests.deploy import manifests
 from tests.deploy.manifests import DEPLOY, ROOT
 
 DOCKERFILES = sorted((DEPLOY / "docker").glob("*.Dockerfile"))
-# What a package is imported as, where that is not its name.
+# Import names of packages whose import name differs from the package's name.
 IMPORTED = {
     "absl-py": "absl",
     "boto3": "botocore",
@@ -25,13 +25,13 @@ IMPORTED = {
 
 
 def packages() -> list[str]:
-    """Returns what the worker's image installs."""
+    """Returns the packages that the worker's image installs."""
     lines = (DEPLOY / "docker/pipeline.txt").read_text().splitlines()
     return [line for line in lines if not line.startswith("#")]
 
 
 def tool(name: str) -> str:
-    """Returns the program of a package that is installed beside Python."""
+    """Returns the path of a program that a package installs beside Python."""
     path = shutil.which(name, path=pathlib.Path(sys.executable).parent)
     assert path, f"no {name}: make venv"
     return path
@@ -127,6 +127,6 @@ def test_the_worker_has_what_the_pipeline_imports_and_no_tensorflow():
                 imported |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 imported.add(node.module.split(".")[0])
-    # tensorflow: of an export, in pipeline.encode alone.
+    # Only pipeline.encode imports tensorflow, for an export.
     imported -= {*sys.stdlib_module_names, "pipeline", "tensorflow"}
     assert imported == installed

@@ -1,4 +1,4 @@
-"""The cluster of the Flink operator beside the local one, on which tests run."""
+"""The Flink operator's cluster agrees with the local cluster that tests run on."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ from tests.deploy.manifests import DEPLOY
 
 @pytest.fixture
 def spec():
-    """Of the FlinkDeployment."""
+    """Returns the spec of the FlinkDeployment."""
     return manifests.load("flink/operator/cluster.yaml")[0]["spec"]
 
 
@@ -50,7 +50,7 @@ def test_the_job_goes_to_that_cluster_and_its_pools(spec):
     assert flags["flink_master"] == f"{body['metadata']['name']}-rest:8081"
     assert flags["environment_type"] == "EXTERNAL"
     main, pool = spec["taskManager"]["podTemplate"]["spec"]["containers"]
-    # By this name the operator knows Flink's own.
+    # The operator recognises Flink's own container by this name.
     assert main["name"] == "flink-main-container"
     port = flags["environment_config"].removeprefix("localhost:")
     assert pool["command"][-1] == port
@@ -63,7 +63,7 @@ def test_only_the_cluster_its_job_and_the_operator_reach_it():
     (policy,) = manifests.load("flink/operator/network.yaml")
     (cluster,) = manifests.load("flink/operator/cluster.yaml")
     (job,) = manifests.load("flink/operator/prepare.yaml")
-    # As Flink labels its pods.
+    # Flink puts this label on its pods.
     app = {"app": cluster["metadata"]["name"]}
     assert policy["spec"]["podSelector"]["matchLabels"] == app
     (rule,) = policy["spec"]["ingress"]
@@ -101,7 +101,7 @@ def test_the_job_server_is_a_jar_that_names_all_others(tmp_path):
     subprocess.run([sys.executable, script, jars, output], check=True)
     with zipfile.ZipFile(output) as archive:
         text = archive.read("META-INF/MANIFEST.MF").decode()
-    # Java refuses longer lines.
+    # Java refuses longer lines in a jar manifest.
     assert max(len(line) for line in text.split("\r\n")) <= 72
     values = dict(
         line.split(": ", 1) for line in text.replace("\r\n ", "").split("\r\n") if line

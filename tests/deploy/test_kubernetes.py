@@ -1,4 +1,4 @@
-"""Manifests against the schemas of Kubernetes and of the operators, and each other."""
+"""Manifests agree with the schemas of Kubernetes and operators, and with each other."""
 
 import copy
 import json
@@ -20,7 +20,7 @@ CUSTOM = ("flink.apache.org", "trainer.kubeflow.org")
 
 @pytest.fixture(scope="module")
 def validators():
-    """Of custom resources."""
+    """Returns the validators of custom resources."""
     try:
         return crds.validators()
     except OSError as error:
@@ -32,7 +32,7 @@ def is_custom(body) -> bool:
 
 
 def check(body, validators) -> None:
-    """Raises a `ValidationError` of either library."""
+    """Validates a resource; raises a `ValidationError` of either library."""
     if is_custom(body):
         validators[body["apiVersion"], body["kind"]].validate(body)
     else:
@@ -122,7 +122,7 @@ def _pod(body):
 
 
 def every_pod():
-    """Returns where pods are described, and how."""
+    """Returns every pod's spec, each after a description of its place."""
     actual = [(where, _pod(body)) for where, body in manifests.every_resource()]
     actual = [(where, pod["spec"]) for where, pod in actual if pod.get("spec")]
     (flink,) = manifests.load("flink/operator/cluster.yaml")
@@ -149,7 +149,10 @@ def test_containers_have_no_rights_and_no_more_memory_than_they_are_given():
 
 
 def _indexed_job(bodies):
-    """Returns the name of its pods but for their index, how many, and what they see."""
+    """Returns the name of an indexed Job's pods, their number, and their variables.
+
+    The name is without the pod's index.
+    """
     job = manifests.find(bodies, "Job", "vaeline-trainer")["spec"]
     service = manifests.find(bodies, "Service", "vaeline-trainer")["spec"]
     assert job["completionMode"] == "Indexed"
@@ -164,7 +167,7 @@ def _indexed_job(bodies):
 
 
 def _train_job(bodies):
-    """Returns the same of the JobSet that Kubeflow makes."""
+    """Returns the same values as `_indexed_job` for the JobSet that Kubeflow makes."""
     job = manifests.find(bodies, "TrainJob", "vaeline-celeba")
     runtime = manifests.find(bodies, "ClusterTrainingRuntime", "vaeline")
     assert job["spec"]["runtimeRef"]["name"] == "vaeline"
@@ -176,13 +179,13 @@ def _train_job(bodies):
     ]
     (replicated,) = runtime["spec"]["template"]["spec"]["replicatedJobs"]
     (container,) = replicated["template"]["spec"]["template"]["spec"]["containers"]
-    # By these names Kubeflow knows which job and container it changes.
+    # Kubeflow finds the job and container to change by these names.
     assert replicated["name"] == container["name"] == "node"
     assert replicated["template"]["metadata"]["labels"] == {
         "trainer.kubeflow.org/trainjob-ancestor-step": "trainer"
     }
-    # Kubeflow calls the JobSet as the TrainJob; JobSet labels its pods with that name,
-    # which is its service's too.
+    # Kubeflow gives the JobSet the name of the TrainJob. JobSet labels its pods with
+    # that name, and its service has the same name.
     name = job["metadata"]["name"]
     (subdomain,) = container["env"]
     path = subdomain["valueFrom"]["fieldRef"]["fieldPath"]
@@ -201,7 +204,7 @@ def test_hosts_find_each_other(folder):
     domain = environ[cluster.SUBDOMAIN_VARIABLE]
     hosts = tuple(f"{stem}-{host}.{domain}:2222" for host in range(num_hosts))
     for index in range(num_hosts):
-        # As Kubernetes sets them for an indexed Job.
+        # Kubernetes sets these variables for an indexed Job.
         environ["JOB_COMPLETION_INDEX"] = str(index)
         environ["HOSTNAME"] = f"{stem}-{index}"
         assert cluster.find_cluster(environ) == cluster.Cluster(
@@ -210,7 +213,7 @@ def test_hosts_find_each_other(folder):
 
 
 def test_what_writes_nothing_is_taken_to_hang(tmp_path):
-    """Trainers, and `prepare` on one machine: also in compose.yaml."""
+    """Checks trainers, and `prepare` on one machine, also in compose.yaml."""
     trainer = manifests.load("docker/compose.yaml")[0]["services"]["trainer"]
     checks = [(trainer["command"], trainer["healthcheck"]["test"][-1])]
     (job,) = manifests.load("kubernetes/overlays/kubeflow/trainjob.yaml")
@@ -255,7 +258,7 @@ def test_a_restart_is_not_tried_where_it_changes_nothing():
         (codes,) = [rule["onExitCodes"] for rule in rules if "onExitCodes" in rule]
         names = [one["name"] for one in spec["template"]["spec"]["containers"]]
         assert codes["containerName"] in names
-        # Python's own for a command line is 2.
+        # Python itself exits with 2 on a wrong command line.
         assert set(codes["values"]) == final - {0} | {2}
 
 
@@ -269,7 +272,7 @@ def test_gpus_are_those_that_the_trainer_is_told_of():
     mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     assert volumes[mounts["/dev/shm"]]["emptyDir"]["medium"] == "Memory"
-    # A patch keeps what it does not name.
+    # A patch keeps the volumes that it does not name.
     assert volumes[mounts["/data"]]["persistentVolumeClaim"]["claimName"] == (
         "vaeline-data"
     )

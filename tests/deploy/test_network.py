@@ -1,6 +1,6 @@
-"""A Flink cluster of three hosts in a network of their own, of which one is cut off.
+"""A Flink cluster on three hosts in a network of their own; one host is cut off.
 
-Trainers in such a network are in tests/chaos/test_links.py.
+tests/chaos/test_links.py tests trainers in such a network.
 """
 
 import contextlib
@@ -43,14 +43,14 @@ def test_nothing_is_left_of_a_network():
 
 
 class Cluster:
-    """`local.sh` on every host; the first has the job manager, the others work."""
+    """`local.sh` on every host: the job manager on the first, workers on the others."""
 
     def __init__(self, hosts: list[network.Host], directory: pathlib.Path) -> None:
         self._hosts = hosts
         self._states = [directory / host.address for host in hosts]
 
     def start(self, index: int, *arguments: str) -> subprocess.Popen[str]:
-        """Starts the script on a host."""
+        """Starts `local.sh` on a host."""
         environ = {f"VAELINE_FLINK_{name}_PORT": port for name, port in PORTS.items()}
         environ |= {
             "VAELINE_FLINK_ADDRESS": self._hosts[index].address,
@@ -68,18 +68,18 @@ class Cluster:
         )
 
     def everywhere(self, verb: str) -> None:
-        """Runs the script on all hosts at once."""
+        """Runs `local.sh` on all hosts at once, and waits for them."""
         started = [self.start(index, verb) for index in range(len(self._hosts))]
         for process in started:
             _, stderr = process.communicate(timeout=200)
             assert process.returncode == 0, stderr
 
     def workers(self, index: int) -> list[int]:
-        """Returns the Python workers of a host."""
+        """Returns the process ids of a host's Python workers."""
         return children(int((self._states[index] / "worker-pool.pid").read_text()))
 
     def get(self, path: str) -> Any:
-        """Returns what Flink says on the first host."""
+        """Returns the answer of Flink's REST API on the first host."""
         url = f"http://{self._hosts[0].address}:{PORTS['REST']}/{path}"
         program = [*self._hosts[0].prefix, "curl", "--silent", "--fail", url]
         return json.loads(subprocess.check_output(program))
@@ -89,7 +89,7 @@ class Cluster:
 def cluster(tmp_path: pathlib.Path) -> Iterator[tuple[Cluster, list[network.Host]]]:
     if shutil.which("java") is None:
         pytest.skip("Flink needs Java: apt-get install default-jre-headless")
-    # From where the jars can be downloaded, which these hosts cannot.
+    # Download the jars here, because these hosts reach no other network.
     subprocess.run([SCRIPT, "job-server", tmp_path / "job-server.jar"], check=True)
     with network.hosts(3) as hosts, contextlib.ExitStack() as stack:
         actual = Cluster(hosts, tmp_path)
@@ -113,7 +113,8 @@ def test_a_job_goes_on_without_a_host_that_is_cut_off(cluster, tmp_path):
     assert job.poll() is None, job.communicate()
     hosts[2].cut()
     cut_at = time.time()
-    # Their disk is that of the others, and would be gone with the link.
+    # A cut host would lose its network disk, too. All hosts here share one disk, so the
+    # workers are stopped instead.
     workers = flink.workers(2)
     assert workers
     send(signal.SIGSTOP, workers)
@@ -126,7 +127,7 @@ def test_a_job_goes_on_without_a_host_that_is_cut_off(cluster, tmp_path):
     assert verify.find_faults(str(output), contract.load_manifest(output)) == []
     (actual,) = flink.get("jobs/overview")["jobs"]
     restarted_at = flink.get(f"jobs/{actual['jid']}")["timestamps"]["RESTARTING"] / 1000
-    # After heartbeat.timeout, 10 s; without it after Flink's own, 50 s.
+    # The job restarts after our heartbeat.timeout of 10 s; Flink's default is 50 s.
     assert 5 < restarted_at - cut_at < 30
     assert flink.get("overview")["taskmanagers"] == 1
     hosts[2].restore()

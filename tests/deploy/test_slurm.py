@@ -1,4 +1,4 @@
-"""The batch scripts, with a `srun` that starts its tasks as Slurm's does."""
+"""Batch scripts, run with a fake `srun` that starts tasks as Slurm's `srun` does."""
 
 import json
 import pathlib
@@ -16,7 +16,7 @@ SCRIPTS = sorted((DEPLOY / "slurm").glob("*.sbatch"))
 SCRIPTS.append(DEPLOY / "flink/local.sh")
 NUM_NODES = 2
 
-# One task after another, each with what Slurm sets for it.
+# Runs one task after another, each with the variables that Slurm sets for it.
 SRUN = f"""#!/usr/bin/env bash
 tasks_per_node=8
 while [[ $1 == --* ]]; do
@@ -44,7 +44,7 @@ echo "$@" > "$RECORDS/requeued"
 
 @pytest.fixture
 def submit(tmp_path):
-    """Runs a script as Slurm does, on a node whose commands only record."""
+    """Returns a function that runs a script as Slurm does, with recording commands."""
     for name, text in (("srun", SRUN), ("python", PYTHON), ("scontrol", SCONTROL)):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
@@ -58,7 +58,7 @@ def submit(tmp_path):
             "SLURM_CPUS_PER_TASK": "16",
             "SLURM_GPUS_ON_NODE": "8",
             "SLURM_RESTART_COUNT": str(num_restarts),
-            # Of a shell in which somebody tried something.
+            # A user's shell may still have this variable from an experiment.
             "TF_CONFIG": json.dumps({"cluster": {"worker": ["stray:1", "x:1"]}}),
         }
         program = ["bash", DEPLOY / "slurm" / script, *arguments]
@@ -101,7 +101,7 @@ def test_hosts_find_each_other(submit, tmp_path):
         (0, 0, False),
         (1, 0, False),
         (4, 0, False),
-        # Its time is over; a host was lost, or killed.
+        # The time limit is reached; a host was lost; a host was killed.
         (138, 0, True),
         (5, 3, True),
         (137, 19, True),
@@ -120,7 +120,7 @@ def test_a_training_goes_on_where_another_start_helps(
 
 def test_the_signal_is_one_that_the_trainer_knows():
     text = (DEPLOY / "slurm/train.sbatch").read_text()
-    # Without `B:`, it comes to the tasks and not to the script.
+    # Without `B:`, Slurm sends the signal to the tasks and not to the script.
     (name,) = re.findall(r"^#SBATCH --signal=(\w+)@\d+$", text, re.MULTILINE)
     signals = (DEPLOY.parent / "trainer/system/signals.py").read_text()
     assert f"signal.SIG{name}" in signals

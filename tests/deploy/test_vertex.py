@@ -1,4 +1,4 @@
-"""The custom job of Vertex AI."""
+"""Custom job of Vertex AI."""
 
 import json
 
@@ -9,7 +9,7 @@ from trainer.distribution import cluster
 def test_hosts_find_each_other():
     (job,) = manifests.load("vertex/custom_job.yaml")
     counts = [pool["replicaCount"] for pool in job["workerPoolSpecs"]]
-    # Of the first pool Vertex AI takes no more.
+    # Vertex AI allows only one replica in the first pool.
     assert counts[0] == 1
     hosts = {
         f"workerpool{pool}": [
