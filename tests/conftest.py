@@ -1,6 +1,6 @@
-"""How many inputs properties are tried with: HYPOTHESIS_PROFILE=long for many.
+"""Profiles of Hypothesis, and local servers that answer like S3 and Cloud Storage.
 
-And servers on this machine that answer like S3 and Cloud Storage.
+HYPOTHESIS_PROFILE=long tries each property with many more inputs.
 """
 
 import logging
@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from tests import running
 
-# The same inputs in every run, and no database of earlier ones.
+# Every run tries the same inputs, and no database remembers the inputs of earlier runs.
 settings.register_profile(
     "short",
     max_examples=100,
@@ -31,11 +31,11 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
-# A shell has what it starts in the background ignore SIGINT, and its children too.
+# A process that a shell starts in the background ignores SIGINT, as do its children.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Once pytest has what writes.
+# Runs last: pytest's terminal reporter has to be registered by then.
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     running.configure(config)

@@ -9,7 +9,7 @@ END = b"\xff\xd9"
 
 
 def picture(seed: int = 0, width: int = 90, height: int = 70) -> Image.Image:
-    """Returns a picture with some noise, so that every block has many codes."""
+    """Returns a picture with noise, which gives every JPEG block many codes."""
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 256, (6, 5, 3), dtype=np.uint8))
     smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
@@ -24,7 +24,7 @@ def encoded(image: Image.Image, **options) -> bytes:
 
 
 def sound_forms(seed: int = 0) -> dict[str, bytes]:
-    """Returns sound JPEGs by the name of their form."""
+    """Returns undamaged JPEGs, keyed by the name of their form."""
     image = picture(seed)
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
@@ -59,13 +59,13 @@ def sound_forms(seed: int = 0) -> dict[str, bytes]:
 
 
 def scan_start(data: bytes) -> int:
-    """Returns where the coded pixels of a JPEG without a thumbnail begin."""
+    """Returns the offset of the coded pixels in a JPEG without a thumbnail."""
     at = data.index(b"\xff\xda")
     return at + 2 + int.from_bytes(data[at + 2 : at + 4])
 
 
 def scan_end(data: bytes) -> int:
-    """Returns where the first end marker after the coded pixels is."""
+    """Returns the offset of the first end marker after the coded pixels."""
     return data.index(END, scan_start(data))
 
 
@@ -77,7 +77,7 @@ def cut_to_a_quarter(data: bytes) -> bytes:
 
 
 def with_changed_bytes(data: bytes, seed: int, number: int = 10) -> bytes:
-    """Returns a JPEG of which some bytes of the coded pixels are others."""
+    """Returns a JPEG with random values in some bytes of its coded pixels."""
     rng = np.random.default_rng(seed)
     changed = bytearray(data)
     for place in rng.integers(scan_start(data), scan_end(data), number):

@@ -1,4 +1,4 @@
-"""What parsers are fed: sound files with changes, and values of any kind."""
+"""Inputs for parsers: sound files with changes, and values of any kind."""
 
 import copy
 import json
@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-# At the edges of what integers hold, in both byte orders.
+# Integers at the edges of their range, in both byte orders.
 _EDGES = [
     number.to_bytes(size, order, signed=number < 0)
     for size in (2, 4, 8)
@@ -27,7 +27,7 @@ JUNK = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXTS, inner),
     max_leaves=6,
 )
-# JSON and what is not; nested deeper than Python's stack, too.
+# JSON, text that is no JSON, and lists nested deeper than Python's stack.
 JSON_TEXTS = (
     JUNK.map(json.dumps)
     | st.text()
@@ -55,7 +55,7 @@ def changed(draw: st.DrawFn, sound: bytes) -> bytes:
 
 @st.composite
 def changed_json(draw: st.DrawFn, sound: Any) -> Any:
-    """Draws a sound JSON value of which one or two parts are others, or absent."""
+    """Draws a sound JSON value with one or two parts replaced or removed."""
     body = copy.deepcopy(sound)
     for _ in range(draw(st.integers(1, 2))):
         paths = [path for path in _paths(body) if path]
@@ -73,9 +73,9 @@ def changed_json(draw: st.DrawFn, sound: Any) -> Any:
 
 
 def refuses(*errors: type[Exception], call: Callable[[], Any]) -> bool:
-    """Returns whether a call ends with one of `errors`, in one line.
+    """Returns whether a call raises one of `errors`; its text must be one line.
 
-    Any other error is the caller's, and fails its test.
+    Any other error reaches the caller and fails its test.
     """
     text = None
     try:

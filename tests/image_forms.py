@@ -1,4 +1,4 @@
-"""Image files of rare forms, written value by value, so that their pixels are known."""
+"""Image files of rare forms with known pixels, because we write every value."""
 
 import io
 import struct
@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
-# Where each pass of an interlaced PNG begins and how far its pixels lie apart: y, x.
+# Passes of an interlaced PNG: first y, first x, step in y, step in x.
 _PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4)) + (
     (2, 0, 4, 2),
     (0, 1, 2, 2),
@@ -18,7 +18,7 @@ _PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4)) + (
 
 
 def values(bits: int, channels: int = 1, seed: int = 0) -> np.ndarray:
-    """Returns `[9, 13, channels]` integers of so many bits; both ends are there."""
+    """Returns `[9, 13, channels]` random integers of `bits` bits, extremes included."""
     rng = np.random.default_rng(seed)
     created = rng.integers(0, 2**bits, (9, 13, channels))
     created[0, 0], created[0, 1] = 0, 2**bits - 1
@@ -26,18 +26,18 @@ def values(bits: int, channels: int = 1, seed: int = 0) -> np.ndarray:
 
 
 def grey(levels: np.ndarray) -> np.ndarray:
-    """Returns levels `[h, w, 1]` of 8 bits as RGB."""
+    """Returns 8-bit levels `[h, w, 1]` as RGB `[h, w, 3]`."""
     return np.repeat(levels, 3, axis=2).astype(np.uint8)
 
 
 def to_8_bits(numbers: np.ndarray, bits: int) -> np.ndarray:
-    """Returns integers of so many bits as levels of 255, rounded."""
+    """Returns integers of `bits` bits, scaled to levels 0-255 and rounded."""
     most = 2**bits - 1
     return (numbers * 255 + most // 2) // most
 
 
 def over_white(colours: np.ndarray, opacity: np.ndarray) -> np.ndarray:
-    """Returns colours over white by their opacity in 0..1, rounded."""
+    """Returns colours blended over white by an opacity in 0..1, rounded."""
     mixed = 255 + (colours.astype(float) - 255) * opacity
     return np.floor(mixed + 0.5).astype(np.uint8)
 
@@ -66,16 +66,17 @@ def png(
     is_interlaced: bool = False,
     size: tuple[int, int] | None = None,
 ) -> bytes:
-    """Returns a PNG.
+    """Returns a PNG file.
 
     Args:
         pixels: `[h, w, c]` integers.
-        bits: Of each.
-        colour: 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGB and alpha.
+        bits: Bits per integer.
+        colour: Colour type: 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGB and
+            alpha.
         before: Names and contents of the chunks before the pixels.
-        after: Of those behind.
-        is_interlaced: Whether by Adam7.
-        size: Height and width that the header tells, if not those of the pixels.
+        after: Names and contents of the chunks after the pixels.
+        is_interlaced: Whether the file is interlaced by Adam7.
+        size: Height and width in the header (default: the shape of `pixels`).
     """
     passes = [pixels]
     if is_interlaced:
@@ -107,19 +108,19 @@ def tiff(
     is_deflated: bool = False,
     tags: Mapping[int, Sequence[int]] | None = None,
 ) -> bytes:
-    """Returns a TIFF of one strip, or of one for each plane.
+    """Returns a TIFF file with one strip, or with one strip for each plane.
 
     Args:
         pixels: `[h, w, c]` numbers.
-        bits: Of each.
+        bits: Bits per number.
         photometric: 0 white is zero, 1 grey, 2 RGB, 3 palette, 5 CMYK, 6 YCbCr, 8 Lab.
-        order: Of bytes, `<` or `>`.
+        order: Byte order, `<` or `>`.
         sample_format: 1 unsigned, 2 signed, 3 floats.
-        extra: What the channels beyond the colours are: 0 unknown, 1 premultiplied
+        extra: Meaning of each channel after the colours: 0 unknown, 1 premultiplied
             alpha, 2 alpha.
         is_planar: Whether each channel has a plane of its own.
-        is_deflated: Whether strips are compressed, which libtiff then reads.
-        tags: Further ones, of 16-bit values.
+        is_deflated: Whether strips are compressed; libtiff reads compressed strips.
+        tags: Further tags and their 16-bit values.
     """
     height, width, channels = pixels.shape
     planes = np.moveaxis(pixels, 2, 0) if is_planar else [pixels]
@@ -172,11 +173,11 @@ def encoded(image: Image.Image, image_format: str, **options) -> bytes:
 
 
 def bmp16(pixels: np.ndarray, alpha_mask: int) -> bytes:
-    """Returns a BMP of 16 bits with masks: 5 bits a colour, and for alpha the last.
+    """Returns a 16-bit BMP with masks: 5 bits per colour, and the last bit for alpha.
 
     Args:
         pixels: `[h, w, 3]` integers of 5 bits.
-        alpha_mask: That the header tells.
+        alpha_mask: Alpha mask in the header.
     """
     height, width, _ = pixels.shape
     words = (pixels.astype(np.uint16) * [1 << 10, 1 << 5, 1]).sum(-1)
@@ -193,9 +194,9 @@ def gif_within(levels: np.ndarray, background: int, **options) -> bytes:
     """Returns a GIF of 30 x 20 pixels whose only frame begins at (4, 5).
 
     Args:
-        levels: `[9, 13, 1]` grey.
-        background: Index of its colour.
-        options: Of Pillow.
+        levels: `[9, 13, 1]` grey levels.
+        background: Palette index of the background colour.
+        options: Pillow's options for saving a GIF.
     """
     image = Image.fromarray(levels[..., 0].astype(np.uint8), "P")
     image.putpalette(np.repeat(np.arange(256), 3).tolist())

@@ -1,6 +1,6 @@
-"""Hosts of a network of their own, and who reaches the ports of a command.
+"""Hosts in a network of their own, and addresses that reach the ports of a command.
 
-The hosts are namespaces of this machine, with links to cut.
+The hosts are network namespaces of this machine. A test can cut their links.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ import pytest
 
 from tests import preloaded
 
-# Nothing else of this machine is in it, so that it may be anybody's.
+# The network is separate from this machine's, so its addresses cannot clash.
 _ADDRESS = "10.77.0.{}"
 _INTERFACE = "eth0"
 
@@ -28,10 +28,10 @@ class Host:
     """A network namespace with one link to a switch.
 
     Attributes:
-        address: By which the other hosts reach it.
-        namespace: Its name, for `ip`.
-        switch: The namespace of the switch.
-        port: The switch's, at the other end of the link.
+        address: Address at which the other hosts reach this host.
+        namespace: Name of the host's namespace, for `ip`.
+        switch: Name of the switch's namespace.
+        port: Name of the switch's interface at the other end of the link.
     """
 
     address: str
@@ -41,23 +41,23 @@ class Host:
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        """What a command begins with to run on this host; it keeps its process id."""
+        """First words of a command that runs on this host; its process id stays."""
         return ("nsenter", f"--net=/run/netns/{self.namespace}")
 
     def cut(self) -> None:
-        """Takes its link down at the switch: nothing arrives, and nobody is told."""
+        """Takes the link down at the switch: packets are lost without any error."""
         _ip("-n", self.switch, "link", "set", "dev", self.port, "down")
 
     def restore(self) -> None:
-        """Ends what `cut` began."""
+        """Brings the link up again after `cut`."""
         _ip("-n", self.switch, "link", "set", "dev", self.port, "up")
 
 
 @contextlib.contextmanager
 def hosts(number: int) -> Iterator[list[Host]]:
-    """Makes hosts that reach each other and nothing else; skips the test if it may not.
+    """Makes hosts that reach only each other; skips the test where that is impossible.
 
-    What still runs on them in the end is killed.
+    Processes that still run on the hosts are killed at the end.
     """
     if os.geteuid() != 0:
         pytest.skip("only root can make network namespaces")
@@ -114,14 +114,14 @@ def _ip(*arguments: str) -> str:
 def reached(
     process: subprocess.Popen[str], until: Callable[[], object] | None = None
 ) -> dict[int, set[str]]:
-    """Connects to all ports of a process and its children, by every address.
+    """Connects to all ports of a process and its descendants, at every address.
 
     Args:
-        process: That was started.
-        until: Ends it before the process does, once it is true.
+        process: Running process.
+        until: Condition that ends the search early (default: when the process ends).
 
     Returns:
-        By port, the addresses that answered; one is 127.0.0.1.
+        Addresses that answered, keyed by port; 127.0.0.1 is always among them.
     """
     actual: dict[int, set[str]] = {}
     while process.poll() is None and not (until and until()):
@@ -136,7 +136,7 @@ def reached(
 def _other_addresses() -> list[str]:
     """Returns addresses of this machine besides 127.0.0.1."""
     actual = ["127.0.0.2", "::1"]
-    # Where no packet goes: it is only asked by which address it would.
+    # Connecting a datagram socket sends no packet, but tells our address on that route.
     for family, target in (
         (socket.AF_INET, "192.0.2.1"),
         (socket.AF_INET6, "2001:db8::1"),
@@ -158,7 +158,7 @@ def _answers(address: str, port: int) -> bool:
 
 
 def _family(pid: int) -> set[int]:
-    """Returns a process and all that descend from it, or are copies for these."""
+    """Returns a process and its descendants, with the preloaded copies for them."""
     parents = {}
     for entry in pathlib.Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
@@ -175,7 +175,7 @@ def _family(pid: int) -> set[int]:
 
 
 def _ports(pids: set[int]) -> set[int]:
-    """Returns the TCP ports at which processes listen, whatever the address."""
+    """Returns the TCP ports where processes listen, on any address."""
     listening = {}
     for name in ("tcp", "tcp6"):
         for line in pathlib.Path("/proc/net", name).read_text().splitlines()[1:]:

@@ -1,4 +1,4 @@
-"""The documents, and the commands that they show."""
+"""The documents, and the commands in them."""
 
 import pathlib
 import re
@@ -11,7 +11,7 @@ PAGES = (
     "deploy/README.md",
     *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
 )
-# Of what stands within a sentence; without flags it is a name.
+# Commands within a sentence. A `python -m` without flags is only a module's name.
 _INLINE = re.compile(r"make \w|pip install |python -m \S+ -")
 
 
@@ -21,7 +21,7 @@ def read(page: str) -> str:
 
 
 def commands(page: str) -> list[str]:
-    """Returns the commands of a page, in their order: of its blocks, and inline."""
+    """Returns the commands of a page in order, from code blocks and inline code."""
     actual = []
     for language, block, span in re.findall(
         r"```(\w*)\n(.*?)```|(?<!`)`([^`]+)`(?!`)", read(page), re.DOTALL

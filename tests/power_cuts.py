@@ -1,13 +1,14 @@
-"""A disk that forgets, when its power is cut, what was not synced.
+"""A simulated disk that loses unsynced data when its power is cut.
 
-Calls to the system are recorded, and the disk is rebuilt as it may be after each: the
-way of CrashMonkey (Mohan et al., "Finding Crash-Consistency Bugs with Bounded
-Black-Box Crash Testing", OSDI 2018). A file system owes its user no more than this:
+We record calls to the system and rebuild the disk as it may be after each call, like
+CrashMonkey (Mohan et al., "Finding Crash-Consistency Bugs with Bounded Black-Box Crash
+Testing", OSDI 2018). A file system guarantees only this:
 
-- what a file holds is on the disk once the file was synced, and is anything before;
-- a name is made, changed or gone on the disk once its directory was synced. Before that
-  the disk may have any of the directory's changes without the others, each one whole: a
-  renamed file has its old name or its new one.
+- The content of a file is on the disk once the file was synced. Before that, the disk
+  may hold any content.
+- A change of a name is on the disk once its directory was synced. Before that, the disk
+  may have any of the directory's changes without the other changes. Each change is
+  atomic: a renamed file has its old name or its new name.
 """
 
 import contextlib
@@ -27,21 +28,22 @@ HOWS = ("synced", "named", "last", "any")
 
 _CHANGES = ("mkdir", "rename", "replace", "remove", "unlink", "rmdir")
 
-# By the number of a file or directory, which no other ever has.
+# Keyed by inode number, which identifies one file or directory during a recording.
 Names = dict[int, dict[str, int]]
 Contents = dict[int, bytes]
 
 
 @dataclasses.dataclass(frozen=True)
 class Moment:
-    """What is seen and what is synced, after a call to the system.
+    """State of the files after a call to the system: as programs see it, and as synced.
 
     Attributes:
-        names: What is seen in each directory.
-        contents: What is seen in each file.
-        possible_names: What each directory had, from when it was synced on.
-        synced_contents: What each file has on the disk.
-        notes: What the program had told by then.
+        names: Entries that programs see in each directory.
+        contents: Content that programs see in each file.
+        possible_names: Entries of each directory at its last sync and after each
+            later change.
+        synced_contents: Content of each file at its last sync.
+        notes: Notes of the test up to then, such as messages to the user.
     """
 
     names: Names
@@ -52,10 +54,10 @@ class Moment:
 
 
 class Recorder:
-    """Notes what is seen and synced in a directory, while it is patched in."""
+    """Records seen and synced states of a directory while its patches are active."""
 
     def __init__(self, root: pathlib.Path) -> None:
-        """Takes what is in `root` for synced."""
+        """Starts from the content of `root`, which counts as synced."""
         self._root = root
         self._lock = threading.RLock()
         self._held: dict[int, int] = {}
@@ -66,14 +68,14 @@ class Recorder:
         self._add(Moment(names, contents, possible, contents, ()))
 
     def note(self, what: Any) -> None:
-        """Notes what a user is told from here on."""
+        """Adds a note, such as a message to the user, to this and later moments."""
         with self._lock:
             self._notes.append(what)
             self._add(self.moments[-1])
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
-        """Records what this process does, by Python's calls."""
+        """Records the changes that this process makes through Python's `os`."""
         with pytest.MonkeyPatch.context() as patch:
             for name in _CHANGES:
                 patch.setattr(os, name, self._recorded(getattr(os, name)))
@@ -87,7 +89,7 @@ class Recorder:
     def _recorded(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def recorded(*args: Any, **kwargs: Any) -> Any:
             with self._lock:
-                # What was written since the call before may be there or not.
+                # The disk may hold the data written since the previous call, or not.
                 self._see()
                 actual = call(*args, **kwargs)
                 self._see()
@@ -118,7 +120,7 @@ class Recorder:
     def _see(self) -> None:
         names, actual = self._look()
         last = self.moments[-1]
-        # What is removed may still be on the disk.
+        # A removed file or directory may still be on the disk.
         names = {**dict.fromkeys(last.names, {}), **names}
         changed = {
             n: data for n, data in actual.items() if last.contents.get(n) != data
@@ -145,7 +147,7 @@ class Recorder:
         pending = [self._root]
         while pending:
             directory = pending.pop()
-            # Another thread may be at work here.
+            # Another thread may remove files meanwhile.
             with contextlib.suppress(FileNotFoundError):
                 listed = names.setdefault(self._number(directory), {})
                 for path in directory.iterdir():
@@ -160,23 +162,23 @@ class Recorder:
 
     def _number(self, path: pathlib.Path) -> int:
         number = path.stat().st_ino
-        # As long as a file is open, its number goes to no other.
+        # The system does not reuse an inode number while the file is open.
         if number not in self._held:
             self._held[number] = os.open(path, os.O_PATH)
         return number
 
 
 def rebuild(moment: Moment, root: pathlib.Path, how: str, rng: random.Random) -> None:
-    """Makes the disk as it may be once there is power again.
+    """Makes a possible state of the disk after a power cut.
 
     Args:
-        moment: When the power was cut.
-        root: Directory that is made.
-        how: One of `HOWS`. `synced`: only what was synced is there; `named`: every name
-            is there; `last`: of the changes of a directory only the last one was made;
-            `any`: each change was made by chance, and each file holds what chance has
-            it hold. Else it holds what was synced.
-        rng: Decides.
+        moment: Moment of the power cut.
+        root: Directory to make.
+        how: One of `HOWS`. `synced`: no unsynced change reached the disk; `named`:
+            every change of a name did; `last`: only the last change of each directory
+            did; `any`: chance decides for each change and for the content of each
+            file. Except with `any`, files have their synced content.
+        rng: Random generator for `any`.
     """
     top = next(iter(moment.names))
     _rebuild(moment, top, root, how, rng)
@@ -223,12 +225,12 @@ def _content(moment: Moment, number: int, how: str, rng: random.Random) -> bytes
 def cuts(
     moments: list[Moment], path: pathlib.Path, number: int
 ) -> Iterator[tuple[Moment, pathlib.Path]]:
-    """Yields moments, each with every disk that may be there after a cut then.
+    """Yields moments of a power cut, once for each way in `HOWS` to rebuild the disk.
 
     Args:
-        moments: Of a recording.
-        path: Where the disks are made; one is removed before the next.
-        number: Of moments, spread over all.
+        moments: Moments of a recording.
+        path: Directory for the disks; each disk is removed before the next is made.
+        number: Number of moments to take, spread evenly over the recording.
     """
     assert len(moments) >= number
     rng = random.Random(0)

@@ -1,12 +1,13 @@
-"""A Python that has imported TensorFlow and Beam: commands start at once.
+"""A Python that has imported TensorFlow and Beam already, so commands start at once.
 
     with preloaded.python() as program:
         subprocess.run([program, "-m", "trainer.train", ...])
 
-One process imports what the commands share, which takes six seconds, and each call of
-the program is a copy of it. Nothing of this repository is imported before, so that a
-command is what lies in its working directory. Standard streams, variables, network
-namespace, signals and exit codes are those of the call; its end is the copy's end.
+One server process imports the libraries that the commands share, which takes six
+seconds. Each call of the program then runs in a copy (a fork) of the server. The server
+imports nothing of this repository, so a command runs the code of its working directory.
+A copy has the standard streams, variables and network namespace of its call. Signals to
+the call reach the copy, the call returns the copy's exit code, and both end together.
 """
 
 import atexit
@@ -35,8 +36,8 @@ SHARED = (
     "sklearn.ensemble",
     "sklearn.linear_model",
 )
-# Modules, code and files; all else is for Python itself. A call is without `site`, and
-# imports what stands at the head of this file alone, so that it takes 20 ms.
+# Copies run modules, code and files; Python itself gets all other calls. A call takes
+# only 20 ms, because it skips `site` and runs only the imports at the top of this file.
 _PROGRAM = """#!/bin/sh
 case $1 in
   -m | -c | [!-]*) exec '{python}' -IS '{here}' call '{socket}' "$0" "$@" ;;
@@ -46,22 +47,22 @@ esac
 _HANDED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 _MOST_BYTES = 1 << 18
 _NETWORK = "/proc/self/ns/net"
-# Names of processes: of a call that has its copy, and of a copy until its command takes
-# another name.
+# Names of processes: a call names its copy's process id. A copy names its call's, until
+# its command takes another name.
 _CALL_NAME, _COPY_NAME = "copy {}", "for {}"
 
 
 @contextlib.contextmanager
 def python(added: Mapping[str, Sequence[str]] | None = None) -> Iterator[str]:
-    """Yields the path of the program, which is there as long as the context.
+    """Yields the path of the program, which exists until the context ends.
 
     Args:
-        added: Flags by a word of the command line, such as a module: where that word
-            is, those of them that are not given are appended.
+        added: Flags to append, keyed by a word of the command line such as a module.
+            A command line with that word gets the flags that it does not set itself.
     """
     import tempfile
 
-    # A copy that is killed late may still write there.
+    # A copy that is killed late may still write to the directory.
     with tempfile.TemporaryDirectory(
         prefix="vaeline-", ignore_cleanup_errors=True
     ) as directory:
@@ -90,7 +91,7 @@ def python(added: Mapping[str, Sequence[str]] | None = None) -> Iterator[str]:
 
 @functools.cache
 def shared_python() -> str:
-    """Returns the path of a program that is there as long as this process."""
+    """Returns the path of a program that exists until this process ends."""
     if pathlib.Path(sys.executable).with_name("socket").exists():
         return sys.executable  # This process is a copy already.
     stack = contextlib.ExitStack()
@@ -99,13 +100,13 @@ def shared_python() -> str:
 
 
 def copy_of(pid: int) -> int:
-    """Returns the process that does what a call's process was started for.
+    """Returns the process id of the copy that does the work of a call.
 
-    A signal that cannot be handed on, such as SIGSTOP, has to be sent to it, and its
-    children are those of the command.
+    Send signals that a call cannot forward, such as SIGSTOP, to the copy. The command's
+    children are children of the copy.
 
     Args:
-        pid: Of a call; of any other process, that itself is returned.
+        pid: Process id of a call. The id of any other process is returned as it is.
     """
     call, actual = _CALL_NAME.format(""), []
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
@@ -116,19 +117,19 @@ def copy_of(pid: int) -> int:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             if path.read_text().strip() == _COPY_NAME.format(pid):
                 actual.append(int(path.parent.name))
-    # The forks of a copy, which came after it, have its name.
+    # Forks of a copy have its name too; the copy came first.
     return min(actual, default=pid)
 
 
 def send(process: subprocess.Popen[str], number: signal.Signals) -> None:
-    """Sends a signal to what does the work of a command, unless it has ended."""
+    """Sends a signal to the process that does the work of a running command."""
     with contextlib.suppress(ProcessLookupError):
         if process.poll() is None:
             os.kill(copy_of(process.pid), number)
 
 
 def call(path: str, program: str, arguments: Sequence[str]) -> int:
-    """Has the server at a socket run a command, and returns its exit code."""
+    """Asks the server at a socket to run a command, and returns its exit code."""
     request = {
         "program": os.path.abspath(program),
         "arguments": arguments,
@@ -153,10 +154,10 @@ def call(path: str, program: str, arguments: Sequence[str]) -> int:
 
 
 def serve(listener: socket.socket) -> dict:
-    """Answers calls, each in a copy of this process; returns the request in each."""
+    """Forks a copy of this process for each call; returns the request in the copy."""
     with selectors.DefaultSelector() as selector:
         selector.register(listener, selectors.EVENT_READ)
-        # By what tells of their ends: copies, and who waits for them.
+        # Copies and their callers, keyed by the descriptor that signals a copy's end.
         copies: dict[int, tuple[int, socket.socket]] = {}
         while True:
             for key, _ in selector.select():
@@ -188,13 +189,13 @@ def serve(listener: socket.socket) -> dict:
                         _answer(caller, status)
                     caller.close()
                 elif selector.get_map().get(key.fd) is key:
-                    # The caller is gone: a process that is killed does no more.
+                    # The caller was killed, so its copy must do no more work.
                     selector.unregister(key.fileobj)
                     os.kill(key.data, signal.SIGKILL)
 
 
 def _answer(caller: socket.socket, number: int) -> None:
-    # It may have been killed since it asked.
+    # The caller may have been killed since it asked.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         caller.send(str(number).encode())
 
@@ -216,7 +217,7 @@ def _take_streams(fds: Sequence[int]) -> None:
 def _enter_network(fd: int) -> None:
     import ctypes
 
-    # Only root may, be it into the same one.
+    # Only root may enter a namespace, even the current one.
     if os.fstat(fd).st_ino != os.stat(_NETWORK).st_ino:
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.setns(fd, 0) != 0:
@@ -225,14 +226,14 @@ def _enter_network(fd: int) -> None:
 
 
 def run(request: dict, added: Mapping[str, Sequence[str]]) -> None:
-    """Does in this process what Python does with a command line."""
+    """Runs a command line in this process, as Python would."""
     import runpy
 
     pathlib.Path("/proc/self/comm").write_text(_COPY_NAME.format(request["caller"]))
     os.chdir(request["directory"])
     os.environ.clear()
     os.environ.update(request["environment"])
-    # So that a command's own processes are copies too.
+    # Processes that the command starts are copies too.
     sys.executable = request["program"]
     first, *rest = with_flags(request["arguments"], added)
     paths = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
@@ -251,14 +252,14 @@ def run(request: dict, added: Mapping[str, Sequence[str]]) -> None:
 def with_flags(
     arguments: Sequence[str], added: Mapping[str, Sequence[str]]
 ) -> list[str]:
-    """Returns a command line with those of the flags for its words that it lacks."""
+    """Returns a command line with the added flags for its words that it lacks."""
     flags = [flag for word in arguments for flag in added.get(word, ())]
     given = {word.split("=")[0] for word in arguments}
     return [*arguments, *(flag for flag in flags if flag.split("=")[0] not in given)]
 
 
 def main() -> None:
-    """Serves, or calls."""
+    """Runs a call, or the server that answers calls."""
     verb, where, *rest = sys.argv[1:]
     if verb == "call":
         sys.exit(call(where, rest[0], rest[1:]))
@@ -270,11 +271,11 @@ def main() -> None:
         importlib.import_module(name)
     import numba
 
-    # The first call of a compiled function takes a second, whatever the function.
+    # The first compiled function of a process takes a second, so call one here.
     numba.njit(lambda: 0)()
     gc.freeze()
     with socket.socket(fileno=int(where)) as listener:
-        # What one copy has compiled is there for all, even if Python is to leave none.
+        # Copies share compiled bytecode, even where PYTHONDONTWRITEBYTECODE is set.
         sys.pycache_prefix = f"{os.path.dirname(listener.getsockname())}/bytecode"
         sys.dont_write_bytecode = False
         request = serve(listener)

@@ -1,7 +1,7 @@
-"""A reader of the documents: what lies in their folder, and how they run a command.
+"""A simulated reader of the documents: makes their folder and runs their commands.
 
-Everything is small: photographs of noise, 60 drawn faces, MNIST of 60 images, a dataset
-of the faces, and a run of two steps on it.
+Everything is small: photographs of noise, 60 drawn faces, MNIST with 60 images, a
+dataset of the faces, and a run of two steps on that dataset.
 """
 
 import gzip
@@ -21,7 +21,7 @@ from PIL import Image
 from tests.pages import ROOT
 
 PATIENCE_SECS = 120
-# Local folders into the buckets of their URLs, which are made.
+# Copies local folders into the buckets of their URLs, and makes the buckets.
 _UPLOAD = """
 import pathlib, sys
 from pipeline.storage import buckets, paths
@@ -40,11 +40,13 @@ for url in ("gs://bucket/", "s3://bucket/"):
 
 
 def make_things(root: pathlib.Path, environ: Mapping[str, str]) -> pathlib.Path:
-    """Makes what a folder may be given, and buckets named `bucket` with some of it.
+    """Makes all things that a folder may be given, and buckets named `bucket`.
+
+    The buckets hold some of the things.
 
     Args:
-        root: Where to; it becomes a checkout, too.
-        environ: Of the commands.
+        root: Directory for the things; it becomes a checkout, too.
+        environ: Environment variables of the commands.
 
     Returns:
         `root`, with celeba, dataset, run, photos, mnist, mine and tfds.
@@ -96,7 +98,7 @@ def _write_mnist(root: pathlib.Path) -> None:
 
 
 def link_repository(folder: pathlib.Path, environ: Mapping[str, str]) -> None:
-    """Has a folder look like a checkout, whose Python is `python` of the variables."""
+    """Makes a folder look like a checkout whose Python is the `python` on the PATH."""
     for name in subprocess.run(
         ["git", "ls-tree", "--name-only", "HEAD"],
         cwd=ROOT,
@@ -108,7 +110,7 @@ def link_repository(folder: pathlib.Path, environ: Mapping[str, str]) -> None:
     (folder / ".venv" / "bin").mkdir(parents=True)
     python = shutil.which("python", path=environ["PATH"])
     (folder / ".venv" / "bin" / "python").symlink_to(str(python))
-    # As `make venv` leaves it.
+    # `make venv` writes this file, so `make` takes the environment for complete.
     lock = hashlib.sha256((ROOT / "requirements.lock").read_bytes()).hexdigest()
     (folder / ".venv" / "lock.sha256").write_text(f"{lock}  requirements.lock\n")
 
@@ -119,7 +121,7 @@ def make_folder(
     things: pathlib.Path,
     environ: Mapping[str, str],
 ) -> pathlib.Path:
-    """Returns a folder that looks like a checkout, with things by these names."""
+    """Makes a folder that looks like a checkout, with copies of the `given` things."""
     link_repository(folder, environ)
     for name, thing in given.items():
         shutil.copytree(things / thing, folder / name)
@@ -130,7 +132,7 @@ def run(line: str, folder: pathlib.Path, environ: Mapping[str, str]) -> str:
     """Runs a command to its end, or TensorBoard to its first page.
 
     Returns:
-        What it said, or the page.
+        Output of the command, or the page.
     """
     program = subprocess.Popen(
         ["bash", "-c", line],

@@ -1,7 +1,7 @@
-"""In which order files of tests run, and a line for each that ends.
+"""Runs slow test files first, and writes a line for each file that ends.
 
-Workers beside each other take the next file when they have ended one. So files that
-take long come first: as the last, one would keep one worker busy and leave others idle.
+Parallel workers take the next file when they have finished one. A slow file at the end
+would keep one worker busy while the other workers are idle.
 """
 
 import collections
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 
-# Seconds of files that take long, by which they are sorted; `make slowest` writes them.
+# Seconds that each slow file takes, for sorting; `make slowest` writes this table.
 SECS = {
     "test_docs_commands.py": 469,
     "test_train.py": 349,
@@ -77,7 +77,7 @@ def sort(items: list[pytest.Item]) -> None:
 
 
 class Lines:
-    """Tells of files in place of dots, which do not show where workers are."""
+    """Writes a line for each file; pytest's dots show no worker's progress."""
 
     def __init__(self, terminal: pytest.TerminalReporter) -> None:
         self._terminal = terminal
@@ -89,7 +89,7 @@ class Lines:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
-        # Every worker collects the same.
+        # Every worker collects the same tests, so the first worker's list is enough.
         if not self._num_all:
             self._num_all = len(ids)
             self._left.update(map(_file_of, ids))
@@ -127,7 +127,7 @@ def _file_of(nodeid: str) -> str:
 
 
 def configure(config: pytest.Config) -> None:
-    """Has the process that the workers report to write a line for each file."""
+    """Adds `Lines` to the process that the workers report to."""
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     is_beside = getattr(config.option, "dist", "no") != "no" and (
         config.option.verbose <= 0

@@ -12,10 +12,10 @@ from tests import running
 from tests.pages import ROOT
 
 PAGE = ROOT / "CONTRIBUTING.md"
-# A file of fewer seconds may come last.
+# Minimum seconds of a file in `running.SECS`; a faster file may run last.
 MIN_SECS = 15
 HEAD = "| seconds | of | test |\n|--:|---|---|\n"
-# A file's name is enough: no two are alike.
+# A file's name identifies it: no two test files have the same name.
 _LINE = re.compile(r"^(\d+\.\d+)s (call|setup|teardown) +(?:\S*/)?(test_\S+\.py::.+)$")
 _FILE = re.compile(r"^\[ *\d+%\] +(\d+) s  (?:\S*/)?(test_\w+\.py): ")
 _TABLE = re.compile(re.escape(HEAD) + r"(?:\|.*\n)*")
@@ -23,7 +23,7 @@ _SECS = re.compile(r"^SECS = \{\n(?: .*\n)*\}\n", re.MULTILINE)
 
 
 def table_of(lines: Iterable[str]) -> str:
-    """Returns the table of what pytest's `--durations` shows among `lines`."""
+    """Returns a table of the tests that pytest's `--durations` lists in `lines`."""
     actual = [match.groups() for line in lines if (match := _LINE.match(line.rstrip()))]
     rows = sorted(((float(secs), *rest) for secs, *rest in actual), reverse=True)
     return HEAD + "".join(
@@ -32,7 +32,7 @@ def table_of(lines: Iterable[str]) -> str:
 
 
 def secs_of(lines: Iterable[str]) -> str:
-    """Returns `running.SECS` of the files that `running.Lines` shows among `lines`."""
+    """Returns the source of `running.SECS`, made from the lines of `running.Lines`."""
     actual = [match.groups() for line in lines if (match := _FILE.match(line))]
     rows = sorted(((-int(secs), name) for secs, name in actual))
     rows = [(-secs, name) for secs, name in rows if -secs >= MIN_SECS]
@@ -40,14 +40,14 @@ def secs_of(lines: Iterable[str]) -> str:
 
 
 def replaced(pattern: re.Pattern[str], text: str, part: str) -> str:
-    """Returns a text with `part` in the one place of the pattern."""
+    """Returns a text with `part` in place of the pattern's only match."""
     new, num = pattern.subn(lambda _: part, text)
     assert num == 1, pattern.pattern
     return new
 
 
 def main() -> None:
-    """Shows the output of a whole run, and writes what it says."""
+    """Shows the output of a whole run, and writes its durations into both files."""
     lines = []
     for line in sys.stdin:
         print(line, end="", flush=True)

@@ -1,4 +1,4 @@
-"""Every key of a config is read somewhere, and every config makes a model."""
+"""Every key of a config is read somewhere, and every config builds a model."""
 
 import importlib
 import math

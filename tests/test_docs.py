@@ -1,4 +1,4 @@
-"""The documents: their links and their tree; test_docs_commands.py has the commands."""
+"""Links and tree of the documents; test_docs_commands.py tests their commands."""
 
 import ast
 import pathlib
@@ -43,7 +43,7 @@ ROOMS = sorted(
 
 
 def entries(room: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the files and rooms in a room."""
+    """Returns the Python files and subfolders (rooms) of a room."""
     return [
         path
         for path in sorted(room.iterdir())

@@ -1,8 +1,8 @@
-"""Every command that the documents show is run, as it is shown, on small things.
+"""Runs every command of the documents as it is shown, on small inputs.
 
-A page's commands run in its order, in a folder that has what its reader would have. To
-make them small, flags are added (`ADDED`) and a few words replaced (`REPLACED`). What
-cannot run here is in `NOT_RUN`, and its flags and paths are checked.
+The commands of a page run in order, in a folder with the files that its reader would
+have. To make them small, we add flags (`ADDED`) and replace a few words (`REPLACED`).
+`NOT_RUN` lists the commands that cannot run here; we check their flags and paths.
 """
 
 import concurrent.futures
@@ -21,12 +21,12 @@ from tests.pages import PAGES, ROOT, commands, read
 
 pytestmark = pytest.mark.slow
 
-# Flags for a word of a command line, such as a module, where they are not given.
+# Flags to add where a command line has a word, such as a module, but not these flags.
 _SMALL_RUN = (
     "--config.num_train_steps=4",
     "--config.log_every_steps=2",
     "--config.global_batch_size=4",
-    # Half of the graph that four would be; two devices share them.
+    # Two devices share the groups; four groups would make a graph of twice the size.
     "--config.num_batch_groups=2",
     "--config.num_picture_pairs=4",
     "--config.num_picture_samples=4",
@@ -34,7 +34,7 @@ _SMALL_RUN = (
 )
 ADDED = {
     "pipeline.prepare": ("--image_size=28", "--shard_size=8"),
-    # So that every start goes on, where a page starts one run several times.
+    # A page may start one run several times: every start has steps left to do.
     "trainer.launch": ("--config.num_train_steps=6",),
     "--num_processes=2": ("--config.num_train_steps=8",),
     "trainer.train": _SMALL_RUN,
@@ -57,7 +57,7 @@ ADDED = {
         "--read_steps=0",
         "--results=RESULTS.md",
     ),
-    # Of its runs, which it kills, so that none ends before.
+    # The benchmark kills its runs, so none of them may end earlier.
     "--config.checkpoint_every_secs=1": ("--config.num_train_steps=100000",),
     "benchmarks.latent_sizes": ("--sizes=2", "--results=RESULTS.md"),
     "benchmarks.reproduce": (
@@ -66,12 +66,12 @@ ADDED = {
         "--results=RESULTS.md",
     ),
     "tests/trainer/screenshots.py": ("--output=.",),
-    # These tests take minutes, or need what is not here.
+    # These tests take minutes, or need software that is not installed here.
     "tests/chaos": ("--collect-only",),
     "tests/pipeline/test_fuzz.py": ("--collect-only",),
     "tests/pipeline/jobs/test_runners.py": ("--collect-only",),
 }
-# What, by what, and why.
+# Words of the documents, their replacements, and the reasons.
 REPLACED = (
     ("--num_gpus=8", "--virtual_devices=2", "there are none"),
     ("--num_images=1000", "--num_images=60", "size"),
@@ -82,7 +82,7 @@ REPLACED = (
     ("--port=6007", "--port=0", "it may be taken"),
     ("http://127.0.0.1:9000", "$AWS_ENDPOINT_URL", "it may be taken"),
 )
-# How a command that is not run begins, and why.
+# Beginnings of commands that do not run here, with the reasons.
 NOT_RUN = {
     r"make test(-all)?( (MARKS|ROOM)=[\w/]+)?$": "is the tests that this is one of",
     r"make (slowest|pythons)$": "runs tests that this is one of",
@@ -98,10 +98,10 @@ FLINK = r"deploy/flink/local.sh "
 BROWSER = r"PYTHONPATH=. python tests/trainer/screenshots.py "
 MAKE = r"(\w+=\S+ )?make "
 PIP = r"pip install "
-# What does not run among the commands of its page.
+# Commands that do not run together with the other commands of their page.
 ELSEWHERE = (FLINK, BROWSER, MAKE, PIP)
 
-# What a reader of a page has, besides this repository, by its names for it.
+# Things that a reader of a page has besides this repository, by their names there.
 GIVEN = {
     "README.md": {"celeba": "celeba"},
     "WORKSPACE.md": {"mnist": "mnist", "photos": "photos", "other": "run"},
@@ -131,7 +131,7 @@ GIVEN = {
     },
     "docs/training.md": {"data/celeba128": "dataset"},
 }
-# By a word: what a command says, and leaves; {NAME} is the value of a flag.
+# Expected output and files of a command with this word; {NAME} is a flag's value.
 PROMISED = {
     "pipeline.synthesize": ("", "{output}/factors.csv"),
     "pipeline.prepare": ("dataset digest: ", "{output}/manifest.json"),
@@ -163,7 +163,7 @@ PROMISED = {
     "job-server": ("", "job-server.jar"),
 }
 
-# Our own flags, by absl; of pipeline.prepare Beam's as well.
+# Parses our own flags with absl; pipeline.prepare has Beam's flags as well.
 _PARSE = """
 import importlib, sys
 from absl import flags
@@ -181,14 +181,14 @@ def is_run(line: str, apart: Sequence[str] = ()) -> bool:
 
 
 def is_repeated(line: str, page: str) -> bool:
-    """Returns whether an earlier page has a benchmark, which no other command needs."""
+    """Returns whether an earlier page runs this benchmark: no command needs it here."""
     earlier = PAGES[: PAGES.index(page)]
     return "-m benchmarks." in line and any(line in commands(each) for each in earlier)
 
 
 ALL = list(dict.fromkeys(line for page in PAGES for line in commands(page)))
-# What runs in one folder, and what is given there: the commands of a page, and each of
-# make, whatever page shows it.
+# Commands that share a folder, and the things in it. The commands of a page share one;
+# each `make` command has a folder of its own, for all pages.
 PLACES = {
     page: (lines, GIVEN.get(page, {}))
     for page in PAGES
@@ -214,7 +214,7 @@ def python() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def environ(python: str, s3_endpoint: str, gs_endpoint: str) -> dict[str, str]:
-    """Returns the variables of all commands."""
+    """Returns the environment variables of all commands."""
     return {
         **os.environ,
         "PATH": f"{pathlib.Path(python).parent}:{os.environ['PATH']}",
@@ -231,12 +231,12 @@ def environ(python: str, s3_endpoint: str, gs_endpoint: str) -> dict[str, str]:
 def things(
     environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> pathlib.Path:
-    """Returns the directory of what `GIVEN` names."""
+    """Returns the directory of the things that `GIVEN` names."""
     return reader.make_things(tmp_path_factory.mktemp("things"), environ)
 
 
 def run_as_shown(line: str, folder: pathlib.Path, environ: Mapping[str, str]) -> None:
-    """Runs a command, but for `REPLACED`, and checks what it said and left."""
+    """Runs a command, with words `REPLACED`, and checks its output and files."""
     for shown, ours, _ in REPLACED:
         line = line.replace(shown, ours)
     output = reader.run(line, folder, environ)
@@ -257,7 +257,7 @@ def outcomes(
     environ: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[dict[str, concurrent.futures.Future[None]]]:
-    """Returns what comes of each place that is tested; two are at work at a time."""
+    """Yields the future outcome of each selected place; two places run at a time."""
 
     def run_all(lines: Sequence[str], given: Mapping[str, str]) -> None:
         folder = reader.make_folder(
@@ -317,7 +317,7 @@ def test_the_pictures_of_a_page_are_taken(
     run_as_shown(line, folder, environ)
 
 
-# Without duplicates: a checkout is what we are until we are published.
+# Until `vaeline` is published, its name means this checkout. Equal lines run once.
 REQUIREMENTS = sorted(
     {
         line.removeprefix("pip install ").replace("vaeline[", ".[")
@@ -331,14 +331,14 @@ REQUIREMENTS = sorted(
 def test_what_pip_would_install_is_there(
     arguments: str, tmp_path: pathlib.Path
 ) -> None:
-    """Asks pip for all but the installation: what is named is found, and fits."""
+    """Runs pip without installing: the named packages exist and fit together."""
     if "gpu" in arguments:
         arguments += " --no-deps"  # These are gigabytes.
     reader.link_repository(tmp_path, os.environ)
     pip = f"{sys.executable} -m pip install --dry-run --no-build-isolation "
     output = reader.run(pip + arguments, tmp_path, os.environ)
     assert "Would install " in output
-    # Else a warning, on an extra.
+    # pip only warns about an extra that does not exist.
     assert "does not provide" not in output
 
 

@@ -1,4 +1,4 @@
-"""What all commands have in common: wrong flags, and signals, are one line."""
+"""Common behaviour of all commands: a wrong flag or a signal ends in one line."""
 
 import os
 import pathlib
@@ -16,7 +16,7 @@ from pipeline.process import entry
 from tests import preloaded
 
 ROOT = pathlib.Path(__file__).parents[1]
-# Flags that each command needs.
+# Flags that each command requires.
 COMMANDS = {
     "pipeline.encode": ("--model=m", "--dataset=d", "--output=o"),
     "pipeline.prepare": ("--input=i", "--output=o"),
@@ -74,7 +74,7 @@ def test_a_wrong_flag_of_any_command_is_one_line(module: str) -> None:
         module in ("pipeline.encode", "pipeline.prepare")
     )
     assert "nonsense" in only_line(run(module, *flags, "--nonsense=3"))
-    # absl's own errors quote the value.
+    # absl's own errors quote the value, which may hold a password.
     line = only_line(run(module, *flags, "--verbosity=http://me:secret@host/x"))
     assert "--verbosity=http://***@host/x" in line
     last = flags[-1].partition("=")[0]
@@ -92,7 +92,7 @@ def test_help_needs_no_other_flag(module: str) -> None:
 
 
 def group_of(pid: int) -> list[int]:
-    """Returns the processes of a group that are no zombies."""
+    """Returns the processes of a group, except zombies."""
     actual = []
     for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -121,12 +121,12 @@ def is_answering(pid: int) -> bool:
 def interrupt(
     command: Sequence[str], number: int, is_time: Callable[[int], bool]
 ) -> str:
-    """Returns the line by which an interrupted command ends, as all of its group do.
+    """Interrupts a command and returns its last line; its whole process group ends.
 
     Args:
-        command: In a group of its own.
-        number: The signal: Ctrl-C goes to the group, as from a terminal.
-        is_time: Whether to send it, of the command's process id.
+        command: Command to run in a process group of its own.
+        number: Signal to send. Ctrl-C goes to the whole group, as from a terminal.
+        is_time: Function of the command's process id: whether to send the signal now.
     """
     process = subprocess.Popen(
         command,
@@ -151,11 +151,11 @@ def interrupt(
 def test_a_signal_while_a_command_imports_is_one_line(module: str, number: int) -> None:
     def is_time(pid: int) -> bool:
         if module.startswith("trainer") and module not in WITHOUT_TENSORFLOW:
-            # TensorFlow's import has its own standard error.
+            # During TensorFlow's import, standard error is a deleted temporary file.
             return os.readlink(f"/proc/{pid}/fd/2").endswith("(deleted)")
         return is_answering(pid)
 
-    # Nothing is preloaded: TensorFlow and Beam take seconds.
+    # A preloaded Python would skip the slow imports that this test interrupts.
     command = [sys.executable, "-m", module, *COMMANDS[module]]
     line = interrupt(command, number, is_time)
     assert line == "error: interrupted: run the same command again"

@@ -1,6 +1,6 @@
-"""What an import brings along, and what is imported or called by a name.
+"""Side effects of an import, and imports or calls by name.
 
-The direction of imports is held by import-linter, in `make lint`.
+import-linter checks the direction of imports, in `make lint`.
 """
 
 import ast
@@ -52,8 +52,8 @@ def modules(folder: str) -> str:
     )
 
 
-# Each is imported by a process of its own; several by one, which names the first that
-# brings something along.
+# Each entry runs in its own process. With several modules in one entry, the process
+# names the first module that imports an unwanted library.
 @pytest.mark.parametrize(
     ("names", "absent"),
     [
@@ -64,7 +64,7 @@ def modules(folder: str) -> str:
         ("pipeline.storage.files", ["tensorflow", "apache_beam", "numpy"]),
         ("pipeline.process.interrupts", ["absl", "typing", "re", "tempfile"]),
         ("trainer.cli.console", ["absl", "numpy", "tensorflow", "apache_beam"]),
-        # Beam is imported once flags are right.
+        # A command imports Beam once its flags are right.
         ("pipeline.prepare", ["tensorflow", "keras", "apache_beam"]),
         ("pipeline.encode", ["tensorflow", "keras", "apache_beam"]),
         ("pipeline.jobs.graph", ["tensorflow", "keras"]),
@@ -117,7 +117,7 @@ def test_rooms_without_tensorflow_are_there() -> None:
     assert "trainer.analysis.latents.pca" in modules("trainer/analysis/latents").split()
 
 
-# What a program has that an import could change.
+# State of a program that an import could change.
 STATE = """
 import contextlib, gc, importlib, json, logging, os, signal, sys, warnings
 
@@ -162,7 +162,7 @@ def changes(before):
 
 
 def in_a_fresh_process(program: str, *arguments: str) -> str:
-    """Returns what a program prints that begins with `STATE`."""
+    """Returns the output of a program that begins with `STATE`."""
     done = subprocess.run(
         [sys.executable, "-c", STATE + program, *arguments],
         cwd=ROOT,
@@ -184,7 +184,7 @@ print(changes(before))
 
 
 def test_no_module_changes_a_program_that_imports_it() -> None:
-    """What the libraries change is left out: they are imported before."""
+    """Imports the libraries first, which leaves out the changes that they make."""
     ours = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for package in ("pipeline", "trainer")
@@ -223,7 +223,8 @@ print(found, file=sys.__stdout__)
     assert text.splitlines()[0] == "{}"
 
 
-# Calls by which a name or bytes become code, and why each is no file's to decide.
+# Calls that turn a name or bytes into code. Each value says who decides what runs; an
+# input file never does.
 BY_NAME = {
     (
         "pipeline/storage/buckets/__init__.py",

@@ -1,4 +1,4 @@
-"""Copies of the preloaded Python are stopped, killed and found, and end alone."""
+"""Copies of the preloaded Python are found, stopped and killed independently."""
 
 import json
 import os
@@ -18,7 +18,7 @@ def test_a_caller_that_is_killed_ends_no_other() -> None:
     request |= {"environment": {}, "caller": os.getpid()}
     network = os.open("/proc/self/ns/net", os.O_RDONLY)
     fds = [0, 1, 2, network]
-    # Before it has asked, and before it is answered.
+    # The caller goes away before its request, and before the answer.
     for has_asked in 5 * [False, True]:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as caller:
             caller.connect(str(pathlib.Path(python).with_name("socket")))

@@ -1,4 +1,4 @@
-"""One version everywhere, a licence, and guides that are true."""
+"""The version is the same everywhere, a licence exists, and the guides are true."""
 
 import pathlib
 import re
@@ -35,7 +35,7 @@ def test_the_licence_is_the_one_that_is_named() -> None:
 
 
 def sections() -> dict[str, str]:
-    """Returns the guides by their title."""
+    """Returns the guides of CONTRIBUTING.md, keyed by title."""
     parts = re.split(r"^## ", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.M)[1:]
     return {part.splitlines()[0]: part.split("\n", 1)[1].strip() for part in parts}
 
@@ -49,7 +49,7 @@ def test_a_guide_is_short_and_names_what_there_is(title: str) -> None:
         words = re.findall(r"`([^`\n]+)`", step)
         files = [ROOT / word for word in words if "/" in word and "NAME" not in word]
         assert all(file.exists() for file in files), files
-        # A folder's names may be in any of its files.
+        # Search files only: a name from a folder may be in any of its files.
         texts = [file.read_text() for file in files if file.is_file()]
         for word in words:
             if re.fullmatch(r"_?[a-zA-Z]\w+", word) and texts:

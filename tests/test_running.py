@@ -1,4 +1,4 @@
-"""The order of the files of tests, and what a run of them shows."""
+"""Order of the test files, and the output of a test run."""
 
 import os
 import pathlib
@@ -28,7 +28,7 @@ FILES = {
 
 
 def run(folder: pathlib.Path, *flags: str) -> str:
-    """Returns what pytest shows of `FILES`."""
+    """Returns pytest's output for `FILES`."""
     for name, text in {"conftest.py": CONFTEST, **FILES}.items():
         (folder / name).write_text(text)
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The workflows: pinned, without secrets, and by the targets of the Makefile."""
+"""Workflows pin their actions, have no secrets, and run targets of the Makefile."""
 
 import pathlib
 import re
