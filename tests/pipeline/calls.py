@@ -1,6 +1,6 @@
-"""Datasets that this process makes, by the functions behind the commands.
+"""Makes datasets in this process, with the functions behind the commands.
 
-The further arguments are those of a `DatasetJob`.
+Further keyword arguments are fields of `DatasetJob`.
 """
 
 import os

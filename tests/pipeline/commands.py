@@ -1,6 +1,6 @@
-"""Runs of `pipeline.prepare` as a command, to be watched and killed.
+"""Runs `pipeline.prepare` as a command that a test can watch and kill.
 
-Those that are left to themselves are copies of a process that has imported, unless
+A command that a test only waits for runs in a copy of a preloaded process, unless
 `python` is given.
 """
 
@@ -75,7 +75,7 @@ def processes() -> dict[int, tuple[int, int]]:
 
 
 def children(pid: int) -> list[int]:
-    """Returns the processes that a process started; of calls of `preloaded`, copies."""
+    """Returns the children of a process; copies take the place of `preloaded` calls."""
     pid = preloaded.copy_of(pid)
     return [
         preloaded.copy_of(child)

@@ -20,7 +20,8 @@ ATTRIBUTE_NAMES = ("Bald", "Eyeglasses", "Male")
 LANDMARK_NAMES = ("lefteye_x", "lefteye_y")
 PLACES = ("local", "s3", "gs")
 
-# What a shell starts in the background ignores Ctrl-C, and so would our commands.
+# A process that a shell starts in the background ignores Ctrl-C. Our commands would
+# inherit this.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -41,7 +42,7 @@ def face_bytes(seed: int, width: int = 45, height: int = 55) -> bytes:
 
 @dataclasses.dataclass
 class CelebA:
-    """A small data set, to be changed by a test and then written."""
+    """A small data set that a test can change and then write."""
 
     images: dict[str, bytes]
     split_of: dict[str, str]
@@ -126,7 +127,7 @@ def input_dir(celeba: CelebA, tmp_path: pathlib.Path) -> str:
 
 @pytest.fixture(scope="session")
 def real_celeba_dir() -> str:
-    """The real photographs in CelebA's layout."""
+    """Returns the directory of real photographs in CelebA's layout."""
     data = os.environ.get("VAELINE_TEST_DATA")
     if not data or not os.path.isdir(os.path.join(data, "celeba_layout")):
         pytest.skip("needs VAELINE_TEST_DATA, a directory with celeba_layout/")
@@ -135,7 +136,7 @@ def real_celeba_dir() -> str:
 
 @pytest.fixture(scope="session")
 def real_mnist_dir() -> str:
-    """The four files of MNIST, gzipped."""
+    """Returns the directory of MNIST's four files, gzipped."""
     data = os.environ.get("VAELINE_TEST_DATA")
     if not data or not os.path.isdir(os.path.join(data, "mnist")):
         pytest.skip("needs VAELINE_TEST_DATA, a directory with mnist/")
@@ -144,7 +145,7 @@ def real_mnist_dir() -> str:
 
 @pytest.fixture(autouse=True)
 def _as_before(monkeypatch) -> Iterator[None]:
-    """Leaves neither flags nor clients behind, and finds no credentials but ours."""
+    """Removes flags and clients after a test, and hides all credentials but ours."""
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     yield

@@ -1,4 +1,4 @@
-"""An export whose posteriors NumPy can make: a matrix in place of an encoder."""
+"""An export with a matrix for an encoder, so NumPy can compute its posteriors."""
 
 import json
 import os
@@ -28,8 +28,8 @@ def write(
 ) -> pathlib.Path:
     """Writes an export for the images of a dataset, in another process.
 
-    TensorFlow stays as a worker finds it: not imported. The model writes the file
-    `writes`, if one is given, whenever it encodes.
+    This process does not import TensorFlow, so it stays like a new worker. If `writes`
+    names a file, the model writes that file whenever it encodes.
     """
     subprocess.run(
         [
@@ -59,13 +59,13 @@ def write(
 
 
 def weights(num_values: int) -> np.ndarray:
-    """Returns `[num_values, 2 * LATENT_DIM]`, of which the first half is the mean's."""
+    """Returns weights `[num_values, 2 * LATENT_DIM]`; the first half gives the mean."""
     rng = np.random.default_rng(0)
     return rng.normal(0, 0.1, [num_values, 2 * LATENT_DIM]).astype(np.float32)
 
 
 def posteriors(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns mean and log variance of images in [-1, 1], `[n, LATENT_DIM]` each."""
+    """Returns mean and log variance, each `[n, LATENT_DIM]`, of images in [-1, 1]."""
     flat = images.reshape(len(images), -1)
     found = flat @ weights(flat.shape[1])
     return found[:, :LATENT_DIM], found[:, LATENT_DIM:]

@@ -26,7 +26,7 @@ def make_manifest() -> contract.Manifest:
     )
 
 
-# A change here is a change of the format: it needs a new schema version.
+# Another digest means another format, and needs a new schema version.
 GOLDEN_DIGEST = "321a3dfe87851c56ed9dc84d368d1ff36162d6effdd56f351bc184785b715230"
 
 
@@ -51,7 +51,7 @@ def test_versions_are_not_in_the_digest():
 
 
 def leaves_of(value, path=()):
-    """Yields the path of every value in a JSON body that holds no others."""
+    """Yields the path of every value in a JSON body that contains no other values."""
     items = value.items() if isinstance(value, dict) else ()
     items = enumerate(value) if isinstance(value, list) else items
     for key, inner in items:
@@ -81,7 +81,7 @@ def test_every_changed_value_is_refused(path):
     values = [-1, 0, 3, 10**30, 1e30, 1.5, True, False, "", "x", None, [], {}]
     values += [math.nan, math.inf]
     if isinstance(found, int | float):
-        # Equal to Python, and others to whoever reads them.
+        # Python takes some of these for equal values; other readers do not.
         values += [found + 1, float(found), str(found), -found or -0.0, bool(found)]
         values += [int(found)]
     if isinstance(found, str):
@@ -110,7 +110,8 @@ def test_a_field_twice_is_refused(name):
 
 @pytest.mark.parametrize("num_examples", [-1, 7, 10**18, 10**30])
 def test_a_shard_holds_its_records(num_examples):
-    # A resealed count too: 100 bytes hold six empty records.
+    # The count is checked even if the manifest has a new digest: 100 bytes hold at most
+    # six empty records.
     body = {**dataclasses.asdict(make_manifest().splits["train"].shards[0])}
     with pytest.raises(ValueError, match=f"{num_examples} examples in 100 bytes"):
         contract.parse_shard_info({**body, "num_examples": num_examples})

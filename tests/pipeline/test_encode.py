@@ -1,4 +1,4 @@
-"""Latents as a dataset: their values, their bytes, and what may go wrong."""
+"""Latents as a dataset: their values, their bytes, and possible errors."""
 
 import dataclasses
 import json
@@ -71,7 +71,7 @@ def model(images, tmp_path_factory) -> pathlib.Path:
 @pytest.fixture(scope="module")
 def latents(model, images, tmp_path_factory) -> pathlib.Path:
     output = tmp_path_factory.mktemp("latents") / "latents"
-    # As a user starts it, so that what it imports is seen to be quiet.
+    # Run without a preloaded Python, as a user does: the imports must be quiet, too.
     done = run(model, images, output, python=sys.executable)
     assert done.returncode == 0, done.stderr
     digest = contract.load_manifest(output).digest
@@ -117,7 +117,7 @@ def read_latents(dataset: pathlib.Path, split: str) -> list[dict[str, list]]:
 
 
 def read_images(dataset: pathlib.Path, split: str) -> list[dict[str, list]]:
-    """Returns what the records of the latents should be."""
+    """Returns the expected features of every record of the latents."""
     manifest = contract.load_manifest(dataset)
     rows = []
     for shard in manifest.splits[split].shards:
@@ -279,7 +279,7 @@ def test_a_model_that_is_none_is_named(model, images, latents, tmp_path):
 def test_a_worker_without_tensorflow_is_an_error(model, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     with pytest.raises(contract.DatasetError, match="TENSORFLOW=1"):
-        # What another test loaded is kept.
+        # Bypass the cache, which keeps models that another test loaded.
         encoder.load.__wrapped__(str(model), exports.DIGEST, None)
 
 
@@ -317,7 +317,7 @@ def test_latents_have_no_images(model, images, latents, tmp_path):
 
 @pytest.fixture
 def job(model, images, tmp_path) -> latent_shards.EncodeJob:
-    """Returns a job whose run is marked."""
+    """Returns a job whose output directory carries the mark of its run."""
     output = tmp_path / "out"
     (output / files.PROGRESS_DIR).mkdir(parents=True)
     settings = latent_plan.Settings(
@@ -420,7 +420,7 @@ def content(directory: pathlib.Path) -> dict[str, bytes]:
 
 
 def encode(images: pathlib.Path, kind: str, flags: dict[str, Any]) -> None:
-    """Encodes a dataset, or raw images where the kind says so."""
+    """Encodes raw images if `kind` says so, and a dataset otherwise."""
     if kind in ("raw", "--input"):
         calls.encode_raw(SETTINGS, input_dir=str(images), **flags)
     else:

@@ -1,4 +1,4 @@
-"""Latents of raw images: those that a dataset of them would have."""
+"""Latents of raw images equal the latents of a dataset of these images."""
 
 import dataclasses
 import json
@@ -44,7 +44,7 @@ def run(
 
 @pytest.fixture(scope="module")
 def model(make_celeba, tmp_path_factory) -> pathlib.Path:
-    """Returns a model of 8-bit images of 8 px, cut to 40 px before they are resized."""
+    """Returns a model for 8-bit images, cropped to 40 px and resized to 8 px."""
     root = tmp_path_factory.mktemp("model")
     raw = make_celeba(10, has_labels=False).write(root / "raw")
     calls.prepare(SETTINGS, input_dir=raw, output=str(root / "dataset"))
@@ -53,7 +53,7 @@ def model(make_celeba, tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture
 def raw(celeba, make_face, encode, tmp_path) -> str:
-    """Returns 30 faces, of which one is cut off, one is missing and one is small."""
+    """Returns 30 faces: one is cut off, one is missing and one is small."""
     celeba.images["000003.jpg"] = make_face(3)[:-200]
     del celeba.images["000005.jpg"]
     celeba.images["000011.jpg"] = make_face(11, width=30)
@@ -105,7 +105,7 @@ def test_latents_are_those_of_the_dataset_that_there_would_be(model, raw, tmp_pa
     assert faults(tmp_path / "one") == []
     left = {path.suffix for path in (tmp_path / "one" / files.PROGRESS_DIR).iterdir()}
     assert left == {"", ".json"}
-    # What is whole is kept, and what is lost is made again.
+    # A rerun keeps complete shards and makes the lost shard again.
     lost = tmp_path / "one" / min(shards)
     lost.unlink()
     again = run(model, tmp_path / "one", f"--input={raw}", *SOURCE_FLAGS)
@@ -198,9 +198,9 @@ def test_images_of_other_channels_are_refused(model, raw, tmp_path):
 
 @pytest.fixture
 def model_naming(model, tmp_path, monkeypatch):
-    """Returns a function that makes an export with the name of a function.
+    """Returns a function that makes an export with a given function name in it.
 
-    The module `planted` is there; its import and its function each leave a file.
+    The module `planted` exists. Its import leaves a file, and so does its function.
     """
     planted = "import pathlib\npathlib.Path('imported').touch()\n"
     planted += "def run(image):\n    pathlib.Path('called').touch()\n    return image\n"
@@ -235,7 +235,7 @@ def test_a_function_that_an_export_names_is_not_called(model_naming, raw, tmp_pa
     assert sorted(path.name for path in tmp_path.glob("*ed")) == ["called", "imported"]
 
 
-# What is no name is none that a flag can repeat.
+# A flag cannot repeat a value that is no valid name.
 @pytest.mark.parametrize("name", ["builtins:exec", "a\nb", ["a", "b"], 3, ""])
 def test_no_other_name_is_called(model_naming, raw, tmp_path, name):
     export = model_naming(name)
@@ -309,7 +309,7 @@ def test_rejects_of_a_fault_that_passed_are_made_up_for(model, celeba, tmp_path)
     damaged = run(model, tmp_path / "out", *arguments)
     assert "rejected: 1 checksum" in damaged.stderr
     path.write_bytes(sound)
-    # Of a dataset that is complete, and of one that is not.
+    # The rerun works on a complete dataset and on an unfinished dataset.
     shutil.copytree(tmp_path / "out", tmp_path / "part")
     (tmp_path / "part" / contract.MANIFEST_NAME).unlink()
     for name in ("out", "part"):

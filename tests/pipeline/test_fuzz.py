@@ -1,4 +1,4 @@
-"""No manifest, shard, sidecar, plan or image ends in anything but its own error."""
+"""Any manifest, shard, sidecar, plan or image is read, or ends in its own error."""
 
 import dataclasses
 import io
@@ -97,7 +97,7 @@ def test_any_text_for_a_manifest(text):
 
 
 def test_a_manifest_as_deep_as_can_just_be_read():
-    # Somewhere here it can be parsed, and not be written again to be hashed.
+    # At some of these depths, JSON can be parsed but not written again for its hash.
     for depth in range(100, 1100):
         deep = "[" * depth + "]" * depth
         text = json.dumps(MANIFEST).replace('"image_size": 2', f'"image_size": {deep}')

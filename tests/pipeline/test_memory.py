@@ -1,4 +1,4 @@
-"""What small files announce, or unpack to, does not fill the memory."""
+"""Small files that announce, or unpack to, large content do not fill the memory."""
 
 import gzip
 import io
@@ -21,7 +21,7 @@ from pipeline.images import rgb, squares
 from pipeline.sources.listing import archives, folder_reader
 from pipeline.sources.mnist import arrays, idx, npz
 
-# Python's and NumPy's own, at the most, for what is a few kilobytes.
+# Upper bound on the memory that Python and NumPy need for a few kilobytes of content.
 LIMIT_BYTES = 16 << 20
 BOMB_BYTES = 4 * LIMIT_BYTES
 ZEROS = bytes(1 << 20)
@@ -29,7 +29,10 @@ ZEROS = bytes(1 << 20)
 
 @pytest.fixture
 def refused(tmp_path: pathlib.Path) -> Callable[..., str]:
-    """Returns what refuses a file in little memory, and returns with which error."""
+    """Returns a function that checks that a call refuses a file in little memory.
+
+    The function returns the text of the call's error.
+    """
 
     def refuse(call: Callable[[pathlib.Path], Any], data: bytes) -> str:
         path = tmp_path / "hostile"
@@ -60,19 +63,19 @@ def frame_head(length: int) -> bytes:
 
 
 def bomb(num_bytes: int) -> bytes:
-    """Returns zeros, deflated to a thousandth."""
+    """Returns `num_bytes` zeros, deflated to about a thousandth of their size."""
     deflate = zlib.compressobj(1, zlib.DEFLATED, -15)
     blocks = [deflate.compress(ZEROS) for _ in range(num_bytes // len(ZEROS))]
     return b"".join([*blocks, deflate.flush()])
 
 
 def zip_of(name: str, stored: bytes, num_bytes: int, extra_offset: int = 0) -> bytes:
-    """Returns a zip of one deflated member that announces `num_bytes`."""
+    """Returns a zip with one deflated member that announces `num_bytes` bytes."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, allowZip64=True) as archive:
         archive.writestr(name, b"")
         (member,) = archive.infolist()
-        # In place of the empty stream; the directory follows.
+        # Overwrite the empty stream; the zip's directory follows it.
         file.seek(member.header_offset + 30 + len(name))
         file.write(stored)
         archive.start_dir = file.tell()
@@ -91,7 +94,7 @@ def test_a_record_longer_than_its_file(refused, length):
 
 def test_a_record_longer_than_any(refused):
     def read(path):
-        # The disk holds nothing of it.
+        # The record is a hole in the file, so it takes no space on the disk.
         os.truncate(path, 2**33)
         list(records.read_unchecked_frames(path))
 

@@ -35,8 +35,8 @@ def run(input_dir, output, settings=SMALL, **changes) -> contract.Manifest:
     return calls.prepare(settings, input_dir=input_dir, output=str(output), **changes)
 
 
-# A change here means other bytes for the same input: it needs a new schema version.
-# The images are bitmaps, so that no decoder has a say.
+# Another digest means other bytes for the same input, and needs a new schema version.
+# The images are bitmaps, so no decoder's version changes the digest.
 GOLDEN_DIGEST = "485873cff5b6bdd9e96a01ca38fbd70380ce6e2f63732f2d625680d2cbda5a8c"
 
 
@@ -46,7 +46,7 @@ def test_the_digest_is_golden(encode, tmp_path):
     partition = ""
     for number in range(6):
         pixels = np.arange(10 * 8 * 3).reshape(10, 8, 3).astype(np.uint8) * number
-        # An uncompressed format, whose file does not depend on a library's version.
+        # The file of an uncompressed format does not depend on a library's version.
         path = root / "img_align_celeba" / f"{number}.bmp"
         path.write_bytes(encode(pixels, "BMP"))
         partition += f"{path.name} {number % 3}\n"
@@ -99,8 +99,8 @@ def real_digits(real_mnist_dir, tmp_path_factory) -> contract.Manifest:
     return run_as_by_default("mnist", real_mnist_dir, output)
 
 
-# Of all photographs at the default flags, and of MNIST: who has such a dataset, and
-# checkpoints of it, must get the same again.
+# Digests of all photographs and of MNIST at the default flags. Users who have such a
+# dataset, and checkpoints trained on it, must get the same dataset again.
 @pytest.mark.parametrize(
     ("name", "digest"),
     [
@@ -270,7 +270,7 @@ def test_an_image_that_changed_in_place_is_detected(
     celeba.images["000001.jpg"] = make_face(99).ljust(9000, b"\0")
     with caplog.at_level("INFO", logger="absl"):
         second = run(celeba.write(tmp_path / "b"), output)
-    # The same name and size: its shard alone is written again.
+    # The new file has the same name and size. Only its shard is written again.
     num_kept, number = kept_shards(caplog.text)
     assert num_kept == number - 1
     assert second.source_fingerprint == first.source_fingerprint
@@ -286,7 +286,7 @@ def test_other_settings_are_refused_by_name(input_dir, tmp_path):
         r"another --output, or --overwrite",
     ):
         run(input_dir, tmp_path / "out", other)
-    # The manifest alone says so too.
+    # The manifest alone gives the same error.
     for path in (tmp_path / "out" / files.PROGRESS_DIR).iterdir():
         path.unlink()
     with pytest.raises(contract.DatasetError, match="--image_size=8 there, 16 now"):
@@ -417,7 +417,7 @@ def test_rejects_are_counted_and_named(celeba, encode, make_face, tmp_path):
         sorted(reasons.values()), 1
     )
     assert manifest.splits["test"].rejected == {}
-    # A complete dataset does not get past a stricter limit either.
+    # A stricter limit refuses a complete dataset, too.
     with pytest.raises(contract.DatasetError, match="5 of 30 images were rejected"):
         run(directory, tmp_path / "out", settings, max_rejected_fraction=0.1)
     assert (tmp_path / "out" / contract.MANIFEST_NAME).exists()
@@ -466,7 +466,7 @@ def test_another_error_shows_its_traceback(input_dir, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def many_faces(make_celeba, tmp_path_factory) -> str:
-    """Returns a thousand small faces, so that a run can be met on its way."""
+    """Returns a thousand small faces, enough to interrupt a run on its way."""
     return make_celeba(1000).write(tmp_path_factory.mktemp("many"))
 
 
@@ -475,7 +475,7 @@ FLOAT32 = Settings(image_size=96, shard_size=16, image_dtype="float32")
 
 @pytest.fixture(scope="module")
 def many_digest(many_faces, tmp_path_factory) -> str:
-    """Returns their digest in float32, by a run that nothing disturbed."""
+    """Returns the digest of the many faces in float32, made by an undisturbed run."""
     return run(many_faces, tmp_path_factory.mktemp("fresh") / "out", FLOAT32).digest
 
 
@@ -511,7 +511,7 @@ def test_a_killed_run_is_continued(
         line = "error: interrupted: the same command keeps the finished shards"
         assert [x for x in stderr.splitlines() if x.startswith("error")] == [line]
         assert "Traceback" not in stderr
-    # The workers go with their launcher.
+    # The workers end with their launcher.
     group = process.pid
     wait_until(lambda: all(of != group for _, of in processes().values()), seconds=10)
     assert not (tmp_path / "out" / contract.MANIFEST_NAME).exists()
@@ -612,7 +612,7 @@ def test_statistics_are_written_in_the_same_pass_or_made_up_for(
     )
     assert made.digest == without.digest
     monkeypatch.undo()
-    # Of the shards that are there.
+    # The statistics come from the existing shards.
     calls.prepare(SMALL, input_dir=input_dir, output=str(output), with_stats=True)
     for name in (stats.STATS_NAME, contract.OVERVIEW_NAME):
         assert (output / name).read_bytes() == (others / name).read_bytes()
@@ -622,7 +622,7 @@ def test_statistics_are_written_in_the_same_pass_or_made_up_for(
     }
     with Image.open(output / contract.OVERVIEW_NAME) as picture:
         assert picture.width == 4 * SMALL.image_size
-    # Those of another dataset would pass for this one's.
+    # Statistics of the old dataset would pass for the new dataset's.
     run(input_dir, output, dataclasses.replace(SMALL, seed=1), overwrite=True)
     assert not (output / stats.STATS_NAME).exists()
     assert not (output / contract.OVERVIEW_NAME).exists()

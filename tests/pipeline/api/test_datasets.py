@@ -1,4 +1,4 @@
-"""Datasets made by a call, as a user types it, and by the command."""
+"""Datasets made by a Python call, as a user types it, and by the command."""
 
 import os
 import pathlib
@@ -65,7 +65,8 @@ def test_the_program_of_the_page_runs_as_it_is_shown(make_face, tmp_path):
     (block,) = re.findall(r"```python\n(.*?)```", read("docs/data.md"), re.DOTALL)
     photos = tmp_path / "photos"
     photos.mkdir()
-    # So many are worth worker processes, which do not run the program again.
+    # With so many images, the call starts worker processes. They must not run the
+    # user's program again.
     for number in range(worker.PROCESSES_FROM_IMAGES):
         (photos / f"{number}.jpg").write_bytes(make_face(number))
     program = tmp_path / "program.py"

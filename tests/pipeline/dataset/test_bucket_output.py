@@ -1,4 +1,4 @@
-"""Datasets that are made in a bucket: the same bytes, and as hard to lose."""
+"""A dataset in a bucket has a local dataset's bytes, and is as safe from loss."""
 
 import sys
 
@@ -16,7 +16,7 @@ SMALL = Settings(image_size=8, shard_size=4)
 
 @pytest.fixture(autouse=True)
 def _reached_by_environment(s3_endpoint, monkeypatch) -> None:
-    """Has S3 found without Beam's flags, which `prepare` would have to be given."""
+    """Configures S3 by environment variables; `prepare` needs no flags of Beam then."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
 
@@ -26,7 +26,7 @@ def run(input_dir, output, settings=SMALL, **changes) -> contract.Manifest:
 
 
 def contents(root: str) -> dict[str, bytes]:
-    """Returns what is published in a directory, by name."""
+    """Returns the published files of a directory, keyed by name."""
     names = [entry.name for entry in paths.list_directory(root)]
     return {
         name: paths.read_bytes(paths.join(root, name))
@@ -58,7 +58,7 @@ def test_a_rerun_keeps_what_is_whole(input_dir, url_root, caplog):
         assert run(input_dir, url_root) == first
     assert kept_shards(caplog.text) == (len(names), len(names))
     caplog.clear()
-    # One is gone, one is cut, one has other bytes, and the manifest is not there.
+    # One shard is gone, one is cut, one has other bytes, and the manifest is gone.
     paths.remove(paths.join(url_root, names[0]))
     paths.write_bytes(paths.join(url_root, names[1]), before[names[1]][:-1])
     paths.write_bytes(paths.join(url_root, names[2]), bytes(len(before[names[2]])))

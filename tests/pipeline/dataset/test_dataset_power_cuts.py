@@ -1,4 +1,4 @@
-"""A dataset after its power was cut: what was finished is there; a rerun goes on."""
+"""After a power cut, finished shards are on the disk and a rerun continues."""
 
 import dataclasses
 import pathlib
@@ -11,21 +11,21 @@ from tests import power_cuts
 from tests.pipeline import calls
 
 FIRST = Settings(image_size=8, shard_size=4)
-# Its shards have the names of the first.
+# Shards of both datasets have the same names.
 SECOND = dataclasses.replace(FIRST, image_size=6)
 NUM_RERUNS = 13
 
 
 @dataclasses.dataclass(frozen=True)
 class Begun:
-    """A note: from here on a dataset is made, in place of the one before."""
+    """A note: from here on, a new dataset replaces the previous dataset."""
 
     settings: Settings
 
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """A note: the dataset of this digest was announced as complete."""
+    """A note: the dataset with this digest was announced as complete."""
 
     digest: str
 
@@ -38,7 +38,7 @@ def make(input_dir: str, output: pathlib.Path, settings: Settings) -> str:
 
 
 def check_announced(output: pathlib.Path, notes: tuple[object, ...]) -> None:
-    """Checks that what was announced is there, of the dataset that was made last."""
+    """Checks that the disk holds all announced parts of the latest dataset."""
     starts = [n for n, note in enumerate(notes) if isinstance(note, Begun)]
     for note in notes[starts[-1] :] if starts else ():
         if isinstance(note, shards.ShardResult):
@@ -87,7 +87,7 @@ def test_lost_bytes_of_a_shard_are_made_again(input_dir, tmp_path):
     digest = make(input_dir, tmp_path / "out", FIRST)
     path, *_ = sorted((tmp_path / "out").glob("*-train.tfrecord-*"))
     whole = path.read_bytes()
-    # Its sidecar is there, and tells its size and hash.
+    # The shard's sidecar still exists, with the size and hash of the shard.
     for lost in (b"", bytes(len(whole)), whole[: len(whole) // 2]):
         path.write_bytes(lost)
         assert make(input_dir, tmp_path / "out", FIRST) == digest

@@ -1,4 +1,4 @@
-"""What a run may find in its output directory, and what it discards there and when."""
+"""Files that a run accepts or discards in its output directory, and when it does."""
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ def run(input_dir, output, settings=SMALL, **changes) -> contract.Manifest:
 def prepared_root(
     tmp_path_factory: pytest.TempPathFactory, make_celeba
 ) -> pathlib.Path:
-    """Returns a folder with `raw` images and a dataset `out`, not to be changed."""
+    """Returns a folder with `raw` images and a dataset `out`; do not change it."""
     root = tmp_path_factory.mktemp("made")
     make_celeba().write(root / "raw")
     run(root / "raw", root / "out")
@@ -182,7 +182,7 @@ def test_missing_images_are_named_before_an_overwrite(root, monkeypatch):
         contract.DatasetError, match=r"^29 of 30 images are missing, .*"
     ):
         run(root / "raw", root / "out", overwrite=True)
-    # As many as are allowed are no error.
+    # If the limit allows so many missing images, the error is an empty split instead.
     out = root / "other"
     with pytest.raises(contract.DatasetError, match="every image of split"):
         run(root / "raw", out, overwrite=True, max_rejected_fraction=1)

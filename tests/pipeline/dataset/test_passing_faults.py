@@ -1,4 +1,4 @@
-"""Sources that are damaged, cut or replaced while they are read, and restored."""
+"""Sources that are damaged, cut or replaced while a run reads them, then restored."""
 
 import contextlib
 import errno
@@ -38,7 +38,7 @@ def write_in_place(path: pathlib.Path, data: bytes, *, keep_time: bool) -> None:
 
 
 def member_start(path: pathlib.Path, number: int = 0) -> int:
-    """Returns where the content of a member of a zip begins."""
+    """Returns the offset of a member's content in a zip."""
     with zipfile.ZipFile(path) as archive:
         offset = archive.infolist()[number].header_offset
     data = path.read_bytes()
@@ -46,7 +46,7 @@ def member_start(path: pathlib.Path, number: int = 0) -> int:
 
 
 def flip_a_bit(root: pathlib.Path, *, keep_time: bool = True) -> None:
-    """Flips a bit of one image, and of the header of another."""
+    """Flips a bit in one image, and a bit in the header of another image."""
     path = root / ZIP
     data = bytearray(path.read_bytes())
     data[member_start(path) + 300] ^= 4
@@ -69,7 +69,7 @@ def remove(root: pathlib.Path) -> None:
 
 
 def replace(root: pathlib.Path) -> None:
-    """Puts another zip with other pictures in place of the zip."""
+    """Replaces the zip by a zip with other pictures."""
     with zipfile.ZipFile(root / "new", "w") as archive:
         for number in range(1, 31):
             picture = damaged_jpegs.encoded(damaged_jpegs.picture(number))
@@ -79,7 +79,7 @@ def replace(root: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def damaged(root: pathlib.Path, damage: Damage) -> Iterator[None]:
-    """Damages a source, and restores it with its times."""
+    """Damages a source during a block, then restores its files and their times."""
     before = {
         path: (path.read_bytes(), path.stat())
         for path in root.rglob("*")
@@ -96,7 +96,7 @@ def damaged(root: pathlib.Path, damage: Damage) -> Iterator[None]:
 
 @pytest.fixture
 def damage_job(monkeypatch) -> Callable[[pathlib.Path, Damage], None]:
-    """Returns a function that has the source damaged while the next job runs."""
+    """Returns a function that damages the source while the next job runs."""
     run_graph = runners.run_graph
 
     def after_listing(root: pathlib.Path, damage: Damage) -> None:
@@ -176,7 +176,7 @@ def test_rejects_are_looked_at_again_before_they_are_published(
     write_records, num_written = shards.write_records, []
 
     def write_damaged(*arguments):
-        # The first shard alone is read while a bit is flipped.
+        # Only the first shard is read while bits are flipped.
         with damaged(root, (lambda _: None) if num_written else flip_a_bit_of_all):
             num_written.append(1)
             return write_records(*arguments)
@@ -214,7 +214,7 @@ def test_confirmed_rejects_are_kept(celeba, tmp_path, caplog):
     times = {path: path.stat().st_mtime_ns for path in output.glob("*.*")}
     with caplog.at_level("INFO", logger="absl"):
         assert run(root, output, max_rejected_fraction=0.2) == first
-        # And of a dataset that is not complete.
+        # A rerun keeps the shards of an unfinished dataset, too.
         (output / contract.MANIFEST_NAME).unlink()
         assert run(root, output, max_rejected_fraction=0.2) == first
     assert caplog.text.count(f"kept {NUM_SHARDS} of {NUM_SHARDS} shards") == 2
@@ -278,7 +278,7 @@ def rewrite(root: pathlib.Path) -> None:
 
 
 def replace_one(root: pathlib.Path) -> None:
-    """Replaces a picture by another of its size in bytes."""
+    """Replaces a picture by another picture of the same size in bytes."""
     path = root / "7.jpg"
     size = path.stat().st_size
     data = damaged_jpegs.encoded(damaged_jpegs.picture(99, 20, 20))
@@ -324,7 +324,8 @@ def test_a_source_that_stays_replaced_is_another_one(tmp_path, damage_job):
 
 
 def test_a_missing_plan_is_named(input_dir, tmp_path):
-    # A shard with rejects cannot be published without a look at its images.
+    # Before a shard with rejects is published, its images are checked again. That check
+    # needs the plan.
     root = pathlib.Path(input_dir)
     flip_a_bit_of(root, 0)
     found = []

@@ -16,7 +16,7 @@ from pipeline.storage import files, paths
 
 @dataclasses.dataclass
 class Job:
-    """One shard to write, and where."""
+    """A shard to write, and the directory to write it to."""
 
     plan: plan.ShardPlan
     settings: dataset_settings.Settings

@@ -49,7 +49,7 @@ def test_the_summary_is_that_of_the_pixels(dtype: str) -> None:
     np.testing.assert_allclose(found["stddev"], scaled.std(axis=(0, 1, 2)))
     grey = np.stack([np.asarray(Image.fromarray(x).convert("L")) for x in LEVELS])
     counts = np.bincount(grey.ravel() // 8, minlength=32)
-    # Pillow rounds its weights to 16 bits.
+    # Pillow rounds its grey weights to 16 bits, so a few pixels may change their bin.
     assert np.abs(np.cumsum(found["brightness"]) - np.cumsum(counts)).max() <= 2
     means = ATTRIBUTES.mean(axis=0)
     assert found["attributes"] == {"Smiling": means[0], "Young": means[1]}

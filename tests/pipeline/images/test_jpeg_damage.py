@@ -8,7 +8,7 @@ from pipeline.images import jpeg_damage, rgb, squares
 from tests import damaged_jpegs
 
 FORMS = damaged_jpegs.sound_forms()
-# In the sources of one mode these are rejected by it.
+# Sources with a fixed colour mode reject these forms because of their mode.
 OTHER_MODES = ("grey", "progressive grey", "CMYK")
 
 
@@ -48,7 +48,7 @@ def test_no_photograph_is_damaged(real_celeba_dir):
 def test_a_scan_that_is_cut_is_truncated_whatever_ends_the_file(form):
     data = FORMS[form]
     cut = damaged_jpegs.cut_to_a_quarter(data)
-    # The tables between the scans may be what is cut.
+    # The cut may hit the tables between the scans of a progressive JPEG.
     reasons = ["truncated", "unreadable"][: 1 + ("progressive" in form)]
     for ending in (b"", bytes(500), FORMS["plain"]):
         assert reason(rgb.decode_as_rgb, cut + ending) in reasons
@@ -66,7 +66,8 @@ def test_most_changed_scans_are_rejected(form):
         reason(rgb.decode_as_rgb, damaged_jpegs.with_changed_bytes(FORMS[form], seed))
         for seed in range(40)
     )
-    # A code may be taken for another of the same length, and no length tells.
+    # A changed code may decode as another code of the same length. No check of lengths
+    # notices that.
     assert found[None] <= 20, found
     assert set(found) <= {None, "truncated", "unreadable"}
 

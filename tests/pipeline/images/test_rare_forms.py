@@ -1,4 +1,4 @@
-"""Every bit depth, transparency and photometric tag: shown right or refused by name."""
+"""Rare bit depths, transparency and photometric tags: decoded right, or refused."""
 
 import itertools
 import struct
@@ -34,7 +34,7 @@ def test_grey_of_a_tiff(
 ) -> None:
     numbers = values(bits)
     data = tiff(numbers, bits, photometric, order=order, is_deflated=is_deflated)
-    # Pillow does not open the others.
+    # Pillow opens no other combination of bit depth, byte order and photometric tag.
     is_read = bits <= 8 or order == "<" or (bits == 16 and photometric == 1)
     if not is_read or (bits == 12 and photometric == 0):
         reason, detail = rejected(data)
@@ -57,7 +57,7 @@ def test_colours_of_a_tiff(
     levels = to_8_bits(numbers, bits)
     colours, opacity = levels[..., :3], numbers[..., 3:] / (2**bits - 1)
     inks = Image.fromarray(levels.astype(np.uint8), "CMYK")
-    # 16 bits are cut to 8, colours and opacity.
+    # Pillow cuts colours and opacity of 16 bits to 8 bits.
     cut = 2 if bits == 16 else 0
     files = [
         (tiff(numbers[..., :3], bits, 2, **how), colours, cut),
@@ -225,5 +225,5 @@ def test_a_file_that_is_not_read_is_named(start: bytes, name: str) -> None:
     assert reason == "unreadable"
     assert detail.endswith(f"; it begins as {name}")
     assert "it begins" not in rejected(b"<html></html>")[1]
-    # A header that cannot be read either.
+    # The header of this TIFF cannot be read either.
     assert rejected(b"II*\0\xff\xff\xff\xff")[0] in ("unreadable", "truncated")

@@ -15,7 +15,7 @@ PIXELS = np.arange(256, dtype=np.uint8)
 
 
 def noise(side, channels=3):
-    """Half of it black and white, where a filter overshoots the most."""
+    """Returns noise; half of it is black and white, where filters overshoot most."""
     image = np.random.default_rng(side).integers(0, 256, (side, side, channels))
     image[side // 2 :] = np.where(image[side // 2 :] < 128, 0, 255)
     return image.astype(np.uint8)
@@ -74,11 +74,12 @@ def test_it_works_where_compiled_code_cannot_be_cached(monkeypatch):
 
 
 def test_legacy_bilinear_by_hand():
-    # Two thirds of a step: 0, 1.5 of the columns 0, 10, 20 and the rows 0, 100, 200.
+    # Shrinking 3 pixels to 2 samples places 0 and 1.5 of the columns 0, 10, 20 and of
+    # the rows 0, 100, 200.
     image = (np.arange(3) * 10 + np.arange(3)[:, None] * 100).astype(np.float32)
     resized = resizing.resize_legacy_bilinear(image[..., None], 2)[..., 0]
     np.testing.assert_array_equal(resized, [[0, 15], [150, 165]])
-    # Growing repeats the last pixel instead of centring.
+    # Enlarging repeats the last pixel instead of centring.
     image = np.array([[0, 1], [2, 3]], np.float32)[..., None]
     resized = resizing.resize_legacy_bilinear(image, 4)[..., 0]
     np.testing.assert_array_equal(resized[0], [0, 0.5, 1, 1])

@@ -216,7 +216,7 @@ def test_damaged_metadata_leave_an_image_as_it_is():
 
 
 def with_a_cut_tag() -> bytes:
-    """Returns an image for Pillow with a tag that goes beyond the metadata's end."""
+    """Returns a CMYK JPEG for Pillow, with a tag that extends beyond its metadata."""
     data = encoded(drawn("CMYK"), "JPEG", exif=with_orientation(1))
     entry = data.index(b"Exif\0\0") + 6 + 8 + 2
     damaged = struct.pack(">HHII", 0x010F, 2, 4000, 4000)
@@ -235,7 +235,7 @@ def test_what_pillow_only_warns_of_is_no_reject():
     with pytest.raises(UserWarning, match="Truncated File Read"):
         Image.open(io.BytesIO(data)).getexif().get(0x010F)
     assert is_near(rgb.decode_as_rgb(data), drawn("CMYK").convert("RGB"))
-    # And what decodes next is as strict as before.
+    # Afterwards Pillow is as strict as before.
     with pytest.raises(UserWarning, match="Truncated File Read"):
         Image.open(io.BytesIO(data)).getexif().get(0x010F)
 

@@ -28,7 +28,7 @@ def rejected(data, **changes):
 
 
 def bomb(width, height):
-    """A PNG that announces a size and has no pixels."""
+    """Returns a PNG that announces a size and has no pixels."""
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = b""
     for name, body in ((b"IHDR", head), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")):

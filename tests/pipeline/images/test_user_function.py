@@ -51,7 +51,7 @@ def empty(image):
 
 @pytest.fixture(scope="module", autouse=True)
 def directory(tmp_path_factory):
-    """Returns a directory with the user's modules, on Python's path."""
+    """Yields a directory with the user's modules, which is on Python's path."""
     path = tmp_path_factory.mktemp("user")
     (path / "users").mkdir()
     (path / "users" / "own.py").write_text(MODULE)
@@ -140,7 +140,7 @@ def test_it_is_called_before_the_crop(encode):
             image, crop_size=4, function="users.own:turned", **options
         )
         np.testing.assert_array_equal(stored, pixels[::-1, ::2][2:6, 3:7])
-    # One channel stays one.
+    # A grey image keeps its single channel.
     grey = squares.preprocess(
         pixels[..., :1], crop_size=4, function="users.own:turned", **options
     )

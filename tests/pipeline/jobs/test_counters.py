@@ -18,7 +18,7 @@ PROCESSES = ("--direct_running_mode=multi_processing",)
 
 
 class Jobs:
-    """The Beam jobs of a test, as their runner saw them."""
+    """Results of the Beam jobs of a test."""
 
     def __init__(self) -> None:
         self.results = []
@@ -50,7 +50,7 @@ def jobs(monkeypatch) -> Jobs:
 
 @pytest.fixture
 def spoilt_dir(celeba, tmp_path) -> str:
-    """Thirty faces, of which three are rejected."""
+    """Returns a directory of 30 faces, three of them to be rejected."""
     first, second, third, *_ = sorted(celeba.images)
     celeba.images[first] = celeba.images[second] = b"no image"
     del celeba.images[third]
@@ -70,7 +70,7 @@ def prepared(input_dir, output, **changes) -> contract.Manifest:
 
 
 def of_manifest(manifest: contract.Manifest, kept: set[str] = frozenset()) -> Counter:
-    """Returns what a run counts that keeps some shards, all without rejects."""
+    """Returns the expected counters of a run that keeps shards without rejects."""
     found: Counter[str] = Counter()
     for split in manifest.splits.values():
         made = [shard for shard in split.shards if shard.name not in kept]
@@ -142,7 +142,7 @@ def test_shards_of_latents_are_counted_too(input_dir, tmp_path, jobs):
         "dataset_dir": str(tmp_path / "images"),
         "output": str(output),
     }
-    # TensorFlow takes its settings once in a process: in a worker's.
+    # TensorFlow takes its settings once per process, so encode in worker processes.
     manifest = calls.encode(**names, beam_args=PROCESSES)
     assert manifest is not None
     assert jobs.counters() == of_manifest(manifest)

@@ -1,4 +1,4 @@
-"""Where and how a dataset is made: checked once, before anything is read."""
+"""The fields of a `DatasetJob` are checked once, before anything is read."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The job on a Flink cluster of this machine, whose parts are killed."""
+"""The job on a local Flink cluster, with parts of the cluster killed."""
 
 import dataclasses
 import json
@@ -44,7 +44,7 @@ def run_script(verb: str, environ: dict[str, str]) -> subprocess.CompletedProces
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """What `local.sh` started, and the data set to prepare on it."""
+    """The cluster that `local.sh` started, and the data set to prepare on it."""
 
     url: str
     state: pathlib.Path
@@ -57,7 +57,7 @@ class Cluster:
         return sum(len(split.shards) for split in self.local.splits.values())
 
     def start(self, output: pathlib.Path, *arguments: str) -> subprocess.Popen[str]:
-        """Starts a job."""
+        """Starts a job on the cluster."""
         program = [SCRIPT, "run", f"--input={self.faces}"]
         return subprocess.Popen(
             [*program, f"--output={output}", *FLAGS, *arguments],
@@ -70,23 +70,23 @@ class Cluster:
     def start_and_wait_for_its_middle(
         self, output: pathlib.Path
     ) -> subprocess.Popen[str]:
-        """Starts a job, and returns when it has written a few shards."""
+        """Starts a job, and returns once it has written a few shards."""
         process = self.start(output)
         wait_until(lambda: num_finished(output) >= 5 or process.poll() is not None, 120)
         assert process.poll() is None, process.communicate()
         return process
 
     def pid(self, service: str) -> int:
-        """Returns the process of a service."""
+        """Returns the process id of a service."""
         return int((self.state / f"{service}.pid").read_text())
 
     def get(self, path: str) -> Any:
-        """Returns what Flink says."""
+        """Returns the answer of Flink's REST API."""
         with urllib.request.urlopen(f"{self.url}/{path}", timeout=10) as answer:
             return json.load(answer)
 
     def last_job(self) -> dict[str, Any]:
-        """Returns what Flink says of the job that was started last."""
+        """Returns Flink's description of the latest job."""
         jobs = self.get("jobs/overview")["jobs"]
         return self.get(f"jobs/{max(jobs, key=lambda job: job['start-time'])['jid']}")
 
@@ -117,7 +117,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def check(cluster: Cluster, output: pathlib.Path, stdout: str) -> None:
-    """Checks a finished dataset: the local one's digest, and every key once."""
+    """Checks that a dataset has the local dataset's digest, and every key once."""
     proto = pytest.importorskip("tensorflow_datasets.proto").tf_example_pb2
     assert stdout == f"dataset digest: {cluster.local.digest}\n"
     manifest = contract.load_manifest(output)
@@ -151,7 +151,7 @@ def test_flink_makes_the_local_runners_bytes(cluster, tmp_path):
 
 
 def test_a_job_server_of_ones_own_submits_to_the_cluster(cluster, tmp_path):
-    """As from another machine: deploy/flink/operator/prepare.yaml."""
+    """Submits a job as another machine does in deploy/flink/operator/prepare.yaml."""
     jar = tmp_path / "job-server.jar"
     subprocess.run([SCRIPT, "job-server", jar], env=cluster.environ, check=True)
     text = (cluster.state / "cluster").read_text()
@@ -212,7 +212,7 @@ def test_flink_makes_the_local_runners_latents(cluster, tmp_path, are_raw):
 @pytest.mark.parametrize("service", ["task-manager-1", "worker-pool"])
 def test_a_job_survives_what_it_runs_on(cluster, tmp_path, service):
     process = cluster.start_and_wait_for_its_middle(tmp_path / "out")
-    # As a container ends, with all that is in it.
+    # Kill the whole process tree, as the end of a container would.
     pid = cluster.pid(service)
     send(signal.SIGKILL, [pid, preloaded.copy_of(pid), *children(pid)])
     assert num_finished(tmp_path / "out") < cluster.num_shards
@@ -225,7 +225,7 @@ def test_a_job_survives_what_it_runs_on(cluster, tmp_path, service):
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGKILL])
 def test_a_job_goes_on_after_its_launcher(cluster, tmp_path, signal_number):
     process = cluster.start_and_wait_for_its_middle(tmp_path / "out")
-    # It is slow from here, so that the next run overtakes it.
+    # With its workers stopped, the job is slow, and the next run overtakes it.
     workers = children(cluster.pid("worker-pool"))
     send(signal.SIGSTOP, workers)
     left_alone = cluster.last_job()["jid"]
@@ -268,7 +268,7 @@ def test_a_second_cluster_in_the_same_state_is_refused(cluster):
 
 @pytest.fixture
 def fresh(tmp_path: pathlib.Path) -> dict[str, str]:
-    """The environment of a machine with a Java, but without the jars."""
+    """Returns the environment of a machine that has Java, but no jars."""
     java = tmp_path / "bin" / "java"
     java.parent.mkdir()
     java.symlink_to("/bin/true")

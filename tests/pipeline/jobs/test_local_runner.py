@@ -1,4 +1,4 @@
-"""Who reaches the ports of a local run: processes of this machine, by its loopback."""
+"""Only processes of this machine reach the ports of a local run, by its loopback."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ _PROCESSES = "--direct_running_mode=multi_processing"
 
 
 def ports(command: list[str]) -> dict[int, set[str]]:
-    """Returns by port of a command the addresses that answered, once it has ended."""
+    """Runs a command and returns the addresses that answered, keyed by port."""
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         found = network.reached(process)
         assert process.wait() == 0, process.stderr.read()
@@ -25,7 +25,7 @@ def ports(command: list[str]) -> dict[int, set[str]]:
     [
         (worker.PROCESSES_FROM_IMAGES, (), 4),
         (30, ("--direct_running_mode=multi_threading",), 4),
-        # Beam tries its Prism here, for which the launcher serves a pool of workers.
+        # With this runner Beam tries Prism, so the launcher serves a pool of workers.
         (30, ("--runner=DirectRunner",), 1),
     ],
 )

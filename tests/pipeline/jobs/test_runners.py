@@ -1,4 +1,4 @@
-"""Which runner, its flags, what its errors mean; and runners beside the local one."""
+"""Choice of a runner, its flags and its errors; and runners besides the local one."""
 
 import concurrent.futures
 import contextlib
@@ -160,7 +160,7 @@ def test_a_job_is_left_to_itself_as_beams_flags_say():
     assert runners.is_detached([flink, leave])
     assert runners.is_detached([dataflow, "--template_location=gs://b/t"])
     assert not runners.is_detached([flink])
-    # It would have ended with its launcher.
+    # A local job cannot be left alone: it ends with its launcher.
     assert not runners.is_detached([leave])
 
 
@@ -182,11 +182,11 @@ def test_a_job_that_is_left_to_itself_publishes_the_same_dataset(
         )
     assert made is None
     assert not (output / contract.MANIFEST_NAME).exists()
-    # Later, the launcher being gone.
+    # The job runs later, after its launcher has exited.
     (build,) = submitted
     runners.run_graph(build, [], num_workers=1, num_images=1)
     assert manifests.load(str(output)).digest == local.digest
-    # Another run finds it complete, and removes the plans.
+    # Another run finds the dataset complete, and removes the plans.
     assert list(output.glob(".progress/*.npz"))
     again = calls.prepare(settings, input_dir=input_dir, output=str(output))
     assert again == local
@@ -227,7 +227,7 @@ def test_a_portable_runner_begins_once_its_server_has_the_job(monkeypatch):
 
 @pytest.fixture
 def ports(monkeypatch):
-    """Ports of this machine: closed, silent, of HTTP, and of gRPC without jobs."""
+    """Yields local ports by kind: closed, silent, HTTP, and gRPC without jobs."""
     monkeypatch.setattr(job_servers, "_ANSWER_SECONDS", 0.3)
     with contextlib.ExitStack() as stack:
         silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -330,7 +330,7 @@ def test_an_error_of_a_job_elsewhere_is_its_last_line():
 
 
 def test_the_graph_is_linear_and_small(input_dir, tmp_path):
-    """A service gets a chain of well-known steps, and refuses more than 10 MB."""
+    """Checks that the graph is a chain of well-known steps below a service's 10 MB."""
     settings = Settings(image_size=8, shard_size=4)
     listing = sources.list_images("celeba", input_dir)
     publication = publishing.Publication(
@@ -366,7 +366,7 @@ def test_prism_makes_the_local_runners_bytes(input_dir, tmp_path):
     settings = Settings(image_size=8, shard_size=4)
     local = calls.prepare(settings, input_dir=input_dir, output=str(tmp_path / "a"))
     arguments = ("--runner=PrismRunner", f"--prism_location={PRISM}")
-    # Prism would otherwise be ended by it.
+    # Prism would end its job after this timeout of one second. The runner overrides it.
     arguments += ("--job_server_timeout=1", "--image_size=8", "--shard_size=4")
     done = run_command(input_dir, tmp_path / "b", *arguments)
     assert done.returncode == 0, done.stderr

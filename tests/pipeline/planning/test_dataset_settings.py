@@ -47,7 +47,8 @@ def test_settings_name_the_flag_and_what_is_allowed(values, message):
 
 
 def test_settings_that_are_not_made_are_not_in_the_manifest():
-    # What is there decides the digests of the datasets that were made before.
+    # Settings in the manifest decide the digest. Another entry would change the digests
+    # of existing datasets.
     assert Settings(source="mnist", image_size=28).to_dict() == {
         "source": "mnist",
         "image_size": 28,

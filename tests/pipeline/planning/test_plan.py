@@ -152,7 +152,7 @@ def test_the_split_of_a_key_depends_on_nothing_else():
         assert abs(found.count(split) / 5000 - fraction) < 0.02
     assert hashed_splits(keys[::-7], fractions, seed=0) == found[::-7]
     assert hashed_splits(keys, fractions, seed=1) != found
-    # It says nothing of the order in the split.
+    # The split of a key says nothing about its place in the order.
     split_of = dict(zip(keys, found, strict=True))
     first = [split_of[key] for key in order_of(keys)[:2500]]
     assert abs(first.count("train") / 2500 - 0.6) < 0.03

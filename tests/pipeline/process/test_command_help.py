@@ -1,4 +1,4 @@
-"""`--help` shows the flags of a command, and no others."""
+"""`--help` shows the flags of a command, and no other flags."""
 
 import re
 import subprocess
@@ -10,9 +10,9 @@ import pytest
 from tests.test_entry import COMMANDS, MODULES, ROOT, run
 
 REQUIRED = COMMANDS | {
-    # Images are those of --dataset or of --input.
+    # Images come from --dataset or --input, so neither flag is required.
     "pipeline.encode": ("--model=m", "--output=o"),
-    # What it needs are flags of trainer.train.
+    # The required flags belong to trainer.train.
     "trainer.launch": (),
 }
 FLAG = re.compile(r"^  --(?:\[no\])?(\w+)", re.MULTILINE)
@@ -28,7 +28,7 @@ finally:
 
 
 def shown(text: str) -> dict[str, list[str]]:
-    """Returns the names of flags by the heading of their group, in its order."""
+    """Returns the names of flags in order, keyed by the heading of their group."""
     parts = re.split(r"^(\S.*):\n(?=  --)", text, flags=re.MULTILINE)[1:]
     groups = zip(parts[::2], parts[1::2], strict=True)
     return {heading: FLAG.findall(body) for heading, body in groups}
@@ -42,7 +42,7 @@ def test_a_command_shows_its_own_flags_required_ones_first(module: str) -> None:
     groups = shown(done.stdout)
     names = [name for group in groups.values() for name in group]
     assert len(names) == len(set(names)) == len(FLAG.findall(done.stdout))
-    # absl's own view of what belongs to a command.
+    # absl's own list of the flags of a command.
     xml = ElementTree.fromstring(run(module, "--helpxml").stdout)
     own = {
         flag.findtext("name"): flag
@@ -98,7 +98,7 @@ def test_the_full_help_has_the_flags_of_absl() -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_help_comes_at_once(module: str) -> None:
     absent = ["tensorflow", "apache_beam", "matplotlib", "sklearn", "tensorboard"]
-    # The commands of the pipeline have defaults that need it.
+    # Some flags' defaults in the pipeline's commands need numpy.
     absent += ["numpy"] if module.startswith("trainer") else []
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, module, *absent],

@@ -1,4 +1,4 @@
-"""What a command sets in its process: enough open files, and its own warnings."""
+"""A command's settings for its process: the limit of open files, and warnings."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ from pipeline.process import limits
 
 ROOT = pathlib.Path(__file__).parents[3]
 
-# Opens as few modules as it can: the limit is set before them.
+# Imports few modules, because the limit of open files is set before the imports.
 PROGRAM = """
 import resource, sys
 soft, hard = int(sys.argv[1]), int(sys.argv[2])
@@ -24,7 +24,7 @@ print(*resource.getrlimit(resource.RLIMIT_NOFILE))
 """
 
 
-# As `python -m` has it while it looks for a command.
+# `python -m` has this `sys.argv` while it looks for a command.
 COMMAND = "import sys; sys.argv = ['-m']; "
 
 
@@ -110,7 +110,7 @@ for step in (graph.MakeShard, graph.Publish, latent_shards.EncodeShard):
     assert run(program).split() == ["True"] * 3
 
 
-# Resizes with loops that are not in the cache of the package.
+# Resizes with compiled loops that are not in the package's cache.
 RESIZE = """
 import sys
 sys.argv = ["-m"]

@@ -1,4 +1,4 @@
-"""Too few open files in a run: one line with the cause and the remedy."""
+"""A run that is out of open files ends in one line with the cause and the remedy."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Flags whose value is a path, alike in all commands."""
+"""Flags with a path as their value behave alike in all commands."""
 
 import ast
 import os
@@ -13,10 +13,10 @@ from absl import flags
 from pipeline.process import path_flags
 
 ROOT = pathlib.Path(__file__).parents[3]
-# Whose value is text of another kind.
+# Text flags whose value is not a path.
 NO_PATHS = {"host", "image_dtype", "preprocess", "profile_steps", "resize", "source"}
 NO_PATHS |= {"split", "split_folders", "split_fractions", "where"}
-# Read by `path_flags.parse` once its commas are.
+# Path flags that are split at commas first; `path_flags.parse` reads each part.
 OTHERS = {"sweep", "workdir"}
 
 

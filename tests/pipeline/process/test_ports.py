@@ -27,7 +27,7 @@ def test_ports_are_free_and_no_outgoing_connection_takes_them(
     assert all(ports._LOWEST <= port < first for port in free)
     for port in free:
         socket.create_server(("127.0.0.1", port)).close()
-    # Two commands that start at once do not choose alike.
+    # Two commands that start at the same time choose different ports.
     assert ports.find_free(50) != free
 
 

@@ -1,4 +1,4 @@
-"""Numbers and figures follow from flags, whatever variables and user files say."""
+"""Environment variables and a user's files change no numbers and no figures."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from pipeline.process import variables
 
 ROOT = pathlib.Path(__file__).parents[3]
 
-# Of the real Python: TensorFlow and Keras must be imported under these variables.
+# Runs in a new Python, which must import TensorFlow and Keras under these variables.
 PROGRAM = """
 import hashlib
 from trainer.system import libraries
@@ -81,7 +81,7 @@ HOSTILE = {
 
 
 def computed(directory: pathlib.Path, values: dict[str, str]) -> str:
-    """Returns what the program prints in a directory, under variables."""
+    """Returns the output of `PROGRAM`, run in a directory with these variables."""
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -101,7 +101,7 @@ def computed(directory: pathlib.Path, values: dict[str, str]) -> str:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Returns what is computed without any such variable or file."""
+    """Returns the output of `PROGRAM` without such variables and files."""
     text = computed(tmp_path_factory.mktemp("clean"), {})
     assert text.startswith("tensorflow float32 ")
     return text
@@ -123,7 +123,7 @@ def test_numbers_and_figures_are_the_same(
         for variable, value in HOSTILE[name].items()
     }
     assert computed(tmp_path, values) == undisturbed
-    # Nor are they changed for other programs of the user.
+    # The user's file stays unchanged for other programs.
     assert json.loads((tmp_path / ".keras/keras.json").read_text()) == KERAS_JSON
 
 
@@ -144,12 +144,12 @@ def test_a_worker_that_encodes_imports_tensorflow_with_its_own_keras() -> None:
 
 
 def overridden(monkeypatch: pytest.MonkeyPatch, **environ: str) -> list[str]:
-    """Returns what is overridden of an environment, which is changed."""
+    """Overrides variables of an environment, and returns the overridden values."""
     monkeypatch.setattr(variables, "overridden", [])
     variables.override(environ)
     assert environ["KERAS_BACKEND"] == "tensorflow"
     found = list(variables.overridden)
-    # A process that this one starts has nothing to override.
+    # A child process inherits the new values and has nothing to override.
     variables.override(environ)
     assert variables.overridden == []
     return found

@@ -1,4 +1,4 @@
-"""Fixtures: a small MNIST, and what TensorFlow Datasets prepared."""
+"""Fixtures: a small MNIST, and data sets that TensorFlow Datasets prepared."""
 
 import pathlib
 import subprocess
@@ -27,7 +27,7 @@ def digits() -> Mnist:
 
 @pytest.fixture(scope="session")
 def faces(tmp_path_factory) -> pathlib.Path:
-    """Thirty synthetic faces in CelebA's official layout."""
+    """Returns a directory of 30 synthetic faces in CelebA's official layout."""
     root = tmp_path_factory.mktemp("faces")
     layout.write_dataset(root, num_images=30, seed=0, num_workers=1)
     return root
@@ -35,7 +35,7 @@ def faces(tmp_path_factory) -> pathlib.Path:
 
 @pytest.fixture(scope="session")
 def prepared(faces, tmp_path_factory) -> pathlib.Path:
-    """What `tfds_datasets` writes; not to be changed."""
+    """Returns the directory that `tfds_datasets` writes; do not change it."""
     out = tmp_path_factory.mktemp("tfds")
     program = [preloaded.shared_python(), tfds_datasets.__file__, str(faces), str(out)]
     done = subprocess.run(program, capture_output=True, text=True, timeout=300)

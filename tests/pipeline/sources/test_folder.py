@@ -26,7 +26,7 @@ def write_folder(root, files):
 
 @pytest.fixture
 def classes(make_face):
-    """Returns forty images of three classes."""
+    """Returns 40 images of three classes, keyed by file name."""
     names = ("dog", "Ärger & co", "cat")
     return {f"{names[at % 3]}/{at:02d}.jpg": make_face(at) for at in range(40)}
 
@@ -85,7 +85,7 @@ def test_a_listing_has_sorted_keys_locations_and_labels(classes, tmp_path):
 
 def test_only_images_that_all_lie_in_folders_have_labels(classes, tmp_path, caplog):
     write_folder(tmp_path, classes)
-    # A file that is no image, or a folder without one, makes no difference.
+    # Files that are no images, and folders without images, make no difference.
     write_folder(tmp_path, {"notes.txt": b"", "annotations/a.xml": b""})
     with caplog.at_level(logging.INFO, logger="absl"):
         assert len(list_folder(tmp_path).features["label"].names) == 3
@@ -126,7 +126,7 @@ def test_folders_named_as_splits_are_the_splits(tmp_path, validation):
     assert listing.features["label"].names == ("cat", "dog", "emu")
     labels = listing.by_split()["validation"].features["label"]
     assert labels.tolist() == [0, 0, 0, 2, 2, 2]
-    # One image without a class, and none has a label.
+    # If one image has no class, no image has a label.
     write_folder(tmp_path, {"test/0.png": b"x"})
     assert list_folder(tmp_path).features == {}
 
@@ -192,7 +192,7 @@ def test_the_user_names_the_folders_of_splits(classes, tmp_path, caplog):
         key: names[folder] for key in files if (folder := key.split("/")[0]) in names
     }
     assert listing.features["label"].names == ("cat", "dog", "Ärger & co")
-    # What is left out is no part of the source.
+    # A folder that is left out is not part of the source.
     (root / "old" / "cat" / "new.jpg").write_bytes(b"x")
     again = list_folder(root, split_folders=pairs)
     assert again.fingerprint == listing.fingerprint
@@ -290,7 +290,8 @@ def test_fractions_decide_the_splits_image_by_image(tmp_path):
     assert {k: v for k, v in after.items() if k in before} == {
         k: v for k, v in before.items() if k != "77.png"
     }
-    # A larger training split takes from the others, and another seed decides anew.
+    # A larger training split takes images from the other splits only. Another seed
+    # divides all images anew.
     larger = split_of(list_folder(tmp_path, split_fractions=[0.7, 0.1, 0.2]))
     assert all(larger[key] == "train" for key in after if after[key] == "train")
     assert split_of(list_folder(tmp_path, split_fractions=[0.5, 0.3, 0.2], seed=1)) != (
@@ -418,11 +419,11 @@ def test_the_settings_of_the_manifest(classes, tmp_path):
 
 
 def test_a_file_that_changed_in_place_is_read_again(classes, tmp_path, caplog):
-    # Files of one size, as bitmaps are.
+    # All files have the same size, like bitmaps.
     classes = {key: data.ljust(9000, b"\0") for key, data in classes.items()}
     root, output = write_folder(tmp_path / "in", classes), tmp_path / "out"
     first = run(root, output)
-    # As if the run had been killed before it was published.
+    # The output looks as if the run had been killed before it published the dataset.
     (output / contract.MANIFEST_NAME).unlink()
     (root / "cat/05.jpg").write_bytes(classes["cat/08.jpg"])
     with caplog.at_level(logging.INFO, logger="absl"):

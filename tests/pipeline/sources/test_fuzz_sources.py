@@ -1,4 +1,4 @@
-"""No file of a source ends in anything but its own error."""
+"""Any file of a source is read, or ends in the source's own error."""
 
 import gzip
 import io
@@ -87,7 +87,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 
 def any_text(sound: bytes) -> st.SearchStrategy[bytes]:
-    """Draws the content of a text file: any bytes, other encodings, changes."""
+    """Returns a strategy for text files: bytes, changes, lines or other encodings."""
     lines = st.lists(
         st.sampled_from([*sound.decode().splitlines(), "9" * 5000, "\0", "1 2 3", ""])
         | st.text(max_size=20),
@@ -104,7 +104,7 @@ def any_text(sound: bytes) -> st.SearchStrategy[bytes]:
 
 
 def any_table(sound: str):
-    """Returns CSV: cells that a table may have in any order, and damaged tables."""
+    """Returns a strategy for CSV: usual cells in any order, or a damaged table."""
     cells = st.sampled_from(
         ["000001.jpg", "image_id", "Male", "0", "-1", "1", "True", "", '"', "\n", ";"]
     )

@@ -21,7 +21,7 @@ def make_images(numbers) -> image_table.ImageTable:
 
 
 def numbers_of(found: image_table.ImageTable) -> list[int]:
-    """Returns the numbers that rows were made of, and checks that they are whole."""
+    """Returns the number of each row, and checks that all its columns match."""
     numbers = found.locations[:, 0]
     assert list(found.keys) == [f"{number}.jpg" for number in numbers.tolist()]
     np.testing.assert_array_equal(found.locations[:, 1], -numbers)
@@ -43,7 +43,7 @@ def test_a_spool_gives_what_it_got(max_in_memory):
 def test_partitions_are_in_the_order_of_the_hashes(max_in_memory):
     rng = np.random.default_rng(0)
     hashes = rng.integers(0, 2**64, 20_000, np.uint64)
-    # The edges of all partitions, and their neighbours.
+    # Hashes at the edges of all partitions, and the hashes next to them.
     firsts = np.arange(1024, dtype=np.uint64) << np.uint64(54)
     hashes[: 3 * 1024] = np.concatenate([firsts, firsts + 1, firsts - 1])
     partitions = image_table.Partitions(max_in_memory)
@@ -133,9 +133,9 @@ print(json.dumps([len(planned), sum(shard.num_images for shard in planned), peak
 
 
 def plan_images(num_images: int, output) -> tuple[int, int, int]:
-    """Returns the shards and the images that were planned, and the peak memory in KB.
+    """Returns the numbers of planned shards and images, and the peak memory in KB.
 
-    Another process does it, as a peak is that of all that a process ever did.
+    Planning runs in a process of its own, because a peak covers a process's whole life.
     """
     (output / ".progress").mkdir(parents=True)
     command = [sys.executable, "-c", _PLAN, str(num_images), str(output)]

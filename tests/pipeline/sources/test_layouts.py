@@ -6,7 +6,7 @@ from pipeline.sources import layout_detection, layouts
 
 
 def folders_of(*names: str) -> layouts.Folders:
-    """Returns folders with an image of a cat and one of a dog in each."""
+    """Returns folders with an image of a cat and an image of a dog in each."""
     folders = layouts.Folders()
     for name in names:
         for key in (name,) if name.endswith(".jpg") else (f"{name}/cat", f"{name}/dog"):
@@ -37,7 +37,7 @@ TEST += ("holdout", "hold-out", "held_out", "testset", "Test Data")
 @pytest.mark.parametrize("name", TRAIN)
 def test_usual_names_of_train(name):
     assert find(name, "test") == {name: "train", "test": "test"}
-    # Nothing but it.
+    # The training split may be the only folder.
     assert find(name) == {name: "train"}
 
 
@@ -55,16 +55,16 @@ def test_usual_names_of_the_other_splits(name, split):
         (("train", "val", "test"), ("train", "validation", "test")),
         (("trainval", "test"), ("train", "test")),
         (("TrainVal", "Test"), ("train", "test")),
-        # Wrappers.
+        # Folders around the splits.
         (("data/train", "data/test"), ("train", "test")),
         (("a/b/Training", "a/b/Testing"), ("train", "test")),
         (("images/train", "images/val"), ("train", "validation")),
         (("train/train", "train/val"), ("train", "validation")),
         (("data/train",), ("train",)),
-        # Words that all names have.
+        # Words that all names have in common.
         (("mnist_train", "mnist_test"), ("train", "test")),
         (("ILSVRC2012_img_train", "ILSVRC2012_img_val"), ("train", "validation")),
-        # Those that were splits without a train split stay so.
+        # Folders that were splits without a training split remain splits.
         (("val", "test"), ("validation", "test")),
         (("test",), ("test",)),
     ],
@@ -154,7 +154,7 @@ def test_what_is_ambiguous_is_an_error_with_the_flag(names, why, flag):
         find(*names)
     assert f"give --split_folders={flag}" in str(error.value)
     assert "or --split_folders=none if no folder is a split" in str(error.value)
-    # The flag as it is shown can be used.
+    # A user can copy the flag from the error as it is.
     text = str(error.value).partition("--split_folders=")[2].partition(" with the")[0]
     asked = layouts.parse(dataset_settings.parse_folders(text) or ())
     layout_detection.with_images(asked, folders_of(*names), "photos")

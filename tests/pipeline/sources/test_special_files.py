@@ -15,19 +15,19 @@ from pipeline.process import limits
 from pipeline.sources.mnist import mnist
 from pipeline.storage import manifests
 
-# A pipe would be waited for.
+# Opening a pipe waits forever, so a faulty test would hang without a time limit.
 pytestmark = pytest.mark.timeout(200)
 
 KINDS = ("named pipe", "socket", "device")
 
 
 def put(kind: str, path: pathlib.Path) -> None:
-    """Puts what is no regular file in the place of one."""
+    """Replaces a regular file by a pipe, a socket or a device."""
     path.unlink(missing_ok=True)
     if kind == "named pipe":
         os.mkfifo(path)
     elif kind == "device":
-        # Not everybody may make one.
+        # Not every user may make a device, so link to one.
         path.symlink_to("/dev/zero")
     else:
         with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as made:
@@ -36,7 +36,7 @@ def put(kind: str, path: pathlib.Path) -> None:
 
 @pytest.fixture
 def make(request, tmp_path) -> Callable[[str], pathlib.Path]:
-    """Returns a function that makes the files of a form of a source."""
+    """Returns a function that makes the files for a form of a source."""
     root = tmp_path / "raw"
 
     def write(form: str) -> pathlib.Path:
@@ -57,7 +57,7 @@ def make(request, tmp_path) -> Callable[[str], pathlib.Path]:
     return write
 
 
-# A file of each form of a source, and what is given as --input.
+# Form of a source, one of its files, and the path in the source to give as --input.
 FILES = [
     ("celeba zip", "img_align_celeba.zip", ""),
     ("celeba zip", "list_eval_partition.txt", ""),
@@ -108,7 +108,7 @@ def test_a_manifest_is_a_regular_file(tmp_path, kind):
 
 @contextlib.contextmanager
 def without_files() -> Iterator[None]:
-    """Has this process at its limit of open files."""
+    """Lowers the limit of open files to 3, so this process can open no more files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:
@@ -123,7 +123,7 @@ FORMS = ["celeba zip", "celeba folder", "mnist idx", "mnist npz", "folder", "tfd
 @pytest.mark.parametrize("form", FORMS)
 def test_too_many_open_files_are_named_while_a_source_is_listed(make, form):
     root = make(form)
-    # What it imports is read before.
+    # The first listing imports all modules, while files can still be opened.
     sources.list_images(form.split()[0], str(root)).by_split()
     with pytest.raises((OSError, contract.DatasetError)) as raised, without_files():
         sources.list_images(form.split()[0], str(root)).by_split()

@@ -1,10 +1,13 @@
-"""Has TensorFlow Datasets itself prepare small data sets, and read them.
+"""Prepares small data sets with TensorFlow Datasets itself, and reads them with it.
 
     python tfds_datasets.py FACES OUT
 
-FACES is CelebA's layout, and OUT gets NAME/VERSION of each data set, in two shards a
-split; NAME.npz, the images and labels that TensorFlow Datasets reads, in order of its
-files; and mock.json, what a mocked `tfds.load("celeb_a")` yields.
+FACES has CelebA's layout. For each data set, OUT gets
+
+- NAME/VERSION, with two shards per split;
+- NAME.npz, the images and labels that TensorFlow Datasets reads, in order of its files.
+
+OUT also gets mock.json, the examples of a mocked `tfds.load("celeb_a")`.
 """
 
 import importlib.resources
@@ -30,7 +33,7 @@ def jpeg(pixels: np.ndarray) -> io.BytesIO:
 def official_files(
     faces: pathlib.Path, out: pathlib.Path
 ) -> tuple[dict[str, pathlib.Path], dict[str, io.BytesIO]]:
-    """Returns files by the names that the builder of celeb_a has, and the images."""
+    """Returns the files, by their names in the builder of celeb_a, and the images."""
     archive = zipfile.ZipFile(faces / "img_align_celeba.zip")
     partition = faces / "Eval" / "list_eval_partition.txt"
     keys = [line.split()[0] for line in partition.read_text().splitlines()]
@@ -47,21 +50,21 @@ def official_files(
 
 
 def main(faces: pathlib.Path, out: pathlib.Path) -> None:
-    # The builder of celeb_a wants the package of that name, which nothing installs.
+    # The builder of celeb_a imports a package of this name, which is not installed.
     sys.modules.setdefault("importlib_resources", importlib.resources)
     import tensorflow_datasets as tfds
     from tensorflow_datasets.datasets.celeb_a import celeb_a_dataset_builder
 
     features, rng = tfds.features, np.random.default_rng(0)
 
-    # In place of the one that downloads.
+    # This replaces the method that downloads the files.
     celeb_a_dataset_builder.Builder._split_generators = lambda builder, _: {
         split: builder._generate_examples(number, *official_files(faces, out))
         for number, split in enumerate(SPLITS)
     }
 
     class Own(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-        """Splits of `sizes` images, whose features are `kinds`."""
+        """Data set with the features `kinds` and `sizes` images per split."""
 
         VERSION = tfds.core.Version("1.0.0")
         kinds: dict = {}
@@ -81,7 +84,7 @@ def main(faces: pathlib.Path, out: pathlib.Path) -> None:
                 yield key, self.example(key)
 
     class Pets(Own, skip_registration=True):
-        """Files of any size, some in colour, with a class and more."""
+        """Images of any size, some in colour, with a class and other features."""
 
         kinds = {
             "image": features.Image(),
@@ -101,7 +104,7 @@ def main(faces: pathlib.Path, out: pathlib.Path) -> None:
             }
 
     class Marks(Own, skip_registration=True):
-        """Grey images with a class that has no name."""
+        """Grey images, and classes without names."""
 
         kinds = {
             "image": features.Image(shape=(12, 10, 1)),
@@ -114,7 +117,7 @@ def main(faces: pathlib.Path, out: pathlib.Path) -> None:
             return {"image": pixels, "label": key % 4}
 
     class Views(Own, skip_registration=True):
-        """One split, no label."""
+        """One split of images without labels."""
 
         kinds = {"photo": features.Image(shape=(16, 16, 3))}
         sizes = {"train": 40}
@@ -139,7 +142,7 @@ def main(faces: pathlib.Path, out: pathlib.Path) -> None:
 def save_as_read(tfds, builder, path: pathlib.Path) -> None:
     """Saves images and scalars by split, place and name: `train/3/attributes/Bald`.
 
-    JPEGs are decoded with the accurate transform, which TensorFlow would not use.
+    JPEGs are decoded with the accurate transform, which is not TensorFlow's default.
     """
     import tensorflow as tf
 
@@ -150,7 +153,7 @@ def save_as_read(tfds, builder, path: pathlib.Path) -> None:
         )
 
     decoders = {"image": accurately()} if builder.name in ("celeb_a", "pets") else None
-    # In order of the files.
+    # Read one file after another, in order.
     config = tfds.ReadConfig(interleave_cycle_length=1)
     found = {}
     for split in builder.info.splits:

@@ -45,7 +45,7 @@ def test_a_system_may_sync_no_directory(tmp_path, monkeypatch, number, is_told):
     path = tmp_path / "a.json"
     with contextlib.ExitStack() as stack:
         if is_told:
-            # The error has the name that the system's lacks.
+            # Our error names the directory; the system's error does not.
             match = re.escape(f"{os.strerror(number)}: '{tmp_path}'")
             stack.enter_context(pytest.raises(OSError, match=match))
         files.write_bytes(path, b"new")
@@ -64,7 +64,7 @@ def test_a_file_that_cannot_be_synced_is_an_error_of_its_name(tmp_path, monkeypa
 
 
 def test_a_directory_that_may_not_be_read_is_left_to_the_system(tmp_path, monkeypatch):
-    # As root may read everything.
+    # Simulate the refusal, because root may read everything.
     real_open = os.open
 
     def refuse(path, flags, *rest):
@@ -97,7 +97,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write_in_parts(path: pathlib.Path, content: bytes) -> None:
-    """Writes a large file by parts of 1, 4, 16, … bytes."""
+    """Writes a large file in parts of 1, 4, 16, … bytes."""
     with large_files.LargeFile(path) as file:
         start = 0
         for size in (4**number for number in range(20)):
@@ -158,7 +158,7 @@ def test_a_system_may_refuse_direct_writes(
     monkeypatch.setattr(os, "posix_fadvise", lambda *args: released.append(args))
     write_in_parts(tmp_path / "shard", noise(num_bytes))
     assert (tmp_path / "shard").read_bytes() == noise(num_bytes)
-    # What is in the page cache leaves it.
+    # Written pages are released from the page cache.
     assert released
 
 

@@ -1,4 +1,4 @@
-"""The same operations on local directories, S3 and Cloud Storage, emulated here."""
+"""File operations work alike on local directories, and on emulated S3 and GCS."""
 
 import contextlib
 import errno
@@ -18,7 +18,7 @@ from pipeline.storage import buckets, paths
 
 @contextlib.contextmanager
 def serving(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
-    """Serves with a handler until the end of the block, and gives its URL."""
+    """Runs a server with a handler until the block ends, and yields its URL."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever).start()
     try:
@@ -109,13 +109,13 @@ def test_the_times_of_a_listing_are_those_of_the_file(root):
     assert found.modified_ns > 1.6e18
     (listed,) = paths.list_directory(root)
     (walked,) = paths.walk(root)
-    # S3 says in a listing what part of a second it was, and not with the file.
+    # S3 gives fractions of a second in a listing, but not for a single file.
     for entry in (listed, walked):
         assert entry.modified_ns // 10**9 == found.modified_ns // 10**9
 
 
 def test_a_directory_of_several_pages_is_listed_in_full(s3_root, monkeypatch):
-    # Of the emulator, instead of a thousand.
+    # The emulator's pages then hold 3 names instead of a thousand.
     monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "3")
     write(s3_root, *"abcdefgh", "i/j")
     names = [entry.name for entry in paths.list_directory(s3_root)]
@@ -222,7 +222,7 @@ def test_s3_without_credentials(use_s3, tmp_path, monkeypatch):
 
 
 class Refusing(http.server.BaseHTTPRequestHandler):
-    """Answers that a login is needed, in the words of both stores."""
+    """Refuses every request, with the status codes of both stores."""
 
     def do_GET(self) -> None:  # noqa: N802
         body = b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>"
@@ -289,7 +289,7 @@ def test_a_password_of_an_endpoint_is_not_shown(
 
 
 class CuttingOff(http.server.BaseHTTPRequestHandler):
-    """Sends the half of a file, and when it is asked again, all of it."""
+    """Sends half of a file on the first request, and the whole file afterwards."""
 
     num_asked = 0
 

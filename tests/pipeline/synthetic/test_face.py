@@ -22,7 +22,7 @@ from pipeline.synthetic.factors import Factors, sample_factors
 
 
 def base_face(**changes: object) -> Factors:
-    """A face that looks straight ahead, so that regions are where they are named."""
+    """Returns a face that looks straight ahead, with its regions at known places."""
     front = {
         "yaw": 0.0,
         "roll": 0.0,
@@ -43,7 +43,7 @@ def changed_pixels(first: Factors, second: Factors) -> np.ndarray:
     return (draw_face(first) != draw_face(second)).any(axis=2)
 
 
-# A change, and the rows and columns outside which it must not show.
+# A change, and the rows and columns that must contain all changed pixels.
 LOCAL_CHANGES = {
     "glasses": ({"glasses": "round"}, (95, 132), (40, 137)),
     "sunglasses": ({"glasses": "sunglasses"}, (95, 132), (40, 137)),
@@ -162,7 +162,7 @@ def test_face_is_uint8_and_uses_the_range():
     assert (pixels.shape, pixels.dtype) == ((218, 178, 3), np.uint8)
     faces = np.stack([draw_face(sample_factors(0, index)) for index in range(40)])
     assert 70 < faces.mean() < 160
-    # No two faces are alike, and no pixel is the same in all of them.
+    # Faces differ from each other, and every pixel differs between faces.
     assert faces.std(axis=0).min() > 5
 
 
@@ -200,7 +200,7 @@ def test_jpeg_is_a_celeba_file():
 
 
 def test_jpeg_holds_the_drawn_pixels():
-    # Hair, bald, a beard and glasses: every way through the drawing.
+    # Hair, baldness, a beard and glasses cover every path through the drawing.
     faces = [
         base_face(hair_length=length, beard=beard, glasses=glasses)
         for length in (0.0, 0.3, 1.0)
@@ -232,7 +232,7 @@ def test_drawing_is_the_same_whatever_the_processor():
         "jpegs = b''.join(draw(0, index) for index in range(24)); "
         "print(hashlib.sha256(jpegs).hexdigest())"
     )
-    # An old processor, to NumPy and to the library that multiplies its matrices.
+    # NumPy and OpenBLAS behave as on an old processor.
     old = {
         "NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3 X86_V3 X86_V4",
         "OPENBLAS_CORETYPE": "Nehalem",

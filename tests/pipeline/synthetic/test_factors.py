@@ -96,7 +96,7 @@ def test_factors_stay_in_their_range(faces: list[Factors]):
             continue
         low, high = ranges.get(name, (0, 1))
         assert low <= min(values) < max(values) <= high, name
-        # Both ends of the range are reached, or nearly.
+        # The values nearly reach both ends of the range.
         assert max(values) - min(values) > 0.85 * (high - low), name
 
 
@@ -161,7 +161,7 @@ def test_attributes_that_are_not_drawn_are_never_set(faces: list[Factors]):
     assert set(np.unique(table)) == {-1, 1}
     for name in ("Attractive", "Male", "Young", "Wearing_Hat", "Blurry"):
         assert (table[:, ATTRIBUTE_NAMES.index(name)] == -1).all()
-    # An attribute that is drawn is neither always nor never true.
+    # Every drawn attribute is true for some faces and false for other faces.
     shares = (table == 1).mean(axis=0)
     assert ((shares == 0) | ((shares > 0.02) & (shares < 0.95))).all()
     assert (shares > 0).sum() >= 25

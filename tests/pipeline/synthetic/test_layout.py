@@ -66,7 +66,7 @@ def test_zip_is_stored_and_dated_alike(root: pathlib.Path):
             assert member.external_attr == 0o100644 << 16
         with Image.open(io.BytesIO(archive.read(members[-1]))) as image:
             assert image.convert("RGB").size == (178, 218)
-        # An image does not depend on how many there are.
+        # An image does not depend on the number of images.
         assert archive.read("img_align_celeba/000100.jpg") == draw(SEED, 99)
 
 
@@ -78,7 +78,7 @@ def test_attributes_are_in_the_official_format(root: pathlib.Path):
     name, *values = lines[2 + 41].split()
     assert name == "000042.jpg"
     assert tuple(map(int, values)) == list_attributes(sample_factors(SEED, 41))
-    # Two columns a value, so that files of the same faces have the same size.
+    # Each value takes two columns, so its sign does not change the file's size.
     assert all(len(line) == len("000001.jpg") + 3 * 40 for line in lines[2:])
 
 

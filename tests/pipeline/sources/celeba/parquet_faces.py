@@ -1,4 +1,4 @@
-"""CelebA's official files as Parquet, in the forms that Hugging Face has."""
+"""CelebA's official files as Parquet, in the forms on Hugging Face."""
 
 import dataclasses
 import pathlib
@@ -18,7 +18,7 @@ IMAGE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 
 @dataclasses.dataclass
 class Faces:
-    """The official files of a directory, to be changed by a test and then written."""
+    """The content of the official files, which a test can change and then write."""
 
     images: dict[str, bytes]
     split_of: dict[str, str]
@@ -29,7 +29,7 @@ class Faces:
         return [key for key, its_split in self.split_of.items() if its_split == split]
 
     def columns(self, keys: Sequence[str]) -> dict[str, Any]:
-        """Returns the columns of some images, as most data sets have them."""
+        """Returns the columns of some images, in the form of most data sets."""
         cells = [{"bytes": self.images[key], "path": key} for key in keys]
         found: dict[str, Any] = {"image": pa.array(cells, IMAGE)}
         found["celeb_id"] = pa.array([int(key[:6]) % 7 for key in keys], pa.int64())
@@ -67,7 +67,7 @@ class Faces:
 
 
 def read_official(root: pathlib.Path) -> Faces:
-    """Returns what `pipeline.synthesize` wrote."""
+    """Returns the content of the files that `pipeline.synthesize` wrote."""
 
     def rows_of(name: str) -> dict[str, dict[str, int]]:
         _, header, *lines = (root / "Anno" / name).read_text().splitlines()

@@ -114,7 +114,7 @@ def test_damaged_bytes_in_the_zip_are_a_reject(celeba, tmp_path, compression):
     start = offset + 30 + sum(struct.unpack_from("<HH", data, offset + 26))
     for position in range(start + stored_bytes // 2, start + stored_bytes // 2 + 9):
         data[position] ^= 0xFF
-    # Another member has no header.
+    # A second member loses its header.
     offset = int(split.locations[1][0])
     data[offset : offset + 4] = bytes(4)
     path.write_bytes(data)
@@ -124,7 +124,7 @@ def test_damaged_bytes_in_the_zip_are_a_reject(celeba, tmp_path, compression):
     assert error.value.reason == "checksum"
     with pytest.raises(squares.RejectedImageError, match="no zip member"):
         listing.reader.read(split.keys[1], split.locations[1])
-    # Nothing is said of members of a zip that was listed otherwise.
+    # If the zip changed after its listing, the error names the zip and no member.
     path.write_bytes(b"\0" * 100)
     for key, location in zip(split.keys[:2], split.locations[:2], strict=True):
         with pytest.raises(contract.DatasetError, match=r"changed after .* \(100 B in"):
@@ -285,7 +285,7 @@ def test_malformed_landmarks(celeba, tmp_path, value):
 @pytest.mark.parametrize(
     ("rows", "line"),
     [
-        # Two lines that have the right number of values between them.
+        # Only the total number of values in the two lines is right.
         ("a.jpg 1\nb.jpg 1 1 1\n", 3),
         ("a.jpg 1 1 1\nb.jpg 1\n", 3),
         # NumPy alone would read two values here.

@@ -1,4 +1,4 @@
-"""CelebA as others ship it: keys, labels and digest of the official files."""
+"""CelebA from other sites has the keys, labels and digest of the official files."""
 
 import io
 import logging
@@ -28,7 +28,7 @@ def text_of(faces: pathlib.Path, name: str) -> str:
 
 
 def rows_of(faces: pathlib.Path, name: str) -> list[list[str]]:
-    """Returns a list with a header, as Kaggle's CSV has it."""
+    """Returns the rows of an official list, with a header as in Kaggle's CSV."""
     lines = [line.split() for line in text_of(faces, name).splitlines()]
     if name == NAMES[0]:
         return [["image_id", "partition"], *lines]
@@ -52,7 +52,7 @@ def write_images(folder: pathlib.Path, images: dict[str, bytes]) -> None:
 
 @pytest.fixture
 def kaggle(faces, tmp_path):
-    """Returns what unpacking Kaggle's archive makes."""
+    """Returns a directory like Kaggle's unpacked archive."""
     root = tmp_path / "archive"
     write_images(root / "img_align_celeba" / "img_align_celeba", members(faces))
     for name in NAMES:
@@ -115,7 +115,7 @@ def test_torchvisions_is_the_official_one(faces, tmp_path, folder, caplog):
         assert_same(list_celeba(root.parent), expected)
     assert f"CelebA is in {root}" in caplog.messages
     assert_same(list_celeba(root), expected)
-    # The zip that torchvision leaves there is read in its place.
+    # torchvision leaves the zip there too. Then the zip is read instead of the folder.
     shutil.copy(next(faces.rglob("*.zip")), root)
     assert_same(list_celeba(root.parent), expected)
     shutil.copytree(root, root.with_name("copy"))
@@ -153,7 +153,7 @@ def test_png_images_have_the_official_keys(faces, kaggle, in_zip, caplog):
         file = io.BytesIO()
         Image.open(io.BytesIO(data)).save(file, "PNG")
         images[name.replace(".jpg", ".png")] = file.getvalue()
-    # One that is as the partition says, and one that is not there.
+    # Image 1 has the suffix of the partition, and image 2 is missing.
     images["000001.jpg"] = official["000001.jpg"]
     del images["000001.png"], images["000002.png"]
     shutil.rmtree(kaggle / "img_align_celeba")
@@ -225,7 +225,7 @@ def test_a_7z_archive_has_to_be_unpacked(kaggle):
 
 
 def changed(rows, name):
-    """Returns a table as another program might write it."""
+    """Returns a table in a form that another program might write."""
     header, *body = rows
     if name == "reversed":
         return as_csv([[row[0], *row[:0:-1]] for row in rows])

@@ -32,7 +32,7 @@ def official(faces: pathlib.Path) -> Faces:
 
 
 def content(listing: sources.Listing):
-    """Returns all that is known of a source, and its images."""
+    """Returns a source's name, features, fingerprint, labels and images."""
     reader = pickle.loads(pickle.dumps(listing.reader))
     found = {}
     for split, rows in listing.by_split().items():
@@ -62,7 +62,7 @@ def assert_same(root, faces: pathlib.Path) -> None:
 def test_files_of_any_name_are_the_official_ones(
     official, faces, tmp_path, name, num_files
 ):
-    # Fewer images than files, of the smaller splits.
+    # The smaller splits may have fewer images than files.
     for split in ("validation", "val"):
         root = tmp_path / split
         splits = ("train", split, "test")
@@ -154,7 +154,7 @@ def test_columns_of_any_kind_are_the_official_ones(official, faces, tmp_path, ch
 def test_row_groups_of_any_size_are_the_official_ones(
     official, faces, tmp_path, options, monkeypatch
 ):
-    # Of two images or so at a time.
+    # The reader then reads about two images at a time.
     monkeypatch.setattr(parquet_reader, "_MAX_BYTES", 5000)
     assert_same(official.write(tmp_path, **options), faces)
 
@@ -218,7 +218,7 @@ def test_rows_without_names_have_them_by_their_order(
     md5 = hashlib.md5(text).hexdigest()
     monkeypatch.setattr(celeba_parquet, "OFFICIAL_ATTRIBUTES_MD5", md5)
     assert_same(root, faces)
-    # Two rows have changed their places.
+    # Two rows swap their places.
     keys = list(official.images)
     at = next(
         place
@@ -242,7 +242,7 @@ def test_a_large_row_group_is_not_held_in_memory(official, tmp_path):
     official.landmarks = dict.fromkeys(keys, next(iter(official.landmarks.values())))
     root = official.write(tmp_path, row_group_size=10_000)
     before = pa.default_memory_pool()
-    # Nothing else has used it.
+    # Nothing else has used this memory pool, so its peak is the reader's.
     pool = pa.system_memory_pool()
     pa.set_memory_pool(pool)
     try:
@@ -252,7 +252,7 @@ def test_a_large_row_group_is_not_held_in_memory(official, tmp_path):
     finally:
         pa.set_memory_pool(before)
     assert data == official.images[rows.keys[-1]]
-    # The row group has 48 MB.
+    # The row group has 48 MB, more than the reader may hold at once.
     assert 1 << 20 < pool.max_memory() < 40 << 20
 
 

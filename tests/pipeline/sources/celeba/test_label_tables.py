@@ -5,7 +5,7 @@ from pipeline.sources.celeba import label_tables
 from pipeline.sources.celeba.attributes import ATTRIBUTE_NAMES, LANDMARK_NAMES
 
 KEYS = [f"{number:06d}.jpg" for number in range(1, label_tables.OFFICIAL_IMAGES + 1)]
-# Images that have the first attribute.
+# Number of images with the first attribute.
 NUM_FIRST = 22_516
 
 

@@ -1,4 +1,4 @@
-"""Parquet files that are not CelebA, or damaged, or lack something."""
+"""Parquet files that are not CelebA, are damaged or are incomplete."""
 
 import os
 import pathlib

@@ -1,4 +1,4 @@
-"""Every source from a bucket: what it lists and reads is what a local copy has."""
+"""Every source lists and reads the same from a bucket as from a local copy."""
 
 import logging
 import pickle
@@ -34,7 +34,7 @@ FILES = ("b.JPG", "a.png", "cats/tom.jpeg", "cats/old/Kätzchen 猫.TIFF", "dogs
 
 
 def write_photos(of, path):
-    """Forty images of two classes, three of them twice."""
+    """Writes 40 images of two classes; three of the images occur twice."""
     make_face = of("make_face")
     for at in range(40):
         file = path / ("cat", "dog & co")[at % 2] / f"{at:02d}.jpg"
@@ -45,7 +45,7 @@ def write_photos(of, path):
 
 @pytest.fixture
 def make(request, tmp_path) -> Callable[[str], str]:
-    """Returns a function that makes the local files of a form of a source."""
+    """Returns a function that makes the local files for a form of a source."""
     return lambda form: str(MAKERS[form](request.getfixturevalue, tmp_path / "raw"))
 
 
@@ -59,7 +59,7 @@ def photos(tmp_path, make_face):
 
 
 def content(form: str, root: str, **settings):
-    """Returns all that is known of a source, and its images, but no time."""
+    """Returns a source's listing, labels and images, without modification times."""
     listing = sources.list_images(form.split()[0], root, settings)
     reader = pickle.loads(pickle.dumps(listing.reader))
     found = {}
@@ -331,7 +331,7 @@ def test_a_file_of_mnist_is_an_input(digits, tmp_path, upload, name):
 
 
 def test_several_prepared_data_sets_are_named(prepared, tmp_path, upload):
-    # Their descriptions alone.
+    # The data sets have only descriptions here, and no records.
     for name in ("pets", "views"):
         (tmp_path / name / "1.0.0").mkdir(parents=True)
         source = prepared / name / "1.0.0" / "dataset_info.json"

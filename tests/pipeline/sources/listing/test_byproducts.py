@@ -1,4 +1,4 @@
-"""What lies among photographs and is none of them."""
+"""Image files among photographs that are not photographs themselves."""
 
 import json
 import logging
@@ -96,7 +96,7 @@ def test_every_file_of_a_folder_is_counted(tmp_path, caplog):
     line = "skipped 30, no images: 30 thumbnails of Synology (@eaDir)"
     assert line in caplog.messages
     caplog.clear()
-    # A pattern that does not lead there skips nothing.
+    # A pattern that does not reach the thumbnails skips nothing.
     with caplog.at_level(logging.INFO, logger="absl"):
         assert len(listed_keys(f"{tmp_path}/*.jpg")) == 30
     assert caplog.messages == []
@@ -106,7 +106,7 @@ def test_a_folder_that_the_user_chose_is_read(tmp_path):
     write(tmp_path, "@eaDir/1.jpg", "P.photoslibrary/resources/2.jpg")
     assert listed_keys(tmp_path / "@eaDir") == {"1.jpg"}
     assert listed_keys(tmp_path / "P.photoslibrary" / "resources") == {"2.jpg"}
-    # But a library has photographs, too.
+    # A library's own photographs are its originals.
     write(tmp_path, "P.photoslibrary/originals/3.jpg")
     assert listed_keys(tmp_path / "P.photoslibrary") == {"originals/3.jpg"}
 
@@ -145,7 +145,7 @@ def test_pictures_of_a_run_are_skipped(tmp_path, place, caplog):
     with caplog.at_level(logging.INFO, logger="absl"):
         assert listed_keys(tmp_path) == {"a/1.jpg"}
     assert "4 pictures of a training run" in caplog.text
-    # One that has logged nothing yet, one that was copied, and none.
+    # A run that has logged nothing yet, a copied run without its lock, and no run.
     (tmp_path / f"{place}metrics.jsonl").unlink()
     assert listed_keys(tmp_path) == {"a/1.jpg"}
     write(tmp_path, f"{place}metrics.jsonl")
@@ -166,7 +166,7 @@ def test_pictures_of_a_run_are_skipped(tmp_path, place, caplog):
     ],
 )
 def test_generated_pictures_are_skipped(tmp_path, picture, values, caplog):
-    # One without values is of the user.
+    # A picture without a file of values belongs to the user.
     write(tmp_path, "a/1.jpg", f"out/{picture}", f"out/{values}", f"a/{picture}")
     with caplog.at_level(logging.INFO, logger="absl"):
         assert listed_keys(tmp_path) == {"a/1.jpg", f"a/{picture}"}
@@ -215,7 +215,7 @@ def test_a_dataset_among_its_photographs_is_skipped(tmp_path, make_face, place, 
     assert again.digest == first.digest
     assert first.features["label"].names == ("a", "b")
     assert "1 overview of a prepared dataset" in caplog.text
-    # A run that was killed before the manifest lists the same, too.
+    # The listing is the same after a kill just before the manifest.
     (root / place / contract.MANIFEST_NAME).unlink()
     assert run() == first
 

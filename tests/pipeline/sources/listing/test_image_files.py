@@ -24,7 +24,7 @@ ALL = {
 
 @pytest.fixture
 def photos(tmp_path, make_face):
-    """Returns a directory with eight images, and others files among them."""
+    """Returns a directory with eight images, and other files among them."""
     root = tmp_path / "photos"
     for key in ALL:
         path = root / key
@@ -39,7 +39,7 @@ def photos(tmp_path, make_face):
 
 @dataclasses.dataclass
 class Files:
-    """What was found, all of it."""
+    """All images that a search found."""
 
     root: str
     locations: dict[str, tuple[int, int]]
@@ -48,7 +48,7 @@ class Files:
 def find(path) -> Files:
     files = image_files.find_images(str(path))
     pairs = list(files.images)
-    # No key comes twice.
+    # No key occurs twice.
     assert len(dict(pairs)) == len(pairs)
     return Files(files.root, dict(pairs))
 
@@ -162,7 +162,7 @@ def test_what_is_no_file_is_no_image(photos):
 def test_a_name_that_is_no_key_is_a_reject(photos):
     os.rename(photos / "a.png", os.fsencode(photos) + b"/caf\xe9.png")
     (photos / "two\nlines\x1b[31m.png").write_bytes(b"x")
-    # A file may really have the name under which another is rejected.
+    # A real file may have the escaped name of a rejected file.
     (photos / r"caf\xe9.png").write_bytes(b"real")
     os.rename(photos / "b.JPG", os.fsencode(photos) + b"/\xff.JPG")
     files = find(photos)
@@ -204,7 +204,7 @@ def test_a_list_names_images_relative_to_itself(photos, caplog):
         "b.JPG": face,
         "cats/my cat (1).webp": face,
         "cats/old/Kätzchen 猫.TIFF": face,
-        # A list is taken at its word: the content will decide.
+        # Every listed file counts as an image; decoding decides later.
         "cats/notes.txt": 1,
         "absent.jpg": -1,
         "cats": -1,

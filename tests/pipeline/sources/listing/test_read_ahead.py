@@ -9,7 +9,7 @@ from pipeline.storage import paths
 
 
 class Store:
-    """Answers with the name of what it is asked for, and counts the requests."""
+    """Answers every request with the requested path, and records the paths."""
 
     def __init__(self) -> None:
         self.paths: list[str] = []
@@ -35,13 +35,13 @@ def store(monkeypatch) -> Store:
 
 
 def finish(ahead: ReadAhead) -> None:
-    """Waits for all that is being read."""
+    """Waits for all reads that are under way."""
     for future in ahead._coming.values():
         future.exception(timeout=10)
 
 
 def test_as_many_requests_are_under_way_as_there_are_threads(store):
-    # Each waits for the others.
+    # Each request waits until every thread has a request.
     together = threading.Barrier(read_ahead._NUM_THREADS, timeout=10)
     store.before_answer = together.wait
     parts = [Part(f"s3://b/{at}", 1) for at in range(4 * read_ahead._NUM_THREADS)]

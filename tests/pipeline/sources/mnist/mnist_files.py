@@ -1,4 +1,4 @@
-"""MNIST in each of its forms, made of random digits."""
+"""MNIST in each of its file forms, with random digits."""
 
 import dataclasses
 import gzip
@@ -19,7 +19,7 @@ FORMS = ("idx", "gz", "npz", "tfds")
 
 @dataclasses.dataclass
 class Mnist:
-    """A small data set, to be changed by a test and then written."""
+    """A small data set that a test can change and then write."""
 
     pixels: dict[str, np.ndarray]
     labels: dict[str, np.ndarray]

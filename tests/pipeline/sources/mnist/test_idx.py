@@ -12,7 +12,7 @@ from tests.pipeline.sources.mnist.mnist_files import fails, list_mnist
 )
 def test_other_spellings_of_idx_files(digits, tmp_path, name):
     expected = list_mnist(digits.write(tmp_path)).fingerprint
-    # The end of the name does not decide whether it is gzipped.
+    # A file may be gzipped with or without `.gz` in its name.
     (tmp_path / "train-images-idx3-ubyte").rename(tmp_path / name)
     assert list_mnist(tmp_path).fingerprint == expected
 

@@ -188,7 +188,7 @@ def test_images_are_resized(digits, tmp_path):
         assert feature["image"].bytes_list.value[0] == expected.tobytes()
 
 
-# A change here means other bytes for the same input: it needs a new schema version.
+# Another digest means other bytes for the same input, and needs a new schema version.
 GOLDEN_DIGEST = "ef0fd317cd2c7c8b91621fde1d52ae3928bf77d0ff89dad2b639452a6c4b8226"
 
 
@@ -218,7 +218,7 @@ def test_worker_processes_make_the_same_bytes(digits, tmp_path):
         "--direct_running_mode=multi_processing",
     )
     assert done.returncode == 0, done.stderr
-    # Nothing said that the images have 28 pixels.
+    # No flag gave the image size of 28 pixels.
     assert done.stdout == f"dataset digest: {one.digest}\n"
     assert one.settings["image_size"] == 28
     for split in one.splits.values():

@@ -79,7 +79,7 @@ def test_a_damaged_shard_of_tfds(digits, tmp_path):
 
 
 def dataset_of_tfds(root: pathlib.Path, digits: Mnist) -> None:
-    """Has TensorFlow Datasets itself write the records."""
+    """Writes records with TensorFlow Datasets itself."""
     tfds = pytest.importorskip("tensorflow_datasets")
     features = tfds.features.FeaturesDict(
         {
@@ -100,7 +100,7 @@ def dataset_of_tfds(root: pathlib.Path, digits: Mnist) -> None:
         examples = [{"image": p[..., None], "label": label} for p, label in shard]
         writer.add_examples({split: examples})
     writer.close_all()
-    # This writer of it, which keeps the order, counts no shards in their names.
+    # This writer keeps the order, but its file names lack the number of shards.
     for split in PREFIXES:
         paths = list(root.glob(f"mnist-{split}.tfrecord-*"))
         for path in paths:

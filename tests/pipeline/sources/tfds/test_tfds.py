@@ -49,7 +49,7 @@ def labels_of(listing: sources.Listing, name: str) -> dict[str, list[int]]:
 
 
 def expected_of(prepared, name: str) -> dict[str, dict[str, np.ndarray]]:
-    """Returns by our key what TensorFlow Datasets reads, by name."""
+    """Returns the features that TensorFlow Datasets reads, by our key and by name."""
     expected: dict[str, dict[str, np.ndarray]] = {}
     for path, value in np.load(prepared / f"{name}.npz").items():
         split, place, feature = path.split("/", 2)
@@ -60,7 +60,7 @@ def expected_of(prepared, name: str) -> dict[str, dict[str, np.ndarray]]:
 
 @pytest.fixture
 def pets(prepared, tmp_path) -> pathlib.Path:
-    """The version of a data set, to be changed."""
+    """Returns a copy of a data set's version, which a test may change."""
     return shutil.copytree(prepared / "pets" / "1.0.0", tmp_path / "pets" / "1.0.0")
 
 
@@ -113,7 +113,7 @@ def test_classes_are_labels(prepared, caplog):
         "label": contract.Feature("int64", (), ("cat", "dog", "emu"))
     }
     expected = expected_of(prepared, "pets")
-    # -1 is what TensorFlow Datasets has for no label.
+    # TensorFlow Datasets uses -1 for a missing label.
     assert {int(found["species"]) for found in expected.values()} == {-1, 0, 1, 2}
     assert labels_of(listing, "label") == {
         key: [found["species"]] for key, found in expected.items()
@@ -199,7 +199,7 @@ def test_the_parent_of_one_version_will_do(prepared, pets, tmp_path):
     expected = list_tfds(prepared / "pets" / "1.0.0").fingerprint
     (tmp_path / "pets" / "incomplete.X_1.1.0").mkdir()
     (tmp_path / "pets" / "incomplete.X_1.1.0" / "dataset_info.json").write_text("{}")
-    # Also where the version is that of a config.
+    # The directory above works too, because a config may lie between name and version.
     for path in (pets, pets.parent, tmp_path):
         assert list_tfds(path).fingerprint == expected
 
@@ -231,7 +231,7 @@ def test_the_fingerprint_and_the_locations_see_a_change(pets):
         != after.by_split()["train"].locations[:, 2:]
     ).any(axis=1)
     assert np.flatnonzero(changed).tolist() == [13]
-    # What changes after the listing is refused.
+    # A record that changes after the listing is refused.
     with fails(r"00001-of-00002 changed after it was listed \("):
         before.reader.read("train-00013", before.by_split()["train"].locations[13])
     path.unlink()
@@ -249,7 +249,7 @@ def test_damaged_records_are_rejected(pets, tmp_path):
     found = frames(path)
     offset = sum(map(len, found[:4]))
     data = bytearray(path.read_bytes())
-    # The tag of the features: nothing of it can be parsed.
+    # Damage the tag of the features, so nothing of the record can be parsed.
     data[offset + 12] ^= 255
     path.write_bytes(data)
     manifest = run(pets, tmp_path / "out")
@@ -260,7 +260,8 @@ def test_damaged_records_are_rejected(pets, tmp_path):
 
 
 def test_a_record_that_is_restored_after_its_listing_is_an_error(pets, tmp_path):
-    # Its labels were not read: the image alone would make a false record.
+    # The listing could not read the record's labels. With its image alone, the new
+    # record would be wrong.
     path = shard(pets, "train", 0)
     sound = path.read_bytes()
     data = bytearray(sound)

@@ -1,4 +1,4 @@
-"""What `tfds_info` and `tfds_shards` say of directories that cannot be used."""
+"""Errors of `tfds_info` and `tfds_shards` for directories that cannot be used."""
 
 import copy
 import json
@@ -14,7 +14,7 @@ from tests.pipeline.sources.mnist.mnist_files import write_records
 
 @pytest.fixture
 def marks(prepared, tmp_path) -> pathlib.Path:
-    """The version of a data set, to be changed."""
+    """Returns a copy of a data set's version, which a test may change."""
     return shutil.copytree(prepared / "marks" / "1.0.0", tmp_path / "marks" / "1.0.0")
 
 
@@ -29,7 +29,7 @@ def change(path: pathlib.Path, **values) -> None:
 
 
 def change_features(root: pathlib.Path, make_features) -> None:
-    """Has a record the features that `make_features` makes of those that it has."""
+    """Passes a data set's described features through `make_features`."""
     path = root / "features.json"
     body = json.loads(path.read_text())
     found = body["featuresDict"]["features"]
@@ -131,7 +131,7 @@ def test_labels_that_are_not_taken(marks, caplog):
         marks,
         lambda found: {"fine" if n == "label" else n: f for n, f in found.items()},
     )
-    # None of several classes is the label.
+    # With several class features and none named `label`, there is no label.
     assert sources.list_images("tfds", str(marks)).features == {}
 
 
