@@ -41,7 +41,7 @@ class Host:
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        """First words of a command that runs on this host; its process id stays."""
+        """Words before a command that run it on this host, with the same process id."""
         return ("nsenter", f"--net=/run/netns/{self.namespace}")
 
     def cut(self) -> None:

@@ -1,4 +1,4 @@
-"""Writes the slowest tests of a run into CONTRIBUTING.md.
+"""Writes the slowest tests into CONTRIBUTING.md, and slow files into running.py.
 
 make test-all ARGS=--durations=20 | python -m tests.slowest
 """

@@ -21,7 +21,7 @@ from tests.pages import PAGES, ROOT, commands, read
 
 pytestmark = pytest.mark.slow
 
-# Flags to add where a command line has a word, such as a module, but not these flags.
+# Flags to add to command lines with a word, such as a module, that do not set them.
 _SMALL_RUN = (
     "--config.num_train_steps=4",
     "--config.log_every_steps=2",
@@ -181,7 +181,7 @@ def is_run(line: str, apart: Sequence[str] = ()) -> bool:
 
 
 def is_repeated(line: str, page: str) -> bool:
-    """Returns whether an earlier page runs this benchmark: no command needs it here."""
+    """Returns whether an earlier page has a benchmark; no other command needs it."""
     earlier = PAGES[: PAGES.index(page)]
     return "-m benchmarks." in line and any(line in commands(each) for each in earlier)
 

@@ -184,7 +184,7 @@ print(changes(before))
 
 
 def test_no_module_changes_a_program_that_imports_it() -> None:
-    """Imports the libraries first, which leaves out the changes that they make."""
+    """Imports the libraries first, so their own changes do not count."""
     ours = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for package in ("pipeline", "trainer")

@@ -1,4 +1,4 @@
-"""Makes one jar of Beam's job server, for --flink_job_server_jar, from a jar directory.
+"""Makes one jar for --flink_job_server_jar from a directory of Beam's job server.
 
     python deploy/flink/job_server_jar.py JARS_DIR OUTPUT.jar
 

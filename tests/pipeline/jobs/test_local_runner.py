@@ -1,4 +1,4 @@
-"""Only processes of this machine reach the ports of a local run, by its loopback."""
+"""Only processes on the same machine reach the ports of a local run, by loopback."""
 
 import subprocess
 import sys

@@ -232,7 +232,7 @@ class Refusing(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Logs nothing."""
 
 
 def test_s3_that_refuses(use_s3):
@@ -301,7 +301,7 @@ class CuttingOff(http.server.BaseHTTPRequestHandler):
         self.wfile.write(b"0123456789"[: 10 if CuttingOff.num_asked > 1 else 5])
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Logs nothing."""
 
 
 def test_a_response_of_s3_that_breaks_off_is_requested_again(use_s3):
