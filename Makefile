@@ -79,18 +79,18 @@ room:
 	  echo "error: ROOM=$(ROOM): tests/ has no such folder, but" $(ROOMS); exit 1; }
 
 test: room venv
-	$(if $(TESTS),,@echo "About ten minutes on two cores;" \
+	$(if $(TESTS),,@echo "15 to 40 minutes on two cores, by their speed;" \
 	  "of one folder: make test ROOM=pipeline/sources, of one file: make test ARGS=FILE")
 	$(PY) -m pytest -m "$(MARKS)" $(PARALLEL) $(TESTS)
 
 test-all: room venv
-	$(if $(ROOM),,@echo "About twenty minutes on two cores")
+	$(if $(ROOM),,@echo "25 to 60 minutes on two cores, by their speed")
 	$(PY) -m pytest -m "not perf" $(PARALLEL) $(TESTS)
 
 # What pytest ends with decides, not what writes the table.
 slowest: SHELL := bash -o pipefail
 slowest: venv
-	@echo "About twenty minutes on two cores"
+	@echo "25 to 60 minutes on two cores, by their speed"
 	$(PY) -m pytest -m "not perf" $(PARALLEL) --durations=20 | $(PY) -m tests.slowest
 
 chaos: venv
