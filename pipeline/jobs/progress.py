@@ -128,7 +128,11 @@ class ProgressBar:
             disable=not is_terminal,
         ) as bar:
             while not self._stop.wait(_BAR_SECONDS if is_terminal else _LOG_SECONDS):
-                self._poll()
+                try:
+                    self._poll()
+                except contract.DatasetError as error:
+                    logging.warning("the progress is not known: %s", error)
+                    continue
                 rate = self._num_images / (time.monotonic() - self._start_seconds)
                 text = f"{rate:.0f} img/s, {self._num_rejects} rejects"
                 bar.update(self._num_done() - bar.n)

@@ -141,13 +141,17 @@ def list_directory(path: str) -> Iterator[Entry]:
     if is_url(path):
         yield from _list_bucket(path, delimiter="/")
     elif os.path.isdir(path):
-        with _explained(path), os.scandir(path) as entries:
+        # The directory may be removed meanwhile.
+        gone = contextlib.suppress(FileNotFoundError)
+        with _explained(path), gone, os.scandir(path) as entries:
             for entry in entries:
                 if entry.is_dir():
                     yield Entry(entry.name, is_directory=True)
                 # Skip a dangling link.
                 elif entry.is_file() or os.path.exists(entry.path):
-                    yield _entry(entry.path, entry.name)
+                    # A worker renames or removes its temporary files meanwhile.
+                    with contextlib.suppress(FileNotFoundError):
+                        yield _entry(entry.path, entry.name)
 
 
 def walk(path: str) -> Iterator[Entry]:

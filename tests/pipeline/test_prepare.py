@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -582,6 +583,24 @@ def test_the_progress_is_read_from_the_sidecars(input_dir, tmp_path, caplog):
         bar._poll()
     assert bar._num_done() == len(plans)
     assert bar._num_images == planned[0].num_images
+
+
+def test_the_progress_outlives_a_listing_that_fails(tmp_path, monkeypatch, caplog):
+    output = str(tmp_path / "out")
+    bar = progress.ProgressBar(output, [], "run")
+    polled = threading.Event()
+
+    def fail_once(path: str) -> list[object]:
+        if caplog.records:
+            polled.set()
+            return []
+        raise contract.DatasetError("the bucket does not answer")
+
+    monkeypatch.setattr(progress, "_LOG_SECONDS", 0.01)
+    monkeypatch.setattr(progress.paths, "list_directory", fail_once)
+    with bar:
+        assert polled.wait(10)
+    assert "is not known: the bucket does not answer" in caplog.records[0].getMessage()
 
 
 @pytest.mark.perf

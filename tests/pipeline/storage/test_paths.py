@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import http.server
+import os
 import pathlib
 import sys
 import threading
@@ -378,3 +379,20 @@ def test_links_are_listed_as_what_they_lead_to(tmp_path):
         "a.txt",
         "b.txt",
     ]
+
+
+def test_a_file_that_is_renamed_while_a_directory_is_listed_is_skipped(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b.tmp", "c"):
+        (tmp_path / name).write_bytes(b"x")
+    stat = os.stat
+
+    def stat_late(path: str, *args: object, **kwargs: object) -> os.stat_result:
+        if str(path).endswith(".tmp"):
+            (tmp_path / "b.tmp").rename(tmp_path / "b")
+        return stat(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "stat", stat_late)
+    entries = paths.list_directory(str(tmp_path))
+    assert sorted(entry.name for entry in entries) == ["a", "c"]
