@@ -16,7 +16,9 @@ from benchmarks import inputs, limits
 
 FILES = flags.DEFINE_string("files", None, "What `inputs.extract` made.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "Directory to make.", required=True)
-IMAGE_DTYPE = flags.DEFINE_string("image_dtype", "float16", "Of the stored images.")
+IMAGE_DTYPE = flags.DEFINE_string(
+    "image_dtype", "float16", "Type of the stored images."
+)
 NUM_WORKERS = flags.DEFINE_integer(
     "num_workers", 1, "Worker processes; 1 is the launcher itself."
 )
