@@ -17,7 +17,6 @@ from absl import logging
 from pipeline import contract
 from pipeline.dataset import output_files
 from pipeline.planning.dataset_settings import DatasetSettings
-from pipeline.planning.plan import PlannedShard
 from pipeline.storage import files, locks, path_resolution, paths
 
 LOCK_NAME = "lock"
@@ -29,7 +28,7 @@ class LockedOutput:
 
     Attributes:
         output: Path of the directory.
-        body: Settings and source of this run, as `settings.json` holds them.
+        body: Settings, source and ID of this run, as `settings.json` holds them.
         overwrite: Whether to discard a dataset that is already there.
     """
 
@@ -37,16 +36,26 @@ class LockedOutput:
     body: Mapping[str, Any]
     overwrite: bool
 
-    def begin(self, planned: Sequence[PlannedShard]) -> None:
+    def begin(self, shard_names: Sequence[str]) -> None:
         """Records the settings, and discards files of another plan or dataset.
 
-        Call it after every other check, because it removes files for good.
+        Call it after every other check, because it removes files for good. A runner may
+        repeat the call at any time; the repeated call keeps the files of this run.
+
+        Args:
+            shard_names: Names of the planned shards.
         """
+        path = output_files.settings_path(self.output)
+        text = json.dumps(self.body, indent=1).encode()
+        try:
+            if paths.read_bytes(path) == text:
+                return
+        except FileNotFoundError:
+            pass
         if self.overwrite:
             output_files.discard(self.output)
-        text = json.dumps(self.body, indent=1)
-        paths.write_bytes(output_files.settings_path(self.output), text.encode())
-        output_files.remove_unplanned(self.output, planned)
+        output_files.remove_unplanned(self.output, set(shard_names))
+        paths.write_bytes(path, text)
 
     def num_bytes_freed(self) -> int:
         """Returns the size in bytes of the shards that `begin` discards."""
@@ -65,6 +74,7 @@ def locked(
     settings: DatasetSettings,
     source_fingerprint: str,
     *,
+    run_id: str,
     overwrite: bool,
     is_detached: bool = False,
 ) -> Iterator[LockedOutput]:
@@ -78,6 +88,7 @@ def locked(
         output: Path of the directory, which is made if it does not exist.
         settings: Settings of this run.
         source_fingerprint: Fingerprint of this run's listing.
+        run_id: ID of this run.
         overwrite: Whether to discard a dataset that is already there.
         is_detached: Whether the job outlives this launcher.
 
@@ -97,6 +108,7 @@ def locked(
             "schema_version": contract.SCHEMA_VERSION,
             "settings": settings.to_dict(),
             "source_fingerprint": source_fingerprint,
+            "run_id": run_id,
         }
         if not overwrite:
             _check_settings(output, body)

@@ -1,12 +1,11 @@
 """Files that runs write into an output directory: names and removal."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from pipeline import contract
 from pipeline.dataset import stats
 from pipeline.formats import tfds_files
-from pipeline.planning.plan import PlannedShard
 from pipeline.storage import files, paths
 
 SETTINGS_NAME = "settings.json"
@@ -101,13 +100,13 @@ def remove_leftovers(output: str) -> None:
             paths.remove(paths.join(output, name))
 
 
-def remove_unplanned(output: str, plans: Sequence[PlannedShard]) -> None:
+def remove_unplanned(output: str, shard_names: Collection[str]) -> None:
     """Removes the shards and sidecars of another plan."""
-    names = {plan.name for plan in plans}
     for name in _names(output):
-        if is_shard(name) and name not in names:
+        if is_shard(name) and name not in shard_names:
             paths.remove(paths.join(output, name))
     for name in _names(progress_path(output)):
         stem, dot, suffix = name.rpartition(".")
-        if dot and suffix == "json" and name != SETTINGS_NAME and stem not in names:
+        is_sidecar = dot and suffix == "json" and name != SETTINGS_NAME
+        if is_sidecar and stem not in shard_names:
             paths.remove(progress_path(output, name))

@@ -1,6 +1,5 @@
 """One run of a job that makes a dataset, from its plan to its manifest."""
 
-import contextlib
 import dataclasses
 import time
 import uuid
@@ -89,17 +88,19 @@ def make_dataset(
         job.output,
         publication.settings,
         publication.source_fingerprint,
+        run_id=job.run_id,
         overwrite=job.overwrite,
         is_detached=runners.is_detached(job.beam_args),
     ) as locked:
         planned, missing = save_plans()
         publication = publication.with_shards(planned)
+        shard_names = [shard.name for shard in planned]
         if job.overwrite:
             publishing.check_missing(publication, missing)
             freed = locked.num_bytes_freed()
             progress.check_disk(job.output, planned, publication.features, freed)
         else:
-            locked.begin(planned)
+            locked.begin(shard_names)
             results = progress.finished_results(job.output, planned)
             manifest = publishing.complete_manifest(publication, results)
             if manifest is not None:
@@ -107,6 +108,11 @@ def make_dataset(
                 logging.info("kept %d of %d shards: complete", num_shards, num_shards)
                 return manifest
             progress.check_disk(job.output, planned, publication.features)
+            # The dataset is unfinished from here on, so it must have no manifest. Sync
+            # the removal: after a loss of power, an old manifest might return and name
+            # other shards.
+            manifest_path = paths.join(job.output, contract.MANIFEST_NAME)
+            paths.remove(manifest_path, is_synced=True)
         return _run(job, locked, publication, planned, make_shard)
 
 
@@ -119,8 +125,8 @@ def _run(
 ) -> contract.Manifest | None:
     """Makes the missing shards and publishes the dataset.
 
-    A dataset to be overwritten is discarded only after the runner's server has accepted
-    the job.
+    The job's first step discards a dataset to be overwritten, so a job that does not
+    start discards nothing.
     """
     runner = runners.runner_name(job.beam_args)
     if runners.is_distributed(runner) and not paths.is_url(job.output):
@@ -130,33 +136,24 @@ def _run(
             runner,
             job.output,
         )
-    manifest_path = paths.join(job.output, contract.MANIFEST_NAME)
-    names = [shard.name for shard in planned]
+
+    def build(pipeline: beam.Pipeline) -> None:
+        graph.build_graph(pipeline, locked, make_shard, publication, job.beam_args)
+
     start_seconds = time.monotonic()
-    with contextlib.ExitStack() as stack:
-
-        def build(pipeline: beam.Pipeline) -> None:
-            graph.build_graph(pipeline, names, make_shard, publication, job.beam_args)
-
-        def begin() -> None:
-            if job.overwrite:
-                locked.begin(planned)
-            # The dataset is unfinished from here on, so it must have no manifest. Sync
-            # the removal: after a loss of power, an old manifest might return and name
-            # other shards.
-            paths.remove(manifest_path, is_synced=True)
-            stack.enter_context(progress.ProgressBar(job.output, planned, job.run_id))
-
+    with progress.ProgressBar(
+        job.output, planned, job.run_id, keeps_earlier=not job.overwrite
+    ):
         runners.run_graph(
             build,
             job.beam_args,
             num_workers=job.num_workers,
             num_images=publication.num_images,
-            begin=begin,
             nursery=job.nursery,
         )
     seconds = time.monotonic() - start_seconds
     if runners.is_detached(job.beam_args):
+        manifest_path = paths.join(job.output, contract.MANIFEST_NAME)
         logging.info("submitted: the job's last step writes %s", manifest_path)
         return None
     _log_counts(job, planned, seconds)

@@ -1,8 +1,11 @@
 """The Beam graph: one linear chain, whose elements are names or results of shards.
 
+The first step discards a dataset to be overwritten: when it runs, the runner has
+accepted the job and a worker has started. The last step publishes the dataset, so the
+job completes even if its launcher has left.
+
 Neither images nor plans are elements. So the graph is small for any number of images.
-Beam would compress plans for seconds in every process: for CelebA they take 24 MB. The
-last step publishes the dataset, so the job completes even if its launcher has left.
+Beam would compress plans for seconds in every process: for CelebA they take 24 MB.
 Shards of images and of latents differ in one step; `pipeline.latents.latent_shards` has
 the step of latents.
 """
@@ -11,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import apache_beam as beam
 
-from pipeline.dataset import shards
+from pipeline.dataset import output_directory, shards
 from pipeline.dataset.publishing import Publication, publish
 from pipeline.jobs import counters
 from pipeline.planning import plan_files
@@ -23,7 +26,7 @@ from pipeline.storage import buckets
 
 def build_graph(
     pipeline: beam.Pipeline,
-    shard_names: Sequence[str],
+    output: output_directory.LockedOutput,
     make_shard: beam.DoFn,
     publication: Publication,
     beam_args: Sequence[str] = (),
@@ -32,14 +35,16 @@ def build_graph(
 
     Args:
         pipeline: An empty Beam pipeline.
-        shard_names: Names of all shards.
+        output: The directory of the dataset.
         make_shard: Step from the name of a shard to a `ShardResult`.
         publication: The dataset that the shards make.
         beam_args: Beam's own flags, which say how to reach buckets.
     """
     _ = (
         pipeline
-        | "CreateNames" >> beam.Create(shard_names)  # str, a shard's name
+        | "Start" >> beam.Impulse()  # bytes, empty
+        | "BeginOutput"
+        >> beam.ParDo(BeginOutput(output, publication, beam_args))  # str, a name
         | "SpreadNames" >> beam.Reshuffle()  # str, a shard's name
         | "MakeShards" >> beam.ParDo(make_shard)  # ShardResult
         | "KeyByDataset" >> beam.WithKeys(publication.name)  # (str, ShardResult)
@@ -49,7 +54,47 @@ def build_graph(
     )
 
 
-class MakeShard(beam.DoFn):
+class Step(beam.DoFn):
+    """A step of the graph, in a process that another program may have started."""
+
+    def __init__(self, beam_args: Sequence[str]) -> None:
+        """Keeps the flags that say how to reach buckets.
+
+        Args:
+            beam_args: Beam's own flags.
+        """
+        self._beam_args = tuple(beam_args)
+
+    def setup(self) -> None:
+        """Prepares the process and its access to buckets.
+
+        Not every runner passes the flags of buckets on.
+        """
+        limits.prepare()
+        buckets.configure(self._beam_args)
+
+
+class BeginOutput(Step):
+    """Prepares the output directory, then yields the names of the shards."""
+
+    def __init__(
+        self,
+        output: output_directory.LockedOutput,
+        publication: Publication,
+        beam_args: Sequence[str],
+    ) -> None:
+        """Keeps the directory and the names of the planned shards."""
+        super().__init__(beam_args)
+        self._output = output
+        self._names = [x for split in publication.shard_names.values() for x in split]
+
+    def process(self, element: bytes) -> Iterator[str]:
+        """Yields the name of every shard."""
+        self._output.begin(self._names)
+        yield from self._names
+
+
+class MakeShard(Step):
     """Turns a planned shard into a file and its result."""
 
     def __init__(
@@ -70,21 +115,12 @@ class MakeShard(beam.DoFn):
                 the shards that this run writes.
             beam_args: Beam's own flags, which say how to reach buckets.
         """
-        self._beam_args = tuple(beam_args)
+        super().__init__(beam_args)
         self._settings = settings
         self._reader = reader
         self._output = publication.output
         self._run_id = run_id
         self._stats_features = publication.features if publication.with_stats else None
-
-    def setup(self) -> None:
-        """Prepares this process, which another program may have started.
-
-        It also sets up access to buckets, because not every runner passes their flags
-        on.
-        """
-        limits.prepare()
-        buckets.configure(self._beam_args)
 
     def process(self, element: str) -> Iterator[shards.ShardResult]:
         """Yields the result of the named shard, which is kept or written."""
@@ -101,18 +137,13 @@ class MakeShard(beam.DoFn):
         yield result
 
 
-class Publish(beam.DoFn):
+class Publish(Step):
     """Turns the results of all shards into a published dataset."""
 
     def __init__(self, publication: Publication, beam_args: Sequence[str]) -> None:
         """Keeps the planned dataset."""
+        super().__init__(beam_args)
         self._publication = publication
-        self._beam_args = tuple(beam_args)
-
-    def setup(self) -> None:
-        """Prepares this process; see `MakeShard.setup`."""
-        limits.prepare()
-        buckets.configure(self._beam_args)
 
     def process(
         self, element: tuple[str, Iterable[shards.ShardResult]]

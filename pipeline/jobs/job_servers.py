@@ -10,8 +10,6 @@ import socket
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
-from typing import Any
 
 import grpc
 from apache_beam.options.pipeline_options import (
@@ -23,10 +21,7 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
-from apache_beam.runners.portability.portable_runner import (
-    JobServiceHandle,
-    PortableRunner,
-)
+from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.runner import PipelineRunner
 
 from pipeline import contract
@@ -83,31 +78,6 @@ def check(runner: PipelineRunner, options: PipelineOptions) -> None:
 def endpoint_of(options: PipelineOptions) -> str | None:
     """Returns the address of a job server that the flags give, or None."""
     return options.view_as(PortableOptions).job_endpoint
-
-
-def begin_when_accepted(runner: PortableRunner, begin: Callable[[], None]) -> None:
-    """Makes a runner call a function after its server accepts a job and before it runs.
-
-    Until then nothing may be lost, because a server may not start, or refuse the job.
-
-    Args:
-        runner: Runner of one job.
-        begin: Function that prepares the job's output.
-    """
-    create = runner.create_job_service
-
-    def create_observed(options: PipelineOptions) -> JobServiceHandle:
-        handle = create(options)
-        run = handle.run
-
-        def begin_and_run(preparation_id: str) -> Any:
-            begin()
-            return run(preparation_id)
-
-        handle.run = begin_and_run
-        return handle
-
-    runner.create_job_service = create_observed
 
 
 def _check_job_server(endpoint: str) -> None:

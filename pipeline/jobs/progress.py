@@ -83,12 +83,27 @@ class ProgressBar:
     On a terminal it is a bar; otherwise a log line every ten seconds.
     """
 
-    def __init__(self, output: str, plans: Sequence[PlannedShard], run_id: str) -> None:
-        """Counts the finished shards as done."""
+    def __init__(
+        self,
+        output: str,
+        plans: Sequence[PlannedShard],
+        run_id: str,
+        *,
+        keeps_earlier: bool = True,
+    ) -> None:
+        """Counts the finished shards as done.
+
+        Args:
+            output: Dataset directory.
+            plans: Plans of all shards.
+            run_id: ID of this run.
+            keeps_earlier: Whether this run keeps the shards of earlier runs.
+        """
         self._output = output
         self._pending = {plan.name: plan for plan in plans}
         self._num_shards = len(plans)
         self._run_id = run_id
+        self._keeps_earlier = keeps_earlier
         self._num_images = self._num_rejects = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -114,9 +129,12 @@ class ProgressBar:
             result = shards.find_finished(plan, self._output)
             if result is None:
                 continue
+            is_new = result.run_id == self._run_id
+            if not is_new and not self._keeps_earlier:
+                continue
             del self._pending[plan.name]
             self._num_rejects += len(result.rejects)
-            if result.run_id == self._run_id:
+            if is_new:
                 self._num_images += plan.num_images
 
     def _watch(self) -> None:

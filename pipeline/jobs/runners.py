@@ -18,7 +18,6 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
-from apache_beam.runners.portability.portable_runner import PortableRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
 from pipeline import contract
@@ -131,7 +130,6 @@ def run_graph(
     *,
     num_workers: int,
     num_images: int,
-    begin: Callable[[], None] = lambda: None,
     nursery: Nursery | None = None,
 ) -> None:
     """Builds a graph and runs it to its end, or hands it over if it is detached.
@@ -141,8 +139,6 @@ def run_graph(
         beam_args: Beam's own flags.
         num_workers: Number of local workers, unless a Beam flag sets another.
         num_images: Number of images to read, which decides the local runner's mode.
-        begin: Function called before the job runs; a portable runner calls it after
-            its server has accepted the job.
         nursery: Nursery of worker processes; None to make one if it is needed.
 
     Raises:
@@ -175,10 +171,6 @@ def run_graph(
             beam.Pipeline(runner=runner, options=options) as pipeline,
         ):
             build(pipeline)
-            if isinstance(runner, PortableRunner):
-                job_servers.begin_when_accepted(runner, begin)
-            else:
-                begin()
     except KeyboardInterrupt:
         if pipeline is not None and hasattr(pipeline, "result"):
             # Cancel the job, because it would go on on a cluster.

@@ -4,17 +4,14 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
-import apache_beam as beam
 import numpy as np
 
 from pipeline import contract
 from pipeline.dataset import shards
 from pipeline.dataset.reject_check import RejectCheck, find_unconfirmed
 from pipeline.formats import records
-from pipeline.jobs import counters
+from pipeline.jobs import counters, graph
 from pipeline.latents import encoder, export_description, latent_images, latent_plan
-from pipeline.process import limits
-from pipeline.storage import buckets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,22 +99,13 @@ def _conditions(
     return np.array(values, np.int64).reshape(len(batch), *features[condition].shape)
 
 
-class EncodeShard(beam.DoFn):
+class EncodeShard(graph.Step):
     """Makes a shard of latents from a shard of images, and yields its result."""
 
     def __init__(self, job: EncodeJob, beam_args: Sequence[str]) -> None:
         """Keeps the settings that all shards share."""
+        super().__init__(beam_args)
         self._job = job
-        self._beam_args = tuple(beam_args)
-
-    def setup(self) -> None:
-        """Prepares this process, which another program may have started.
-
-        The process gets the flags of buckets too, because some runners do not pass
-        them on.
-        """
-        limits.prepare()
-        buckets.configure(self._beam_args)
 
     def process(self, element: str) -> Iterator[shards.ShardResult]:
         """Yields the result of the shard of a name, kept or written."""

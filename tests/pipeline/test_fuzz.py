@@ -224,7 +224,9 @@ def test_any_settings_of_an_output_directory(text, folder):
     path.write_bytes(text.encode(errors="surrogatepass"))
 
     def hold():
-        with output_directory.locked(str(folder), Settings(), "ab", overwrite=False):
+        with output_directory.locked(
+            str(folder), Settings(), "ab", run_id="one", overwrite=False
+        ):
             pass
 
     refuses(contract.DatasetError, call=hold)

@@ -346,7 +346,9 @@ def test_two_runs_cannot_share_an_output(input_dir, tmp_path):
     output = str(tmp_path / "out")
     listing = sources.list_images("celeba", input_dir)
     with (
-        output_directory.locked(output, SMALL, listing.fingerprint, overwrite=False),
+        output_directory.locked(
+            output, SMALL, listing.fingerprint, run_id="one", overwrite=False
+        ),
         pytest.raises(contract.DatasetError, match="another run is at"),
     ):
         run(input_dir, output)

@@ -7,11 +7,13 @@ import pathlib
 import shutil
 
 import pytest
+from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
 from apache_beam.runners.portability import portable_runner
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from pipeline import contract, verify
-from pipeline.dataset import output_directory
-from pipeline.jobs import graph
+from pipeline.dataset import output_directory, output_files
+from pipeline.jobs import graph, job_servers
 from pipeline.planning.dataset_settings import Settings
 from pipeline.storage import files, paths
 from tests.pipeline import calls
@@ -153,8 +155,33 @@ def refuse_the_job(root, monkeypatch):
     def refuse(self, *_):
         raise RuntimeError("no such pipeline option")
 
-    monkeypatch.setattr(portable_runner.JobServiceHandle, "stage", refuse)
+    monkeypatch.setattr(portable_runner.JobServiceHandle, "run", refuse)
     return {"beam_args": ["--runner=PortableRunner", "--job_endpoint=embed"]}
+
+
+def start_no_worker(root, monkeypatch):
+    # The job server accepts this job, and its worker ends at once.
+    flags = ("--environment_type=PROCESS", '--environment_config={"command": "false"}')
+    runner = ("--runner=PortableRunner", "--job_endpoint=embed")
+    return {"beam_args": [*runner, *flags]}
+
+
+def refuse_the_dataflow_job(root, monkeypatch):
+    def refuse(self, pipeline, options):
+        raise RuntimeError("403: the Dataflow API is not enabled")
+
+    monkeypatch.setattr(DataflowRunner, "run_pipeline", refuse)
+    monkeypatch.setattr(job_servers, "check", lambda *_: None)
+    flags = ("--project=p", "--region=r", "--temp_location=gs://b/t")
+    return {"beam_args": ["--runner=DataflowRunner", *flags]}
+
+
+def stop_the_local_runner(root, monkeypatch):
+    def stop(self, *_):
+        raise contract.DatasetError("stopped")
+
+    monkeypatch.setattr(FnApiRunner, "run_pipeline", stop)
+    return {}
 
 
 def fail_to_plan(root, monkeypatch):
@@ -165,15 +192,40 @@ def fail_to_plan(root, monkeypatch):
     "spoil",
     [
         *(break_source, fill_disk, remove_images, refuse_beam_flags, fail_to_plan),
-        *(lack_a_server, lack_a_jar, refuse_the_job),
+        *(lack_a_server, lack_a_jar, refuse_the_job, start_no_worker),
+        *(refuse_the_dataflow_job, stop_the_local_runner),
     ],
 )
-def test_nothing_is_discarded_before_all_is_checked(root, monkeypatch, spoil):
+def test_nothing_is_discarded_before_a_worker_starts(root, monkeypatch, spoil):
     before = content(root / "out")
     changes = {"settings": OTHER, **spoil(root, monkeypatch)}
     with pytest.raises(contract.DatasetError):
         run(root / "raw", root / "out", overwrite=True, **changes)
     assert content(root / "out") == before
+
+
+def test_a_first_step_that_runs_again_keeps_the_new_files(root):
+    """Some runners run a step twice, perhaps after the job's end."""
+    other = run(root / "raw", root / "other", OTHER)
+    out = root / "out"
+    with output_directory.locked(
+        str(out), OTHER, other.source_fingerprint, run_id="one", overwrite=True
+    ) as locked:
+        names = [
+            shard.name for split in other.splits.values() for shard in split.shards
+        ]
+        locked.begin(names)
+        assert not (out / contract.MANIFEST_NAME).exists()
+        assert not list(out.glob("*.tfrecord-*"))
+        shutil.copytree(root / "other", out, dirs_exist_ok=True, ignore=ignore_settings)
+        after = content(out)
+        locked.begin(names)
+        assert content(out) == after
+    assert run(root / "raw", out, OTHER) == other
+
+
+def ignore_settings(folder, names):
+    return {output_files.SETTINGS_NAME, output_directory.LOCK_NAME} & set(names)
 
 
 def test_missing_images_are_named_before_an_overwrite(root, monkeypatch):
@@ -233,7 +285,7 @@ def test_a_bucket_that_holds_the_input_is_refused():
 def test_a_lock_that_is_deleted_still_holds(root, how):
     output = str(root / "out")
     lock = root / "out" / files.PROGRESS_DIR / output_directory.LOCK_NAME
-    with output_directory.locked(output, SMALL, "ab", overwrite=True):
+    with output_directory.locked(output, SMALL, "ab", run_id="one", overwrite=True):
         lock.unlink()
         if how == "replaced":
             lock.write_text("")

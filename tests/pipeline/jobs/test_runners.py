@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import http.server
 import os
 import re
@@ -16,12 +17,11 @@ import grpc
 import pytest
 from absl import flags
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
-from apache_beam.runners.portability import portable_runner
 from apache_beam.runners.runner import PipelineResult, PipelineRunner
 
 import pipeline.prepare  # noqa: F401  It defines the flags.
 from pipeline import contract, sources
-from pipeline.dataset import publishing
+from pipeline.dataset import output_directory, publishing
 from pipeline.dataset.reject_check import RejectCheck
 from pipeline.jobs import (
     execution,
@@ -164,10 +164,13 @@ def test_a_job_is_left_to_itself_as_beams_flags_say():
     assert not runners.is_detached([leave])
 
 
-def test_a_job_that_is_left_to_itself_publishes_the_same_dataset(
+def test_a_job_that_is_left_to_itself_overwrites_and_publishes_the_same_dataset(
     input_dir, tmp_path, monkeypatch
 ):
     settings = Settings(image_size=8, shard_size=4)
+    earlier = calls.prepare(
+        Settings(image_size=4), input_dir=input_dir, output=str(tmp_path / "b")
+    )
     local = calls.prepare(settings, input_dir=input_dir, output=str(tmp_path / "a"))
     assert local is not None
     submitted = []
@@ -178,10 +181,14 @@ def test_a_job_that_is_left_to_itself_publishes_the_same_dataset(
             runners, "run_graph", lambda build, *_, **__: submitted.append(build)
         )
         made = calls.prepare(
-            settings, input_dir=input_dir, output=str(output), beam_args=arguments
+            settings,
+            input_dir=input_dir,
+            output=str(output),
+            beam_args=arguments,
+            overwrite=True,
         )
     assert made is None
-    assert not (output / contract.MANIFEST_NAME).exists()
+    assert manifests.load(str(output)) == earlier
     # The job runs later, after its launcher has exited.
     (build,) = submitted
     runners.run_graph(build, [], num_workers=1, num_images=1)
@@ -200,29 +207,6 @@ def run_on(*beam_args):
         num_workers=1,
         num_images=1,
     )
-
-
-def test_a_portable_runner_begins_once_its_server_has_the_job(monkeypatch):
-    events = []
-    for name in ("prepare", "stage", "run"):
-        step = getattr(portable_runner.JobServiceHandle, name)
-
-        def observed(self, *arguments, name=name, step=step):
-            events.append(name)
-            return step(self, *arguments)
-
-        monkeypatch.setattr(portable_runner.JobServiceHandle, name, observed)
-    runners.run_graph(
-        lambda pipeline: pipeline | beam.Create([1]),
-        [
-            *("--runner=PortableRunner", "--job_endpoint=embed"),
-            "--environment_type=LOOPBACK",
-        ],
-        num_workers=1,
-        num_images=1,
-        begin=lambda: events.append("begin"),
-    )
-    assert events == ["prepare", "stage", "begin", "run"]
 
 
 @pytest.fixture
@@ -347,8 +331,10 @@ def test_the_graph_is_linear_and_small(input_dir, tmp_path):
     names = [
         contract.shard_name("celeba", "train", index, 99_999) for index in range(99_999)
     ]
+    publication = dataclasses.replace(publication, shard_names={"train": names})
     make_shard = graph.MakeShard(publication, settings, listing.reader, "run", ())
-    graph.build_graph(pipeline, names, make_shard, publication)
+    output = output_directory.LockedOutput(str(tmp_path), {}, overwrite=True)
+    graph.build_graph(pipeline, output, make_shard, publication)
     proto = pipeline.to_runner_api()
     assert proto.ByteSize() < 5_000_000
     steps = [
