@@ -31,4 +31,9 @@ def __getattr__(name: str) -> object:
         from pipeline.api import datasets
 
         return getattr(datasets, name)
+    # Scripts written for earlier releases import this module by its former name.
+    if name == "rgb":
+        from pipeline.images import rgb
+
+        return rgb
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

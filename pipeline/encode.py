@@ -12,11 +12,11 @@ continue a run that was killed, run the same command again.
 
 from collections.abc import Sequence
 
-from absl import flags
+from absl import flags, logging
 
 from pipeline import contract
 from pipeline.jobs import execution, source_flags, worker
-from pipeline.process import entry, path_flags
+from pipeline.process import entry, path_flags, variables
 
 flags.adopt_module_key_flags(source_flags)
 
@@ -55,6 +55,10 @@ def _encode(
     from pipeline.jobs import dataset_job
     from pipeline.latents import encoding
 
+    # The workers inherit the variables.
+    variables.override()
+    for phrase in variables.phrases():
+        logging.warning("%s", phrase)
     if _DATASET.value is not None:
         source_flags.check_absent()
         settings = None

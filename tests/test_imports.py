@@ -269,3 +269,13 @@ def test_no_file_names_what_is_run(package: str) -> None:
                 arguments = {k.arg: ast.unparse(k.value) for k in node.keywords}
                 assert arguments.get("allow_pickle") == "False", f"{name}: {called}"
     assert actual == {key for key in BY_NAME if key[0].startswith(package)}
+
+
+def test_modules_of_earlier_releases_are_found() -> None:
+    import pipeline
+    from pipeline.images import rgb, squares
+
+    assert pipeline.rgb is rgb
+    assert pipeline.images.preprocess is squares.preprocess
+    with pytest.raises(AttributeError, match="'pipeline' has no attribute 'colours'"):
+        pipeline.colours  # noqa: B018

@@ -27,7 +27,7 @@ flags.adopt_module_key_flags(train_flags)
 def main(argv: list[str]) -> None:
     """Checks the training that the flags describe."""
     del argv
-    libraries.load_tensorflow()
+    libraries.load_tensorflow(train_flags.KERNEL_VARIABLES.value)
     from trainer.operations.diagnosis import Diagnosis
 
     diagnosis = Diagnosis(

@@ -58,11 +58,14 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 def main(argv: list[str]) -> None:
     """Trains the runs that the flags describe."""
     command_line.log_with_times()
-    libraries.load_tensorflow()
+    libraries.load_tensorflow(train_flags.KERNEL_VARIABLES.value)
     from trainer.distribution import cluster, strategies
     from trainer.operations import sweep_results, sweeps
     from trainer.operations.sweep_plan import make_plan
+    from trainer.runs import environment
 
+    for phrase in environment.phrases():
+        logging.warning("%s", phrase)
     sweep_dir = pathlib.Path(train_flags.WORKDIR.value)
     try:
         devices = strategies.choose_devices(

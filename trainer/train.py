@@ -24,7 +24,7 @@ def main(argv: list[str]) -> None:
     """Runs the command."""
     del argv
     command_line.log_with_times()
-    libraries.load_tensorflow()
+    libraries.load_tensorflow(train_flags.KERNEL_VARIABLES.value)
     import tensorflow as tf
 
     from trainer.distribution import cluster, hosts, strategies

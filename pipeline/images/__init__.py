@@ -9,3 +9,19 @@ filters        computes the weights of the input pixels in each output pixel
 resize_loops   the loops over pixels, compiled by Numba
 user_function  calls the user's own function on pixels, --preprocess=MODULE:FUNCTION
 """
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.images.squares import preprocess
+
+__all__ = ["preprocess"]
+
+
+def __getattr__(name: str) -> object:
+    """Imports `preprocess`, which needs NumPy and Pillow, when it is first used."""
+    if name == "preprocess":
+        from pipeline.images import squares
+
+        return squares.preprocess
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

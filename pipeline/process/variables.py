@@ -1,14 +1,15 @@
 """Variables that change how libraries compute or draw, or keep them from starting.
 
 The numbers of a run follow from its flags, so call `override` before the first import
-of these libraries. Variables left to the user change only the rounding: `heeded` names
-them, and `environment` records them.
+of these libraries. Variables in `KERNELS` change only the rounding, and some machines
+need them: a flag sets them, and `environment` records them.
 """
 
+import difflib
 import json
 import os
 import pathlib
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 
 # Keras's own defaults, used when layers, optimizers and metrics are built.
 _KERAS_DEFAULTS = {
@@ -46,9 +47,8 @@ _OVERRIDDEN = (
     "TF_USE_LEGACY_KERAS",
 )
 
-# Variables that choose kernels. TF_ENABLE_ONEDNN_OPTS is another one, but `environment`
-# has always recorded it.
-HEEDED = (
+# Variables that choose kernels.
+KERNELS = (
     "CUBLAS_WORKSPACE_CONFIG",
     "DNNL_MAX_CPU_ISA",
     "NCCL_ALGO",
@@ -62,6 +62,7 @@ HEEDED = (
     "TF_CUDNN_USE_AUTOTUNE",
     "TF_CUDNN_USE_RUNTIME_FUSION",
     "TF_CUDNN_WORKSPACE_LIMIT_IN_MB",
+    "TF_ENABLE_ONEDNN_OPTS",
     "TF_ENABLE_ONEDNN_SPMM",
     "TF_ENABLE_WINOGRAD_NONFUSED",
     "TF_ENABLE_ZENDNN_OPTS",
@@ -78,32 +79,64 @@ HEEDED = (
 overridden: list[str] = []
 
 
-def override(environ: MutableMapping[str, str] = os.environ) -> None:
+def override(
+    environ: MutableMapping[str, str] = os.environ,
+    kernels: Mapping[str, str] | None = None,
+) -> None:
     """Overrides variables that would change a run's numbers.
 
     The changes are listed in `overridden`.
 
     Args:
         environ: Variables to change.
+        kernels: Variables of `KERNELS` to set; the others are removed.
     """
+    values = {**_VALUES, **(kernels or {})}
     changes = _foreign_keras_config(environ)
     for name in sorted(environ):
         is_overridden = any(
             name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
-            for pattern in _OVERRIDDEN
+            for pattern in (*_OVERRIDDEN, *KERNELS)
         )
         if is_overridden:
             value = environ.pop(name)
             # A home changes nothing by itself, only by its keras.json.
-            if name != "KERAS_HOME" and _VALUES.get(name, "") != value:
+            if name != "KERAS_HOME" and values.get(name, "") != value:
                 changes.append(f"{name}={value}")
-    environ.update(_VALUES)
+    environ.update(values)
     overridden[:] = changes
 
 
-def heeded(environ: MutableMapping[str, str] = os.environ) -> dict[str, str]:
-    """Returns the variables that are set and may change the rounding, by name."""
-    return {name: environ[name] for name in HEEDED if name in environ}
+def phrases() -> list[str]:
+    """Returns a phrase for each overridden setting of this process."""
+    return [
+        f"{setting} is overridden: numbers and figures follow from flags alone"
+        for setting in overridden
+    ]
+
+
+def parse(texts: Sequence[str]) -> dict[str, str]:
+    """Returns the variables of `KERNELS` that texts such as `NAME=VALUE` set.
+
+    Raises:
+        ValueError: If a text has another form or name.
+    """
+    values = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign or name not in KERNELS:
+            nearest = difflib.get_close_matches(name, KERNELS, n=1) or ["XLA_FLAGS"]
+            raise ValueError(
+                f"{text!r} must be NAME=VALUE with the name of a variable that chooses "
+                f"kernels, such as {nearest[0]}"
+            )
+        values[name] = value
+    return values
+
+
+def chosen(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Returns the variables of `KERNELS` that are set, by name."""
+    return {name: environ[name] for name in KERNELS if name in environ}
 
 
 def _foreign_keras_config(environ: MutableMapping[str, str]) -> list[str]:

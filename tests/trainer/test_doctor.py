@@ -173,13 +173,14 @@ def test_what_changes_numbers_has_a_line_each(
 ) -> None:
     actual = look(dataset_dir, tmp_path / "run")["environment"]
     assert str(actual) == "ok   environment: nothing in it changes a run's numbers"
-    monkeypatch.setattr(variables, "overridden", ["KERAS_BACKEND=jax"])
-    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    overridden = ["KERAS_BACKEND=jax", "NVIDIA_TF32_OVERRIDE=0"]
+    monkeypatch.setattr(variables, "overridden", overridden)
     looked_at = Diagnosis(celeba_debug.get_config(), "", tmp_path).checks()
     expected = [check for check in looked_at if check.name == "environment"]
     lines = [str(finding) for finding in checks.make_all(expected)]
     assert lines[0].startswith("warn environment: KERAS_BACKEND=jax is overridden: ")
-    assert lines[1].startswith("warn environment: NVIDIA_TF32_OVERRIDE=0 is heeded: ")
+    assert lines[1].startswith("warn environment: NVIDIA_TF32_OVERRIDE=0 is over")
+    assert lines[1].endswith("; --kernel_variable=NAME=VALUE sets it")
 
 
 def test_all_is_looked_at_whatever_failed(

@@ -7,7 +7,7 @@ lists them in the command's own `--help`, under the line above.
 from absl import flags
 from ml_collections import config_flags
 
-from pipeline.process import path_flags
+from pipeline.process import path_flags, variables
 from trainer.numerics import threads
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -32,6 +32,23 @@ NUM_THREADS = flags.DEFINE_integer(
     "Threads by which a kernel on the CPU splits its work. Another number rounds "
     "otherwise, so a run keeps its number on every machine.",
 )
+KERNEL_VARIABLES = flags.DEFINE_multi_string(
+    "kernel_variable",
+    [],
+    "NAME=VALUE: sets a variable that chooses kernels, such as XLA_FLAGS; repeatable. "
+    "The environment's own value has no effect.",
+)
+
+
+@flags.validator("kernel_variable")
+def _check_kernel_variables(texts: list[str]) -> bool:
+    try:
+        variables.parse(texts)
+    except ValueError as error:
+        raise flags.ValidationError(str(error)) from error
+    return True
+
+
 PROFILE_STEPS = flags.DEFINE_string(
     "profile_steps",
     None,

@@ -86,7 +86,7 @@ class Diagnosis:
         ]
 
     def _environment_checks(self) -> list[Check]:
-        """Returns a warning for each variable or file that is overridden or heeded."""
+        """Returns a warning for each variable or file that is overridden."""
 
         def doubt(phrase: str) -> str:
             raise DoubtError(phrase)

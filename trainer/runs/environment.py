@@ -5,7 +5,6 @@ WORKDIR/environment.json    the environment of the last start
 
 import importlib.metadata
 import json
-import os
 import pathlib
 import platform
 import re
@@ -39,7 +38,7 @@ def describe(devices: Sequence[str]) -> dict[str, str]:
         `threads`, the number of threads per kernel on the CPU (0 for TensorFlow's own
         default); the `device`; the processor's vector `instructions` and `caches`,
         which decide how kernels block their work; the setting of `oneDNN`; the versions
-        of TensorFlow and Keras; and the variables of `variables.HEEDED` that are set. A
+        of TensorFlow and Keras; and the variables that `--kernel_variable` sets. A
         value that this system does not report is `unknown`.
     """
     gpus = {
@@ -47,14 +46,17 @@ def describe(devices: Sequence[str]) -> dict[str, str]:
         for gpu in tf.config.list_physical_devices("GPU")
     }
     is_on_gpu = any("GPU" in device for device in devices)
+    kernel_variables = variables.chosen()
+    # Earlier releases recorded this variable under this name.
+    one_dnn = kernel_variables.pop("TF_ENABLE_ONEDNN_OPTS", "default")
     return {
         "threads": str(tf.config.threading.get_intra_op_parallelism_threads()),
         "device": ", ".join(sorted(gpus)) if is_on_gpu else "CPU",
         "instructions": _instructions(),
         "caches": _cache_sizes(),
-        "oneDNN": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+        "oneDNN": one_dnn,
         **{name: importlib.metadata.version(name) for name in ("tensorflow", "keras")},
-        **variables.heeded(),
+        **kernel_variables,
     }
 
 
@@ -69,14 +71,8 @@ def differences(saved: Mapping[str, str], current: Mapping[str, str]) -> list[st
 
 
 def phrases() -> list[str]:
-    """Returns a phrase for each overridden or heeded variable, with its consequence."""
-    return [
-        f"{variable} is overridden: a run's numbers and figures follow from its flags"
-        for variable in variables.overridden
-    ] + [
-        f"{name}={value} is heeded: with another value {_CONSEQUENCE}"
-        for name, value in variables.heeded().items()
-    ]
+    """Returns a phrase for each overridden variable, with the remedy."""
+    return [phrase + _remedy(phrase) for phrase in variables.phrases()]
 
 
 def record(
@@ -84,7 +80,7 @@ def record(
 ) -> None:
     """Writes environment.json, and warns if a resumed run had another environment.
 
-    It also warns of the variables that this process overrides or heeds.
+    It also warns of the variables that this process overrides.
 
     Args:
         run_dir: The workdir.
@@ -120,7 +116,12 @@ def warn_of_hosts(differing: Sequence[int]) -> None:
 
 
 def _value(values: Mapping[str, str], name: str) -> str:
-    return values.get(name, "not set" if name in variables.HEEDED else "unknown")
+    return values.get(name, "not set" if name in variables.KERNELS else "unknown")
+
+
+def _remedy(phrase: str) -> str:
+    is_kernel = phrase.partition("=")[0] in variables.KERNELS
+    return "; --kernel_variable=NAME=VALUE sets it" if is_kernel else ""
 
 
 def _warning(path: pathlib.Path, current: Mapping[str, str]) -> str:

@@ -9,9 +9,11 @@ import pathlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+from absl import logging
 from ml_collections import ConfigDict
 
 from pipeline import contract
+from pipeline.process import variables
 from trainer.data import input_pipeline
 from trainer.data.corruption import Corruption, fixed_targets_and_inputs
 from trainer.models.conditions import Conditioning
@@ -116,7 +118,7 @@ class TrainedRun:
 
 
 def load(run_dir: pathlib.Path, dataset_dir: str | None = None) -> TrainedRun:
-    """Returns the run in a workdir.
+    """Returns the run in a workdir, and warns of overridden variables.
 
     Args:
         run_dir: The workdir.
@@ -128,6 +130,8 @@ def load(run_dir: pathlib.Path, dataset_dir: str | None = None) -> TrainedRun:
             be read (`contract.DatasetError`), or no checkpoint can be used
             (`checkpoints.CheckpointError`).
     """
+    for phrase in variables.phrases():
+        logging.warning("%s", phrase)
     try:
         saved = workdir.read_json(run_dir / "config.json")
         dataset = workdir.read_json(run_dir / "dataset.json", "digest", "path")

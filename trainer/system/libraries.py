@@ -1,18 +1,19 @@
 """Imports TensorFlow quickly and quietly, with numbers that depend on flags only."""
 
 import contextlib
-import functools
 import gc
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pipeline.process import limits, variables
 
 # Keras imports these for tools that this project does not use, and they take a third of
 # the import time.
 _NOT_FOR_KERAS = ("matplotlib", "sklearn")
+
+_is_loaded = False
 
 
 def _import_quietly() -> None:
@@ -58,17 +59,23 @@ def _hidden(packages: tuple[str, ...]) -> Iterator[None]:
             del sys.modules[name]
 
 
-@functools.cache
-def load_tensorflow() -> None:
+def load_tensorflow(kernel_variables: Sequence[str] = ()) -> None:
     """Imports TensorFlow and Keras for this process; later calls change nothing.
 
     It first overrides environment variables and user files that would change numbers;
     see `pipeline.process.variables`. A process that imports TensorFlow in another way
     gets TensorFlow's own defaults.
+
+    Args:
+        kernel_variables: Variables to set, as `--kernel_variable` gives them.
     """
+    global _is_loaded
+    if _is_loaded:
+        return
+    _is_loaded = True
     # Tracing makes hundreds of thousands of objects that stay. At the default threshold
     # of 700, repeated collections of these take a tenth of a start's time.
     gc.set_threshold(10_000)
     limits.check_addresses()
-    variables.override()
+    variables.override(kernels=variables.parse(kernel_variables))
     _import_quietly()

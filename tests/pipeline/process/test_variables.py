@@ -65,6 +65,16 @@ HOSTILE = {
         "MPLCONFIGDIR": "{home}/config/matplotlib",
         "KERAS_BACKEND": "torch",
     },
+    "other kernels": {
+        "XLA_FLAGS": "--nonsense",
+        "TF_XLA_FLAGS": "--nonsense",
+        "TF_ENABLE_ONEDNN_OPTS": "0",
+        "TF_USE_DEEP_CONV2D": "1",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "DNNL_MAX_CPU_ISA": "SSE41",
+        "OPENBLAS_CORETYPE": "Prescott",
+        "NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3",
+    },
     "no such home": {
         "KERAS_HOME": "{home}/broken",
         "MATPLOTLIBRC": "{home}/none",
@@ -152,6 +162,7 @@ def overridden(monkeypatch: pytest.MonkeyPatch, **environ: str) -> list[str]:
     # A child process inherits the new values and has nothing to override.
     variables.override(environ)
     assert variables.overridden == []
+    assert not variables.chosen(environ)
     return found
 
 
@@ -168,6 +179,8 @@ def test_each_variable_is_named_with_its_value(tmp_path, monkeypatch) -> None:
     assert found == [
         "KERAS_BACKEND=torch",
         "TF_ENABLE_AUTO_MIXED_PRECISION_GRAPH_REWRITE=1",
+        "TF_ENABLE_ONEDNN_OPTS=0",
+        "XLA_FLAGS=--xla_cpu_enable_fast_math=true",
     ]
     assert overridden(monkeypatch, KERAS_BACKEND="tensorflow", MPLBACKEND="agg") == []
 
@@ -198,9 +211,20 @@ def test_a_foreign_keras_json_is_named(
         assert found[0].startswith(f"{path}: {said}")
 
 
-def test_variables_that_round_otherwise_are_heeded() -> None:
-    environ = {"TF_XLA_FLAGS": "--a", "NVIDIA_TF32_OVERRIDE": "0", "HOME": "/"}
-    assert variables.heeded(environ) == {
-        "NVIDIA_TF32_OVERRIDE": "0",
-        "TF_XLA_FLAGS": "--a",
-    }
+def test_a_flag_sets_variables_that_choose_kernels(monkeypatch) -> None:
+    monkeypatch.setattr(variables, "overridden", [])
+    environ = {"TF_XLA_FLAGS": "--a", "XLA_FLAGS": "--b", "NCCL_ALGO": "Ring"}
+    kernels = variables.parse(["XLA_FLAGS=--c=1 --d", "NCCL_ALGO=Ring"])
+    variables.override(environ, kernels)
+    assert variables.chosen(environ) == {"XLA_FLAGS": "--c=1 --d", "NCCL_ALGO": "Ring"}
+    text = "is overridden: numbers and figures follow from flags alone"
+    assert variables.phrases() == [f"TF_XLA_FLAGS=--a {text}", f"XLA_FLAGS=--b {text}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "nearest"),
+    [("XLA_FLAG=--a", "XLA_FLAGS"), ("XLA_FLAGS", "XLA_FLAGS"), ("=", "XLA_FLAGS")],
+)
+def test_a_variable_that_chooses_no_kernels_is_refused(text, nearest) -> None:
+    with pytest.raises(ValueError, match=f"{text!r} must be NAME=.*such as {nearest}$"):
+        variables.parse([text])

@@ -96,11 +96,12 @@ def test_variables_that_round_otherwise_are_recorded_and_named(
 ) -> None:
     before = environment.describe(["CPU:0"])
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=true")
-    monkeypatch.setattr(variables, "overridden", ["KERAS_BACKEND=jax"])
+    monkeypatch.setattr(variables, "overridden", ["KERAS_BACKEND=jax", "NCCL_ALGO=a"])
     actual = environment.describe(["CPU:0"])
     assert actual == {**before, "XLA_FLAGS": "--xla_cpu_enable_fast_math=true"}
     record_with_log(caplog, tmp_path, before, is_resumed=False)
     text = record_with_log(caplog, tmp_path, actual, is_resumed=True)
     assert "XLA_FLAGS was not set and is now --xla_cpu_enable_fast_math=true" in text
     assert "KERAS_BACKEND=jax is overridden" in text
-    assert "XLA_FLAGS=--xla_cpu_enable_fast_math=true is heeded" in text
+    assert "NCCL_ALGO=a is overridden" in text
+    assert text.count("; --kernel_variable=NAME=VALUE sets it") == 1
