@@ -16,24 +16,41 @@ _NOT_FOR_KERAS = ("matplotlib", "sklearn")
 _is_loaded = False
 
 
-def _import_quietly() -> None:
-    """Imports TensorFlow without its C++ start-up lines, unless the import fails.
-
-    TensorFlow writes those lines straight to file descriptor 2 before it reads any log
-    level. So the descriptor itself leads to a temporary file during the import.
-    """
+def _import_libraries() -> None:
+    """Imports Keras and TensorFlow."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    # With a wrong value in a variable, TensorFlow writes a line and ends the process.
+    has_kernels = bool(variables.chosen())
     # Collections would find nothing, because imported objects stay.
     gc.disable()
+    try:
+        with (
+            contextlib.nullcontext() if has_kernels else _without_stderr(),
+            _hidden(_NOT_FOR_KERAS),
+        ):
+            import keras  # noqa: F401
+            import tensorflow as tf
+    finally:
+        gc.enable()
+        gc.freeze()
+    # At INFO, tf.distribute logs every all-reduce that it traces.
+    tf.get_logger().setLevel("WARNING")
+
+
+@contextlib.contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Hides lines that C++ code writes to file descriptor 2, unless an error is raised.
+
+    TensorFlow writes its start-up lines straight to the descriptor before it reads any
+    log level. So the descriptor itself leads to a temporary file.
+    """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as noise:
         saved = os.dup(2)
         os.dup2(noise.fileno(), 2)
         try:
-            with _hidden(_NOT_FOR_KERAS):
-                import keras  # noqa: F401
-                import tensorflow as tf
+            yield
         except BaseException:
             noise.seek(0)
             os.write(saved, noise.read())
@@ -41,10 +58,6 @@ def _import_quietly() -> None:
         finally:
             os.dup2(saved, 2)
             os.close(saved)
-            gc.enable()
-            gc.freeze()
-    # At INFO, tf.distribute logs every all-reduce that it traces.
-    tf.get_logger().setLevel("WARNING")
 
 
 @contextlib.contextmanager
@@ -78,4 +91,4 @@ def load_tensorflow(kernel_variables: Sequence[str] = ()) -> None:
     gc.set_threshold(10_000)
     limits.check_addresses()
     variables.override(kernels=variables.parse(kernel_variables))
-    _import_quietly()
+    _import_libraries()
