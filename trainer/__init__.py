@@ -40,7 +40,7 @@ def load_run(
 
     Raises:
         ValueError: If the run is missing, it has no usable checkpoint, or the dataset
-            is not the run's.
+            is not the run's. The text names the argument.
 
     Example:
         run = trainer.load_run("runs/celeba")

@@ -5,15 +5,16 @@ import os
 import warnings
 
 from pipeline import contract
-from pipeline.api import arguments
 from pipeline.jobs import quiet
 from pipeline.planning import dataset_settings
-from pipeline.process import limits
+from pipeline.process import arguments, limits
 
-_NAMES = (
+_ARGUMENTS = (
     *(field.name for field in dataclasses.fields(dataset_settings.Settings)),
     *("input", "output", "num_workers", "max_rejected_fraction", "overwrite", "stats"),
 )
+# The flags have the names of the arguments.
+_NAMES = dict(zip(_ARGUMENTS, _ARGUMENTS, strict=True))
 
 
 class Settings(dataset_settings.Settings):

@@ -34,12 +34,7 @@ def encode(
     Raises:
         DatasetError: If the model, a dataset, the directory or a flag is unusable.
     """
-    buckets.configure(job.beam_args)
-    model = path_resolution.absolute(model)
-    dataset_dir = path_resolution.absolute(dataset_dir)
-    inputs = {"--dataset": dataset_dir, "--model": model}
-    output_directory.check_apart(job.output, inputs)
-    export = export_description.read_export(model)
+    dataset_dir, export = _check_inputs(job, model, "--dataset", dataset_dir)
     images = manifests.load(dataset_dir)
     export_description.check_images(
         export,
@@ -99,12 +94,7 @@ def encode_raw(
     Raises:
         DatasetError: If the model, the source, the directory or a flag is unusable.
     """
-    buckets.configure(job.beam_args)
-    model = path_resolution.absolute(model)
-    input_dir = path_resolution.absolute(input_dir)
-    inputs = {"--input": input_dir, "--model": model}
-    output_directory.check_apart(job.output, inputs)
-    export = export_description.read_export(model)
+    input_dir, export = _check_inputs(job, model, "--input", input_dir)
     image_settings = export_description.image_settings(export, images.preprocess)
     images = dataclasses.replace(images, **image_settings)
     listing, images = preparing.list_images(images, input_dir)
@@ -135,6 +125,29 @@ def encode_raw(
         export,
         latent_images.RawImages(images, listing.reader, features),
     )
+
+
+def _check_inputs(
+    job: dataset_job.DatasetJob, model: str, flag: str, path: str
+) -> tuple[str, export_description.Export]:
+    """Checks that a job's inputs are apart from its output.
+
+    Args:
+        job: Output directory and execution of the job.
+        model: Directory that `trainer.export` wrote.
+        flag: Flag of the images.
+        path: Directory of the images.
+
+    Returns:
+        The absolute path of the images, and the export.
+
+    Raises:
+        DatasetError: If the output is or holds an input, or the model is unusable.
+    """
+    buckets.configure(job.beam_args)
+    model, path = path_resolution.absolute(model), path_resolution.absolute(path)
+    output_directory.check_apart(job.output, {flag: path, "--model": model})
+    return path, export_description.read_export(model)
 
 
 def _make_dataset(

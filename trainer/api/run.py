@@ -16,6 +16,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from ml_collections import ConfigDict
 
+from pipeline.process import arguments
 from trainer.analysis.examples import Examples
 from trainer.api import user_conditions
 from trainer.api.user_images import PATHS, Path, UserImages
@@ -23,6 +24,9 @@ from trainer.data.corruption import fixed_binarization
 from trainer.generation import sampling
 from trainer.reporting import sample_grids
 from trainer.runs import metrics_file, trained
+
+# Arguments of `trainer.load_run`, by flags of commands.
+_NAMES = {"workdir": "path", "dataset": "dataset"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +66,8 @@ class Run:
         """Loads the model; see `trainer.load_run`."""
         self._directory = pathlib.Path(run_dir)
         dataset = None if dataset_dir is None else os.fspath(dataset_dir)
-        self._run = trained.load(self._directory, dataset)
+        with arguments.named(_NAMES):
+            self._run = trained.load(self._directory, dataset)
         self.config: ConfigDict = self._run.config
         self.step = self._run.step
         self.image_shape = self._run.manifest.image_shape

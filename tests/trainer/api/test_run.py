@@ -214,6 +214,22 @@ def test_a_dataset_that_is_not_there_is_missed_only_where_it_is_read(
         trained.load(old)
 
 
+def test_an_error_names_the_argument(
+    moved_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    with pytest.raises(
+        ValueError, match=f"^path={tmp_path} holds no run .*the path of"
+    ):
+        trainer.load_run(tmp_path)
+    edited = tmp_path / "edited"
+    shutil.copytree(moved_dir, edited)
+    config = json.loads((edited / "config.json").read_text())
+    config["latent_dim"] += 1
+    (edited / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="is of another run: .* or give the path"):
+        trainer.load_run(edited)
+
+
 def test_an_empty_directory_is_no_dataset(
     moved_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:

@@ -1,11 +1,15 @@
-"""Errors of a call, which name its arguments instead of a command's flags."""
+"""Errors of a call, which name its arguments instead of a command's flags.
+
+An error marks a setting as a flag, `--name`, even where it passes from a worker to its
+launcher as text. This module is the one place that turns flags into arguments. The
+opposite way would be ambiguous, because an argument's name may be an ordinary word.
+"""
 
 import contextlib
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 
-from pipeline import contract
 from pipeline.process import path_flags
 
 _SWITCHES = ("deduplicate", "overwrite", "stats")
@@ -36,26 +40,37 @@ def path(name: str, value: str | os.PathLike[str]) -> str:
 
 
 @contextlib.contextmanager
-def named(names: Collection[str]) -> Iterator[None]:
+def named(names: Mapping[str, str]) -> Iterator[None]:
     """Makes errors name the arguments of a call instead of a command's flags.
 
     Args:
-        names: Names of the arguments, which are also the names of the flags.
+        names: Name of the argument for each flag.
+
+    Raises:
+        ValueError: If the body raises it, or a subclass; the error is of this class.
     """
     try:
         yield
-    except contract.DatasetError as error:
-        raise contract.DatasetError(_as_arguments(str(error), names)) from error
+    except ValueError as error:
+        text = as_arguments(str(error), names)
+        if text == str(error):
+            raise
+        raise type(error)(text) from error
 
 
-def _as_arguments(text: str, names: Collection[str]) -> str:
+def as_arguments(text: str, names: Mapping[str, str]) -> str:
     """Returns an error text of a command, reworded for a call.
 
+    Args:
+        text: Text with flags.
+        names: Name of the argument for each flag.
+
     Example:
-        >>> _as_arguments("--seed=-1: give --overwrite", ["overwrite", "seed"])
-        'seed=-1: give overwrite=True'
+        >>> names = {"overwrite": "overwrite", "workdir": "path"}
+        >>> as_arguments("--workdir=x: give --overwrite", names)
+        'path=x: give overwrite=True'
     """
     for of_command, of_call in _PHRASES.items():
         text = text.replace(of_command, of_call)
     text = re.sub(_FLAG.format("|".join(_SWITCHES)) + "(?!=)", r"\1=True", text)
-    return re.sub(_FLAG.format("|".join(names)), r"\1", text)
+    return re.sub(_FLAG.format("|".join(names)), lambda flag: names[flag[1]], text)
