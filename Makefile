@@ -1,28 +1,28 @@
-# Every target sets up what it needs: `make demo` on a fresh machine with a Python of
-# 3.11 to 3.13.
+# Every target installs what it needs: `make demo` runs on a fresh machine that has Python
+# 3.11, 3.12 or 3.13.
 
 FITS = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
-# The first that fits. A name may be there and not run, as pyenv has them.
+# The first Python that fits. A name may exist and not run: pyenv has such names.
 ifndef PYTHON
 PYTHON := $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
   $(shell $(name) -c "$(FITS)" 2> /dev/null && echo $(name))))
 endif
 PY := .venv/bin/python
-# Links packages from a cache outside of the clone, where pip unpacks each again.
+# uv links packages from a cache outside the clone; pip would unpack each package again.
 UV := .venv/bin/uv
-# As pip does.
+# uv then trusts the certificates of the system, as pip does.
 export UV_SYSTEM_CERTS := true
-# Where it is set, each process compiles again what it imports: TensorFlow takes three
-# times as long.
+# With this variable each process compiles its imports again, and TensorFlow's import takes
+# three times as long.
 unexport PYTHONDONTWRITEBYTECODE
-# Which tests: MARKS=flink are those on a Flink cluster, which need Java; MARKS=browser
-# those of TensorBoard's pages, which need Chromium.
+# Marks of the tests to run. MARKS=flink runs the tests on a Flink cluster, which need Java;
+# MARKS=browser runs the tests of TensorBoard's pages, which need Chromium.
 MARKS ?= not perf and not flink and not browser and not chaos and not slow
-# Files of tests beside each other: a process for each core. With three for two cores,
-# jobs that wait for each other ran into their time limits.
+# Test files run side by side, in one process for each core. With three processes on two
+# cores, jobs that wait for each other exceeded their time limits.
 PARALLEL := --numprocesses=$(shell nproc 2> /dev/null || echo 2) \
   --dist=loadfile --no-loadscope-reorder
-# The tests of one folder: make test ROOM=pipeline/sources.
+# `make test ROOM=pipeline/sources` runs the tests of one folder.
 ROOMS = $(patsubst tests/%/,%,$(sort $(dir $(wildcard tests/*/*.py tests/*/*/*.py))))
 TESTS = $(strip $(ROOM:%=tests/%) $(ARGS))
 
@@ -32,26 +32,26 @@ PEERS := .venv-peers/bin/python
   bench lock
 
 help:
-	@echo "make demo   synthetic faces -> dataset -> a few hundred training steps"
-	@echo "make test   the tests that take seconds each; MARKS=flink are those that need Java"
-	@echo "            and ROOM=pipeline/sources those of tests/pipeline/sources/"
-	@echo "make test-all  all tests but those of speed; needs root, Java and Chromium"
-	@echo "make slowest  the same; writes the slowest twenty into CONTRIBUTING.md"
-	@echo "make chaos  kills, starves and misleads trainers; writes docs/reliability.md"
-	@echo "make lint   format, style and type checks"
-	@echo "make audit  known vulnerabilities of what requirements.lock pins"
-	@echo "make package  wheel and sdist in dist/, each installed and tried on its own"
+	@echo "make demo      draws faces, makes a dataset, trains 500 steps"
+	@echo "make test      tests that take seconds each; MARKS=flink: tests that need Java;"
+	@echo "               ROOM=pipeline/sources: tests of tests/pipeline/sources/"
+	@echo "make test-all  all tests but speed tests; needs root, Java and Chromium"
+	@echo "make slowest   runs make test-all; writes the slowest twenty into CONTRIBUTING.md"
+	@echo "make chaos     kills, starves and misleads trainers; writes docs/reliability.md"
+	@echo "make lint      format, style and type checks"
+	@echo "make audit     known vulnerabilities of the packages in requirements.lock"
+	@echo "make package   wheel and sdist in dist/, each installed and tried on its own"
 	@echo "make versions  a short run with the lowest and the newest versions of setup.py"
-	@echo "make pythons  a short form of the tests on the other Pythons that are here"
-	@echo "make bench  measures every stage in a short form; see benchmarks/RESULTS.md"
-	@echo "make lock   pins the newest versions that setup.py allows"
+	@echo "make pythons   a few tests on each other Python of this machine"
+	@echo "make bench     short measurements of every stage; see benchmarks/RESULTS.md"
+	@echo "make lock      pins the newest versions that setup.py allows"
 
 PIP = $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes
-# Reused as long as the lock file says the same. By pip where uv fails: it may know a
-# mirror that uv does not.
+# .venv is made again only if the lock file changed. If uv fails, pip installs: it may know
+# a mirror that uv does not know.
 venv:
 	@test -n "$(PYTHON)" || { \
-	  echo "error: no Python of 3.11 to 3.13 is found: install one, or give PYTHON=FILE"; \
+	  echo "error: found no Python 3.11 to 3.13: install one, or give PYTHON=FILE"; \
 	  exit 1; }
 	@sha256sum requirements.lock | cmp -s - .venv/lock.sha256 || { \
 	  $(PYTHON) -m venv --clear .venv && \
@@ -76,21 +76,21 @@ demo: venv
 
 room:
 	@test -z "$(ROOM)" -o -n "$(filter $(ROOM),$(ROOMS))" || { \
-	  echo "error: ROOM=$(ROOM): tests/ has no such folder, but" $(ROOMS); exit 1; }
+	  echo "error: ROOM=$(ROOM) must be one of the folders of tests/:" $(ROOMS); exit 1; }
 
 test: room venv
-	$(if $(TESTS),,@echo "15 to 40 minutes on two cores, by their speed;" \
-	  "of one folder: make test ROOM=pipeline/sources, of one file: make test ARGS=FILE")
+	$(if $(TESTS),,@echo "takes 15 to 40 minutes on two cores;" \
+	  "one folder: make test ROOM=pipeline/sources; one file: make test ARGS=FILE")
 	$(PY) -m pytest -m "$(MARKS)" $(PARALLEL) $(TESTS)
 
 test-all: room venv
-	$(if $(ROOM),,@echo "25 to 60 minutes on two cores, by their speed")
+	$(if $(ROOM),,@echo "takes 25 to 60 minutes on two cores")
 	$(PY) -m pytest -m "not perf" $(PARALLEL) $(TESTS)
 
-# What pytest ends with decides, not what writes the table.
+# The exit code of pytest counts, and not the exit code of the script that writes the table.
 slowest: SHELL := bash -o pipefail
 slowest: venv
-	@echo "25 to 60 minutes on two cores, by their speed"
+	@echo "takes 25 to 60 minutes on two cores"
 	$(PY) -m pytest -m "not perf" $(PARALLEL) --durations=20 | $(PY) -m tests.slowest
 
 chaos: venv
@@ -102,9 +102,9 @@ lint: venv
 	.venv/bin/lint-imports --no-cache
 	$(PY) -m pyright
 
-# Not a part of lint: it asks pypi.org, which is not reached from everywhere, and a
-# mirror of its files knows no vulnerabilities. Strict, since what is not known there
-# would pass.
+# Not a part of lint, because it asks pypi.org. Some machines cannot reach pypi.org, and its
+# mirrors know no vulnerabilities. --strict, because a package that pypi.org does not know
+# would pass otherwise.
 audit:
 	$(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/pip install --quiet --disable-pip-version-check pip-audit
@@ -112,8 +112,8 @@ audit:
 	  --progress-spinner=off -r requirements.lock
 	rm -rf .venv-audit
 
-# The wheel is built from the sdist, so that this one is complete. Each is tried outside
-# of the sources, in an environment of its own with the versions of the lock file.
+# The wheel is built from the sdist, which proves that the sdist is complete. Each file is
+# tried outside the sources, in its own environment with the versions of the lock file.
 package: venv
 	rm -rf dist .venv-package
 	$(UV) build --quiet --python $(PY) --out-dir dist
@@ -130,11 +130,11 @@ package: venv
 	done
 	rm -rf .venv-package
 
-# Not a part of test: it asks for the newest versions, and installs two environments.
+# Not a part of test, because it downloads the newest versions and installs two environments.
 versions: venv
 	.ci/versions lowest newest
 
-# Those that are not here are named.
+# Names each Python that this machine lacks.
 pythons: venv
 	.ci/pythons
 

@@ -1,17 +1,18 @@
 # shellcheck shell=bash disable=SC2034
-# Sourced by the scripts beside it: uv, and environments outside of the clone.
+# The scripts in this folder source this file. It gives them uv and a folder for environments
+# outside the clone.
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 make --no-print-directory venv
 uv="$PWD/.venv/bin/uv"
-# As in the Makefile, which says why.
+# The Makefile does the same, and gives the reasons.
 export UV_SYSTEM_CERTS=true
 unset PYTHONDONTWRITEBYTECODE
-# Stages run in a folder of their own, and find the sources here.
+# Stages run in another folder, so they need the path of the sources.
 PYTHONPATH="$PWD"
 export PYTHONPATH
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/vaeline"
 mkdir -p "$cache"
-# What no run of the last two weeks has used.
+# Remove environments that no run of the last two weeks used.
 find "$cache" -mindepth 1 -maxdepth 1 \( -name 'lock-*' -o -name 'versions-*' \) \
   -mtime +14 -exec rm -rf {} +
 
@@ -21,20 +22,20 @@ try() {
   local name="$1" venv="$2" function="$3" out code
   touch "$venv"
   out="$(mktemp -d)"
-  # In a condition, bash would go on after a command that fails.
+  # Not in a condition: there bash ignores -e and goes on after a command that fails.
   set +e
   (set -e; PATH="$venv/bin:$PATH"; "$function" "$out") > "$out.log" 2>&1
   code=$?
   set -e
   if [ "$code" != 0 ]; then
     tail -n 40 "$out.log"
-    echo "$name: failed; see $out.log, and its environment in $venv"
+    echo "$name: failed; log: $out.log, environment: $venv"
     return 1
   fi
   rm -rf "$out" "$out.log"
 }
 
-# Every stage for a few seconds, in a folder.
+# Runs every stage for a few seconds in a folder.
 smoke() {
   local config="$PWD/configs/celeba_debug.py" run=(--workdir="$1/run") board=0
   cd "$1"
@@ -49,7 +50,7 @@ smoke() {
   python -m trainer.export "${run[@]}" --output=export
   python -m trainer.tensorboard "${run[@]}" --port=0 > board.txt 2>&1 &
   board=$!
-  # Its address is the last word but two of its first line.
+  # Its output shows its address.
   python - board.txt << 'END'
 import json, re, sys, time, urllib.request
 end = time.monotonic() + 60

@@ -150,6 +150,6 @@ def test_a_room_without_tests_is_one_line() -> None:
         assert done.returncode == 2
         (line,) = done.stdout.splitlines()
         rooms = line.removeprefix(
-            "error: ROOM=kitchen: tests/ has no such folder, but "
+            "error: ROOM=kitchen must be one of the folders of tests/: "
         )
         assert {"pipeline", "pipeline/sources", "trainer"} <= set(rooms.split())

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A Flink cluster of this machine, or this machine's part of one of several, with Beam's
-# job server and Python workers.
+# Runs a Flink cluster with Beam's job server and Python workers on this machine, or this
+# machine's part of a cluster of several machines.
 #
 #   deploy/flink/local.sh up
 #   deploy/flink/local.sh run --input=faces --output=dataset
@@ -9,25 +9,26 @@
 #   deploy/flink/local.sh down
 #   deploy/flink/local.sh job-server job-server.jar
 #
-# `run` is pipeline.prepare on the cluster, and `encode` pipeline.encode. The first `up`
-# downloads 110 MB of jars. `job-server` only does that, and makes one jar that names
-# them, for --flink_job_server_jar and any cluster.
-# A task manager or a worker pool that dies is started again, as Kubernetes would.
-# Everything listens on 127.0.0.1, but for two things in Beam's Java code that always
-# listen on every address: the job server, and the task managers while a job runs. With
-# VAELINE_FLINK_ADDRESS the task managers listen on that, and the job manager on all.
+# `run` runs pipeline.prepare on the cluster, and `encode` runs pipeline.encode. The first
+# `up` downloads 110 MB of jars. `job-server` downloads the jars and makes one jar that
+# refers to them, for --flink_job_server_jar and any cluster.
+# If a task manager or a worker pool dies, the script starts it again, like Kubernetes.
+# All services listen at 127.0.0.1, with two exceptions: Beam's Java code makes the job
+# server, and the task managers while a job runs, listen at every address. With
+# VAELINE_FLINK_ADDRESS the task managers listen at that address, and the job manager at
+# every address.
 #
 # Environment, with defaults:
-#   VAELINE_CACHE=~/.cache/vaeline       the jars
+#   VAELINE_CACHE=~/.cache/vaeline       folder of the jars
 #   VAELINE_FLINK_STATE=$VAELINE_CACHE/flink    logs, process ids and temporary files
-#   VAELINE_FLINK_TASK_MANAGERS=2        on this machine
-#   VAELINE_FLINK_REST_PORT, _RPC_PORT, _JOB_PORT, _POOL_PORT    any that are free
-#   VAELINE_FLINK_ADDRESS=127.0.0.1      by which other machines reach this one
-#   VAELINE_FLINK_JOB_MANAGER            the address of the machine that has it and the
-#                                        job server, if it is another; all ports but
-#                                        _JOB_PORT have to be the same there and here
-#   VAELINE_MAVEN=https://repo1.maven.org/maven2
-#   VAELINE_PYTHON=.venv/bin/python      has pipeline's requirements
+#   VAELINE_FLINK_TASK_MANAGERS=2        number of task managers on this machine
+#   VAELINE_FLINK_REST_PORT, _RPC_PORT, _JOB_PORT, _POOL_PORT    any free ports
+#   VAELINE_FLINK_ADDRESS=127.0.0.1      address at which other machines reach this one
+#   VAELINE_FLINK_JOB_MANAGER            address of the machine with the job manager and the
+#                                        job server, if it is another machine; all ports
+#                                        but _JOB_PORT must be equal there and here
+#   VAELINE_MAVEN=https://repo1.maven.org/maven2    source of the jars
+#   VAELINE_PYTHON=.venv/bin/python      Python with the requirements of pipeline
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -47,7 +48,7 @@ die() {
   exit 1
 }
 
-# What runs, in the order in which it is started.
+# Lists the services of this machine, in the order of their starts.
 services() {
   [[ $job_manager != "$address" ]] || echo job-manager
   seq -f 'task-manager-%g' "$num_task_managers"
@@ -55,7 +56,8 @@ services() {
   [[ $job_manager != "$address" ]] || echo job-server
 }
 
-# Whether the process that keeps a service is there. Its id may be another's by now.
+# Tells whether the keeper of a service runs. Another process may have got its id since, so
+# the command line is compared too.
 is_up() {
   local keeper
   keeper=$(cat "$state/$1.keeper" 2> /dev/null) || return 1
@@ -66,7 +68,7 @@ free_ports() {
   "$python" -c "from pipeline.process import ports; print(*ports.find_free($1))"
 }
 
-# The jars are whole and as pinned, or not there.
+# Downloads the jars and checks their hashes. The folder gets its name only if all match.
 fetch_jars() {
   local list=$here/jars.sha256 partial
   jars=$cache/jars-$(sha256sum < "$list" | cut -c1-16)
@@ -80,14 +82,14 @@ fetch_jars() {
       --silent --show-error --retry 3 2> curl.log) \
     || die "download failed: $(grep -m 1 "^curl: " "$partial/curl.log")"
   (cd "$partial" && sha256sum --check --quiet --strict "$list" > check.log 2>&1) \
-    || die "download is not what was pinned: $(head -n 1 "$partial/check.log")"
+    || die "download differs from jars.sha256: $(head -n 1 "$partial/check.log")"
   mv "$partial" "$jars"
   trap - EXIT
 }
 
 write_configuration() {
   local free bind=127.0.0.1
-  # The job manager calls itself localhost when it is handed the jars of a job.
+  # When the job manager receives the jars of a job, it connects to itself as localhost.
   [[ $address == "$bind" ]] || bind=0.0.0.0
   read -ra free <<< "$(free_ports 4)"
   rest_port=${VAELINE_FLINK_REST_PORT:-${free[0]}}
@@ -107,7 +109,7 @@ write_configuration() {
   } > "$state/java.args"
 }
 
-# Becomes a service.
+# Runs a service in place of this process.
 serve() {
   local java=(java "@$state/java.args")
   case $1 in
@@ -132,7 +134,8 @@ serve() {
   esac
 }
 
-# Starts a service, and again when it ends if the job manager can do without it.
+# Starts a service. If a task manager or the worker pool ends, starts it again: the job
+# manager survives that.
 keep() {
   local name=$1
   while :; do
@@ -155,17 +158,17 @@ is_ready() {
 
 up() {
   local name
-  [[ -x $python ]] || die "no $python: run \`make venv\`, or set VAELINE_PYTHON"
+  [[ -x $python ]] || die "found no $python: run \`make venv\`, or set VAELINE_PYTHON"
   command -v java > /dev/null || die "no Java: apt-get install default-jre-headless"
   command -v curl > /dev/null || die "no curl: apt-get install curl"
   if [[ $job_manager != "$address" ]]; then
     for name in RPC REST POOL; do
       name=VAELINE_FLINK_${name}_PORT
-      [[ -n ${!name:-} ]] || die "set $name to that of $job_manager"
+      [[ -n ${!name:-} ]] || die "$name is not set: set it to the value on $job_manager"
     done
   fi
   for name in $(services); do
-    is_up "$name" && die "a cluster is up in $state: $0 down"
+    is_up "$name" && die "a cluster is up in $state: stop it with $0 down"
   done
   fetch_jars
   mkdir -p "$state/tmp"
@@ -197,7 +200,7 @@ down() {
     is_up "$name" && keepers+=("$(cat "$state/$name.keeper")")
   done
   if ((${#keepers[@]})); then
-    # Each keeper leads a group of its own.
+    # Each keeper leads its own process group.
     kill -TERM -- "${keepers[@]/#/-}" 2> /dev/null || true
     for _ in {1..50}; do
       kill -0 -- "${keepers[@]/#/-}" 2> /dev/null || break
@@ -235,7 +238,7 @@ job-server() {
 }
 
 submit() {
-  [[ -f $state/cluster ]] || die "no cluster is up in $state: $0 up"
+  [[ -f $state/cluster ]] || die "no cluster is up in $state: start one with $0 up"
   exec "$python" -m "$1" --runner=FlinkRunner \
     --job_endpoint="127.0.0.1:$job_port" --environment_type=EXTERNAL \
     --environment_config="127.0.0.1:$pool_port" --parallelism="$num_task_managers" \

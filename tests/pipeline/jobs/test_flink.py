@@ -297,7 +297,7 @@ def test_a_jar_that_was_changed_is_refused(fresh, tmp_path):
     done = run_script("up", fresh)
     assert done.returncode == 1
     assert done.stderr == (
-        "error: download is not what was pinned: args4j/args4j/2.33/args4j-2.33.jar: "
+        "error: download differs from jars.sha256: args4j/args4j/2.33/args4j-2.33.jar: "
         "FAILED\n"
     )
     assert list((tmp_path / "cache").iterdir()) == []
@@ -307,7 +307,9 @@ def test_a_part_of_a_cluster_gets_the_ports(fresh):
     fresh["VAELINE_FLINK_JOB_MANAGER"] = "10.0.0.1"
     done = run_script("up", fresh)
     assert done.returncode == 1
-    assert done.stderr == "error: set VAELINE_FLINK_RPC_PORT to that of 10.0.0.1\n"
+    assert done.stderr == (
+        "error: VAELINE_FLINK_RPC_PORT is not set: set it to the value on 10.0.0.1\n"
+    )
 
 
 def test_what_is_missing_is_named(fresh, tmp_path):
@@ -319,6 +321,6 @@ def test_what_is_missing_is_named(fresh, tmp_path):
     assert done.stderr == "error: no Java: apt-get install default-jre-headless\n"
     fresh["VAELINE_PYTHON"] = "/absent/python"
     done = run_script("up", fresh)
-    assert done.stderr.startswith("error: no /absent/python: run `make venv`")
+    assert done.stderr.startswith("error: found no /absent/python: run `make venv`")
     done = run_script("run", fresh)
     assert done.stderr.startswith("error: no cluster is up in ")
