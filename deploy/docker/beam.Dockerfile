@@ -1,32 +1,31 @@
-# What the Beam job needs, without TensorFlow, in three images: the worker of any
-# runner; `submit`, which adds Java and all of deploy/flink; `flex`, which is a flex
-# template's launcher.
+# Three images for the Beam job, without TensorFlow: `worker`, for any runner; `submit`,
+# which adds Java and all of deploy/flink; `flex`, the launcher of a flex template.
 #
 #   docker build --file deploy/docker/beam.Dockerfile --target worker \
 #     --tag vaeline-worker:0.1.0 .
 #
-# pipeline.encode needs TensorFlow in its workers: --build-arg TENSORFLOW=1.
+# Workers of pipeline.encode need TensorFlow: --build-arg TENSORFLOW=1.
 FROM gcr.io/dataflow-templates-base/python311-template-launcher-base:20230622_RC00 AS launcher
 
 FROM apache/beam_python3.11_sdk:2.77.0 AS worker
 RUN useradd --uid 1000 --create-home vaeline && install -d -o vaeline /data
 WORKDIR /opt/vaeline
 COPY requirements.lock deploy/docker/pipeline.txt ./
-# Of pipeline.encode alone; with 1 all that follows has it.
+# Only pipeline.encode needs TensorFlow. With 1, all three images have it.
 ARG TENSORFLOW=
 RUN sed -n 's/^\([a-z0-9.-]*==[^ ;]*\).*/\1/p' requirements.lock > pins.txt \
   && pip install --no-cache-dir --constraint pins.txt --requirement pipeline.txt \
     ${TENSORFLOW:+tensorflow}
 COPY pipeline pipeline
 COPY deploy/flink/worker_pool.py deploy/flink/worker_pool.py
-# Nothing is staged, so the worker needs no environment of its own, which only root
-# could make.
+# Beam stages no packages, so it need not make an environment for a worker, which only root
+# could do.
 ENV PYTHONPATH=/opt/vaeline RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
 USER 1000:1000
 
 FROM worker AS submit
 USER 0
-# Debian keeps no older versions, which could be pinned.
+# No version is pinned, because Debian removes older versions.
 # hadolint ignore=DL3008
 RUN apt-get update \
   && apt-get install --yes --no-install-recommends curl default-jre-headless \

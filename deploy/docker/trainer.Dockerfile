@@ -5,9 +5,9 @@ FROM python:3.11.11-slim-bookworm
 ARG DEVICE=cpu
 RUN useradd --uid 1000 --create-home vaeline && install -d -o vaeline /data
 WORKDIR /opt/vaeline
-# All but the sources, so that a change of these installs nothing again.
+# The sources come later, so a change of them installs no package again.
 COPY requirements.lock setup.py pyproject.toml README.md ./
-# CUDA comes as wheels, in the versions that TensorFlow itself pins.
+# CUDA comes as wheels, in the versions that TensorFlow pins.
 RUN sed -n 's/^\([a-z0-9.-]*==[^ ;]*\).*/\1/p' requirements.lock > pins.txt \
   && case "$DEVICE" in cpu) extra= ;; gpu) extra='[gpu]' ;; *) exit 2 ;; esac \
   && pip install --no-cache-dir --constraint pins.txt ".$extra"

@@ -2,7 +2,7 @@
 
     python deploy/flink/job_server_jar.py JARS_DIR OUTPUT.jar
 
-The new jar only names the jars of the directory, so they have to stay where they are.
+The new jar only refers to the jars of the directory, so they must stay in their place.
 """
 
 import pathlib

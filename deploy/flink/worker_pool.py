@@ -2,8 +2,8 @@
 
     python deploy/flink/worker_pool.py PORT
 
-Whoever reaches a pool can run code in it. This pool listens on the loopback address
-alone; Beam's own `worker_pool_main` listens on every address.
+Anyone who reaches a pool can run code in it. This pool therefore listens only at the
+loopback address; Beam's own `worker_pool_main` listens at every address.
 """
 
 import concurrent.futures
