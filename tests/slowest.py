@@ -14,7 +14,7 @@ from tests.pages import ROOT
 PAGE = ROOT / "CONTRIBUTING.md"
 # Minimum seconds of a file in `running.SECS`; a faster file may run last.
 MIN_SECS = 15
-HEAD = "| seconds | of | test |\n|--:|---|---|\n"
+HEAD = "| seconds | phase | test |\n|--:|---|---|\n"
 # A file's name identifies it: no two test files have the same name.
 _LINE = re.compile(r"^(\d+\.\d+)s (call|setup|teardown) +(?:\S*/)?(test_\S+\.py::.+)$")
 _FILE = re.compile(r"^\[ *\d+%\] +(\d+) s  (?:\S*/)?(test_\w+\.py): ")
