@@ -34,19 +34,19 @@ from benchmarks import comparison, inputs, limits, measuring, results, systems
 from pipeline import contract
 from pipeline.jobs import worker
 
-_INPUT = flags.DEFINE_string("input", None, "CelebA directory; else one is drawn.")
-_TILE = flags.DEFINE_string("tile", None, "CelebA directory whose images to repeat.")
+_INPUT = flags.DEFINE_string("input", None, "CelebA directory; else faces are drawn.")
+_TILE = flags.DEFINE_string("tile", None, "CelebA directory with images to repeat.")
 _NUM_IMAGES = flags.DEFINE_list("num_images", ["5000"], "Images to draw or tile.")
 _IMAGE_DTYPES = flags.DEFINE_list(
     "image_dtype", sorted(contract.IMAGE_DTYPES), "Storage types of the images."
 )
-_NUM_WORKERS = flags.DEFINE_integer("num_workers", worker.num_cores(), "Workers.")
-_MAX_MINUTES = flags.DEFINE_float("max_minutes", 15.0, "Longer runs are killed.")
-_MAX_GB = flags.DEFINE_float("max_gb", 16.0, "Runs with more memory are killed.")
-_OUTPUT = flags.DEFINE_string("output", None, "Where to work; a temporary directory.")
+_NUM_WORKERS = flags.DEFINE_integer("num_workers", worker.num_cores(), "Processes.")
+_MAX_MINUTES = flags.DEFINE_float("max_minutes", 15.0, "Kill longer runs.")
+_MAX_GB = flags.DEFINE_float("max_gb", 16.0, "Kill runs with more memory.")
+_OUTPUT = flags.DEFINE_string("output", None, "Work directory; else a temporary one.")
 
 _SYSTEMS = flags.DEFINE_list(
-    "systems", ["ours", "ours_flink", "tfds", "plain"], "What to compare."
+    "systems", ["ours", "ours_flink", "tfds", "plain"], "Systems to compare."
 )
 for _flag, _allowed in (
     (_IMAGE_DTYPES, contract.IMAGE_DTYPES),
@@ -58,7 +58,7 @@ for _flag, _allowed in (
         f"each must be one of {', '.join(_allowed)}",
     )
 
-# In [-1, 1], where a pixel step is 7.8e-3. Rounding to float16 alone makes less.
+# Pixels lie in [-1, 1], where a level is 7.8e-3. Rounding to float16 stays below this.
 _MAX_DIFFERENCE = 1e-3
 
 
@@ -88,7 +88,7 @@ def build(
         **os.environ,
         **systems.cluster_environ(os.path.join(work, "flink"), _NUM_WORKERS.value),
     }
-    os.sync()  # Flush the previous system's output, so that it does not slow this one.
+    os.sync()  # Flush the previous system's output, because it would slow this one.
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(open(log_path, "w+"))
         cluster = systems.flink_cluster(environ) if system.is_cluster else None

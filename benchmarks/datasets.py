@@ -7,8 +7,8 @@ import sys
 import numpy as np
 from absl import flags
 
-_FACES = flags.DEFINE_string("faces", None, "Dataset of 128 px; else one is drawn.")
-_DIGITS = flags.DEFINE_string("digits", None, "Dataset of 28 px; else one is noise.")
+_FACES = flags.DEFINE_string("faces", None, "Dataset of 128 px; else faces are drawn.")
+_DIGITS = flags.DEFINE_string("digits", None, "Dataset of 28 px; else noise is made.")
 _NUM_IMAGES = 1000
 
 

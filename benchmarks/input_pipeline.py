@@ -34,27 +34,27 @@ from benchmarks import inputs, results
 from pipeline import contract
 from pipeline.formats import records
 
-_IMAGES = flags.DEFINE_string("images", None, "CelebA directory; else one is drawn.")
+_IMAGES = flags.DEFINE_string("images", None, "CelebA directory; else faces are drawn.")
 _NUM_IMAGES = flags.DEFINE_integer(
-    "num_images", 8000, "Images to draw, or to repeat up to."
+    "num_images", 8000, "Images to draw, or to make by repeating."
 )
 _PEERS_PYTHON = flags.DEFINE_string(
-    "peers_python", None, "Python that has benchmarks/peers/requirements.txt."
+    "peers_python", None, "Python with benchmarks/peers/requirements.txt."
 )
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 128, "Images in a batch.")
-_SECONDS = flags.DEFINE_float("seconds", 5.0, "To read with each, each time.")
-_REPEATS = flags.DEFINE_integer("repeats", 3, "How often each has its turn.")
+_SECONDS = flags.DEFINE_float("seconds", 5.0, "Seconds of a turn.")
+_REPEATS = flags.DEFINE_integer("repeats", 3, "Turns of each system.")
 _READ = flags.DEFINE_enum(
     "read",
     None,
     ["stored", "float32", "plain_stored", "plain_float32"],
-    "Only to read so, a dataset's images.",
+    "Form of the batches: only read --dataset in this form.",
 )
-_DATASET = flags.DEFINE_string("dataset", "", "What --read reads.")
+_DATASET = flags.DEFINE_string("dataset", "", "Dataset for --read.")
 
 _SIZE = 128
-# Our batches are taken as in training: in a compiled loop that ends when scalars are
-# due, and after a warm-up in which the reader's loop is compiled.
+# Our batches are taken as in training, in a compiled loop that ends when scalars are
+# due. The reader's loop is compiled during the warm-up.
 _BATCHES_A_CALL = 100
 _WARM_UP_SECONDS = 2.0
 # Number of images, 0.4 GB: no cache holds much of it.

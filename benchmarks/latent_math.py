@@ -25,9 +25,9 @@ from absl import app, flags
 from benchmarks import datasets, importance, results
 from trainer.analysis.latents import neighbours
 
-_NUM_IMAGES = flags.DEFINE_integer("num_images", 162_770, "Among which to search.")
+_NUM_IMAGES = flags.DEFINE_integer("num_images", 162_770, "Images to search.")
 _NUM_IMPORTANCE_IMAGES = flags.DEFINE_integer(
-    "num_importance_images", 1000, "Of which the NLL is estimated."
+    "num_importance_images", 1000, "Images whose NLL is estimated."
 )
 _NUM_QUERIES, _IMAGE_SHAPE = 50, (128, 128, 3)
 # The same batch size as in trainer.generation.sampling.

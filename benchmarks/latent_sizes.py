@@ -18,10 +18,10 @@ from absl import app, flags
 
 from benchmarks import results
 
-_CONFIG = flags.DEFINE_string("config", "configs/mnist_hafner.py", "Experiment.")
+_CONFIG = flags.DEFINE_string("config", "configs/mnist_hafner.py", "Config file.")
 _DATASET = flags.DEFINE_string("dataset", None, "Dataset directory.", required=True)
 _SIZES = flags.DEFINE_list("sizes", ["2", "4", "8", "16", "32"], "Numbers of latents.")
-_CHANGES = flags.DEFINE_multi_string("change", [], "NAME=VALUE of the config.")
+_CHANGES = flags.DEFINE_multi_string("change", [], "Setting to change, as NAME=VALUE.")
 
 
 def run(module: str, *args: str) -> None:

@@ -30,7 +30,7 @@ from absl import app, flags
 from benchmarks import datasets, results
 
 _TURN_SECONDS = flags.DEFINE_float(
-    "turn_seconds", 1.5, "Of steps that are timed together; more for less noise."
+    "turn_seconds", 1.5, "Seconds of a turn; more reduces noise."
 )
 
 # Target duration of a call of the compiled loop, in `trainer.training.throughput`.

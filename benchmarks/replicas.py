@@ -15,10 +15,12 @@ from absl import app, flags
 
 from benchmarks import results, stepping
 
-_CONFIG = flags.DEFINE_string("config_file", "configs/celeba.py", "Config for 128 px.")
+_CONFIG = flags.DEFINE_string(
+    "config_file", "configs/celeba.py", "Config file for 128 px."
+)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Global batch size.")
 _NUM_ROUNDS = flags.DEFINE_integer("num_rounds", 7, "Turns of each number of replicas.")
-_NUM_STEPS = flags.DEFINE_integer("num_steps", 2, "Steps of a turn.")
+_NUM_STEPS = flags.DEFINE_integer("num_steps", 2, "Steps per turn.")
 
 
 def main(argv: list[str]) -> None:

@@ -125,7 +125,7 @@ _SYSTEM = flags.DEFINE_multi_enum(
     "system", list(SYSTEMS), list(SYSTEMS), "Systems to train."
 )
 _NUM_STEPS = flags.DEFINE_integer(
-    "num_steps", None, "Train for as many steps instead of the authors'.", lower_bound=1
+    "num_steps", None, "Steps to train (default: the authors' number).", lower_bound=1
 )
 
 

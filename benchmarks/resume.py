@@ -24,11 +24,13 @@ from absl import app, flags
 
 from benchmarks import results
 
-_DATASET = flags.DEFINE_string("dataset", None, "Of 128 px.", required=True)
-_CONFIG = flags.DEFINE_string("config_file", "configs/celeba.py", "What to train.")
-_NUM_STEPS = flags.DEFINE_integer("num_steps", 12, "Until the run is killed.")
-_READ_STEPS = flags.DEFINE_list("read_steps", ["0", "50", "200"], "Where to read from.")
-_NUM_RESUMES = flags.DEFINE_integer("num_resumes", 3, "Of the same run.")
+_DATASET = flags.DEFINE_string(
+    "dataset", None, "Dataset directory of 128 px.", required=True
+)
+_CONFIG = flags.DEFINE_string("config_file", "configs/celeba.py", "Config file.")
+_NUM_STEPS = flags.DEFINE_integer("num_steps", 12, "Steps before the kill.")
+_READ_STEPS = flags.DEFINE_list("read_steps", ["0", "50", "200"], "Steps to read from.")
+_NUM_RESUMES = flags.DEFINE_integer("num_resumes", 3, "Resumes to time.")
 
 # Runs in its own process, so all of the counted reads are of the shards.
 _READ_FIRST_BATCH = """

@@ -25,12 +25,12 @@ from matplotlib.figure import Figure
 
 from benchmarks import inputs, measuring, results, stepping
 
-_NUM_IMAGES = flags.DEFINE_list("num_images", ["1000", "5000"], "For prepare.")
-_TILE = flags.DEFINE_string("tile", None, "CelebA directory whose images to repeat.")
-_DEVICES = flags.DEFINE_list("devices", ["1", "2", "4"], "Virtual devices.")
+_NUM_IMAGES = flags.DEFINE_list("num_images", ["1000", "5000"], "Images to prepare.")
+_TILE = flags.DEFINE_string("tile", None, "CelebA directory with images to repeat.")
+_DEVICES = flags.DEFINE_list("devices", ["1", "2", "4"], "Numbers of virtual devices.")
 _LATENTS = flags.DEFINE_list("latents", ["2", "100", "1024"], "Numbers of latents.")
-_SIZES = flags.DEFINE_list("sizes", ["32", "64", "128", "256"], "Sides of the images.")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Global, for steps.")
+_SIZES = flags.DEFINE_list("sizes", ["32", "64", "128", "256"], "Sides in pixels.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Global batch size.")
 _NUM_ROUNDS = flags.DEFINE_integer("num_rounds", 5, "Turns of each step.")
 _PLOT = flags.DEFINE_string("plot", None, "PNG file to write.")
 

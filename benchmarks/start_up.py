@@ -25,7 +25,7 @@ from absl import app, flags
 
 from benchmarks import datasets, measuring, results
 
-_NUM_RUNS = flags.DEFINE_integer("num_runs", 3, "Of each command.")
+_NUM_RUNS = flags.DEFINE_integer("num_runs", 3, "Runs of each command.")
 
 # The same step on one batch in memory, timed from the start of the process.
 _BARE = """

@@ -15,9 +15,11 @@ from absl import app, flags
 
 from benchmarks import results, stepping
 
-_CONFIG = flags.DEFINE_string("config_file", "configs/celeba.py", "Config of 128 px.")
+_CONFIG = flags.DEFINE_string(
+    "config_file", "configs/celeba.py", "Config file for 128 px."
+)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images per step.")
-_THREADS = flags.DEFINE_list("threads", ["1", "2", "8"], "Numbers to try.")
+_THREADS = flags.DEFINE_list("threads", ["1", "2", "8"], "Numbers of threads.")
 _NUM_ROUNDS = flags.DEFINE_integer("num_rounds", 7, "Turns of each process.")
 _NUM_STEPS = flags.DEFINE_integer("num_steps", 2, "Steps per turn.")
 

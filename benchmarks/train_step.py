@@ -26,14 +26,18 @@ from absl import app, flags
 from benchmarks import datasets, results
 from pipeline.jobs import worker
 
-_DATASET = flags.DEFINE_string("dataset", None, "Of 128 px; else faces are drawn.")
+_DATASET = flags.DEFINE_string(
+    "dataset", None, "Dataset of 128 px; else faces are drawn."
+)
 _PEERS_PYTHON = flags.DEFINE_string(
-    "peers_python", None, "Python that has benchmarks/peers/requirements.txt."
+    "peers_python", None, "Python with benchmarks/peers/requirements.txt."
 )
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images in a step.")
-_SECONDS = flags.DEFINE_float("seconds", 15.0, "To train each, each time.")
-_REPEATS = flags.DEFINE_integer("repeats", 3, "How often each has its turn.")
-_GROUPS = flags.DEFINE_integer("groups", None, "Only to train so, and print the rate.")
+_SECONDS = flags.DEFINE_float("seconds", 15.0, "Seconds of a turn.")
+_REPEATS = flags.DEFINE_integer("repeats", 3, "Turns of each system.")
+_GROUPS = flags.DEFINE_integer(
+    "groups", None, "Batch groups: train with these only, and print the rate."
+)
 
 _STEPS_A_CALL = 4
 

@@ -14,8 +14,10 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from benchmarks import inputs, limits
 
-FILES = flags.DEFINE_string("files", None, "What `inputs.extract` made.", required=True)
-OUTPUT = flags.DEFINE_string("output", None, "Directory to make.", required=True)
+FILES = flags.DEFINE_string(
+    "files", None, "Directory that `inputs.extract` made.", required=True
+)
+OUTPUT = flags.DEFINE_string("output", None, "New dataset directory.", required=True)
 IMAGE_DTYPE = flags.DEFINE_string(
     "image_dtype", "float16", "Type of the stored images."
 )
