@@ -223,7 +223,7 @@ print(found, file=sys.__stdout__)
     assert text.splitlines()[0] == "{}"
 
 
-# Calls that turn a name or bytes into code. Each value says who decides what runs; an
+# Calls that turn a name or bytes into code. Each value says who chooses the code; an
 # input file never does.
 BY_NAME = {
     (

@@ -39,7 +39,7 @@ def fetch() -> list[pathlib.Path]:
             with zipfile.ZipFile(io.BytesIO(_download(url))) as archive:
                 data = archive.read(member)
             if hashlib.sha256(data).hexdigest() != digest:
-                raise ValueError(f"{member} of {url} is not what {PINS} pins")
+                raise ValueError(f"{member} of {url} differs from its hash in {PINS}")
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_suffix(f".{os.getpid()}")
             partial.write_bytes(data)

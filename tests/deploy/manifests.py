@@ -36,7 +36,7 @@ def build(kustomization: str) -> list[dict[str, Any]]:
     elif shutil.which("kubectl"):
         program = ["kubectl", "kustomize"]
     else:
-        pytest.skip("neither kustomize nor kubectl is here")
+        pytest.skip("needs kustomize or kubectl")
     folder = DEPLOY / "kubernetes" / kustomization
     done = subprocess.run([*program, str(folder)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -74,7 +74,7 @@ def recorded(folder: pathlib.Path, task: str) -> tuple[list[str], dict[str, str]
     return (folder / f"{task}.argv").read_text().splitlines(), environ
 
 
-@pytest.mark.skipif(not shutil.which("shellcheck"), reason="no shellcheck is here")
+@pytest.mark.skipif(not shutil.which("shellcheck"), reason="needs shellcheck")
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_scripts_are_clean(path):
     done = subprocess.run(["shellcheck", path], capture_output=True, text=True)
