@@ -28,8 +28,8 @@ TESTS = $(strip $(ROOM:%=tests/%) $(ARGS))
 
 PEERS := .venv-peers/bin/python
 
-.PHONY: help venv room demo test test-all slowest chaos lint audit package versions pythons \
-  bench lock
+.PHONY: help venv room demo test test-all slowest chaos lint docs package versions pythons \
+  audit bench lock
 
 help:
 	@echo "make demo      draws faces, makes a dataset, trains 500 steps"
@@ -44,6 +44,7 @@ help:
 	@echo "make versions  a short run with the lowest and the newest versions of setup.py"
 	@echo "make pythons   a few tests on each other Python of this machine"
 	@echo "make bench     short measurements of every stage; see benchmarks/RESULTS.md"
+	@echo "make docs   the site of the pages, in .site/html; all links are checked"
 	@echo "make lock      pins the newest versions that setup.py allows"
 
 PIP = $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes
@@ -153,6 +154,19 @@ bench: venv
 	$(PY) -m benchmarks.replicas --num_rounds=5
 	$(PY) -m benchmarks.latent_math --num_images=16000 --num_importance_images=100
 	$(PY) -m benchmarks.scaling
+
+# The site holds a copy of the tracked files, so that links to sources lead somewhere.
+docs: venv
+	@sha256sum docs/requirements.txt | cmp -s - .venv-docs/lock.sha256 || { \
+	  $(UV) venv --quiet --clear --python $(PY) .venv-docs && \
+	  $(UV) pip install --quiet --require-hashes --python .venv-docs/bin/python \
+	    -r docs/requirements.txt && \
+	  sha256sum docs/requirements.txt > .venv-docs/lock.sha256; }
+	@rm -rf .site && mkdir -p .site/pages
+	@git ls-files -z | grep -zv '^tests/golden/.*/' | xargs -0 cp --parents -t .site/pages
+	@cp docs/mkdocs.yml .site/
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --config-file .site/mkdocs.yml
+	@echo "the site is .site/html/index.html"
 
 lock: venv
 	$(UV) pip compile --quiet --upgrade --universal --python-version 3.11 \

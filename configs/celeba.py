@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     """Returns the settings of the original."""
     config = ConfigDict()
+    # Seed of the weights, of the order of the records, and of all noise.
     config.seed = 0
 
     # Data

@@ -78,6 +78,8 @@ REPLACED = (
     ("--sweep=latent_dim=2,8,32", "--sweep=latent_dim=2,8", "size"),
     ("num_train_steps=20000", "num_train_steps=4", "size"),
     ("num_train_steps=6000", "num_train_steps=4", "size"),
+    ("num_train_steps=500", "num_train_steps=4", "size"),
+    ("--config.global_batch_size=16", "--config.global_batch_size=4", "size"),
     ("--profile_steps=100:110", "--profile_steps=2:3", "the run has four"),
     ("--port=6007", "--port=0", "it may be taken"),
     ("http://127.0.0.1:9000", "$AWS_ENDPOINT_URL", "it may be taken"),
@@ -86,7 +88,7 @@ REPLACED = (
 NOT_RUN = {
     r"make test(-all)?( (MARKS|ROOM)=[\w/]+)?$": "is the tests that this is one of",
     r"make (slowest|pythons)$": "runs tests that this is one of",
-    r"make (lint|package)$": "takes minutes; .ci/run runs it",
+    r"make (lint|package|docs)$": "takes minutes; .ci/run runs it",
     r"make versions$": "installs two environments; .ci/run tries the lowest",
     r"make bench$": "takes a quarter of an hour",
     r"(docker|kubectl|gcloud|sbatch) ": "needs a daemon, a cluster or an account",
@@ -130,6 +132,7 @@ GIVEN = {
         "runs/faces_narrow": "run",
     },
     "docs/training.md": {"data/celeba128": "dataset"},
+    "docs/your_images.md": {"photos": "photos"},
 }
 # Expected output and files of a command with this word; {NAME} is a flag's value.
 PROMISED = {
