@@ -28,8 +28,8 @@ TESTS = $(strip $(ROOM:%=tests/%) $(ARGS))
 
 PEERS := .venv-peers/bin/python
 
-.PHONY: help venv room demo test test-all slowest chaos lint docs package versions pythons \
-  audit bench lock
+.PHONY: help venv demo test test-all slowest chaos lint docs audit package versions pythons \
+  room bench lock
 
 help:
 	@echo "make demo      draws faces, makes a dataset, trains 500 steps"
