@@ -44,7 +44,7 @@ help:
 	@echo "make versions  a short run with the lowest and the newest versions of setup.py"
 	@echo "make pythons   a few tests on each other Python of this machine"
 	@echo "make bench     short measurements of every stage; see benchmarks/RESULTS.md"
-	@echo "make docs   the site of the pages, in .site/html; all links are checked"
+	@echo "make docs      the site of the pages, in .site/html; all links are checked"
 	@echo "make lock      pins the newest versions that setup.py allows"
 
 PIP = $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes
@@ -55,6 +55,8 @@ venv:
 	  echo "error: found no Python 3.11 to 3.13: install one, or give PYTHON=FILE"; \
 	  exit 1; }
 	@sha256sum requirements.lock | cmp -s - .venv/lock.sha256 || { \
+	  echo "installing the $$(grep -c == requirements.lock) packages of requirements.lock" \
+	    "into .venv: half a minute from the cache, some minutes by download" && \
 	  $(PYTHON) -m venv --clear .venv && \
 	  sed -n '/^uv==/,/# via/p' requirements.lock > .venv/uv.txt && \
 	  $(PIP) -r .venv/uv.txt && \
@@ -63,9 +65,12 @@ venv:
 	  sha256sum requirements.lock > .venv/lock.sha256; }
 
 demo: venv
+	@echo "1 of 3: 2,000 synthetic faces"
 	@test -e demo/faces/img_align_celeba.zip || \
 	  $(PY) -m pipeline.synthesize --output=demo/faces --num_images=2000
+	@echo "2 of 3: a dataset of 128 px"
 	$(PY) -m pipeline.prepare --input=demo/faces --output=demo/dataset --shard_size=64
+	@echo "3 of 3: a VAE, 500 steps on two virtual devices; a line every 50 steps"
 	$(PY) -m trainer.train --config=configs/celeba.py --dataset=demo/dataset \
 	  --workdir=demo/run --virtual_devices=2 --config.global_batch_size=16 \
 	  --config.latent_weight=0.0002 --config.num_train_steps=500 \

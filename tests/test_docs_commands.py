@@ -76,6 +76,7 @@ REPLACED = (
     ("--num_gpus=8", "--virtual_devices=2", "there are none"),
     ("--num_images=1000", "--num_images=60", "size"),
     ("--sweep=latent_dim=2,8,32", "--sweep=latent_dim=2,8", "size"),
+    ("--sweep=learning_rate=1e-3,3e-4 ", "--sweep=learning_rate=1e-3 ", "size"),
     ("num_train_steps=20000", "num_train_steps=4", "size"),
     ("num_train_steps=6000", "num_train_steps=4", "size"),
     ("num_train_steps=500", "num_train_steps=4", "size"),
@@ -334,15 +335,23 @@ REQUIREMENTS = sorted(
 def test_what_pip_would_install_is_there(
     arguments: str, tmp_path: pathlib.Path
 ) -> None:
-    """Runs pip without installing: the named packages exist and fit together."""
+    """Resolves without installing: the named packages exist and fit together.
+
+    uv resolves in seconds; pip takes a minute and a half.
+    """
     if "gpu" in arguments:
         arguments += " --no-deps"  # These are gigabytes.
     reader.link_repository(tmp_path, os.environ)
-    pip = f"{sys.executable} -m pip install --dry-run --no-build-isolation "
-    output = reader.run(pip + arguments, tmp_path, os.environ)
-    assert "Would install " in output
-    # pip only warns about an extra that does not exist.
-    assert "does not provide" not in output
+    bin_dir = pathlib.Path(sys.executable).parent
+    output = reader.run(
+        f"{bin_dir}/uv pip install --dry-run --no-build-isolation "
+        f"--python {sys.executable} {arguments}",
+        tmp_path,
+        {"UV_SYSTEM_CERTS": "true", **os.environ},
+    )
+    assert "Would install " in output or "Would make no changes" in output
+    # uv only warns about an extra that does not exist.
+    assert "does not have an extra" not in output
 
 
 @pytest.mark.parametrize("pattern", NOT_RUN)
