@@ -16,7 +16,7 @@ a cluster's, relative to that at the fewest images. Every output is read back: a
 records must be there, and the first image of each shard must equal the output of
 `pipeline.images.squares` for its file, up to the difference shown. Pillow's limit is
 the rate of decode, crop and resize alone on as many cores, before and after. Adds a row
-for each system to benchmarks/RESULTS.md.
+for each system to benchmarks/history.csv.
 """
 
 import contextlib

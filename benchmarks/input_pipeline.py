@@ -14,7 +14,7 @@ counts.
 The limit is a memcpy of all images' bytes, from memory to as much other memory, by one
 thread. The cached limit is a memcpy into one batch, which stays in the processor's
 cache. No system that hands on batches can reach it. Adds a row for each system to
-benchmarks/RESULTS.md.
+benchmarks/history.csv.
 """
 
 import json

@@ -16,7 +16,7 @@ reads no clock:
 `beside` is the ledger, the scalars and the checkpoints together, in percent of a bare
 step. Pictures and validations are work of their own and have a column each.
 
-Adds a row for each config to benchmarks/RESULTS.md.
+Adds a row for each config to benchmarks/history.csv.
 """
 
 import json

@@ -5,7 +5,7 @@
 Runs the flagship's step with the same global batch in the same groups. Two processes,
 one for each number of devices, take turns on one batch in memory. Both compute the same
 bits on the same cores, so the limit is the time of one device. Adds a row to
-benchmarks/RESULTS.md.
+benchmarks/history.csv.
 """
 
 import pathlib

@@ -6,7 +6,7 @@
 
 Prepares MNIST in a temporary directory, and trains each system by `trainer.train` with
 its config. The result comes from metrics.jsonl or from `trainer.evaluate`. Adds a row
-for each system to benchmarks/RESULTS.md. A result outside the tolerance is an error,
+for each system to benchmarks/history.csv. A result outside the tolerance is an error,
 unless --num_steps shortened the training.
 """
 

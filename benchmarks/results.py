@@ -1,5 +1,9 @@
-"""Adds rows to benchmarks/RESULTS.md: date, commit, hardware and measured values."""
+"""Rows of all benchmarks: date, commit, hardware and measured values.
 
+`history.csv` has a line for each cell, because every benchmark has columns of its own.
+"""
+
+import csv
 import datetime
 import os
 import pathlib
@@ -10,42 +14,48 @@ from collections.abc import Mapping
 from absl import flags
 
 _RESULTS = flags.DEFINE_string(
-    "results", str(pathlib.Path(__file__).with_name("RESULTS.md")), "File to add to."
+    "results",
+    str(pathlib.Path(__file__).with_name("history.csv")),
+    "CSV file of all rows.",
 )
+_SHARED = ("date", "commit", "hardware")
+_FIELDS = ("benchmark", "row", *_SHARED, "column", "value")
+
+Row = Mapping[str, str]
 
 
 def add_row(benchmark: str, measured: Mapping[str, str]) -> None:
-    """Prints a row, and adds it to the table of its benchmark.
+    """Prints a row in Markdown, and appends it to the CSV file.
 
     Args:
         benchmark: Module under `benchmarks`.
         measured: Cells by column. Date, commit and hardware come before them.
     """
-    cells = {
+    shared = {
         "date": str(datetime.date.today()),
         "commit": _commit(),
         "hardware": _hardware(),
-        **measured,
     }
-    row = f"| {' | '.join(cells.values())} |"
-    print(row)
+    print(f"| {' | '.join([*shared.values(), *measured.values()])} |")
     path = pathlib.Path(_RESULTS.value)
-    text = path.read_text() if path.exists() else "# Results\n"
-    path.write_text(with_row(text, benchmark, tuple(cells), row))
+    number = len(read(path).get(benchmark, ())) + 1 if path.exists() else 1
+    with path.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if file.tell() == 0:
+            writer.writerow(_FIELDS)
+        for column, value in measured.items():
+            writer.writerow([benchmark, number, *shared.values(), column, value])
 
 
-def with_row(text: str, benchmark: str, columns: tuple[str, ...], row: str) -> str:
-    """Returns a page of results with one more row in the table of its benchmark."""
-    header = (
-        f"\n## benchmarks/{benchmark}.py\n\n"
-        f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|\n"
-    )
-    if header not in text:
-        text += header
-    before, _, after = text.partition(header)
-    rows, separator, rest = after.partition("\n\n")
-    rows = rows.rstrip("\n") + "\n" if rows.strip() else ""
-    return f"{before}{header}{rows}{row}\n{separator[1:]}{rest}"
+def read(path: str | os.PathLike[str]) -> dict[str, list[Row]]:
+    """Returns the rows of each benchmark, oldest first, as cells by column."""
+    rows: dict[str, dict[str, dict[str, str]]] = {}
+    with open(path, encoding="utf-8", newline="") as file:
+        for cell in csv.DictReader(file):
+            shared = {name: cell[name] for name in _SHARED}
+            row = rows.setdefault(cell["benchmark"], {}).setdefault(cell["row"], shared)
+            row[cell["column"]] = cell["value"]
+    return {benchmark: list(found.values()) for benchmark, found in rows.items()}
 
 
 def _commit() -> str:

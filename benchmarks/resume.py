@@ -8,7 +8,7 @@ saved. Its time includes imports, the checkpoint, the tracing and the step itsel
 that the input pipeline alone starts at each step of --read_steps, in its own process.
 The benchmark counts the bytes that the process reads until the first batch, including
 read-ahead, and converts them to records of each lane. Adds a row for each step to
-benchmarks/RESULTS.md.
+benchmarks/history.csv.
 """
 
 import json

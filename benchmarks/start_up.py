@@ -8,7 +8,7 @@ metrics.jsonl. It includes imports, the dataset, the model, the files and pictur
 step 0, the tracing and the step. In turn with it, a bare process imports TensorFlow,
 traces the same step and runs it once, on one batch in memory. The limit is the bare
 process's import and tracing. Without a dataset, 1,000 faces are drawn, and 1,000 digits
-are noise. Adds a row of medians for each config to benchmarks/RESULTS.md.
+are noise. Adds a row of medians for each config to benchmarks/history.csv.
 """
 
 import json

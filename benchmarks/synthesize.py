@@ -3,7 +3,7 @@
     python -m benchmarks.synthesize
 
 Uses the CPU time of the process instead of wall time, so other programs on the machine
-do not count. Adds a row to benchmarks/RESULTS.md.
+do not count. Adds a row to benchmarks/history.csv.
 """
 
 import statistics

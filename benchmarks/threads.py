@@ -4,7 +4,7 @@
 
 Runs the flagship's step on one device. Processes with 1, 2 and 8 threads take turns on
 one batch in memory. Training fixes the number on every machine, because it decides how
-sums are rounded. Adds a row to benchmarks/RESULTS.md.
+sums are rounded. Adds a row to benchmarks/history.csv.
 """
 
 import os

@@ -7,7 +7,7 @@ Each system trains configs/celeba.py in its own process, with as many threads, i
 of the weights. It runs with four groups, which up to four devices share, and with one
 group, for a run that stays on one device. The limit is the product of large float32
 matrices on the same cores, by NumPy or TensorFlow, whichever is faster. A training step
-counts as three forward passes. Adds a row for each system to benchmarks/RESULTS.md.
+counts as three forward passes. Adds a row for each system to benchmarks/history.csv.
 """
 
 import math

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from benchmarks import comparison, inputs
+from benchmarks import comparison, inputs, results
 from pipeline.synthetic import layout
 from tests import preloaded
 
@@ -77,10 +77,10 @@ def test_the_cluster_is_measured_and_taken_down(tmp_path):
         pytest.skip("Flink needs Java: apt-get install default-jre-headless")
     command = [sys.executable, "-m", "benchmarks.builders", "--systems=ours,ours_flink"]
     command += [f"--num_images={NUM_IMAGES}", "--image_dtype=uint8"]
-    command += [f"--output={tmp_path}", f"--results={tmp_path}/results.md"]
+    command += [f"--output={tmp_path}", f"--results={tmp_path}/history.csv"]
     subprocess.run(command, check=True)
-    *_, local, flink = (tmp_path / "results.md").read_text().splitlines()
+    local, flink = results.read(tmp_path / "history.csv")["builders"]
     # Flink needs the memory of four Java processes and a worker pool.
-    assert int(flink.split("|")[-5]) > int(local.split("|")[-5]) + 500
+    assert int(flink["peak PSS MB"]) > int(local["peak PSS MB"]) + 500
     processes = subprocess.check_output(["ps", "-eo", "args"], text=True)
     assert str(tmp_path) not in processes

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks import results
 from pipeline import contract, sources, verify
 from pipeline.dataset import output_directory, output_files, shards, stats
 from pipeline.images import squares
@@ -609,14 +610,14 @@ def test_the_progress_outlives_a_listing_that_fails(tmp_path, monkeypatch, caplo
 def test_memory_is_flat(real_celeba_dir, tmp_path):
     peaks = []
     for num_images in (1000, 8000):
-        results = tmp_path / f"{num_images}.md"
+        history = tmp_path / f"{num_images}.csv"
         program = [sys.executable, "-m", "benchmarks.prepare", "--num_workers=2"]
         program += [f"--tile={real_celeba_dir}", f"--num_images={num_images}"]
-        program += [f"--results={results}", f"--output={tmp_path}"]
+        program += [f"--results={history}", f"--output={tmp_path}"]
         program += [f"--beam_arg={argument}" for argument in WORKER_PROCESSES]
         subprocess.run(program, check=True)
-        cells = results.read_text().splitlines()[-1].split("|")
-        peaks.append(float(cells[-3]))
+        (row,) = results.read(history)["prepare"]
+        peaks.append(float(row["peak PSS MB"]))
     assert peaks[1] < 1.2 * peaks[0], peaks
 
 
