@@ -43,7 +43,8 @@ help:
 	@echo "make package   wheel and sdist in dist/, each installed and tried on its own"
 	@echo "make versions  a short run with the lowest and the newest versions of setup.py"
 	@echo "make pythons   a few tests on each other Python of this machine"
-	@echo "make bench     short measurements of every stage; see benchmarks/RESULTS.md"
+	@echo "make bench     short measurements of every stage; rows for"
+	@echo "               benchmarks/history.csv, plots for benchmarks/RESULTS.md"
 	@echo "make docs      the site of the pages, in .site/html; all links are checked"
 	@echo "make lock      pins the newest versions that setup.py allows"
 
@@ -159,6 +160,7 @@ bench: venv
 	$(PY) -m benchmarks.replicas --num_rounds=5
 	$(PY) -m benchmarks.latent_math --num_images=16000 --num_importance_images=100
 	$(PY) -m benchmarks.scaling
+	$(PY) -m benchmarks.plots
 
 # The site holds a copy of the tracked files, so that links to sources lead somewhere.
 docs: venv
