@@ -19,7 +19,7 @@ from trainer.operations import checks
 from trainer.system import libraries
 
 _FULL = flags.DEFINE_bool(
-    "full", False, "Reads all shards, and compares them with the manifest's hashes."
+    "full", False, "Read all shards, and compare them with the hashes in the manifest."
 )
 flags.adopt_module_key_flags(train_flags)
 

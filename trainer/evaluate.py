@@ -25,30 +25,40 @@ from trainer.system import atomic_files, libraries
 
 _WORKDIR = path_flags.define("workdir", None, "Directory of the run.", required=True)
 _SPLIT = flags.DEFINE_string(
-    "split", None, "What to score on; by default what training evaluated."
+    "split", None, "Split to score; by default the split that the training evaluated."
 )
 _DATASET = path_flags.define(
-    "dataset", None, "Where the run's dataset is, if it has moved."
+    "dataset", None, "Directory of the dataset, if it has moved since the training."
 )
 _NUM_IMPORTANCE_SAMPLES = flags.DEFINE_integer(
-    "num_importance_samples", 0, "Draws for each example's log-likelihood; 0: none."
+    "num_importance_samples",
+    0,
+    "Draws per example for the estimate of log p(x); 0 makes no estimate.",
 )
 _NUM_IMPORTANCE_EXAMPLES = flags.DEFINE_integer(
     "num_importance_examples",
     None,
-    "Of the split's first, that the log-likelihood is of; by default all.",
+    "Number of leading examples of the split used to estimate log p(x); all by "
+    "default.",
 )
 _FACTORS = path_flags.define(
-    "factors", None, "factors.csv of a synthetic dataset, for MIG, DCI and SAP."
+    "factors",
+    None,
+    "File factors.csv of a synthetic dataset, to compute MIG, DCI and SAP.",
 )
 _PCA = flags.DEFINE_bool(
-    "pca", False, "Whether to fit principal components, as many as there are latents."
+    "pca",
+    False,
+    "Also fit a PCA with as many components as latents, to compare its error.",
 )
 _LATENTS = path_flags.define(
-    "latents", None, "Directory of pipeline.encode, in place of encoding splits."
+    "latents",
+    None,
+    "Directory of latents that pipeline.encode wrote; splits are then not encoded "
+    "again.",
 )
 _OUTPUT = path_flags.define(
-    "output", None, "JSON file; by default WORKDIR/evaluation/SPLIT.json."
+    "output", None, "JSON file to write; by default WORKDIR/evaluation/SPLIT.json."
 )
 
 

@@ -16,13 +16,13 @@ from trainer.cli import command_line
 from trainer.system import libraries
 
 _WORKDIR = path_flags.define("workdir", None, "Directory of the run.", required=True)
-_OUTPUT = path_flags.define("output", None, "Directory to make.", required=True)
+_OUTPUT = path_flags.define(
+    "output", None, "Directory to write the export to.", required=True
+)
 _DATASET = path_flags.define(
-    "dataset", None, "Where the run's dataset is, if it has moved."
+    "dataset", None, "Directory of the dataset, if it has moved since the training."
 )
-_OVERWRITE = flags.DEFINE_bool(
-    "overwrite", False, "Whether to replace an export that is there."
-)
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace an existing export.")
 
 
 def main(argv: list[str]) -> None:

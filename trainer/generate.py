@@ -41,35 +41,54 @@ from trainer.generation import requests
 from trainer.system import libraries
 
 _WORKDIR = path_flags.define("workdir", None, "Directory of the run.", required=True)
-_MODE = flags.DEFINE_enum("mode", "sample", requests.MODES, "What to make.")
+_MODE = flags.DEFINE_enum("mode", "sample", requests.MODES, "Kind of output to make.")
 _DATASET = path_flags.define(
-    "dataset", None, "Where the run's dataset is, if it has moved."
+    "dataset", None, "Directory of the dataset, if it has moved since the training."
 )
 _OUTPUT = path_flags.define(
     "output", None, "Directory to write to; by default WORKDIR/generated."
 )
 _SPLIT = flags.DEFINE_string(
-    "split", None, "Of the examples; by default what training evaluated."
+    "split",
+    None,
+    "Split of the examples; by default the split that the training evaluated.",
 )
 _WHERE = flags.DEFINE_string(
-    "where", None, "NAME=VALUE that a feature of the examples must have."
+    "where",
+    None,
+    "Feature value of the examples to use, as NAME=VALUE; any by default.",
 )
-_NUM = flags.DEFINE_integer("num", 25, "Images, examples, or steps.", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "Of everything that is drawn.", lower_bound=0)
+_NUM = flags.DEFINE_integer(
+    "num", 25, "Number of images, examples or interpolation steps.", lower_bound=1
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of all random draws.", lower_bound=0)
 _PRIOR = flags.DEFINE_enum(
-    "prior", "normal", ["normal", "mixture"], "What samples are drawn from."
+    "prior", "normal", ["normal", "mixture"], "Distribution of the latents of samples."
 )
 _NUM_COMPONENTS = flags.DEFINE_integer(
-    "num_components", 10, "Of the mixture.", lower_bound=1
+    "num_components", 10, "Number of components of the mixture prior.", lower_bound=1
 )
 _LATENTS = path_flags.define(
-    "latents", None, "File of latents to decode, or directory of pipeline.encode."
+    "latents",
+    None,
+    "File of latents to decode, or directory of latents that pipeline.encode wrote.",
 )
-_PATH = flags.DEFINE_enum("path", "linear", ["linear", "spherical"], "Interpolation.")
-_DIMENSIONS = flags.DEFINE_list("dimensions", None, "Latents to traverse; all of them.")
-_ATTRIBUTES = flags.DEFINE_list("attributes", None, "To try; all of them.")
+_PATH = flags.DEFINE_enum(
+    "path",
+    "linear",
+    ["linear", "spherical"],
+    "Path of the interpolation between two latents.",
+)
+_DIMENSIONS = flags.DEFINE_list(
+    "dimensions", None, "Numbers of the latents to traverse; all by default."
+)
+_ATTRIBUTES = flags.DEFINE_list(
+    "attributes", None, "Attributes to change; all by default."
+)
 _LIMIT = flags.DEFINE_float(
-    "limit", 3.0, "Traversals, and strengths of attributes, go from -limit to limit."
+    "limit",
+    3.0,
+    "Largest change of a latent or an attribute: changes go from -limit to limit.",
 )
 
 

@@ -21,10 +21,16 @@ from trainer.cli import command_line
 from trainer.system import supervisor
 
 _NUM_PROCESSES = flags.DEFINE_integer(
-    "num_processes", 1, "Processes that train together on this machine.", lower_bound=1
+    "num_processes",
+    1,
+    "Number of processes that train together on this machine.",
+    lower_bound=1,
 )
 _MAX_RESTARTS = flags.DEFINE_integer(
-    "max_restarts", 3, "How often all are started again after one died.", lower_bound=0
+    "max_restarts",
+    3,
+    "Number of times that all processes restart after one of them died.",
+    lower_bound=0,
 )
 
 

@@ -27,7 +27,9 @@ def main(argv: list[str]) -> None:
     output = pathlib.Path(_OUTPUT.value or directory / "report.html")
     try:
         if output.is_dir() or not output.name.endswith((".html", ".htm")):
-            raise ValueError(f"--output={output} must be the name of an .html file")
+            raise ValueError(
+                f"--output={output} must be a file name that ends in .html"
+            )
         page.check_output(output)
         page.write(directory, output)
     except (ValueError, OSError) as error:

@@ -27,12 +27,13 @@ from trainer.system import libraries
 _SWEEP = flags.DEFINE_multi_string(
     "sweep",
     None,
-    "NAME=VALUE,VALUE,...: a setting of the config, and what to try; given again, "
-    "every combination is. Commas inside of parentheses are a value's own.",
+    "Setting of the config and its values to try, as NAME=VALUE,VALUE,...; a comma "
+    "inside parentheses separates no values. Several --sweep flags try every "
+    "combination.",
     required=True,
 )
 _PARALLEL = flags.DEFINE_integer(
-    "parallel", 1, "How many runs train at a time.", lower_bound=1
+    "parallel", 1, "Number of runs that train at the same time.", lower_bound=1
 )
 flags.adopt_module_key_flags(train_flags)
 

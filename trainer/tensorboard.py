@@ -20,15 +20,18 @@ from trainer.cli import command_line
 _WORKDIR = flags.DEFINE_multi_string(
     "workdir",
     None,
-    "Directory of a run; more of them with a comma, or by another --workdir.",
+    "Directory of a run or of a sweep; separate several by commas, or repeat the flag.",
 )
 _HOST = flags.DEFINE_string(
-    "host", "127.0.0.1", "Address to listen at; 0.0.0.0 for every network."
+    "host",
+    "127.0.0.1",
+    "Address to listen at; 0.0.0.0 listens at all network interfaces.",
 )
 _PORT = flags.DEFINE_integer(
     "port",
     None,
-    "Port to listen at; 0 for any that is free. By default 6006, or the next free one.",
+    "Port to listen at; 0 takes any free port. The default is 6006 or the next free "
+    "port.",
     lower_bound=0,
     upper_bound=65535,
 )

@@ -11,32 +11,41 @@ from pipeline.process import path_flags, variables
 from trainer.numerics import threads
 
 CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Experiment settings; --config.NAME=VALUE changes one."
+    "config",
+    None,
+    "Python file of experiment settings; --config.NAME=VALUE changes one setting.",
 )
 flags.mark_flag_as_required("config")
 DATASET = path_flags.define(
-    "dataset", None, "Dataset directory, written by pipeline.prepare.", required=True
+    "dataset",
+    None,
+    "Directory of the dataset, written by pipeline.prepare.",
+    required=True,
 )
 WORKDIR = path_flags.define(
-    "workdir", None, "Directory of the run; an existing one is resumed.", required=True
+    "workdir", None, "Directory of the run; an existing run is resumed.", required=True
 )
 NUM_GPUS = flags.DEFINE_integer(
-    "num_gpus", None, "GPUs to train on; by default all, and the CPU without any."
+    "num_gpus",
+    None,
+    "Number of GPUs to train on; by default all GPUs, or the CPU if there is no GPU.",
 )
 VIRTUAL_DEVICES = flags.DEFINE_integer(
-    "virtual_devices", None, "Splits the CPU into so many devices instead."
+    "virtual_devices",
+    None,
+    "Number of virtual CPU devices to train on, instead of GPUs.",
 )
 NUM_THREADS = flags.DEFINE_integer(
     "num_threads",
     threads.NUM_THREADS,
-    "Threads by which a kernel on the CPU splits its work. Another number rounds "
-    "otherwise, so a run keeps its number on every machine.",
+    "Threads that share the work of one kernel on the CPU. The number changes the "
+    "rounding, so a run keeps the same number on every machine.",
 )
 KERNEL_VARIABLES = flags.DEFINE_multi_string(
     "kernel_variable",
     [],
-    "NAME=VALUE: sets a variable that chooses kernels, such as XLA_FLAGS; repeatable. "
-    "The environment's own value has no effect.",
+    "Variable that chooses kernels, such as XLA_FLAGS, as NAME=VALUE; repeatable. The "
+    "value of this variable in the environment has no effect.",
 )
 
 
@@ -52,5 +61,5 @@ def _check_kernel_variables(texts: list[str]) -> bool:
 PROFILE_STEPS = flags.DEFINE_string(
     "profile_steps",
     None,
-    "FIRST:LAST: profiles these steps, for TensorBoard; see docs/tensorboard.md.",
+    "Steps to profile for TensorBoard, as FIRST:LAST; see docs/tensorboard.md.",
 )
