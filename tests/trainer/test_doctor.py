@@ -138,7 +138,7 @@ def test_wrong_flags_are_one_line_and_a_failure_is_exit_code_1(
 @pytest.mark.parametrize(
     ("values", "name", "text"),
     [
-        ({"num_gpus": 8, "virtual_devices": None}, "devices", "--num_gpus=8, and"),
+        ({"num_gpus": 8, "virtual_devices": None}, "devices", "--num_gpus=8 must be"),
         ({"virtual_devices": 0}, "devices", "--virtual_devices=0 must be"),
         ({"learning_rate": 0.0}, "settings", "--config.learning_rate=0.0 must be"),
         ({"virtual_devices": 3}, "batch", "--config.global_batch_size to a multiple"),
@@ -341,7 +341,7 @@ def test_hosts_that_cannot_train_together(
         monkeypatch.setenv("TF_CONFIG", Cluster(addresses, 0, "").tf_config())
         actual = failed(look(dataset_dir, run))
     assert list(actual) == ["addresses"]
-    assert "which TF_CONFIG says is this host" in actual["addresses"]
+    assert "the address of this host in TF_CONFIG" in actual["addresses"]
 
 
 def test_the_port_of_tensorboard(

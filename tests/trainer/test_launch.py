@@ -57,7 +57,7 @@ def test_two_hosts_compute_the_bits_of_one(
 ) -> None:
     run = train(dataset_dir, tmp_path / "run", *PAIR, module=MODULE)
     assert run.returncode == 0, run.output
-    assert "replicas: 2, of which here CPU:0" in run.output
+    assert "replicas: 2; devices of this host: CPU:0" in run.output
     assert_same(run, reference_run)
     # Only the chief writes events; both processes write log lines.
     (events,) = (tmp_path / "run/train").glob("*tfevents*")
@@ -197,7 +197,10 @@ def test_hosts_of_other_settings_are_told(dataset_dir, tmp_path) -> None:
     for process in processes:
         output, _ = process.communicate(timeout=120)
         assert process.returncode == 1, output
-        assert "the settings or the dataset of host 1 are not the chief's" in output
+        assert (
+            "the settings or the dataset of host 1 differ from those of the chief"
+            in output
+        )
 
 
 def test_a_host_that_never_appears_is_named() -> None:
@@ -210,7 +213,9 @@ def test_a_host_that_never_appears_is_named() -> None:
     assert f"no answer from {absent} in 1 s: start the same command" in str(error.value)
     with socket.create_server(("", 0)) as taken:
         here = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(ValueError, match="cannot listen at port .* is this host"):
+        with pytest.raises(
+            ValueError, match="cannot listen at port .* address of this host"
+        ):
             hosts.wait_for_peers(Cluster((here, absent), 0, "TF_CONFIG"), 1)
 
 

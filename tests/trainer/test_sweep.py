@@ -120,7 +120,7 @@ def test_what_is_wrong_is_said_before_anything_starts(
         (["--sweep=latent_dim=2,0"], "latent_dim=0: --config.latent_dim=0 must be at"),
         (["--sweep=latent_dim=2,x"], "--sweep=latent_dim=x"),
         (["--sweep=seed=1", "--config.sed=2"], "did you mean --config.seed"),
-        (["--sweep=seed=1", "--num_gpus=9"], "--num_gpus=9, and TensorFlow finds"),
+        (["--sweep=seed=1", "--num_gpus=9"], "--num_gpus=9 must be from 0 to"),
         (["--sweep=seed=1", "--config.num_train_steps=-1"], "never ends"),
         (["--sweep=seed=1", "--parallel=0"], "--parallel=0"),
         (["--sweep=seed=1", "--nonsense"], "nonsense"),

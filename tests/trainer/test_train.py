@@ -343,7 +343,7 @@ def test_wrong_flags_are_one_clear_line(
     dataset_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     for flags, message in (
-        (["--num_gpus=8"], "--num_gpus=8, and TensorFlow finds 0 here"),
+        (["--num_gpus=8"], "--num_gpus=8 must be from 0 to 0, the number of GPUs"),
         (["--config.num_batch_groups=5"], "--config.num_batch_groups=5 equal groups"),
         ([f"--dataset={tmp_path}"], "is not finished (no manifest.json)"),
         (["--config.encoder_filters=(8, 16)"], "4 * 2^n, that is 8, 16, 32"),

@@ -77,7 +77,7 @@ def check_output(path: pathlib.Path) -> None:
         body = None
     if not isinstance(body, dict) or not {"step", "split"} <= body.keys():
         raise ValueError(
-            f"--output={path} is there, and is no evaluation: give another name"
+            f"--output={path} exists and is not an evaluation: give another file name"
         )
 
 

@@ -53,7 +53,10 @@ def find_examples(
         *(np.concatenate(column)[:num] for column in zip(*parts, strict=True))
     )
     if not len(matches.keys):
-        raise ValueError(f"no example of split {split!r} has --where={where}")
+        raise ValueError(
+            f"--where={where} matches no example of split {split!r}: give another "
+            "value or another --split"
+        )
     return matches
 
 
@@ -100,6 +103,7 @@ def _satisfying(
     }
     if name not in columns:
         raise ValueError(
-            f"--where={where}: the dataset has {', '.join(sorted(columns)) or 'none'}"
+            f"--where={where} names no feature of the dataset; it has "
+            f"{', '.join(sorted(columns)) or 'none'}"
         )
     return columns[name] == int(text)

@@ -24,7 +24,9 @@ def score_latents(encoded: EncodedSplit) -> dict[str, Any]:
     mean, log_var = encoded.posterior_mean, encoded.posterior_log_var
     kl_per_latent = losses.gaussian_kl_per_latent(mean, log_var).numpy().mean(axis=0)
     if len(mean) < 2:
-        logging.info("no active_units: they need two examples, and the split has one")
+        logging.info(
+            "active_units is not computed: it needs 2 examples, and the split has 1"
+        )
     return {
         "active_units": usage.active_units(mean) if len(mean) > 1 else None,
         "aggregate_kl": usage.aggregate_kl(mean, log_var),
@@ -87,8 +89,8 @@ def _score_label_probe(
     classes = np.unique(train_labels[has_label])
     if len(classes) < 2 or not is_tested.any():
         logging.info(
-            "no probe of labels: training has %d classes, where two are needed, and "
-            "%d examples of the split have a label",
+            "the label probe is not computed: it needs 2 classes in training and 1 "
+            "labelled example in the split, and found %d and %d",
             len(classes),
             is_tested.sum(),
         )

@@ -143,14 +143,15 @@ def open_latents(run: TrainedRun, latents_dir: str) -> StoredLatents:
     manifest = contract.load_manifest(latents_dir)
     if not manifest.has_latents:
         raise ValueError(
-            f"--latents={latents_dir} holds images: give the --output of a "
+            f"--latents={latents_dir} holds images: give the --output directory of "
             "pipeline.encode"
         )
     if manifest.settings.get("model") != run.model_digest:
         raise ValueError(
-            f"--latents={latents_dir} are of the model of digest "
-            f"{manifest.settings.get('model')}, and the run's is {run.model_digest}: "
-            "run trainer.export and pipeline.encode for this run, or leave the flag out"
+            f"--latents={latents_dir} holds latents of the model with digest "
+            f"{manifest.settings.get('model')}, but this run has digest "
+            f"{run.model_digest}: run trainer.export and pipeline.encode for this "
+            "run, or leave the flag out"
         )
     are_of_dataset = _are_of(run.manifest, manifest)
     return StoredLatents(run, latents_dir, manifest, are_of_dataset)
@@ -168,18 +169,19 @@ def check_latents(run: TrainedRun, latents_dir: str) -> StoredLatents:
     if not stored.are_of_dataset:
         images = stored.manifest.settings.get("dataset")
         raise ValueError(
-            f"--latents={latents_dir} are of "
-            f"{f'the dataset of digest {images}' if images else 'raw images'}, and the "
-            f"run's dataset, {run.manifest.digest}, is another: run pipeline.encode "
-            "with it, or leave the flag out"
+            f"--latents={latents_dir} holds latents of "
+            f"{f'the dataset with digest {images}' if images else 'raw images'}, but "
+            f"the dataset of this run has digest {run.manifest.digest}: run "
+            "pipeline.encode on that dataset, or leave the flag out"
         )
     config = run.config
     is_drawn = config.binarize == "dynamic"
     if is_drawn or config.input_noise_stddev or config.input_drop_fraction:
         raise ValueError(
-            f"--latents={latents_dir}: the run's encoder sees its images "
-            f"{'made black and white' if is_drawn else 'with noise'} by chance, and "
-            "they are the latents of other draws: leave the flag out"
+            f"--latents={latents_dir} holds latents of other random draws: the "
+            "encoder of this run "
+            f"{'binarizes its images' if is_drawn else 'adds noise to its images'} at "
+            "random; leave the flag out"
         )
     return stored
 

@@ -122,7 +122,10 @@ def score_classifier(run: TrainedRun, split: str) -> float | None:
         ValueError: If the model has no classifier.
     """
     if run.vae.classifier is None:
-        raise ValueError("only a run with --config.labelled_fraction < 1 classifies")
+        raise ValueError(
+            "the run has no classifier: only --config.labelled_fraction below 1 "
+            "trains one"
+        )
     classify = tf.function(run.vae.classify, autograph=False)
     num_right = num_labelled = 0
     for batch in run.batches(split, _BATCH_SIZE):
@@ -130,7 +133,9 @@ def score_classifier(run: TrainedRun, split: str) -> float | None:
         num_right += int(np.sum(predicted == batch["label"]))
         num_labelled += int(np.sum(batch["label"] >= 0))
     if not num_labelled:
-        logging.info("no classifier_accuracy: split %s has no labels", split)
+        logging.info(
+            "classifier_accuracy is not computed: split %s has no labels", split
+        )
         return None
     return num_right / num_labelled
 
@@ -152,9 +157,8 @@ def score_pca(run: TrainedRun, split: str) -> dict[str, float]:
     num_images = splits.num_examples(run.manifest, train_split)
     if num_images < num_components:
         raise ValueError(
-            f"--pca fits {num_components} components, as many as there are latents, to "
-            f"at least as many images, and {train_split!r} has {num_images}: leave it "
-            "out"
+            f"--pca needs at least {num_components} images, the number of latents, "
+            f"but split {train_split!r} has {num_images}: leave the flag out"
         )
     fitted = pca.fit_pca(_images(run, train_split), num_components)
     error = pca.reconstruction_error(fitted, _images(run, split))

@@ -112,7 +112,7 @@ class Run:
             log_vars.append(log_var)
             first += len(batch)
         if not means:
-            raise ValueError("no image is given")
+            raise ValueError("images is empty: give at least one image")
         user_conditions.check_num(conditions, first)
         return Posterior(np.concatenate(means), np.concatenate(log_vars))
 

@@ -25,14 +25,14 @@ def vectors(run: TrainedRun, condition: dict[str, npt.ArrayLike]) -> np.ndarray:
     if condition.keys() != needed:
         given = ", ".join(condition) or "none"
         allowed = f"{name}=" if needed else "no condition"
-        raise ValueError(f"this model takes {allowed}, and got {given}")
+        raise ValueError(f"this model takes {allowed}, but got {given}")
     if not needed:
         return np.zeros([1, 0], np.float32)
     values = np.asarray(condition[name])
     if not values.size:
         raise ValueError(f"{name} is empty: give one value, or one for each image")
     if not np.issubdtype(values.dtype, np.integer):
-        raise ValueError(f"{name} must be integers, and is {values.dtype}")
+        raise ValueError(f"{name} must hold integers, not {values.dtype}")
     if name == "label":
         batch = {"label": values.reshape(-1)}
         run.conditioning.check_labels(batch)
@@ -40,7 +40,7 @@ def vectors(run: TrainedRun, condition: dict[str, npt.ArrayLike]) -> np.ndarray:
         width = run.vae.num_conditions
         if values.shape[-1:] != (width,):
             raise ValueError(
-                f"attributes must be [n, {width}], and are {list(values.shape)}"
+                f"attributes must have the shape [n, {width}], not {list(values.shape)}"
             )
         batch = {"attributes": values.reshape(-1, width)}
         if not np.isin(values, (0, 1)).all():
@@ -64,5 +64,6 @@ def check_num(conditions: np.ndarray | None, num: int) -> None:
     """
     if conditions is not None and len(conditions) not in (1, num):
         raise ValueError(
-            f"{len(conditions)} conditions for {num} images: give one for each"
+            f"{len(conditions)} conditions do not fit {num} images: give one "
+            "condition for each image"
         )

@@ -39,8 +39,8 @@ class UserImages:
         self._function = manifest.settings.get("preprocess")
         if preprocess is not None and preprocess != self._function:
             raise ValueError(
-                f"preprocess={preprocess!r}, and the images of the dataset were made "
-                f"with {self._function!r}"
+                f"preprocess={preprocess!r} differs from the function that made the "
+                f"images of the dataset, {self._function!r}"
             )
         self._is_allowed = preprocess == self._function
         self._settings = {
@@ -106,9 +106,10 @@ class UserImages:
     def _checked(self, image: np.ndarray) -> np.ndarray:
         if image.shape != self._shape or not (np.abs(image) <= 1).all():
             raise ValueError(
-                f"an image of floats must be {list(self._shape)} in [-1, 1], and this "
-                f"one is {list(image.shape)} from {image.min():.4g} to "
-                f"{image.max():.4g}: give uint8 pixels for images of other sizes"
+                f"an image of floats must have the shape {list(self._shape)} and "
+                f"values in [-1, 1], but this image has the shape {list(image.shape)} "
+                f"and values from {image.min():.4g} to {image.max():.4g}: give uint8 "
+                "pixels for images of other sizes"
             )
         return image.astype(np.float32)
 
@@ -128,7 +129,7 @@ def _each(images: Any) -> Iterator[Path | np.ndarray]:
         array = np.asarray(images)
         if array.ndim != 4:
             raise ValueError(
-                f"images must be [n, height, width, channels], and are "
+                "images must have the shape [n, height, width, channels], not "
                 f"{list(array.shape)}"
             )
         yield from array
@@ -138,7 +139,7 @@ def _of_element(element: Any) -> Iterator[np.ndarray]:
     if isinstance(element, dict):
         if "image" not in element:
             raise ValueError(
-                f"an element of the tf.data.Dataset has {', '.join(element)}, and no "
+                f"an element of the tf.data.Dataset has {', '.join(element)}, but no "
                 "'image'"
             )
         element = element["image"]

@@ -104,9 +104,9 @@ def damage_explained() -> Iterator[None]:
         if damage is None:
             raise
         raise contract.DatasetError(
-            f"a shard is damaged, or changed while it was read ({damage}): python -m "
-            "pipeline.verify --dataset=DIR names it, and pipeline.prepare makes it "
-            "again; the same command then goes on"
+            f"a shard is damaged, or changed while it was read ({damage}): find it "
+            "with python -m pipeline.verify --dataset=DIR, and restore it with "
+            "pipeline.prepare; then run the same command to go on"
         ) from error
 
 

@@ -55,7 +55,7 @@ def check(argv: Sequence[str]) -> None:
         >>> check(["train", "--config=configs/celeba.py", "--config.latent_dims=3"])
         Traceback (most recent call last):
         ...
-        trainer.cli.config_files.ConfigError: --config.latent_dims is no setting of \
+        trainer.cli.config_files.ConfigError: --config.latent_dims is not a setting of \
 configs/celeba.py: did you mean --config.latent_dim or --config.latent_weight?
     """
     argv = flags.FLAGS.read_flags_from_files(list(argv), force_gnu=False)
@@ -73,9 +73,9 @@ configs/celeba.py: did you mean --config.latent_dim or --config.latent_weight?
             remedy = (
                 f"did you mean {' or '.join(f'--config.{one}' for one in close)}?"
                 if close
-                else f"it has {', '.join(single)}"
+                else f"its settings are {', '.join(single)}"
             )
-            raise ConfigError(f"--config.{name} is no setting of {path}: {remedy}")
+            raise ConfigError(f"--config.{name} is not a setting of {path}: {remedy}")
 
 
 def _load(path: str, arguments: Sequence[str]) -> ConfigDict:
@@ -86,7 +86,9 @@ def _load(path: str, arguments: Sequence[str]) -> ConfigDict:
         )
     spec = importlib.util.spec_from_file_location("config_file", path)
     if spec is None or spec.loader is None:
-        raise ConfigError(f"--config={path} is no Python file: its name ends in .py")
+        raise ConfigError(
+            f"--config={path} is not a Python file: its name must end in .py"
+        )
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
@@ -101,7 +103,8 @@ def _load(path: str, arguments: Sequence[str]) -> ConfigDict:
         ) from error
     if not isinstance(config, ConfigDict):
         raise ConfigError(
-            f"--config={path} returns {config!r:.80} from get_config, and no ConfigDict"
+            f"--config={path} returns {config!r:.80} from get_config, which must "
+            "return a ConfigDict"
         )
     return config
 

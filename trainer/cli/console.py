@@ -12,7 +12,7 @@ from pipeline.process import output
 # Module and purpose of each command.
 COMMANDS = {
     "synthesize": ("pipeline.synthesize", "draw a synthetic CelebA"),
-    "prepare": ("pipeline.prepare", "make a dataset of raw images"),
+    "prepare": ("pipeline.prepare", "make a dataset from raw images"),
     "verify": ("pipeline.verify", "compare a dataset with its manifest"),
     "doctor": ("trainer.doctor", "check everything that a training needs"),
     "train": ("trainer.train", "train a VAE, or resume a run"),
@@ -54,8 +54,8 @@ def main() -> None:
         from pipeline import contract
 
         sys.exit(
-            f"error: {contract.without_credentials(name)} is no command of vaeline: "
-            f"give one of {', '.join(COMMANDS)}"
+            f"error: {contract.without_credentials(name)} is not a command of "
+            f"vaeline: give one of {', '.join(COMMANDS)}"
         )
     with output.written():
         print(text())

@@ -129,7 +129,7 @@ class RecordReader:
         data, crc = frames.read(number)
         opening = serialized.opening(len(data))
         if not data.startswith(opening):
-            raise frames.error(number, "is no Example")
+            raise frames.error(number, "is not a tf.train.Example")
         parts, at = [], len(opening)
         for name, mark, array in zip(self.arrays, self._marks, arrays, strict=True):
             mark_at = data.find(mark, at)
@@ -184,7 +184,7 @@ class Records:
         head = self.alike.before[number].tobytes()
         tail = self.alike.after[number, : length - self.alike.end].tobytes()
         if not head.startswith(opening):
-            raise self.error(number, "is no Example")
+            raise self.error(number, "is not a tf.train.Example")
         return serialized.example(head[len(opening) :], tail)
 
     def error(self, number: int, text: str) -> DamageError:

@@ -29,8 +29,8 @@ def num_lanes(global_batch_size: int, num_shards: int) -> int:
     """
     if global_batch_size < 1 or num_shards < 1:
         raise ValueError(
-            f"{global_batch_size} examples a batch and {num_shards} shards: "
-            "both must be positive"
+            f"the batch size, {global_batch_size}, and the number of shards, "
+            f"{num_shards}, must be positive"
         )
     limit = min(num_shards, MAX_LANES)
     lanes = 1

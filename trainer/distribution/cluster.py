@@ -87,12 +87,15 @@ def find_cluster(environ: Mapping[str, str]) -> Cluster | None:
             except (KeyError, TypeError, AttributeError, ValueError) as error:
                 raise ValueError(_wrong_text(variable, environ, error)) from error
             if not 0 <= index < len(addresses):
-                reason = f"this is host {index} of {len(addresses)}"
+                reason = (
+                    f"the index of this host, {index}, must be from 0 to "
+                    f"{len(addresses) - 1}"
+                )
                 raise ValueError(_wrong_text(variable, environ, reason))
             if len(addresses) == 1:
                 return None
             if len(set(addresses)) < len(addresses):
-                raise ValueError(_wrong_text(variable, environ, "a host comes twice"))
+                raise ValueError(_wrong_text(variable, environ, "a host appears twice"))
             return Cluster(addresses, index, variable)
     return None
 
@@ -100,12 +103,11 @@ def find_cluster(environ: Mapping[str, str]) -> Cluster | None:
 def describe(cluster: Cluster | None) -> str:
     """Returns one line with the hosts and with the variable that names them."""
     if cluster is None:
-        return f"hosts: this one alone ({', '.join(_FINDERS)} name no others)"
+        return f"hosts: only this host ({', '.join(_FINDERS)} name no other host)"
     return (
-        f"hosts: {len(cluster.addresses)} by {cluster.source}, this is number "
-        f"{cluster.index} at {cluster.address}"
-        f"{', the chief' if cluster.is_chief else ''}; all: "
-        f"{', '.join(cluster.addresses)}"
+        f"hosts: {len(cluster.addresses)}, from {cluster.source}; this is host "
+        f"{cluster.index}{', the chief,' if cluster.is_chief else ''} at "
+        f"{cluster.address}; all hosts: {', '.join(cluster.addresses)}"
     )
 
 
@@ -118,7 +120,7 @@ def _from_tf_config(environ: Mapping[str, str]) -> tuple[tuple[str, ...], int]:
     task = body.get("task", {})
     kind = task.get("type", "worker")
     if kind not in _TF_CONFIG_JOBS or kind not in jobs:
-        raise ValueError(f"the task is of the type {kind!r}, which does not train here")
+        raise ValueError(f"a task of type {kind!r} does not train")
     return _numbered(jobs, _TF_CONFIG_JOBS, kind, int(task.get("index", 0)))
 
 
@@ -141,7 +143,7 @@ def _numbered(
             number = len(addresses) + index
         addresses += [str(host) for host in hosts]
     if number < 0:
-        raise ValueError(f"there is no {kind} number {index}")
+        raise ValueError(f"the cluster has no {kind} with index {index}")
     return tuple(addresses), number
 
 
@@ -150,7 +152,7 @@ def _from_slurm(environ: Mapping[str, str]) -> tuple[tuple[str, ...], int]:
     num_tasks = int(environ["SLURM_STEP_NUM_TASKS"])
     if num_tasks != len(hosts):
         raise ValueError(
-            f"srun started {num_tasks} tasks on {len(hosts)} nodes: give it "
+            f"srun started {num_tasks} tasks on {len(hosts)} nodes: give srun "
             "--ntasks-per-node=1"
         )
     # The port depends on the job, because two jobs may run on one node.
@@ -185,7 +187,7 @@ def expand_nodes(text: str) -> list[str]:
     """
     parts = re.findall(r"(?:[^,\[\]]|\[[^\[\]]*\])+", text)
     if ",".join(parts) != text:
-        raise ValueError(f"{text!r} is no list of nodes")
+        raise ValueError(f"{text!r} is not a list of nodes")
     return [name for part in parts for name in _expand_part(part)]
 
 
@@ -218,8 +220,8 @@ def _wrong_text(variable: str, environ: Mapping[str, str], reason: object) -> st
     text = f"{type(reason).__name__}: {reason}"
     text = str(reason) if isinstance(reason, str) else text
     return (
-        f"{variable}={environ[variable]:.300} does not say which hosts train ({text}): "
-        "correct it, or unset it to train on this host alone"
+        f"{variable}={environ[variable]:.300} does not say which hosts train "
+        f"({text}): correct it, or unset it to train on this host alone"
     )
 
 

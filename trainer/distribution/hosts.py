@@ -88,8 +88,9 @@ class Hosts:
             with contextlib.suppress(tf.errors.OpError):
                 self.wait()
             raise ValueError(
-                f"the settings or the dataset of host {', '.join(map(str, differing))} "
-                "are not the chief's (host 0): give all hosts the same flags"
+                "the settings or the dataset of host "
+                f"{', '.join(map(str, differing))} differ from those of the chief, "
+                "host 0: give all hosts the same flags"
             )
 
     def wait(self) -> None:
@@ -127,14 +128,14 @@ def wait_for_peers(cluster: Cluster, timeout_secs: float) -> None:
     end = time.monotonic() + timeout_secs
     absent = [a for a in cluster.addresses if a != cluster.address]
     with listening(cluster):
-        logging.info("waiting for %s", ", ".join(absent))
+        logging.info("waiting for other hosts to start: %s", ", ".join(absent))
         while absent:
             absent = [address for address in absent if not _answers(address)]
             if absent and time.monotonic() > end:
                 raise LostHostError(
                     f"no answer from {', '.join(absent)} in {timeout_secs:.0f} s: "
-                    "start the same command there, or correct the cluster (by "
-                    f"{cluster.source}); this is {cluster.address}"
+                    "start the same command there, or correct the hosts in "
+                    f"{cluster.source}; this host is {cluster.address}"
                 )
             if absent:
                 time.sleep(_RETRY_SECS)
@@ -188,8 +189,8 @@ def listening(cluster: Cluster) -> Iterator[None]:
         server = socket.create_server((address, int(port)), family=family, backlog=1024)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"cannot listen at port {port} of {cluster.address}, which "
-            f"{cluster.source} says is this host: {error}"
+            f"cannot listen at port {port} of {cluster.address}, the address of this "
+            f"host in {cluster.source}: {error}"
         ) from error
     with server:
         yield

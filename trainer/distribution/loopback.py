@@ -84,8 +84,8 @@ def serving(cluster: Cluster) -> Iterator[None]:
     if not bound:
         logging.warning(
             "TensorFlow listens at port %s of every address of this machine, and runs "
-            "what it is sent: let no other machine reach it, by a firewall or "
-            "`unshare --net`",
+            "any code that it receives: keep other machines from this port by a "
+            "firewall or `unshare --net`",
             cluster.address.rpartition(":")[2],
         )
 

@@ -75,7 +75,7 @@ def make_strategy(
         with loopback.serving(cluster):
             strategy = _multi_host_strategy(cluster, devices)
     logging.info(
-        "replicas: %d, of which here %s",
+        "replicas: %d; devices of this host: %s",
         strategy.num_replicas_in_sync,
         ", ".join(devices),
     )
@@ -98,8 +98,8 @@ def choose_devices(
     if virtual_devices is not None:
         if num_gpus:
             raise ValueError(
-                f"--virtual_devices={virtual_devices} splits the CPU and --num_gpus="
-                f"{num_gpus} asks for GPUs: give one of them"
+                f"--virtual_devices={virtual_devices} trains on the CPU, but "
+                f"--num_gpus={num_gpus} trains on GPUs: give only one of these flags"
             )
         if virtual_devices < 1:
             raise ValueError(f"--virtual_devices={virtual_devices} must be at least 1")
@@ -108,8 +108,9 @@ def choose_devices(
         num_gpus = len(gpus)
     if not 0 <= num_gpus <= len(gpus):
         raise ValueError(
-            f"--num_gpus={num_gpus}, and TensorFlow finds {len(gpus)} here: leave the "
-            "flag out to use all, or use --virtual_devices to split the CPU"
+            f"--num_gpus={num_gpus} must be from 0 to {len(gpus)}, the number of GPUs "
+            "that TensorFlow finds: leave the flag out to use all GPUs, or give "
+            "--virtual_devices to train on the CPU"
             + (
                 ""
                 if gpus
@@ -238,8 +239,8 @@ def gpu_memory_mib() -> list[int]:
     ]
     if shutil.which(command[0]) is None:
         raise ValueError(
-            "--config.gpu_memory_fraction below 1 needs nvidia-smi on the PATH to "
-            "know how much memory a GPU has"
+            "--config.gpu_memory_fraction below 1 needs nvidia-smi on the PATH, which "
+            "reports the memory of a GPU"
         )
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return [int(line) for line in output.split()]

@@ -110,10 +110,10 @@ def test_latents_of_another_model_or_dataset_are_refused(
         )
         (tmp_path / "manifest.json").write_text(other.to_json())
         with pytest.raises(
-            ValueError, match=f"are of the {name} of digest ab, and the run's"
+            ValueError, match=f"holds latents of the {name} with digest ab, but"
         ):
             posteriors.encode_split(run, "test", str(tmp_path))
-    with pytest.raises(ValueError, match="holds images: give the --output of a pipel"):
+    with pytest.raises(ValueError, match="holds images: give the --output dir"):
         posteriors.check_latents(run, run.dataset_dir)
     with pytest.raises(ValueError, match="does not exist"):
         posteriors.check_latents(run, str(tmp_path / "absent"))
@@ -122,9 +122,9 @@ def test_latents_of_another_model_or_dataset_are_refused(
 @pytest.mark.parametrize(
     ("name", "value", "what"),
     [
-        ("binarize", "dynamic", "black and white by chance"),
-        ("input_noise_stddev", 0.5, "with noise by chance"),
-        ("input_drop_fraction", 0.5, "with noise by chance"),
+        ("binarize", "dynamic", "binarizes its images at random"),
+        ("input_noise_stddev", 0.5, "adds noise to its images at random"),
+        ("input_drop_fraction", 0.5, "adds noise to its images at random"),
     ],
 )
 def test_what_an_encoder_sees_by_chance_has_no_latents(
@@ -177,7 +177,9 @@ def test_latents_of_the_raw_images_are_those_of_the_dataset(
 def test_latents_of_other_images_are_told_apart(
     run: trained.TrainedRun, other_latents_dir: str
 ) -> None:
-    with pytest.raises(ValueError, match="are of raw images, and the run's dataset, "):
+    with pytest.raises(
+        ValueError, match="of raw images, but the dataset of this run has"
+    ):
         posteriors.check_latents(run, other_latents_dir)
     actual = posteriors.open_latents(run, other_latents_dir)
     assert not actual.are_of_dataset

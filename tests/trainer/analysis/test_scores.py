@@ -202,7 +202,7 @@ def test_factors_of_other_faces_are_refused(tmp_path: pathlib.Path) -> None:
     path.write_text("pose\n1\n")
     with pytest.raises(ValueError, match="has no row or column for 'image'"):
         latent_scores.score_factors(planted_split(3, 0), str(path))
-    with pytest.raises(ValueError, match="cannot read --factors"):
+    with pytest.raises(ValueError, match="--factors=.* cannot be read"):
         latent_scores.score_factors(planted_split(3, 0), str(tmp_path / "none.csv"))
 
 
@@ -336,5 +336,5 @@ def test_components_need_as_many_images(run) -> None:
     info = contract.ShardInfo("d-train.tfrecord-00000-of-00001", 2, 100, "ab")
     splits = {"train": contract.SplitInfo((info,))}
     small = dataclasses.replace(run.manifest, splits=splits)
-    with pytest.raises(ValueError, match="--pca fits 8 components, .* 'train' has 2"):
+    with pytest.raises(ValueError, match="--pca needs at least 8 images, .* 'train' has 2"):
         scores.score_pca(dataclasses.replace(run, manifest=small), "train")

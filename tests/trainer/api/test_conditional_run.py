@@ -99,19 +99,25 @@ ATTRIBUTES = np.zeros([3, NUM_ATTRIBUTES], int)
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
-        ({}, "this model takes attributes=, and got none"),
-        ({"label": 1}, "this model takes attributes=, and got label"),
+        ({}, "this model takes attributes=, but got none"),
+        ({"label": 1}, "this model takes attributes=, but got label"),
         (
             {"attributes": ATTRIBUTES, "label": 1},
-            "takes attributes=, and got attributes, label",
+            "takes attributes=, but got attributes, label",
         ),
-        ({"attributes": 1}, r"attributes must be \[n, 40\], and are \[\]"),
-        ({"attributes": [0, 1]}, r"attributes must be \[n, 40\], and are \[2\]"),
+        ({"attributes": 1}, r"attributes must have the shape \[n, 40\], not \[\]"),
+        (
+            {"attributes": [0, 1]},
+            r"attributes must have the shape \[n, 40\], not \[2\]",
+        ),
         ({"attributes": ATTRIBUTES + 2}, "attributes must be 0 or 1"),
         ({"attributes": ATTRIBUTES - 1}, "attributes must be 0 or 1"),
-        ({"attributes": ATTRIBUTES / 2}, "must be integers, and is float64"),
+        ({"attributes": ATTRIBUTES / 2}, "must hold integers, not float64"),
         ({"attributes": ATTRIBUTES[:0]}, "attributes is empty: give one value"),
-        ({"attributes": ATTRIBUTES}, "3 conditions for 5 images: give one for each"),
+        (
+            {"attributes": ATTRIBUTES},
+            "3 conditions do not fit 5 images: give one condition",
+        ),
     ],
 )
 def test_wrong_attributes_are_refused(
@@ -126,11 +132,11 @@ def test_wrong_attributes_are_refused(
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
-        ({"attributes": ATTRIBUTES}, "this model takes label=, and got attributes"),
+        ({"attributes": ATTRIBUTES}, "this model takes label=, but got attributes"),
         ({"label": 2}, "has the label 2, and the model's classes are 0 to 1"),
-        ({"label": 1.0}, "label must be integers, and is float64"),
+        ({"label": 1.0}, "label must hold integers, not float64"),
         ({"label": np.zeros([0], int)}, "label is empty: give one value"),
-        ({"label": [0] * 7}, "7 conditions for 5 images: give one for each"),
+        ({"label": [0] * 7}, "7 conditions do not fit 5 images: give one condition"),
     ],
 )
 def test_wrong_labels_are_refused(

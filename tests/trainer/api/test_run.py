@@ -131,23 +131,29 @@ def test_images_come_out_as_pixels(run: LoadedRun, faces: list[pathlib.Path]) ->
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        ([], "no image is given"),
-        (np.zeros([0, 8, 8, 3], np.uint8), "no image is given"),
+        ([], "images is empty: give at least one image"),
+        (np.zeros([0, 8, 8, 3], np.uint8), "images is empty: give at least one image"),
         ("a.jpg", "'a.jpg' is one path: give a list of paths"),
         (["/nowhere/a.jpg"], "cannot read the image /nowhere/a.jpg"),
         ([__file__], r"test_run.py: unreadable \(no JPEG"),
-        (np.zeros([8, 8, 3], np.uint8), r"must be \[n, height, width, channels\], and"),
+        (np.zeros([8, 8, 3], np.uint8), r"shape \[n, height, width, channels\], not"),
         (
             np.zeros([1, 8, 8, 1], np.uint8),
             r"uint8 \[8, 8, 1\]: it must be uint8",
         ),
         (np.zeros([1, 8, 8, 3], np.int64), r"int64 \[8, 8, 3\]: it must be uint8"),
-        (np.zeros([1, 8, 8, 3]), r"floats must be \[32, 32, 3\] in \[-1, 1\]"),
-        (np.full([1, 32, 32, 3], 2.0), r"this one is \[32, 32, 3\] from 2 to 2"),
+        (
+            np.zeros([1, 8, 8, 3]),
+            r"floats must have the shape \[32, 32, 3\] and values in \[-1, 1\]",
+        ),
+        (
+            np.full([1, 32, 32, 3], 2.0),
+            r"the shape \[32, 32, 3\] and values from 2 to 2",
+        ),
         (np.full([1, 32, 32, 3], np.nan), "from nan to nan"),
         (
             tf.data.Dataset.from_tensors({"picture": [1]}),
-            "has picture, and no 'image'",
+            "has picture, but no 'image'",
         ),
     ],
     ids=str,
@@ -166,7 +172,7 @@ def test_wrong_arguments_are_refused(run: LoadedRun) -> None:
         run.interpolate(*np.zeros([2, run.latent_dim]), 1)
     with pytest.raises(ValueError, match=r"latents of shape \[1, 3\]"):
         run.decode([[1.0, 2.0, 3.0]])
-    with pytest.raises(ValueError, match="takes no condition, and got label"):
+    with pytest.raises(ValueError, match="takes no condition, but got label"):
         run.sample(1, label=3)
 
 
@@ -177,7 +183,7 @@ def test_a_function_is_called_only_if_it_is_named(moved_dir: pathlib.Path) -> No
     pixels = np.arange(48, dtype=np.uint8).reshape(1, 4, 4, 3)
     with pytest.raises(ValueError, match="allow it by .*preprocess='numpy:flipud'"):
         next(UserImages(manifest, None).batches(pixels))
-    with pytest.raises(ValueError, match="preprocess='numpy:fliplr', and the images"):
+    with pytest.raises(ValueError, match="preprocess='numpy:fliplr' differs from"):
         UserImages(manifest, "numpy:fliplr")
     created = next(UserImages(manifest, "numpy:flipud").batches(pixels))
     plain = dataclasses.replace(manifest, settings=saved["settings"])

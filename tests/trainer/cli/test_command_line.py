@@ -12,11 +12,11 @@ from trainer.cli import command_line
     [
         (
             "--config.latnt_dim=3",
-            "--config.latnt_dim is no .*: did you mean --config.l",
+            "--config.latnt_dim is not a .*: did you mean --config.l",
         ),
         (
             "--config.layers.seed=3",
-            "--config.layers.seed is no setting of configs/celeb",
+            "--config.layers.seed is not a setting of configs/celeb",
         ),
         ("--config.seed=x", "--config.seed=x: invalid literal for int"),
         ("--vrtual_devices=3", "'vrtual_devices'. Did you mean: virtual_devices"),

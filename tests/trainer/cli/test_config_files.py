@@ -25,13 +25,23 @@ def test_what_is_right_passes(flags):
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("latent_dims=3", "latent_dims is no .*: did you mean --config.latent_dim or"),
-        ("latent_dim.x=3", "latent_dim.x is no setting .*: did you mean --config.late"),
+        (
+            "latent_dims=3",
+            "latent_dims is not a .*: did you mean --config.latent_dim or",
+        ),
+        (
+            "latent_dim.x=3",
+            "latent_dim.x is not a setting .*: did you mean --config.late",
+        ),
         (
             "encoder_filters[0]=3",
-            r"encoder_filters\[0\] is no .*: did you mean --config.e",
+            r"encoder_filters\[0\] is not a .*: did you mean --config.e",
         ),
-        ("qqqqqq=1", "qqqqqq is no setting of configs/celeba_debug.py: it has adam_b"),
+        (
+            "qqqqqq=1",
+            "qqqqqq is not a setting of configs/celeba_debug.py: its settings are "
+            "adam_b",
+        ),
     ],
 )
 def test_a_setting_that_is_not_there_is_named_with_what_is_near_it(flag, message):
@@ -53,7 +63,10 @@ def test_a_setting_that_is_not_there_is_named_with_what_is_near_it(flag, message
             "fails: ZeroDivisionError: .*line 1 of PATH",
         ),
         ("seed = 1", "has no function get_config$"),
-        ("def get_config(): pass", "returns None from get_config, and no ConfigDict$"),
+        (
+            "def get_config(): pass",
+            "returns None from get_config, which must return a ConfigDict$",
+        ),
         (None, "does not exist: give a Python file that has a function get_config$"),
     ],
 )
@@ -70,7 +83,7 @@ def test_a_config_file_that_fails_is_one_line(text, message, tmp_path: pathlib.P
 def test_a_file_of_another_kind_is_none(tmp_path: pathlib.Path):
     path = tmp_path / "settings.txt"
     path.write_text("seed = 1")
-    with pytest.raises(config_files.ConfigError, match="its name ends in .py"):
+    with pytest.raises(config_files.ConfigError, match="its name must end in .py"):
         config_files.check(["train", f"--config={path}"])
 
 

@@ -51,9 +51,11 @@ def test_every_command_is_listed_on_a_line() -> None:
 
 def test_an_unknown_command_is_one_line() -> None:
     line = test_entry.only_line(vaeline("tarin", "--config=c"))
-    assert line.startswith("error: tarin is no command of vaeline: give one of synth")
+    assert line.startswith(
+        "error: tarin is not a command of vaeline: give one of synth"
+    )
     line = test_entry.only_line(vaeline("s3://me:secret@host/x"))
-    assert line.startswith("error: s3://***@host/x is no command")
+    assert line.startswith("error: s3://***@host/x is not a command")
 
 
 def test_the_list_comes_at_once() -> None:

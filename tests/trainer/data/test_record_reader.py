@@ -228,15 +228,15 @@ DAMAGES = {
     "no header": (replace(lambda data: b"x" * len(data)), "has a damaged header"),
     "fewer": (
         replace(lambda data: framed(bytes(len(data) - 16))),
-        "record 0 .* is number 1 of 4, and ends at byte",
+        "record 0 .* is number 1 of 4, but ends at byte",
     ),
     "no Example": (
         replace(lambda data: framed(*4 * [b"\xff" * (len(data) // 4 - 16)])),
-        "record . .* is no Example",
+        "record . .* is not a tf.train.Example",
     ),
     "no opening": (
         replace(lambda data: framed(*4 * [b"\x12" + record(9)[1:]])),
-        "record . .* is no Example",
+        "record . .* is not a tf.train.Example",
     ),
     "no image": (
         replace(lambda data: framed(*4 * [record(9).replace(b"image", b"imago")])),

@@ -30,7 +30,7 @@ def test_lanes_are_a_power_of_two_that_divides_the_batch() -> None:
     assert shuffling.num_lanes(100, 64) == 4
     assert shuffling.num_lanes(64, 3) == 2
     assert shuffling.num_lanes(1, 1) == 1
-    with pytest.raises(ValueError, match="both must be positive"):
+    with pytest.raises(ValueError, match="number of shards, 4, must be positive"):
         shuffling.num_lanes(0, 4)
 
 

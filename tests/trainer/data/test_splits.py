@@ -22,7 +22,9 @@ def make_manifest() -> contract.Manifest:
 
 def test_check_shard_sizes(tmp_path: pathlib.Path):
     manifest = make_manifest()
-    with pytest.raises(contract.DatasetError, match="no split 'test'.* it has train"):
+    with pytest.raises(
+        contract.DatasetError, match="no split 'test'.* its splits are train"
+    ):
         splits.check_shard_sizes(manifest, tmp_path, "test")
     with pytest.raises(contract.DatasetError, match="cannot be read"):
         splits.check_shard_sizes(manifest, tmp_path, "train")

@@ -91,7 +91,7 @@ def test_the_environments_of_clusters(environ, addresses, index, source):
     assert not actual.is_chief
     assert actual.address == addresses[index]
     text = cluster.describe(actual)
-    assert f"{len(addresses)} by {source}, this is number {index} at" in text
+    assert f"{len(addresses)}, from {source}; this is host {index} at" in text
     # Another program that reads TF_CONFIG finds the same cluster.
     assert cluster.find_cluster({"TF_CONFIG": actual.tf_config()}) == (
         cluster.Cluster(addresses, index, "TF_CONFIG")
@@ -113,7 +113,7 @@ def test_the_environments_of_clusters(environ, addresses, index, source):
 )
 def test_a_host_alone(environ):
     assert cluster.find_cluster(environ) is None
-    assert cluster.describe(None).startswith("hosts: this one alone (TF_CONFIG, CLUST")
+    assert cluster.describe(None).startswith("hosts: only this host (TF_CONFIG, CLUST")
 
 
 def test_the_first_variable_counts():
@@ -128,23 +128,26 @@ def test_the_first_variable_counts():
         ({"TF_CONFIG": "[]"}, "TF_CONFIG=[] does not say"),
         (
             {"TF_CONFIG": '{"cluster": {"ps": ["a:1"]}, "task": {"type": "ps"}}'},
-            "the task is of the type 'ps', which does not train here",
+            "a task of type 'ps' does not train",
         ),
         (
             {"TF_CONFIG": '{"cluster": {"worker": ["a:1"]}, "task": {"index": 1}}'},
-            "there is no worker number 1",
+            "the cluster has no worker with index 1",
         ),
         (
             {"TF_CONFIG": '{"cluster": {"worker": ["a:1", "a:1"]}}'},
-            "a host comes twice",
+            "a host appears twice",
         ),
         ({"CLUSTER_SPEC": "{}"}, "KeyError: 'cluster'"),
         (
             SLURM | {"SLURM_STEP_NUM_TASKS": "6"},
-            "srun started 6 tasks on 3 nodes: give it --ntasks-per-node=1",
+            "srun started 6 tasks on 3 nodes: give srun --ntasks-per-node=1",
         ),
-        (SLURM | {"SLURM_PROCID": "3"}, "this is host 3 of 3"),
-        (SLURM | {"SLURM_STEP_NODELIST": "gpu[1"}, "'gpu[1' is no list of nodes"),
+        (
+            SLURM | {"SLURM_PROCID": "3"},
+            "the index of this host, 3, must be from 0 to 2",
+        ),
+        (SLURM | {"SLURM_STEP_NODELIST": "gpu[1"}, "'gpu[1' is not a list of nodes"),
         (
             KUBERNETES | {"HOSTNAME": "elsewhere"},
             "HOSTNAME=elsewhere does not end in -1",

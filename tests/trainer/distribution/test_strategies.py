@@ -10,9 +10,13 @@ from trainer.distribution.cluster import Cluster
 @pytest.mark.parametrize(
     ("num_gpus", "virtual_devices", "message"),
     [
-        (8, None, "--num_gpus=8, and TensorFlow finds 0 here.*vaeline.gpu"),
-        (-1, None, "--num_gpus=-1, and TensorFlow finds 0 here"),
-        (1, 2, "--virtual_devices=2 splits the CPU and --num_gpus=1 asks for GPUs"),
+        (8, None, "--num_gpus=8 must be from 0 to 0, the number of GPUs .*vaeline.gpu"),
+        (-1, None, "--num_gpus=-1 must be from 0 to 0, the number of GPUs"),
+        (
+            1,
+            2,
+            "--virtual_devices=2 trains on the CPU, but --num_gpus=1 trains on GPUs",
+        ),
         (None, 0, "--virtual_devices=0 must be at least 1"),
     ],
 )

@@ -40,8 +40,12 @@ def test_examples_are_the_first_that_satisfy_the_condition(
     [
         ("Smiling", "must be NAME=VALUE with an integer, as in label=7"),
         ("Smiling=yes", "must be NAME=VALUE"),
-        ("label=7", "--where=label=7: the dataset has 5_o_Clock_Shadow, Arched"),
-        ("Smiling=2", "no example of split 'validation' has --where=Smiling=2"),
+        (
+            "label=7",
+            "--where=label=7 names no feature of the dataset; it has "
+            "5_o_Clock_Shadow, Arched",
+        ),
+        ("Smiling=2", "--where=Smiling=2 matches no example of split 'validation'"),
     ],
 )
 def test_conditions_that_find_nothing_are_named(

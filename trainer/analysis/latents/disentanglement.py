@@ -194,7 +194,7 @@ def dci(
     """
     _check(latents, factors, is_categorical)
     if factors.shape[1] < 2:
-        raise ValueError("DCI compares factors: it needs at least 2, not 1")
+        raise ValueError("DCI needs at least 2 factors, not 1")
     order = np.random.default_rng(seed).permutation(len(latents))
     test, train = np.split(order, [round(_TEST_FRACTION * len(order))])
     importances = np.zeros([latents.shape[1], factors.shape[1]])
@@ -239,17 +239,17 @@ def _check(
         )
     if len(latents) < MIN_EXAMPLES:
         raise ValueError(
-            f"{len(latents)} examples are too few to judge latents by: "
+            f"{len(latents)} examples are too few to score latents against factors: "
             f"at least {MIN_EXAMPLES} are needed"
         )
     if latents.shape[1] < 2:
-        raise ValueError("latents are compared: at least 2 are needed, not 1")
+        raise ValueError("scores against factors need at least 2 latents, not 1")
     if not (np.isfinite(latents).all() and np.isfinite(factors).all()):
         raise ValueError("latents and factors must be finite")
     for k in np.flatnonzero(np.ptp(factors, axis=0) == 0):
         raise ValueError(
             f"column {k} of factors has one value, {factors[0, k]}, in all "
-            f"{len(factors)} examples: leave it out"
+            f"{len(factors)} examples: leave this column out"
         )
 
 

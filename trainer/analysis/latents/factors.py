@@ -41,7 +41,7 @@ def load(path: str, keys: Sequence[str]) -> Factors:
             "of the faces that the dataset was prepared from"
         ) from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"cannot read --factors={path}: {error}") from error
+        raise ValueError(f"--factors={path} cannot be read: {error}") from error
     parsed = [_parse([row[name] for row in chosen]) for name in chosen[0]]
     # A factor that is constant here cannot be distinguished from another.
     varied = [column for column in parsed if len(np.unique(column[0])) > 1]

@@ -124,8 +124,8 @@ def fit(latents: np.ndarray, num_components: int, seed: int = 0) -> Mixture:
         raise ValueError(f"latents {latents.shape} must be [n, d] and finite")
     if len(latents) < 2:
         raise ValueError(
-            f"a mixture is fitted to at least two latents, not {len(latents)}: leave "
-            "--prior=mixture out"
+            f"--prior=mixture needs at least 2 latents to fit, not {len(latents)}: "
+            "leave the flag out"
         )
     if not 1 <= num_components <= len(latents):
         raise ValueError(

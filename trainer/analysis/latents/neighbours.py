@@ -64,8 +64,8 @@ def nearest(
     for batch_keys, batch in batches:
         if batch.shape[1:] != queries.shape[1:] or len(batch_keys) != len(batch):
             raise ValueError(
-                f"{len(batch_keys)} keys and images {batch.shape} do not match, or not "
-                f"the queries {queries.shape}"
+                f"{len(batch_keys)} keys, images {batch.shape} and queries "
+                f"{queries.shape} do not match"
             )
         if not len(batch):
             continue
@@ -119,8 +119,8 @@ def memorisation_ratio(
     """
     if not (sample_distances.size and test_distances.size):
         raise ValueError(
-            f"{sample_distances.size} sample distances and {test_distances.size} test "
-            "distances have no ratio: at least one of each is needed"
+            "the memorisation ratio needs at least 1 sample distance and 1 test "
+            f"distance, not {sample_distances.size} and {test_distances.size}"
         )
     unseen = float(np.mean(test_distances, dtype=np.float64))
     if unseen == 0:

@@ -158,8 +158,7 @@ def reconstruction_error(
 def _check_shape(images: np.ndarray, image_shape: tuple[int, ...]) -> None:
     if images.ndim != 4 or images.shape[1:] != image_shape:
         raise ValueError(
-            f"images {images.shape} must be [b, height, width, channels] with images "
-            f"of {image_shape}"
+            f"images {images.shape} must be a batch of images of shape {image_shape}"
         )
 
 

@@ -109,7 +109,7 @@ def probe_attributes(
         if values.size > 2:
             raise ValueError(
                 f"column {column} of the attributes has {values.size} values: an "
-                "attribute has two"
+                "attribute has at most 2"
             )
         scores.append(_probe(train_latents, train, test_latents, test))
     return tuple(scores)
@@ -198,7 +198,7 @@ def _check(
             or labels.shape[1:] != train_labels.shape[1:]
         ):
             raise ValueError(
-                f"latents {train_latents.shape} and labels {train_labels.shape} of "
-                f"training, or {test_latents.shape} and {test_labels.shape} of the "
-                "test, are empty or do not match"
+                f"training latents {train_latents.shape} and labels "
+                f"{train_labels.shape}, or test latents {test_latents.shape} and "
+                f"labels {test_labels.shape}, are empty or do not match"
             )

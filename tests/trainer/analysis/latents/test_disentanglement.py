@@ -152,7 +152,7 @@ def test_what_cannot_be_judged_is_refused(metric) -> None:
             metric(latents, factors, is_categorical)
     with pytest.raises(ValueError, match="99 examples are too few"):
         metric(PERMUTED[:99], FACTORS[:99], IS_CATEGORICAL)
-    with pytest.raises(ValueError, match="at least 2 are needed, not 1"):
+    with pytest.raises(ValueError, match="need at least 2 latents, not 1"):
         metric(PERMUTED[:, :1], FACTORS, IS_CATEGORICAL)
     with pytest.raises(ValueError, match="must be finite"):
         metric(np.where(PERMUTED > 3, np.nan, PERMUTED), FACTORS, IS_CATEGORICAL)
@@ -163,5 +163,5 @@ def test_what_cannot_be_judged_is_refused(metric) -> None:
 
 
 def test_dci_needs_two_factors() -> None:
-    with pytest.raises(ValueError, match="at least 2, not 1"):
+    with pytest.raises(ValueError, match="at least 2 factors, not 1"):
         dci(PERMUTED, FACTORS[:, :1], IS_CATEGORICAL[:1])

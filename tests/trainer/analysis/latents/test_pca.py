@@ -69,16 +69,16 @@ def test_a_fit_refuses_what_it_cannot_use() -> None:
         pca.fit_pca([IMAGES[:3]], num_components=4)
     with pytest.raises(ValueError, match="need at least as many images, not 0"):
         pca.fit_pca([], num_components=4)
-    with pytest.raises(ValueError, match=r"with images of \(8, 6, 3\)"):
+    with pytest.raises(ValueError, match=r"a batch of images of shape \(8, 6, 3\)"):
         pca.fit_pca([IMAGES[:3], IMAGES[:3, :4]], num_components=1)
 
 
 def test_other_shapes_and_no_images_are_refused() -> None:
     fitted = pca.fit_pca([IMAGES[:50]], num_components=2)
     for call in (fitted.encode, fitted.reconstruct):
-        with pytest.raises(ValueError, match=r"with images of \(8, 6, 3\)"):
+        with pytest.raises(ValueError, match=r"a batch of images of shape \(8, 6, 3\)"):
             call(IMAGES[:3, :4])
-    with pytest.raises(ValueError, match=r"with images of \(8, 6, 3\)"):
+    with pytest.raises(ValueError, match=r"a batch of images of shape \(8, 6, 3\)"):
         pca.reconstruction_error(fitted, [IMAGES[0]])
     with pytest.raises(ValueError, match="there is no image"):
         pca.reconstruction_error(fitted, [])
