@@ -40,7 +40,9 @@ def test_a_damaged_checkpoint(
     run = trainers.run(tiny_dir, workdir)
     step = int(before.name[5:])
     assert f"resuming at step {step}" in run.output
-    (message,) = re.findall(r"\S+ is damaged: .*trying the one before", run.output)
+    (message,) = re.findall(
+        r"\S+ is damaged: .*trying the checkpoint before it", run.output
+    )
     trainers.assert_same(run, undisturbed)
     row("it goes on from the checkpoint before", "nothing", message)
 

@@ -121,7 +121,7 @@ def test_two_trainers(undisturbed: Run, tiny_dir, tmp_path, row) -> None:
     trainers.wait_for_checkpoint(first, workdir, 1)
     trainers.pause(first)
     message = trainers.complaint(trainers.run(tiny_dir, workdir))
-    assert f"another trainer.train is at work in --workdir={workdir}" in message
+    assert f"--workdir={workdir} is in use by another trainer.train" in message
     trainers.go_on(first)
     trainers.assert_same(trainers.end(first, workdir), undisturbed)
     row("the second ends with exit code 1; the first goes on", "nothing", message)

@@ -108,9 +108,12 @@ def test_what_is_sound_trains_and_nothing_is_written(
     lines = first.stdout.splitlines()
     assert [line.split()[1].rstrip(":") for line in lines] == list(NAMES)
     assert {line.split()[0] for line in lines[:-1]} == {"ok"}
-    assert f"ok   shards (--dataset={dataset_dir}): 16 of train, 2 of" in first.stdout
+    assert (
+        f"ok   shards (--dataset={dataset_dir}): train 16, validation 2;"
+        in first.stdout
+    )
     assert "sizes and sha256" in first.stdout
-    assert "16 examples in 4 groups; replicas: 2, hosts: 1" in first.stdout
+    assert "examples: 16, groups: 4, replicas: 2, hosts: 1" in first.stdout
     assert not run.parent.exists()
     trained = train(dataset_dir, run, *flags)
     assert trained.returncode == 0, trained.output
@@ -118,7 +121,7 @@ def test_what_is_sound_trains_and_nothing_is_written(
     second = run_module("trainer.doctor", *command)
     # `train` used another cadence, which a resume may change.
     assert second.returncode == 0, second.stdout
-    assert "the run goes on at step 2" in second.stdout
+    assert "the run will resume at step 2" in second.stdout
     assert files(run) == before
 
 
@@ -172,7 +175,10 @@ def test_what_changes_numbers_has_a_line_each(
     dataset_dir: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     actual = look(dataset_dir, tmp_path / "run")["environment"]
-    assert str(actual) == "ok   environment: nothing in it changes a run's numbers"
+    assert (
+        str(actual)
+        == "ok   environment: no variable or file changes the results of a run"
+    )
     overridden = ["KERAS_BACKEND=jax", "NVIDIA_TF32_OVERRIDE=0"]
     monkeypatch.setattr(variables, "overridden", overridden)
     looked_at = Diagnosis(celeba_debug.get_config(), "", tmp_path).checks()
@@ -260,14 +266,12 @@ def test_damaged_checkpoints(
     (copied_run / "checkpoints/step-000000055/state.safetensors").write_bytes(b"")
     actual = look(dataset_dir, copied_run, num_train_steps=60)["checkpoints"]
     assert actual.status == "warn"
-    assert "step-000000055 is damaged, so that the run goes on at step 50" in str(
-        actual
-    )
+    assert "step-000000055 is damaged, so the run will resume at step 50" in str(actual)
     for path in (copied_run / "checkpoints").glob("*/state.safetensors"):
         path.write_bytes(b"")
     actual = failed(look(dataset_dir, copied_run, num_train_steps=60))
     assert list(actual) == ["checkpoints"]
-    assert "are damaged" in actual["checkpoints"]
+    assert "is damaged (number of checkpoints" in actual["checkpoints"]
 
 
 def test_a_workdir_that_cannot_be_written(
@@ -304,7 +308,7 @@ def test_too_little_memory(
     limit.write_text("1000000\n")
     actual = failed(look(dataset_dir, tmp_path / "run"))
     assert list(actual) == ["memory"]
-    assert "this machine has 1 MB for it: lower --config.latent_dim" in actual["memory"]
+    assert "this machine has 1 MB: lower --config.latent_dim" in actual["memory"]
 
 
 def test_too_little_disk(
@@ -318,7 +322,7 @@ def test_too_little_disk(
     monkeypatch.setattr(machine, "free_disk_bytes", lambda path: 1_000_000)
     actual = failed(look(dataset_dir, run))
     assert list(actual) == ["disk"]
-    assert "1 MB are free: lower --config.keep_checkpoints" in actual["disk"]
+    assert "the disk has 1 MB free: lower --config.keep_checkpoints" in actual["disk"]
 
 
 def test_hosts_that_cannot_train_together(

@@ -72,7 +72,9 @@ def export_dir(
     assert [path.name for path in output.parent.iterdir()] == ["1"]
     again = run_module("trainer.export", *flags)
     assert again.returncode == 1
-    assert "exists: give another, or --overwrite to replace it" in again.stderr
+    assert (
+        "exists: give another directory, or --overwrite to replace it" in again.stderr
+    )
     assert len(again.stderr.splitlines()) < 20
     return output
 
@@ -410,7 +412,9 @@ def test_what_is_no_export_is_not_replaced(
     thesis.parent.mkdir()
     thesis.write_text("years of work")
     for output in (thesis.parent, thesis):
-        with pytest.raises(ValueError, match=f"={output} exists and is no export, so"):
+        with pytest.raises(
+            ValueError, match=f"={output} exists and is not an export, so"
+        ):
             saved_model.save(quick_run, output, overwrite=True)
     with pytest.raises(NotADirectoryError, match="Not a directory"):
         saved_model.save(quick_run, thesis / "1")

@@ -15,7 +15,9 @@ WRITTEN = {
     "interpolate": ["interpolate.gif", "interpolate.npz", "interpolate.png"],
     "traverse": ["traverse.gif", "traverse.png"],
 }
-MISSED = "error: the dataset /nowhere/dataset is not there: give its --dataset"
+MISSED = (
+    "error: the dataset /nowhere/dataset is missing: give its directory by --dataset"
+)
 
 
 def flags_of(mode: str, directory: pathlib.Path) -> list[str]:
@@ -35,7 +37,7 @@ def test_images_are_made_without_the_dataset(
     assert done.returncode == 0, done.stderr
     created = tmp_path / "made"
     assert sorted(path.name for path in created.iterdir()) == WRITTEN[mode]
-    described = "/nowhere/dataset is not there: starting from draws of the prior"
+    described = "/nowhere/dataset is missing: starting from draws of the prior"
     assert (described in done.stderr) == (mode in ("interpolate", "traverse"))
     if mode == "interpolate":
         with np.load(created / "interpolate.npz") as arrays:

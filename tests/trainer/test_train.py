@@ -163,8 +163,9 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     path.write_bytes(data)
     resumed = train(dataset_dir, tmp_path / "run", *flags)
     assert resumed.returncode == 0, resumed.output
-    assert "step-000000020 is damaged: state.safetensors is not what was written" in (
-        resumed.output
+    assert (
+        "step-000000020 is damaged: state.safetensors has changed since it was written"
+        in (resumed.output)
     )
     assert "resuming at step 19" in resumed.output
     assert resumed.metrics() == small_run.metrics()
@@ -184,7 +185,7 @@ def test_a_damaged_newer_checkpoint_pushes_out_no_whole_one(
         for path in directory.glob("step-*10/state.safetensors"):
             zero_the_end(path)
     assert "resuming at step 9" in run.output
-    assert "step-000000010 is damaged, and now named damaged-step-0" in run.output
+    assert "step-000000010 is damaged and was renamed to damaged-step-0" in run.output
     names = sorted(path.name for path in directory.iterdir())
     assert names == ["damaged-step-000000010", "step-000000012"]
     assert checkpoints.is_whole(directory / "step-000000012")

@@ -74,8 +74,9 @@ def explore(
     """
     if FEATURE not in run.manifest.features:
         raise ValueError(
-            "--mode=attributes needs a dataset with attributes, as --source=celeba "
-            f"makes: {run.dataset_dir} has {', '.join(run.manifest.features)}"
+            "--mode=attributes needs a dataset with attributes, such as "
+            f"--source=celeba makes, but {run.dataset_dir} has "
+            f"{', '.join(run.manifest.features)}"
         )
     names = run.manifest.features[FEATURE].names
     trained_on = encode_split(run, run.config.train_split, latents_dir)
@@ -141,10 +142,14 @@ def _columns(
         return np.flatnonzero(has_direction).tolist()
     for name in chosen:
         if name not in names:
-            raise ValueError(f"--attributes has {name}: there are {', '.join(names)}")
+            raise ValueError(
+                f"--attributes has the unknown name {name}: give names from "
+                f"{', '.join(names)}"
+            )
         if not has_direction[names.index(name)]:
             raise ValueError(
-                f"--attributes has {name}, which all training examples have or none"
+                f"--attributes has {name}, which all training examples have or no "
+                "training example has: leave it out"
             )
     return [names.index(name) for name in chosen]
 

@@ -214,7 +214,7 @@ def _starts(
     if not run.has_dataset and request.where is None:
         conditions = _conditions(run, request)[:1]
         logging.info(
-            "the dataset %s is not there: starting from draws of the prior in place of "
+            "the dataset %s is missing: starting from draws of the prior instead of "
             "examples",
             run.dataset_dir,
         )
@@ -224,7 +224,7 @@ def _starts(
     if len(matches.keys) < num:
         where = f" with --where={request.where}" if request.where else ""
         raise ValueError(
-            f"--mode={request.mode} needs two examples, and split "
+            f"--mode={request.mode} needs two examples, but split "
             f"{_split(run, request)!r} has one{where}: give another --split"
         )
     mean, _ = sampling.encode(run, matches)

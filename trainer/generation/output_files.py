@@ -108,7 +108,10 @@ def save_neighbours(
     )
     of_samples, of_unseen = np.split(neighbours.distances, [num])
     if not of_unseen.any():
-        logging.info("no memorisation ratio: --split was trained on")
+        logging.info(
+            "the memorisation ratio is not computed: all images of --split are "
+            "training images"
+        )
         return
     print(f"memorisation ratio: {memorisation_ratio(of_samples, of_unseen):.3f}")
 

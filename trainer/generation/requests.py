@@ -65,6 +65,7 @@ def check(request: Request) -> None:
     )
     if request.latents is not None and not takes:
         raise ValueError(
-            f"--latents={request.latents} is for --mode=decode, a file, and for "
-            f"--mode={', '.join(_READERS)} and sample with --prior=mixture, a directory"
+            f"--latents={request.latents} does not apply to this --mode: "
+            f"--mode=decode takes a file; --mode={', '.join(_READERS)} and sample "
+            "with --prior=mixture take a directory"
         )

@@ -75,7 +75,8 @@ def decode(
     latent_dim = run.config.latent_dim
     if z.ndim != 2 or z.shape[1] != latent_dim or not len(z):
         raise ValueError(
-            f"latents of shape {list(z.shape)}: this run needs [n, {latent_dim}]"
+            f"latents have the shape {list(z.shape)}, but this run needs [n, "
+            f"{latent_dim}]"
         )
     if not np.isfinite(z).all():
         raise ValueError("latents must be finite numbers")

@@ -50,8 +50,9 @@ class Conditioning:
         feature = manifest.features.get(self.condition)
         if feature is None:
             raise ValueError(
-                f"--config.condition={self.condition} needs a dataset with the feature "
-                f"{self.condition!r}, and this one has {', '.join(manifest.features)}"
+                f"--config.condition={self.condition} needs a dataset with the "
+                f"feature {self.condition!r}, but this dataset has "
+                f"{', '.join(manifest.features)}"
             )
         if self.condition == "label":
             if self.num_classes < 1:
@@ -60,8 +61,8 @@ class Conditioning:
                 )
             if self.num_classes < len(feature.names):
                 raise ValueError(
-                    f"--config.num_classes={self.num_classes}, and the labels of the "
-                    f"dataset are of {len(feature.names)} classes: set it to that"
+                    f"--config.num_classes={self.num_classes} must be at least "
+                    f"{len(feature.names)}, the number of classes of the dataset"
                 )
             return self.num_classes
         return feature.shape[0]

@@ -161,9 +161,9 @@ def check_image_size(
     fitting = base_size * 2**num_halvings
     raise ValueError(
         f"images of {height} x {width} do not fit --config.{part}_filters, whose "
-        f"{num_halvings} blocks take {fitting} x {fitting}: n blocks take "
-        f"{base_size} * 2^n, that is {sizes} for 1 to 7; prepare the dataset with "
-        f"another --image_size, or change --config.{part}_filters or "
+        f"{num_halvings} blocks need {fitting} x {fitting}: n blocks need {base_size} "
+        f"* 2^n, that is {sizes} for 1 to 7 blocks; prepare the dataset with another "
+        f"--image_size, or change --config.{part}_filters or "
         f"--config.base_size={base_size}"
     )
 

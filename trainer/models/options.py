@@ -50,14 +50,15 @@ class LayerOptions:
         ):
             if getattr(self, field) not in allowed:
                 raise ValueError(
-                    f"a layer's {field} is {getattr(self, field)!r}, and must be one "
+                    f"a layer's {field} is {getattr(self, field)!r}, but must be one "
                     f"of {', '.join(allowed)}: change --config.layer_defaults.{field} "
                     "or --config.layer_overrides"
                 )
         if self.kernel_size < 1:
             raise ValueError(
-                f"a layer's kernel_size is {self.kernel_size}, and must be at least 1: "
-                "change --config.layer_defaults.kernel_size or --config.layer_overrides"
+                f"a layer's kernel_size is {self.kernel_size}, but must be at least "
+                "1: change --config.layer_defaults.kernel_size or "
+                "--config.layer_overrides"
             )
 
     def make_initializer(self) -> keras.initializers.Initializer:
@@ -87,8 +88,8 @@ class LayerTable:
         strays = [name for name in overrides if not name.startswith(PARTS)]
         if strays:
             raise ValueError(
-                f"--config.layer_overrides names {strays[0]!r}: a name begins with "
-                f"one of {', '.join(PARTS)}"
+                f"--config.layer_overrides has the name {strays[0]!r}: a name must "
+                f"begin with one of {', '.join(PARTS)}"
             )
         self._known: list[str] = []
 
@@ -108,8 +109,9 @@ class LayerTable:
         unknown = sorted({*changes, *self._defaults} - names)
         if unknown:
             raise ValueError(
-                f"--config.layer_overrides or layer_defaults has the option "
-                f"{unknown[0]!r}: a layer has {', '.join(sorted(names))}"
+                "--config.layer_overrides or layer_defaults has the unknown option "
+                f"{unknown[0]!r}: the options of a layer are "
+                f"{', '.join(sorted(names))}"
             )
         return LayerOptions(**{**self._defaults, **own_defaults, **changes})
 
@@ -122,8 +124,9 @@ class LayerTable:
         strays = sorted(self._overrides.keys() - set(self._known))
         if strays:
             raise ValueError(
-                f"--config.layer_overrides names {self._part}/{strays[0]}: the layers "
-                f"of the {self._part} are {', '.join(self._known)}"
+                "--config.layer_overrides names the unknown layer "
+                f"{self._part}/{strays[0]}: the layers of the {self._part} are "
+                f"{', '.join(self._known)}"
             )
 
 

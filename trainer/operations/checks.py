@@ -58,14 +58,14 @@ def make_all(checks: Iterable[Check]) -> Iterator[Finding]:
         >>> for finding in make_all([first, Check("b", lambda: "", needs=("a",))]):
         ...     print(finding)
         fail a: invalid literal for int() with base 10: 'x'
-        warn b: not looked at, since a failed or was not looked at
+        warn b: skipped, because a failed or was skipped
     """
     sound = set()
     for check in checks:
         missing = [name for name in check.needs if name not in sound]
         if missing:
-            text = f"not looked at, since {', '.join(missing)} failed or was not "
-            yield Finding("warn", check, f"{text}looked at")
+            text = f"skipped, because {', '.join(missing)} failed or was "
+            yield Finding("warn", check, f"{text}skipped")
             continue
         try:
             finding = Finding("ok", check, check.run())

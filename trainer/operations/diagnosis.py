@@ -21,7 +21,7 @@ from trainer.system import machine, versions
 from trainer.training import forward, loop, monitor
 
 _TENSORBOARD_PORT = 6006
-_CHIEFS = "that of the chief, host 0, counts"
+_CHIEFS = "only the chief, host 0, checks this"
 # Folders that a run writes in its workdir; another user may have created them before.
 _FOLDERS = ("checkpoints", "train", "eval", "images")
 
@@ -94,7 +94,12 @@ class Diagnosis:
         return [
             Check("environment", functools.partial(doubt, phrase))
             for phrase in environment.phrases()
-        ] or [Check("environment", lambda: "nothing in it changes a run's numbers")]
+        ] or [
+            Check(
+                "environment",
+                lambda: "no variable or file changes the results of a run",
+            )
+        ]
 
     def _check_hosts(self) -> str:
         self._cluster = all_hosts = cluster.find_cluster(os.environ)
@@ -104,16 +109,16 @@ class Diagnosis:
     def _check_addresses(self) -> str:
         all_hosts = self._cluster
         if all_hosts is None:
-            return "none needed, as no other host takes part"
+            return "not needed, because no other host takes part"
         with hosts.listening(all_hosts):
             pass
         unknown = hosts.unknown_names(all_hosts)
         if unknown:
             raise ValueError(
                 f"no such host: {', '.join(unknown)}: correct {all_hosts.source}, or "
-                "start these hosts before a training gives up"
+                "start the hosts before the training stops waiting for them"
             )
-        return f"the port of {all_hosts.address} is free, and all names resolve"
+        return f"the port of {all_hosts.address} is free, and all host names resolve"
 
     def _check_devices(self) -> str:
         gpus = tf.config.list_physical_devices("GPU")
@@ -125,27 +130,30 @@ class Diagnosis:
         self._num_devices = len(self._devices)
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         limit = f" (CUDA_VISIBLE_DEVICES={visible})" if visible is not None else ""
-        text = f"{', '.join(self._devices)}; TensorFlow sees {len(gpus)} GPUs{limit}"
+        text = (
+            f"{', '.join(self._devices)}; GPUs that TensorFlow sees: {len(gpus)}{limit}"
+        )
         # Hide the GPUs from the model that these checks build.
         tf.config.set_visible_devices([], "GPU")
         if strategies.is_gpu(self._devices):
             strategies.check_memory_fraction(self._config.gpu_memory_fraction)
         elif self._num_devices_flags == (None, None) and shutil.which("nvidia-smi"):
             raise DoubtError(
-                f"{text}, though nvidia-smi is here: training is on the CPU, unless "
-                "pip install 'vaeline[gpu]' helps; --num_gpus=0 says that it is meant"
+                f"{text}, although this machine has nvidia-smi: the training will use "
+                "the CPU; for GPUs, try pip install 'vaeline[gpu]'; for the CPU, give "
+                "--num_gpus=0"
             )
         return text
 
     def _check_dataset(self) -> str:
         self._manifest = contract.load_manifest(self._dataset_dir)
         counts = [
-            f"{split.num_examples} {name}"
+            f"{name} {split.num_examples}"
             for name, split in self._manifest.splits.items()
         ]
         return (
-            f"{', '.join(counts)} of "
-            f"{' x '.join(map(str, self._manifest.image_shape))}; digest "
+            f"examples: {', '.join(counts)}; image shape: "
+            f"{' x '.join(map(str, self._manifest.image_shape))}; digest: "
             f"{self._manifest.digest}"
         )
 
@@ -159,13 +167,15 @@ class Diagnosis:
                     splits.check_shard_hashes(self._manifest, self._dataset_dir, name)
             except contract.DatasetError as error:
                 raise ValueError(f"--config.{flag}={split}: {error}") from error
-            counts.append(f"{len(shards)} of {split}")
-        checked = "sizes and sha256" if self._is_full else "sizes (--full: sha256, too)"
-        return f"{', '.join(counts)} have their {checked}"
+            counts.append(f"{split} {len(shards)}")
+        checked = (
+            "sizes and sha256" if self._is_full else "sizes (with --full, sha256 too)"
+        )
+        return f"{', '.join(counts)}; the manifest confirms their {checked}"
 
     def _check_settings(self) -> str:
         setting_checks.check(self._config)
-        return f"{len(self._config)} are in their ranges"
+        return f"all {len(self._config)} settings are in their allowed ranges"
 
     def _check_batch(self) -> str:
         self._num_replicas = self._num_devices * self._num_hosts
@@ -173,8 +183,9 @@ class Diagnosis:
             self._config, self._num_replicas
         )
         return (
-            f"{config.global_batch_size} examples in {config.num_batch_groups} groups; "
-            f"replicas: {self._num_replicas}, hosts: {self._num_hosts}"
+            f"examples: {config.global_batch_size}, groups: "
+            f"{config.num_batch_groups}, replicas: {self._num_replicas}, hosts: "
+            f"{self._num_hosts}"
         )
 
     def _check_model(self) -> str:
@@ -192,7 +203,7 @@ class Diagnosis:
     def _check_evaluation(self) -> str:
         scalars = dict.fromkeys(self._terms, 0.0)
         text = monitor.eval_text(0, scalars, self._manifest, self._resolved)
-        return f"its line is as {text}"
+        return f"an evaluation logs a line such as: {text}"
 
     def _check_memory(self) -> str:
         state_bytes = estimates.state_bytes(self._state)
@@ -212,12 +223,12 @@ class Diagnosis:
             smallest = min(strategies.gpu_memory_mib()[: self._num_devices]) << 20
             available = int(smallest * self._config.gpu_memory_fraction)
         else:
-            raise DoubtError("not known, as there is no nvidia-smi on the PATH to tell")
+            raise DoubtError("unknown, because nvidia-smi is not on the PATH")
         needed = num_states * state_bytes + step_bytes
         text = (
-            f"{machine.in_units(state_bytes)} of weights, averages and optimizer a "
-            f"replica; about {machine.in_units(needed)} with a step, and {place} has "
-            f"{machine.in_units(available)} for it"
+            f"{machine.in_units(state_bytes)} per replica for weights, averages and "
+            f"optimizer; about {machine.in_units(needed)} in total with a training "
+            f"step; {place} has {machine.in_units(available)}"
         )
         if num_states * state_bytes > available:
             raise ValueError(f"{text}: lower --config.latent_dim or the layers' sizes")
@@ -234,7 +245,11 @@ class Diagnosis:
         resolved = settings.resolve(self._config, self._num_replicas)
         workdir.check(self._run_dir, resolved, self._manifest)
         has_run = (self._run_dir / workdir.CONFIG_NAME).exists()
-        return "of this run" if has_run else "without a run, which begins at step 0"
+        return (
+            "holds this run, which will resume"
+            if has_run
+            else "holds no run yet; the run will begin at step 0"
+        )
 
     def _check_checkpoints(self) -> str:
         directory = self._run_dir / "checkpoints"
@@ -245,10 +260,10 @@ class Diagnosis:
             return "none"
         step = int(self._state.step.numpy())
         loop.check_step(step, self._resolved)
-        text = f"the run goes on at step {step}"
+        text = f"the run will resume at step {step}"
         newest, *_ = checkpoints.list_newest_first(directory)
         if checkpoints.step_of(newest) != step:
-            raise DoubtError(f"{newest} is damaged, so that {text}")
+            raise DoubtError(f"{newest} is damaged, so {text}")
         return text
 
     def _check_permission(self) -> str:
@@ -272,9 +287,10 @@ class Diagnosis:
         text = (
             f"at most {machine.in_units(needed.checkpoints)} of checkpoints, "
             f"{machine.in_units(needed.pictures)} of pictures and "
-            f"{machine.in_units(needed.scalars)} of scalars"
-            f"{' after a million steps' if is_endless else ''}, of which "
-            f"{machine.in_units(existing)} are there; {machine.in_units(free)} are free"
+            f"{machine.in_units(needed.scalars)} of "
+            f"scalars{' after a million steps' if is_endless else ''}; the workdir "
+            f"already has {machine.in_units(existing)}; the disk has "
+            f"{machine.in_units(free)} free"
         )
         remedy = (
             ": lower --config.keep_checkpoints, or raise --config.image_every_steps or "
@@ -291,8 +307,8 @@ class Diagnosis:
         if machine.is_port_free(_TENSORBOARD_PORT):
             return f"port {_TENSORBOARD_PORT} is free"
         raise DoubtError(
-            f"port {_TENSORBOARD_PORT} is taken, by another TensorBoard perhaps: give "
-            "tensorboard another --port"
+            f"port {_TENSORBOARD_PORT} is in use, perhaps by another TensorBoard: "
+            "give trainer.tensorboard another --port"
         )
 
     @property

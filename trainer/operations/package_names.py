@@ -22,7 +22,7 @@ def check() -> str:
         if place != home:
             raise DoubtError(
                 f"{name} is imported from {place}, and trainer from {home}: run the "
-                f"command in another directory, take {place} from PYTHONPATH, or "
+                f"command in another directory, remove {place} from PYTHONPATH, or "
                 "install vaeline in a virtual environment of its own"
             )
     distributions = importlib.metadata.packages_distributions()

@@ -58,13 +58,14 @@ def make_plan(
         name, _, values = text.partition("=")
         if name in choices:
             raise ValueError(
-                f"--sweep={name} is given twice: join the values by commas"
+                f"--sweep={name} is given twice: give all its values in one flag, "
+                "separated by commas"
             )
         choices[name] = split_values(values)
         if not name or not choices[name]:
             raise ValueError(
-                f"--sweep={text} is not NAME=VALUE,VALUE,... with a value between any "
-                "two commas and as many ) as ("
+                f"--sweep={text} must be NAME=VALUE,VALUE,... without empty values "
+                "and with balanced parentheses"
             )
         for value in choices[name]:
             _read(train_flags, {name: value})
@@ -76,12 +77,12 @@ def make_plan(
         called = ",".join(f"{name}={readable(v)}" for name, v in values.items())
         if called in runs:
             raise ValueError(
-                f"--sweep has the run {called} twice: give every value once"
+                f"--sweep makes the run {called} twice: give every value once"
             )
         if len(called.encode()) > _MAX_NAME_BYTES:
             raise ValueError(
-                f"--sweep has a run whose directory {called} would have a name of "
-                f"more than {_MAX_NAME_BYTES} bytes: sweep fewer settings at once"
+                f"--sweep makes a run whose directory name, {called}, exceeds "
+                f"{_MAX_NAME_BYTES} bytes: sweep fewer settings at once"
             )
         path = sweep_dir / called
         runs[called] = Run(

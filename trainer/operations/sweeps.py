@@ -66,7 +66,7 @@ class Sweep:
     def _start(self, run: Run) -> None:
         if is_finished(run):
             self.statuses[run.name] = "done"
-            self._say(run, "kept, done at step %d", run.config.num_train_steps)
+            self._say(run, "already done at step %d", run.config.num_train_steps)
             return
         try:
             files.make_directory(run.workdir)
@@ -121,7 +121,7 @@ def _last_error(run: Run, log_offset: int) -> str:
         lines = file.read().decode(errors="replace").splitlines()
     errors = [line for line in lines if line.startswith("error: ")]
     if not lines:
-        return " (and could write nothing to its log: is the disk full?)"
+        return " (its log is empty: check whether the disk is full)"
     return f" ({errors[-1]})" if errors else ""
 
 
@@ -149,6 +149,6 @@ def check(runs: Sequence[Run], dataset_dir: str, num_replicas: int) -> None:
             raise ValueError(f"{run.name}: {error}") from error
         if resolved.num_train_steps == -1:
             raise ValueError(
-                f"{run.name}: --config.num_train_steps=-1 never ends, and the next run "
+                f"{run.name}: --config.num_train_steps=-1 never ends, so the next run "
                 "would never begin: give a number of steps"
             )

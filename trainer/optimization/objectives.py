@@ -217,7 +217,7 @@ class ElboObjective:
         ):
             raise ValueError(
                 f"--config.num_importance_samples={self.num_samples} makes the "
-                "importance-weighted bound, which has no KL term of its own: it needs "
+                "importance-weighted bound, which has no separate KL term: it needs "
                 "--config.beta=1, --config.kl_warmup_steps=0 and --config.free_bits=0"
             )
 
@@ -272,13 +272,16 @@ deviation 0.5 over D = 200 values: mean squared error + 0.0025 * KL, up to scale
 constant
         """
         if self.num_samples > 1:
-            text = f"loss = minus the bound of {self.num_samples} importance samples"
+            text = (
+                f"loss = minus the importance-weighted bound with {self.num_samples} "
+                "importance samples"
+            )
         else:
             text = f"loss = -log p(x|z) + {self.beta:g} * KL"
         if self.warmup_steps:
-            text += f" (its weight grows over {self.warmup_steps} steps)"
+            text += f" (the weight of KL grows from 0 over {self.warmup_steps} steps)"
         if self.free_bits:
-            text += f" beyond {self.free_bits:g} nats of each latent"
+            text += f" above {self.free_bits:g} free nats per latent"
         text += f", with {self.likelihood.describe()} over D = {self.num_values} values"
         if isinstance(self.likelihood, Gaussian) and self.num_samples == 1:
             weight = 2 * self.beta * self.likelihood.stddev**2 / self.num_values
@@ -322,8 +325,8 @@ def make_objective(config: ConfigDict, num_values: int) -> Objective:
         )
     if (config.likelihood, config.likelihood_scale) != ("gaussian", "fixed"):
         raise ValueError(
-            "--config.objective=weighted_mse stands for --config.likelihood=gaussian "
-            f"with --config.likelihood_scale=fixed, not {config.likelihood!r} and "
+            "--config.objective=weighted_mse needs --config.likelihood=gaussian and "
+            f"--config.likelihood_scale=fixed, not {config.likelihood!r} and "
             f"{config.likelihood_scale!r}: set --config.objective=elbo"
         )
     return MeanSquaredErrorObjective(

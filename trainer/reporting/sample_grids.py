@@ -211,7 +211,7 @@ def interpolate(
         [[1.0, 0.0], [0.707, 0.707], [0.0, 1.0]]
     """
     if num < 2:
-        raise ValueError(f"{num} steps: an interpolation has at least 2")
+        raise ValueError(f"an interpolation needs at least 2 steps, not {num}")
     # A float32 step size, because `np.linspace` would compute float32 in float64.
     share = np.arange(num, dtype=dtype)[:, np.newaxis] * (dtype(1) / dtype(num - 1))
     share[-1] = 1
@@ -246,7 +246,7 @@ def traverse(
     missing = [latent for latent in latents if not 0 <= latent < len(z)]
     if missing:
         raise ValueError(
-            f"--dimensions has {missing[0]}: the latents are 0 to {len(z) - 1}"
+            f"--dimensions has {missing[0]}: a latent must be from 0 to {len(z) - 1}"
         )
     traversals = np.tile(z, (len(latents), num, 1))
     for row, latent in enumerate(latents):

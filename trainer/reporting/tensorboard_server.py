@@ -59,7 +59,8 @@ def launch(directory: str, host: str, port: int | None) -> str:
     except program.TensorBoardServerException as error:
         raise ValueError(
             f"cannot listen at --host={host}, --port={port or 'default'} "
-            f"({' '.join(error.msg.split())}): choose another --port, or 0 for any"
+            f"({' '.join(error.msg.split())}): choose another --port, or --port=0 for "
+            "any free port"
         ) from error
 
 
@@ -81,9 +82,9 @@ def split_workdirs(text: str) -> list[pathlib.Path]:
     missing = [path for path in paths if not path.is_dir()]
     if missing and len(paths) > 1:
         raise ValueError(
-            f"--workdir={text} names several directories, and {missing[0]} is not "
-            "there: correct it, or give a name that has a comma by a --workdir of its "
-            "own"
+            f"--workdir={text} names several directories, but {missing[0]} does not "
+            "exist: correct the name, or give a name with a comma in a separate "
+            "--workdir"
         )
     return paths
 

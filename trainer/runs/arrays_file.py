@@ -55,8 +55,8 @@ def write(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
         array = arrays[name]
         if array.dtype.name not in _TYPES:
             raise ArraysError(
-                f"{name} has values of type {array.dtype}, which no checkpoint holds: "
-                f"{', '.join(_TYPES)}"
+                f"{name} has values of type {array.dtype}, but a checkpoint holds "
+                f"only {', '.join(_TYPES)}"
             )
         start, stop = stop, stop + array.nbytes
         header[name] = {
@@ -109,5 +109,5 @@ def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
     # NumPy returns the bytes of a member that does not begin like an array.
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):
-            raise ArraysError(f"{name} is no array")
+            raise ArraysError(f"{name} is not an array")
     return arrays

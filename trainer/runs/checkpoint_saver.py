@@ -102,7 +102,7 @@ class Saver:
     ) -> None:
         self._before()
         path = checkpoints.save(self._directory, step, arrays, meta)
-        logging.info("checkpoint of step %d in %s", step, path)
+        logging.info("saved the checkpoint of step %d in %s", step, path)
         remove_old(self._directory, self._retention)
 
 

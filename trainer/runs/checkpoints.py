@@ -133,7 +133,7 @@ def set_aside(path: pathlib.Path) -> None:
     aside = path.with_name(f"{_ASIDE}{path.name}")
     files.discard(aside)
     os.replace(path, aside)
-    logging.warning("%s is damaged, and now named %s", path, aside.name)
+    logging.warning("%s is damaged and was renamed to %s", path, aside.name)
 
 
 def list_newest_first(directory: pathlib.Path) -> list[pathlib.Path]:
@@ -191,13 +191,13 @@ def _check(path: pathlib.Path) -> dict[str, Any]:
         num_bytes = arrays_path.stat().st_size
         if num_bytes != meta["num_bytes"]:
             raise CheckpointError(
-                f"{path} is damaged: {arrays_path.name} has {num_bytes} bytes, and "
+                f"{path} is damaged: {arrays_path.name} has {num_bytes} bytes, but "
                 f"{meta['num_bytes']} were written"
             )
         if _sha256(arrays_path) != meta["sha256"]:
             raise CheckpointError(
-                f"{path} is damaged: {arrays_path.name} is not what was written "
-                "(its sha256 differs)"
+                f"{path} is damaged: {arrays_path.name} has changed since it was "
+                "written (its sha256 differs)"
             )
         return meta
 
@@ -213,11 +213,11 @@ def read_meta(path: pathlib.Path) -> dict[str, Any]:
         for name in (META_NAME, *arrays_file.NAMES):
             # Reading a pipe would never end.
             if (path / name).exists() and not (path / name).is_file():
-                raise CheckpointError(f"{path} is damaged: {name} is no file")
+                raise CheckpointError(f"{path} is damaged: {name} is not a file")
         meta = contract.parse_json((path / META_NAME).read_text())
         if type(meta["step"]) is not int or meta["step"] != step_of(path):
             raise CheckpointError(
-                f"{path} is damaged: {META_NAME} is of step {meta['step']!r:.80}"
+                f"{path} is damaged: {META_NAME} has step {meta['step']!r:.80}"
             )
         # Earlier releases wrote no digest.
         if "digest" in meta:
@@ -276,15 +276,16 @@ def load_newest(
         except CheckpointError as error:
             if paths[0].exists():
                 damaged.append(paths[0])
-                logging.warning("%s; trying the one before", error)
+                logging.warning("%s; trying the checkpoint before it", error)
             else:
                 vanished.append(paths[0])
             continue
         for name in _differing(loaded[1], origin):
             raise CheckpointError(
-                f"{paths[0]} is of another run: its {name} is {loaded[1][name]!r:.80}, "
-                f"and that of this one is {origin[name]}. Move it away, or give the "
-                "--workdir that it is from; if config.json was edited, restore it"
+                f"{paths[0]} belongs to another run: its {name} is "
+                f"{loaded[1][name]!r:.80}, but this run has {origin[name]}. Move the "
+                "checkpoint away, or give the --workdir of its run; if config.json "
+                "was edited, restore it"
             )
         if is_owner:
             for path in damaged:
@@ -293,8 +294,9 @@ def load_newest(
     damaged += list_set_aside(directory)
     if damaged:
         raise CheckpointError(
-            f"all {len(damaged)} checkpoints in {directory} are damaged: restore one "
-            "from a backup, or remove the directory to start from step 0"
+            f"every checkpoint in {directory} is damaged (number of checkpoints: "
+            f"{len(damaged)}): restore one from a backup, or remove the directory to "
+            "start from step 0"
         )
     return None
 

@@ -24,7 +24,8 @@ _INSTRUCTIONS = re.compile(r"(sse|avx|fma|amx|neon|asimd|sve|f16c)\w*")
 _CPU_INFO = pathlib.Path("/proc/cpuinfo")
 _CACHES = pathlib.Path("/sys/devices/system/cpu/cpu0/cache")
 _CONSEQUENCE = (
-    "the losses may differ from those of an undisturbed run, by 1e-4 within fifty steps"
+    "the losses may differ from the losses of an uninterrupted run, by about 1e-4 "
+    "within fifty steps"
 )
 
 
@@ -128,13 +129,13 @@ def _warning(path: pathlib.Path, current: Mapping[str, str]) -> str:
     """Returns a warning if a resumed run has another environment, else no text."""
     if not path.exists():
         return (
-            "an earlier release began this run, and did not record how many threads "
-            "and which processor computed it"
+            "an earlier release started this run, and did not record its number of "
+            "threads and its processor"
         )
     changes = differences(workdir.read_json(path), current)
     if not changes:
         return ""
-    return f"this run goes on in another environment ({'; '.join(changes)})"
+    return f"this run resumes in another environment ({'; '.join(changes)})"
 
 
 def _instructions() -> str:

@@ -91,12 +91,13 @@ def check(config: ConfigDict) -> None:
             )
     if config.show_strip and not config.show_latents:
         raise ValueError(
-            "--config.show_strip=True shows latents too: set --config.show_latents=True"
+            "--config.show_strip=True also shows latents: set "
+            "--config.show_latents=True"
         )
     if not 0 <= config.gradient_clip_norm < math.inf:
         raise ValueError(
-            f"--config.gradient_clip_norm={config.gradient_clip_norm} must be a number "
-            "from 0 on, where 0 clips nothing"
+            f"--config.gradient_clip_norm={config.gradient_clip_norm} must be a "
+            "finite number of at least 0, where 0 turns clipping off"
         )
     _check_corruption(config)
     _check_semi_supervised(config)
@@ -122,7 +123,8 @@ def decay_steps(config: ConfigDict) -> int:
 def _check_sizes(name: str, sizes: Sequence[int]) -> None:
     if not all(isinstance(size, int) and size > 0 for size in sizes):
         raise ValueError(
-            f"--config.{name}={sizes} must be whole numbers from 1 on, as in (32,64)"
+            f"--config.{name}={sizes} must be whole numbers of at least 1, as in "
+            "(32,64)"
         )
 
 
@@ -159,8 +161,9 @@ def _check_semi_supervised(config: ConfigDict) -> None:
     ):
         if config[name] != needed:
             raise ValueError(
-                f"--config.labelled_fraction={fraction} needs --config.{name}={needed}"
-                f", not {config[name]!r}; without a classifier it is 1"
+                f"--config.labelled_fraction={fraction} needs "
+                f"--config.{name}={needed}, not {config[name]!r}; to train without a "
+                "classifier, set --config.labelled_fraction=1"
             )
 
 
@@ -180,20 +183,20 @@ def _check_schedule(config: ConfigDict) -> None:
         for name in ("learning_rate_decay_steps", "learning_rate_final_factor"):
             if config[name]:
                 raise ValueError(
-                    f"--config.{name}={config[name]} is of a rate that goes down: set "
-                    "--config.learning_rate_schedule=cosine"
+                    f"--config.{name}={config[name]} applies only to a decaying "
+                    "learning rate: set --config.learning_rate_schedule=cosine"
                 )
     elif not end:
         raise ValueError(
-            f"--config.learning_rate_schedule={schedule} needs an end, which a run of "
-            f"--config.num_train_steps={config.num_train_steps} lacks: set --config."
-            "learning_rate_decay_steps"
+            f"--config.learning_rate_schedule={schedule} needs a last step, but a run "
+            f"with --config.num_train_steps={config.num_train_steps} has none: set "
+            "--config.learning_rate_decay_steps"
         )
     elif warmup >= end:
         raise ValueError(
             f"--config.learning_rate_warmup_steps={warmup} must be fewer than the "
-            f"{end} steps after which the rate has gone down (--config."
-            "learning_rate_decay_steps, or --config.num_train_steps)"
+            f"{end} steps of the decay (--config.learning_rate_decay_steps, or "
+            "--config.num_train_steps)"
         )
 
 
@@ -203,6 +206,6 @@ def _check_factors(config: ConfigDict) -> None:
     are_growing = list(steps) == sorted(set(steps)) and all(step > 0 for step in steps)
     if len(steps) != len(factors) or not are_growing:
         raise ValueError(
-            f"--config.learning_rate_steps={steps} must be growing steps above 0, and "
-            f"--config.learning_rate_factors={factors} as many factors"
+            f"--config.learning_rate_steps={steps} must be increasing steps above 0, "
+            f"and --config.learning_rate_factors={factors} must have as many values"
         )

@@ -109,8 +109,9 @@ def settle_batch(config: ConfigDict, num_replicas: int) -> ConfigDict:
         resolved.global_batch_size = config.per_replica_batch_size * num_replicas
     if resolved.global_batch_size < 1:
         raise ValueError(
-            f"a global batch of {resolved.global_batch_size} examples: set --config."
-            "global_batch_size or --config.per_replica_batch_size to at least 1"
+            f"the global batch has {resolved.global_batch_size} examples: set "
+            "--config.global_batch_size or --config.per_replica_batch_size to at "
+            "least 1"
         )
     if not config.num_batch_groups:
         resolved.num_batch_groups = default_num_groups(
@@ -155,8 +156,8 @@ def _check_groups(config: ConfigDict, num_replicas: int) -> None:
     batch_size, num_groups = config.global_batch_size, config.num_batch_groups
     if num_groups < 0:
         raise ValueError(
-            f"--config.num_batch_groups={num_groups} must be positive, or 0 for a "
-            "number that suits the replicas"
+            f"--config.num_batch_groups={num_groups} must be positive, or 0 to choose "
+            "a number that suits the replicas"
         )
     if num_groups % num_replicas:
         raise ValueError(
@@ -167,9 +168,9 @@ def _check_groups(config: ConfigDict, num_replicas: int) -> None:
     num_slices = config.gradient_accumulation_steps
     if num_groups // num_replicas % num_slices:
         raise ValueError(
-            f"the {num_groups // num_replicas} groups of a replica (--config."
-            f"num_batch_groups={num_groups}) cannot be dealt equally to --config."
-            f"gradient_accumulation_steps={num_slices}: choose a multiple of "
+            f"the {num_groups // num_replicas} groups of a replica "
+            f"(--config.num_batch_groups={num_groups}) cannot be shared equally by "
+            f"--config.gradient_accumulation_steps={num_slices}: choose a multiple of "
             f"{num_replicas * num_slices} groups"
         )
     if batch_size % num_groups:

@@ -125,8 +125,8 @@ def restore(
     variables = state.variables()
     if _kinds(variables) != _kinds(arrays):
         raise checkpoints.CheckpointError(
-            f"the checkpoint in {directory} is of another model: its arrays do not "
-            "have the names, shapes and types of this configuration's; choose another "
+            f"the checkpoint in {directory} belongs to another model: its arrays have "
+            "other names, shapes or types than this configuration; choose another "
             "--workdir"
         )
     _check_step(arrays, meta, directory)
@@ -167,8 +167,9 @@ def load_averaged_vae(
     for name, kind in _kinds(variables).items():
         if saved_kinds.get(name) != kind:
             raise checkpoints.CheckpointError(
-                f"the checkpoint in {directory} is of another model than config.json's:"
-                f" its array {name} is {saved_kinds.get(name)}, and should be {kind}"
+                f"the checkpoint in {directory} belongs to another model than "
+                f"config.json: its array {name} is {saved_kinds.get(name)}, but must "
+                f"be {kind}"
             )
         variables[name].assign(arrays[name])
     _check_step(arrays, meta, directory)
@@ -181,7 +182,8 @@ def _check_step(
     if arrays["step"] != meta["step"]:
         raise checkpoints.CheckpointError(
             f"the checkpoint of step {meta['step']} in {directory} holds the state of "
-            f"step {arrays['step']}: it was renamed or changed; move it away"
+            f"step {arrays['step']}: it was renamed or changed; move the checkpoint "
+            "away"
         )
 
 

@@ -151,16 +151,18 @@ def load(run_dir: pathlib.Path, dataset_dir: str | None = None) -> TrainedRun:
         raise _missing(dataset_dir)
     if manifest.digest != dataset["digest"]:
         raise ValueError(
-            f"{run_dir} was trained on the dataset of digest {dataset['digest']}, and "
-            f"{dataset_dir} has {manifest.digest}: give its --dataset"
+            f"{run_dir} was trained on the dataset with digest {dataset['digest']}, "
+            f"but {dataset_dir} has digest {manifest.digest}: give the --dataset of "
+            "the training"
         )
     try:
         config = ConfigDict(saved)
         vae, step = state.load_averaged_vae(config, manifest, run_dir / "checkpoints")
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{run_dir / 'config.json'} lacks a setting, or has one of another type "
-            f"({type(error).__name__}: {error!s:.200}): train with this release"
+            f"{run_dir / 'config.json'} lacks a setting, or has a setting of another "
+            f"type ({type(error).__name__}: {error!s:.200}): train the run again with "
+            "this release"
         ) from error
     return TrainedRun(config, manifest, dataset_dir, vae, step)
 
@@ -172,7 +174,7 @@ def _is_dataset(dataset_dir: str) -> bool:
 
 def _missing(dataset_dir: str) -> contract.DatasetError:
     return contract.DatasetError(
-        f"the dataset {dataset_dir} is not there: give its --dataset"
+        f"the dataset {dataset_dir} is missing: give its directory by --dataset"
     )
 
 

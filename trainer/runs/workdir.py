@@ -100,9 +100,9 @@ def describe_error(workdir: pathlib.Path, error: OSError) -> str:
         usage = shutil.disk_usage(existing)
         return (
             f"the disk of --workdir={workdir} is full ({error.strerror}; "
-            f"{usage.free >> 10} of {usage.total >> 10} KiB are free): make space, and "
-            "the same command goes on from the last checkpoint, of which "
-            "--config.keep_checkpoints stay"
+            f"{usage.free >> 10} of {usage.total >> 10} KiB are free): free some "
+            "space, and run the same command to go on from the last checkpoint; fewer "
+            "--config.keep_checkpoints need less space"
         )
     path = pathlib.Path(error.filename or "")
     if path != workdir and workdir not in path.parents and path not in workdir.parents:
@@ -113,7 +113,7 @@ def describe_error(workdir: pathlib.Path, error: OSError) -> str:
             "writable, or choose another"
         )
     if isinstance(error, FileExistsError | NotADirectoryError):
-        return f"--workdir={workdir} is a file, or in one: choose another"
+        return f"--workdir={workdir} is a file, or inside a file: choose another"
     return str(error)
 
 
@@ -126,7 +126,8 @@ def check_held(workdir: pathlib.Path, lock: locks.DirectoryLock) -> None:
     if not lock.is_held():
         raise ValueError(
             f"--workdir={workdir} was removed or replaced while this trainer ran, so "
-            "it writes nothing more there: stop what else uses it, and start again"
+            "the trainer stopped: stop other programs that use the directory, and "
+            "start again"
         )
 
 
@@ -153,12 +154,12 @@ def _lock(workdir: pathlib.Path) -> locks.DirectoryLock:
         return locks.DirectoryLock(workdir, path)
     except BlockingIOError as error:
         raise ValueError(
-            f"another trainer.train is at work in --workdir={workdir}: wait for "
-            "it, or choose another"
+            f"--workdir={workdir} is in use by another trainer.train: wait until it "
+            "ends, or choose another"
         ) from error
     except OSError as error:
         if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise ValueError(f"{path} is a link, or no file: remove it") from error
+            raise ValueError(f"{path} is a link, or not a file: remove it") from error
         raise
 
 
@@ -214,6 +215,6 @@ def check(
             )
     elif any(workdir.glob("checkpoints/*")):
         raise ValueError(
-            f"{workdir} has checkpoints but no config.json and dataset.json, so it is "
-            "not known what they were made with: choose another --workdir"
+            f"{workdir} has checkpoints but lacks config.json or dataset.json, so the "
+            "settings of the checkpoints are unknown: choose another --workdir"
         )

@@ -152,7 +152,7 @@ def orientation_fault(
     return first_fault(
         [
             (orientation == ODD_ORIENTATION, "has an unusual EXIF orientation"),
-            (is_turned, "has an orientation in XMP alone"),
+            (is_turned, "has an orientation only in XMP"),
         ]
     )
 

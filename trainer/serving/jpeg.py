@@ -48,8 +48,8 @@ _OTHER_STARTS = {
 }
 _START_BYTES = 12
 _ALLOWED = (
-    "send a PNG, or a JPEG of 8 bits, grey or in three colours, of at most "
-    f"{contract.MAX_IMAGE_PIXELS:,} pixels; or decode it, and send its pixels"
+    "send a PNG or an 8-bit JPEG, grey or in three colours, of at most "
+    f"{contract.MAX_IMAGE_PIXELS:,} pixels; or decode the image, and send its pixels"
 )
 
 
@@ -114,7 +114,7 @@ def _refused(start: tf.Tensor, num_bytes: tf.Tensor) -> Header:
         for name, pattern in _OTHER_STARTS.items()
     ]
     fault = image_header.first_fault(
-        [*faults, (tf.constant(True), "is no image file that is known")]
+        [*faults, (tf.constant(True), "is not a known image file")]
     )
     zero, one = tf.constant(0), tf.constant(1)
     side = tf.constant(1, tf.int64)
@@ -163,15 +163,15 @@ def read_header(data: tf.Tensor) -> Header:
     fault = image_header.first_fault(
         [
             (frame == 0, "is a damaged JPEG: its header has no size"),
-            (~is_one, "is a JPEG without loss, or of arithmetic codes"),
+            (~is_one, "is a lossless JPEG, or a JPEG with arithmetic coding"),
             (
                 precision != 8,
-                tf.strings.format("is a JPEG of {} bits", precision),
+                tf.strings.format("is a JPEG with {} bits per value", precision),
             ),
             (num_colours == 4, "is a JPEG in CMYK"),
             (
                 (num_colours != 1) & (num_colours != 3),
-                tf.strings.format("is a JPEG of {} components", num_colours),
+                tf.strings.format("is a JPEG with {} components", num_colours),
             ),
             (turning != "", tf.strings.join(["is a JPEG that ", turning])),
         ]

@@ -89,16 +89,16 @@ def read_header(data: tf.Tensor) -> Header:
     fault = image_header.first_fault(
         [
             (~is_header_first, "is a damaged PNG: it does not begin with its header"),
-            ((colour == _GREY) & (depth == 16), "is a PNG of 16-bit grey"),
+            ((colour == _GREY) & (depth == 16), "is a 16-bit grey PNG"),
             (
                 has_colour_key & (depth == 16),
-                "is a PNG of 16 bits with a transparent colour",
+                "is a 16-bit PNG with a transparent colour",
             ),
             (
                 (alpha != 0) & (colour <= _PALETTE) & ~is_alpha_sound,
                 "is a PNG with a damaged or misplaced tRNS chunk",
             ),
-            (~is_text_fit, "is a PNG with EXIF or XMP in a text that is not read here"),
+            (~is_text_fit, "is a PNG with EXIF or XMP in an unsupported text chunk"),
             (turning != "", tf.strings.join(["is a PNG that ", turning])),
         ]
     )

@@ -41,9 +41,10 @@ class Preprocessing:
         """Checks that the filter exists."""
         if self.resize not in (*resizing.FILTERS, resizing.LEGACY_BILINEAR):
             raise ValueError(
-                f"the dataset was made with --resize={self.resize}, and this release "
-                f"exports {', '.join(resizing.FILTERS)} and "
-                f"{resizing.LEGACY_BILINEAR}: export with the release that prepared it"
+                f"the dataset was made with --resize={self.resize}, but this release "
+                f"exports only {', '.join(resizing.FILTERS)} and "
+                f"{resizing.LEGACY_BILINEAR}: export with the release that prepared "
+                "the dataset"
             )
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
@@ -96,8 +97,9 @@ def of_dataset(manifest: contract.Manifest) -> Preprocessing:
         )
     except KeyError as error:
         raise ValueError(
-            f"the manifest of the dataset lacks the setting {error}, by which images "
-            "are preprocessed: prepare the dataset again, and train on that"
+            f"the manifest of the dataset lacks the setting {error}, which the "
+            "preprocessing of images needs: prepare the dataset again, and train on "
+            "the new dataset"
         ) from error
 
 
@@ -121,8 +123,8 @@ def centre_crop(images: tf.Tensor, crop_size: int) -> tf.Tensor:
     fits = tf.debugging.Assert(
         tf.logical_and(side <= short, short > 0),
         [
-            f"an image is empty, or smaller than the crop of {crop_size} pixels; it "
-            "has height and width",
+            f"an image is empty, or smaller than the crop of {crop_size} pixels; its "
+            "height and width are",
             height,
             width,
         ],

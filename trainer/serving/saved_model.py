@@ -35,18 +35,20 @@ def check_output(output: pathlib.Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise ValueError(
-            f"--output={output} exists: give another, or --overwrite to replace it"
+            f"--output={output} exists: give another directory, or --overwrite to "
+            "replace it"
         )
     if not (output / DESCRIPTION).exists():
         raise ValueError(
-            f"--output={output} exists and is no export, so --overwrite does not "
-            "replace it: give another"
+            f"--output={output} exists and is not an export, so --overwrite does not "
+            "replace it: give another directory"
         )
     foreign = _foreign(output.resolve())
     if foreign:
         raise ValueError(
-            f"--output={output} has {', '.join(foreign[:3])}, which no export has, and "
-            "--overwrite would remove it: move it away, or give another --output"
+            f"--output={output} has {', '.join(foreign[:3])}, which is not part of an "
+            "export, and --overwrite would remove it: move it away, or give another "
+            "--output"
         )
 
 

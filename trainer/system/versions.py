@@ -56,8 +56,11 @@ def check() -> str:
     requirements = required()
     unmet = outside(requirements)
     if unmet:
-        raise ValueError(f"not a version that setup.py allows: {', '.join(unmet)}")
-    return f"those of {len(requirements)} packages are as setup.py allows"
+        raise ValueError(f"setup.py does not allow {', '.join(unmet)}")
+    return (
+        f"packages with a version that setup.py allows: {len(requirements)} of "
+        f"{len(requirements)}"
+    )
 
 
 def import_error(package: str, error: ImportError) -> str:
@@ -65,8 +68,8 @@ def import_error(package: str, error: ImportError) -> str:
     unmet = [text for text in outside(required()) if text.startswith(f"{package} ")]
     cause = f"{package} cannot be imported ({error})"
     if unmet:
-        return f"{cause}, in a version that setup.py does not allow: {unmet[0]}"
-    return f"{cause}: pip install it again"
+        return f"{cause}; setup.py does not allow its version: {unmet[0]}"
+    return f"{cause}: install the package again with pip"
 
 
 def _in_setup(text: str) -> list[str]:

@@ -282,16 +282,16 @@ def _speed_scalars(
 def _log_start(run: TrainedRun, objective: Objective) -> None:
     config, splits = run.config, run.manifest.splits.items()
     logging.info(
-        "dataset %s: %s; digest %s",
+        "dataset %s; examples: %s; digest: %s",
         run.dataset_dir,
-        ", ".join(f"{split.num_examples} {name}" for name, split in splits),
+        ", ".join(f"{name} {split.num_examples}" for name, split in splits),
         run.manifest.digest,
     )
     logging.info("%s", objective.describe())
     logging.info(
-        "%s, up to %s, %d examples a step in %d groups",
-        f"resuming at step {run.step}" if run.step else "starting",
-        "no limit" if config.num_train_steps == -1 else config.num_train_steps,
+        "%s; last step: %s; examples per step: %d; groups per step: %d",
+        f"resuming at step {run.step}" if run.step else "starting at step 0",
+        "none" if config.num_train_steps == -1 else config.num_train_steps,
         config.global_batch_size,
         config.num_batch_groups,
     )
@@ -306,8 +306,9 @@ def check_step(step: int, config: ConfigDict) -> None:
     """
     if config.num_train_steps != -1 and step > config.num_train_steps:
         raise ValueError(
-            f"the run is at step {step}, beyond --config.num_train_steps="
-            f"{config.num_train_steps}: raise it to go on"
+            f"the run is at step {step}, beyond "
+            f"--config.num_train_steps={config.num_train_steps}: raise the setting to "
+            "go on"
         )
 
 
@@ -320,7 +321,8 @@ def _non_finite(
         if not math.isfinite(value)
     )
     return NonFiniteError(
-        f"step {step + 1} is not finite ({metrics}). It changed nothing: the state of "
-        f"step {step} is in {run_dir / _CHECKPOINTS}. Lower --config.learning_rate in "
-        "a new --workdir, or check the dataset with pipeline.verify"
+        f"step {step + 1} is not finite ({metrics}). The step changed nothing: the "
+        f"state of step {step} is in {run_dir / _CHECKPOINTS}. Lower "
+        "--config.learning_rate in a new --workdir, or check the dataset with "
+        "pipeline.verify"
     )

@@ -119,8 +119,9 @@ def eval_text(
         )
     except (KeyError, ValueError, IndexError) as error:
         raise ValueError(
-            f"--config.eval_line={config.eval_line!r} cannot be filled in ({error!r}): "
-            f"it may name step, epoch, split, {', '.join(scalars)}"
+            f"--config.eval_line={config.eval_line!r} cannot be filled in "
+            f"({error!r}): its allowed names are step, epoch, split, "
+            f"{', '.join(scalars)}"
         ) from error
 
 

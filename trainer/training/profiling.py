@@ -51,7 +51,7 @@ class Profiler:
         if self._is_recording:
             self._is_recording = False
             tf.profiler.experimental.stop()
-            logging.info("profile in %s", self._directory)
+            logging.info("wrote the profile to %s", self._directory)
 
 
 def parse_steps(text: str | None) -> tuple[int, int] | None:
@@ -69,7 +69,7 @@ def parse_steps(text: str | None) -> tuple[int, int] | None:
     match = re.fullmatch(r"(\d+):(\d+)", text, re.ASCII)
     if match is None or not int(match[1]) < int(match[2]):
         raise ValueError(
-            f"--profile_steps={text} must be FIRST:LAST, as in 100:110, which is the "
-            "ten steps after the hundredth"
+            f"--profile_steps={text} must be FIRST:LAST, as in 100:110 for the ten "
+            "steps after step 100"
         )
     return int(match[1]), int(match[2])

@@ -160,7 +160,7 @@ def test_evaluate_and_generate_read_latents(
         assert arrays["posterior_mean"].shape == (created["num_examples"], 8)
     done = run_module("trainer.generate", *flags, "--mode=reconstruct")
     assert done.returncode == 1
-    assert "is for --mode=decode, a file, and for --mode=transform" in done.stderr
+    assert "--mode=decode takes a file; --mode=transform" in done.stderr
 
 
 def test_latents_of_the_raw_images_are_those_of_the_dataset(

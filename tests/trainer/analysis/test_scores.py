@@ -336,5 +336,7 @@ def test_components_need_as_many_images(run) -> None:
     info = contract.ShardInfo("d-train.tfrecord-00000-of-00001", 2, 100, "ab")
     splits = {"train": contract.SplitInfo((info,))}
     small = dataclasses.replace(run.manifest, splits=splits)
-    with pytest.raises(ValueError, match="--pca needs at least 8 images, .* 'train' has 2"):
+    with pytest.raises(
+        ValueError, match="--pca needs at least 8 images, .* 'train' has 2"
+    ):
         scores.score_pca(dataclasses.replace(run, manifest=small), "train")

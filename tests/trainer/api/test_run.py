@@ -168,9 +168,11 @@ def test_images_of_another_form_are_refused(
 def test_wrong_arguments_are_refused(run: LoadedRun) -> None:
     with pytest.raises(ValueError, match="num=0 must be at least 1"):
         run.sample(0)
-    with pytest.raises(ValueError, match="1 steps: an interpolation has at least 2"):
+    with pytest.raises(
+        ValueError, match="an interpolation needs at least 2 steps, not 1"
+    ):
         run.interpolate(*np.zeros([2, run.latent_dim]), 1)
-    with pytest.raises(ValueError, match=r"latents of shape \[1, 3\]"):
+    with pytest.raises(ValueError, match=r"latents have the shape \[1, 3\]"):
         run.decode([[1.0, 2.0, 3.0]])
     with pytest.raises(ValueError, match="takes no condition, but got label"):
         run.sample(1, label=3)
@@ -196,7 +198,8 @@ def test_a_dataset_that_is_not_there_is_missed_only_where_it_is_read(
 ) -> None:
     loaded = trained.load(moved_dir)
     with pytest.raises(
-        contract.DatasetError, match="/nowhere/dataset is not there: give its --dataset"
+        contract.DatasetError,
+        match="/nowhere/dataset is missing: give its directory by --dat",
     ):
         next(loaded.batches("train", 1))
     with pytest.raises(contract.DatasetError, match="does not exist"):
@@ -215,7 +218,8 @@ def test_a_dataset_that_is_not_there_is_missed_only_where_it_is_read(
     del dataset["manifest"]
     (old / "dataset.json").write_text(json.dumps(dataset))
     with pytest.raises(
-        contract.DatasetError, match="/nowhere/dataset is not there: give its --dataset"
+        contract.DatasetError,
+        match="/nowhere/dataset is missing: give its directory by --dat",
     ):
         trained.load(old)
 
@@ -246,7 +250,7 @@ def test_an_empty_directory_is_no_dataset(
     (copied / "dataset.json").write_text(json.dumps({**dataset, "path": str(volume)}))
     loaded = trained.load(copied)
     assert not loaded.has_dataset
-    with pytest.raises(contract.DatasetError, match="volume is not there: give its"):
+    with pytest.raises(contract.DatasetError, match="volume is missing: give its"):
         next(loaded.batches("train", 1))
 
 

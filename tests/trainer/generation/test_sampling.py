@@ -126,7 +126,9 @@ def test_a_traversal_changes_one_latent() -> None:
         [[5, 6, -3], [5, 6, 0], [5, 6, 3]],
         [[-3, 6, 7], [0, 6, 7], [3, 6, 7]],
     ]
-    with pytest.raises(ValueError, match="--dimensions has 3: the latents are 0 to 2"):
+    with pytest.raises(
+        ValueError, match="--dimensions has 3: a latent must be from 0 to 2"
+    ):
         sample_grids.traverse(np.zeros(3), [3], limit=3, num=3)
 
 

@@ -208,8 +208,11 @@ def test_single_layers_may_differ() -> None:
     ("overrides", "message"),
     [
         ({"encoder/dense_7": {}}, "the layers of the encoder are dense_0, posterior"),
-        ({"head/dense_0": {}}, "a name begins with one of encoder/, decoder/"),
-        ({"decoder/image": {"stride": 2}}, "'stride': a layer has activation, batch"),
+        ({"head/dense_0": {}}, "a name must begin with one of encoder/, decoder/"),
+        (
+            {"decoder/image": {"stride": 2}},
+            "'stride': the options of a layer are activation, batch",
+        ),
         ({"decoder/dense_0": {"activation": "swish"}}, "must be one of relu, tanh"),
         ({"decoder/dense_0": {"kernel_initializer": "ones"}}, "one of glorot_uniform"),
         ({"decoder/dense_0": {"kernel_size": 0}}, "kernel_size is 0"),

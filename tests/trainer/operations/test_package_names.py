@@ -49,7 +49,7 @@ def test_a_package_of_another_place_is_named(tmp_path: pathlib.Path, file: str) 
     path.touch()
     assert look(tmp_path) == (
         f"warn names: configs is imported from {tmp_path}, and trainer from {ROOT}: "
-        f"run the command in another directory, take {tmp_path} from PYTHONPATH, or "
+        f"run the command in another directory, remove {tmp_path} from PYTHONPATH, or "
         "install vaeline in a virtual environment of its own"
     )
 

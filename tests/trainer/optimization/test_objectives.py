@@ -168,11 +168,16 @@ def test_settings_of_the_bound_are_checked(changes: dict, message: str) -> None:
 
 def test_the_loss_is_described_with_all_that_changes_it() -> None:
     text = elbo_objective(beta=4.0, warmup_steps=10, free_bits=0.5).describe()
-    assert "4 * KL (its weight grows over 10 steps) beyond 0.5 nats" in text
+    assert (
+        "4 * KL (the weight of KL grows from 0 over 10 steps) above 0.5 free nats"
+        in text
+    )
     # The weight of the KL is 2 * 4 * 0.25 / 48.
     assert "mean squared error + 0.04167 * KL" in text
     text = elbo_objective(num_samples=5).describe()
-    assert text.startswith("loss = minus the bound of 5 importance samples, with")
+    assert text.startswith(
+        "loss = minus the importance-weighted bound with 5 importance samples, with"
+    )
 
 
 def test_the_config_decides() -> None:

@@ -122,23 +122,23 @@ def test_an_update_is_made_at_the_rate_of_its_step() -> None:
         ),
         (
             {"learning_rate_schedule": "cosine", "num_train_steps": -1},
-            "num_train_steps=-1 lacks: set --config.learning_rate_decay_steps",
+            "num_train_steps=-1 has none: set --config.learning_rate_decay_steps",
         ),
         (
             {"learning_rate_schedule": "cosine", "learning_rate_warmup_steps": 100},
             "--config.learning_rate_warmup_steps=100 must be fewer than the 100",
         ),
-        ({"learning_rate_steps": (10,)}, "must be growing steps above 0, and"),
+        ({"learning_rate_steps": (10,)}, "must be increasing steps above 0, and"),
         (
             {
                 "learning_rate_steps": (10, 5),
                 "learning_rate_factors": (0.1, 0.2),
             },
-            "must be growing steps above 0, and",
+            "must be increasing steps above 0, and",
         ),
         (
             {"learning_rate_steps": (0,), "learning_rate_factors": (0.1,)},
-            "must be growing steps above 0, and",
+            "must be increasing steps above 0, and",
         ),
     ],
 )

@@ -144,7 +144,9 @@ def test_an_arc_along_one_line_is_its_chord() -> None:
             np.array([1.0, 0.0]), np.array(end), 3, spherical=True
         )
         np.testing.assert_allclose(path[1], [(1 + end[0]) / 2, 0])
-    with pytest.raises(ValueError, match="1 steps: an interpolation has at least 2"):
+    with pytest.raises(
+        ValueError, match="an interpolation needs at least 2 steps, not 1"
+    ):
         sample_grids.interpolate(np.ones(2), np.ones(2), 1, spherical=False)
 
 

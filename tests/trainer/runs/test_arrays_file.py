@@ -112,7 +112,9 @@ def test_no_second_copy_is_in_memory(tmp_path: pathlib.Path) -> None:
     ids=lambda array: array.dtype.name,
 )
 def test_other_types_are_not_written(tmp_path: pathlib.Path, array) -> None:
-    with pytest.raises(arrays_file.ArraysError, match=r"^x has .* no checkpoint holds"):
+    with pytest.raises(
+        arrays_file.ArraysError, match=r"^x has .* but a checkpoint holds only"
+    ):
         arrays_file.write(
             tmp_path / "state.safetensors", {"a": ARRAYS["step"], "x": array}
         )

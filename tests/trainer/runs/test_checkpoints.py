@@ -91,7 +91,9 @@ def names_in(directory: pathlib.Path) -> list[str]:
 @pytest.mark.parametrize("is_owner", [False, True])
 def test_when_all_are_damaged_nothing_is_guessed(tmp_path, is_owner: bool) -> None:
     (save(tmp_path, 1) / "state.safetensors").unlink()
-    with pytest.raises(checkpoints.CheckpointError, match="all 1 checkpoints in"):
+    with pytest.raises(
+        checkpoints.CheckpointError, match=r"every .* \(number of checkpoints: 1\)"
+    ):
         checkpoints.load_newest(tmp_path, is_owner=is_owner)
     assert names_in(tmp_path) == ["step-000000001"]
 
@@ -110,7 +112,9 @@ def test_only_the_owner_sets_damaged_ones_aside(tmp_path, caplog) -> None:
         "damaged-step-000000003",
         "step-000000001",
     ]
-    assert f"{newest} is damaged, and now named damaged-step-000000003" in caplog.text
+    assert (
+        f"{newest} is damaged and was renamed to damaged-step-000000003" in caplog.text
+    )
     assert checkpoints.list_newest_first(tmp_path) == [tmp_path / "step-000000001"]
     # The damaged checkpoint is not read again, and its step can be saved anew.
     caplog.clear()
@@ -124,10 +128,14 @@ def test_a_run_with_damaged_ones_alone_does_not_begin_anew(tmp_path) -> None:
     path = save(tmp_path, 1)
     flip(path)
     checkpoints.set_aside(path)
-    with pytest.raises(checkpoints.CheckpointError, match="all 1 checkpoints in"):
+    with pytest.raises(
+        checkpoints.CheckpointError, match=r"every .* \(number of checkpoints: 1\)"
+    ):
         checkpoints.load_newest(tmp_path)
     flip(save(tmp_path, 2))
-    with pytest.raises(checkpoints.CheckpointError, match="all 2 checkpoints in"):
+    with pytest.raises(
+        checkpoints.CheckpointError, match=r"every .* \(number of checkpoints: 2\)"
+    ):
         checkpoints.load_newest(tmp_path)
 
 
@@ -224,7 +232,7 @@ def test_one_that_was_renamed_is_not_believed(tmp_path, caplog) -> None:
     save(tmp_path, 5).rename(tmp_path / "step-000000009")
     save(tmp_path, 6)
     assert checkpoints.load_newest(tmp_path)[1]["step"] == 6
-    assert "step-000000009 is damaged: checkpoint.json is of step 5" in caplog.text
+    assert "step-000000009 is damaged: checkpoint.json has step 5" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["dataset_digest", "config_digest"])
@@ -234,7 +242,7 @@ def test_one_of_another_run_is_refused(tmp_path, name: str) -> None:
     for is_owner in (False, True):
         with pytest.raises(
             checkpoints.CheckpointError,
-            match=f"^{path} is of another run: its {name} is 'theirs', and that of",
+            match=f"^{path} belongs to another run: its {name} is 'theirs', but",
         ):
             checkpoints.load_newest(tmp_path, META, is_owner=is_owner)
     assert names_in(tmp_path) == ["step-000000001", "step-000000002"]

@@ -51,7 +51,7 @@ def test_an_npz_of_an_earlier_release_is_read(tmp_path) -> None:
         ),
         (
             lambda path: path.write_bytes(b"x" + path.read_bytes()[1:]),
-            r"state\.npz is not what was written \(its sha256 differs",
+            r"state\.npz has changed since it was written \(its sha256 differs",
         ),
         (lambda path: path.unlink(), "FileNotFoundError"),
     ],
@@ -81,7 +81,7 @@ def test_what_is_no_array_is_refused(tmp_path: pathlib.Path) -> None:
         archive.writestr("step.npy", b"no array")
     path = seal(tmp_path / "step-000000001", "state.npz", file.getvalue())
     with pytest.raises(
-        checkpoints.CheckpointError, match="is damaged: step is no array"
+        checkpoints.CheckpointError, match="is damaged: step is not an array"
     ):
         checkpoints.load(path)
 

@@ -44,7 +44,7 @@ def test_a_resume_elsewhere_names_each_change(tmp_path, caplog) -> None:
 
 def test_an_older_run_is_resumed_with_a_warning(tmp_path, caplog) -> None:
     text = record_with_log(caplog, tmp_path, HERE, is_resumed=True)
-    assert "an earlier release began this run" in text
+    assert "an earlier release started this run" in text
 
 
 def test_other_hosts_are_named(caplog) -> None:

@@ -170,9 +170,9 @@ def test_a_checkpoint_of_other_arrays(tmp_path, arrays, is_earlier):
         seal(tmp_path / "step-000000005", "state.npz", data)
     else:
         checkpoints.save(tmp_path, 5, {**sound, **arrays}, {})
-    with pytest.raises(checkpoints.CheckpointError, match="is of another model"):
+    with pytest.raises(checkpoints.CheckpointError, match="belongs to another model"):
         state.load_averaged_vae(config, MANIFEST, tmp_path)
-    with pytest.raises(checkpoints.CheckpointError, match="is of another model"):
+    with pytest.raises(checkpoints.CheckpointError, match="belongs to another model"):
         state.restore(fresh, tmp_path)
 
 

@@ -52,11 +52,11 @@ def test_the_batch_grows_with_the_replicas_unless_it_is_given() -> None:
         ),
         (
             {"gradient_clip_norm": -1.0},
-            "--config.gradient_clip_norm=-1.0 must be a number from 0 on",
+            "--config.gradient_clip_norm=-1.0 must be a finite number of at least 0",
         ),
         (
             {"gradient_clip_norm": float("nan")},
-            "--config.gradient_clip_norm=nan must be a number from 0 on",
+            "--config.gradient_clip_norm=nan must be a finite number of at least 0",
         ),
         (
             {"global_batch_size": 32, "gradient_accumulation_steps": 3},
@@ -65,7 +65,7 @@ def test_the_batch_grows_with_the_replicas_unless_it_is_given() -> None:
         (
             {"num_batch_groups": 4, "gradient_accumulation_steps": 4},
             r"the 2 groups of a replica \(--config.num_batch_groups=4\) cannot be "
-            "dealt equally to --config.gradient_accumulation_steps=4: choose a "
+            "shared equally by --config.gradient_accumulation_steps=4: choose a "
             "multiple of 8 groups",
         ),
     ],

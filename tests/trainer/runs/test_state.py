@@ -40,7 +40,7 @@ def test_the_averaged_model_alone_is_loaded(tmp_path: pathlib.Path) -> None:
     loaded = vae.encoder.get_layer("conv_0").kernel
     assert (loaded.numpy() == kernel.numpy()).all()
     config.latent_dim = 3
-    with pytest.raises(checkpoints.CheckpointError, match="is of another model"):
+    with pytest.raises(checkpoints.CheckpointError, match="belongs to another model"):
         state.load_averaged_vae(config, MANIFEST, tmp_path)
     with pytest.raises(checkpoints.CheckpointError, match="has no checkpoint"):
         state.load_averaged_vae(config, MANIFEST, tmp_path / "none")

@@ -135,7 +135,7 @@ def test_another_model_or_dataset_is_refused(
     assert trained.load(copied).step == 50
     dataset = json.loads((copied / "dataset.json").read_text())
     (copied / "dataset.json").write_text(json.dumps({**dataset, "digest": "ab"}))
-    with pytest.raises(ValueError, match="trained on the dataset of digest ab, and"):
+    with pytest.raises(ValueError, match="trained on the dataset with digest ab, but"):
         trained.load(copied)
 
 

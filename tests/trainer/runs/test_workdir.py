@@ -64,7 +64,7 @@ def test_a_longer_run_is_no_difference(tmp_path: pathlib.Path) -> None:
 
 def test_checkpoints_of_unknown_settings_are_refused(tmp_path: pathlib.Path) -> None:
     (tmp_path / "checkpoints/step-000000001").mkdir(parents=True)
-    with pytest.raises(ValueError, match="has checkpoints but no config.json"):
+    with pytest.raises(ValueError, match="has checkpoints but lacks config.json"):
         workdir.acquire(tmp_path, celeba_debug.get_config(), MANIFEST, "data")
 
 
@@ -91,7 +91,9 @@ def test_a_damaged_file_is_named(tmp_path: pathlib.Path, name: str, text: str) -
 def test_a_workdir_has_one_trainer(tmp_path: pathlib.Path) -> None:
     config = celeba_debug.get_config()
     with workdir.acquire(tmp_path, config, MANIFEST, "data"):
-        with pytest.raises(ValueError, match="another trainer.train is at work in --w"):
+        with pytest.raises(
+            ValueError, match="--workdir=.* is in use by another trainer.train"
+        ):
             workdir.acquire(tmp_path, config, MANIFEST, "data")
     other = dataclasses.replace(MANIFEST, name="other")
     # A refused `acquire` holds no lock.
@@ -107,7 +109,9 @@ def test_a_lock_that_is_deleted_still_holds(tmp_path: pathlib.Path, how: str) ->
         (tmp_path / workdir.LOCK_NAME).unlink()
         if how == "replaced":
             (tmp_path / workdir.LOCK_NAME).write_text("")
-        with pytest.raises(ValueError, match="another trainer.train is at work in --w"):
+        with pytest.raises(
+            ValueError, match="--workdir=.* is in use by another trainer.train"
+        ):
             workdir.acquire(tmp_path, config, MANIFEST, "data")
         # The directory itself is still locked, so the check passes.
         workdir.check_held(tmp_path, lock)
@@ -145,7 +149,9 @@ def test_where_directories_have_no_locks_the_file_is_locked(tmp_path, monkeypatc
     monkeypatch.setattr("fcntl.flock", refuse)
     config = celeba_debug.get_config()
     with workdir.acquire(tmp_path, config, MANIFEST, "data") as lock:
-        with pytest.raises(ValueError, match="another trainer.train is at work in --w"):
+        with pytest.raises(
+            ValueError, match="--workdir=.* is in use by another trainer.train"
+        ):
             workdir.acquire(tmp_path, config, MANIFEST, "data")
         workdir.check_held(tmp_path, lock)
         (tmp_path / workdir.LOCK_NAME).unlink()
@@ -161,7 +167,7 @@ def test_what_is_planted_for_the_lock_is_named(tmp_path: pathlib.Path, kind) -> 
         path.symlink_to(tmp_path / "elsewhere")
     else:
         os.mkfifo(path)
-    with pytest.raises(ValueError, match="lock is a link, or no file: remove it"):
+    with pytest.raises(ValueError, match="lock is a link, or not a file: remove it"):
         workdir.acquire(path.parent, celeba_debug.get_config(), MANIFEST, "data")
     assert not (tmp_path / "elsewhere").exists()
 
@@ -210,7 +216,7 @@ def test_a_file_system_without_locks_is_told_of(tmp_path, monkeypatch, caplog) -
         (errno.EDQUOT, r"the disk of --workdir=.*run is full \(Disk quota exceeded; "),
         (errno.EROFS, r"--workdir=.*run cannot be written \(Read-only file system\)"),
         (errno.EACCES, r"--workdir=.*run cannot be written \(Permission denied\)"),
-        (errno.EEXIST, r"--workdir=.*run is a file, or in one: choose another"),
+        (errno.EEXIST, r"--workdir=.*run is a file, or inside a file: choose another"),
         (errno.EIO, r"Input/output error: '.*/run/lock'"),
     ],
 )

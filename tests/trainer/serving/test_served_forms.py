@@ -137,14 +137,14 @@ def refused_forms() -> dict[str, tuple[bytes, str]]:
     animated = {"save_all": True, "append_images": [Image.new("RGB", (91, 67))]}
     forms = {
         "nothing": (b"", "is empty"),
-        "text": (b"not an image", "is no image file that is known"),
+        "text": (b"not an image", "is not a known image file"),
         "JPEG, start": (b"\xff\xd8\xff", "damaged JPEG: its header has no size"),
         "PNG, start": (PNG_START, "damaged PNG: it does not begin with its header"),
         "JPEG, CMYK": (encoded(PICTURE.convert("CMYK"), "JPEG"), "JPEG in CMYK"),
-        "JPEG, 12 bits": (with_frame(4, b"\x0c"), "JPEG of 12 bits"),
-        "JPEG, 2 colours": (with_frame(9, b"\2"), "JPEG of 2 components"),
-        "JPEG, arithmetic": (with_frame(1, b"\xc9"), "of arithmetic codes"),
-        "JPEG, lossless": (with_frame(1, b"\xc3"), "JPEG without loss"),
+        "JPEG, 12 bits": (with_frame(4, b"\x0c"), "JPEG with 12 bits per value"),
+        "JPEG, 2 colours": (with_frame(9, b"\2"), "JPEG with 2 components"),
+        "JPEG, arithmetic": (with_frame(1, b"\xc9"), "with arithmetic coding"),
+        "JPEG, lossless": (with_frame(1, b"\xc3"), "is a lossless JPEG"),
         "JPEG, no rows": (with_frame(5, b"\0\0"), "has 91 x 0 pixels"),
         "JPEG, no columns": (with_frame(7, b"\0\0"), "has 0 x 67 pixels"),
         "JPEG, oversized": (
@@ -156,11 +156,11 @@ def refused_forms() -> dict[str, tuple[bytes, str]]:
             with_frame(5, struct.pack(">HH", 9460, 9459)),
             "has 9459 x 9460 pixels, more than 89,478,485",
         ),
-        "JPEG, XMP": (encoded(PICTURE, "JPEG", xmp=xmp(6)), "orientation in XMP alone"),
-        "PNG, 16-bit grey": (png(values(16), 16, 0), "PNG of 16-bit grey"),
+        "JPEG, XMP": (encoded(PICTURE, "JPEG", xmp=xmp(6)), "orientation only in XMP"),
+        "PNG, 16-bit grey": (png(values(16), 16, 0), "is a 16-bit grey PNG"),
         "PNG, 16 bits, tRNS": (
             png(values(16, 3), 16, 2, (b"tRNS", key)),
-            "PNG of 16 bits with a transparent colour",
+            "a 16-bit PNG with a transparent colour",
         ),
         "PNG, tRNS late": (colours(after=[(b"tRNS", key)]), "misplaced tRNS"),
         "PNG, tRNS twice": (colours(*[(b"tRNS", key)] * 2), "misplaced tRNS"),
@@ -175,15 +175,15 @@ def refused_forms() -> dict[str, tuple[bytes, str]]:
         ),
         "PNG, XMP": (
             colours((b"iTXt", text + b"\0\0\0\0" + xmp(6))),
-            "orientation in XMP alone",
+            "orientation only in XMP",
         ),
         "PNG, zipped XMP": (
             colours((b"iTXt", text + b"\1\0\0\0" + zipped)),
-            "EXIF or XMP in a text",
+            "EXIF or XMP in an unsupported text",
         ),
         "PNG, EXIF as text": (
             colours((b"zTXt", b"Raw profile type exif\0\0" + zipped)),
-            "EXIF or XMP in a text",
+            "EXIF or XMP in an unsupported text",
         ),
         "PNG, orientations": (
             colours((b"eXIf", raw_exif(3, b"\6\0\6\0", count=2))),
@@ -219,7 +219,7 @@ def refused_forms() -> dict[str, tuple[bytes, str]]:
         "PPM": (encoded(PICTURE, "PPM"), "is a PPM file"),
         "AVIF": (encoded(PICTURE, "AVIF"), "is an AVIF or HEIC file"),
         "JPEG 2000": (encoded(PICTURE, "JPEG2000"), "is a JPEG 2000 file"),
-        "ICO": (encoded(PICTURE, "ICO"), "is no image file that is known"),
+        "ICO": (encoded(PICTURE, "ICO"), "is not a known image file"),
     }
     return forms
 
@@ -260,7 +260,7 @@ def test_what_differs_is_refused_by_name(form: str) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError) as error:
         decode(data)
     assert message in error.value.message
-    assert "send a PNG, or a JPEG of 8 bits, grey or in three" in error.value.message
+    assert "send a PNG or an 8-bit JPEG, grey or in three" in error.value.message
 
 
 def test_an_exported_model_has_the_posteriors_of_prepare(signatures: Any) -> None:

@@ -38,7 +38,10 @@ def test_a_clone_is_compared_with_its_setup(monkeypatch) -> None:
     monkeypatch.setattr(versions, "_PACKAGE", "none-such")
     names = [one.name for one in versions.required()]
     assert {"tensorflow", "keras", "tensorboard"} <= set(names)
-    assert versions.check() == f"those of {len(names)} packages are as setup.py allows"
+    num = len(names)
+    assert versions.check() == (
+        f"packages with a version that setup.py allows: {num} of {num}"
+    )
     install(monkeypatch, keras="3.11.0", tensorboard="2.20.0")
     with pytest.raises(
         ValueError, match=r"keras 3\.11\.0 .*, tensorboard 2\.20\.0 .*pip"
@@ -50,12 +53,12 @@ def test_an_import_that_fails_names_the_version(monkeypatch) -> None:
     error = ModuleNotFoundError("No module named 'pkg_resources'")
     install(monkeypatch, tensorboard="2.20.0")
     assert versions.import_error("tensorboard", error) == (
-        "tensorboard cannot be imported (No module named 'pkg_resources'), in a "
-        "version that setup.py does not allow: tensorboard 2.20.0 (pip install "
+        "tensorboard cannot be imported (No module named 'pkg_resources'); setup.py "
+        "does not allow its version: tensorboard 2.20.0 (pip install "
         "'tensorboard>=2.21')"
     )
     install(monkeypatch)
     assert versions.import_error("tensorboard", error) == (
-        "tensorboard cannot be imported (No module named 'pkg_resources'): pip install "
-        "it again"
+        "tensorboard cannot be imported (No module named 'pkg_resources'): install "
+        "the package again with pip"
     )

@@ -120,7 +120,7 @@ class ScaledGaussian(Likelihood):
     def describe(self) -> str:
         """Returns the likelihood's name as a noun phrase."""
         return "a Gaussian likelihood whose standard deviation is " + (
-            "the best of each batch" if self.is_optimal else "learnt"
+            "the optimum for each batch" if self.is_optimal else "learnt"
         )
 
 

@@ -27,7 +27,7 @@ _UNITS = {
     "elbo": "nats per image; higher is better",
     "recon_nll": "nats per image",
     "kl": "nats per image",
-    "data_wait_percent": "of the time of training",
+    "data_wait_percent": "of the training time",
     "memory/process_mib": "MiB",
     "memory/gpu_peak_mib": "MiB",
 }
@@ -39,22 +39,22 @@ _CAPTIONS = {
     "samples/sampled": ("Samples", "Decoded draws from the prior."),
     "samples/interpolated": (
         "Interpolation",
-        "Equal steps from one draw of the prior to another.",
+        "Equal steps between two draws from the prior.",
     ),
     "latents/traversed": (
         "Traversals",
-        "In each row one latent of an image goes from −3 to 3; those of the largest KL "
-        "divergence first.",
+        "Each row varies one latent of an image from −3 to 3. The latents with the "
+        "largest KL divergence come first.",
     ),
     "samples/neighbours": (
         "Nearest training images",
-        "Samples, each followed by the training image that is nearest to it.",
+        "Samples, each followed by its nearest training image.",
     ),
     "latents/scatter": (
         "Latents",
-        "Posterior means of the evaluated split, in the plane.",
+        "Posterior means of the evaluated split, in two dimensions.",
     ),
-    "dataset/overview": ("Dataset", "Some of its images."),
+    "dataset/overview": ("Dataset", "Some images of the dataset."),
 }
 # Number of grids in the row of samples over time.
 _NUM_SAMPLES = 6
@@ -106,7 +106,7 @@ def check_output(output: pathlib.Path) -> None:
     """
     if output.exists() and _FOOTER.encode() not in output.read_bytes():
         raise ValueError(
-            f"--output={output} is there, and trainer.report did not write it: give "
+            f"--output={output} exists, and trainer.report did not write it: give "
             "another name"
         )
 
@@ -130,7 +130,8 @@ def write(directory: pathlib.Path, output: pathlib.Path) -> None:
         atomic_files.write(output, text.encode("utf-8", "replace"))
     except OSError as error:
         raise ValueError(
-            f"--output={output} cannot be written ({error.strerror}): choose another"
+            f"--output={output} cannot be written ({error.strerror}): choose another "
+            "--output"
         ) from error
 
 
@@ -168,7 +169,7 @@ def _tiles(run: RunFiles) -> list[tuple[str, str, str]]:
     batch_size = run.config.get("global_batch_size")
     if run_files.is_number(batch_size):
         seen = number(run.step * batch_size)
-        tiles.append(("images seen", seen, f"{batch_size} in a step"))
+        tiles.append(("images seen", seen, f"{batch_size} per step"))
     for title, line in (
         ("last ELBO", run.last_evaluation),
         ("best ELBO", run.best_evaluation),
@@ -178,7 +179,7 @@ def _tiles(run: RunFiles) -> list[tuple[str, str, str]]:
             tiles.append((title, number(line["elbo"]), where))
     if run.busy_secs is not None:
         at_work = texts.duration(run.busy_secs)
-        tiles.append(("time at work", at_work, "pauses left out"))
+        tiles.append(("time at work", at_work, "without pauses"))
     for name, title, unit in (
         ("images_per_second", "speed", " img/s"),
         ("data_wait_percent", "waiting for data", " %"),

@@ -80,7 +80,7 @@ def provenance(run: RunFiles) -> dict[str, Any]:
         if run_files.is_number(meta.get("num_bytes")):
             told.append(f"{meta['num_bytes'] / _MIB:.1f} MiB")
         if meta.get("dataset_digest", run.dataset["digest"]) != run.dataset["digest"]:
-            told.append(f"of another dataset, {meta['dataset_digest']}")
+            told.append(f"from another dataset, {meta['dataset_digest']}")
         rows[f"{name}, {', '.join(told)}"] = f"sha256 {meta.get('sha256')}"
     if not run.saved:
         rows["checkpoint"] = "none yet"
@@ -90,7 +90,7 @@ def provenance(run: RunFiles) -> dict[str, Any]:
             versions.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             continue
-    rows["installed where this page was made"] = ", ".join(versions)
+    rows["versions on the machine that made this page"] = ", ".join(versions)
     return rows
 
 
