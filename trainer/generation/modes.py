@@ -168,7 +168,7 @@ def _project(run: trained.TrainedRun, request: Request, output: pathlib.Path) ->
     directory = output / f"projector-{_split(run, request)}"
     latents = request.latents and posteriors.open_latents(run, request.latents)
     projector.write_split(directory, run, _split(run, request), latents or None)
-    logging.info("%s", directory)
+    logging.info("written to %s", directory)
 
 
 def _browse(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> None:

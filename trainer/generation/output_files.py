@@ -67,7 +67,7 @@ def save_attributes(arithmetic: Arithmetic, output: pathlib.Path) -> None:
     ]
     path = output / "attributes.json"
     atomic_files.write(path, json.dumps(rows, indent=1).encode())
-    logging.info("%s", path)
+    logging.info("written to %s", path)
     width = max(map(len, arithmetic.names))
     print(f"{'row':{width}}  change  leakage  most of the others")
     for row in rows:
@@ -168,17 +168,17 @@ def arrays(predictive: Predictive) -> dict[str, np.ndarray]:
 def save_png(path: pathlib.Path, grid: np.ndarray) -> None:
     """Writes a grid as a PNG file."""
     image_grid.save_png(path, grid)
-    logging.info("%s", path)
+    logging.info("written to %s", path)
 
 
 def save_gif(path: pathlib.Path, frames: np.ndarray) -> None:
     """Writes `[frames, n, h, w, c]` in [-1, 1] as a GIF that plays back and forth."""
     columns = sample_grids.num_columns(frames.shape[1])
     image_grid.save_gif(path, [image_grid.tile(frame, columns) for frame in frames])
-    logging.info("%s", path)
+    logging.info("written to %s", path)
 
 
 def save_npz(path: pathlib.Path, **arrays: np.ndarray) -> None:
     """Writes arrays by name as an npz file."""
     trained.save_npz(path, arrays)
-    logging.info("%s", path)
+    logging.info("written to %s", path)
