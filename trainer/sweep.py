@@ -27,8 +27,8 @@ from trainer.system import libraries
 _SWEEP = flags.DEFINE_multi_string(
     "sweep",
     None,
-    "Setting of the config and its values to try, as NAME=VALUE,VALUE,...; a comma "
-    "inside parentheses separates no values. Several --sweep flags try every "
+    "Setting of the config and its values to try, as NAME=VALUE,VALUE,... where a "
+    "comma inside parentheses separates no values. Several --sweep flags try every "
     "combination.",
     required=True,
 )

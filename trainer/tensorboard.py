@@ -20,7 +20,7 @@ from trainer.cli import command_line
 _WORKDIR = flags.DEFINE_multi_string(
     "workdir",
     None,
-    "Directory of a run or of a sweep; separate several by commas, or repeat the flag.",
+    "Directory of a run or of a sweep; separate several directories by commas.",
 )
 _HOST = flags.DEFINE_string(
     "host",

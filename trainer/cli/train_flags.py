@@ -38,14 +38,14 @@ VIRTUAL_DEVICES = flags.DEFINE_integer(
 NUM_THREADS = flags.DEFINE_integer(
     "num_threads",
     threads.NUM_THREADS,
-    "Threads that share the work of one kernel on the CPU. The number changes the "
-    "rounding, so a run keeps the same number on every machine.",
+    "CPU threads per operation. The number affects the rounding of results, so a run "
+    "keeps the same number on every machine.",
 )
 KERNEL_VARIABLES = flags.DEFINE_multi_string(
     "kernel_variable",
     [],
-    "Variable that chooses kernels, such as XLA_FLAGS, as NAME=VALUE; repeatable. The "
-    "value of this variable in the environment has no effect.",
+    "Variable that chooses kernels, such as XLA_FLAGS, as NAME=VALUE. The value of "
+    "this variable in the environment has no effect.",
 )
 
 
