@@ -96,5 +96,5 @@ def test_what_follows_a_colon_is_given_to_the_function(tmp_path: pathlib.Path):
     )
     flag = f"--config={path}:seed"
     config_files.check(["train", flag, "--config.seed=2"])
-    with pytest.raises(config_files.ConfigError, match="it has seed"):
+    with pytest.raises(config_files.ConfigError, match="its settings are seed"):
         config_files.check(["train", flag, "--config.number=2"])
