@@ -143,7 +143,7 @@ def test_a_removed_shard(undisturbed: Run, own_dir, tmp_path, row) -> None:
 @scenario("shards are replaced by sound records that hold no example")
 def test_no_examples(undisturbed: Run, own_dir, tmp_path, row) -> None:
     message, run = go_on_after(fill_with_no_examples, own_dir, tmp_path)
-    assert " is no Example)" in message
+    assert " is not a tf.train.Example)" in message
     trainers.assert_same(run, undisturbed)
     row(_HAPPENS, "nothing, once the shard is restored", message)
 

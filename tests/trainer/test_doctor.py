@@ -210,7 +210,7 @@ def test_all_is_looked_at_whatever_failed(
     ]
     # The message names the number of devices that the user asked for.
     assert "shared equally by 3 replicas" in str(actual["batch"])
-    assert "since settings, batch failed" in str(actual["model"])
+    assert "because settings, batch failed" in str(actual["model"])
 
 
 def test_damaged_datasets(copied: pathlib.Path, tmp_path: pathlib.Path) -> None:

@@ -104,7 +104,7 @@ def test_every_combination_is_a_run() -> None:
         (["encoder_filters=(8,16"], r"and with balanced parentheses"),
         (["seed=1", "seed=2"], "--sweep=seed is given twice"),
         (["learning_rate=1e-3,0.001"], "twice: give every value once"),
-        ([f"eval_line={'x' * 300}"], "more than 255 bytes"),
+        ([f"eval_line={'x' * 300}"], "exceeds 255 bytes"),
     ],
 )
 def test_a_wrong_sweep_is_one_line(sweeps: list[str], message: str) -> None:

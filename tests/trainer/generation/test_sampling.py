@@ -215,7 +215,10 @@ def test_attributes_that_cannot_be_tried_are_named(run: trained.TrainedRun) -> N
     def explore(of: trained.TrainedRun, *names: str) -> None:
         attribute_directions.explore(of, actual, "validation", names, 1.0, 3, seed=0)
 
-    with pytest.raises(ValueError, match="--attributes has Nose: there are 5_o_Clock"):
+    with pytest.raises(
+        ValueError,
+        match="--attributes has the unknown name Nose: give names from 5_o_Clock",
+    ):
         explore(run, "Nose")
     manifest = dataclasses.replace(run.manifest, features={})
     with pytest.raises(ValueError, match="--mode=attributes needs a dataset with"):

@@ -50,7 +50,7 @@ def test_a_leftover_of_a_killed_save_is_ignored_and_removed(
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "bytes, and"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "bytes, but"),
         (
             lambda path: path.write_bytes(b"x" + path.read_bytes()[1:]),
             "its sha256 differs",
@@ -275,5 +275,5 @@ def test_a_pipe_in_a_checkpoint_is_not_waited_for(tmp_path, name: str) -> None:
     path = save(tmp_path, 1)
     (path / name).unlink(missing_ok=True)
     os.mkfifo(path / name)
-    with pytest.raises(checkpoints.CheckpointError, match=f"{name} is no file"):
+    with pytest.raises(checkpoints.CheckpointError, match=f"{name} is not a file"):
         checkpoints.load(path)

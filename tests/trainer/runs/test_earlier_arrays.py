@@ -91,5 +91,5 @@ def test_a_pipe_is_not_waited_for(tmp_path, name: str) -> None:
     path = earlier(tmp_path, 1)
     (path / name).unlink()
     os.mkfifo(path / name)
-    with pytest.raises(checkpoints.CheckpointError, match=f"{name} is no file"):
+    with pytest.raises(checkpoints.CheckpointError, match=f"{name} is not a file"):
         checkpoints.load(path)
