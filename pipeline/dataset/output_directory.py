@@ -44,7 +44,11 @@ class LockedOutput:
 
         Args:
             shard_names: Names of the planned shards.
+
+        Raises:
+            DatasetError: If a later run has the directory.
         """
+        output_files.check_active(self.output, self.body["run_id"])
         path = output_files.settings_path(self.output)
         text = json.dumps(self.body, indent=1).encode()
         try:

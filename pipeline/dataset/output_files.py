@@ -89,6 +89,22 @@ def discard(output: str) -> None:
             paths.remove(paths.join(output, name))
 
 
+def check_active(output: str, run_id: str) -> None:
+    """Checks that a run still has the output directory.
+
+    A run leaves files with its ID in `.progress` until it ends or a later run begins.
+
+    Raises:
+        DatasetError: If no file there has the ID.
+    """
+    folder = progress_path(output)
+    if not any(f"{run_id}." in name for name in _names(folder)):
+        raise contract.DatasetError(
+            f"a worker finds no files of this run in {folder}: every worker must see "
+            "--output at the same path, and no later run may be at work in it"
+        )
+
+
 def remove_leftovers(output: str) -> None:
     """Removes unfinished files and saved plans."""
     # A worker of a killed run may be finishing these files, so any of them may vanish.

@@ -169,17 +169,23 @@ def test_a_job_that_is_tried_again_after_its_end_succeeds(
     assert left == {"", ".json"}
 
 
-def test_a_job_of_an_earlier_run_finds_no_plans(input_dir, tmp_path, monkeypatch):
+def test_a_job_of_an_earlier_run_changes_nothing(input_dir, tmp_path, monkeypatch):
+    out = tmp_path / "out"
     jobs = []
-    monkeypatch.setattr(runners, "run_graph", lambda *job, **_: jobs.append(job))
-    other = dataclasses.replace(SMALL, image_size=4)
-    with pytest.raises(contract.DatasetError, match="manifest"):
-        run(input_dir, tmp_path / "out")
-    monkeypatch.undo()
-    second = run(input_dir, tmp_path / "out", other, overwrite=True)
-    with pytest.raises(contract.DatasetError, match="no later run may be at work"):
-        runners.run_graph(*jobs[0], num_workers=1, num_images=1)
-    assert verify.find_faults(str(tmp_path / "out"), second) == []
+    with monkeypatch.context() as patch:
+        patch.setattr(runners, "run_graph", lambda *job, **_: jobs.append(job))
+        for overwrite in (False, True):
+            with pytest.raises(contract.DatasetError, match="manifest"):
+                run(input_dir, out, overwrite=overwrite)
+    other = dataclasses.replace(SMALL, image_size=4, shard_size=2)
+    second = run(input_dir, out, other, overwrite=True)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    for job in jobs:
+        with pytest.raises(contract.DatasetError, match="no later run may be at work"):
+            runners.run_graph(*job, num_workers=1, num_images=1)
+    after = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert after == before
+    assert verify.find_faults(str(out), second) == []
 
 
 def test_settings_decide_the_digest(input_dir, tmp_path):
