@@ -153,8 +153,8 @@ class MeanSquaredErrorObjective:
         Example:
             >>> print(MeanSquaredErrorObjective(1.0, 0.005, 49152).describe())
             loss = 1 * mean squared error + 0.005 * KL over D = 49152 values: \
-a Gaussian likelihood with variance 122.9 (standard deviation 11.09 where pixels \
-span [-1, 1]), or a unit-variance beta-VAE with beta = 122.9
+equivalent to a Gaussian likelihood with variance 122.9 (standard deviation 11.09 \
+where pixels span [-1, 1]), or to a unit-variance beta-VAE with beta = 122.9
         """
         text = (
             f"loss = {self.pixel_weight:g} * mean squared error + "
@@ -163,9 +163,9 @@ span [-1, 1]), or a unit-variance beta-VAE with beta = 122.9
         if self.latent_weight == 0:
             return text + "a plain autoencoder (its ELBO is given for unit variance)"
         return text + (
-            f"a Gaussian likelihood with variance {self.variance:.4g} (standard "
-            f"deviation {math.sqrt(self.variance):.4g} where pixels span [-1, 1]), or "
-            f"a unit-variance beta-VAE with beta = {self.variance:.4g}"
+            f"equivalent to a Gaussian likelihood with variance {self.variance:.4g} "
+            f"(standard deviation {math.sqrt(self.variance):.4g} where pixels span "
+            f"[-1, 1]), or to a unit-variance beta-VAE with beta = {self.variance:.4g}"
         )
 
 
