@@ -186,12 +186,12 @@ class Manifest:
         if "image" not in self.features:
             images = self.settings.get("dataset")
             remedy = (
-                f"give the --dataset that they were made of, whose digest is {images}"
+                f"give the --dataset that the latents encode (digest {images})"
                 if images
-                else "run pipeline.prepare on the images that they were made of"
+                else "run pipeline.prepare on the images that the latents encode"
             )
             raise DatasetError(
-                f"the dataset {self.name} holds latents, and no images: {remedy}"
+                f"the dataset {self.name} holds latents instead of images: {remedy}"
             )
         return self.features["image"]
 
@@ -253,8 +253,8 @@ def parse_manifest(text: str, path: str | os.PathLike[str] = MANIFEST_NAME) -> M
     version = body.get("schema_version") if isinstance(body, dict) else None
     if version != SCHEMA_VERSION:
         raise DatasetError(
-            f"{path} has schema version {version!r:.80}, and this release reads "
-            f"{SCHEMA_VERSION}: prepare the dataset again with --overwrite"
+            f"{path} has schema version {version!r:.80}, but this release reads only "
+            f"version {SCHEMA_VERSION}: prepare the dataset again with --overwrite"
         )
     try:
         manifest = Manifest(
@@ -322,14 +322,15 @@ def check_labels(
     """
     if highest >= num_classes:
         raise DatasetError(
-            f"an image has the label {highest}, and the model's classes are 0 to "
+            f"an image has the label {highest}, but the model's classes are 0 to "
             f"{num_classes - 1}: train with --config.num_classes={highest + 1} or more"
         )
     if are_all_known and lowest < 0:
         raise DatasetError(
-            f"an image has the label {lowest}, which is no class: leave such images "
-            "out of the dataset, or train with --config.labelled_fraction below 1, by "
-            "which an image may lack a class, or with --config.condition=none"
+            f"an image has the label {lowest}, which is not a class: leave images "
+            "without a class out of the dataset, or train with "
+            "--config.labelled_fraction below 1, which allows such images, or with "
+            "--config.condition=none"
         )
 
 
@@ -353,8 +354,7 @@ def load_manifest(dataset_dir: str | os.PathLike[str]) -> Manifest:
         raise DatasetError(
             f"the dataset {path.parent} {state} (no {MANIFEST_NAME}): run "
             "python -m pipeline.prepare, or pipeline.encode for latents, with "
-            f"--output={shlex.quote(str(path.parent))}; it keeps the shards that are "
-            "there"
+            f"--output={shlex.quote(str(path.parent))}; it keeps the finished shards"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"cannot read {path}: {error}") from error
@@ -374,8 +374,7 @@ def check_is_file(path: str | os.PathLike[str]) -> None:
     for is_kind, kind in _KINDS.items():
         if is_kind(mode):
             raise DatasetError(
-                f"{os.fspath(path)} is a {kind}, and must be a regular file: put one "
-                "there"
+                f"{os.fspath(path)} is a {kind}: replace it with a regular file"
             )
 
 
@@ -399,7 +398,7 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) < len(pairs):
         names = [name for name, _ in pairs]
         double = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the name {double!r:.80} is there twice")
+        raise ValueError(f"the name {double!r:.80} occurs twice")
     return values
 
 
@@ -416,10 +415,11 @@ def shard_name(name: str, split: str, index: int, num_shards: int) -> str:
     """
     if not re.fullmatch(r"[a-zA-Z]\w*", name, re.ASCII):
         raise DatasetError(
-            f"dataset name {name!r} must be a letter, then letters, digits and _"
+            f"dataset name {name!r} must begin with a letter, and contain only "
+            "letters, digits and _"
         )
     if not 0 <= index < num_shards:
-        raise DatasetError(f"shard {index} is outside 0..{num_shards - 1}")
+        raise DatasetError(f"shard {index} must be from 0 to {num_shards - 1}")
     return f"{name}-{split}.tfrecord-{index:05d}-of-{num_shards:05d}"
 
 
@@ -438,24 +438,27 @@ def parse_shard_info(body: Any) -> ShardInfo:
         sha256=_typed(body["sha256"], str),
     )
     if not 0 <= info.num_examples * _FRAME_BYTES <= info.num_bytes < 2**63:
-        raise ValueError(f"{info.num_examples} examples in {info.num_bytes} bytes")
+        raise ValueError(
+            f"a shard with {info.num_examples} examples cannot have "
+            f"{info.num_bytes} bytes"
+        )
     return info
 
 
 def _parse_split(split: Mapping[str, Any], name: str, split_name: str) -> SplitInfo:
     if split_name not in SPLITS:
-        raise ValueError(f"a split named {split_name!r:.80}")
+        raise ValueError(f"unknown split {split_name!r:.80}")
     shards = tuple(parse_shard_info(shard) for shard in split["shards"])
     for index, shard in enumerate(shards):
         # The name is joined to the dataset's path and must not lead out of it.
         if shard.name != shard_name(name, split_name, index, len(shards)):
-            raise ValueError(f"a shard named {shard.name!r:.80}")
+            raise ValueError(f"wrong shard name {shard.name!r:.80}")
     rejected = {
         reason: _typed(count, int)
         for reason, count in _typed(split["rejected"], dict).items()
     }
     if any(not 0 <= count < 2**63 for count in rejected.values()):
-        raise ValueError(f"rejected images {rejected!r:.80}")
+        raise ValueError(f"wrong numbers of rejected images {rejected!r:.80}")
     return SplitInfo(shards=shards, rejected=rejected)
 
 
@@ -468,7 +471,10 @@ def _check_features(features: Mapping[str, Feature]) -> None:
     }
     names = features.keys()
     if "key" not in names or not ("image" in names or names >= set(LATENTS)):
-        raise ValueError(f"no key and image or latents, but {list(features)!r:.80}")
+        raise ValueError(
+            "the features must include key, and image or latents, but are "
+            f"{list(features)!r:.80}"
+        )
     for name, feature in features.items():
         is_sound = (
             feature.dtype in dtypes.get(name, ("int64",))
@@ -477,12 +483,12 @@ def _check_features(features: Mapping[str, Feature]) -> None:
             and math.prod(feature.shape) < _MAX_VALUES
         )
         if not is_sound:
-            raise ValueError(f"a feature {name!r:.80} like {feature!r:.80}")
+            raise ValueError(f"unsupported feature {name!r:.80}: {feature!r:.80}")
 
 
 def _typed(value: Any, kind: type) -> Any:
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise TypeError(f"{value!r:.80} where a {kind.__name__} belongs")
+        raise TypeError(f"expected {kind.__name__}, found {value!r:.80}")
     return value
 
 

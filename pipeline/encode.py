@@ -20,27 +20,28 @@ from pipeline.process import entry, path_flags, variables
 
 flags.adopt_module_key_flags(source_flags)
 
-_MODEL = path_flags.define("model", None, "What trainer.export wrote: a directory.")
+_MODEL = path_flags.define("model", None, "Directory that trainer.export wrote.")
 _DATASET = path_flags.define(
     "dataset",
     None,
-    "Of images, from pipeline.prepare, local or at s3:// or gs://; or give --input.",
+    "Dataset of images that pipeline.prepare wrote (local, s3:// or gs://); or give "
+    "--input.",
     takes_urls=True,
 )
 _OUTPUT = path_flags.define(
     "output",
     None,
-    "Directory of latents to make, local or at s3:// or gs://.",
+    "Directory to write the dataset of latents to (local, s3:// or gs://).",
     takes_urls=True,
 )
 _NUM_WORKERS = flags.DEFINE_integer(
     "num_workers",
     worker.num_cores(),
-    "Worker processes of the local runner; it uses its own alone for fewer than "
-    f"{worker.PROCESSES_FROM_IMAGES} images.",
+    "Worker processes of the local runner; for fewer than "
+    f"{worker.PROCESSES_FROM_IMAGES} images it starts none.",
 )
 _OVERWRITE = flags.DEFINE_bool(
-    "overwrite", False, "Discard a dataset that is in --output."
+    "overwrite", False, "Discard the dataset that --output holds."
 )
 
 
@@ -65,9 +66,7 @@ def _encode(
     elif source_flags.INPUT.value is not None:
         settings = source_flags.settings()
     else:
-        raise contract.DatasetError(
-            "give the images: --dataset, or --input of raw ones"
-        )
+        raise contract.DatasetError("give --dataset, or give raw images as --input")
     job = dataset_job.DatasetJob(
         output=_OUTPUT.value,
         num_workers=_NUM_WORKERS.value,

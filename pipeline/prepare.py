@@ -22,13 +22,13 @@ flags.adopt_module_key_flags(source_flags)
 _OUTPUT = path_flags.define(
     "output",
     None,
-    "Dataset directory to make, local or at s3:// or gs://.",
+    "Directory to write the dataset to (local, s3:// or gs://).",
     takes_urls=True,
 )
 _IMAGE_SIZE = flags.DEFINE_integer(
     "image_size",
     None,
-    "Side of the square images in pixels; unless given, "
+    "Side of the square images in pixels; by default "
     + ", ".join(f"{each.image_size} for {n}" for n, each in sources.SOURCES.items())
     + ".",
 )
@@ -40,24 +40,26 @@ _IMAGE_DTYPE = flags.DEFINE_string(
 _RESIZE = flags.DEFINE_string(
     "resize",
     _DEFAULTS.resize,
-    f"Filter: {', '.join(resizing.RESIZES)} (TensorFlow 1's, without antialiasing).",
+    f"Resize filter: {', '.join(resizing.RESIZES)} (as in TensorFlow 1, without "
+    "antialiasing).",
 )
 _CROP_SIZE = flags.DEFINE_integer(
     "crop_size",
     _DEFAULTS.crop_size,
-    "Side in pixels of the square cut from the centre; 0 for the short side.",
+    "Side in pixels of the square cut from the centre of an image; 0 cuts the largest "
+    "square.",
 )
 _NUM_WORKERS = flags.DEFINE_integer(
     "num_workers",
     worker.num_cores(),
-    "Worker processes of the local runner; it uses its own alone for fewer than "
-    f"{worker.PROCESSES_FROM_IMAGES} images.",
+    "Worker processes of the local runner; for fewer than "
+    f"{worker.PROCESSES_FROM_IMAGES} images it starts none.",
 )
 _STATS = flags.DEFINE_bool(
-    "stats", False, "Write stats.json (brightness, labels) and overview.png, too."
+    "stats", False, "Also write stats.json (brightness, labels) and overview.png."
 )
 _OVERWRITE = flags.DEFINE_bool(
-    "overwrite", False, "Discard a dataset that is in --output."
+    "overwrite", False, "Discard the dataset that --output holds."
 )
 
 

@@ -15,14 +15,16 @@ from pipeline.process import entry, path_flags
 from pipeline.synthetic.layout import write_dataset
 
 _OUTPUT = path_flags.define(
-    "output", None, "Directory to write, in CelebA's layout.", required=True
+    "output", None, "Directory to write the images and labels to.", required=True
 )
 _NUM_IMAGES = flags.DEFINE_integer("num_images", 20_000, "Number of faces.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the faces.")
 _NUM_WORKERS = flags.DEFINE_integer(
-    "num_workers", None, "Processes that draw. Default: one for every core."
+    "num_workers", None, "Number of drawing processes; by default one per core."
 )
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace what --output holds.")
+_OVERWRITE = flags.DEFINE_bool(
+    "overwrite", False, "Replace the synthetic images that --output holds."
+)
 
 
 def main(argv: Sequence[str]) -> None:

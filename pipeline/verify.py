@@ -2,7 +2,8 @@
 
     python -m pipeline.verify --dataset=DATASET_DIR
 
-Exits with 3 after one line per fault; else prints the counts and the dataset digest.
+Prints one line per fault and exits with code 3. Without a fault, prints the numbers of
+examples and the dataset digest.
 """
 
 import concurrent.futures
@@ -15,13 +16,13 @@ from absl import flags
 
 from pipeline import contract
 from pipeline.formats import records
-from pipeline.process import entry, limits, path_flags
+from pipeline.process import entry, limits, path_flags, wording
 from pipeline.storage import manifests, paths
 
 EXIT_FAULTY = 3
 
 _DATASET = path_flags.define(
-    "dataset", None, "Dataset directory, local or at s3:// or gs://.", takes_urls=True
+    "dataset", None, "Dataset directory (local, s3:// or gs://).", takes_urls=True
 )
 
 
@@ -73,7 +74,7 @@ def shard_fault(
         if num_examples == info.num_examples:
             return None
         return (
-            f"{info.name}: is as it was written, with {num_examples} records, and "
+            f"{info.name}: holds the {num_examples} records that were written, but "
             f"{contract.MANIFEST_NAME} says {info.num_examples}"
         )
     if not num_examples:
@@ -83,8 +84,8 @@ def shard_fault(
     if num_examples < info.num_examples:
         return f"{info.name}: ends after {num_examples} of {info.num_examples} records"
     return (
-        f"{info.name}: {num_examples} sound records, but other ones than were written "
-        f"(sha256 {digest} instead of {info.sha256})"
+        f"{info.name}: {wording.counted(num_examples, 'sound record')}, but not the "
+        f"records that were written (sha256 {digest} instead of {info.sha256})"
     )
 
 

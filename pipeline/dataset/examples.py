@@ -31,7 +31,7 @@ class Reject:
         """Checks the fields, because they may come from a sidecar."""
         are_texts = isinstance(self.key, str) and isinstance(self.detail, str)
         if not are_texts or self.reason not in squares.REASONS:
-            raise ValueError(f"no rejected image: {self!r:.80}")
+            raise ValueError(f"not a rejected image: {self!r:.80}")
 
 
 def make_examples(

@@ -138,14 +138,15 @@ def check_apart(output: str, inputs: Mapping[str, str]) -> None:
     for flag, path in inputs.items():
         if path_resolution.contains(output, path):
             raise contract.DatasetError(
-                f"--output={output} is or holds {flag}={path}: give another --output"
+                f"--output={output} is the same as {flag}={path}, or contains it: give "
+                "another --output"
             )
 
 
 def _check_output(output: str, *, overwrite: bool) -> None:
     """Checks that a directory is new, empty, or made by a run."""
     if paths.find(output) is not None:
-        raise contract.DatasetError(f"--output={output} is a file, not a directory")
+        raise contract.DatasetError(f"--output={output} is a file: give a directory")
     names = {entry.name for entry in paths.list_directory(output)}
     # Hidden files that systems make, such as .DS_Store, do no harm.
     visible = {name for name in names if not name.startswith(".")} - {"lost+found"}
@@ -154,15 +155,15 @@ def _check_output(output: str, *, overwrite: bool) -> None:
     foreign = sorted(name for name in visible if not output_files.is_ours(output, name))
     if foreign or not any(map(output_files.is_shard, visible)):
         raise contract.DatasetError(
-            f"--output={output} has files that are not a dataset's "
+            f"--output={output} has files that do not belong to a dataset "
             f"({', '.join((foreign or sorted(visible))[:3])!r:.200}): give an empty or "
             "a new directory"
         )
     if not overwrite:
         raise contract.DatasetError(
-            f"--output={output} has shards without {files.PROGRESS_DIR} and without a "
-            f"sound {contract.MANIFEST_NAME}, so it is not known what they were made "
-            "of: give another --output, or --overwrite to discard them"
+            f"--output={output} has shards, but neither {files.PROGRESS_DIR} nor a "
+            f"sound {contract.MANIFEST_NAME}, so the settings of the shards are "
+            "unknown: give another --output, or --overwrite to discard the shards"
         )
 
 
@@ -170,7 +171,7 @@ def _check_output(output: str, *, overwrite: bool) -> None:
 def _lock(output: str) -> Iterator[None]:
     """Holds a lock that the system releases when the process ends in any way."""
     if paths.is_url(output):
-        logging.info("a bucket has no locks: give --output to one run at a time")
+        logging.info("a bucket has no locks: let only one run at a time use --output")
         yield
         return
     try:
@@ -180,8 +181,8 @@ def _lock(output: str) -> Iterator[None]:
         )
     except BlockingIOError as error:
         raise contract.DatasetError(
-            f"another run is at work in --output={output}: wait for "
-            "it, or give another directory"
+            f"another run is at work in --output={output}: wait until "
+            "it ends, or give another directory"
         ) from error
     except OSError as error:
         raise contract.DatasetError(
@@ -198,12 +199,12 @@ def _check_settings(output: str, body: dict[str, Any]) -> None:
         return
     old, new = recorded["settings"], body["settings"]
     differences = [
-        f"--{flag}={old.get(flag)} there, {new.get(flag)} now"
+        f"--{flag}={old.get(flag)} before, {new.get(flag)} now"
         for flag in sorted(old.keys() | new.keys())
         if old.get(flag) != new.get(flag)
     ]
     differences += [
-        f"{name} {str(recorded[name])[:12]} there, {str(body[name])[:12]} now"
+        f"{name} {str(recorded[name])[:12]} before, {str(body[name])[:12]} now"
         for name in ("schema_version", "source_fingerprint")
         if recorded[name] != body[name]
     ]
@@ -231,7 +232,7 @@ def _recorded_settings(output: str) -> dict[str, Any] | None:
             continue
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise contract.DatasetError(
-                f"{path} is damaged ({type(error).__name__}: {error}): --overwrite "
-                "discards what is there"
+                f"{path} is damaged ({type(error).__name__}: {error}): give "
+                "--overwrite to discard the dataset"
             ) from error
     return None

@@ -94,9 +94,9 @@ def publish(publication: Publication, results: Iterable[ShardResult]) -> str:
     unconfirmed = find_unconfirmed(publication.reject_check, by_name.values())
     if unconfirmed is not None:
         raise contract.DatasetError(
-            f"{unconfirmed}, and a second look does not confirm it: the source was "
-            "damaged, or could not be read well, for a while. Run the same command "
-            "again: it makes the shards of such images anew"
+            f"{unconfirmed}, but a second read of the image does not confirm this: "
+            "the source was damaged or unreadable for a while. Run the same command "
+            "again: it writes the shards of such images again"
         )
     manifest = build_manifest(publication, by_name)
     output = publication.output
@@ -142,7 +142,8 @@ def complete_manifest(
     unconfirmed = find_unconfirmed(publication.reject_check, results)
     if unconfirmed is not None:
         logging.warning(
-            "%s, and is not any more: the shards of such images are made anew",
+            "%s, but a second read of the image does not confirm this: the shards of "
+            "such images are written again",
             unconfirmed,
         )
         return None
@@ -196,8 +197,8 @@ def results_by_name(
     if returned != planned:
         wrong = sorted((returned - planned) + (planned - returned))
         raise RuntimeError(
-            f"the runner returned {len(results)} shards, and {len(planned)} were "
-            f"planned; absent, double or unknown: {', '.join(wrong[:10])}"
+            f"the runner returned {len(results)} shards, but {len(planned)} were "
+            f"planned; missing, duplicate or unknown shards: {', '.join(wrong[:10])}"
         )
     by_name = {result.info.name: result for result in results}
     return {name: by_name[name] for name in planned}
@@ -218,8 +219,8 @@ def check_rejects(publication: Publication, results: Iterable[ShardResult]) -> N
         )
         raise contract.DatasetError(
             f"{len(lines)} of {publication.num_images} images were rejected, a "
-            f"fraction of {fraction:.4g}, and --max_rejected_fraction="
-            f"{publication.max_rejected_fraction:g} is allowed: {named}"
+            f"fraction of {fraction:.4g}, more than --max_rejected_fraction="
+            f"{publication.max_rejected_fraction:g} allows: {named}"
             f"{', ...' if len(lines) > _NUM_REJECTS_NAMED else ''}"
         )
     num_examples: Counter[str] = Counter()
@@ -244,9 +245,9 @@ def check_missing(publication: Publication, keys: Sequence[str]) -> None:
     """
     if len(keys) / publication.num_images > publication.max_rejected_fraction:
         raise contract.DatasetError(
-            f"{len(keys)} of {publication.num_images} images are missing, and "
-            f"--max_rejected_fraction={publication.max_rejected_fraction:g} is "
-            f"allowed: {', '.join(keys[:_NUM_REJECTS_NAMED])}"
+            f"{len(keys)} of {publication.num_images} images are missing, more than "
+            f"--max_rejected_fraction={publication.max_rejected_fraction:g} "
+            f"allows: {', '.join(keys[:_NUM_REJECTS_NAMED])}"
             f"{', ...' if len(keys) > _NUM_REJECTS_NAMED else ''}; nothing in "
             "--output was discarded"
         )

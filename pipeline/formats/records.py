@@ -149,8 +149,8 @@ def read_unchecked_frames(path: str | pathlib.Path) -> Iterator[bytes]:
                 raise contract.DatasetError(f"record {number} is cut off")
             if length >= _MAX_BYTES:
                 raise contract.DatasetError(
-                    f"record {number} has {length:,} bytes, and a record has less than "
-                    f"{_MAX_BYTES:,}"
+                    f"record {number} has {length:,} bytes, but a record must have "
+                    f"fewer than {_MAX_BYTES:,}"
                 )
             body = file.read(length + _CRC.size)
             remaining -= _HEAD.size + len(body)
@@ -189,10 +189,10 @@ def parse_examples(
             }
             for name, values in labels.items():
                 if len(values) != math.prod(features[name].shape):
-                    raise ValueError(f"{len(values)} values of {name}")
+                    raise ValueError(f"{name} has {len(values)} values")
         except (DecodeError, IndexError, ValueError) as error:
             raise contract.DatasetError(
-                f"record {number} of {path} is not of this dataset: {error}"
+                f"record {number} of {path} does not fit the dataset: {error}"
             ) from error
         yield key, pixels, labels
 

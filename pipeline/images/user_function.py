@@ -43,7 +43,8 @@ def load(name: str) -> Callable[[np.ndarray], object]:
     function = getattr(module, function_name, None)
     if callable(function):
         return function
-    fault = "is no function" if hasattr(module, function_name) else "is not there"
+    is_there = hasattr(module, function_name)
+    fault = "is not a function" if is_there else "is not defined"
     raise contract.DatasetError(
         f"--preprocess={name}: {function_name} {fault} in {module.__file__}"
     )
@@ -71,7 +72,7 @@ def call(name: str, pixels: np.ndarray) -> np.ndarray:
         # The user's code may raise any error.
         raise contract.DatasetError(
             f"--preprocess={name} failed on an image of {list(pixels.shape)} "
-            f"({_described(error)}): repair it, or leave the flag out"
+            f"({_described(error)}): repair the function, or leave the flag out"
         ) from error
     returned = f"a {type(result).__name__}"
     if isinstance(result, np.ndarray):
@@ -81,7 +82,8 @@ def call(name: str, pixels: np.ndarray) -> np.ndarray:
             return result
     raise contract.DatasetError(
         f"--preprocess={name} returned {returned} for an image of "
-        f"{list(pixels.shape)}: it must return [height, width, {pixels.shape[2]}] uint8"
+        f"{list(pixels.shape)}: the function must return "
+        f"[height, width, {pixels.shape[2]}] uint8"
     )
 
 

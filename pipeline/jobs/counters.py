@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from apache_beam.metrics.metric import Metrics
 
 from pipeline.dataset.shards import ShardResult
+from pipeline.process import wording
 
 NAMESPACE = "vaeline"
 
@@ -49,7 +50,7 @@ def summary(counts: Mapping[str, int]) -> str:
 
     Example:
         >>> summary(Counter(shards_made=2, images_read=9, images_rejected_mode=1))
-        'made 2 shards: 9 images read, rejected: 1 mode; 0 bytes written'
+        'wrote 2 shards: 9 images read, rejected: 1 mode; 0 bytes written'
     """
     numbers = Counter(counts)
     rejected = {
@@ -58,7 +59,8 @@ def summary(counts: Mapping[str, int]) -> str:
         if name.startswith(_REJECTED)
     }
     return (
-        f"made {numbers['shards_made']} shards: {numbers['images_read']} images read, "
+        f"wrote {wording.counted(numbers['shards_made'], 'shard')}: "
+        f"{wording.counted(numbers['images_read'], 'image')} read, "
         f"rejected: {rejects_text(rejected)}; {numbers['bytes_written']} bytes written"
     )
 

@@ -12,6 +12,7 @@ from pipeline import contract
 from pipeline.dataset import output_directory, publishing
 from pipeline.jobs import counters, graph, progress, runners, worker
 from pipeline.planning.plan import PlannedShard
+from pipeline.process import wording
 from pipeline.storage import manifests, path_resolution, paths
 
 
@@ -105,7 +106,10 @@ def make_dataset(
             manifest = publishing.complete_manifest(publication, results)
             if manifest is not None:
                 num_shards = len(planned)
-                logging.info("kept %d of %d shards: complete", num_shards, num_shards)
+                logging.info(
+                    "kept %d of %d shards: the dataset is already complete",
+                    *(num_shards, num_shards),
+                )
                 return manifest
             progress.check_disk(job.output, planned, publication.features)
             # The dataset is unfinished from here on, so it must have no manifest. Sync
@@ -131,8 +135,8 @@ def _run(
     runner = runners.runner_name(job.beam_args)
     if runners.is_distributed(runner) and not paths.is_url(job.output):
         logging.warning(
-            "%s: every worker must see --output=%s, and what it reads, at the same "
-            "path",
+            "%s: every worker must see --output=%s and the input files at the same "
+            "paths",
             runner,
             job.output,
         )
@@ -154,7 +158,7 @@ def _run(
     seconds = time.monotonic() - start_seconds
     if runners.is_detached(job.beam_args):
         manifest_path = paths.join(job.output, contract.MANIFEST_NAME)
-        logging.info("submitted: the job's last step writes %s", manifest_path)
+        logging.info("job submitted: its last step writes %s", manifest_path)
         return None
     _log_counts(job, planned, seconds)
     return manifests.load(job.output)
@@ -166,8 +170,11 @@ def _log_counts(
     results = progress.finished_results(job.output, planned)
     counts = counters.count(results, job.run_id)
     num_images = counts["images_read"]
-    logging.info("kept %d of %d shards", counts["shards_kept"], len(planned))
+    if counts["shards_kept"]:
+        logging.info("kept %d of %d shards", counts["shards_kept"], len(planned))
     logging.info("%s", counters.summary(counts))
     logging.info(
-        "%d images in %.1f s, %.0f img/s", num_images, seconds, num_images / seconds
+        "%s in %.1f s, %.0f images/s",
+        wording.counted(num_images, "image"),
+        *(seconds, num_images / seconds),
     )

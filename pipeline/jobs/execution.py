@@ -11,7 +11,7 @@ from absl import flags, logging
 
 from pipeline import contract
 from pipeline.jobs import quiet, worker
-from pipeline.process import entry, interrupts, limits
+from pipeline.process import entry, interrupts, limits, wording
 
 
 @functools.cache
@@ -86,7 +86,7 @@ def run(
     logging.get_absl_handler().setFormatter(
         python_logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S")
     )
-    interrupts.explain("the same command keeps the finished shards")
+    interrupts.explain("run the same command again; it keeps the finished shards")
     beam_args = list(argv[1:])
     num_workers = flags.FLAGS["num_workers"]
     if num_workers.present:
@@ -123,10 +123,10 @@ def _log_summary(manifest: contract.Manifest) -> None:
 
     for name, split in manifest.splits.items():
         logging.info(
-            "%s: %d images in %d shards, %.2f GB, rejected: %s",
+            "%s: %s in %s, %.2f GB, rejected: %s",
             name,
-            split.num_examples,
-            len(split.shards),
+            wording.counted(split.num_examples, "image"),
+            wording.counted(len(split.shards), "shard"),
             split.num_bytes / 1e9,
             counters.rejects_text(split.rejected),
         )

@@ -97,8 +97,8 @@ def _check_job_server(endpoint: str) -> None:
         except grpc.RpcError as error:
             reason = error.code().name  # pyright: ignore[reportAttributeAccessIssue]
             raise contract.DatasetError(
-                f"--job_endpoint={endpoint}: no job server answers there ({reason}): "
-                "start it, or correct the flag"
+                f"--job_endpoint={endpoint}: no job server answers ({reason}): start "
+                "the server, or correct the flag"
             ) from error
 
 
@@ -120,8 +120,8 @@ def _check_server(flag: str, url: str) -> None:
     # ValueError: the port is not a number.
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise contract.DatasetError(
-            f"--{flag}={url}: nothing answers there ({in_one_line(error)}): start it, "
-            "or correct the flag"
+            f"--{flag}={url}: no server answers ({in_one_line(error)}): start the "
+            "server, or correct the flag"
         ) from error
 
 

@@ -149,15 +149,18 @@ class ProgressBar:
                 try:
                     self._poll()
                 except contract.DatasetError as error:
-                    logging.warning("the progress is not known: %s", error)
+                    logging.warning("cannot read the progress: %s", error)
                     continue
                 rate = self._num_images / (time.monotonic() - self._start_seconds)
-                text = f"{rate:.0f} img/s, {self._num_rejects} rejects"
+                text = f"{rate:.0f} images/s, {self._num_rejects} rejected"
                 bar.update(self._num_done() - bar.n)
                 bar.set_postfix_str(text)
                 if not is_terminal:
                     logging.info(
-                        "%d of %d shards, %s", self._num_done(), self._num_shards, text
+                        "%d of %d shards done, %s",
+                        self._num_done(),
+                        self._num_shards,
+                        text,
                     )
 
     def _num_done(self) -> int:

@@ -34,14 +34,14 @@ _LONGEST_JOB_SECONDS = 30 * 24 * 3600
 _REMEDIES = {
     "DataflowRunner": "correct Dataflow's flags, such as --project, --region and "
     "--temp_location, and log in to Google Cloud",
-    "FlinkRunner": "give --job_endpoint=HOST:PORT of a job server, or "
-    "--flink_job_server_jar=FILE and a Java",
-    "KafkaStreamsRunner": "give --job_endpoint=HOST:PORT of a job server, or "
-    "--kafka_streams_job_server_jar=FILE and a Java",
-    "PrismRunner": "give --prism_location=FILE, its binary or a zip of it, or "
-    "--job_endpoint=HOST:PORT of one that runs",
-    "SparkRunner": "give --job_endpoint=HOST:PORT of a job server, or "
-    "--spark_job_server_jar=FILE and a Java",
+    "FlinkRunner": "give --job_endpoint=HOST:PORT of a job server, or install Java and "
+    "give --flink_job_server_jar=FILE",
+    "KafkaStreamsRunner": "give --job_endpoint=HOST:PORT of a job server, or install "
+    "Java and give --kafka_streams_job_server_jar=FILE",
+    "PrismRunner": "give --prism_location=FILE, where FILE is Prism's binary or a zip "
+    "with it, or --job_endpoint=HOST:PORT of a running Prism",
+    "SparkRunner": "give --job_endpoint=HOST:PORT of a job server, or install Java and "
+    "give --spark_job_server_jar=FILE",
 }
 
 
@@ -95,7 +95,7 @@ def _make_runner(beam_args: Sequence[str]) -> PipelineRunner:
     except Exception as error:
         raise flags.Error(f"--runner={name}: {error}") from error
     if not isinstance(runner, PipelineRunner):
-        raise flags.Error(f"--runner={name} is no runner of Beam")
+        raise flags.Error(f"--runner={name} is not a Beam runner")
     return runner
 
 
@@ -208,8 +208,8 @@ def _explain(error: Exception, name: str, *, is_submitted: bool) -> str | None:
         return f"--runner={name} does not start the job ({reason}): {remedy}"
     if isinstance(error, grpc.RpcError):
         return (
-            "the job server is gone: see its log, and run the same command again; it "
-            "keeps the finished shards"
+            "the job server stopped answering: see its log, and run the same command "
+            "again; it keeps the finished shards"
         )
     return (
         f"the job failed on --runner={name} ({reason}): see the log of the runner, and "

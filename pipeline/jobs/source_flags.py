@@ -1,4 +1,4 @@
-"""Flags of raw images, and of the splits and shards that they make."""
+"""Flags for raw images, and for the splits and shards made from them."""
 
 from typing import Any
 
@@ -13,44 +13,48 @@ _DEFAULTS = dataset_settings.Settings()
 INPUT = path_flags.define(
     "input",
     None,
-    "The source's directory or file, local or at s3:// or gs://; of a folder also a "
-    "pattern.",
+    "Directory or file of the source images (local, s3:// or gs://); for "
+    "--source=folder also a pattern or a list.",
     takes_urls=True,
 )
 SOURCE = flags.DEFINE_string(
-    "source", _DEFAULTS.source, f"What --input is: {', '.join(sources.SOURCES)}."
+    "source", _DEFAULTS.source, f"Layout of --input: {', '.join(sources.SOURCES)}."
 )
 _SHARD_SIZE = flags.DEFINE_integer(
-    "shard_size", _DEFAULTS.shard_size, "Most images in a shard."
+    "shard_size", _DEFAULTS.shard_size, "Maximum number of images in a shard."
 )
 _SEED = flags.DEFINE_integer(
-    "seed", _DEFAULTS.seed, "Seed of the images' order, and of splits by fractions."
+    "seed",
+    _DEFAULTS.seed,
+    "Seed for the order of the images, and for splits by --split_fractions.",
 )
 _SPLIT_FRACTIONS = flags.DEFINE_string(
     "split_fractions",
     None,
-    f"Of the images, for {', '.join(contract.SPLITS)}; unless given, "
-    "0.8,0.1,0.1, or the splits that the source has.",
+    f"Fractions of the images for {', '.join(contract.SPLITS)}; by default the splits "
+    "that the source has, or else 0.8,0.1,0.1.",
 )
 _SPLIT_FOLDERS = flags.DEFINE_string(
     "split_folders",
     None,
-    "Which of a folder's sub-folders is which split, as in train=Train,test=test1; or "
-    "none; unless given, as their names say.",
+    "Sub-folder of each split for --source=folder, such as train=Train,test=test1, or "
+    "none; by default detected from the folder names.",
 )
 _DEDUPLICATE = flags.DEFINE_bool(
-    "deduplicate", False, "Use only the first of a folder's files of one content."
+    "deduplicate",
+    False,
+    "Keep only the first of several files with equal content, for --source=folder.",
 )
 _PREPROCESS = flags.DEFINE_string(
     "preprocess",
     None,
-    "Your own function, PACKAGE.MODULE:FUNCTION, on the pixels of every image before "
-    "the crop: [height, width, channels] uint8 to the same.",
+    "Your own function PACKAGE.MODULE:FUNCTION, which changes the pixels of every "
+    "image before the crop; it takes and returns [height, width, channels] uint8.",
 )
 MAX_REJECTED_FRACTION = flags.DEFINE_float(
     "max_rejected_fraction",
     0.001,
-    "More than this part of the images rejected is an error.",
+    "Largest allowed fraction of rejected images.",
 )
 
 
@@ -81,6 +85,6 @@ def check_absent() -> None:
     for flag in flags.FLAGS.get_flags_for_module(__name__):
         if flag.present:
             raise contract.DatasetError(
-                f"--{flag.name} is for raw images, and --dataset is given: leave one "
-                "of them out"
+                f"--{flag.name} is for raw images, but --dataset is given: leave one "
+                "of the two flags out"
             )

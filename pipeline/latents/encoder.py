@@ -74,9 +74,9 @@ def _check_operations(path: str) -> None:
     )
     if refused:
         raise contract.DatasetError(
-            f"--model={path} has operations that no export has, and whose effects go "
-            f"beyond the model ({', '.join(refused):.200}): give what trainer.export "
-            "wrote"
+            f"--model={path} has operations with effects outside the model, which no "
+            f"export has ({', '.join(refused):.200}): give a directory that "
+            "trainer.export wrote"
         )
 
 
@@ -126,8 +126,8 @@ def load(path: str, digest: str, condition: str | None) -> Encode:
     export = export_description.read_export(path)
     if export.digest != digest:
         raise contract.DatasetError(
-            f"--model={path} is another export where a worker looks ({export.digest} "
-            f"instead of {digest}): every worker must see it at the same path"
+            f"--model={path} is another export on a worker (digest {export.digest} "
+            f"instead of {digest}): every worker must see the same export at this path"
         )
     try:
         with _without_stderr():
@@ -135,7 +135,8 @@ def load(path: str, digest: str, condition: str | None) -> Encode:
     except ModuleNotFoundError as error:
         raise contract.DatasetError(
             f"a worker cannot import TensorFlow, which runs the model ({error}): "
-            "install it where the workers are, in an image by --build-arg TENSORFLOW=1"
+            "install TensorFlow on the workers, in an image with --build-arg "
+            "TENSORFLOW=1"
         ) from error
 
     tf.config.set_visible_devices([], "GPU")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline import contract
+from pipeline.process import wording
 
 # Files that trainer.export writes, below the directory of the export.
 DESCRIPTION = "assets.extra/export.json"
@@ -58,7 +59,7 @@ def read_export(path: str) -> Export:
     absent = [name for name in _PARTS if not pathlib.Path(path, name).is_file()]
     if absent and pathlib.Path(path, DESCRIPTION).is_file():
         raise contract.DatasetError(
-            f"--model={path} is not whole ({', '.join(absent)} is missing): run "
+            f"--model={path} is incomplete (missing: {', '.join(absent)}): run "
             "trainer.export again"
         )
     try:
@@ -87,7 +88,7 @@ def read_export(path: str) -> Export:
     except FileNotFoundError as error:
         raise contract.DatasetError(
             f"--model={path} holds no export ({DESCRIPTION} is missing): give the "
-            "--output of a trainer.export, at a path that every worker sees"
+            "--output of trainer.export, at a path that every worker sees"
         ) from error
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         raise contract.DatasetError(
@@ -121,11 +122,11 @@ def _unlike_text(export: Export, named: Any, preprocess: str | None) -> str:
     if preprocess is None:
         return (
             f"--model={export.path}: {DESCRIPTION} names the function {named!r:.200}, "
-            "which would be imported and called on every image: to allow that, give "
-            f"--preprocess={named!r:.200}, or else another --model"
+            "which this command would import and call on every image: to allow this, "
+            f"give --preprocess={named!r:.200}; otherwise give another --model"
         )
     description = "no function" if named is None else f"the function {named!r:.200}"
-    remedy = "leave the flag out" if named is None else "repeat that name"
+    remedy = "leave the flag out" if named is None else "give that function"
     return (
         f"--preprocess={preprocess}: {DESCRIPTION} of --model={export.path} names "
         f"{description} for its images: {remedy}, or give another --model"
@@ -153,27 +154,26 @@ def check_images(
             images, or lack the model's condition.
     """
     differences = [
-        f"--{name}={settings.get(name)} there, and {export.settings.get(name)} in its "
-        "training"
+        f"--{name}={settings.get(name)}, but {export.settings.get(name)} in training"
         for name in _IMAGE_SETTINGS
         if settings.get(name) != export.settings.get(name)
     ]
     trained_on = export.features["image"].shape[2]
     if num_channels != trained_on:
         differences.append(
-            f"{num_channels} channels there, and {trained_on} in its training"
+            f"{wording.counted(num_channels, 'channel')}, but {trained_on} in training"
         )
     if differences:
         raise contract.DatasetError(
-            f"the images of {images} are made otherwise than those of "
-            f"--model={export.path} ({'; '.join(differences)}): give images that are "
-            "made as in its training, or another --model"
+            f"the images of {images} differ from the training images of "
+            f"--model={export.path} ({'; '.join(differences)}): give images with the "
+            "settings of the training, or another --model"
         )
     name = export.condition
     if name is None:
         return
     if features.get(name) != export.features[name]:
         raise contract.DatasetError(
-            f"--model={export.path} is told {name!r}, and {images} has no such "
-            "feature, or with other names: give others, or another --model"
+            f"--model={export.path} needs the feature {name!r}, but {images} lacks it "
+            "or gives it other names: give other images, or another --model"
         )

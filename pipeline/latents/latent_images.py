@@ -78,8 +78,8 @@ class DatasetImages:
         """See `Images`."""
         if paths.find(_mark_path(output, run_id)) is None:
             raise contract.DatasetError(
-                f"a worker does not see the run in {output}: every worker must see "
-                "--output at the same path, and no later run may be at work in it"
+                f"a worker does not find this run in {output}: every worker must see "
+                "--output at the same path, and no later run may work in it"
             )
         manifest, planned = _read_plan(self.dataset_dir, self.settings)
         shard, info = planned[name]
@@ -116,9 +116,9 @@ def _read_plan(
     manifest = manifests.load(dataset_dir)
     if manifest.digest != settings.images:
         raise contract.DatasetError(
-            f"--dataset={dataset_dir} is another one where a worker looks "
-            f"({manifest.digest} instead of {settings.images}): every worker must see "
-            "it at the same path"
+            f"--dataset={dataset_dir} is another dataset on a worker (digest "
+            f"{manifest.digest} instead of {settings.images}): every worker must see "
+            "the same dataset at this path"
         )
     return manifest, latent_plan.of_dataset(manifest, settings)
 
@@ -133,9 +133,9 @@ def _read_examples(
     yield from records.parse_examples(frames, path, manifest.features)
     if sha256.hexdigest() != info.sha256:
         raise contract.DatasetError(
-            f"shard {path} is not as it was written: "
-            f"{path_flags.command('pipeline.verify', dataset=dataset_dir)} tells how, "
-            "and pipeline.prepare restores it"
+            f"shard {path} has changed since it was written: "
+            f"{path_flags.command('pipeline.verify', dataset=dataset_dir)} describes "
+            "the damage, and pipeline.prepare restores the shard"
         )
 
 
@@ -168,8 +168,8 @@ def check_shards(dataset_dir: str, manifest: contract.Manifest) -> None:
         if entry is None or entry.num_bytes != info.num_bytes:
             state = "is missing" if entry is None else f"has {entry.num_bytes} bytes"
             raise contract.DatasetError(
-                f"shard {path} {state}, and its manifest says {info.num_bytes} bytes: "
-                "run pipeline.prepare again to restore it"
+                f"shard {path} {state}, but its manifest says {info.num_bytes} bytes: "
+                "run pipeline.prepare again to restore the shard"
             )
 
 

@@ -129,8 +129,9 @@ def _check_fractions(fractions: Sequence[float]) -> None:
 
 def _wrong_fractions(text: str) -> contract.DatasetError:
     return contract.DatasetError(
-        f"--split_fractions={text} must be the parts of {', '.join(contract.SPLITS)}, "
-        "from 0 to 1 and together 1, as in 0.8,0.1,0.1"
+        f"--split_fractions={text} must be fractions for "
+        f"{', '.join(contract.SPLITS)}, each from 0 to 1 and with the sum 1, such as "
+        "0.8,0.1,0.1"
     )
 
 

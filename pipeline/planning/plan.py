@@ -104,8 +104,8 @@ def num_shards(num_images: int, shard_size: int) -> int:
     number = min(1 << max(needed - 1, 0).bit_length(), num_images)
     if number > MAX_SHARDS:
         raise contract.DatasetError(
-            f"{num_images} images in shards of {shard_size} are {number} shards, and "
-            f"at most {MAX_SHARDS} are allowed: raise --shard_size"
+            f"--shard_size={shard_size} divides {num_images} images into {number} "
+            f"shards, but at most {MAX_SHARDS} are allowed: raise --shard_size"
         )
     return number
 

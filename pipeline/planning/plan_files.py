@@ -96,7 +96,7 @@ def load_plan(output: str, name: str, run_id: str) -> ShardPlan:
     except (FileNotFoundError, contract.DatasetError) as error:
         raise contract.DatasetError(
             f"a worker cannot read {path}: every worker must see --output at the same "
-            f"path, and no later run may be at work in it ({error})"
+            f"path, and no later run may work in it ({error})"
         ) from error
     # AttributeError: NumPy returns bytes for a member that is not an array.
     except (AttributeError, *files.ARCHIVE_ERRORS) as error:
@@ -122,7 +122,7 @@ def _check(plan: ShardPlan, name: str) -> None:
         )
     )
     if not is_sound:
-        raise ValueError(f"it is no plan of {name}")
+        raise ValueError(f"not the plan of {name}")
 
 
 def plan_path(output: str, name: str, run_id: str) -> str:

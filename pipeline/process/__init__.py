@@ -9,4 +9,5 @@ ports         free ports of this machine
 variables     environment variables that would change numbers or pictures
 path_flags    flags whose value is a path, and commands to print
 arguments     errors of a call, which name arguments instead of flags
+wording       numbers with their nouns
 """

@@ -60,7 +60,7 @@ def text() -> str:
     page = argparse.ArgumentParser(
         usage=argparse.SUPPRESS,
         description=sys.modules["__main__"].__doc__,
-        epilog="--helpfull shows all flags, those of logging and debugging too.",
+        epilog="--helpfull also shows flags for logging and debugging.",
         formatter_class=functools.partial(
             argparse.RawDescriptionHelpFormatter, max_help_position=_NAME_WIDTH
         ),

@@ -95,8 +95,9 @@ def check_addresses() -> None:
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     if soft != resource.RLIM_INFINITY and soft < _LEAST_ADDRESSES:
         sys.exit(
-            f"error: this process may use {soft >> 10} KiB of addresses (ulimit -v), "
-            f"and needs at least {_LEAST_ADDRESSES >> 10}: set ulimit -v unlimited"
+            f"error: this process may use {soft >> 10} KiB of address space (ulimit "
+            f"-v), but needs at least {_LEAST_ADDRESSES >> 10} KiB: set ulimit -v "
+            "unlimited"
         )
 
 
@@ -107,7 +108,7 @@ def shortage_text(error: BaseException) -> str | None:
     if isinstance(error, MemoryError):
         return "out of memory: end other programs, or raise ulimit -v"
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
-        return "no thread can be started: raise ulimit -u and ulimit -v"
+        return "cannot start a thread: raise ulimit -u and ulimit -v"
     return None
 
 
@@ -142,8 +143,8 @@ def out_of_files_text(error: BaseException) -> str:
     if _out_of_files_number(error) == errno.ENFILE:
         return "the system has too many open files: end other programs"
     return (
-        f"more than {open_files_limit()} open files, which this process may not have: "
-        f"raise the limit by ulimit -n {_OPEN_FILES}"
+        f"this process needs more than {open_files_limit()} open files, its limit: "
+        f"raise the limit with ulimit -n {_OPEN_FILES}"
     )
 
 

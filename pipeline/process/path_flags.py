@@ -41,7 +41,7 @@ def parse(text: str, *, takes_urls: bool = False) -> str:
         's3://bucket/faces'
     """
     if "\0" in text:
-        raise ValueError("a path has no zero bytes: give another")
+        raise ValueError("a path must not contain a zero byte: give another path")
     if text.lower().startswith("file:"):
         return _local_path(text)
     if _REMOTE.match(text):
@@ -50,8 +50,8 @@ def parse(text: str, *, takes_urls: bool = False) -> str:
     path = os.path.expanduser(text)
     if path.startswith("~"):
         raise ValueError(
-            f"no user's home directory is {text.split('/')[0]}: give the whole path, "
-            f"or ./{text} for a directory of that name"
+            f"{text.split('/')[0]} is not a user's home directory: give the whole "
+            f"path, or ./{text} for a directory of that name"
         )
     return path
 
@@ -60,7 +60,9 @@ def _local_path(url: str) -> str:
     """Returns the path of a `file:` URL."""
     parts = urllib.parse.urlsplit(url)
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
-        raise ValueError("this is no file:///PATH of this machine: give the path alone")
+        raise ValueError(
+            "a file: URL must be file:///PATH on this machine: give the path alone"
+        )
     return urllib.request.url2pathname(parts.path)
 
 
@@ -68,13 +70,13 @@ def _check_remote(text: str, *, takes_urls: bool) -> None:
     name, _, rest = text.partition(":/")
     if not takes_urls:
         raise ValueError(
-            "this is a URL or a path of another host, and the command takes local "
-            "paths alone: give one, and copy from or to the other place yourself "
+            "this is a URL or a path on another host, but the command takes only "
+            "local paths: give a local path, and copy the files yourself "
             f"(./{text} is a local path of that name)"
         )
     if not rest.startswith("/"):
         raise ValueError(
-            f"a URL has two slashes: give {name}://{rest}, or ./{text} for a local "
+            f"a URL needs two slashes: give {name}://{rest}, or ./{text} for a local "
             "path of that name"
         )
 

@@ -33,7 +33,7 @@ def find_free(num: int) -> list[int]:
                 ports.append(port)
             if len(ports) == num:
                 return ports
-    raise OSError(f"127.0.0.1 has {len(ports)} free ports, and {num} are needed")
+    raise OSError(f"127.0.0.1 has {len(ports)} of {num} needed free ports")
 
 
 def _first_ephemeral() -> int:

@@ -110,7 +110,7 @@ def override(
 def phrases() -> list[str]:
     """Returns a phrase for each overridden setting of this process."""
     return [
-        f"{setting} is overridden: numbers and figures follow from flags alone"
+        f"{setting} is overridden: only flags decide numbers and figures"
         for setting in overridden
     ]
 
@@ -150,7 +150,7 @@ def _foreign_keras_config(environ: MutableMapping[str, str]) -> list[str]:
     except (OSError, ValueError):
         return [f"{path}: cannot be read"]
     if not isinstance(config, dict):
-        return [f"{path}: is no object"]
+        return [f"{path}: is not a JSON object"]
     settings = [
         f"{name}={config[name]}"
         for name, default in _KERAS_DEFAULTS.items()

@@ -164,8 +164,8 @@ def check_takes(source: str, flag: str) -> None:
     if flag not in find(source).settings:
         takers = [name for name, other in SOURCES.items() if flag in other.settings]
         raise contract.DatasetError(
-            f"--{flag} is not for --source={source}, but for {', '.join(takers)}: "
-            "leave it out, or give another --source"
+            f"--{flag} does not apply to --source={source}, only to "
+            f"{', '.join(takers)}: leave it out, or give another --source"
         )
 
 

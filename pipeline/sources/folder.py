@@ -14,6 +14,7 @@ import numpy as np
 from absl import logging
 
 from pipeline import contract
+from pipeline.process import wording
 from pipeline.sources import Listing, image_table, layout_detection, layouts, splits
 from pipeline.sources.image_table import ImageTable
 from pipeline.sources.listing import copies, image_files
@@ -69,7 +70,7 @@ def list_images(
             f"out, or give {layouts.FLAG}={layouts.NONE}"
         )
     else:
-        logging.info("folders taken as splits: %s", layout)
+        logging.info("sub-folders used as splits: %s", layout)
     names = summary.class_names(layout)
     parts = _Parts(spool, names, layout, fractions, seed)
     counts = splits.count_images(parts, fractions)
@@ -95,7 +96,9 @@ def _in_folders(
         else:
             yield key, location
     if num_left_out:
-        logging.info("%d images are left out by %s", num_left_out, layouts.FLAG)
+        logging.info(
+            "%s leaves out %s", layouts.FLAG, wording.counted(num_left_out, "image")
+        )
 
 
 class _Summary:
@@ -118,18 +121,19 @@ class _Summary:
         """Returns the class names, or none if an image is in no class folder."""
         first = layout.find_bare(self.folders)
         if first is not None:
-            logging.info("no labels: %s is not in the folder of a class", first)
+            logging.info("no labels, because %s is not in the folder of a class", first)
             return ()
         names = tuple(sorted(layout.find_classes(self.folders)))
         for name in names:
             if name != name.strip() or len(name.splitlines()) > 1:
                 raise contract.DatasetError(
-                    f"the folder {name!r} cannot be the name of a class, as it begins "
+                    f"the folder {name!r} cannot name a class, because its name begins "
                     "or ends with white space or has more than one line: rename it"
                 )
         more = ", ..." if len(names) > _NUM_NAMED else ""
         named = ", ".join(names[:_NUM_NAMED])
-        logging.info("%d classes: %s%s", len(names), named, more)
+        number = wording.counted(len(names), "class", "classes")
+        logging.info("%s: %s%s", number, named, more)
         return names
 
 

@@ -72,25 +72,26 @@ def _judge(level: Path, folders: Folders, input_dir: str) -> dict[Path, str]:
         plain = {path: name for path, name in readings.items() if name.is_plain}
         if plain:
             logging.info(
-                "%s: a class, as the folders beside it are; %s=%s makes it a split",
+                "%s is used as a class, like the folders beside it; %s=%s makes it a "
+                "split",
                 *(_listed(plain), FLAG, _pairs(plain)),
             )
         return {}
     if len(readings) > len(splits):
         named = [reading.split for reading in readings.values()]
         double = max(contract.SPLITS, key=named.count)
-        why = f"more than one is the {double} split"
+        why = f"more than one of them is the {double} split"
         raise _ambiguous(readings, input_dir, why)
     if not readings:
         return {}
     if "train" not in splits and not all(map(_is_always_split, readings)):
-        raise _ambiguous(readings, input_dir, "none is the train split")
+        raise _ambiguous(readings, input_dir, "none of them is the train split")
     bare = folders.first_image(level)
     if bare is not None:
         raise contract.DatasetError(
             f"--input={input_dir} has its splits as sub-folders ({_listed(readings)}), "
-            f"and {bare} is in none of them: move it, or rename them, or leave it out "
-            f"by {FLAG}={_pairs(readings)}"
+            f"but the image {bare} is outside them: move the image, rename the "
+            f"folders, or give {FLAG}={_pairs(readings)} to leave the image out"
         )
     return {
         path: split
@@ -135,7 +136,7 @@ def _only_folder(wrappers: Sequence[Path], input_dir: str) -> dict[Path, str]:
     if wrappers and (reading := folder_names.read(wrappers[0][-1])).is_plain:
         if _is_always_split(wrappers[0]):
             return {wrappers[0]: str(reading.split)}
-        why = "none is the train split"
+        why = "none of them is the train split"
         raise _ambiguous({wrappers[0]: reading}, input_dir, why)
     return {}
 
@@ -164,7 +165,7 @@ def _check_inside(level: Path, folders: Folders, input_dir: str) -> None:
                 (*level, CLASS, path[-1]): all_readings[path]
                 for path in sorted(all_readings)
             }
-        why = "they are inside of other folders"
+        why = "they are inside other folders"
         raise _ambiguous(all_readings, input_dir, why, suggested)
 
 
@@ -203,8 +204,8 @@ def _ambiguous(
     pairs = _pairs(suggested or readings)
     return contract.DatasetError(
         f"--input={input_dir} has folders that may be splits ({_listed(readings)}), "
-        f"and {why}: give {FLAG}={pairs} with the folders to use, others "
-        f"are left out; or {FLAG}={NONE} if no folder is a split; or rename them"
+        f"but {why}: give {FLAG}={pairs} to use only these folders, or "
+        f"{FLAG}={NONE} if no folder is a split, or rename the folders"
     )
 
 

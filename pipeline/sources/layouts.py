@@ -181,7 +181,7 @@ def parse(texts: Sequence[str]) -> Layout:
         ):
             raise contract.DatasetError(
                 f"{FLAG}={','.join(texts)} names {folder} twice, or a folder inside "
-                "another one: give each folder once"
+                "another folder: give each folder once"
             )
         split_of[path] = split
     return Layout(split_of)

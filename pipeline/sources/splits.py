@@ -57,7 +57,7 @@ def count_images(
         if fraction and not counts[split]:
             raise contract.DatasetError(
                 f"none of the {counts.total()} images falls in split {split!r}, which "
-                f"should have {fraction:g} of them: add images, or give other "
+                f"should have a fraction of {fraction:g}: add images, or give other "
                 "--split_fractions (train,validation,test; 1,0,0 for train alone)"
             )
     return ", ".join(

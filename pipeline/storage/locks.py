@@ -39,8 +39,8 @@ class DirectoryLock:
             raise
         if not self._locked:
             logging.warning(
-                "cannot lock %s: its file system has no locks, so give it to one "
-                "process at a time",
+                "cannot lock %s, because its file system has no locks: let only one "
+                "process at a time use it",
                 directory,
             )
 

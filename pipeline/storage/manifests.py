@@ -20,10 +20,10 @@ def load(dataset_dir: str) -> contract.Manifest:
         text = paths.read_bytes(path).decode()
     except FileNotFoundError as error:
         raise contract.DatasetError(
-            f"the dataset {dataset_dir} is not finished, or not there (no "
+            f"the dataset {dataset_dir} is not finished or does not exist (no "
             f"{contract.MANIFEST_NAME}): run python -m pipeline.prepare, or "
             "pipeline.encode for latents, with "
-            f"--output={shlex.quote(dataset_dir)}; it keeps the shards that are there"
+            f"--output={shlex.quote(dataset_dir)}; it keeps the finished shards"
         ) from error
     except UnicodeDecodeError as error:
         raise contract.DatasetError(f"cannot read {path}: {error}") from error

@@ -95,7 +95,7 @@ def _in_order(
             yield from readers[number % len(readers)].recv()
         except EOFError as error:
             raise DatasetError(
-                "a process that draws was killed, perhaps because memory was short: "
+                "a drawing process was killed, perhaps because memory was short: "
                 "run the same command again, with fewer --num_workers"
             ) from error
 

@@ -164,7 +164,7 @@ def sample_factors(seed: int, index: int) -> Factors:
     """
     for name, value in (("seed", seed), ("index", index)):
         if not 0 <= value < 2**64:
-            raise ValueError(f"{name} must be in 0..2**64-1, not {value}")
+            raise ValueError(f"{name}={value} must be from 0 to 2**64-1")
     draws = _Draws(seed, index)
     return Factors(
         yaw=draws.central(-26, 26),

@@ -43,9 +43,15 @@ def run_verify(dataset) -> subprocess.CompletedProcess[str]:
 
 
 def kept_shards(text: str) -> tuple[int, int]:
-    found = re.findall(r"kept (\d+) of (\d+) shards", text)
-    assert len(found) == 1, text
-    return int(found[0][0]), int(found[0][1])
+    """Returns the number of shards that the only run in a log kept, and of all shards.
+
+    A run that keeps no shard logs only how many it wrote.
+    """
+    kept = re.findall(r"kept (\d+) of (\d+) shards", text)
+    if not kept:
+        kept = [("0", number) for number in re.findall(r"wrote (\d+) shards?: ", text)]
+    assert len(kept) == 1, text
+    return int(kept[0][0]), int(kept[0][1])
 
 
 def num_finished(output: pathlib.Path) -> int:

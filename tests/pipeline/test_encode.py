@@ -87,8 +87,8 @@ def test_a_model_that_writes_files_is_not_run(images, tmp_path):
     assert done.returncode == 1
     (line,) = [text for text in done.stderr.splitlines() if "error: " in text]
     assert line == (
-        f"error: --model={model} has operations that no export has, and whose effects "
-        "go beyond the model (WriteFile): give what trainer.export wrote"
+        f"error: --model={model} has operations with effects outside the model, which "
+        "no export has (WriteFile): give a directory that trainer.export wrote"
     )
     assert not (tmp_path / "written").exists()
 
@@ -181,7 +181,7 @@ def test_processes_write_the_same_bytes(model, images, latents, tmp_path):
 
 def test_intact_shards_are_kept(model, images, copied):
     done = run(model, images, copied)
-    assert "kept 6 of 6 shards: complete" in done.stderr
+    assert "kept 6 of 6 shards: the dataset is already complete" in done.stderr
     digest = contract.load_manifest(copied).digest
     first, second, *_ = sorted(copied.glob("celeba-train*"))
     first.unlink()
@@ -289,7 +289,7 @@ def test_images_that_were_made_otherwise_are_refused(model, images, tmp_path):
     settings = {**body["settings"], "image_size": 16, "resize": "area"}
     change(copied, dataset={**body, "settings": settings})
     text = refused(copied, images, tmp_path / "out")
-    assert "(--image_size=8 there, and 16 in its training; --resize=bil" in text
+    assert "(--image_size=8, but 16 in training; --resize=bilinear, but" in text
     features = {
         **body["features"],
         "label": {"dtype": "int64", "shape": [], "names": []},
@@ -300,18 +300,21 @@ def test_images_that_were_made_otherwise_are_refused(model, images, tmp_path):
         config={"latent_dim": 4, "condition": "label"},
     )
     text = refused(copied, images, tmp_path / "out")
-    assert "is told 'label', and --dataset=" in text
+    assert "needs the feature 'label', but --dataset=" in text
 
 
 def test_latents_have_no_images(model, images, latents, tmp_path):
     text = refused(model, latents, tmp_path / "out")
     digest = contract.load_manifest(images).digest
     assert (
-        f"holds latents, and no images: give the --dataset that they were made of, "
-        f"whose digest is {digest}" in text
+        f"holds latents instead of images: give the --dataset that the latents encode "
+        f"(digest {digest})" in text
     )
     text = refused(model, images, images)
-    assert f"is or holds --dataset={images}: give another --output" in text
+    assert (
+        f"is the same as --dataset={images}, or contains it: give another --output"
+        in text
+    )
     assert verify.find_faults(str(images), contract.load_manifest(images)) == []
 
 
@@ -341,16 +344,16 @@ def first_name(job: latent_shards.EncodeJob) -> str:
 
 
 def test_a_run_that_has_ended_writes_nothing(job):
-    with pytest.raises(contract.DatasetError, match="does not see the run in"):
+    with pytest.raises(contract.DatasetError, match="does not find this run in"):
         latent_shards.make_shard(dataclasses.replace(job, run_id="gone"), "x")
 
 
 def test_a_worker_sees_the_same_dataset_and_model(job):
     other = latent_plan.Settings(exports.DIGEST, "ef" * 32)
-    with pytest.raises(contract.DatasetError, match="another one where a worker looks"):
+    with pytest.raises(contract.DatasetError, match="is another dataset on a worker"):
         latent_shards.make_shard(with_images(job, settings=other), first_name(job))
     export = dataclasses.replace(job.export, digest="ef" * 32)
-    with pytest.raises(contract.DatasetError, match="is another export where a worker"):
+    with pytest.raises(contract.DatasetError, match="is another export on a worker"):
         latent_shards.make_shard(
             dataclasses.replace(job, export=export), first_name(job)
         )
@@ -368,7 +371,9 @@ def test_a_damaged_image_shard_is_named(job, tmp_path, monkeypatch):
     path = copied / name
     frames = list(records.read_frames(path))
     path.write_bytes(b"".join(reversed(frames)))
-    with pytest.raises(contract.DatasetError, match="is not as it was written: python"):
+    with pytest.raises(
+        contract.DatasetError, match="has changed since it was written: python"
+    ):
         latent_shards.make_shard(job, path.name)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(contract.DatasetError, match="record 3 is cut off"):
@@ -431,12 +436,15 @@ def encode(images: pathlib.Path, kind: str, flags: dict[str, Any]) -> None:
     ("wrong", "message"),
     [
         ("no model", "holds no export"),
-        ("model without graph", r"is not whole \(saved_model.pb is missing\)"),
-        ("model without weights", r"is not whole \(variables/variables.index is"),
+        ("model without graph", r"is incomplete \(missing: saved_model.pb\)"),
+        (
+            "model without weights",
+            r"is incomplete \(missing: variables/variables.index",
+        ),
         ("model of other bytes", "cannot load --model="),
         ("no dataset", "does not exist"),
-        ("no shard", "is missing, and its manifest says"),
-        ("cut shard", "has 9 bytes, and its manifest says"),
+        ("no shard", "is missing, but its manifest says"),
+        ("cut shard", "has 9 bytes, but its manifest says"),
         ("no disk", "GB free: free some space"),
         ("num_workers", "--num_workers=0 must be at least 1"),
         ("raw", "no-input"),
@@ -493,7 +501,9 @@ def test_an_output_that_is_or_holds_an_input_is_refused(
     for output in (tmp_path / "a", tmp_path / "a/in", tmp_path / "link"):
         shared["output"] = f"{output}/"
         given = paths["--input" if flag == "--input" else "--dataset"]
-        with pytest.raises(contract.DatasetError, match=f"is or holds {flag}=.*/in: "):
+        with pytest.raises(
+            contract.DatasetError, match=f"is the same as {flag}=.*/in, or "
+        ):
             encode(given, flag, shared)
 
 
@@ -502,9 +512,9 @@ def test_an_output_that_is_or_holds_an_input_is_refused(
     [
         ([0, 2], True, None),
         ([-1, 2], False, None),
-        ([0, 3], True, "label 3, and the model's classes are 0 to 2"),
-        ([0, 3], False, "label 3, and the model's classes are 0 to 2"),
-        ([-1, 2], True, "label -1, which is no class"),
+        ([0, 3], True, "label 3, but the model's classes are 0 to 2"),
+        ([0, 3], False, "label 3, but the model's classes are 0 to 2"),
+        ([-1, 2], True, "label -1, which is not a class"),
     ],
 )
 def test_labels_are_classes_of_the_model(labels, are_all_known, message):

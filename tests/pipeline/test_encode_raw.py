@@ -166,11 +166,13 @@ def test_flags_go_together(model, tmp_path):
     given = f"--dataset={tmp_path}"
     done = run(model, tmp_path / "out", given, "--source=folder")
     assert done.stderr.splitlines()[-1] == (
-        "error: --source is for raw images, and --dataset is given: leave one of them "
-        "out"
+        "error: --source is for raw images, but --dataset is given: leave one of the "
+        "two flags out"
     )
     done = run(model, tmp_path / "out")
-    assert done.stderr.endswith("give the images: --dataset, or --input of raw ones\n")
+    assert done.stderr.endswith(
+        "error: give --dataset, or give raw images as --input\n"
+    )
     done = run(model, tmp_path / "out", "--input=x", "--image_size=8")
     assert "unknown flag --image_size" in done.stderr
     assert not (tmp_path / "out").exists()
@@ -191,8 +193,8 @@ def test_images_of_other_channels_are_refused(model, raw, tmp_path):
     body["dataset"]["features"]["image"]["shape"] = [8, 8, 1]
     description.write_text(json.dumps(body))
     text = refused(SETTINGS, copied, raw, tmp_path / "out")
-    assert f"the images of --input={raw} are made otherwise than those of" in text
-    assert "(3 channels there, and 1 in its training): give images that are" in text
+    assert f"the images of --input={raw} differ from the training images of" in text
+    assert "(3 channels, but 1 in training): give images with the settings " in text
     assert not (tmp_path / "out").exists()
 
 
@@ -221,12 +223,13 @@ def model_naming(model, tmp_path, monkeypatch):
 
 def test_a_function_that_an_export_names_is_not_called(model_naming, raw, tmp_path):
     export = model_naming("planted:run")
-    named = "assets.extra/export.json names the function 'planted:run', which would be"
+    named = "assets.extra/export.json names the function 'planted:run', which this"
     done = run(export, tmp_path / "out", f"--input={raw}")
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
-        f"error: --model={export}: {named} imported and called on every image: to "
-        "allow that, give --preprocess='planted:run', or else another --model"
+        f"error: --model={export}: {named} command would import and call on every "
+        "image: to allow this, give --preprocess='planted:run'; otherwise give another "
+        "--model"
     ]
     assert not list(tmp_path.glob("*ed"))
     flags = ("--preprocess=planted:run", "--max_rejected_fraction=0.2")
@@ -240,12 +243,12 @@ def test_a_function_that_an_export_names_is_not_called(model_naming, raw, tmp_pa
 def test_no_other_name_is_called(model_naming, raw, tmp_path, name):
     export = model_naming(name)
     text = refused(SETTINGS, export, raw, tmp_path / "out")
-    assert f"names the function {name!r}, which would be imported" in text
+    assert f"names the function {name!r}, which this command would" in text
     assert "\n" not in text
     asked = dataclasses.replace(SETTINGS, preprocess="planted:run")
     assert refused(asked, export, raw, tmp_path / "out") == (
         f"--preprocess=planted:run: assets.extra/export.json of --model={export} names "
-        f"the function {name!r} for its images: repeat that name, or give another "
+        f"the function {name!r} for its images: give that function, or give another "
         "--model"
     )
     assert not list(tmp_path.glob("*ed"))
@@ -279,7 +282,7 @@ def test_latents_of_other_sources_are_not_mixed_in(model, raw, tmp_path):
     flags = (f"--input={raw}", "--max_rejected_fraction=0.2")
     assert run(model, tmp_path / "out", *flags).returncode == 0
     done = run(model, tmp_path / "out", *flags, "--seed=1")
-    assert "other settings (--seed=0 there, 1 now): give another" in done.stderr
+    assert "other settings (--seed=0 before, 1 now): give another" in done.stderr
     done = run(model, tmp_path / "out", *flags, "--seed=1", "--overwrite")
     assert done.returncode == 0, done.stderr
 
@@ -290,7 +293,7 @@ def test_a_conditional_model_needs_its_condition(model, make_celeba, tmp_path):
     told = exports.write(tmp_path / "told", tmp_path / "dataset", "attributes")
     plain = make_celeba(has_labels=False).write(tmp_path / "plain")
     text = refused(SETTINGS, told, plain, tmp_path / "out")
-    assert f"is told 'attributes', and --input={plain} has no such feature" in text
+    assert f"needs the feature 'attributes', but --input={plain} lacks it" in text
     for name, images in (("one", "--input"), ("two", "--dataset")):
         value = raw if name == "one" else tmp_path / "dataset"
         done = run(told, tmp_path / name, f"{images}={value}")

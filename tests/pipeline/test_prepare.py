@@ -140,11 +140,8 @@ def test_a_folder_is_prepared_by_the_command(make_face, tmp_path):
     assert manifest.settings["split_folders"] == ["none"]
     assert manifest.settings["deduplicate"] is True
     for fractions, line in (
-        ("1", "must be the parts of train, validation, test, from 0 to 1 and together"),
-        (
-            "a,b,c",
-            "must be the parts of train, validation, test, from 0 to 1 and toget",
-        ),
+        ("1", "must be fractions for train, validation, test, each from 0 to 1 and w"),
+        ("a,b,c", "must be fractions for train, validation, test, each from 0 to 1 a"),
     ):
         arguments = ("--source=folder", f"--split_fractions={fractions}")
         done = run_command(tmp_path, tmp_path / "no", *arguments)
@@ -181,7 +178,7 @@ def test_a_job_of_an_earlier_run_changes_nothing(input_dir, tmp_path, monkeypatc
     second = run(input_dir, out, other, overwrite=True)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     for job in jobs:
-        with pytest.raises(contract.DatasetError, match="no later run may be at work"):
+        with pytest.raises(contract.DatasetError, match="no later run may work in it"):
             runners.run_graph(*job, num_workers=1, num_images=1)
     after = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     assert after == before
@@ -290,21 +287,21 @@ def test_other_settings_are_refused_by_name(input_dir, tmp_path):
     other = Settings(image_size=16, shard_size=4, resize="area")
     with pytest.raises(
         contract.DatasetError,
-        match=r"--image_size=8 there, 16 now; --resize=bilinear there, area now.*"
+        match=r"--image_size=8 before, 16 now; --resize=bilinear before, area now.*"
         r"another --output, or --overwrite",
     ):
         run(input_dir, tmp_path / "out", other)
     # The manifest alone gives the same error.
     for path in (tmp_path / "out" / files.PROGRESS_DIR).iterdir():
         path.unlink()
-    with pytest.raises(contract.DatasetError, match="--image_size=8 there, 16 now"):
+    with pytest.raises(contract.DatasetError, match="--image_size=8 before, 16 now"):
         run(input_dir, tmp_path / "out", other)
 
 
 def test_another_source_is_refused(celeba, input_dir, tmp_path):
     run(input_dir, tmp_path / "out")
     celeba.images["000001.jpg"] += b"\0"
-    with pytest.raises(contract.DatasetError, match="source_fingerprint .* there"):
+    with pytest.raises(contract.DatasetError, match="source_fingerprint .* before"):
         run(celeba.write(tmp_path / "other"), tmp_path / "out")
 
 
@@ -332,14 +329,16 @@ def test_a_damaged_settings_file_is_refused(input_dir, tmp_path):
 def test_a_directory_of_others_is_never_touched(input_dir, tmp_path, should_overwrite):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("")
-    with pytest.raises(contract.DatasetError, match="has files that are not a dataset"):
+    with pytest.raises(
+        contract.DatasetError, match="has files that do not belong to a dataset"
+    ):
         run(input_dir, tmp_path / "out", overwrite=should_overwrite)
     assert os.listdir(tmp_path / "out") == ["thesis.txt"]
 
 
 def test_outputs_that_cannot_be(input_dir, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(contract.DatasetError, match="is a file, not a directory"):
+    with pytest.raises(contract.DatasetError, match="is a file: give a directory"):
         run(input_dir, tmp_path / "file")
     with pytest.raises(contract.DatasetError, match="cannot make --output"):
         run(input_dir, tmp_path / "file" / "below")
@@ -518,7 +517,10 @@ def test_a_killed_run_is_continued(
     _, stderr = process.communicate(timeout=30)
     if signal_number != signal.SIGKILL:
         assert process.returncode == 128 + signal_number
-        line = "error: interrupted: the same command keeps the finished shards"
+        line = (
+            "error: interrupted: run the same command again; it keeps the finished "
+            "shards"
+        )
         assert [x for x in stderr.splitlines() if x.startswith("error")] == [line]
         assert "Traceback" not in stderr
     # The workers end with their launcher.
@@ -609,7 +611,10 @@ def test_the_progress_outlives_a_listing_that_fails(tmp_path, monkeypatch, caplo
     monkeypatch.setattr(progress.paths, "list_directory", fail_once)
     with bar:
         assert polled.wait(10)
-    assert "is not known: the bucket does not answer" in caplog.records[0].getMessage()
+    assert (
+        "cannot read the progress: the bucket does not answer"
+        in caplog.records[0].getMessage()
+    )
 
 
 @pytest.mark.perf

@@ -86,7 +86,7 @@ def reorder(dataset: pathlib.Path) -> str:
     path.write_bytes(b"".join(reversed(list(records.read_frames(path)))))
     after = hashlib.sha256(path.read_bytes()).hexdigest()
     return (
-        f"{path.name}: 4 sound records, but other ones than were written (sha256 "
+        f"{path.name}: 4 sound records, but not the records that were written (sha256 "
         f"{after} instead of {before})"
     )
 
@@ -138,7 +138,7 @@ def test_a_wrong_count_in_the_manifest(dataset, is_sealed_again):
     done = run_verify(dataset)
     assert done.returncode == 3
     assert done.stderr == (
-        f"error: {shard.name}: is as it was written, with 4 records, and "
+        f"error: {shard.name}: holds the 4 records that were written, but "
         "manifest.json says 3\n"
         if is_sealed_again
         else f"error: {path} does not match its own digest: it was changed after it "
@@ -191,5 +191,7 @@ def test_too_many_open_files_are_no_fault_of_a_dataset(dataset, monkeypatch):
 
     monkeypatch.setattr(verify.records, "read_frames", refuse)
     monkeypatch.setattr(verify, "_DATASET", types.SimpleNamespace(value=str(dataset)))
-    with pytest.raises(SystemExit, match=r"^error: more than .* ulimit -n"):
+    with pytest.raises(
+        SystemExit, match=r"^error: this process needs more than .* ulimit -n"
+    ):
         verify.main(["verify"])

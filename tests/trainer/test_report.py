@@ -278,7 +278,7 @@ def test_large_pictures_and_long_runs_stay_small(tmp_path: pathlib.Path) -> None
     [
         (False, [], r"holds no run \(config.json is missing\): give the --workdir"),
         (True, ["--output={}/page.txt"], r"must be a file name that ends in .html"),
-        (True, ["--output=gs://a/b.html"], r"takes local paths alone"),
+        (True, ["--output=gs://a/b.html"], r"takes only local paths"),
         (
             True,
             ["--output={}/config.json/a.html"],

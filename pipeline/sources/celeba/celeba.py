@@ -24,6 +24,7 @@ import numpy as np
 from absl import logging
 
 from pipeline import contract
+from pipeline.process import wording
 from pipeline.sources import Listing
 from pipeline.sources.celeba import download, labels, parquet_files
 from pipeline.sources.celeba.download import (
@@ -75,9 +76,9 @@ def list_images(input_dir: str) -> Listing:
     for feature, name in _LIST_NAMES.items():
         path = home.find_list(name)
         if path is None:
-            logging.info("no %s: --input has no %s, nor .csv", feature, name)
+            logging.info("no %s: --input has neither %s nor its .csv", feature, name)
             continue
-        logging.info("%s from %s", feature, path)
+        logging.info("reading %s from %s", feature, path)
         states[path] = file_states.find(path)
         table = labels.read_labels(path, is_binary=feature == "attributes")
         digests[name] = table.sha256
@@ -88,12 +89,13 @@ def list_images(input_dir: str) -> Listing:
         index = index.renamed(renamed)
         first = min(renamed)
         logging.info(
-            "%d images are files with other suffixes, the first %s is %s",
-            *(len(renamed), first, renamed[first]),
+            "found %s with another suffix than in the lists, such as %s for %s",
+            *(wording.counted(len(renamed), "image"), renamed[first], first),
         )
     unused = len(index.locations.keys() - split_of.keys())
     if unused:
-        logging.info("%d images are not in %s: not used", unused, partition_path)
+        number = wording.counted(unused, "image")
+        logging.info("left out %s that %s does not list", number, partition_path)
     listing = _listing(split_of, tables, index, digests, partition_path)
     # A list may have changed while this function read it.
     for path, state in states.items():
@@ -150,7 +152,7 @@ def read_partition(path: str) -> dict[str, str]:
             )
         if fields[0] in split_of:
             raise contract.DatasetError(
-                f"{path} line {number} names {fields[0]} for the second time"
+                f"{path} line {number} repeats the file name {fields[0]}"
             )
         split_of[fields[0]] = _SPLIT_NUMBERS[fields[1]]
     empty = [split for split in contract.SPLITS if split not in split_of.values()]
@@ -178,7 +180,8 @@ def _splits(
         if absent:
             raise contract.DatasetError(
                 f"{len(absent)} images have no {feature}, the first is {absent[0]}: "
-                "download the official file again, or remove it to go without"
+                f"download the official file again, or remove it to do without "
+                f"{feature}"
             )
     splits = {}
     for split in contract.SPLITS:

@@ -10,6 +10,7 @@ from absl import logging
 from pyarrow import compute
 
 from pipeline import contract
+from pipeline.process import wording
 from pipeline.sources.celeba import label_tables
 from pipeline.sources.celeba.attributes import ATTRIBUTE_NAMES, LANDMARK_NAMES
 from pipeline.sources.celeba.parquet_reader import leaf
@@ -79,9 +80,9 @@ def find_columns(path: str, schema: pa.Schema, *, is_first: bool) -> Columns:
         unused = [each for each in schema.names if each not in used]
         for feature, (official, _) in _LABELS.items():
             number = len(labels[feature][0]) if feature in labels else 0
-            logging.info("%d of %d %s are columns", number, len(official), feature)
+            logging.info("columns hold %d of %d %s", number, len(official), feature)
         if unused:
-            logging.info("columns that are not used: %s", ", ".join(unused))
+            logging.info("unused columns: %s", ", ".join(unused))
     return Columns(image, name, labels)
 
 
@@ -105,8 +106,8 @@ def _find_image(path: str, schema: pa.Schema) -> tuple[str, str | None, set[str]
                 return f"{field.name}.bytes", name, {field.name, *names[:1]}
     columns = ", ".join(f"{field.name} ({field.type!s:.40})" for field in schema)
     raise contract.DatasetError(
-        f"{path} has the columns {columns:.400}: expected image, a struct of bytes and "
-        "path, as Hugging Face has it, beside attributes"
+        f"{path} has the columns {columns:.400}: expected attributes, and a column "
+        "image that is a struct of bytes and path, as on Hugging Face"
     )
 
 
@@ -161,7 +162,7 @@ def read_labels(
         widths = compute.unique(compute.list_value_length(lists)).to_pylist()
         if widths != [len(names)] and len(table):
             raise contract.DatasetError(
-                f"{path} has {feature} of {widths!s:.40} values, and CelebA has "
+                f"{path} has {feature} of {widths!s:.40} values, but CelebA has "
                 f"{len(names)}: give another --input"
             )
         cells = compute.list_flatten(lists)
@@ -175,13 +176,13 @@ def _as_integers(path: str, name: str, cells: pa.ChunkedArray) -> np.ndarray:
     is_number = types.is_integer(kind) or types.is_floating(kind)
     problem = "" if is_number or types.is_boolean(kind) else f"is of type {kind}"
     if cells.null_count:
-        problem = f"lacks {cells.null_count} values"
+        problem = f"lacks {wording.counted(cells.null_count, 'value')}"
     try:
         values = np.zeros(0) if problem else cells.cast(pa.int64()).to_numpy()
     except pa.ArrowInvalid:
-        values, problem = np.zeros(0), "has values that are no integers"
+        values, problem = np.zeros(0), "has values that are not integers"
     if not problem and np.any((values < -_MAX_PIXELS) | (values > _MAX_PIXELS)):
-        problem = f"has values beyond {_MAX_PIXELS}"
+        problem = f"has values outside -{_MAX_PIXELS} to {_MAX_PIXELS}"
     if problem:
         raise contract.DatasetError(
             f"{path}: the column {name} {problem}: expected booleans, 0 or 1, or -1 or "

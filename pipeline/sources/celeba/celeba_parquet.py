@@ -92,7 +92,7 @@ def read(file_paths: Mapping[str, Sequence[str]], root: str) -> Content:
     assert columns is not None
     if len(locations) != len(names):
         raise contract.DatasetError(
-            f"{root} has images without rows: download it again"
+            f"{root} has different numbers of rows and images: download it again"
         )
     features = {
         feature: (columns.labels[feature][0], np.concatenate(blocks))
@@ -163,13 +163,16 @@ def _keys(
         text = _labels_text(root, "attributes", by_place, its_names, values)
         md5 = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
         if md5 == OFFICIAL_ATTRIBUTES_MD5:
-            logging.info("the images have no names: their attributes are CelebA's")
+            logging.info(
+                "the images have no names: they are named by their order, because "
+                "their attributes are those of CelebA"
+            )
             return by_place
     raise contract.DatasetError(
         f"{root} has {len(names) - len(keys)} of {len(names)} images without a file "
-        "name such as 000001.jpg in image.path, and their attributes are not those of "
-        "all CelebA in its order, by which they could be named: give Parquet files "
-        "with names, Kaggle's or the official files"
+        "name such as 000001.jpg in image.path. Images can be named by their order "
+        "only if their attributes are those of all CelebA: give Parquet files with "
+        "names, Kaggle's files or the official files"
     )
 
 

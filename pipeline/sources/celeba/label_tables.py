@@ -111,8 +111,8 @@ def labels_text(path: str, text: str, *, is_binary: bool) -> str:
     table = _read(path, text)
     if not table.header or not table.names:
         raise contract.DatasetError(
-            f"{path} has no line of names, image_id and those of the labels: add it, "
-            "or download the file again"
+            f"{path} has no header line with image_id and the names of the labels: add "
+            "the line, or download the file again"
         )
     official = ATTRIBUTE_NAMES if is_binary else LANDMARK_NAMES
     name_of = {simplified(name): name for name in official}
@@ -200,8 +200,8 @@ class _Table:
                     continue
             if len(cells) != num_columns:
                 raise contract.DatasetError(
-                    f"{self.path} line {number} has {len(cells)} columns, and the "
-                    f"first line {num_columns}: download the file again"
+                    f"{self.path} line {number} has {len(cells)} columns, but the "
+                    f"first line has {num_columns}: download the file again"
                 )
             yield number, official_key(cells[self.key]), cells
 
@@ -218,7 +218,7 @@ def _read(path: str, text: str) -> _Table:
     if not images and not named:
         raise contract.DatasetError(
             f"{path} begins with {','.join(first[1])!r:.60}, and has no column of file "
-            "names such as 000001.jpg: expected one named image_id"
+            "names such as 000001.jpg: expected a column image_id"
         )
     key = (images or named)[0]
     names = {
@@ -240,7 +240,8 @@ def _lines(path: str, text: str) -> Iterator[tuple[int, list[str]]]:
                 yield reader.line_num, cells
     except csv.Error as error:
         raise contract.DatasetError(
-            f"{path} line {reader.line_num} is no CSV: {error}; download the file again"
+            f"{path} line {reader.line_num} is not CSV: {error}; download the file "
+            "again"
         ) from error
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pipeline import contract
+from pipeline.process import wording
 from pipeline.sources.celeba import label_tables
 from pipeline.storage import paths
 
@@ -71,7 +72,7 @@ def read_labels(path: str, *, is_binary: bool) -> Labels:
     names = tuple(lines[1].split()) if len(lines) > 1 else ()
     if not names or not re.fullmatch(r"\s*\d{1,18}\s*", lines[0]):
         raise contract.DatasetError(
-            f"{path} must begin with the number of images and a line of names, and "
+            f"{path} must begin with the number of images and a line of names, but "
             f"begins with {' / '.join(lines[:2])!r:.60}"
         )
     keys: list[str] = []
@@ -93,7 +94,7 @@ def read_labels(path: str, *, is_binary: bool) -> Labels:
         blocks.append(values)
     if int(lines[0]) != len(keys):
         raise contract.DatasetError(
-            f"{path} announces {int(lines[0])} images and has {len(keys)}: it was cut "
+            f"{path} announces {int(lines[0])} images, but has {len(keys)}: it was cut "
             "off; download it again"
         )
     if not keys:
@@ -187,7 +188,8 @@ def _bad_row(path: str, lines: Sequence[str], num_names: int, is_binary: bool) -
         fields = line.split()
         problem = ""
         if fields and len(fields) != num_names + 1:
-            problem = f"has {len(fields) - 1} values, and there are {num_names} names"
+            num_values = wording.counted(len(fields) - 1, "value")
+            problem = f"has {num_values} for {wording.counted(num_names, 'name')}"
         for field in fields[1:]:
             is_pixel = field.lstrip("-").isdecimal() and len(field) < 5
             if not (field in ("-1", "1") if is_binary else is_pixel):

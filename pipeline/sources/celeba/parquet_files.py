@@ -16,6 +16,7 @@ from typing import Any
 from absl import logging
 
 from pipeline import contract
+from pipeline.process import wording
 from pipeline.sources import splits
 from pipeline.sources.listing import archives
 from pipeline.storage import files, paths
@@ -52,9 +53,9 @@ def find(input_dir: str) -> dict[str, list[str]]:
     root = paths.join(input_dir, home) if home else input_dir
     if unknown := names_of.get(""):
         raise contract.DatasetError(
-            f"--input={root} has {_listed(sorted(unknown))}, whose name says no split: "
-            "rename it as Hugging Face does, train-00000-of-00001.parquet; other "
-            "splits are validation (or valid, or val) and test"
+            f"--input={root} has {_listed(sorted(unknown))}, whose name has no split: "
+            "rename it as on Hugging Face, such as train-00000-of-00001.parquet; the "
+            "other splits are validation (or valid, or val) and test"
         )
     absent = [split for split in contract.SPLITS if split not in names_of]
     if absent:
@@ -63,9 +64,8 @@ def find(input_dir: str) -> dict[str, list[str]]:
             f"--input={root} has no Parquet file of split {', '.join(absent)}, but "
             f"{present}: download the files of all splits"
         )
-    logging.info(
-        "reading %d Parquet files in %s", sum(map(len, names_of.values())), root
-    )
+    number = wording.counted(sum(map(len, names_of.values())), "Parquet file")
+    logging.info("reading %s in %s", number, root)
     return {
         split: [paths.join(input_dir, name) for name in _in_order(root, names)]
         for split, names in names_of.items()
@@ -146,8 +146,9 @@ def _in_order(root: str, names: Sequence[str]) -> list[str]:
     wrong = [number for number in range(expected) if counts[number] != 1]
     if wrong or len(names) != expected or len(totals) > 1:
         raise contract.DatasetError(
-            f"--input={root} has {len(names)} Parquet files like {sorted(names)[0]}, "
-            f"and should have {expected}, each number once"
+            f"--input={root} has {wording.counted(len(names), 'Parquet file')} like "
+            f"{sorted(names)[0]}, "
+            f"but should have {expected}, each number once"
             f"{f' (number {wrong[0]} is not)' if wrong else ''}: download them again"
         )
     return sorted(names, key=lambda name: parsed[name][1] or 0)
@@ -156,11 +157,11 @@ def _in_order(root: str, names: Sequence[str]) -> list[str]:
 def _fault(path: str, error: Exception) -> str:
     head = paths.read_range(path, 0, 1024)
     if head.startswith(b"version https://git-lfs"):
-        return "is a pointer of Git LFS: run git lfs pull in its directory"
+        return "is a Git LFS pointer: run git lfs pull in its directory"
     if archives.is_html(head):
-        return "is an HTML page and no Parquet: download it again"
+        return "is an HTML page, not a Parquet file: download it again"
     if not head.startswith(b"PAR1"):
-        return f"is no Parquet, and begins with {head[:8]!r}: download it again"
+        return f"is not a Parquet file (it begins with {head[:8]!r}): download it again"
     reason = " ".join(str(error).split())
     return f"is cut off or damaged ({reason:.200}): download it again"
 

@@ -190,8 +190,8 @@ def index_zip(path: str, official_bytes: int) -> ImageIndex:
         end = member.header_offset + member.compress_size
         if not 0 <= member.header_offset <= end <= num_bytes:
             raise contract.DatasetError(
-                f"{path} has {num_bytes:,} B, and {key} from byte "
-                f"{member.header_offset:,} to {end:,}: it is a damaged zip; download "
+                f"{path} has {num_bytes:,} B, but lists {key} from byte "
+                f"{member.header_offset:,} to {end:,}: the zip is damaged; download "
                 "it again"
             )
         if key in locations:
@@ -281,6 +281,6 @@ def _member_key(path: str, member: zipfile.ZipInfo) -> str | None:
     if member.flag_bits & 1 or member.compress_type not in (0, 8):
         raise contract.DatasetError(
             f"{path} has the member {name}, encrypted or compressed by method "
-            f"{member.compress_type}: only stored and deflated ones can be read"
+            f"{member.compress_type}: only stored and deflated members can be read"
         )
     return parts[-1]

@@ -40,7 +40,7 @@ instead of 700): restore it, or leave it as it is now, and run the same command 
     """
     if listed == current:
         return
-    differs = "its time of modification"
+    differs = "its modification time"
     if listed[0] != current[0]:
         differs = f"{current[0]:,} B instead of {listed[0]:,}"
     raise contract.DatasetError(

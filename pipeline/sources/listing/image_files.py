@@ -29,6 +29,7 @@ from absl import logging
 from pipeline import contract
 from pipeline.images import rgb
 from pipeline.images.squares import RejectedImageError
+from pipeline.process import wording
 from pipeline.sources.celeba import labels
 from pipeline.sources.listing import byproducts, patterns
 from pipeline.sources.listing.folder_reader import FolderReader
@@ -135,7 +136,8 @@ def _in_directory(
             f"{', only ' if kinds else ''}{kinds}: {_allowed()}"
         )
     if counts:
-        logging.info("skipped %d, no images: %s", skipped.total(), kinds)
+        number = wording.counted(skipped.total(), "file")
+        logging.info("skipped %s other than images: %s", number, kinds)
 
 
 def _walk_images(
@@ -163,12 +165,14 @@ def _in_list(path: str) -> ImageFiles:
     folder = os.path.dirname(path)
     file_paths = {_listed_path(path, folder, line) for line in lines}
     if len(file_paths) < len(lines):
-        number = len(lines) - len(file_paths)
-        logging.info("%d lines of %s name a file again: used once", number, path)
+        number = wording.counted(len(lines) - len(file_paths), "repeated line")
+        logging.info("skipped %s of %s", number, path)
     root = folder
     if not all(name.startswith(_as_prefix(folder)) for name in file_paths):
         root = os.path.commonpath([os.path.dirname(name) for name in file_paths])
-        logging.info("%s lists files outside of its directory: root %s", path, root)
+        logging.info(
+            "%s lists files outside its directory: keys are relative to %s", path, root
+        )
     prefix = _as_prefix(root)
     located = [
         (name.removeprefix(prefix), location) for name, location in _located(file_paths)
@@ -176,9 +180,9 @@ def _in_list(path: str) -> ImageFiles:
     if all(location is None for _, location in located):
         first = _listed_path(path, folder, lines[0])
         raise contract.DatasetError(
-            f"none of the {len(file_paths)} files that {path} lists is there, the "
-            f"first is {first!r}: a line is the path of an image, from {folder} or "
-            "absolute"
+            f"none of the {len(file_paths)} files that {path} lists exists, the first "
+            f"is {first!r}: give each image by its absolute path, or by its path from "
+            f"{folder}"
         )
     return ImageFiles(root, _as_keys(located))
 
@@ -193,8 +197,8 @@ def _listed_path(path: str, folder: str, line: str) -> str:
     elif not paths.is_url(line):
         return os.path.normpath(os.path.join(folder, os.path.expanduser(line)))
     raise contract.DatasetError(
-        f"{path} lists {line!r:.200}: what is in a bucket can be listed only in its "
-        "directory there, or in one above"
+        f"{path} lists {line!r:.200}: a list of files in a bucket must be in the "
+        "bucket itself, in their directory or in one above"
     )
 
 

@@ -73,7 +73,7 @@ def _walk_local(
             status = os.stat(folder)
             identity = (status.st_dev, status.st_ino)
             if identity in above:
-                skipped["links to a directory that they are in"] += 1
+                skipped["links to a directory that contains them"] += 1
                 continue
             with os.scandir(folder) as entries:
                 for entry in entries:

@@ -79,7 +79,7 @@ def labelled_images(
         )
     if len(pixels) != len(labels):
         raise contract.DatasetError(
-            f"{pixels_name} has {len(pixels)} images, and {labels_name} has "
+            f"{pixels_name} has {len(pixels)} images, but {labels_name} has "
             f"{len(labels)} labels: they belong to different data sets; give another "
             "--input"
         )

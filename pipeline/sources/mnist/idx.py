@@ -49,7 +49,7 @@ def load(root: str) -> dict[str, arrays.LabelledImages]:
     if missing:
         present = ", ".join(map(os.path.basename, file_paths.values())) or "no idx file"
         raise contract.DatasetError(
-            f"--input={root} has {present}, and lacks {', '.join(missing)}: put all "
+            f"--input={root} has {present}, but lacks {', '.join(missing)}: put all "
             "four files there, gzipped or not"
         )
     splits = {}
@@ -104,8 +104,8 @@ def read_idx(path: str, content: str) -> np.ndarray:
     start = len(magic) + 4 * num_dimensions
     if data[: len(magic)] != magic:
         raise contract.DatasetError(
-            f"{path} begins with {data[:4].hex()}, and an idx file of {content} with "
-            f"{magic.hex()}: download it again"
+            f"{path} begins with {data[:4].hex()}, but an idx file of {content} begins "
+            f"with {magic.hex()}: download it again"
         )
     if len(data) < start:
         raise contract.DatasetError(
@@ -114,7 +114,7 @@ def read_idx(path: str, content: str) -> np.ndarray:
     shape: tuple[int, ...] = struct.unpack_from(f">{num_dimensions}I", data, len(magic))
     if math.prod(shape) != len(data) - start:
         raise contract.DatasetError(
-            f"{path} announces {' x '.join(map(str, shape))} values and has "
+            f"{path} announces {' x '.join(map(str, shape))} values, but has "
             f"{len(data) - start}: it was cut off or damaged; download it again"
         )
     if 0 in shape:

@@ -109,9 +109,9 @@ def load(path: str) -> dict[str, arrays.LabelledImages]:
 
 def _allowed() -> str:
     return (
-        f"give a directory with {', '.join(idx.FILE_NAMES)} (each may end in .gz), one "
-        f"with {npz.FILE_NAME}, that file, or one that TensorFlow Datasets prepared "
-        f"(with {_TFDS_INFO_NAME})"
+        f"give a directory with {', '.join(idx.FILE_NAMES)} (each may end in .gz), a "
+        f"directory with {npz.FILE_NAME}, that file itself, or a directory that "
+        f"TensorFlow Datasets prepared (with {_TFDS_INFO_NAME})"
     )
 
 

@@ -50,7 +50,7 @@ def load(path: str) -> dict[str, arrays.LabelledImages]:
     missing = [name for name in names if name not in present]
     if missing:
         raise contract.DatasetError(
-            f"{path} has the arrays {', '.join(present) or 'none'}, and lacks "
+            f"{path} has the arrays {', '.join(present) or 'none'}, but lacks "
             f"{', '.join(missing)}: give another --input"
         )
     return {
@@ -72,7 +72,7 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     num_bytes = math.prod(shape) * dtype.itemsize
     # Check the size first: NumPy allocates the memory that the header announces.
     if num_bytes != len(content) - file.tell() and not dtype.hasobject:
-        raise ValueError(f"{name} announces {num_bytes} B, and has {len(content)} B")
+        raise ValueError(f"{name} announces {num_bytes} B, but has {len(content)} B")
     file.seek(0)
     return np.lib.format.read_array(file, allow_pickle=False)
 

@@ -25,6 +25,7 @@ from absl import logging
 
 from pipeline import contract
 from pipeline.formats import records
+from pipeline.process import wording
 from pipeline.sources import Listing, splits
 from pipeline.sources.image_table import ImageTable, Spool
 from pipeline.sources.listing import file_states
@@ -120,12 +121,12 @@ def _split_names(
             unused.append(name)
         elif name_of.setdefault(split, name) != name:
             raise contract.DatasetError(
-                f"{present}: {name_of[split]} and {name} are both the {split} split; "
+                f"{present}: {name_of[split]} and {name} both mean the {split} split; "
                 "give another data set"
             )
     if not name_of:
         raise contract.DatasetError(
-            f"{present}, and none of {', '.join(splits.SPLIT_OF_NAME)}: give another "
+            f"{present}, but none of {', '.join(splits.SPLIT_OF_NAME)}: give another "
             "data set"
         )
     if list(name_of) != ["train"] and split_fractions is not None:
@@ -133,10 +134,10 @@ def _split_names(
     for name in name_of.values():
         if not sum(info.shard_lengths[name]):
             raise contract.DatasetError(
-                f"{present}, and {name} is empty: prepare it again"
+                f"{present}, but {name} is empty: prepare the data set again"
             )
     if unused:
-        logging.info("splits that are not used: %s", ", ".join(unused))
+        logging.info("unused splits: %s", ", ".join(unused))
     return {split: name_of[split] for split in contract.SPLITS if split in name_of}
 
 
@@ -146,8 +147,9 @@ def _find_shards(info: tfds_info.Info, name: str) -> list[str]:
     expected = len(info.shard_lengths[name])
     if len(file_paths) != expected:
         raise contract.DatasetError(
-            f"--input={info.root} has {len(file_paths)} shards of split {name!r}, and "
-            f"its dataset_info.json says {expected}: prepare it again"
+            f"--input={info.root} has {wording.counted(len(file_paths), 'shard')} of "
+            f"split {name!r}, but its dataset_info.json says {expected}: prepare the "
+            "data set again"
         )
     return file_paths
 
@@ -175,8 +177,8 @@ def _read_shards(
             num_bytes = 0 if entry is None else entry.num_bytes
             if not 0 <= length <= num_bytes // records.MIN_FRAME_BYTES:
                 raise contract.DatasetError(
-                    f"cannot read {path}: it has not the {length} records that "
-                    "dataset_info.json says; give another --input"
+                    f"cannot read {path}: it does not have the {length} records that "
+                    "dataset_info.json announces; give another --input"
                 )
             places = range(first, first + length)
             keys = [f"{split}-{place:0{num_digits}d}" for place in places]
@@ -211,7 +213,7 @@ def _read_shard(
                 values_of[name].append(values)
         if len(locations) != len(keys):
             raise contract.DatasetError(
-                f"it has {len(locations)} records, and dataset_info.json says "
+                f"it has {len(locations)} records, but dataset_info.json says "
                 f"{len(keys)}"
             )
     return ImageTable(

@@ -101,7 +101,7 @@ def read_info(root: str) -> Info:
     if paths.find(paths.join(root, contract.MANIFEST_NAME)):
         raise contract.DatasetError(
             f"--input={root} is a dataset that pipeline.prepare made: train on it with "
-            "--dataset, or give what it was made from as --input"
+            "--dataset, or give its source images as --input"
         )
     body = _read_json(root, DATASET_INFO_NAME)
     features = _read_json(root, FEATURES_NAME)
@@ -109,9 +109,9 @@ def read_info(root: str) -> Info:
         file_format = body.get("fileFormat", "tfrecord")
         if file_format != "tfrecord":
             raise contract.DatasetError(
-                f"--input={root} is in files of the format {file_format}, and only "
-                "tfrecord can be read: prepare it with tfds build --file_format="
-                f"tfrecord, or convert it with {_CONVERT}"
+                f"--input={root} has files of the format {file_format}, but only "
+                "tfrecord can be read: prepare the data set with tfds build "
+                f"--file_format=tfrecord, or convert it with {_CONVERT}"
             )
         by_name = features["featuresDict"]["features"]
         if not body["splits"]:
@@ -125,7 +125,7 @@ def read_info(root: str) -> Info:
         used = {image, *(label.scalars[0].split("/")[0] for label in labels.values())}
         unused = sorted(by_name.keys() - used)
         if unused:
-            logging.info("features that are not used: %s", ", ".join(unused))
+            logging.info("unused features: %s", ", ".join(unused))
         return Info(
             root=root,
             name=str(body["name"]),

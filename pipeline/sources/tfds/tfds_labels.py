@@ -99,7 +99,7 @@ def _class_names(root: str, feature: str, number: int) -> tuple[str, ...]:
     names = tuple(line.strip() for line in lines if line.strip())
     if len(names) != number:
         raise contract.DatasetError(
-            f"{path} names {len(names)} classes, and {FEATURES_NAME} says {number}: "
+            f"{path} names {len(names)} classes, but {FEATURES_NAME} says {number}: "
             "prepare the data set again"
         )
     return names

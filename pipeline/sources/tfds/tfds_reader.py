@@ -74,8 +74,8 @@ class RecordReader:
             raise squares.RejectedImageError("checksum", detail)
         if key in self._damaged:
             raise contract.DatasetError(
-                f"{key} in {path} was damaged when it was listed, and is not now: run "
-                "the same command again"
+                f"{key} in {path} was damaged when it was listed, but is sound now: "
+                "run the same command again"
             )
         encoded = tfds_shards.parse_example(record)[self._image].bytes_list.value
         if len(encoded) != 1:

@@ -15,6 +15,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from pipeline import contract
+from pipeline.process import wording
 from pipeline.storage import paths
 
 
@@ -33,7 +34,7 @@ def find_shards(root: str, name: str, split: str) -> list[str]:
     matches = sorted(fnmatch.filter(names, f"*-{split}.tfrecord-*-of-*"))
     if not matches:
         raise contract.DatasetError(
-            f"--input={root} has a dataset_info.json and no {name}-{split}.tfrecord-"
+            f"--input={root} has a dataset_info.json, but no {name}-{split}.tfrecord-"
             "00000-of-00001: give the directory of a version that TensorFlow Datasets "
             "prepared with TFRecord files"
         )
@@ -41,9 +42,9 @@ def find_shards(root: str, name: str, split: str) -> list[str]:
     expected = [f"{stem}{index:05d}-of-{number:05d}" for index in range(number)]
     if matches != expected:
         raise contract.DatasetError(
-            f"--input={root} has {number} shards of split {split!r}, from "
-            f"{matches[0]} to {matches[-1]}, which is not all of one data set: "
-            "prepare it again with TensorFlow Datasets"
+            f"--input={root} has {wording.counted(number, 'shard')} of split "
+            f"{split!r}, from {matches[0]} to {matches[-1]}, instead of all shards of "
+            "one data set: prepare it again with TensorFlow Datasets"
         )
     return [paths.join(root, name) for name in matches]
 
@@ -60,7 +61,7 @@ def parse_example(record: bytes) -> Mapping[str, Any]:
     try:
         return tf_example_pb2.Example.FromString(record).features.feature
     except DecodeError as error:
-        raise contract.DatasetError(f"is no Example: {error}") from error
+        raise contract.DatasetError(f"is not an Example: {error}") from error
 
 
 @contextlib.contextmanager

@@ -111,14 +111,14 @@ class Bucket(abc.ABC):
     def no_bucket(self) -> contract.DatasetError:
         """Returns the error of a bucket that does not exist."""
         return contract.DatasetError(
-            f"there is no bucket {self.url}: make it, or correct the URL"
+            f"there is no bucket {self.url}: create it, or correct the URL"
         )
 
     def no_access(self, key: str, error: Exception) -> contract.DatasetError:
         """Returns the error of a refused access."""
         return contract.DatasetError(
-            f"no access to {self.url}/{key}: let the account read and list, for "
-            f"--output also write and delete ({_one_line(error)})"
+            f"no access to {self.url}/{key}: allow the account to read and list, and "
+            f"for --output also to write and delete ({_one_line(error)})"
         )
 
     def failed(self, key: str, error: Exception) -> contract.DatasetError:
@@ -195,10 +195,12 @@ with none of gs://, s3://
     if scheme not in _STORES:
         known = ", ".join(f"{scheme}://" for scheme in _STORES)
         raise contract.DatasetError(
-            f"{url} is no local path, and begins with none of {known}"
+            f"{url} is not a local path, and begins with none of {known}"
         )
     if not name:
-        raise contract.DatasetError(f"{url} names no bucket: {scheme}://BUCKET/...")
+        raise contract.DatasetError(
+            f"{url} names no bucket: give {scheme}://BUCKET/..."
+        )
     return _open_bucket(scheme, name, _beam_flags), key
 
 
@@ -209,7 +211,7 @@ def _open_bucket(scheme: str, name: str, beam_flags: tuple[str, ...]) -> Bucket:
         store = importlib.import_module(module)
     except ImportError as error:
         raise contract.DatasetError(
-            f"{scheme}://{name} needs more than is installed: "
+            f"{scheme}://{name} needs a package that is not installed: run "
             f"pip install 'vaeline[{extra}]' ({error})"
         ) from error
     return store.open_bucket(f"{scheme}://{name}", name, beam_flags)

@@ -96,7 +96,7 @@ def test_a_dataset_is_kept_or_overwritten(input_dir, tmp_path):
     with pytest.raises(
         contract.DatasetError,
         match=rf"^output={re.escape(str(output))} has a dataset with other settings "
-        r"\(image_size=8 there, 4 now\): give another output, or overwrite=True to ",
+        r"\(image_size=8 before, 4 now\): give another output, or overwrite=True to ",
     ):
         pipeline.prepare_dataset(other, input=input_dir, output=output)
     made = pipeline.prepare_dataset(
@@ -112,8 +112,14 @@ def test_a_dataset_is_kept_or_overwritten(input_dir, tmp_path):
         ({"max_rejected_fraction": 2}, "max_rejected_fraction=2 must be from 0 to 1"),
         ({"input": "/nowhere"}, "input=/nowhere does not exist: give the directory"),
         ({"input": ""}, "input is empty: give a path"),
-        ({"output": "s3:/b/o"}, "output=s3:/b/o: a URL has two slashes: give s3://b/o"),
-        ({"output": pathlib.Path("~no-one/x")}, "output=~no-one/x: no user's home dir"),
+        (
+            {"output": "s3:/b/o"},
+            "output=s3:/b/o: a URL needs two slashes: give s3://b/o",
+        ),
+        (
+            {"output": pathlib.Path("~no-one/x")},
+            "output=~no-one/x: ~no-one is not a user's",
+        ),
         (
             {"settings": pipeline.Settings(preprocess="__main__:cut")},
             "preprocess=__main__:cut is in the program itself, which workers do not ru",
@@ -139,7 +145,8 @@ def test_an_error_names_the_argument(input_dir, tmp_path, changes, said):
         ({"source": "x"}, "source=x must be one of celeba, mnist"),
         (
             {"deduplicate": True},
-            "deduplicate=True is not for source=celeba, but for folder: leave it out",
+            "deduplicate=True does not apply to source=celeba, only to folder: leave "
+            "it out, or give another source",
         ),
     ],
 )
@@ -153,7 +160,8 @@ def test_a_rejected_image_ends_a_call_by_default(celeba, tmp_path):
     celeba.images[key] = b"no image"
     raw = celeba.write(tmp_path / "raw")
     match = (
-        rf"^1 of 30 images were rejected, .* and max_rejected_fraction=0.001 .*{key}"
+        r"^1 of 30 images were rejected, .* more than max_rejected_fraction=0.001 "
+        rf"allows: .*{key}"
     )
     with pytest.raises(contract.DatasetError, match=match):
         pipeline.prepare_dataset(SMALL, input=raw, output=tmp_path / "out")

@@ -63,7 +63,7 @@ def test_a_rerun_keeps_what_is_whole(input_dir, url_root, caplog):
     paths.write_bytes(paths.join(url_root, names[1]), before[names[1]][:-1])
     paths.write_bytes(paths.join(url_root, names[2]), bytes(len(before[names[2]])))
     paths.remove(paths.join(url_root, contract.MANIFEST_NAME))
-    with pytest.raises(contract.DatasetError, match="not finished, or not there"):
+    with pytest.raises(contract.DatasetError, match="not finished or does not exist"):
         manifests.load(url_root)
     with caplog.at_level("INFO", logger="absl"):
         assert run(input_dir, url_root) == first
@@ -74,7 +74,7 @@ def test_a_rerun_keeps_what_is_whole(input_dir, url_root, caplog):
 def test_other_settings_are_refused_and_overwritten(input_dir, tmp_path, url_root):
     run(input_dir, url_root, with_stats=True)
     other = Settings(image_size=8, shard_size=8)
-    with pytest.raises(contract.DatasetError, match="--shard_size=4 there, 8 now"):
+    with pytest.raises(contract.DatasetError, match="--shard_size=4 before, 8 now"):
         run(input_dir, url_root, other)
     fresh = run(input_dir, tmp_path / "fresh", other)
     assert run(input_dir, url_root, other, overwrite=True) == fresh
@@ -85,10 +85,10 @@ def test_other_settings_are_refused_and_overwritten(input_dir, tmp_path, url_roo
 def test_what_is_not_ours_is_never_touched(input_dir, url_root):
     paths.write_bytes(paths.join(url_root, "thesis.txt"), b"")
     for overwrite in (False, True):
-        with pytest.raises(contract.DatasetError, match="has files that are not a da"):
+        with pytest.raises(contract.DatasetError, match="has files that do not belong"):
             run(input_dir, url_root, overwrite=overwrite)
     assert contents(url_root) == {"thesis.txt": b""}
-    with pytest.raises(contract.DatasetError, match="is a file, not a directory"):
+    with pytest.raises(contract.DatasetError, match="is a file: give a directory"):
         run(input_dir, paths.join(url_root, "thesis.txt"))
 
 

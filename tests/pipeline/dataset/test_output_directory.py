@@ -62,7 +62,9 @@ def test_progress_that_was_deleted_after_a_kill_can_be_overwritten(root):
     shutil.rmtree(out / files.PROGRESS_DIR)
     for name in (f"rejected.jsonl.{'0' * 32}.tmp", ".DS_Store", "._x"):
         (out / name).write_text("")
-    with pytest.raises(contract.DatasetError, match=r"without .progress .*--overwrite"):
+    with pytest.raises(
+        contract.DatasetError, match=r"neither .progress nor .*--overwrite"
+    ):
         run(root / "raw", out)
     assert run(root / "raw", out, overwrite=True).digest == digest
     assert verify.find_faults(str(out), contract.load_manifest(out)) == []
@@ -73,7 +75,9 @@ def test_a_damaged_manifest_beside_shards_can_be_overwritten(root, text):
     out = root / "out"
     shutil.rmtree(out / files.PROGRESS_DIR)
     (out / contract.MANIFEST_NAME).write_text(text)
-    with pytest.raises(contract.DatasetError, match="--overwrite to discard them"):
+    with pytest.raises(
+        contract.DatasetError, match="--overwrite to discard the shards"
+    ):
         run(root / "raw", out)
     run(root / "raw", out, overwrite=True)
 
@@ -100,7 +104,9 @@ def test_files_of_others_stay(root, tmp_path, names, overwrite):
     for name, text in names.items():
         (out / name).write_text(text)
     before = content(out)
-    with pytest.raises(contract.DatasetError, match="files that are not a dataset's"):
+    with pytest.raises(
+        contract.DatasetError, match="files that do not belong to a dataset"
+    ):
         run(root / "raw", out, overwrite=overwrite)
     assert content(out) == before
     assert not (out / files.PROGRESS_DIR).exists()
@@ -267,7 +273,8 @@ def test_an_output_that_is_or_holds_the_input_is_refused(
     monkeypatch.chdir(root)
     for output_dir in (output, f"{root}/{output}"):
         with pytest.raises(
-            contract.DatasetError, match=r"is or holds --input=.*/raw: give another"
+            contract.DatasetError,
+            match=r"is the same as --input=.*/raw, or contains it: give another",
         ):
             run("raw", output_dir, overwrite=overwrite)
     assert content(root) == before
@@ -278,7 +285,9 @@ def test_a_bucket_that_holds_the_input_is_refused():
         "s3://a/b", {"--dataset": "s3://a/bc", "--model": "/a/b"}
     )
     for output in ("s3://a/b", "s3://a/b/", "s3://a"):
-        with pytest.raises(contract.DatasetError, match="or holds --dataset=s3://a/b"):
+        with pytest.raises(
+            contract.DatasetError, match="the same as --dataset=s3://a/b"
+        ):
             output_directory.check_apart(output, {"--dataset": "s3://a/b/"})
 
 

@@ -147,7 +147,9 @@ def test_every_planned_shard_must_come_once(tmp_path, change):
     else:
         info = dataclasses.replace(results[0].info, name="x")
         results[0] = dataclasses.replace(results[0], info=info)
-    with pytest.raises(RuntimeError, match="absent, double or unknown: d-|x"):
+    with pytest.raises(
+        RuntimeError, match="missing, duplicate or unknown shards: d-|x"
+    ):
         publishing.publish(publication, results)
     assert list(tmp_path.iterdir()) == []
 

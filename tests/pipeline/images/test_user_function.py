@@ -97,8 +97,8 @@ def test_the_function_is_called_on_a_copy_of_the_pixels():
             r"\(ZeroDivisionError: division by zero, .*broken_import.py line 2\)",
         ),
         ("..own:f", r"cannot import ..own \("),
-        ("users.own:absent", "absent is not there in .*users/own.py"),
-        ("users.own:NUMBER", "NUMBER is no function in .*users/own.py"),
+        ("users.own:absent", "absent is not defined in .*users/own.py"),
+        ("users.own:NUMBER", "NUMBER is not a function in .*users/own.py"),
     ],
 )
 def test_names_that_are_no_function(name, match):
@@ -111,7 +111,10 @@ def test_names_that_are_no_function(name, match):
     [
         ("nothing", "returned a NoneType for an image"),
         ("listed", "returned a list for"),
-        ("floating", r"returned \[4, 6, 3\] float64 for an image of \[4, 6, 3\]: it"),
+        (
+            "floating",
+            r"returned \[4, 6, 3\] float64 for an image of \[4, 6, 3\]: the function",
+        ),
         (
             "grey",
             r"returned \[4, 6, 1\] uint8 for .* must return \[height, width, 3\] u",
@@ -121,7 +124,8 @@ def test_names_that_are_no_function(name, match):
         (
             "raising",
             r"^--preprocess=users.own:raising failed on an image of \[4, 6, 3\] "
-            r"\(KeyError: 'on two\\nlines', .*users/own.py line 14\): repair it",
+            r"\(KeyError: 'on two\\nlines', .*users/own.py line 14\): repair the "
+            "function",
         ),
     ],
 )
@@ -158,9 +162,9 @@ def test_it_is_a_setting_and_changes_the_dataset(input_dir, tmp_path):
     assert "preprocess" not in plain.settings
     assert turned.settings == {**plain.settings, "preprocess": "users.own:turned"}
     assert turned.splits["train"].shards != plain.splits["train"].shards
-    with fails("--preprocess=users.own:turned there, users.own:written now"):
+    with fails("--preprocess=users.own:turned before, users.own:written now"):
         run("turned", "users.own:written")
-    with fails("--preprocess=users.own:absent: absent is not there"):
+    with fails("--preprocess=users.own:absent: absent is not defined"):
         run("absent", "users.own:absent")
     assert not (tmp_path / "absent").exists()
     with fails("--preprocess=users.own:grey returned"):
@@ -191,6 +195,6 @@ def test_workers_find_it_as_the_launcher_does(input_dir, tmp_path, directory, mo
     [line] = [text for text in failed.stderr.splitlines() if "error:" in text]
     assert line == (
         "error: --preprocess=users.own:floating returned [55, 45, 3] float64 for an "
-        "image of [55, 45, 3]: it must return [height, width, 3] uint8"
+        "image of [55, 45, 3]: the function must return [height, width, 3] uint8"
     )
     assert "Traceback" not in failed.stderr

@@ -233,7 +233,10 @@ def test_a_job_goes_on_after_its_launcher(cluster, tmp_path, signal_number):
     _, stderr = process.communicate(timeout=60)
     if signal_number == signal.SIGINT:
         assert process.returncode == 128 + signal.SIGINT
-        assert "interrupted: the same command keeps the finished shards" in stderr
+        assert (
+            "interrupted: run the same command again; it keeps the finished shards"
+            in stderr
+        )
         assert "Traceback" not in stderr
     process = cluster.start(tmp_path / "out")
     stdout, stderr = process.communicate(timeout=300)

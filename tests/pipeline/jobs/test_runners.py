@@ -69,7 +69,7 @@ def test_processes_are_used_from_some_thousand_images_on_or_as_a_flag_says():
         ("--runner=Foo", "--runner=Foo: Unexpected pipeline runner: Foo"),
         ("--runner=no.Such", "--runner=no.Such: No module named 'no'"),
         ("--runner=os.path.nope", "has no attribute 'nope'"),
-        ("--runner=os.getcwd", "--runner=os.getcwd is no runner of Beam"),
+        ("--runner=os.getcwd", "--runner=os.getcwd is not a Beam runner"),
         ("--runner=PortableRunner", "needs --job_endpoint=HOST:PORT"),
         (
             "--runner=DataflowRunner",
@@ -239,7 +239,7 @@ def ports(monkeypatch):
 def test_a_job_server_that_does_not_answer_is_one_line(ports, runner, kind):
     endpoint = f"127.0.0.1:{ports[kind]}"
     reason = "UNIMPLEMENTED" if kind == "grpc" else "DEADLINE_EXCEEDED"
-    match = f"--job_endpoint={endpoint}: no job server answers there ({reason}): start"
+    match = f"--job_endpoint={endpoint}: no job server answers ({reason}): start"
     with pytest.raises(contract.DatasetError, match=f"^{re.escape(match)}"):
         run_on(f"--runner={runner}", f"--job_endpoint={endpoint}")
 
@@ -260,7 +260,7 @@ def test_a_wrong_endpoint_is_named(ports, host):
     ],
 )
 def test_a_master_that_does_not_answer_is_one_line(ports, runner, flag, kind):
-    match = f"^--{flag}127.0.0.1:{ports[kind]}: nothing answers there"
+    match = f"^--{flag}127.0.0.1:{ports[kind]}: no server answers"
     with pytest.raises(contract.DatasetError, match=match):
         run_on(f"--runner={runner}", f"--{flag}127.0.0.1:{ports[kind]}")
 

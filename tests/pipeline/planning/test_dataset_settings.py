@@ -16,7 +16,7 @@ from pipeline.planning.dataset_settings import Settings, parse_fractions
         *(
             (
                 {"source": "folder", "split_fractions": fractions},
-                f"--split_fractions={text} must be the parts of train, validation, t",
+                f"--split_fractions={text} must be fractions for train, validation, te",
             )
             for fractions, text in (
                 ((0.8, 0.1), "0.8,0.1"),
@@ -29,11 +29,13 @@ from pipeline.planning.dataset_settings import Settings, parse_fractions
         ),
         (
             {"split_fractions": (0.8, 0.1, 0.1)},
-            "--split_fractions is not for --source=celeba, but for folder, tfds: leave",
+            "--split_fractions does not apply to --source=celeba, only to folder, "
+            "tfds: leave",
         ),
         (
             {"source": "mnist", "deduplicate": True},
-            "--deduplicate is not for --source=mnist, but for folder: leave it out",
+            "--deduplicate does not apply to --source=mnist, only to folder: leave it "
+            "out",
         ),
         (
             {"source": "x", "deduplicate": True},
@@ -73,6 +75,8 @@ def test_fractions_are_parsed():
     assert parse_fractions(None) is None
     assert parse_fractions("0.8, .1,1e-1") == (0.8, 0.1, 0.1)
     for text in ("", "0.8,0.1,x", "0.8;0.1;0.1"):
-        match = f"--split_fractions={text} must be the parts of train, validation, test"
+        match = (
+            f"--split_fractions={text} must be fractions for train, validation, test"
+        )
         with pytest.raises(contract.DatasetError, match=match):
             parse_fractions(text)

@@ -74,7 +74,7 @@ def test_flags_that_commands_share_have_a_group_of_their_own() -> None:
     groups = shown(run("trainer.doctor", "--help").stdout)
     assert list(groups) == ["Required flags", "Optional flags", "Flags of a training"]
     assert groups["Optional flags"] == ["full"]
-    raw = "Flags of raw images, and of the splits and shards that they make"
+    raw = "Flags for raw images, and for the splits and shards made from them"
     assert "split_fractions" in shown(run("pipeline.encode", "--help").stdout)[raw]
 
 
@@ -86,7 +86,10 @@ def test_a_flag_shows_its_values_and_its_default() -> None:
     )
     assert "--workdir=VALUE Directory of the run. Optional flags:" in text
     text = " ".join(run("pipeline.synthesize", "--help").stdout.split())
-    assert "--[no]overwrite Replace what --output holds. (default: false)" in text
+    assert (
+        "--[no]overwrite Replace the synthetic images that --output holds. (default: f"
+        in text
+    )
 
 
 def test_the_full_help_has_the_flags_of_absl() -> None:

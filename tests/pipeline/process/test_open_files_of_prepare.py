@@ -39,7 +39,7 @@ def test_too_few_open_files_are_one_line(input_dir, tmp_path, module, name):
     assert done.returncode == 1
     *_, last = done.stderr.splitlines()
     assert last == (
-        "error: more than 3 open files, which this process may not have: raise the "
-        "limit by ulimit -n 4096"
+        "error: this process needs more than 3 open files, its limit: raise the limit "
+        "with ulimit -n 4096"
     )
     assert "Traceback" not in done.stderr

@@ -15,7 +15,7 @@ from pipeline.process import path_flags
 ROOT = pathlib.Path(__file__).parents[3]
 # Text flags whose value is not a path.
 NO_PATHS = {"host", "image_dtype", "preprocess", "profile_steps", "resize", "source"}
-NO_PATHS |= {"split", "split_folders", "split_fractions", "where"}
+NO_PATHS |= {"kernel_variable", "split", "split_folders", "split_fractions", "where"}
 # Path flags that are split at commas first; `path_flags.parse` reads each part.
 OTHERS = {"sweep", "workdir"}
 
@@ -62,17 +62,20 @@ def test_what_a_user_types_becomes_a_path(text: str, expected: str) -> None:
     ],
 )
 def test_a_url_is_no_local_path(text: str) -> None:
-    with pytest.raises(ValueError, match="takes local paths alone"):
+    with pytest.raises(ValueError, match="takes only local paths"):
         path_flags.parse(text)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a\0b", "no zero bytes"),
-        ("~nobody-of-this-name/a", "no user's home directory is ~nobody-of-this-name"),
-        ("file://host/a", "no file:///PATH of this machine"),
-        ("file:a", "no file:///PATH of this machine"),
+        ("a\0b", "must not contain a zero byte"),
+        (
+            "~nobody-of-this-name/a",
+            "~nobody-of-this-name is not a user's home directory",
+        ),
+        ("file://host/a", "must be file:///PATH on this machine"),
+        ("file:a", "must be file:///PATH on this machine"),
         ("gs:/bucket/a", "two slashes: give gs://bucket/a, or ./gs:/bucket/a"),
     ],
 )

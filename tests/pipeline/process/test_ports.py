@@ -39,5 +39,5 @@ def test_a_port_that_is_taken_is_passed_over(monkeypatch: pytest.MonkeyPatch) ->
     with socket.create_server(("127.0.0.1", taken)):
         order = [taken, free]
         assert ports.find_free(1) == [free]
-        with pytest.raises(OSError, match="has 1 free ports, and 2 are needed"):
+        with pytest.raises(OSError, match="has 1 of 2 needed free ports"):
             ports.find_free(2)

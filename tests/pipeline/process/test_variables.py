@@ -193,7 +193,7 @@ def test_each_variable_is_named_with_its_value(tmp_path, monkeypatch) -> None:
             "backend=jax, epsilon=0.1, floatx=float16, image_data",
         ),
         ('{"floatx": "float32", "epsilon": 1e-07}', None),
-        ("[]", "is no object"),
+        ("[]", "is not a JSON object"),
         ("{", "cannot be read"),
         ("\xff", "cannot be read"),
     ],
@@ -217,7 +217,7 @@ def test_a_flag_sets_variables_that_choose_kernels(monkeypatch) -> None:
     kernels = variables.parse(["XLA_FLAGS=--c=1 --d", "NCCL_ALGO=Ring"])
     variables.override(environ, kernels)
     assert variables.chosen(environ) == {"XLA_FLAGS": "--c=1 --d", "NCCL_ALGO": "Ring"}
-    text = "is overridden: numbers and figures follow from flags alone"
+    text = "is overridden: only flags decide numbers and figures"
     assert variables.phrases() == [f"TF_XLA_FLAGS=--a {text}", f"XLA_FLAGS=--b {text}"]
 
 

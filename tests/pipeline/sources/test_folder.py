@@ -93,7 +93,7 @@ def test_only_images_that_all_lie_in_folders_have_labels(classes, tmp_path, capl
     (tmp_path / "logo.png").write_bytes(b"x")
     with caplog.at_level(logging.INFO, logger="absl"):
         listing = list_folder(tmp_path)
-    assert "no labels: logo.png is not in the folder of a class" in caplog.text
+    assert "no labels, because logo.png is not in the folder of a class" in caplog.text
     assert listing.features == {}
     assert all(split.features == {} for split in listing.by_split().values())
     flat = write_folder(tmp_path / "flat", {f"{n}.png": b"x" for n in range(40)})
@@ -147,7 +147,7 @@ def test_folders_that_only_look_like_splits_are_classes(tmp_path, caplog):
     write_folder(tmp_path, files)
     with caplog.at_level(logging.INFO, logger="absl"):
         listing = list_folder(tmp_path)
-    assert "train: a class, as the folders beside it are; --split_folders=" in (
+    assert "train is used as a class, like the folders beside it; --split_folders=" in (
         caplog.text
     )
     assert listing.features["label"].names == ("bus", "plane", "train")
@@ -164,7 +164,7 @@ def test_split_folders_have_labels_keys_and_a_line_of_the_log(tmp_path, caplog):
     write_folder(tmp_path, files)
     with caplog.at_level(logging.INFO, logger="absl"):
         listing = list_folder(tmp_path)
-    line = "folders taken as splits: data/Train is train, data/test1 is test"
+    line = "sub-folders used as splits: data/Train is train, data/test1 is test"
     assert line in caplog.messages
     assert listing.split_fractions is None
     assert listing.features["label"].names == ("cat", "dog")
@@ -186,7 +186,7 @@ def test_the_user_names_the_folders_of_splits(classes, tmp_path, caplog):
     pairs = ("test=test", "train=./extra/", "train=train")
     with caplog.at_level(logging.INFO, logger="absl"):
         listing = list_folder(root, split_folders=pairs)
-    assert "40 images are left out by --split_folders" in caplog.messages
+    assert "--split_folders leaves out 40 images" in caplog.messages
     names = {"train": "train", "extra": "train", "test": "test"}
     assert split_of(listing) == {
         key: names[folder] for key in files if (folder := key.split("/")[0]) in names
@@ -210,12 +210,12 @@ def test_classes_may_have_the_splits_in_them(tmp_path, caplog):
     }
     write_folder(tmp_path, files)
     flag = r"--split_folders=train=\*/train,test=\*/test"
-    with fails(f"they are inside of other folders: give {flag} with the folders to"):
+    with fails(f"they are inside other folders: give {flag} to use only these fold"):
         list_folder(tmp_path)
     with caplog.at_level(logging.INFO, logger="absl"):
         listing = list_folder(tmp_path, split_folders=["train=*/train", "test=*/test"])
-    assert "4 images are left out by --split_folders" in caplog.messages
-    assert "folders taken as splits: */train is train, */test is test" in (
+    assert "--split_folders leaves out 4 images" in caplog.messages
+    assert "sub-folders used as splits: */train is train, */test is test" in (
         caplog.messages
     )
     assert listing.features["label"].names == ("bottle", "cable")
@@ -247,7 +247,7 @@ def test_split_folders_that_cannot_be_used(tmp_path):
         list_folder(tmp_path, split_folders=["train=train", "validation=dev"])
     with fails("leave --split_fractions out, or give --split_folders=none"):
         list_folder(tmp_path, split_folders=["train=train"], split_fractions=[1, 0, 0])
-    with fails("--split_folders is not for --source=mnist, but for folder"):
+    with fails("--split_folders does not apply to --source=mnist, only to folder"):
         Settings(source="mnist", split_folders=("none",))
     for path in ("*", "a/*", "*/*/train"):
         with fails(r"must be pairs SPLIT=FOLDER.*: \*/train"):
@@ -267,12 +267,14 @@ def test_folders_that_are_splits_but_not_quite_are_an_error(tmp_path):
     ):
         list_folder(tmp_path, split_fractions=[0.8, 0.1, 0.1])
     write_folder(tmp_path, {"logo.png": b"x"})
-    with fails(r"\(train, val\), and logo.png is in none of them: move it, or rename"):
+    with fails(
+        r"\(train, val\), but the image logo.png is outside them: move the image"
+    ):
         list_folder(tmp_path)
     (tmp_path / "logo.png").unlink()
     write_folder(tmp_path, {"validation/a.png": b"x"})
     with fails(
-        r"\(train, val, validation\), and more than one is the validation split"
+        r"\(train, val, validation\), but more than one of them is the validation split"
     ):
         list_folder(tmp_path)
 
@@ -314,15 +316,15 @@ def test_a_split_of_no_fraction_does_not_exist(classes, tmp_path):
 def test_a_split_that_stays_empty_is_an_error(tmp_path):
     write_folder(tmp_path, {"a.png": b"x", "b.png": b"x"})
     with fails(
-        "none of the 2 images falls in split 'validation', which should have 0.1 of "
-        "them: add images, or give other --split_fractions"
+        "none of the 2 images falls in split 'validation', which should have a "
+        "fraction of 0.1: add images, or give other --split_fractions"
     ):
         list_folder(tmp_path)
 
 
 def test_a_class_that_tfds_could_not_name_is_an_error(tmp_path):
     write_folder(tmp_path, {f" cat/{at}.png": b"x" for at in range(40)})
-    with fails("the folder ' cat' cannot be the name of a class.*: rename it"):
+    with fails("the folder ' cat' cannot name a class, .*: rename it"):
         list_folder(tmp_path)
 
 
@@ -337,7 +339,7 @@ def test_copies_are_dropped_with_the_flag(tmp_path, caplog):
     dropped = {"03.png", "a.png", "b.png", "void.png"}
     assert set(split_of(listing)) == files.keys() - dropped
     assert (
-        "--deduplicate: 4 of 45 images are copies, and dropped: 03.png of "
+        "--deduplicate: dropped 4 of 45 images as copies: 03.png of "
         "00-first.png, a.png of 07.png, b.png of 07.png, void.png of empty.png"
     ) in caplog.text
 
@@ -414,7 +416,7 @@ def test_the_settings_of_the_manifest(classes, tmp_path):
     write_folder(tmp_path / "split" / "train", classes)
     manifest = run(tmp_path / "split", tmp_path / "c")
     assert manifest.settings == base
-    with fails(r"--split_fractions=\[0.8, 0.1, 0.1\] there, \[0.5, 0.4, 0.1\] now"):
+    with fails(r"--split_fractions=\[0.8, 0.1, 0.1\] before, \[0.5, 0.4, 0.1\] now"):
         run(tmp_path / "in", tmp_path / "a", split_fractions=(0.5, 0.4, 0.1))
 
 
@@ -432,7 +434,7 @@ def test_a_file_that_changed_in_place_is_read_again(classes, tmp_path, caplog):
     assert kept_message(caplog) == f"kept {number - 1} of {number} shards"
     assert second.digest == run(root, tmp_path / "fresh").digest != first.digest
     write_folder(root, {"cat/new.jpg": b"x"})
-    with fails("source_fingerprint .* there"):
+    with fails("source_fingerprint .* before"):
         run(root, output)
 
 

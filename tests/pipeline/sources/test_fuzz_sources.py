@@ -267,8 +267,12 @@ def test_any_description_of_a_prepared_data_set(info, features, root):
 @pytest.mark.parametrize(
     ("splits", "classes", "match"),
     [
-        ([{"name": "train", "shardLengths": [10**15]}], 3, "has not the 10+ records"),
-        ([{"name": "train", "shardLengths": [-1, 3]}], 3, "has 1 shards of split"),
+        (
+            [{"name": "train", "shardLengths": [10**15]}],
+            3,
+            "does not have the 10+ records",
+        ),
+        ([{"name": "train", "shardLengths": [-1, 3]}], 3, "has 1 shard of split"),
         ([{"name": "train", "shardLengths": [float("inf")]}], 3, "OverflowError"),
         ([{"name": None, "shardLengths": [2]}], 3, "has the splits None"),
         (INFO["splits"], 10**30, "label has 10+ classes"),

@@ -130,15 +130,27 @@ def test_other_folders_are_classes(names):
         (("seg_train", "seg_test", "seg_pred"), "not", "train=seg_train,test=seg_test"),
         (("trainA", "trainB", "testA"), "", "train=trainA,train=trainB,test=testA"),
         (("x/train", "x/test", "x/x/train"), "not", "train=x/train,test=x/test"),
-        (("test", "test1"), "more than one is the test", "test=test,test=test1"),
-        (("train", "Train"), "than one is the train", "train=Train,train=train"),
+        (
+            ("test", "test1"),
+            "more than one of them is the test",
+            "test=test,test=test1",
+        ),
+        (
+            ("train", "Train"),
+            "than one of them is the train",
+            "train=Train,train=train",
+        ),
         (
             ("dev", "eval", "train"),
-            "more than one is the validation",
+            "more than one of them is the validation",
             "train=train,val",
         ),
-        (("val2017",), "none is the train split", "validation=val2017"),
-        (("dev", "holdout"), "none is the train", "validation=dev,test=holdout"),
+        (("val2017",), "none of them is the train split", "validation=val2017"),
+        (
+            ("dev", "holdout"),
+            "none of them is the train",
+            "validation=dev,test=holdout",
+        ),
         (("cat/train", "cat/test", "dog/test"), "inside", "train=*/train,test=*/test"),
         (
             ("x/a/val", "x/a/Train", "x/b/Train"),
@@ -155,7 +167,7 @@ def test_what_is_ambiguous_is_an_error_with_the_flag(names, why, flag):
     assert f"give --split_folders={flag}" in str(error.value)
     assert "or --split_folders=none if no folder is a split" in str(error.value)
     # A user can copy the flag from the error as it is.
-    text = str(error.value).partition("--split_folders=")[2].partition(" with the")[0]
+    text = str(error.value).partition("--split_folders=")[2].partition(" to use")[0]
     asked = layouts.parse(dataset_settings.parse_folders(text) or ())
     layout_detection.with_images(asked, folders_of(*names), "photos")
 
@@ -171,13 +183,15 @@ def test_masks_are_not_offered_as_images():
     names = ("images/train", "images/val", "masks/train", "masks/val")
     with pytest.raises(contract.DatasetError) as error:
         find(*names)
-    assert "give --split_folders=train=images/train,validation=images/val with" in str(
+    assert "give --split_folders=train=images/train,validation=images/val to " in str(
         error.value
     )
 
 
 def test_an_image_beside_splits_is_an_error():
-    with pytest.raises(contract.DatasetError, match=r"logo.jpg is in none of them: .*"):
+    with pytest.raises(
+        contract.DatasetError, match=r"image logo.jpg is outside them: "
+    ):
         find("Train", "Test", "logo.jpg")
 
 
@@ -202,7 +216,7 @@ def test_the_flag_is_pairs_of_splits_and_folders(text, expected):
         (["train="], "must be pairs"),
         (["train=../x"], "must be pairs"),
         (["none", "train=x"], "must be pairs"),
-        (["train=x", "test=x/"], "names x/ twice, or a folder inside another one"),
+        (["train=x", "test=x/"], "names x/ twice, or a folder inside another fold"),
         (["train=x", "test=x/y"], "names x/y twice"),
         (["train=x/y", "test=x"], "names x twice"),
     ],

@@ -80,7 +80,7 @@ def test_a_source_has_regular_files(make, form, name, given, kind):
     root = make(form)
     path = next(root.rglob(name))
     put(kind, path)
-    match = f"{path} is a {kind}, and must be a regular file: put one there"
+    match = f"{path} is a {kind}: replace it with a regular file"
     with pytest.raises(contract.DatasetError, match=match):
         sources.list_images(form.split()[0], str(root / given))
 
@@ -127,7 +127,7 @@ def test_too_many_open_files_are_named_while_a_source_is_listed(make, form):
     sources.list_images(form.split()[0], str(root)).by_split()
     with pytest.raises((OSError, contract.DatasetError)) as raised, without_files():
         sources.list_images(form.split()[0], str(root)).by_split()
-    assert "raise the limit by ulimit -n" in str(limits.shortage_text(raised.value))
+    assert "raise the limit with ulimit -n" in str(limits.shortage_text(raised.value))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -137,4 +137,4 @@ def test_too_many_open_files_are_named_while_images_are_read(make, form):
     mnist._load_listed.cache_clear()
     with pytest.raises((OSError, contract.DatasetError)) as raised, without_files():
         listing.reader.read(images.keys[0], images.locations[0])
-    assert "raise the limit by ulimit -n" in str(limits.shortage_text(raised.value))
+    assert "raise the limit with ulimit -n" in str(limits.shortage_text(raised.value))

@@ -209,7 +209,7 @@ def test_an_absent_bucket_is_named(url_root, tmp_path):
         lambda: paths.remove(path),
     ):
         buckets._open_bucket.cache_clear()
-        with pytest.raises(contract.DatasetError, match=f"no bucket {root}: make it"):
+        with pytest.raises(contract.DatasetError, match=f"no bucket {root}: create it"):
             operation()
 
 
@@ -241,7 +241,7 @@ def test_s3_that_refuses(use_s3):
     with serving(Refusing) as endpoint:
         buckets.configure([f"--s3_endpoint_url={endpoint}"])
         with pytest.raises(
-            contract.DatasetError, match=r"no access to s3://bucket/a\.txt: let the"
+            contract.DatasetError, match=r"no access to s3://bucket/a\.txt: allow the"
         ):
             paths.read_bytes("s3://bucket/a.txt")
 
@@ -255,7 +255,7 @@ def test_cloud_storage_that_refuses(monkeypatch):
         bucket, _ = buckets.find_bucket("gs://bucket/a.txt")
         bucket._is_anonymous = False
         with pytest.raises(
-            contract.DatasetError, match=r"no access to gs://bucket/a\.txt: let the"
+            contract.DatasetError, match=r"no access to gs://bucket/a\.txt: allow the"
         ):
             paths.read_bytes("gs://bucket/a.txt")
 
@@ -331,7 +331,7 @@ def test_what_is_not_installed_is_named(url, module, extra, monkeypatch):
     ("url", "text"),
     [
         ("hdfs://host/a", "begins with none of gs://, s3://"),
-        ("s3:///a", "s3:///a names no bucket: s3://BUCKET"),
+        ("s3:///a", "s3:///a names no bucket: give s3://BUCKET"),
     ],
 )
 def test_a_url_of_no_bucket(url, text):

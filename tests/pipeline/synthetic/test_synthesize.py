@@ -31,7 +31,7 @@ def test_mistake_is_one_line(tmp_path: pathlib.Path):
     result = synthesize(f"--output={tmp_path}", "--num_images=2")
     assert result.returncode == 1
     assert result.stderr == (
-        "error: num_images is 2: the three splits need at least 3 images\n"
+        "error: --num_images=2 must be at least 3, one image for each split\n"
     )
 
 

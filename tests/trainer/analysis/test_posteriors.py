@@ -245,5 +245,5 @@ def test_training_on_latents_is_refused(
         f"--workdir={tmp_path / 'run'}",
     )
     assert done.returncode == 1
-    assert "holds latents, and no images: give the --dataset" in done.stderr
+    assert "holds latents instead of images: give the --dataset" in done.stderr
     assert "Traceback" not in done.stderr

@@ -133,7 +133,7 @@ def test_wrong_attributes_are_refused(
     ("condition", "message"),
     [
         ({"attributes": ATTRIBUTES}, "this model takes label=, but got attributes"),
-        ({"label": 2}, "has the label 2, and the model's classes are 0 to 1"),
+        ({"label": 2}, "has the label 2, but the model's classes are 0 to 1"),
         ({"label": 1.0}, "label must hold integers, not float64"),
         ({"label": np.zeros([0], int)}, "label is empty: give one value"),
         ({"label": [0] * 7}, "7 conditions do not fit 5 images: give one condition"),

@@ -165,7 +165,10 @@ def test_png_images_have_the_official_keys(faces, kaggle, in_zip, caplog):
         write_images(kaggle / "img_align_celeba_png", images)
     with caplog.at_level(logging.INFO, logger="absl"):
         found = list_celeba(kaggle)
-    line = "28 images are files with other suffixes, the first 000003.jpg is 000003.png"
+    line = (
+        "found 28 images with another suffix than in the lists, such as 000003.png for "
+        "000003.jpg"
+    )
     assert line in caplog.messages
     assert_same_but_for_sizes(found, list_celeba(faces))
     rows = found.by_split()["train"]
@@ -186,7 +189,7 @@ def test_labels_may_name_images_of_another_suffix(faces, kaggle):
 def test_where_labels_are_from_is_said(kaggle, caplog):
     with caplog.at_level(logging.INFO, logger="absl"):
         list_celeba(kaggle)
-    assert f"attributes from {kaggle}/list_attr_celeba.csv" in caplog.messages
+    assert f"reading attributes from {kaggle}/list_attr_celeba.csv" in caplog.messages
 
 
 def test_labels_that_are_not_there_are_named(faces, kaggle, caplog):
@@ -194,7 +197,7 @@ def test_labels_that_are_not_there_are_named(faces, kaggle, caplog):
     (kaggle / "list_landmarks_align_celeba.csv").unlink()
     with caplog.at_level(logging.INFO, logger="absl"):
         assert list_celeba(kaggle).features == {}
-    assert "no attributes: --input has no list_attr_celeba.txt, nor .csv" in (
+    assert "no attributes: --input has neither list_attr_celeba.txt nor its .csv" in (
         caplog.messages
     )
     assert "no landmarks: " in caplog.text
@@ -204,7 +207,7 @@ def test_labels_that_are_not_there_are_named(faces, kaggle, caplog):
     ("name", "match"),
     [
         ("data/train-00000-of-00019.parquet", "no Parquet file of split validation, t"),
-        ("x.arrow", "Arrow files are not read: download the Parquet files in their"),
+        ("x.arrow", "Arrow files are not supported: download the Parquet files in"),
         ("train/metadata.csv", "give --source=folder for folders of images without"),
         ("readme.md", "has no list_eval_partition.txt: put the official file"),
     ],

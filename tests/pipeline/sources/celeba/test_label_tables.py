@@ -42,7 +42,7 @@ def test_the_text_of_celebas_partition_has_the_official_size():
     ("text", "match"),
     [
         ("image_id,partition\na.jpg,3\n", "x.csv line 2 has '3' for a.jpg: expected 0"),
-        ("image_id,partition\na.jpg,0,1\n", "line 2 has 3 columns, and the first line"),
+        ("image_id,partition\na.jpg,0,1\n", "line 2 has 3 columns, but the first line"),
         ("image_id,partition\na.jpg\n", "line 2 has 1 columns"),
         ("image_id,a,b\na.jpg,0,1\n", "has the columns 'image_id, a, b': expected ima"),
         ("x,y\n1,2\n", "begins with 'x,y', and has no column of file names such as"),
@@ -61,11 +61,11 @@ def test_malformed_partitions(text, match):
         ("image_id,A\na.jpg,2\n", True, "line 2 has '2', which is not -1 or 1"),
         ("image_id,A\na.jpg,\n", True, "line 2 has '', which is not -1 or 1"),
         ("image_id,A,B\na.jpg,-1,0\n", True, "has -1 and 0 .or False.: expected -1"),
-        ("image_id,\na.jpg,\n", True, "has no line of names, image_id and those of"),
-        ("a.jpg,1\nb.jpg,1\n", True, "has no line of names, image_id and those of"),
+        ("image_id,\na.jpg,\n", True, "has no header line with image_id and the na"),
+        ("a.jpg,1\nb.jpg,1\n", True, "has no header line with image_id and the na"),
         ("image_id,A\na.jpg,1.5\n", False, "has '1.5', which is not a whole number"),
         ("image_id,A\na.jpg,99999\n", False, "has '99999', which is not a whole"),
-        ("image_id,A\n\na.jpg,1,2\n", False, "line 3 has 3 columns, and the first"),
+        ("image_id,A\n\na.jpg,1,2\n", False, "line 3 has 3 columns, but the first"),
     ],
 )
 def test_malformed_labels(text, is_binary, match):

@@ -45,19 +45,22 @@ def fails(root, match: str) -> None:
     [
         (
             lambda found: {"photo": found["image"], "id": found["celeb_id"]},
-            r"has the columns photo \(struct.*, id \(int64\): expected image, a struct",
+            r"has the columns photo \(struct.*, id \(int64\): expected attributes, an",
         ),
         (lambda found: {**found, "image": found["Bald"]}, r"columns image \(bool\), c"),
-        (with_cell("Bald", 1, None), "column Bald lacks 1 values: expected booleans"),
+        (with_cell("Bald", 1, None), "column Bald lacks 1 value: expected booleans"),
         (
             lambda found: {**found, "Male": pa.array(["a"] * len(found["Male"]))},
             "the column Male is of type string: expected booleans",
         ),
         (
             lambda found: {**found, "Male": pa.array([0.5] * len(found["Male"]))},
-            "the column Male has values that are no integers",
+            "the column Male has values that are not integers",
         ),
-        (with_cell("nose_x", 0, -(2**63)), "the column nose_x has values beyond 9999"),
+        (
+            with_cell("nose_x", 0, -(2**63)),
+            "the column nose_x has values outside -9999",
+        ),
         (
             lambda found: (
                 as_integers(0, pa.int8())(found)
@@ -70,7 +73,7 @@ def fails(root, match: str) -> None:
                 **as_struct(found),
                 "attributes": pa.array([[1, 0]] * len(found["image"])),
             },
-            r"has attributes of \[2\] values, and CelebA has 40",
+            r"has attributes of \[2\] values, but CelebA has 40",
         ),
     ],
     ids=range(8),
@@ -99,14 +102,14 @@ def test_files_of_other_columns_are_one_line(official, tmp_path):
     [
         (
             b"version https://git-lfs.github.com/spec/v1\noid",
-            "is a pointer of Git LFS: run git lfs p",
+            "is a Git LFS pointer: run git lfs pull",
         ),
         (
             b"<!DOCTYPE html><title>401</title>",
-            "is an HTML page and no Parquet: downlo",
+            "is an HTML page, not a Parquet file: d",
         ),
-        (b"x", "is no Parquet, and begins with b'x': download it again"),
-        (b"", "is no Parquet, and begins with b'': download it again"),
+        (b"x", "is not a Parquet file .it begins with b'x'.: download it again"),
+        (b"", "is not a Parquet file .it begins with b''.: download it again"),
         (b"PAR1" + bytes(99), r"is cut off or damaged \(.+\): download it again"),
     ],
 )
@@ -130,7 +133,7 @@ def test_damaged_pages_are_one_line(official, tmp_path):
     ("rename", "match"),
     [
         ("test-00000-of-00002", "has no Parquet file of split test, but data/train-0"),
-        ("train-00001-of-00002", r"has 1 Parquet files like .*, and should have 2, .*"),
+        ("train-00001-of-00002", r"has 1 Parquet file like .*, but should have 2, .*"),
         ("valid-00000-of-00002", r"should have 2, each number once \(number 0 is not"),
     ],
 )
@@ -144,7 +147,7 @@ def test_a_missing_file_is_named(official, tmp_path, rename, match):
 
 def test_names_without_a_split_and_several_directories_are_refused(official, tmp_path):
     root = official.write(tmp_path / "one", "data/part-{split}.parquet")
-    fails(root, "has data/part-test.parquet, .* whose name says no split: rename")
+    fails(root, "has data/part-test.parquet, .* whose name has no split: rename")
     root = official.write(tmp_path / "two", "a/{split}.parquet")
     official.write(root, "b/{split}.parquet")
     fails(root, r"has Parquet files in several directories \(a, b\): give one of them")

@@ -154,7 +154,7 @@ def test_a_worker_needs_the_reader_and_the_flags(form, make, upload):
 def test_what_is_not_there_is_an_error(source, url_root):
     fails(source, f"{url_root}/absent", f"--input={url_root}/absent does not exist: gi")
     absent = f"{url_root.partition('://')[0]}://absent-bucket"
-    fails(source, f"{absent}/a", f"there is no bucket {absent}: make it, or correct")
+    fails(source, f"{absent}/a", f"there is no bucket {absent}: create it, or corr")
     paths.write_bytes(f"{url_root}/other/notes.md", b"x")
     has = "only 1 .md: give" if source == "folder" else "has (no|notes.md)"
     fails(source, f"{url_root}/other", f"--input={url_root}/other has .*{has}|{has}")
@@ -212,7 +212,7 @@ def test_copies_are_found(make, upload, caplog):
     assert len(expected[-1]) == 37
     with caplog.at_level(logging.INFO, logger="absl"):
         assert content("folder", upload(root), deduplicate=True) == expected
-    assert "3 of 40 images are copies" in caplog.text
+    assert "dropped 3 of 40 images as copies" in caplog.text
 
 
 def test_folders_of_splits(make, upload, tmp_path):
@@ -264,7 +264,7 @@ def test_what_is_skipped_is_counted(photos, upload, caplog):
     paths.write_bytes(f"{url}/cats//a.png", b"x")
     with caplog.at_level(logging.INFO, logger="absl"):
         assert len(sizes(url)[1]) == len(FILES)
-    assert "skipped 5, no images: " in caplog.text
+    assert "skipped 5 files other than images: " in caplog.text
     for kind in ("2 hidden", "1 .db", "1 without a suffix", "1 with a double slash"):
         assert kind in caplog.text
 
@@ -311,16 +311,16 @@ def test_a_list_names_what_is_in_its_directory(photos, upload):
 )
 def test_a_list_of_what_is_elsewhere(url_root, line):
     paths.write_bytes(f"{url_root}/list.txt", f"a.png\n{line}\n".encode())
-    fails("folder", f"{url_root}/list.txt", f"lists '{line}': what is in a bucket can ")
+    fails("folder", f"{url_root}/list.txt", f"lists '{line}': a list of files in a buc")
 
 
 def test_lists_that_name_nothing(url_root, tmp_path):
     paths.write_bytes(f"{url_root}/empty.txt", b"\n")
     fails("folder", f"{url_root}/empty.txt", "empty.txt is empty: give a directory")
     paths.write_bytes(f"{url_root}/list.txt", b"a.png 0\nb.png 1\n")
-    fails("folder", f"{url_root}/list.txt", "none of the 2 files that .* lists is ther")
+    fails("folder", f"{url_root}/list.txt", "none of the 2 files that .* lists exists")
     (tmp_path / "list.txt").write_text("s3://bucket/a.png\n")
-    fails("folder", str(tmp_path / "list.txt"), "lists 's3://bucket/a.png': what is in")
+    fails("folder", str(tmp_path / "list.txt"), "lists 's3://bucket/a.png': a list of ")
 
 
 @pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "mnist.npz"])

@@ -57,7 +57,7 @@ def test_byproducts_are_skipped_and_counted(tmp_path, name, kind, caplog):
     write(tmp_path, "anna/1.jpg", name)
     with caplog.at_level(logging.INFO, logger="absl"):
         assert listed_keys(tmp_path) == {"anna/1.jpg"}
-    assert f"skipped 1, no images: 1 {kind}" in caplog.messages
+    assert f"skipped 1 file other than images: 1 {kind}" in caplog.messages
     assert listed_keys(f"{tmp_path}/**/*.jpg") == {"anna/1.jpg"}
     (tmp_path / "anna" / "1.jpg").unlink()
     with pytest.raises(contract.DatasetError) as error:
@@ -93,7 +93,7 @@ def test_every_file_of_a_folder_is_counted(tmp_path, caplog):
     write(tmp_path, *(f"@eaDir/{at}.jpg/SYNOPHOTO_THUMB_M.jpg" for at in range(30)))
     with caplog.at_level(logging.INFO, logger="absl"):
         assert len(listed_keys(tmp_path)) == 30
-    line = "skipped 30, no images: 30 thumbnails of Synology (@eaDir)"
+    line = "skipped 30 files other than images: 30 thumbnails of Synology (@eaDir)"
     assert line in caplog.messages
     caplog.clear()
     # A pattern that does not reach the thumbnails skips nothing.
@@ -177,7 +177,7 @@ def test_shards_of_a_dataset_are_one_kind(tmp_path, caplog):
     names = [f"ds/images-train.tfrecord-0000{at}-of-00004" for at in range(4)]
     with caplog.at_level(logging.INFO, logger="absl"):
         assert listed_keys(write(tmp_path, "1.jpg", *names)) == {"1.jpg"}
-    assert "skipped 4, no images: 4 .tfrecord" in caplog.messages
+    assert "skipped 4 files other than images: 4 .tfrecord" in caplog.messages
 
 
 def test_a_run_alone_is_an_error(tmp_path):

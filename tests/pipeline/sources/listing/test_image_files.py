@@ -66,7 +66,7 @@ def test_a_directory_is_searched_in_depth(photos, caplog):
         files = find(photos)
     assert set(files.locations) == ALL
     assert files.root == str(photos)
-    assert "skipped 5, no images: 2 hidden, 1 " in caplog.text
+    assert "skipped 5 files other than images: 2 hidden, 1 " in caplog.text
     for kind in ("1 .db", "1 .txt", "1 without a suffix"):
         assert kind in caplog.text
     info = (photos / "a.png").stat()
@@ -142,7 +142,7 @@ def test_links_are_followed_but_not_in_circles(photos, tmp_path, caplog):
     (photos / "self.jpg").symlink_to("self.jpg")
     with caplog.at_level(logging.INFO, logger="absl"):
         files = find(photos)
-    assert "1 links to a directory that they are in" in caplog.text
+    assert "1 links to a directory that contains them" in caplog.text
     extra = {"linked/far.jpg", "linked.jpg", "gone.jpg", "self.jpg"}
     assert set(files.locations) == ALL | extra
     assert files.locations["linked.jpg"][0] == files.locations["linked/far.jpg"][0] == 3
@@ -196,7 +196,7 @@ def test_a_list_names_images_relative_to_itself(photos, caplog):
     )
     with caplog.at_level(logging.INFO, logger="absl"):
         files = find(path)
-    assert "1 lines of " in caplog.text
+    assert "skipped 1 repeated line of " in caplog.text
     assert files.root == str(photos)
     sizes = {key: size for key, (size, _) in files.locations.items()}
     face = (photos / "b.JPG").stat().st_size
@@ -249,9 +249,9 @@ def test_a_list_of_files_elsewhere_is_rooted_where_they_all_are(photos, tmp_path
         (b"caf\xe9.jpg\n", "cannot read .*list.txt: 'utf-8' codec can't decode"),
         (
             b"a.jpg 0\nb.jpg 1\n",
-            "none of the 2 files that .* lists is there, the first ",
+            "none of the 2 files that .* lists exists, the first is",
         ),
-        (b"a.png\tcat\n", r"the first is '/.*/photos/a.png\\tcat': a line is the path"),
+        (b"a.png\tcat\n", r"the first is '/.*/photos/a.png\\tcat': give each image by"),
         (b"a\0b.png\n", "none of the 1 files"),
         (b"x" * 5000 + b"\n", "none of the 1 files"),
     ],

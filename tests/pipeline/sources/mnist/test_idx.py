@@ -22,19 +22,22 @@ def test_a_missing_idx_file(digits, tmp_path):
     (tmp_path / "t10k-labels-idx1-ubyte.gz").unlink()
     fails(
         tmp_path,
-        "has train-images-idx3-ubyte.gz, .* and lacks t10k-labels-idx1-ubyte: put all",
+        "has train-images-idx3-ubyte.gz, .* but lacks t10k-labels-idx1-ubyte: put all",
     )
 
 
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (lambda data: b"", "begins with , and an idx file of images with 00000803"),
-        (lambda data: b"\0\0\x08\x01" + data[4:], "begins with 00000801, and an idx"),
-        (lambda data: b"\0\0\x0d\x03" + data[4:], "begins with 00000d03, and an idx"),
+        (lambda data: b"", "begins with , but an idx file of images begins with 0000"),
+        (lambda data: b"\0\0\x08\x01" + data[4:], "begins with 00000801, but an idx"),
+        (lambda data: b"\0\0\x0d\x03" + data[4:], "begins with 00000d03, but an idx"),
         (lambda data: data[:9], "ends in its header, after 9 B"),
-        (lambda data: data[:-1], "announces 25 x 28 x 28 values and has 19599: it was"),
-        (lambda data: data + b"\0", "announces 25 x 28 x 28 values and has 19601"),
+        (
+            lambda data: data[:-1],
+            "announces 25 x 28 x 28 values, but has 19599: it was",
+        ),
+        (lambda data: data + b"\0", "announces 25 x 28 x 28 values, but has 19601"),
         (lambda data: gzip.compress(data)[:-9], "cannot read .* ended before"),
         (lambda data: gzip.compress(data)[:-1] + b"!", "cannot read .*; download it"),
         (lambda data: b"\x1f\x8bx" + data, "cannot read .*; download it again"),
@@ -60,7 +63,7 @@ def test_idx_files_that_do_not_belong_together(digits, tmp_path):
     digits.labels["train"] = digits.labels["train"][1:]
     fails(
         digits.write(tmp_path / "a"),
-        "ubyte has 25 images, and .*labels-idx1-ubyte has 24 labels: they belong",
+        "ubyte has 25 images, but .*labels-idx1-ubyte has 24 labels: they belong",
     )
     digits.pixels["train"] = digits.pixels["train"][:24, :, :20]
     fails(digits.write(tmp_path / "b"), r"has the shape \[24, 28, 20\]: images must be")

@@ -241,7 +241,7 @@ def test_a_rerun_keeps_the_shards_and_refuses_another_source(digits, tmp_path, c
         assert run(tmp_path / "raw", tmp_path / "out") == first
     assert "kept 5 of 6 shards" in caplog.text
     digits.pixels["train"][0] ^= 255
-    with pytest.raises(contract.DatasetError, match="source_fingerprint .* there"):
+    with pytest.raises(contract.DatasetError, match="source_fingerprint .* before"):
         run(digits.write(tmp_path / "raw"), tmp_path / "out")
 
 

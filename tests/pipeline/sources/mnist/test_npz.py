@@ -42,7 +42,7 @@ def test_an_npz_may_have_other_arrays_too(digits, tmp_path):
         ({"x_train": np.full((25, 784), -0.1)}, "from -0.1 to -0.1: pixels must be"),
         ({"x_train": np.full((25, 784), np.nan)}, "values from nan to nan: pixels"),
         ({"y_train": np.eye(25)}, r"y_train of .* the shape \[25, 25\]: labels must"),
-        ({"y_train": np.zeros(24, int)}, "has 25 images, and y_train .* has 24 labels"),
+        ({"y_train": np.zeros(24, int)}, "has 25 images, but y_train .* has 24 labels"),
         ({"y_train": np.zeros(25)}, "is of type float64: labels must be integers"),
         ({"y_train": np.full(25, 256)}, "values from 256 to 256: labels must be from"),
         ({"y_train": np.full(25, -1)}, "values from -1 to -1: labels must be from 0"),
@@ -56,7 +56,7 @@ def test_an_npz_of_other_arrays(digits, tmp_path, changes, match):
 
 def test_an_npz_that_lacks_arrays(tmp_path):
     write_npz(tmp_path / "mnist.npz", x_train=np.zeros(1), images=np.zeros(1))
-    fails(tmp_path, "has the arrays x_train, images, and lacks y_train, x_test, y_test")
+    fails(tmp_path, "has the arrays x_train, images, but lacks y_train, x_test, y_test")
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,14 @@ def test_encoded_images_may_have_their_longer_name(digits, tmp_path):
 def test_shards_of_tfds_that_are_missing(digits, tmp_path):
     digits.write(tmp_path, "tfds")
     (tmp_path / "mnist-test.tfrecord-00000-of-00002").unlink()
-    fails(tmp_path, "has 1 shards of split 'test', .* which is not all of one data set")
+    fails(
+        tmp_path,
+        "has 1 shard of split 'test', .* instead of all shards of one data set",
+    )
     (tmp_path / "mnist-test.tfrecord-00001-of-00002").unlink()
-    fails(tmp_path, "has a dataset_info.json and no mnist-test.tfrecord-00000-of-00001")
+    fails(
+        tmp_path, "has a dataset_info.json, but no mnist-test.tfrecord-00000-of-00001"
+    )
     for split in PREFIXES:
         write_records(tmp_path / f"mnist-{split}.tfrecord-00000-of-00001", [])
     for path in tmp_path.glob("*-of-00002"):
@@ -46,7 +51,7 @@ BLANK = np.zeros((28, 28), np.uint8)
 @pytest.mark.parametrize(
     ("make_record", "match"),
     [
-        (lambda: b"\xff", "record 1 is no Example"),
+        (lambda: b"\xff", "record 1 is not an Example"),
         (lambda: b"", "record 1 has the features none: expected a PNG named image or"),
         (lambda: example(BLANK, None), "record 1 has the features image: expected a P"),
         (

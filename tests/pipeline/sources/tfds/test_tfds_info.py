@@ -55,7 +55,7 @@ def test_several_versions_are_not_guessed_between(marks, prepared):
 @pytest.mark.parametrize("name", ["array_record", "riegeli", "parquet"])
 def test_other_file_formats(marks, name):
     change(marks / "dataset_info.json", fileFormat=name)
-    fails(marks, f"format {name}, and only tfrecord .* tfds build --file_format=tfrec")
+    fails(marks, f"format {name}, but only tfrecord .* tfds build --file_format=tfrec")
 
 
 def test_old_data_sets_have_tfrecord_files(marks):
@@ -86,10 +86,10 @@ def test_damaged_descriptions(marks):
     change(info, splits=[])
     fails(marks, "has no split: prepare it again")
     change(info, splits=[{"name": "train", "shardLengths": []}])
-    fails(marks, "has the splits train, and train is empty: prepare it again")
+    fails(marks, "has the splits train, but train is empty: prepare the data")
     change(info, splits=[{"name": "labelled", "shardLengths": ["9"]}])
     fails(
-        marks, "has the splits labelled, and none of train, validation, val, valid, t"
+        marks, "has the splits labelled, but none of train, validation, val, valid, t"
     )
 
 
@@ -126,7 +126,7 @@ def test_labels_that_are_not_taken(marks, caplog):
     )
     with caplog.at_level("INFO", logger="absl"):
         assert list(sources.list_images("tfds", str(marks)).features) == ["label"]
-    assert "features that are not used: attributes, coarse" in caplog.text
+    assert "unused features: attributes, coarse" in caplog.text
     change_features(
         marks,
         lambda found: {"fine" if n == "label" else n: f for n, f in found.items()},
@@ -141,7 +141,7 @@ def test_names_of_classes(marks):
     found = sources.list_images("tfds", str(marks)).features["label"]
     assert found.names == ("a", "b", "c", "d")
     path.write_text("a\nb\nc\n")
-    fails(marks, "label.labels.txt names 3 classes, and features.json says 4: prepare")
+    fails(marks, "label.labels.txt names 3 classes, but features.json says 4: prepare")
     path.write_bytes(b"\xff\n")
     fails(marks, "cannot read .*label.labels.txt: .* can't decode byte 0xff")
 
@@ -156,7 +156,7 @@ def example(**labels: int) -> bytes:
 @pytest.mark.parametrize(
     ("record", "match"),
     [
-        (b"\xff", "record 1 is no Example"),
+        (b"\xff", "record 1 is not an Example"),
         (example(), "record 1 has no integer for each of label; give another"),
         (example(label=4), "record 1 has label from 4 to 4: expected -1 to 3; give"),
         (example(label=-2), "record 1 has label from -2 to -2: expected -1 to 3"),
@@ -172,16 +172,16 @@ def test_shards_that_are_not_as_described(marks):
     path = marks / "marks-test.tfrecord-00001-of-00002"
     sound = path.read_bytes()
     write_records(path, [example(label=1)] * 2)
-    fails(marks, "cannot read .*: it has 2 records, and dataset_info.json says 3; give")
+    fails(marks, "cannot read .*: it has 2 records, but dataset_info.json says 3; give")
     path.write_bytes(sound[:-1])
     fails(marks, "cannot read .*-00001-of-00002: record 2 is cut off; give another")
     path.write_bytes(bytes([sound[0] ^ 1]) + sound[1:])
     fails(marks, "cannot read .*-00001-of-00002: record 0 has a damaged header")
     path.unlink()
-    fails(marks, "has 1 shards of split 'test', .* which is not all of one data set")
+    fails(marks, "has 1 shard of split 'test', .* instead of all shards of one da")
     path.with_name("marks-test.tfrecord-00000-of-00002").rename(
         path.with_name("marks-test.tfrecord-00000-of-00001")
     )
-    fails(marks, "has 1 shards of split 'test', and its dataset_info.json says 2: pre")
+    fails(marks, "has 1 shard of split 'test', but its dataset_info.json says 2: pre")
     path.with_name("marks-test.tfrecord-00000-of-00001").unlink()
-    fails(marks, "has a dataset_info.json and no marks-test.tfrecord-00000-of-00001")
+    fails(marks, "has a dataset_info.json, but no marks-test.tfrecord-00000-of-00001")
