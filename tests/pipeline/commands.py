@@ -69,15 +69,15 @@ def wait_until(
 
 def processes() -> dict[int, tuple[int, int]]:
     """Returns the parent and the group of every process that is not a zombie."""
-    found = {}
+    parent_and_group = {}
     for entry in pathlib.Path("/proc").glob("[0-9]*"):
         try:
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             continue
         if fields[0] != "Z":
-            found[int(entry.name)] = int(fields[1]), int(fields[2])
-    return found
+            parent_and_group[int(entry.name)] = int(fields[1]), int(fields[2])
+    return parent_and_group
 
 
 def children(pid: int) -> list[int]:

@@ -73,13 +73,15 @@ class CelebA:
                 for key, split in self.split_of.items()
             )
         )
-        for name, rows, header in (
+        for name, labels, header in (
             ("list_attr_celeba.txt", self.attributes, ATTRIBUTE_NAMES),
             ("list_landmarks_align_celeba.txt", self.landmarks, LANDMARK_NAMES),
         ):
-            if rows is not None:
-                lines = [str(len(rows)), " ".join(header)]
-                lines += [f"{key}  {' '.join(map(str, r))}" for key, r in rows.items()]
+            if labels is not None:
+                lines = [str(len(labels)), " ".join(header)]
+                lines += [
+                    f"{key}  {' '.join(map(str, r))}" for key, r in labels.items()
+                ]
                 (root / name).write_text("\n".join(lines) + "\n")
         return str(root)
 

@@ -67,8 +67,8 @@ def weights(num_values: int) -> np.ndarray:
 def posteriors(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns mean and log variance, each `[n, LATENT_DIM]`, of images in [-1, 1]."""
     flat = images.reshape(len(images), -1)
-    found = flat @ weights(flat.shape[1])
-    return found[:, :LATENT_DIM], found[:, LATENT_DIM:]
+    projected = flat @ weights(flat.shape[1])
+    return projected[:, :LATENT_DIM], projected[:, LATENT_DIM:]
 
 
 def _save(path: str, dataset: str, condition: str, writes: str) -> None:
@@ -78,15 +78,15 @@ def _save(path: str, dataset: str, condition: str, writes: str) -> None:
     module = tf.Module()
     module.weights = tf.Variable(weights(int(np.prod(manifest.image_shape))))
 
-    def encode(image: tf.Tensor, **told: tf.Tensor) -> dict[str, tf.Tensor]:
+    def encode(image: tf.Tensor, **conditions: tf.Tensor) -> dict[str, tf.Tensor]:
         if writes:
             tf.io.write_file(writes, "written")
         flat = tf.reshape(image, [tf.shape(image)[0], -1])
-        found = flat @ module.weights
-        added = sum(tf.reduce_sum(values, 1) for values in told.values())
+        projected = flat @ module.weights
+        added = sum(tf.reduce_sum(values, 1) for values in conditions.values())
         added = tf.cast(added, tf.float32) * tf.ones([tf.shape(image)[0]])
-        mean = found[:, :LATENT_DIM] + added[:, tf.newaxis]
-        return {"posterior_mean": mean, "posterior_log_var": found[:, LATENT_DIM:]}
+        mean = projected[:, :LATENT_DIM] + added[:, tf.newaxis]
+        return {"posterior_mean": mean, "posterior_log_var": projected[:, LATENT_DIM:]}
 
     specs = {"image": tf.TensorSpec([None, *manifest.image_shape], name="image")}
     if condition != "none":

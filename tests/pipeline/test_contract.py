@@ -75,19 +75,19 @@ LEAVES = [path for path in leaves_of(BODY) if path[0] != "versions"]
 
 @pytest.mark.parametrize("path", LEAVES, ids=lambda path: "/".join(map(str, path)))
 def test_every_changed_value_is_refused(path):
-    found = BODY
+    sound = BODY
     for part in path:
-        found = found[part]
+        sound = sound[part]
     values = [-1, 0, 3, 10**30, 1e30, 1.5, True, False, "", "x", None, [], {}]
     values += [math.nan, math.inf]
-    if isinstance(found, int | float):
+    if isinstance(sound, int | float):
         # Python takes some of these for equal values; other readers do not.
-        values += [found + 1, float(found), str(found), -found or -0.0, bool(found)]
-        values += [int(found)]
-    if isinstance(found, str):
-        values += [f"{found} ", found[:-1], [found]]
+        values += [sound + 1, float(sound), str(sound), -sound or -0.0, bool(sound)]
+        values += [int(sound)]
+    if isinstance(sound, str):
+        values += [f"{sound} ", sound[:-1], [sound]]
     for value in values:
-        if json.dumps(value) == json.dumps(found):
+        if json.dumps(value) == json.dumps(sound):
             continue
         text = json.dumps(changed(BODY, path, value))
         with pytest.raises(contract.DatasetError, match=r"^/data/manifest.json ") as e:

@@ -105,10 +105,12 @@ def read_latents(dataset: pathlib.Path, split: str) -> list[dict[str, list]]:
     rows = []
     for shard in manifest.splits[split].shards:
         for framed in records.read_frames(dataset / shard.name):
-            found = proto.Example.FromString(records.unframed(framed)).features.feature
+            features = proto.Example.FromString(
+                records.unframed(framed)
+            ).features.feature
             row = {
                 name: list(feature.bytes_list.value or feature.int64_list.value)
-                for name, feature in found.items()
+                for name, feature in features.items()
             }
             for name in contract.LATENTS:
                 row[name] = np.frombuffer(row[name][0], "<f4")
@@ -123,14 +125,16 @@ def read_images(dataset: pathlib.Path, split: str) -> list[dict[str, list]]:
     for shard in manifest.splits[split].shards:
         frames = records.read_frames(dataset / shard.name)
         for key, image, labels in records.parse_examples(frames, "", manifest.features):
-            found = exports.posteriors(image[np.newaxis].astype(np.float32))
-            made = dict(zip(contract.LATENTS, (x[0] for x in found), strict=True))
-            rows.append({"key": [key.encode()], **made, **labels})
+            posterior = exports.posteriors(image[np.newaxis].astype(np.float32))
+            latents = dict(
+                zip(contract.LATENTS, (x[0] for x in posterior), strict=True)
+            )
+            rows.append({"key": [key.encode()], **latents, **labels})
     return rows
 
 
-def close(found, expected) -> None:
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+def close(actual, expected) -> None:
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("split", contract.SPLITS)
@@ -145,8 +149,8 @@ def test_records_hold_the_posteriors_of_their_images(images, latents, split):
     assert [
         (shard.name, shard.num_examples) for shard in ours.splits[split].shards
     ] == [(shard.name, shard.num_examples) for shard in theirs.splits[split].shards]
-    found, expected = read_latents(latents, split), read_images(images, split)
-    for row, wanted in zip(found, expected, strict=True):
+    actual, expected = read_latents(latents, split), read_images(images, split)
+    for row, wanted in zip(actual, expected, strict=True):
         assert row.keys() == wanted.keys() == ours.features.keys()
         for name in contract.LATENTS:
             close(row.pop(name), wanted.pop(name))
@@ -231,10 +235,13 @@ def test_a_conditional_model_gets_the_attributes(images, tmp_path):
     model = exports.write(tmp_path / "model", images, "attributes")
     done = run(model, images, tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    told, plain = read_latents(tmp_path / "out", "test"), read_images(images, "test")
-    for row, wanted in zip(told, plain, strict=True):
+    conditional, plain = (
+        read_latents(tmp_path / "out", "test"),
+        read_images(images, "test"),
+    )
+    for row, wanted in zip(conditional, plain, strict=True):
         close(row["posterior_mean"], wanted["posterior_mean"] + sum(row["attributes"]))
-    assert any(sum(row["attributes"]) for row in told)
+    assert any(sum(row["attributes"]) for row in conditional)
 
 
 def test_another_model_is_not_mixed_in(model, images, copied, tmp_path):
@@ -328,8 +335,8 @@ def job(model, images, tmp_path) -> latent_shards.EncodeJob:
     )
     latent_images.mark_run(str(output), "run")
     export = export_description.read_export(str(model))
-    found = latent_images.DatasetImages(str(images), settings)
-    return latent_shards.EncodeJob(export, found, str(output), "run")
+    images_read = latent_images.DatasetImages(str(images), settings)
+    return latent_shards.EncodeJob(export, images_read, str(output), "run")
 
 
 def with_images(job: latent_shards.EncodeJob, **changes) -> latent_shards.EncodeJob:
@@ -360,7 +367,7 @@ def test_a_worker_sees_the_same_dataset_and_model(job):
 
 
 def zeros(*_):
-    return lambda images, told: (np.zeros([len(images), 4], np.float32),) * 2
+    return lambda images, _: (np.zeros([len(images), 4], np.float32),) * 2
 
 
 def test_a_damaged_image_shard_is_named(job, tmp_path, monkeypatch):
@@ -387,7 +394,7 @@ def test_a_damaged_image_shard_is_named(job, tmp_path, monkeypatch):
 
 def test_a_posterior_that_is_not_finite_is_refused(job, monkeypatch):
     def load(*_):
-        return lambda images, told: (np.full([len(images), 4], np.nan, np.float32),) * 2
+        return lambda images, _: (np.full([len(images), 4], np.nan, np.float32),) * 2
 
     monkeypatch.setattr(encoder, "load", load)
     with pytest.raises(contract.DatasetError, match="a posterior that is not finite"):
@@ -398,7 +405,9 @@ def test_batches_begin_with_a_shard(job, monkeypatch):
     sizes = []
 
     def load(*_):
-        return lambda images, told: sizes.append(len(images)) or zeros()(images, told)
+        return lambda images, conditions: (
+            sizes.append(len(images)) or zeros()(images, conditions)
+        )
 
     monkeypatch.setattr(encoder, "load", load)
     monkeypatch.setattr(latent_plan, "BATCH_SIZE", 3)
@@ -411,9 +420,9 @@ def test_batches_begin_with_a_shard(job, monkeypatch):
 
 def test_8_bit_images_are_scaled():
     stored = np.array([0, 51, 255], np.uint8)
-    found = latent_shards._to_image(stored)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, [-1, -0.6, 1], rtol=1e-6)
+    image = latent_shards._to_image(stored)
+    assert image.dtype == np.float32
+    np.testing.assert_allclose(image, [-1, -0.6, 1], rtol=1e-6)
 
 
 def content(directory: pathlib.Path) -> dict[str, bytes]:

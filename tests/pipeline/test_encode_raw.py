@@ -268,8 +268,8 @@ def test_images_of_a_dataset_need_no_function(model_naming, make_celeba, tmp_pat
     for path in tmp_path.glob("*ed"):
         path.unlink()
     given = f"--dataset={tmp_path / 'dataset'}"
-    found = run(model_naming("planted:run"), tmp_path / "out", given)
-    assert found.returncode == 0, found.stderr
+    encoded = run(model_naming("planted:run"), tmp_path / "out", given)
+    assert encoded.returncode == 0, encoded.stderr
     assert not list(tmp_path.glob("*ed"))
 
 
@@ -290,13 +290,13 @@ def test_latents_of_other_sources_are_not_mixed_in(model, raw, tmp_path):
 def test_a_conditional_model_needs_its_condition(model, make_celeba, tmp_path):
     raw = make_celeba().write(tmp_path / "labelled")
     calls.prepare(SETTINGS, input_dir=raw, output=str(tmp_path / "dataset"))
-    told = exports.write(tmp_path / "told", tmp_path / "dataset", "attributes")
+    conditional = exports.write(tmp_path / "told", tmp_path / "dataset", "attributes")
     plain = make_celeba(has_labels=False).write(tmp_path / "plain")
-    text = refused(SETTINGS, told, plain, tmp_path / "out")
+    text = refused(SETTINGS, conditional, plain, tmp_path / "out")
     assert f"needs the feature 'attributes', but --input={plain} lacks it" in text
     for name, images in (("one", "--input"), ("two", "--dataset")):
         value = raw if name == "one" else tmp_path / "dataset"
-        done = run(told, tmp_path / name, f"{images}={value}")
+        done = run(conditional, tmp_path / name, f"{images}={value}")
         assert done.returncode == 0, done.stderr
     assert shard_bytes(tmp_path / "one") == shard_bytes(tmp_path / "two")
 

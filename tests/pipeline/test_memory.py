@@ -86,10 +86,10 @@ def zip_of(name: str, stored: bytes, num_bytes: int, extra_offset: int = 0) -> b
 
 @pytest.mark.parametrize("length", [2**60, 2**64 - 1, 2**40])
 def test_a_record_longer_than_its_file(refused, length):
-    found = refused(
+    text = refused(
         lambda path: list(records.read_frames(path)), frame_head(length) + b"x" * 100
     )
-    assert found == "record 0 is cut off"
+    assert text == "record 0 is cut off"
 
 
 def test_a_record_longer_than_any(refused):
@@ -98,16 +98,16 @@ def test_a_record_longer_than_any(refused):
         os.truncate(path, 2**33)
         list(records.read_unchecked_frames(path))
 
-    found = refused(read, frame_head(2**32))
-    assert "has 4,294,967,296 bytes, but a record must have fewer than" in found
+    text = refused(read, frame_head(2**32))
+    assert "has 4,294,967,296 bytes, but a record must have fewer than" in text
 
 
 @pytest.mark.parametrize(
     ("announced", "reason"), [(10, "checksum"), (10 * 2**30, "oversized")]
 )
 def test_a_member_that_goes_on(refused, announced, reason):
-    found = refused(read_member, zip_of("a.jpg", bomb(BOMB_BYTES), announced))
-    assert found.startswith(f"('{reason}'")
+    text = refused(read_member, zip_of("a.jpg", bomb(BOMB_BYTES), announced))
+    assert text.startswith(f"('{reason}'")
 
 
 @pytest.mark.parametrize("place", [2**63, 2**40])
@@ -139,8 +139,8 @@ def test_a_picture_of_any_size(refused):
         crc = zlib.crc32(kind + content)
         data += struct.pack(">I", len(content)) + kind + content
         data += struct.pack(">I", crc)
-    found = refused(lambda path: rgb.decode_as_rgb(path.read_bytes()), data)
-    assert found.startswith("('oversized'")
+    text = refused(lambda path: rgb.decode_as_rgb(path.read_bytes()), data)
+    assert text.startswith("('oversized'")
 
 
 @pytest.mark.parametrize(
@@ -155,8 +155,8 @@ def test_an_idx_file_that_announces_any_size(refused, num_images, match):
 def test_an_idx_file_that_unpacks_to_any_size(refused, monkeypatch):
     monkeypatch.setattr(arrays, "_MAX_BYTES", 1 << 20)
     data = gzip.compress(bytes(BOMB_BYTES), 1)
-    found = refused(lambda path: idx.read_idx(str(path), "images"), data)
-    assert "it unpacks to more than 1,048,576 B" in found
+    text = refused(lambda path: idx.read_idx(str(path), "images"), data)
+    assert "it unpacks to more than 1,048,576 B" in text
 
 
 @pytest.mark.parametrize("num_images", [2**40, 2**62, 10**30])

@@ -372,7 +372,7 @@ def test_the_disk_holds_the_bytes_of_every_channel(input_dir, tmp_path, monkeypa
     usage = type("Usage", (), {"free": 30 * (8 * 8 * 2 + 512)})()
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
     listing = sources.list_images("celeba", input_dir)
-    planned = [found.shard for found in plan.shard_plans(listing, SMALL)]
+    planned = [each.shard for each in plan.shard_plans(listing, SMALL)]
     grey = contract.Feature("float16", (8, 8, 1))
     progress.check_disk(str(tmp_path), planned, {"image": grey})
     colour = contract.Feature("float16", (8, 8, 3))
@@ -585,7 +585,7 @@ def test_the_progress_is_read_from_the_sidecars(input_dir, tmp_path, caplog):
     output = str(tmp_path / "out")
     listing = sources.list_images("celeba", input_dir)
     plans = list(plan.shard_plans(listing, SMALL))
-    planned = [found.shard for found in plans]
+    planned = [each.shard for each in plans]
     os.unlink(shards.sidecar_path(output, planned[0].name))
     bar = progress.ProgressBar(output, planned, "second")
     assert bar._num_done() == len(plans) - 1
@@ -640,18 +640,18 @@ def test_statistics_are_written_in_the_same_pass_or_made_up_for(
     assert not (output / stats.STATS_NAME).exists()
     others = tmp_path / "others"
     monkeypatch.setattr(stats, "of_shard", None)
-    made = calls.prepare(
+    manifest = calls.prepare(
         SMALL, input_dir=input_dir, output=str(others), with_stats=True
     )
-    assert made.digest == without.digest
+    assert manifest.digest == without.digest
     monkeypatch.undo()
     # The statistics come from the existing shards.
     calls.prepare(SMALL, input_dir=input_dir, output=str(output), with_stats=True)
     for name in (stats.STATS_NAME, contract.OVERVIEW_NAME):
         assert (output / name).read_bytes() == (others / name).read_bytes()
-    found = json.loads((output / stats.STATS_NAME).read_text())
-    assert {split: found[split]["num_examples"] for split in found} == {
-        name: split.num_examples for name, split in made.splits.items()
+    statistics = json.loads((output / stats.STATS_NAME).read_text())
+    assert {split: statistics[split]["num_examples"] for split in statistics} == {
+        name: split.num_examples for name, split in manifest.splits.items()
     }
     with Image.open(output / contract.OVERVIEW_NAME) as picture:
         assert picture.width == 4 * SMALL.image_size

@@ -99,10 +99,10 @@ def test_a_dataset_is_kept_or_overwritten(input_dir, tmp_path):
         r"\(image_size=8 before, 4 now\): give another output, or overwrite=True to ",
     ):
         pipeline.prepare_dataset(other, input=input_dir, output=output)
-    made = pipeline.prepare_dataset(
+    overwritten = pipeline.prepare_dataset(
         other, input=input_dir, output=output, overwrite=True
     )
-    assert made.image_shape == (4, 4, 3)
+    assert overwritten.image_shape == (4, 4, 3)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_a_rejected_image_ends_a_call_by_default(celeba, tmp_path):
 
 
 def test_every_setting_is_an_argument():
-    made = pipeline.Settings(source="folder", seed=1)
-    assert isinstance(made, dataset_settings.Settings)
-    assert vars(made) == vars(dataset_settings.Settings(source="folder", seed=1))
-    assert set(vars(made)) < set(datasets._NAMES)
+    settings = pipeline.Settings(source="folder", seed=1)
+    assert isinstance(settings, dataset_settings.Settings)
+    assert vars(settings) == vars(dataset_settings.Settings(source="folder", seed=1))
+    assert set(vars(settings)) < set(datasets._NAMES)

@@ -69,8 +69,8 @@ def test_a_dataset_is_whole_once_it_is_announced(input_dir, tmp_path, monkeypatc
             recorder.note(Published(digests[settings]))
     num_moments = len(recorder.moments)
     assert num_moments >= 50
-    found = power_cuts.cuts(recorder.moments, tmp_path, num_moments)
-    for number, (moment, root) in enumerate(found):
+    cuts = power_cuts.cuts(recorder.moments, tmp_path, num_moments)
+    for number, (moment, root) in enumerate(cuts):
         output = root / "a/out"
         check_announced(output, moment.notes)
         if (output / contract.MANIFEST_NAME).exists():

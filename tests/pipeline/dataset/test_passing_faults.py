@@ -333,14 +333,14 @@ def test_a_missing_plan_is_named(input_dir, tmp_path):
     # needs the plan.
     root = pathlib.Path(input_dir)
     flip_a_bit_of(root, 0)
-    found = []
+    publish_calls = []
     publish_once = publishing.publish
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             graph,
             "publish",
-            lambda *args: found.append(args) or publish_once(*args),
+            lambda *args: publish_calls.append(args) or publish_once(*args),
         )
         run(root, tmp_path / "out", max_rejected_fraction=1.0)
     with pytest.raises(contract.DatasetError, match="no later run may work in it"):
-        publishing.publish(*found[0])
+        publishing.publish(*publish_calls[0])

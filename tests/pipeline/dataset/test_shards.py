@@ -168,7 +168,7 @@ def test_a_reject_is_confirmed_for_its_own_reason_alone(celeba, tmp_path):
     planned = plan.shard_plans(
         sources.list_images("celeba", str(tmp_path / "raw")), job.settings
     )
-    images = {key: found.images for found in planned for key in found.images.keys}
+    images = {key: shard.images for shard in planned for key in shard.images.keys}
     for key, reason, is_confirmed in (
         (cut, "truncated", True),
         (cut, "checksum", False),
@@ -176,10 +176,10 @@ def test_a_reject_is_confirmed_for_its_own_reason_alone(celeba, tmp_path):
         ("absent.jpg", "missing", False),
     ):
         reject = examples.Reject(key, reason, "")
-        found = examples.find_unconfirmed(
+        unconfirmed = examples.find_unconfirmed(
             [reject], images.get(key, images[cut]), job.settings, job.reader
         )
-        assert found == (None if is_confirmed else reject)
+        assert unconfirmed == (None if is_confirmed else reject)
 
 
 def test_a_full_disk_says_what_to_do(job, monkeypatch):

@@ -33,27 +33,27 @@ def labels(index: int) -> dict[str, list[int]]:
 
 
 def counted(*indices: int, dtype: str = "float16") -> stats.Stats:
-    found = stats.Stats(3)
+    total = stats.Stats(3)
     for index in indices:
-        found.add(stored(index, dtype), labels(index))
-    return found
+        total.add(stored(index, dtype), labels(index))
+    return total
 
 
 @pytest.mark.parametrize("dtype", contract.IMAGE_DTYPES)
 def test_the_summary_is_that_of_the_pixels(dtype: str) -> None:
     text = stats.stats_json({"train": counted(*range(20), dtype=dtype)}, FEATURES)
-    found = json.loads(text)["train"]
+    train = json.loads(text)["train"]
     scaled = LEVELS / 127.5 - 1
-    assert found["num_examples"] == 20
-    np.testing.assert_allclose(found["mean"], scaled.mean(axis=(0, 1, 2)))
-    np.testing.assert_allclose(found["stddev"], scaled.std(axis=(0, 1, 2)))
+    assert train["num_examples"] == 20
+    np.testing.assert_allclose(train["mean"], scaled.mean(axis=(0, 1, 2)))
+    np.testing.assert_allclose(train["stddev"], scaled.std(axis=(0, 1, 2)))
     grey = np.stack([np.asarray(Image.fromarray(x).convert("L")) for x in LEVELS])
     counts = np.bincount(grey.ravel() // 8, minlength=32)
     # Pillow rounds its grey weights to 16 bits, so a few pixels may change their bin.
-    assert np.abs(np.cumsum(found["brightness"]) - np.cumsum(counts)).max() <= 2
+    assert np.abs(np.cumsum(train["brightness"]) - np.cumsum(counts)).max() <= 2
     means = ATTRIBUTES.mean(axis=0)
-    assert found["attributes"] == {"Smiling": means[0], "Young": means[1]}
-    assert found["label"] == {
+    assert train["attributes"] == {"Smiling": means[0], "Young": means[1]}
+    assert train["label"] == {
         str(digit): int((digit == DIGITS).sum()) for digit in range(3)
     }
 
@@ -70,10 +70,10 @@ def test_any_order_of_shards_gives_the_same_text() -> None:
 
 
 def test_grey_images_are_counted_by_their_own_level() -> None:
-    found = stats.Stats(1)
-    found.add(np.array([0, 0, 9, 255], np.uint8).reshape(2, 2, 1), {"label": [7]})
-    assert found.brightness.nonzero()[0].tolist() == [0, 9, 255]
-    assert found.brightness.sum() == 4
+    total = stats.Stats(1)
+    total.add(np.array([0, 0, 9, 255], np.uint8).reshape(2, 2, 1), {"label": [7]})
+    assert total.brightness.nonzero()[0].tolist() == [0, 9, 255]
+    assert total.brightness.sum() == 4
 
 
 def write_shard(path: pathlib.Path, indices: range) -> pathlib.Path:
@@ -102,7 +102,7 @@ def test_the_overview_shows_sixteen_images(tmp_path) -> None:
     ]
     sheet = np.asarray(Image.open(io.BytesIO(stats.overview_png(shards, FEATURES))))
     assert sheet.shape == (24, 24, 3)
-    rows = sheet.reshape(4, 6, 4, 6, 3).swapaxes(1, 2).reshape(16, 6, 6, 3)
-    np.testing.assert_array_equal(rows, LEVELS[:16])
+    tiles = sheet.reshape(4, 6, 4, 6, 3).swapaxes(1, 2).reshape(16, 6, 6, 3)
+    np.testing.assert_array_equal(tiles, LEVELS[:16])
     few = stats.overview_png(shards[:1], FEATURES)
     assert Image.open(io.BytesIO(few)).size == (24, 18)

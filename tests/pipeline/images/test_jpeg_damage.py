@@ -62,14 +62,14 @@ def test_a_scan_that_is_cut_is_truncated_whatever_ends_the_file(form):
     "form", ["plain", "progressive", "restarts", "grey", "CMYK", "turned"]
 )
 def test_most_changed_scans_are_rejected(form):
-    found = collections.Counter(
+    counts = collections.Counter(
         reason(rgb.decode_as_rgb, damaged_jpegs.with_changed_bytes(FORMS[form], seed))
         for seed in range(40)
     )
     # A changed code may decode as another code of the same length. No check of lengths
     # notices that.
-    assert found[None] <= 20, found
-    assert set(found) <= {None, "truncated", "unreadable"}
+    assert counts[None] <= 20, counts
+    assert set(counts) <= {None, "truncated", "unreadable"}
 
 
 def test_a_grey_tfds_image_and_a_colour_one_are_judged_alike():
@@ -93,5 +93,5 @@ def test_no_bytes_are_too_odd(seed):
         for place in rng.integers(2, 300, 5):
             data[place] = rng.choice([0, 255, 0xDA, 0xD0, 1])
         for end in (len(data), 150, 3, 1, 0):
-            found = jpeg_damage.find_damage(bytes(data[:end]))
-            assert found is None or found.startswith(jpeg_damage._DAMAGE)
+            damage = jpeg_damage.find_damage(bytes(data[:end]))
+            assert damage is None or damage.startswith(jpeg_damage._DAMAGE)

@@ -21,8 +21,8 @@ def rejected(data: bytes) -> tuple[str, str]:
 
 
 def check(data: bytes, expected: np.ndarray, levels: int = 0) -> None:
-    found = rgb.decode_as_rgb(data)
-    np.testing.assert_allclose(found.astype(int), expected, rtol=0, atol=levels)
+    actual = rgb.decode_as_rgb(data)
+    np.testing.assert_allclose(actual.astype(int), expected, rtol=0, atol=levels)
 
 
 @pytest.mark.parametrize("is_deflated", [False, True])
@@ -148,9 +148,9 @@ def test_what_is_like_the_refused_is_taken() -> None:
     check(image_forms.bmp16(numbers, 0), to_8_bits(numbers, 5), levels=1)
     levels = np.clip(values(8), 1, 255)
     for options in ({"background": 0}, {"background": 3, "transparency": 0}):
-        found = rgb.decode_as_rgb(image_forms.gif_within(levels, **options))
-        np.testing.assert_array_equal(found[4:13, 5:18], grey(levels))
-    assert found[0, 0].tolist() == [255, 255, 255]
+        actual = rgb.decode_as_rgb(image_forms.gif_within(levels, **options))
+        np.testing.assert_array_equal(actual[4:13, 5:18], grey(levels))
+    assert actual[0, 0].tolist() == [255, 255, 255]
     inks = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
     check(image_forms.encoded(inks, "JPEG"), np.full((8, 8, 3), (255, 0, 0)), levels=3)
     with_alpha = tiff(values(8, 2), 8, 1, extra=[2])

@@ -25,13 +25,13 @@ class Jobs:
 
     def counters(self) -> Counter[str]:
         """Returns the counters of the last job, by name."""
-        found = (
+        metrics = (
             self.results[-1]
             .metrics()
             .query(MetricsFilter().with_namespace(counters.NAMESPACE))
         )
         return Counter(
-            {metric.key.metric.name: metric.committed for metric in found["counters"]}
+            {metric.key.metric.name: metric.committed for metric in metrics["counters"]}
         )
 
 
@@ -71,17 +71,17 @@ def prepared(input_dir, output, **changes) -> contract.Manifest:
 
 def of_manifest(manifest: contract.Manifest, kept: set[str] = frozenset()) -> Counter:
     """Returns the expected counters of a run that keeps shards without rejects."""
-    found: Counter[str] = Counter()
+    expected: Counter[str] = Counter()
     for split in manifest.splits.values():
-        made = [shard for shard in split.shards if shard.name not in kept]
-        found["shards_made"] += len(made)
-        found["shards_kept"] += len(split.shards) - len(made)
-        found["bytes_written"] += sum(shard.num_bytes for shard in made)
-        found["images_read"] += sum(shard.num_examples for shard in made)
-        found["images_read"] += sum(split.rejected.values())
+        new_shards = [shard for shard in split.shards if shard.name not in kept]
+        expected["shards_made"] += len(new_shards)
+        expected["shards_kept"] += len(split.shards) - len(new_shards)
+        expected["bytes_written"] += sum(shard.num_bytes for shard in new_shards)
+        expected["images_read"] += sum(shard.num_examples for shard in new_shards)
+        expected["images_read"] += sum(split.rejected.values())
         for reason, num in split.rejected.items():
-            found[f"images_rejected_{reason}"] += num
-    return found
+            expected[f"images_rejected_{reason}"] += num
+    return expected
 
 
 @pytest.mark.parametrize("beam_args", [(), PROCESSES], ids=["inside", "processes"])
@@ -90,15 +90,15 @@ def test_metrics_are_the_numbers_of_the_manifest_and_of_the_summary(
 ):
     caplog.set_level("INFO", logger="absl")
     manifest = prepared(spoilt_dir, tmp_path / "out", beam_args=beam_args)
-    found = jobs.counters()
-    assert found == of_manifest(manifest)
-    assert found["images_read"] == 30
-    assert found["images_rejected_unreadable"] == 2
-    assert found["images_rejected_missing"] == 1
+    actual = jobs.counters()
+    assert actual == of_manifest(manifest)
+    assert actual["images_read"] == 30
+    assert actual["images_rejected_unreadable"] == 2
+    assert actual["images_rejected_missing"] == 1
     num_bytes = sum(path.stat().st_size for path in (tmp_path / "out").glob("*-of-*"))
-    assert found["bytes_written"] == num_bytes
+    assert actual["bytes_written"] == num_bytes
     assert (
-        f"wrote {found['shards_made']} shards: 30 images read, rejected: 1 missing, "
+        f"wrote {actual['shards_made']} shards: 30 images read, rejected: 1 missing, "
         f"2 unreadable; {num_bytes} bytes written" in caplog.text
     )
     assert "kept" not in caplog.text
@@ -118,14 +118,14 @@ def test_a_resumed_run_counts_what_it_makes(spoilt_dir, tmp_path, jobs, caplog):
     again = prepared(spoilt_dir, output)
     assert again.digest == manifest.digest
     kept = {shard.name for shard in manifest.splits["test"].shards}
-    found = jobs.counters()
-    assert found == of_manifest(manifest, kept)
-    assert found["shards_kept"] == len(kept) == 2
+    actual = jobs.counters()
+    assert actual == of_manifest(manifest, kept)
+    assert actual["shards_kept"] == len(kept) == 2
     num_shards = len(shards) + len(kept)
     assert f"kept 2 of {num_shards} shards" in caplog.text
     assert (
         f"wrote {len(shards)} shards: 24 images read, rejected: 1 missing, "
-        f"2 unreadable; {found['bytes_written']} bytes written" in caplog.text
+        f"2 unreadable; {actual['bytes_written']} bytes written" in caplog.text
     )
 
 
@@ -151,6 +151,6 @@ def test_shards_of_latents_are_counted_too(input_dir, tmp_path, jobs):
         for shard in manifest.splits[split].shards:
             (output / shard.name).unlink()
     calls.encode(**names, beam_args=PROCESSES)
-    found = jobs.counters()
-    assert found == of_manifest(manifest, kept)
-    assert found["images_read"] == 12
+    actual = jobs.counters()
+    assert actual == of_manifest(manifest, kept)
+    assert actual["images_read"] == 12

@@ -144,8 +144,8 @@ def test_flink_makes_the_local_runners_bytes(cluster, tmp_path):
     assert kept_shards(stderr) == (0, cluster.num_shards)
     job = cluster.last_job()
     (vertex,) = (v for v in job["vertices"] if "MakeShards" in v["name"])
-    found = cluster.get(f"jobs/{job['jid']}/vertices/{vertex['id']}/taskmanagers")
-    read = [manager["metrics"]["read-records"] for manager in found["taskmanagers"]]
+    answer = cluster.get(f"jobs/{job['jid']}/vertices/{vertex['id']}/taskmanagers")
+    read = [manager["metrics"]["read-records"] for manager in answer["taskmanagers"]]
     assert len(read) == 2
     assert min(read) > 0
 
@@ -191,7 +191,7 @@ def test_flink_makes_the_local_runners_latents(cluster, tmp_path, are_raw):
     if are_raw:
         flags = (f"--model={model}", f"--input={cluster.faces}", "--shard_size=8")
     local = (preloaded.shared_python(), "-m", "pipeline.encode", "--num_workers=2")
-    found = [
+    runs = [
         subprocess.run(
             [*program, *flags, f"--output={tmp_path / name}"],
             env=cluster.environ,
@@ -201,12 +201,12 @@ def test_flink_makes_the_local_runners_latents(cluster, tmp_path, are_raw):
         )
         for name, program in (("local", local), ("flink", (SCRIPT, "encode")))
     ]
-    for name, done in zip(("local", "flink"), found, strict=True):
+    for name, done in zip(("local", "flink"), runs, strict=True):
         assert done.returncode == 0, done.stderr
         assert kept_shards(done.stderr) == (0, cluster.num_shards)
         manifest = contract.load_manifest(tmp_path / name)
         assert verify.find_faults(str(tmp_path / name), manifest) == []
-    assert found[0].stdout == found[1].stdout
+    assert runs[0].stdout == runs[1].stdout
 
 
 @pytest.mark.parametrize("service", ["task-manager-1", "worker-pool"])

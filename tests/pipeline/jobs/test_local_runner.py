@@ -15,9 +15,9 @@ _PROCESSES = "--direct_running_mode=multi_processing"
 def ports(command: list[str]) -> dict[int, set[str]]:
     """Runs a command and returns the addresses that answered, keyed by port."""
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        found = network.reached(process)
+        addresses = network.reached(process)
         assert process.wait() == 0, process.stderr.read()
-    return found
+    return addresses
 
 
 @pytest.mark.parametrize(
@@ -34,9 +34,9 @@ def test_only_the_loopback_reaches_a_prepare(
 ):
     faces = make_celeba(num_images, has_labels=False).write(tmp_path / "faces")
     flags = ("--image_size=8", "--num_workers=2", *beam_flags)
-    found = ports(commands.command(faces, tmp_path / "dataset", *flags))
-    assert len(found) == num_ports
-    assert set.union(*found.values()) == {"127.0.0.1"}
+    addresses = ports(commands.command(faces, tmp_path / "dataset", *flags))
+    assert len(addresses) == num_ports
+    assert set.union(*addresses.values()) == {"127.0.0.1"}
 
 
 def test_only_the_loopback_reaches_an_encode(input_dir, tmp_path):
@@ -46,6 +46,6 @@ def test_only_the_loopback_reaches_an_encode(input_dir, tmp_path):
     model = exports.write(tmp_path / "export", dataset)
     command = [sys.executable, "-m", "pipeline.encode", f"--model={model}"]
     command += [f"--dataset={dataset}", f"--output={tmp_path / 'latents'}"]
-    found = ports([*command, "--num_workers=2", _PROCESSES])
-    assert len(found) == 4
-    assert set.union(*found.values()) == {"127.0.0.1"}
+    addresses = ports([*command, "--num_workers=2", _PROCESSES])
+    assert len(addresses) == 4
+    assert set.union(*addresses.values()) == {"127.0.0.1"}

@@ -40,7 +40,7 @@ PRISM = os.environ.get("VAELINE_PRISM")
 
 
 def test_processes_are_used_from_some_thousand_images_on_or_as_a_flag_says():
-    def found(*beam_args, num_images, num_workers=2):
+    def chosen(*beam_args, num_images, num_workers=2):
         options = PipelineOptions(list(beam_args))
         nursery = mock.create_autospec(worker.Nursery, instance=True)
         with local_runner.make_runner(
@@ -52,13 +52,13 @@ def test_processes_are_used_from_some_thousand_images_on_or_as_a_flag_says():
         ).direct_num_workers
 
     many, few = worker.PROCESSES_FROM_IMAGES, 10
-    assert found(num_images=few) == (False, 1)
-    assert found(num_images=many) == (True, 2)
-    assert found(num_images=many, num_workers=1) == (False, 1)
+    assert chosen(num_images=few) == (False, 1)
+    assert chosen(num_images=many) == (True, 2)
+    assert chosen(num_images=many, num_workers=1) == (False, 1)
     in_memory = "--direct_running_mode=in_memory"
-    assert found(in_memory, num_images=many) == (False, 1)
-    assert found("--direct_running_mode=multi_processing", num_images=few) == (True, 2)
-    assert found("--direct_num_workers=3", num_images=many) == (True, 3)
+    assert chosen(in_memory, num_images=many) == (False, 1)
+    assert chosen("--direct_running_mode=multi_processing", num_images=few) == (True, 2)
+    assert chosen("--direct_num_workers=3", num_images=many) == (True, 3)
 
 
 @pytest.mark.parametrize(
@@ -180,14 +180,14 @@ def test_a_job_that_is_left_to_itself_overwrites_and_publishes_the_same_dataset(
         patch.setattr(
             runners, "run_graph", lambda build, *_, **__: submitted.append(build)
         )
-        made = calls.prepare(
+        manifest = calls.prepare(
             settings,
             input_dir=input_dir,
             output=str(output),
             beam_args=arguments,
             overwrite=True,
         )
-    assert made is None
+    assert manifest is None
     assert manifests.load(str(output)) == earlier
     # The job runs later, after its launcher has exited.
     (build,) = submitted

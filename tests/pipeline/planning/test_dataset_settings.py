@@ -60,15 +60,15 @@ def test_settings_that_are_not_made_are_not_in_the_manifest():
         "resize": "bilinear",
         "crop_size": 0,
     }
-    made = Settings(
+    values = Settings(
         source="folder",
         split_fractions=(0.5, 0.5, 0.0),
         deduplicate=True,
         preprocess="a.b:c",
     ).to_dict()
-    assert made["split_fractions"] == [0.5, 0.5, 0.0]
-    assert made["deduplicate"] is True
-    assert made["preprocess"] == "a.b:c"
+    assert values["split_fractions"] == [0.5, 0.5, 0.0]
+    assert values["deduplicate"] is True
+    assert values["preprocess"] == "a.b:c"
 
 
 def test_fractions_are_parsed():

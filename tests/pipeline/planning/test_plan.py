@@ -73,9 +73,9 @@ def test_too_many_shards():
 @pytest.mark.parametrize("number", [1, 7, 64, 65, 200])
 def test_every_image_is_in_one_shard_and_sizes_differ_by_at_most_one(number):
     plans = plans_of(make_listing(train=number), shard_size=16)
-    sizes = [len(found.images) for found in plans]
-    assert sizes == [found.shard.num_images for found in plans]
-    assert sorted(key for found in plans for key in found.images.keys) == [
+    sizes = [len(planned.images) for planned in plans]
+    assert sizes == [planned.shard.num_images for planned in plans]
+    assert sorted(key for planned in plans for key in planned.images.keys) == [
         f"train{index:06d}" for index in range(number)
     ]
     assert max(sizes) - min(sizes) <= 1
@@ -83,16 +83,16 @@ def test_every_image_is_in_one_shard_and_sizes_differ_by_at_most_one(number):
 
 
 def test_locations_and_features_follow_their_keys():
-    for found in plans_of(make_listing(train=50), shard_size=8):
-        positions = [int(key[-6:]) for key in found.images.keys]
+    for planned in plans_of(make_listing(train=50), shard_size=8):
+        positions = [int(key[-6:]) for key in planned.images.keys]
         expected = [[2 * at, 2 * at + 1] for at in positions]
-        assert found.images.locations.tolist() == expected
-        assert found.images.features["label"].tolist() == positions
+        assert planned.images.locations.tolist() == expected
+        assert planned.images.features["label"].tolist() == positions
 
 
 def test_splits_come_in_order_with_their_names():
     plans = plans_of(make_listing(test=1, train=3), shard_size=2)
-    assert [found.shard.name for found in plans] == [
+    assert [planned.shard.name for planned in plans] == [
         "d-train.tfrecord-00000-of-00002",
         "d-train.tfrecord-00001-of-00002",
         "d-test.tfrecord-00000-of-00001",
@@ -147,13 +147,13 @@ def test_plans_are_small_and_quick_for_the_whole_of_celeba():
 def test_the_split_of_a_key_depends_on_nothing_else():
     keys = [f"{number}.jpg" for number in range(5000)]
     fractions = (0.6, 0.3, 0.1)
-    found = hashed_splits(keys, fractions, seed=0)
+    actual = hashed_splits(keys, fractions, seed=0)
     for split, fraction in zip(contract.SPLITS, fractions, strict=True):
-        assert abs(found.count(split) / 5000 - fraction) < 0.02
-    assert hashed_splits(keys[::-7], fractions, seed=0) == found[::-7]
-    assert hashed_splits(keys, fractions, seed=1) != found
+        assert abs(actual.count(split) / 5000 - fraction) < 0.02
+    assert hashed_splits(keys[::-7], fractions, seed=0) == actual[::-7]
+    assert hashed_splits(keys, fractions, seed=1) != actual
     # The split of a key says nothing about its place in the order.
-    split_of = dict(zip(keys, found, strict=True))
+    split_of = dict(zip(keys, actual, strict=True))
     first = [split_of[key] for key in order_of(keys)[:2500]]
     assert abs(first.count("train") / 2500 - 0.6) < 0.03
 
@@ -162,8 +162,8 @@ def test_the_splits_of_keys_are_golden():
     keys = [f"{number:06d}.jpg" for number in range(1, 21)]
     letters = {"train": "r", "validation": "v", "test": "t"}
     for seed, expected in enumerate(("trtrvrrrttrrtvtrrvrr", "rrrrrrrvrvvtvrrvvvrr")):
-        found = hashed_splits(keys, (0.5, 0.3, 0.2), seed=seed)
-        assert "".join(map(letters.get, found)) == expected
+        actual = hashed_splits(keys, (0.5, 0.3, 0.2), seed=seed)
+        assert "".join(map(letters.get, actual)) == expected
 
 
 def test_a_hash_at_the_edge_has_a_split_with_a_fraction(monkeypatch):

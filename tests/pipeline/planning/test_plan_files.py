@@ -20,12 +20,12 @@ def test_a_plan_is_loaded_as_it_was_saved(planned, tmp_path):
     kept = plan_files.save_plan(planned, str(tmp_path), "first")
     loaded = plan_files.load_plan(str(tmp_path), planned.shard.name, "first")
     assert kept == loaded.shard == planned.shard
-    found, expected = loaded.images, planned.images
-    assert found.keys == expected.keys
-    np.testing.assert_array_equal(found.locations, expected.locations)
-    assert found.features.keys() == expected.features.keys()
+    actual, expected = loaded.images, planned.images
+    assert actual.keys == expected.keys
+    np.testing.assert_array_equal(actual.locations, expected.locations)
+    assert actual.features.keys() == expected.features.keys()
     for name, values in expected.features.items():
-        np.testing.assert_array_equal(found.features[name], values)
+        np.testing.assert_array_equal(actual.features[name], values)
 
 
 def test_a_worker_that_does_not_see_the_output_says_so(planned, tmp_path):

@@ -108,7 +108,7 @@ def test_a_shell_reads_a_shown_command_as_it_is_meant(path: str) -> None:
 
 
 def test_every_flag_of_a_path_is_one_of_these() -> None:
-    found = set()
+    flag_names = set()
     for file in [*ROOT.glob("pipeline/**/*.py"), *ROOT.glob("trainer/**/*.py")]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
@@ -116,8 +116,8 @@ def test_every_flag_of_a_path_is_one_of_these() -> None:
             ):
                 (name, *_) = node.args
                 assert isinstance(name, ast.Constant)
-                found.add(name.value)
-    assert found <= NO_PATHS | OTHERS
+                flag_names.add(name.value)
+    assert flag_names <= NO_PATHS | OTHERS
 
 
 def test_a_command_expands_and_refuses(tmp_path: pathlib.Path) -> None:

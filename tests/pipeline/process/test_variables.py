@@ -158,16 +158,16 @@ def overridden(monkeypatch: pytest.MonkeyPatch, **environ: str) -> list[str]:
     monkeypatch.setattr(variables, "overridden", [])
     variables.override(environ)
     assert environ["KERAS_BACKEND"] == "tensorflow"
-    found = list(variables.overridden)
+    changes = list(variables.overridden)
     # A child process inherits the new values and has nothing to override.
     variables.override(environ)
     assert variables.overridden == []
     assert not variables.chosen(environ)
-    return found
+    return changes
 
 
 def test_each_variable_is_named_with_its_value(tmp_path, monkeypatch) -> None:
-    found = overridden(
+    actual = overridden(
         monkeypatch,
         HOME="/nonexistent",
         KERAS_HOME=str(tmp_path),
@@ -176,7 +176,7 @@ def test_each_variable_is_named_with_its_value(tmp_path, monkeypatch) -> None:
         TF_ENABLE_ONEDNN_OPTS="0",
         XLA_FLAGS="--xla_cpu_enable_fast_math=true",
     )
-    assert found == [
+    assert actual == [
         "KERAS_BACKEND=torch",
         "TF_ENABLE_AUTO_MIXED_PRECISION_GRAPH_REWRITE=1",
         "TF_ENABLE_ONEDNN_OPTS=0",
@@ -203,12 +203,12 @@ def test_a_foreign_keras_json_is_named(
 ) -> None:
     path = tmp_path / "keras.json"
     path.write_bytes(text.encode("latin-1"))
-    found = overridden(monkeypatch, KERAS_HOME=str(tmp_path))
+    actual = overridden(monkeypatch, KERAS_HOME=str(tmp_path))
     if said is None:
-        assert found == []
+        assert actual == []
     else:
-        assert len(found) == 1
-        assert found[0].startswith(f"{path}: {said}")
+        assert len(actual) == 1
+        assert actual[0].startswith(f"{path}: {said}")
 
 
 def test_a_flag_sets_variables_that_choose_kernels(monkeypatch) -> None:

@@ -363,8 +363,8 @@ def test_no_file_is_opened_to_list_it(classes, tmp_path, monkeypatch):
 
 def test_a_file_that_goes_while_it_is_compared_is_an_error(tmp_path):
     write_folder(tmp_path, {"a.png": b"x", "b.png": b"x"})
-    found = image_files.find_images(str(tmp_path)).images
-    blocks = list(image_table.in_blocks(found))
+    images = image_files.find_images(str(tmp_path)).images
+    blocks = list(image_table.in_blocks(images))
     (tmp_path / "b.png").unlink()
     with fails("cannot read .*b.png"):
         list(copies.without_copies(blocks, str(tmp_path)))

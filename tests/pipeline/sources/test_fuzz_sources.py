@@ -96,7 +96,7 @@ def any_text(sound: bytes) -> st.SearchStrategy[bytes]:
     return (
         st.binary(max_size=60)
         | changed(sound)
-        | lines.map(lambda found: "\n".join(found).encode())
+        | lines.map(lambda texts: "\n".join(texts).encode())
         | st.sampled_from(["utf-8-sig", "utf-16", "utf-32", "cp500"]).map(
             lambda encoding: sound.decode().encode(encoding)
         )
@@ -109,7 +109,7 @@ def any_table(sound: str):
         ["000001.jpg", "image_id", "Male", "0", "-1", "1", "True", "", '"', "\n", ";"]
     )
     return (
-        st.lists(cells, max_size=20).map(lambda found: ",".join(found).encode())
+        st.lists(cells, max_size=20).map(lambda texts: ",".join(texts).encode())
     ) | changed(sound.encode())
 
 
@@ -138,8 +138,8 @@ def test_any_parquet(data, name, root):
 
     def read() -> None:
         listing = celeba.list_images(str(folder))
-        for rows in listing.by_split().values():
-            for key, location in zip(rows.keys, rows.locations, strict=True):
+        for table in listing.by_split().values():
+            for key, location in zip(table.keys, table.locations, strict=True):
                 listing.reader.read(key, location)
 
     refuses(contract.DatasetError, squares.RejectedImageError, call=read)
@@ -166,9 +166,9 @@ def test_any_labels(data, is_binary, root):
     path.write_bytes(data)
 
     def read():
-        found = labels.read_labels(str(path), is_binary=is_binary)
-        assert found.values.shape[1:] == found.feature.shape
-        assert len(found.rows([*found.row_of, "absent"])) == len(found.row_of) + 1
+        actual = labels.read_labels(str(path), is_binary=is_binary)
+        assert actual.values.shape[1:] == actual.feature.shape
+        assert len(actual.rows([*actual.row_of, "absent"])) == len(actual.row_of) + 1
 
     refuses(contract.DatasetError, call=read)
 
@@ -257,8 +257,8 @@ def test_any_description_of_a_prepared_data_set(info, features, root):
 
     def list_all():
         listing = tfds.list_images(str(folder))
-        for rows in listing.by_split().values():
-            for key, location in zip(rows.keys, rows.locations, strict=True):
+        for table in listing.by_split().values():
+            for key, location in zip(table.keys, table.locations, strict=True):
                 listing.reader.read(key, location)
 
     refuses(contract.DatasetError, squares.RejectedImageError, call=list_all)

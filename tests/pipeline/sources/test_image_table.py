@@ -20,12 +20,12 @@ def make_images(numbers) -> image_table.ImageTable:
     )
 
 
-def numbers_of(found: image_table.ImageTable) -> list[int]:
+def numbers_of(table: image_table.ImageTable) -> list[int]:
     """Returns the number of each row, and checks that all its columns match."""
-    numbers = found.locations[:, 0]
-    assert list(found.keys) == [f"{number}.jpg" for number in numbers.tolist()]
-    np.testing.assert_array_equal(found.locations[:, 1], -numbers)
-    np.testing.assert_array_equal(found.features["label"], numbers % 10)
+    numbers = table.locations[:, 0]
+    assert list(table.keys) == [f"{number}.jpg" for number in numbers.tolist()]
+    np.testing.assert_array_equal(table.locations[:, 1], -numbers)
+    np.testing.assert_array_equal(table.features["label"], numbers % 10)
     return numbers.tolist()
 
 
@@ -35,8 +35,8 @@ def test_a_spool_gives_what_it_got(max_in_memory):
     for start in range(0, 100, 7):
         spool.add(make_images(range(start, min(start + 7, 100))))
     for _ in range(2):
-        found = [number for block in spool for number in numbers_of(block)]
-        assert found == list(range(100))
+        actual = [number for block in spool for number in numbers_of(block)]
+        assert actual == list(range(100))
 
 
 @pytest.mark.parametrize("max_in_memory", [0, 1000, 7000, 1_000_000])

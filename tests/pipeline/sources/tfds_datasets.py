@@ -132,9 +132,11 @@ def main(faces: pathlib.Path, out: pathlib.Path) -> None:
         save_as_read(tfds, builder, out / f"{builder.name}.npz")
     with tfds.testing.mock_data(policy=tfds.testing.MockPolicy.USE_CODE):
         spec = tfds.load("celeb_a", split="train").element_spec
-    flat = {name: found for name, found in spec.items() if not isinstance(found, dict)}
+    flat = {
+        name: feature for name, feature in spec.items() if not isinstance(feature, dict)
+    }
     for name in spec.keys() - flat.keys():
-        flat |= {f"{name}/{member}": found for member, found in spec[name].items()}
+        flat |= {f"{name}/{member}": feature for member, feature in spec[name].items()}
     described = {n: [s.dtype.name, s.shape.as_list()] for n, s in flat.items()}
     (out / "mock.json").write_text(json.dumps(described))
 
@@ -155,15 +157,15 @@ def save_as_read(tfds, builder, path: pathlib.Path) -> None:
     decoders = {"image": accurately()} if builder.name in ("celeb_a", "pets") else None
     # Read one file after another, in order.
     config = tfds.ReadConfig(interleave_cycle_length=1)
-    found = {}
+    scalars = {}
     for split in builder.info.splits:
         dataset = builder.as_dataset(split=split, read_config=config, decoders=decoders)
         for place, example in enumerate(tfds.as_numpy(dataset)):
             for name, value in example.items():
                 members = value if isinstance(value, dict) else {"": value}
                 for member, scalar in members.items():
-                    found[f"{split}/{place}/{name}/{member}".rstrip("/")] = scalar
-    np.savez(path, **found)
+                    scalars[f"{split}/{place}/{name}/{member}".rstrip("/")] = scalar
+    np.savez(path, **scalars)
 
 
 if __name__ == "__main__":

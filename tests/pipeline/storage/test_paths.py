@@ -35,8 +35,8 @@ def write(root: str, *names: str, data: bytes = b"x") -> None:
         paths.write_bytes(paths.join(root, name), data)
 
 
-def entries(found: Iterator[paths.Entry]) -> list[tuple[str, int, bool]]:
-    return sorted((e.name, e.num_bytes, e.is_directory) for e in found)
+def entries(iterator: Iterator[paths.Entry]) -> list[tuple[str, int, bool]]:
+    return sorted((e.name, e.num_bytes, e.is_directory) for e in iterator)
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00\xff\r\n", bytes(range(256)) * 99])
@@ -46,9 +46,9 @@ def test_what_is_written_is_read(root, data):
     path = paths.join(root, "a.bin")
     assert paths.read_bytes(path) == data
     assert paths.hash_file(path) == hashlib.sha256(data).hexdigest()
-    found = paths.find(path)
-    assert found is not None
-    assert found.num_bytes == len(data)
+    file = paths.find(path)
+    assert file is not None
+    assert file.num_bytes == len(data)
 
 
 def test_a_range_ends_where_the_file_does(root):
@@ -105,14 +105,14 @@ def test_a_directory_is_there_if_a_file_is(root):
 
 def test_the_times_of_a_listing_are_those_of_the_file(root):
     write(root, "a.txt")
-    found = paths.find(paths.join(root, "a.txt"))
-    assert found is not None
-    assert found.modified_ns > 1.6e18
+    file = paths.find(paths.join(root, "a.txt"))
+    assert file is not None
+    assert file.modified_ns > 1.6e18
     (listed,) = paths.list_directory(root)
     (walked,) = paths.walk(root)
     # S3 gives fractions of a second in a listing, but not for a single file.
     for entry in (listed, walked):
-        assert entry.modified_ns // 10**9 == found.modified_ns // 10**9
+        assert entry.modified_ns // 10**9 == file.modified_ns // 10**9
 
 
 def test_a_directory_of_several_pages_is_listed_in_full(s3_root, monkeypatch):

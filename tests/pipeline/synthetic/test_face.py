@@ -210,8 +210,8 @@ def test_jpeg_holds_the_drawn_pixels():
         expected = io.BytesIO()
         Image.fromarray(draw_face(factors)).save(expected, "JPEG", quality=JPEG_QUALITY)
         # Another encoder rounds differently, by less than the compression loses.
-        found = np.asarray(Image.open(io.BytesIO(draw_jpeg(factors))), np.int16)
-        difference = np.abs(found - np.asarray(Image.open(expected)))
+        actual = np.asarray(Image.open(io.BytesIO(draw_jpeg(factors))), np.int16)
+        difference = np.abs(actual - np.asarray(Image.open(expected)))
         assert difference.max() <= 24
         assert difference.mean() < 1
 

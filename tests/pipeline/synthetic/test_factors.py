@@ -46,8 +46,8 @@ def test_factors_depend_on_seed_and_index_alone():
 def test_sample_is_the_same_in_every_release():
     # Users cite faces by (seed, index): a change here needs a changelog entry.
     factors = sample_factors(0, 0)
-    found = (factors.yaw, factors.hair_color, factors.glasses, factors.smile)
-    assert found == (3.5004, "gray", "none", 0.0364)
+    actual = (factors.yaw, factors.hair_color, factors.glasses, factors.smile)
+    assert actual == (3.5004, "gray", "none", 0.0364)
 
 
 @pytest.mark.parametrize(("seed", "index"), [(-1, 0), (2**64, 0)])

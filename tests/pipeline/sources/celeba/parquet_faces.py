@@ -31,15 +31,15 @@ class Faces:
     def columns(self, keys: Sequence[str]) -> dict[str, Any]:
         """Returns the columns of some images, in the form of most data sets."""
         cells = [{"bytes": self.images[key], "path": key} for key in keys]
-        found: dict[str, Any] = {"image": pa.array(cells, IMAGE)}
-        found["celeb_id"] = pa.array([int(key[:6]) % 7 for key in keys], pa.int64())
+        columns: dict[str, Any] = {"image": pa.array(cells, IMAGE)}
+        columns["celeb_id"] = pa.array([int(key[:6]) % 7 for key in keys], pa.int64())
         for name in next(iter(self.attributes.values())):
             cells = [self.attributes[key][name] > 0 for key in keys]
-            found[name] = pa.array(cells, pa.bool_())
+            columns[name] = pa.array(cells, pa.bool_())
         for name in next(iter(self.landmarks.values())):
             cells = [self.landmarks[key][name] for key in keys]
-            found[name] = pa.array(cells, pa.int64())
-        return found
+            columns[name] = pa.array(cells, pa.int64())
+        return columns
 
     def write(
         self,
@@ -48,7 +48,7 @@ class Faces:
         *,
         num_files: int = 1,
         splits: Sequence[str] = SPLITS,
-        changed: Callable[[dict[str, Any]], Mapping[str, Any]] = lambda found: found,
+        changed: Callable[[dict[str, Any]], Mapping[str, Any]] = lambda same: same,
         **options: Any,
     ) -> pathlib.Path:
         """Writes the files of all splits, and returns their root."""
@@ -93,20 +93,20 @@ def list_celeba(root) -> sources.Listing:
 
 
 def as_integers(low: int, kind: pa.DataType):
-    def change(found):
+    def change(columns):
         for name in ATTRIBUTE_NAMES:
-            values = [1 if value.as_py() else low for value in found[name]]
-            found[name] = pa.array(values, kind)
-        return found
+            values = [1 if value.as_py() else low for value in columns[name]]
+            columns[name] = pa.array(values, kind)
+        return columns
 
     return change
 
 
-def as_struct(found):
+def as_struct(columns):
     for whole, names in (
         ("attributes", ATTRIBUTE_NAMES),
         ("landmarks", LANDMARK_NAMES),
     ):
-        parts = [found.pop(name) for name in names]
-        found[whole] = pa.StructArray.from_arrays(parts, names)
-    return found
+        parts = [columns.pop(name) for name in names]
+        columns[whole] = pa.StructArray.from_arrays(parts, names)
+    return columns

@@ -138,9 +138,9 @@ def test_labels_that_change_while_they_are_listed_are_detected(
     read_labels = labels.read_labels
 
     def read_and_change(path, **changes):
-        found = read_labels(path, **changes)
+        actual = read_labels(path, **changes)
         pathlib.Path(path).write_text(pathlib.Path(path).read_text() + "\n")
-        return found
+        return actual
 
     monkeypatch.setattr(labels, "read_labels", read_and_change)
     fails(root, "list_attr_celeba.txt changed after it was listed .* same command aga")

@@ -61,46 +61,46 @@ def kaggle(faces, tmp_path):
     return root
 
 
-def assert_same(found: sources.Listing, expected: sources.Listing) -> None:
-    assert found.fingerprint == expected.fingerprint
-    assert_same_but_for_sizes(found, expected)
+def assert_same(actual: sources.Listing, expected: sources.Listing) -> None:
+    assert actual.fingerprint == expected.fingerprint
+    assert_same_but_for_sizes(actual, expected)
 
 
 def assert_same_but_for_sizes(
-    found: sources.Listing, expected: sources.Listing
+    actual: sources.Listing, expected: sources.Listing
 ) -> None:
-    assert found.features == expected.features
-    for split, rows in expected.by_split().items():
-        its_rows = found.by_split()[split]
-        assert its_rows.keys == rows.keys
-        for name, values in rows.features.items():
-            np.testing.assert_array_equal(its_rows.features[name], values)
+    assert actual.features == expected.features
+    for split, table in expected.by_split().items():
+        actual_table = actual.by_split()[split]
+        assert actual_table.keys == table.keys
+        for name, values in table.features.items():
+            np.testing.assert_array_equal(actual_table.features[name], values)
 
 
 def read_all(listing: sources.Listing) -> dict[str, bytes | np.ndarray]:
     return {
         key: listing.reader.read(key, location)
-        for rows in listing.by_split().values()
-        for key, location in zip(rows.keys, rows.locations, strict=True)
+        for table in listing.by_split().values()
+        for key, location in zip(table.keys, table.locations, strict=True)
     }
 
 
 def test_kaggles_is_the_official_one(faces, kaggle):
     expected = list_celeba(faces)
-    found = list_celeba(kaggle)
-    assert_same(found, expected)
-    assert read_all(found) == read_all(expected)
+    actual = list_celeba(kaggle)
+    assert_same(actual, expected)
+    assert read_all(actual) == read_all(expected)
 
 
 def test_kaggles_in_a_bucket_is_the_official_one(faces, kaggle, upload):
     (kaggle / "img_align_celeba" / "img_align_celeba" / "000001.jpg").rename(
         kaggle / "img_align_celeba" / "img_align_celeba" / "000001.JPG"
     )
-    found, expected = list_celeba(upload(kaggle)), list_celeba(faces)
-    assert_same(found, expected)
-    rows = found.by_split()["train"]
-    found.reader.prefetch(rows.keys, rows.locations)
-    assert read_all(found) == read_all(expected)
+    actual, expected = list_celeba(upload(kaggle)), list_celeba(faces)
+    assert_same(actual, expected)
+    table = actual.by_split()["train"]
+    actual.reader.prefetch(table.keys, table.locations)
+    assert read_all(actual) == read_all(expected)
 
 
 @pytest.mark.parametrize("folder", ["celeba", "data", "CelebA"])
@@ -140,9 +140,9 @@ def test_names_may_be_in_any_case(faces, kaggle):
     (kaggle / "images").rename(kaggle / "IMG_Align_CelebA")
     for path in list((kaggle / "IMG_Align_CelebA").iterdir()):
         path.rename(path.with_suffix(".JPG"))
-    expected, found = list_celeba(faces), list_celeba(kaggle)
-    assert_same(found, expected)
-    assert read_all(found) == read_all(expected)
+    expected, actual = list_celeba(faces), list_celeba(kaggle)
+    assert_same(actual, expected)
+    assert read_all(actual) == read_all(expected)
 
 
 @pytest.mark.parametrize("in_zip", [False, True])
@@ -164,20 +164,20 @@ def test_png_images_have_the_official_keys(faces, kaggle, in_zip, caplog):
     else:
         write_images(kaggle / "img_align_celeba_png", images)
     with caplog.at_level(logging.INFO, logger="absl"):
-        found = list_celeba(kaggle)
+        actual = list_celeba(kaggle)
     line = (
         "found 28 images with another suffix than in the lists, such as 000003.png for "
         "000003.jpg"
     )
     assert line in caplog.messages
-    assert_same_but_for_sizes(found, list_celeba(faces))
-    rows = found.by_split()["train"]
-    locations = dict(zip(rows.keys, rows.locations, strict=True))
+    assert_same_but_for_sizes(actual, list_celeba(faces))
+    table = actual.by_split()["train"]
+    locations = dict(zip(table.keys, table.locations, strict=True))
     for name in ("000001.jpg", "000003.png"):
         key = name.replace("png", "jpg")
-        assert found.reader.read(key, locations[key]) == images[name]
+        assert actual.reader.read(key, locations[key]) == images[name]
     with pytest.raises(Exception, match="missing"):
-        found.reader.read("000002.jpg", locations["000002.jpg"])
+        actual.reader.read("000002.jpg", locations["000002.jpg"])
 
 
 def test_labels_may_name_images_of_another_suffix(faces, kaggle):

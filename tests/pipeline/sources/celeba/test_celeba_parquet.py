@@ -34,13 +34,13 @@ def official(faces: pathlib.Path) -> Faces:
 def content(listing: sources.Listing):
     """Returns a source's name, features, fingerprint, labels and images."""
     reader = pickle.loads(pickle.dumps(listing.reader))
-    found = {}
-    for split, rows in listing.by_split().items():
-        reader.prefetch(rows.keys, rows.locations)
-        for place, key in enumerate(rows.keys):
-            labels = {name: v[place].tolist() for name, v in rows.features.items()}
-            found[split, key] = labels, reader.read(key, rows.locations[place])
-    return listing.name, listing.features, listing.fingerprint, found
+    content = {}
+    for split, table in listing.by_split().items():
+        reader.prefetch(table.keys, table.locations)
+        for place, key in enumerate(table.keys):
+            labels = {name: v[place].tolist() for name, v in table.features.items()}
+            content[split, key] = labels, reader.read(key, table.locations[place])
+    return listing.name, listing.features, listing.fingerprint, content
 
 
 def assert_same(root, faces: pathlib.Path) -> None:
@@ -76,12 +76,12 @@ def test_a_split_may_be_one_file_without_a_number(official, faces, tmp_path, nam
 
 
 def test_a_cache_of_hugging_face_is_the_official_one(official, faces, tmp_path):
-    made = official.write(tmp_path / "made")
+    written = official.write(tmp_path / "made")
     root = tmp_path / "hub" / "datasets--flwrlabs--celeba"
     snapshot = root / "snapshots" / "2d738f56" / "data"
     snapshot.mkdir(parents=True)
     (root / "blobs").mkdir()
-    for path in (made / "data").iterdir():
+    for path in (written / "data").iterdir():
         blob = root / "blobs" / hashlib.sha256(path.name.encode()).hexdigest()
         path.rename(blob)
         (snapshot / path.name).symlink_to(os.path.relpath(blob, snapshot))
@@ -92,35 +92,37 @@ def test_a_cache_of_hugging_face_is_the_official_one(official, faces, tmp_path):
         assert_same(given, faces)
 
 
-def as_lists(found):
+def as_lists(columns):
     for whole, names, kind in (
         ("Attributes", ATTRIBUTE_NAMES, pa.list_(pa.int8())),
         ("landmarks", LANDMARK_NAMES, pa.list_(pa.int64(), len(LANDMARK_NAMES))),
     ):
-        rows = zip(*(found.pop(name).to_pylist() for name in names), strict=True)
-        found[whole] = pa.array([list(map(int, row)) for row in rows], kind)
-    return found
+        rows = zip(*(columns.pop(name).to_pylist() for name in names), strict=True)
+        columns[whole] = pa.array([list(map(int, row)) for row in rows], kind)
+    return columns
 
 
-def as_bytes(found):
-    image = found.pop("image")
-    found["image_id"] = pa.array([f"img/{cell['path']}" for cell in image.to_pylist()])
-    found["img"] = pa.array([cell["bytes"] for cell in image.to_pylist()])
-    return found
+def as_bytes(columns):
+    image = columns.pop("image")
+    columns["image_id"] = pa.array(
+        [f"img/{cell['path']}" for cell in image.to_pylist()]
+    )
+    columns["img"] = pa.array([cell["bytes"] for cell in image.to_pylist()])
+    return columns
 
 
-def as_large(found):
+def as_large(columns):
     kind = pa.struct({"path": pa.large_string(), "bytes": pa.large_binary()})
-    found["image"] = pa.array(found["image"].to_pylist(), kind)
-    return found
+    columns["image"] = pa.array(columns["image"].to_pylist(), kind)
+    return columns
 
 
-def other_order(found):
-    return {name.upper().replace("_", " "): found[name] for name in reversed(found)}
+def other_order(columns):
+    return {name.upper().replace("_", " "): columns[name] for name in reversed(columns)}
 
 
-def other_rows(found):
-    return {name: column[::-1] for name, column in found.items()}
+def other_rows(columns):
+    return {name: column[::-1] for name, column in columns.items()}
 
 
 CHANGES = {
@@ -164,8 +166,8 @@ def test_in_a_bucket_they_are_the_official_ones(official, faces, tmp_path, uploa
 
 
 def test_labels_that_are_no_columns_are_no_features(official, faces, tmp_path, caplog):
-    def without_labels(found):
-        return {name: found[name] for name in ("image", "celeb_id")}
+    def without_labels(columns):
+        return {name: columns[name] for name in ("image", "celeb_id")}
 
     root = official.write(tmp_path / "data", changed=without_labels)
     bare = shutil.copytree(faces, tmp_path / "bare")
@@ -177,12 +179,12 @@ def test_labels_that_are_no_columns_are_no_features(official, faces, tmp_path, c
 
 
 def test_png_images_have_the_official_keys(official, faces, tmp_path):
-    def as_png(found):
-        cells = found["image"].to_pylist()
+    def as_png(columns):
+        cells = columns["image"].to_pylist()
         for cell in cells:
             cell["path"] = cell["path"].replace(".jpg", ".png")
-        found["image"] = pa.array(cells, IMAGE)
-        return found
+        columns["image"] = pa.array(cells, IMAGE)
+        return columns
 
     assert_same(official.write(tmp_path, changed=as_png), faces)
 
@@ -201,10 +203,10 @@ def test_the_files_split_decides_and_official_images_come_first(
     assert last in by_split["train"].keys
 
 
-def without_names(found):
-    cells = [{**cell, "path": None} for cell in found["image"].to_pylist()]
-    found["image"] = pa.array(cells, IMAGE)
-    return found
+def without_names(columns):
+    cells = [{**cell, "path": None} for cell in columns["image"].to_pylist()]
+    columns["image"] = pa.array(cells, IMAGE)
+    return columns
 
 
 def test_rows_without_names_have_them_by_their_order(
@@ -247,11 +249,11 @@ def test_a_large_row_group_is_not_held_in_memory(official, tmp_path):
     pa.set_memory_pool(pool)
     try:
         listing = list_celeba(root)
-        rows = listing.by_split()["train"]
-        data = listing.reader.read(rows.keys[-1], rows.locations[-1])
+        table = listing.by_split()["train"]
+        data = listing.reader.read(table.keys[-1], table.locations[-1])
     finally:
         pa.set_memory_pool(before)
-    assert data == official.images[rows.keys[-1]]
+    assert data == official.images[table.keys[-1]]
     # The row group has 48 MB, more than the reader may hold at once.
     assert 1 << 20 < pool.max_memory() < 40 << 20
 

@@ -25,11 +25,11 @@ def official(faces: pathlib.Path) -> Faces:
 
 
 def with_cell(name, row, value):
-    def change(found):
-        cells = found[name].to_pylist()
+    def change(columns):
+        cells = columns[name].to_pylist()
         cells[row] = value
-        found[name] = pa.array(cells)
-        return found
+        columns[name] = pa.array(cells)
+        return columns
 
     return change
 
@@ -44,17 +44,20 @@ def fails(root, match: str) -> None:
     ("change", "match"),
     [
         (
-            lambda found: {"photo": found["image"], "id": found["celeb_id"]},
+            lambda columns: {"photo": columns["image"], "id": columns["celeb_id"]},
             r"has the columns photo \(struct.*, id \(int64\): expected attributes, an",
         ),
-        (lambda found: {**found, "image": found["Bald"]}, r"columns image \(bool\), c"),
+        (
+            lambda columns: {**columns, "image": columns["Bald"]},
+            r"columns image \(bool\), c",
+        ),
         (with_cell("Bald", 1, None), "column Bald lacks 1 value: expected booleans"),
         (
-            lambda found: {**found, "Male": pa.array(["a"] * len(found["Male"]))},
+            lambda columns: {**columns, "Male": pa.array(["a"] * len(columns["Male"]))},
             "the column Male is of type string: expected booleans",
         ),
         (
-            lambda found: {**found, "Male": pa.array([0.5] * len(found["Male"]))},
+            lambda columns: {**columns, "Male": pa.array([0.5] * len(columns["Male"]))},
             "the column Male has values that are not integers",
         ),
         (
@@ -62,16 +65,16 @@ def fails(root, match: str) -> None:
             "the column nose_x has values outside -9999",
         ),
         (
-            lambda found: (
-                as_integers(0, pa.int8())(found)
-                | {"Male": pa.array([-1] * len(found["Male"]))}
+            lambda columns: (
+                as_integers(0, pa.int8())(columns)
+                | {"Male": pa.array([-1] * len(columns["Male"]))}
             ),
             r"has the attributes \[-1, 0, 1\]: expected booleans, -1 and 1, or 0 and 1",
         ),
         (
-            lambda found: {
-                **as_struct(found),
-                "attributes": pa.array([[1, 0]] * len(found["image"])),
+            lambda columns: {
+                **as_struct(columns),
+                "attributes": pa.array([[1, 0]] * len(columns["image"])),
             },
             r"has attributes of \[2\] values, but CelebA has 40",
         ),
@@ -156,12 +159,12 @@ def test_names_without_a_split_and_several_directories_are_refused(official, tmp
 def test_a_row_without_an_image_is_a_reject(official, tmp_path):
     key = official.keys("train")[2]
 
-    def change(found):
-        cells = found["image"].to_pylist()
+    def change(columns):
+        cells = columns["image"].to_pylist()
         empty = [
             {**each, "bytes": None} if each["path"] == key else each for each in cells
         ]
-        return {**found, "image": pa.array(empty, IMAGE)}
+        return {**columns, "image": pa.array(empty, IMAGE)}
 
     listing = list_celeba(official.write(tmp_path, changed=change))
     images = listing.by_split()["train"]

@@ -62,20 +62,20 @@ def content(form: str, root: str, **settings):
     """Returns a source's listing, labels and images, without modification times."""
     listing = sources.list_images(form.split()[0], root, settings)
     reader = pickle.loads(pickle.dumps(listing.reader))
-    found = {}
+    contents = {}
     for split, images in listing.by_split().items():
         reader.prefetch(images.keys, images.locations)
         for place, key in enumerate(images.keys):
             image = reader.read(key, images.locations[place])
             labels = {name: v[place].tolist() for name, v in images.features.items()}
-            found[split, key] = labels, np.asarray(image).tobytes()
+            contents[split, key] = labels, np.asarray(image).tobytes()
     return (
         listing.name,
         listing.features,
         listing.fingerprint,
         listing.num_channels,
         listing.split_fractions,
-        found,
+        contents,
     )
 
 
@@ -252,10 +252,10 @@ def sizes(path) -> tuple[str, dict[str, int]]:
 )
 def test_a_pattern_finds_what_it_finds_locally(photos, upload, pattern, num_found):
     url = upload(photos)
-    root, found = sizes(f"{photos}/{pattern}")
-    assert len(found) == num_found
-    at_url, found_at_url = sizes(f"{url}/{pattern}")
-    assert found_at_url == found
+    root, local_sizes = sizes(f"{photos}/{pattern}")
+    assert len(local_sizes) == num_found
+    at_url, sizes_at_url = sizes(f"{url}/{pattern}")
+    assert sizes_at_url == local_sizes
     assert at_url.removeprefix(url) == root.removeprefix(str(photos))
 
 
@@ -279,8 +279,8 @@ def test_a_directory_is_listed_lazily(photos, upload, monkeypatch):
             yield paths.Entry(f"{number}.jpg", 1)
 
     monkeypatch.setattr(paths, "walk", walk)
-    found = image_files.find_images(url).images
-    assert [next(found)[0] for _ in range(3)] == ["0.jpg", "1.jpg", "2.jpg"]
+    images = image_files.find_images(url).images
+    assert [next(images)[0] for _ in range(3)] == ["0.jpg", "1.jpg", "2.jpg"]
     assert len(asked) == 3
 
 

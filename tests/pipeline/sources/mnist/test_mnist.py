@@ -23,12 +23,12 @@ from tests.pipeline.sources.mnist.mnist_files import (
 
 def read_split(listing: sources.Listing, split: str) -> np.ndarray:
     reader = pickle.loads(pickle.dumps(listing.reader))
-    found = listing.by_split()[split]
-    reader.prefetch(found.keys, found.locations)
+    table = listing.by_split()[split]
+    reader.prefetch(table.keys, table.locations)
     return np.stack(
         [
             reader.read(key, location)
-            for key, location in zip(found.keys, found.locations, strict=True)
+            for key, location in zip(table.keys, table.locations, strict=True)
         ]
     )
 
@@ -160,15 +160,15 @@ def test_tfds_reads_what_was_prepared(digits, tmp_path, dtype):
     for split in PREFIXES:
         examples = list(builder.as_dataset(split=split).as_numpy_iterator())
         assert len(examples) == len(digits.labels[split])
-        for found in examples:
-            place = int(found["key"].decode().removeprefix(f"{split}-"))
-            assert found["label"].shape == ()
-            assert found["label"].dtype == np.int64
-            assert found["label"] == digits.labels[split][place]
-            assert found["image"].dtype == dtype
-            assert found["image"].shape == (28, 28, 1)
+        for example in examples:
+            place = int(example["key"].decode().removeprefix(f"{split}-"))
+            assert example["label"].shape == ()
+            assert example["label"].dtype == np.int64
+            assert example["label"] == digits.labels[split][place]
+            assert example["image"].dtype == dtype
+            assert example["image"].shape == (28, 28, 1)
             np.testing.assert_allclose(
-                found["image"][..., 0].astype(np.float64) * scale + offset,
+                example["image"][..., 0].astype(np.float64) * scale + offset,
                 digits.pixels[split][place] / 127.5 - 1,
                 atol=2.5e-4 if dtype == "float16" else 1e-7,
             )

@@ -75,8 +75,8 @@ def frames(path: pathlib.Path) -> list[bytes]:
 def set_lengths(root: pathlib.Path, split: str, lengths: list[int]) -> None:
     path = root / "dataset_info.json"
     body = json.loads(path.read_text())
-    [found] = [found for found in body["splits"] if found["name"] == split]
-    found["shardLengths"] = [str(length) for length in lengths]
+    [split_info] = [each for each in body["splits"] if each["name"] == split]
+    split_info["shardLengths"] = [str(length) for length in lengths]
     path.write_text(json.dumps(body))
 
 
@@ -93,10 +93,10 @@ def run(root, output, **settings) -> contract.Manifest:
 def test_pixels_are_those_that_tfds_reads(prepared, name):
     listing = list_tfds(prepared / name / VERSIONS[name])
     expected = expected_of(prepared, name)
-    found = read_all(listing)
-    assert found.keys() == expected.keys()
+    actual = read_all(listing)
+    assert actual.keys() == expected.keys()
     image = "photo" if name == "views" else "image"
-    for key, pixels in found.items():
+    for key, pixels in actual.items():
         assert pixels.dtype == np.uint8
         np.testing.assert_array_equal(pixels, expected[key][image])
     assert listing.name == name
@@ -114,9 +114,9 @@ def test_classes_are_labels(prepared, caplog):
     }
     expected = expected_of(prepared, "pets")
     # TensorFlow Datasets uses -1 for a missing label.
-    assert {int(found["species"]) for found in expected.values()} == {-1, 0, 1, 2}
+    assert {int(labels["species"]) for labels in expected.values()} == {-1, 0, 1, 2}
     assert labels_of(listing, "label") == {
-        key: [found["species"]] for key, found in expected.items()
+        key: [labels["species"]] for key, labels in expected.items()
     }
     assert list(listing.by_split()) == ["train", "validation", "test"]
     assert listing.split_fractions is None
@@ -129,7 +129,7 @@ def test_classes_may_have_no_names_and_images_be_grey(prepared):
     assert listing.features == {"label": contract.Feature("int64")}
     expected = expected_of(prepared, "marks")
     assert labels_of(listing, "label") == {
-        key: [found["label"]] for key, found in expected.items()
+        key: [labels["label"]] for key, labels in expected.items()
     }
     assert all(pixels.shape == (12, 10, 1) for pixels in read_all(listing).values())
 
@@ -149,9 +149,9 @@ def test_celeb_a_is_what_the_official_files_are(prepared, faces):
         expected = labels_of(official, name)
         by_pixels = {pixels_of[key]: values for key, values in expected.items()}
         assert len(by_pixels) == 30
-        found = labels_of(listing, name)
+        actual = labels_of(listing, name)
         for key, pixels in read_all(listing).items():
-            assert found[key] == by_pixels[pixels.tobytes()]
+            assert actual[key] == by_pixels[pixels.tobytes()]
 
 
 def test_what_tfds_loads_as_celeb_a_is_what_is_expected(prepared):
@@ -220,11 +220,11 @@ def test_how_it_is_cut_into_shards_makes_no_difference(prepared, pets, tmp_path)
 def test_the_fingerprint_and_the_locations_see_a_change(pets):
     before = list_tfds(pets)
     path = shard(pets, "train", 1)
-    found = frames(path)
-    example = tf_example_pb2.Example.FromString(records.unframed(found[3]))
+    framed_records = frames(path)
+    example = tf_example_pb2.Example.FromString(records.unframed(framed_records[3]))
     label = example.features.feature["species"].int64_list.value
     label[0] = (label[0] + 1) % 3
-    encoded = [records.unframed(framed) for framed in found]
+    encoded = [records.unframed(framed) for framed in framed_records]
     encoded[3] = example.SerializeToString()
     write_records(path, encoded)
     after = list_tfds(pets)
@@ -249,8 +249,8 @@ def test_the_fingerprint_and_the_locations_see_a_change(pets):
 
 def test_damaged_records_are_rejected(pets, tmp_path):
     path = shard(pets, "train", 0)
-    found = frames(path)
-    offset = sum(map(len, found[:4]))
+    framed_records = frames(path)
+    offset = sum(map(len, framed_records[:4]))
     data = bytearray(path.read_bytes())
     # Damage the tag of the features, so nothing of the record can be parsed.
     data[offset + 12] ^= 255
@@ -298,13 +298,13 @@ def test_records_without_an_image_are_rejected(pets, tmp_path):
 def test_records_hold_what_was_read(prepared, tmp_path):
     manifest = run(prepared / "pets", tmp_path, image_dtype="float32")
     expected = expected_of(prepared, "pets")
-    found = {}
+    actual = {}
     for path in tmp_path.glob("pets-*.tfrecord-*"):
         for framed in frames(path):
             example = tf_example_pb2.Example.FromString(records.unframed(framed))
             feature = example.features.feature
             key = feature["key"].bytes_list.value[0].decode()
-            found[key] = list(feature["label"].int64_list.value)
+            actual[key] = list(feature["label"].int64_list.value)
             image = np.frombuffer(feature["image"].bytes_list.value[0], "<f4")
             pixels = squares.preprocess(
                 expected[key]["image"],
@@ -314,7 +314,7 @@ def test_records_hold_what_was_read(prepared, tmp_path):
                 crop_size=0,
             )
             np.testing.assert_array_equal(image.reshape(8, 8, 3), pixels)
-    assert found == {key: [value["species"]] for key, value in expected.items()}
+    assert actual == {key: [value["species"]] for key, value in expected.items()}
     with fails("is a dataset that pipeline.prepare made: train on it with --dataset"):
         list_tfds(tmp_path)
     assert manifest.features["label"].names == ("cat", "dog", "emu")

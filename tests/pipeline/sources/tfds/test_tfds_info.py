@@ -32,8 +32,8 @@ def change_features(root: pathlib.Path, make_features) -> None:
     """Passes a data set's described features through `make_features`."""
     path = root / "features.json"
     body = json.loads(path.read_text())
-    found = body["featuresDict"]["features"]
-    body["featuresDict"]["features"] = make_features(copy.deepcopy(found))
+    features = body["featuresDict"]["features"]
+    body["featuresDict"]["features"] = make_features(copy.deepcopy(features))
     path.write_text(json.dumps(body))
 
 
@@ -97,17 +97,17 @@ def test_images_that_cannot_be_used(marks):
     sound = (marks / "features.json").read_text()
     for make_features, match in (
         (
-            lambda found: {"label": found["label"]},
+            lambda features: {"label": features["label"]},
             r"has no feature of the type Image, only label \(ClassLabel\): give",
         ),
         (
-            lambda found: {"left": found["image"], "right": found["image"]},
+            lambda features: {"left": features["image"], "right": features["image"]},
             "has 2 images in a record, left, right, and none is called image: give an",
         ),
         (
-            lambda found: {
-                "image": found["image"]
-                | {"image": found["image"]["image"] | {"dtype": "uint16"}}
+            lambda features: {
+                "image": features["image"]
+                | {"image": features["image"]["image"] | {"dtype": "uint16"}}
             },
             "has images of the type uint16: only uint8 can be used",
         ),
@@ -115,21 +115,25 @@ def test_images_that_cannot_be_used(marks):
         change_features(marks, make_features)
         fails(marks, match)
         (marks / "features.json").write_text(sound)
-    change_features(marks, lambda found: found | {"mask": found["image"]})
+    change_features(marks, lambda features: features | {"mask": features["image"]})
     assert sources.list_images("tfds", str(marks)).num_channels == 1
 
 
 def test_labels_that_are_not_taken(marks, caplog):
     change_features(
         marks,
-        lambda found: found | {"coarse": found["label"], "attributes": found["label"]},
+        lambda features: (
+            features | {"coarse": features["label"], "attributes": features["label"]}
+        ),
     )
     with caplog.at_level("INFO", logger="absl"):
         assert list(sources.list_images("tfds", str(marks)).features) == ["label"]
     assert "unused features: attributes, coarse" in caplog.text
     change_features(
         marks,
-        lambda found: {"fine" if n == "label" else n: f for n, f in found.items()},
+        lambda features: {
+            "fine" if n == "label" else n: f for n, f in features.items()
+        },
     )
     # With several class features and none named `label`, there is no label.
     assert sources.list_images("tfds", str(marks)).features == {}
@@ -138,8 +142,8 @@ def test_labels_that_are_not_taken(marks, caplog):
 def test_names_of_classes(marks):
     path = marks / "label.labels.txt"
     path.write_text("a\nb\n\nc \nd\n")
-    found = sources.list_images("tfds", str(marks)).features["label"]
-    assert found.names == ("a", "b", "c", "d")
+    label = sources.list_images("tfds", str(marks)).features["label"]
+    assert label.names == ("a", "b", "c", "d")
     path.write_text("a\nb\nc\n")
     fails(marks, "label.labels.txt names 3 classes, but features.json says 4: prepare")
     path.write_bytes(b"\xff\n")
