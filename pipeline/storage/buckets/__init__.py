@@ -187,8 +187,8 @@ def find_bucket(url: str) -> tuple[Bucket, str]:
     Example:
         >>> find_bucket("ftp://host/faces")
         Traceback (most recent call last):
-        pipeline.contract.DatasetError: ftp://host/faces is no local path, and begins \
-with none of gs://, s3://
+        pipeline.contract.DatasetError: ftp://host/faces is not a local path, and \
+begins with none of gs://, s3://
     """
     scheme, _, rest = url.partition("://")
     name, _, key = rest.partition("/")

@@ -80,9 +80,13 @@ def test_flags_that_commands_share_have_a_group_of_their_own() -> None:
 
 def test_a_flag_shows_its_values_and_its_default() -> None:
     text = " ".join(run("trainer.generate", "--help").stdout.split())
-    assert "--num=VALUE Images, examples, or steps. (a positive integer; def" in text
     assert (
-        "--prior=VALUE What samples are drawn from. (one of normal, mixture; " in text
+        "--num=VALUE Number of images, examples or interpolation steps. (a positive "
+        "integer; default: 25)" in text
+    )
+    assert (
+        "--prior=VALUE Distribution of the latents of samples. (one of normal, mixture; "
+        in text
     )
     assert "--workdir=VALUE Directory of the run. Optional flags:" in text
     text = " ".join(run("pipeline.synthesize", "--help").stdout.split())
