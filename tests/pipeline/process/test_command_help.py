@@ -85,8 +85,8 @@ def test_a_flag_shows_its_values_and_its_default() -> None:
         "integer; default: 25)" in text
     )
     assert (
-        "--prior=VALUE Distribution of the latents of samples. (one of normal, mixture; "
-        in text
+        "--prior=VALUE Distribution of the latents of samples. (one of normal, "
+        "mixture; default: normal)" in text
     )
     assert "--workdir=VALUE Directory of the run. Optional flags:" in text
     text = " ".join(run("pipeline.synthesize", "--help").stdout.split())
