@@ -165,12 +165,12 @@ def get_config() -> ConfigDict:
     config.global_batch_size = 0
     # Examples of a replica in a step, if the global size is 0.
     config.per_replica_batch_size = 64
-    # Groups of a batch. Runs with the same number of groups have the same losses on
-    # every number of devices that divides it. 0 chooses a multiple of 4 that the
-    # replicas can share, if the batch size allows one.
+    # Groups of a batch. Runs with equal numbers of groups have equal losses on
+    # every number of devices that divides the number of groups. 0 chooses a multiple
+    # of 4 that the replicas can share, if the batch size allows one.
     config.num_batch_groups = 0
-    # Slices of a replica's share of a batch. They are computed one after another, in
-    # the memory of one slice. Batch norm then takes the statistics of a slice.
+    # Slices of a replica's share of a batch. They are computed in turn, in the memory
+    # of a single slice. Batch norm then takes the statistics of a slice.
     config.gradient_accumulation_steps = 1
     # Records that are shuffled together in each of up to 64 lanes.
     config.shuffle_block_size = 32

@@ -12,7 +12,7 @@ from configs import celeba
 
 
 def get_config() -> ConfigDict:
-    """Returns small settings; the others are those of `configs/celeba.py`."""
+    """Returns small settings, on top of `configs/celeba.py`."""
     config = celeba.get_config()
     config.latent_dim = 8
     config.encoder_filters = (8, 16, 32)

@@ -32,8 +32,8 @@ through `pipeline.prepare` and `pipeline.encode`.
 SETTINGS = """
 ## Settings
 
-The defaults are those of `configs/celeba.py`. Another config file begins with them and
-changes some.
+The defaults are the values in `configs/celeba.py`. Another config file begins with them
+and changes some.
 """
 _SETTING = re.compile(r"    config\.(\w+) = ")
 # The default of --num_workers is the machine's number of cores.

@@ -13,7 +13,7 @@ _ARGUMENTS = (
     *(field.name for field in dataclasses.fields(dataset_settings.Settings)),
     *("input", "output", "num_workers", "max_rejected_fraction", "overwrite", "stats"),
 )
-# The flags have the names of the arguments.
+# The flags are named like the arguments.
 _NAMES = dict(zip(_ARGUMENTS, _ARGUMENTS, strict=True))
 
 

@@ -81,8 +81,8 @@ def encode_raw(
 
     For a detached job, returns None once the job is submitted.
 
-    The shards equal, byte for byte, those that `encode` makes from the output of
-    `prepare`, but no image is stored in between.
+    The shards equal, byte for byte, the output of `prepare` followed by `encode`, but
+    no image is stored in between.
 
     Args:
         images: Settings for a dataset of the images. The model replaces the settings

@@ -51,7 +51,7 @@ class Gradients:
     def compute(self, examples: Any) -> tuple[Any, list[tf.Tensor]]:
         """Returns sums of the terms and the gradients of the whole global batch.
 
-        Slices are computed one after another, so a step needs the memory of one slice.
+        Slices are computed in turn, so a step needs the memory of a single slice.
 
         Args:
             examples: Examples of each replica.
