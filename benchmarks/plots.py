@@ -26,7 +26,7 @@ from benchmarks import results
 from benchmarks.results import Row
 
 _OUTPUT = flags.DEFINE_string(
-    "output",
+    "plots",
     str(pathlib.Path(__file__).parents[1] / "docs/images/benchmarks"),
     "Directory of the PNG files.",
 )
