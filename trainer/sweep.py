@@ -42,7 +42,7 @@ _HELP_FLAGS = ("help", "helpshort", "helpfull", "helpxml")
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
-    """Returns the program name and the flags of all runs from the command line."""
+    """Parses the command line; returns the program name and the flags for every run."""
     own = flags.FlagValues()
     for name in (_SWEEP.name, _PARALLEL.name, train_flags.WORKDIR.name, *_HELP_FLAGS):
         own[name] = flags.FLAGS[name]

@@ -1,4 +1,4 @@
-"""Plans shards: hashes of the keys decide the shard and the order of every image.
+"""Plans shards: the hash of a key decides the shard of the image and its place there.
 
 The plan is a pure function of (set of keys, seed, shard size). Every run with the same
 input therefore writes the same shards, on any runner and with any number of workers.

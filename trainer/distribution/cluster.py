@@ -19,7 +19,8 @@ from typing import Any
 
 DEFAULT_PORT = 2222
 
-# A job of Kubernetes must set these variables; Kubernetes sets the others.
+# The manifest of a Kubernetes job must set these variables. Kubernetes itself sets the
+# index of the host.
 NUM_HOSTS_VARIABLE = "VAELINE_NUM_HOSTS"
 SUBDOMAIN_VARIABLE = "VAELINE_SUBDOMAIN"
 

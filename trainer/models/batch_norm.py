@@ -115,7 +115,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 
 class _Plain:
-    """Operations on one group, for every type and device."""
+    """Batch norm of one group of the batch, in any precision and on any device."""
 
     @staticmethod
     def moments(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -30,7 +30,7 @@ _FRAMES = (0xC0, 0xC1, 0xC2)
 _OTHER_FRAMES = (0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
 # Markers without a length field.
 _BARE = (0x01, *range(0xD0, 0xD9))
-# Level of the pixels that libjpeg fills in for missing data.
+# Grey value of the pixels that libjpeg fills in for missing data.
 _GREY = 128
 # Extra codes for a scan that may be cut off: all differ, and none is a marker.
 _MORE_CODES = bytes((37 * code + 11) % 251 for code in range(64))
