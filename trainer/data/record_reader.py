@@ -111,7 +111,7 @@ class RecordReader:
         return Records(arrays, crcs, lengths, places, self._files, alike, others)
 
     def compile(self) -> None:
-        """Compiles the reading loop for all later batches, if this machine can do so."""
+        """Compiles the loop that reads all later batches, if this machine can."""
         with contextlib.suppress(ImportError, AttributeError, OSError):
             from trainer.data import compiled_reader
 

@@ -185,7 +185,7 @@ class _OpenShard:
             os.close(self.file)
 
     def is_replaced(self) -> bool:
-        """Returns whether the file at the path was replaced or changed since it was opened."""
+        """Returns whether the file was replaced or changed since it was opened."""
         try:
             return _identity(os.stat(self._path)) != self.identity
         except OSError as error:
