@@ -236,7 +236,7 @@ def test_an_error_names_the_argument(
     config = json.loads((edited / "config.json").read_text())
     config["latent_dim"] += 1
     (edited / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match="is of another run: .* or give the path"):
+    with pytest.raises(ValueError, match="belongs to another run: .* give the path of"):
         trainer.load_run(edited)
 
 
