@@ -38,7 +38,7 @@ _SPLIT_FOLDERS = flags.DEFINE_string(
     "split_folders",
     None,
     "Sub-folder of each split for --source=folder, such as train=Train,test=test1, or "
-    "none; by default detected from the folder names.",
+    "the word none for no splits; by default detected from the folder names.",
 )
 _DEDUPLICATE = flags.DEFINE_bool(
     "deduplicate",

@@ -170,8 +170,9 @@ def _check_groups(config: ConfigDict, num_replicas: int) -> None:
         raise ValueError(
             f"the {num_groups // num_replicas} groups of a replica "
             f"(--config.num_batch_groups={num_groups}) cannot be shared equally by "
-            f"--config.gradient_accumulation_steps={num_slices}: choose a multiple of "
-            f"{num_replicas * num_slices} groups"
+            f"--config.gradient_accumulation_steps={num_slices}: set "
+            "--config.num_batch_groups to a multiple of "
+            f"{num_replicas * num_slices}"
         )
     if batch_size % num_groups:
         raise ValueError(

@@ -65,8 +65,8 @@ def test_the_batch_grows_with_the_replicas_unless_it_is_given() -> None:
         (
             {"num_batch_groups": 4, "gradient_accumulation_steps": 4},
             r"the 2 groups of a replica \(--config.num_batch_groups=4\) cannot be "
-            "shared equally by --config.gradient_accumulation_steps=4: choose a "
-            "multiple of 8 groups",
+            "shared equally by --config.gradient_accumulation_steps=4: set "
+            "--config.num_batch_groups to a multiple of 8$",
         ),
     ],
 )
