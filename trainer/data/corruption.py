@@ -20,7 +20,7 @@ Draw = Callable[[Callable[..., tf.Tensor], int], tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class Corruption:
-    """Settings that change targets and inputs; the fields are named as in a run's config.
+    """Settings that change targets and inputs, named as in a run's config.
 
     Attributes:
         binarize: See `binarize`.
