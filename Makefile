@@ -120,10 +120,12 @@ audit:
 	rm -rf .venv-audit
 
 # The wheel is built from the sdist, which proves that the sdist is complete. Each file is
-# tried outside the sources, in its own environment with the versions of the lock file.
+# tried outside the sources, in its own environment with the versions of the lock file. The
+# build leaves metadata here, which the doctor would take for an installation.
 package: venv
 	rm -rf dist .venv-package
-	$(UV) build --quiet --python $(PY) --out-dir dist
+	$(UV) build --quiet --python $(PY) --out-dir dist; code=$$?; \
+	  rm -rf vaeline.egg-info; exit $$code
 	@for file in dist/*.whl dist/*.tar.gz; do \
 	  $(UV) venv --quiet --clear --python $(PY) .venv-package && \
 	  $(UV) pip install --quiet --python .venv-package/bin/python \
