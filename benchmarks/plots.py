@@ -169,7 +169,6 @@ PANELS: Mapping[str, tuple[Panel, ...]] = {
             "speed, of a thread per core",
             ("speed with 1", "speed with 2", "speed with 8"),
             "{column}",
-            goals=(),
         ),
     ),
 }
