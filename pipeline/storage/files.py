@@ -28,7 +28,8 @@ from pipeline import contract
 # Directory in the output directory that holds the files a rerun needs.
 PROGRESS_DIR = ".progress"
 
-# Errors of syncing a directory that cannot be synced, or was not changed.
+# Errors of syncing a directory if the file system cannot sync directories or is
+# read-only, or if this user may not read the directory.
 _UNSYNCED = (errno.EINVAL, errno.ENOTSUP, errno.EROFS, errno.EACCES)
 
 # Errors of zipfile and NumPy for a zip or npz file that is damaged, is encrypted, holds
@@ -69,7 +70,7 @@ def temporary_path(output: str, name: str) -> pathlib.Path:
 def scratch_prefix(folder: str, pid: int) -> str:
     """Returns the prefix of a process's file names in `TMPDIR`, and tidies up there.
 
-    The first call removes the files that killed processes of this machine left there.
+    The first call removes the files that killed processes on this machine left there.
 
     Args:
         folder: Path of `TMPDIR`.
@@ -112,14 +113,14 @@ def write_bytes(path: pathlib.Path, data: bytes) -> None:
 
 
 def put(temporary: pathlib.Path, path: pathlib.Path) -> None:
-    """Renames a written file; it is on the disk once this returns.
+    """Syncs a written file, renames it, and syncs its new name.
 
     Args:
         temporary: Path of a file, or of a directory of files, on the same disk.
         path: Final path; an existing file is replaced.
 
     Raises:
-        OSError: If it cannot be written or renamed.
+        OSError: If the file cannot be synced or renamed.
     """
     sync(temporary)
     os.replace(temporary, path)
@@ -144,7 +145,7 @@ def sync_names(directory: pathlib.Path) -> None:
     """Syncs the names in a directory after files are made, renamed or removed.
 
     Some file systems cannot sync a directory, and a directory that this user may not
-    read cannot be opened. Their names reach the disk when the system sees fit.
+    read cannot be opened. In both cases the system writes the names when it sees fit.
 
     Raises:
         OSError: If the disk cannot take the names.

@@ -1,4 +1,4 @@
-"""Writes large files past the page cache, in a thread."""
+"""Writes large files in a thread, bypassing the page cache."""
 
 import concurrent.futures
 import contextlib
@@ -8,7 +8,8 @@ import mmap
 import os
 import pathlib
 
-# Size of each of the two pieces that a `LargeFile` holds in memory; whole pages.
+# Size of each of the two pieces that a `LargeFile` holds in memory, a multiple of the
+# page size.
 _PIECE_BYTES = 4 << 20
 
 # Zero on systems without O_DIRECT.
@@ -16,14 +17,14 @@ _DIRECT = getattr(os, "O_DIRECT", 0)
 
 
 class LargeFile:
-    """A new file, written once from start to end, past the page cache.
+    """A new file, written once from start to end, bypassing the page cache.
 
     A dataset may be larger than the memory. Copying it into the kernel's page cache
     would take a sixth of the processor's time, and evict other programs' files. A
     thread writes one piece while the caller fills the next one.
 
-    If the file system refuses direct writes, the writes go through the page cache, and
-    leave it as soon as they are on the disk.
+    If the file system refuses direct writes, the writes go through the page cache.
+    After each write, the pages that are on the disk leave the cache.
     """
 
     def __init__(self, path: pathlib.Path) -> None:
@@ -106,7 +107,7 @@ class LargeFile:
                 if not self._is_direct or error.errno != errno.EINVAL:
                     raise
                 # Some systems refuse direct writes only here. Every system refuses
-                # them after it has written a part of a page.
+                # them in the middle of a page, after a partial write.
                 flags = fcntl.fcntl(self._file, fcntl.F_GETFL)
                 fcntl.fcntl(self._file, fcntl.F_SETFL, flags & ~_DIRECT)
                 self._is_direct = False
@@ -119,8 +120,8 @@ class LargeFile:
 
 def _new_piece() -> mmap.mmap:
     piece = mmap.mmap(-1, _PIECE_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    # A write needs two page lookups with huge pages, instead of a thousand. Not every
-    # system has huge pages, or accepts the advice.
+    # With huge pages, a write needs two page lookups instead of a thousand. Not every
+    # system has huge pages or accepts the advice.
     with contextlib.suppress(AttributeError, OSError):
         piece.madvise(mmap.MADV_HUGEPAGE)
     return piece

@@ -12,7 +12,7 @@ class DirectoryLock:
     """A lock on a directory, held by one process until it closes the lock or ends.
 
     The directory itself is locked, because a file in it may be removed or replaced. A
-    file in it is locked too, because some network file systems lock no directories.
+    file in it is locked too, because some network file systems cannot lock directories.
     """
 
     def __init__(self, directory: pathlib.Path, path: pathlib.Path) -> None:

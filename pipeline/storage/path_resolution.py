@@ -8,7 +8,7 @@ from pipeline.storage import paths
 
 
 def resolve(path: str) -> str:
-    """Returns a path that means the same in any working directory, links resolved.
+    """Returns a path that is valid in any working directory, with links resolved.
 
     Example:
         >>> resolve("s3://bucket/faces/"), resolve("/data/faces/../digits")
@@ -28,7 +28,7 @@ def absolute(path: str) -> str:
 
 
 def contains(directory: str, path: str) -> bool:
-    """Returns whether a path is a directory or below it, through links and `..` too.
+    """Returns whether a path equals or is below a directory; resolves links and `..`.
 
     Example:
         >>> contains("s3://bucket/a/", "s3://bucket/a/b"), contains("/x/a", "/x/ab")
@@ -39,7 +39,7 @@ def contains(directory: str, path: str) -> bool:
         return True
     if paths.is_url(directory) or paths.is_url(path):
         return False
-    # One directory may have two names, through a mount or in another case.
+    # One directory may have two names, through a mount or in upper and lower case.
     with contextlib.suppress(OSError):
         target = os.stat(directory)
         for above in (pathlib.Path(path), *pathlib.Path(path).parents):

@@ -17,7 +17,7 @@ from pipeline import contract
 from pipeline.storage import buckets, files
 from pipeline.storage.buckets import Entry
 
-# Buffer of an open file in a bucket: a large one makes fewer, larger requests.
+# Size of the buffer of an open file in a bucket: a large buffer needs fewer requests.
 _READ_BUFFER_BYTES = 8 << 20
 
 
@@ -59,7 +59,7 @@ def read_bytes(path: str) -> bytes:
 
 
 def read_range(path: str, start: int, num_bytes: int) -> bytes:
-    """Returns a range of a file's bytes: fewer, or none, where the file ends.
+    """Returns a range of a file's bytes, cut off where the file ends.
 
     Raises:
         FileNotFoundError: If the file does not exist.
@@ -104,7 +104,7 @@ def hash_file(path: str) -> str:
 def find(path: str) -> Entry | None:
     """Returns size and modification time of a file, or None if no file is there.
 
-    Pipes and devices count as files: whoever opens one gets an error that names it.
+    Pipes and devices count as files. Opening them raises an error that names the kind.
 
     Raises:
         DatasetError: If the path cannot be examined.
@@ -119,7 +119,7 @@ def find(path: str) -> Entry | None:
 
 
 def is_directory(path: str) -> bool:
-    """Returns whether a directory exists; in a bucket, whether it holds a file.
+    """Returns whether a directory exists; a bucket's directory exists if it has files.
 
     Raises:
         DatasetError: If the path cannot be examined, or a URL's bucket does not exist.
@@ -149,7 +149,7 @@ def list_directory(path: str) -> Iterator[Entry]:
                     yield Entry(entry.name, is_directory=True)
                 # Skip a dangling link.
                 elif entry.is_file() or os.path.exists(entry.path):
-                    # A worker renames or removes its temporary files meanwhile.
+                    # A worker may rename or remove its temporary files meanwhile.
                     with contextlib.suppress(FileNotFoundError):
                         yield _entry(entry.path, entry.name)
 
@@ -191,7 +191,7 @@ def make_directory(path: str) -> None:
 
 
 def write_bytes(path: str, data: bytes) -> None:
-    """Writes a file to the disk, in full or not at all.
+    """Writes a file in full or not at all; syncs a local file.
 
     Raises:
         DatasetError: If the file cannot be written.
@@ -210,7 +210,7 @@ def put_file(local_path: str, path: str, *, is_synced: bool = True) -> None:
     Args:
         local_path: Path of the finished file, on the same disk if `path` is local.
         path: Final path; an existing file is replaced.
-        is_synced: Whether a local file is on the disk when this returns.
+        is_synced: Whether to sync a local file to the disk before returning.
 
     Raises:
         DatasetError: If the file cannot be written.
@@ -230,7 +230,7 @@ def remove(path: str, *, is_synced: bool = False) -> None:
 
     Args:
         path: Path of the file.
-        is_synced: Whether a local file is gone from the disk when this returns.
+        is_synced: Whether to sync the removal of a local file before returning.
 
     Raises:
         DatasetError: If the file cannot be removed.

@@ -1,13 +1,13 @@
-"""Buckets of S3 and Cloud Storage, by the clients that Beam's own flags configure.
+"""Buckets of S3 and Cloud Storage, with clients that Beam's own flags configure.
 
 cloud_storage  Google Cloud Storage
 s3             S3, and other stores with its protocol
 
-Beam's `FileSystems` offers the same operations, but its version in Beam 2.77 does not
-serve here. On S3 it completes a file that an exception left half written, so the file
-looks whole. On S3 it fails for an empty file. A bucket that does not exist looks empty.
-Without credentials it retries an operation for eight minutes. Every operation makes a
-new client, in 0.17 s of CPU time. The clients themselves do all of this well.
+Beam's `FileSystems` offers the same operations, but has these faults in Beam 2.77. On
+S3 it completes a file that an exception left half written, so the file looks whole. On
+S3 it fails for an empty file. It reports a bucket that does not exist as empty. Without
+credentials it retries an operation for eight minutes. Every operation makes a new
+client, in 0.17 s of CPU time. The clients themselves have none of these faults.
 
 Beam and the clients are imported when the first bucket is opened.
 """
@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline import contract
 
-# By scheme of a URL: the module, and the extra that installs its imports.
+# URL scheme -> (module, name of the pip extra that installs its imports).
 _STORES: Mapping[str, tuple[str, str]] = {
     "gs": ("pipeline.storage.buckets.cloud_storage", "gcp"),
     "s3": ("pipeline.storage.buckets.s3", "aws"),
@@ -39,7 +39,7 @@ class Entry:
     """A file or a directory in a directory.
 
     Attributes:
-        name: Path from the containing directory, with slashes.
+        name: Path from the directory that was listed, with slashes.
         num_bytes: Size of a file in bytes.
         modified_ns: Last modification of a file, in nanoseconds since the epoch.
         is_directory: Whether the entry is a directory.
@@ -88,8 +88,8 @@ class Bucket(abc.ABC):
 
         Args:
             prefix: Beginning of the keys; may be empty.
-            delimiter: End of a directory's name. Directories are listed, but not the
-                files in them. Without it, all files are listed.
+            delimiter: End of a directory's name. If given, directories are listed, but
+                not the files in them. If empty, all files are listed.
         """
 
     @abc.abstractmethod
@@ -97,32 +97,32 @@ class Bucket(abc.ABC):
         """Removes a file, if it exists."""
 
     def absent(self, key: str) -> FileNotFoundError:
-        """Returns the error of an absent file, after a check that the bucket exists."""
+        """Checks that the bucket exists, and returns the error for an absent file."""
         assert self._exists
         url = f"{self.url}/{key}"
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), url)
 
     @functools.cached_property
     def _exists(self) -> bool:
-        # This needs only the right to list files, and raises if there is no bucket.
+        # Listing needs only the right to list files, and raises if there is no bucket.
         next(self.list_entries(""), None)
         return True
 
     def no_bucket(self) -> contract.DatasetError:
-        """Returns the error of a bucket that does not exist."""
+        """Returns the error for a bucket that does not exist."""
         return contract.DatasetError(
             f"there is no bucket {self.url}: create it, or correct the URL"
         )
 
     def no_access(self, key: str, error: Exception) -> contract.DatasetError:
-        """Returns the error of a refused access."""
+        """Returns the error for an access that the store refused."""
         return contract.DatasetError(
             f"no access to {self.url}/{key}: allow the account to read and list, and "
             f"for --output also to write and delete ({_one_line(error)})"
         )
 
     def failed(self, key: str, error: Exception) -> contract.DatasetError:
-        """Returns the error of any other failure."""
+        """Returns the error for any other failure."""
         return contract.DatasetError(f"cannot use {self.url}/{key}: {_one_line(error)}")
 
 
@@ -171,18 +171,19 @@ class BucketFile(io.RawIOBase):
 def configure(beam_flags: Sequence[str]) -> None:
     """Gives this process Beam's flags for buckets, such as --s3_endpoint_url.
 
-    The launcher and each of its workers must call it. Beam passes its options neither
-    to the worker processes of its local runner, nor to a pool's workers, as on Flink.
+    The launcher and each of its workers must call this function. Beam does not pass its
+    options to the worker processes of its local runner, or to the workers of a worker
+    pool, as on Flink.
     """
     global _beam_flags
     _beam_flags = tuple(beam_flags)
 
 
 def find_bucket(url: str) -> tuple[Bucket, str]:
-    """Returns the bucket of a URL, and the key in it.
+    """Returns the bucket of a URL, and the key in the bucket.
 
     Raises:
-        DatasetError: If it is not the URL of a bucket, or its client is not installed.
+        DatasetError: If `url` names no bucket, or the store's client is not installed.
 
     Example:
         >>> find_bucket("ftp://host/faces")
@@ -218,7 +219,7 @@ def _open_bucket(scheme: str, name: str, beam_flags: tuple[str, ...]) -> Bucket:
 
 
 def in_ns(time: datetime.datetime) -> int:
-    """Returns a time in nanoseconds since the epoch, without rounding by a float."""
+    """Returns a time in nanoseconds since the epoch, without floating-point error."""
     return (time - _EPOCH) // datetime.timedelta(microseconds=1) * 1000
 
 

@@ -1,6 +1,6 @@
 """Buckets of Google Cloud Storage.
 
-Imported only when a gs:// URL is used: it needs Beam and Google's client.
+This module needs Beam and Google's client. It is imported only for a gs:// URL.
 """
 
 import contextlib
@@ -49,7 +49,10 @@ def open_bucket(url: str, name: str, beam_flags: Sequence[str]) -> buckets.Bucke
 
 
 def _has_credentials() -> bool:
-    """Returns whether there are credentials; Beam would look for half a minute."""
+    """Returns whether there are credentials.
+
+    If there are none, Beam's own search for them takes half a minute.
+    """
     if "STORAGE_EMULATOR_HOST" in os.environ:
         return False
     try:

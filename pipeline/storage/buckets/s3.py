@@ -1,6 +1,6 @@
 """Buckets of S3, and of other stores with its protocol.
 
-Imported only when an s3:// URL is used: it needs Beam and boto3.
+This module needs Beam and boto3. It is imported only for an s3:// URL.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from botocore import exceptions
 from pipeline import contract
 from pipeline.storage import buckets
 
-# The client retries only until an answer begins. These errors may come later.
+# The client retries only until the response begins. These errors may come later.
 _CUT_OFF = (
     exceptions.IncompleteReadError,
     exceptions.ReadTimeoutError,
@@ -33,8 +33,8 @@ def open_bucket(url: str, name: str, beam_flags: Sequence[str]) -> buckets.Bucke
     Args:
         url: URL of the bucket, for error messages.
         name: Name of the bucket.
-        beam_flags: Beam's flags, such as --s3_endpoint_url; other settings are in the
-            environment.
+        beam_flags: Beam's flags, such as --s3_endpoint_url. Other settings come from
+            the environment.
 
     Raises:
         DatasetError: If the client cannot be configured with these flags.
