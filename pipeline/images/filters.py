@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-# Fraction bits of a weight: it is a multiple of 2^-22.
+# Number of fraction bits of a weight: every weight is a multiple of 2^-22.
 FRACTION_BITS = 22
 
 
@@ -83,7 +83,7 @@ def _sinc(x: float) -> float:
     return math.sin(x * math.pi) / (x * math.pi) if x else 1.0
 
 
-# By name: a pixel's weight as a function of its distance, and the filter's radius.
+# Filter name -> (weight of a pixel as a function of its distance, filter radius).
 FILTERS: dict[str, tuple[Callable[[float], float], float]] = {
     "bilinear": (_bilinear, 1.0),
     "bicubic": (_bicubic, 2.0),

@@ -1,18 +1,18 @@
-"""Finds damage in the scans of a JPEG that libjpeg decodes with only a warning.
+"""Finds damage in the scans of a JPEG that libjpeg only warns about.
 
-libjpeg fills missing blocks with grey. Pillow drops its warnings. simplejpeg calls the
-same library and raises the first warning. Bytes after the end marker are not read,
-because cameras put other pictures there.
+libjpeg fills missing blocks with grey. Pillow drops libjpeg's warnings. simplejpeg
+calls the same library and raises the first warning. Bytes after the end marker are not
+read, because cameras put other pictures there.
 """
 
 import simplejpeg
 
 # Beginnings of libjpeg's warnings of damage: a scan or the file ends early, a code is
 # in no table, bytes are left over, or a restart marker is wrong. Other warnings are
-# about odd numbers in headers; those images decode correctly.
+# about odd numbers in the headers of images that decode correctly.
 _DAMAGE = ("Corrupt JPEG data", "Premature end of JPEG file")
 
-# Colours to decode to, by the file's colours; RGB for colours that are not listed.
+# Colours of the file -> colours to decode to; RGB for colours that are not listed.
 _OUTPUTS = {"Gray": "GRAY", "CMYK": "CMYK", "YCCK": "CMYK"}
 
 _MARK, _START_OF_SCAN, _COMMENT = 0xFF, 0xDA, 0xFE

@@ -28,7 +28,7 @@ _TAG_NAMES = {
     TiffImagePlugin.EXTRASAMPLES: "extra samples",
 }
 _TIFF_STARTS = (b"II*\0", b"MM\0*")
-# Beginnings of other file types; some of these files have the suffix of an image.
+# (Name, offset, bytes) of file types, to describe a file that Pillow cannot open.
 _STARTS = (
     ("a damaged JPEG, or one of 12 bits", 0, b"\xff\xd8\xff"),
     ("a damaged PNG", 0, b"\x89PNG\r\n\x1a\n"),
@@ -50,12 +50,12 @@ _BMP_HEADER, _BMP_BITS, _BMP_COMPRESSION, _BMP_ALPHA = 14, 28, 30, 66
 _BITFIELDS = 3
 # Pillow's names of a JPEG, and of a JPEG that other images follow.
 _JPEGS = ("JPEG", "MPO")
-# White level by Pillow's name for the form of a PNG's grey pixels of 2 and 4 bits.
+# Pillow's raw mode of a grey PNG with 2 or 4 bits -> its white level.
 _NARROW_GREYS = {"L;2": 3, "L;4": 15}
 
 
 def find_fault(image: Image.Image, data: bytes) -> str | None:
-    """Returns the form of an image if Pillow shows it wrong, else None.
+    """Returns the form of an image if Pillow shows it with wrong colours, else None.
 
     Args:
         image: Image that was opened but not loaded.
@@ -99,7 +99,7 @@ def describe_unread(data: bytes) -> str:
 
 
 def grey_range(image: Image.Image) -> tuple[int, int]:
-    """Returns the values of black and white in an image of 16-bit grey.
+    """Returns the values of black and white in a 12-bit or 16-bit grey image.
 
     Args:
         image: Image that was opened but not loaded.
@@ -126,7 +126,7 @@ def scale_transparency(image: Image.Image) -> None:
 
 
 def _raw_mode(image: Image.Image) -> str:
-    """Returns Pillow's name for the form of a PNG's pixels."""
+    """Returns Pillow's raw mode of a PNG's pixels, such as `L;4`."""
     arguments = image.tile[0].args if image.tile else ""
     return arguments if isinstance(arguments, str) else ""
 

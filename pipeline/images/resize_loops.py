@@ -1,6 +1,7 @@
 """The loops of the resize, compiled by Numba; see `resizing`.
 
-They have their own module because importing Numba takes as long as hundreds of images.
+The loops have their own module because importing Numba takes as long as preparing
+hundreds of images.
 """
 
 import functools
@@ -14,7 +15,7 @@ from numba.core import config
 
 from pipeline.images.filters import FRACTION_BITS
 
-# Lets the compiler make the four sums of `resize_rgb_rows` one vector.
+# Lets the compiler compute the four sums of `resize_rgb_rows` as one vector.
 config.SLP_VECTORIZE = 1
 
 _HALF = np.int32(1 << (FRACTION_BITS - 1))
@@ -23,7 +24,8 @@ _1, _2, _3 = map(numba.uintp, (1, 2, 3))
 
 @numba.njit(inline="always")
 def _plus_product(total: np.int32, weight: np.int32, pixel: np.int32) -> np.int32:
-    # Numba widens integers to 64 bits, and a vector holds half as many of these.
+    # Without the casts Numba would widen integers to 64 bits, and a vector would hold
+    # half as many.
     return np.int32(total + np.int32(weight * np.int32(pixel)))
 
 
@@ -56,7 +58,7 @@ def loops(num_taps: int, num_channels: int) -> Callable[..., None]:
         for y in range(rows.shape[0]):
             row = rows[y]
             for x in range(size):
-                # An unsigned index spares the check for counting from the end.
+                # An unsigned index avoids the check for a negative index.
                 start = numba.uintp(starts[x] * num_channels)
                 for channel in range(num_channels):
                     total = _HALF
@@ -70,8 +72,8 @@ def loops(num_taps: int, num_channels: int) -> Callable[..., None]:
     def resize_rgb_rows(
         rows: np.ndarray, starts: np.ndarray, weights: np.ndarray, narrow: np.ndarray
     ) -> None:
-        # Four sums fit a vector, and three do not. The fourth sum is of the next
-        # pixel's red; the next step overwrites it.
+        # Four sums fill a vector, and three do not. The fourth sum takes the red of the
+        # next input pixels, and the next output pixel overwrites it.
         size = starts.shape[0]
         sums = np.empty(3 * size + 1, np.int32)
         num_inner = 0
@@ -93,7 +95,7 @@ def loops(num_taps: int, num_channels: int) -> Callable[..., None]:
                 sums[place + _1] = green
                 sums[place + _2] = blue
                 sums[place + _3] = beyond
-            # After these pixels the next pixel is in the next row, or nowhere.
+            # The remaining output pixels have no next input pixel in the row.
             for x in range(num_inner, size):
                 for channel in range(3):
                     total = _HALF

@@ -3,9 +3,9 @@
 Pillow resizes an image along its rows, then along its columns. Each output pixel is a
 weighted sum of the few input pixels that the filter covers, in integers: a weight is a
 multiple of 2^-22, and each of the two sums is rounded to 8 bits. Here Numba compiles
-the same computation for the processor at hand, joined with the lookup of the scaled
-values. It takes a seventh of the time. The pixels equal Pillow's; a test shows it for
-every filter.
+the same computation for this machine's processor, fused with the lookup of the scaled
+values. The compiled code takes a seventh of Pillow's time. A test shows for every
+filter that the pixels equal Pillow's.
 """
 
 import numpy as np
@@ -55,7 +55,7 @@ def resize_legacy_bilinear(image: np.ndarray, size: int) -> np.ndarray:
     """Resizes an image as TensorFlow 1's `tf.image.resize_images` did.
 
     Output pixel i lies at i * (side / size) of the input: no half-pixel centres, no
-    aligned corners, no antialiasing. Each axis interpolates its two neighbours.
+    aligned corners, no antialiasing. Each axis interpolates between two neighbours.
 
     Args:
         image: `[side, side, channels]` float32.

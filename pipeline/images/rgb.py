@@ -23,7 +23,7 @@ from pipeline.images import rare_forms, squares
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 
 _CONVERTIBLE_MODES = ("RGB", "RGBX", "L", "1", "P", "CMYK", "YCbCr")
-# Colours, by simplejpeg's names, whose RGB pixels equal Pillow's.
+# Colours, by simplejpeg's names, that it converts to the same RGB pixels as Pillow.
 _JPEG_COLOURS = ("YCbCr", "RGB", "Gray")
 # EXIF's numbers of all orientations but upright.
 _TURNED = range(2, 9)
@@ -79,8 +79,8 @@ def _quietly(function: Callable[[bytes], Any], data: bytes) -> Any:
         return function(data)
     except Warning:
         # The warning is about odd metadata in a sound image, or about a size that
-        # `open_sized` refuses. Only this retry ignores it: warning filters apply to the
-        # whole process, where other warnings must stay errors.
+        # `open_sized` refuses. Only this retry ignores warnings: a filter applies to
+        # the whole process, and outside the retry warnings must stay errors.
         with _QUIETLY, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return function(data)

@@ -1,9 +1,9 @@
 """Turns an image file, or its pixels, into a square image in [-1, 1].
 
-The order is scale, centre crop, resize. Pillow's filters work on 8-bit pixels, so there
+`legacy_bilinear` scales, cuts the central square and resizes, in this order and in
+floating point, as TensorFlow 1 did. Pillow's filters work on 8-bit pixels, so for them
 the scaling comes last, through a table of 256 values. Scaling and filtering commute up
-to the rounding of a pixel. `legacy_bilinear` follows the order in floating point, as
-TensorFlow 1 did.
+to the rounding of a pixel.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from PIL import Image, UnidentifiedImageError
 from pipeline import contract
 from pipeline.images import jpeg_damage, rare_forms, resizing, user_function
 
-# Every reason to refuse an image. The image alone decides.
+# Every reason to reject an image. A reason depends only on the image and the settings.
 REASONS = (
     "missing",  # The source lists the image, but its file does not exist.
     "name",  # The file's name is not UTF-8, or has control characters.
@@ -53,7 +53,7 @@ DECODE_ERRORS = (
     Warning,
 )
 
-# The filter as `warnings.filterwarnings("error", module=...)` adds it.
+# The filter that `warnings.filterwarnings("error", module=...)` adds.
 _PILLOW_WARNINGS = ("error", None, Warning, re.compile(r"PIL\."), 0)
 
 
@@ -220,10 +220,10 @@ def load_sound(image: Image.Image, data: bytes) -> Image.Image:
 
 
 def raise_warnings() -> None:
-    """Makes Pillow's warnings errors in this process, unless they are already.
+    """Turns Pillow's warnings into errors in this process, unless they already are.
 
-    A warning about an image rejects the image instead of filling the log. Warning
-    filters apply to all threads, so this one stays in place after an image.
+    The caller then rejects the image or ignores the error, so warnings do not fill the
+    log. Warning filters apply to all threads, so the filter stays after an image.
     """
     if _PILLOW_WARNINGS not in warnings.filters:
         warnings.filterwarnings("error", module=_PILLOW_WARNINGS[3].pattern)

@@ -14,7 +14,7 @@ from pipeline import contract
 
 
 def load(name: str) -> Callable[[np.ndarray], object]:
-    """Imports the function of a name.
+    """Imports a function by its name.
 
     Args:
         name: Name of the function, as `PACKAGE.MODULE:FUNCTION`.

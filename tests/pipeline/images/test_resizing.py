@@ -74,8 +74,8 @@ def test_it_works_where_compiled_code_cannot_be_cached(monkeypatch):
 
 
 def test_legacy_bilinear_by_hand():
-    # Shrinking 3 pixels to 2 samples places 0 and 1.5 of the columns 0, 10, 20 and of
-    # the rows 0, 100, 200.
+    # Shrinking 3 pixels to 2 reads positions 0 and 1.5 along each axis. A pixel is the
+    # sum of 0, 10 or 20 by column and 0, 100 or 200 by row.
     image = (np.arange(3) * 10 + np.arange(3)[:, None] * 100).astype(np.float32)
     resized = resizing.resize_legacy_bilinear(image[..., None], 2)[..., 0]
     np.testing.assert_array_equal(resized, [[0, 15], [150, 165]])

@@ -216,7 +216,7 @@ def test_damaged_metadata_leave_an_image_as_it_is():
 
 
 def with_a_cut_tag() -> bytes:
-    """Returns a CMYK JPEG for Pillow, with a tag that extends beyond its metadata."""
+    """Returns a CMYK JPEG, which only Pillow decodes, with a tag that is cut off."""
     data = encoded(drawn("CMYK"), "JPEG", exif=with_orientation(1))
     entry = data.index(b"Exif\0\0") + 6 + 8 + 2
     damaged = struct.pack(">HHII", 0x010F, 2, 4000, 4000)
