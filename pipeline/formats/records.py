@@ -29,7 +29,7 @@ MIN_FRAME_BYTES = _HEAD.size + _CRC.size
 Example = tuple[str, np.ndarray, dict[str, list[int]]]
 # Part of a serialized record.
 Part = bytes | memoryview
-# Protocol buffers are smaller than this, so a larger length is not an `Example`'s.
+# Protocol buffers are smaller than this, so no `Example` has a larger length.
 _MAX_BYTES = 2**31
 # Tags of the length-delimited fields 1 and 2.
 _FIELD_1, _FIELD_2 = b"\x0a", b"\x12"
@@ -42,9 +42,9 @@ def encode_record(
 ) -> list[Part]:
     """Returns a serialized `Example` in parts, the same bytes for the same example.
 
-    The joined parts equal `Example.SerializeToString(deterministic=True)`. The order of
-    two names may differ if one is a prefix of the other: there it depends on the
-    library.
+    The joined parts equal `Example.SerializeToString(deterministic=True)`, with one
+    exception. If a name is a prefix of another name, the library may write the two in
+    the other order.
 
     Args:
         key: Value of the feature `key`.
@@ -83,7 +83,7 @@ def _raw_bytes(array: np.ndarray) -> memoryview:
 
 
 def frame(*parts: Part) -> list[Part]:
-    """Returns the parts of a record between its TFRecord header and footer.
+    """Returns the parts of a record with its TFRecord header and footer around them.
 
     Source:
         tensorflow/core/lib/io/record_writer.h: length, masked CRC-32C of the length,
@@ -209,7 +209,7 @@ def _entry_head(name: str, tag: bytes, num_bytes: int) -> bytes:
 
     Args:
         name: Name of the feature.
-        tag: Tag of its kind of value.
+        tag: Tag of the kind of the feature's value.
         num_bytes: Size of the payload in bytes.
     """
     is_empty = tag == _INT64_LIST and not num_bytes

@@ -12,7 +12,7 @@ from pipeline import contract
 
 FEATURES_NAME = "features.json"
 DATASET_INFO_NAME = "dataset_info.json"
-# Suffix of the file that lists the class names of a label, one a line.
+# Suffix of the file that lists the class names of a label, one per line.
 LABELS_SUFFIX = ".labels.txt"
 
 # TensorFlow Datasets requires a version of the dataset.
