@@ -3,10 +3,10 @@
 contract    manifest, features and shard names: the trainer's view of a dataset
 prepare     command: raw images to verified shards
 encode      command: images to shards of latents
-verify      command: a dataset against its manifest
+verify      command: checks a dataset against its manifest
 synthesize  command: draws a synthetic CelebA
 
-Another program calls `prepare_dataset(Settings(...), input=..., output=...)`.
+Other programs can call `prepare_dataset(Settings(...), input=..., output=...)`.
 """
 
 from pipeline.process import interrupts, limits

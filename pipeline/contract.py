@@ -5,8 +5,8 @@ load them, `rejected.jsonl` and `manifest.json`. The pipeline writes the manifes
 so its presence means that the dataset is complete. The manifest lists every shard with
 its size and hash, and the dataset digest seals the manifest.
 
-A dataset holds either images, or latents: the posteriors that a model assigns to the
-images of another dataset.
+A dataset holds either images or latents. Latents are the posteriors that a model
+assigns to the images of another dataset.
 
 The trainer reads datasets through this module alone, which imports neither Beam nor
 TensorFlow.
@@ -38,10 +38,10 @@ RAW_FEATURES = ("image", *LATENTS)
 # Largest allowed image in pixels, about 9,500 x 9,500. Pillow warns above the same
 # limit.
 MAX_IMAGE_PIXELS = 1024 * 1024 * 1024 // 4 // 3
-# Largest allowed image file: that many pixels, uncompressed, 4 channels of 16 bits.
+# Largest allowed image file: `MAX_IMAGE_PIXELS`, uncompressed, 4 channels of 16 bits.
 MAX_IMAGE_BYTES = 8 * MAX_IMAGE_PIXELS
 
-# Upper limit on the values in a record: a protocol buffer is smaller than 2 GiB.
+# A feature has fewer values than this: a protocol buffer is smaller than 2 GiB.
 _MAX_VALUES = 2**31
 # A TFRecord file frames each record with its length and two checksums.
 _FRAME_BYTES = 16
@@ -62,7 +62,7 @@ _KINDS: Mapping[Callable[[int], bool], str] = {
     stat.S_ISBLK: "device",
 }
 
-# A user, or a user and a password, before the host of a URL. A port does not match.
+# A user, or a user and a password, before the host of a URL. `HOST:PORT` is neither.
 _CREDENTIALS = re.compile(r"(\w://)(?:[^\s/@]*:(?!\d*/)\S*@|[^\s/@]+@)")
 
 
@@ -82,7 +82,7 @@ class DatasetError(ValueError):
     def __str__(self) -> str:
         """Returns the error as one line, without the passwords of URLs.
 
-        The error may quote a name that spans several lines in a file.
+        A name that the error quotes may contain line breaks.
         """
         return without_credentials(" ".join(super().__str__().splitlines()))
 
@@ -104,7 +104,7 @@ class Feature:
     names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Checks that a feature that is not a scalar has one name per element."""
+        """Checks that the names, if there are any, fit the shape."""
         if self.names and self.shape not in ((), (len(self.names),)):
             raise DatasetError(
                 f"a feature of shape {list(self.shape)} cannot have "
@@ -147,7 +147,7 @@ class Manifest:
     Attributes:
         name: Dataset name, the first part of every shard's file name.
         settings: Every preprocessing setting, by flag name.
-        source_fingerprint: Hex sha256 of the source's listing, by its content.
+        source_fingerprint: Hex sha256 of the content that the source lists.
         features: Features by name. Always includes `key` (a string scalar), and either
             `image` or both `LATENTS`.
         splits: Splits by name, in the order of `SPLITS`.
@@ -243,8 +243,8 @@ def parse_manifest(text: str, path: str | os.PathLike[str] = MANIFEST_NAME) -> M
 
     Raises:
         DatasetError: If the text is not JSON, has another schema version, lacks a
-            field, or has a field of the wrong type. Also if it does not match its own
-            digest, including the fields that are derived from other fields.
+            field, or has a field of the wrong type. Also if the digest does not match
+            the content, or a total does not match the shards.
     """
     try:
         body = parse_json(text)
@@ -338,7 +338,7 @@ def load_manifest(dataset_dir: str | os.PathLike[str]) -> Manifest:
     """Returns the manifest of the dataset in `dataset_dir`.
 
     Raises:
-        DatasetError: If there is no complete dataset, or its manifest is damaged.
+        DatasetError: If there is no complete local dataset, or its manifest is damaged.
     """
     if "://" in str(dataset_dir):
         raise DatasetError(
@@ -382,8 +382,8 @@ def parse_json(text: str | bytes) -> Any:
     """Parses a JSON text, and refuses an object that has the same name twice.
 
     Raises:
-        ValueError: If the text is not JSON, or an object has a name twice. JSON readers
-            differ in which of the two values they keep.
+        ValueError: If the text is not JSON, or an object has a name twice. Some JSON
+            readers keep the first value, and some the last.
         RecursionError: If the text is nested too deeply.
 
     Example:
