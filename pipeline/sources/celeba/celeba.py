@@ -6,8 +6,8 @@
     DIR/list_landmarks_align_celeba.txt         5 landmarks of each image, optional
 
 The search includes the subdirectories Img/, Eval/ and Anno/ of the official download.
-If DIR has no partition, it also includes a subdirectory with one, such as DIR/celeba,
-which torchvision makes. Images may be PNG, and file names may have any case.
+If DIR has no partition, a subdirectory with a partition is searched instead, such as
+DIR/celeba from torchvision. Images may be PNG, and file names may have any case.
 
 Kaggle's lists are CSV, and its image folder lies in a folder of the same name. Hugging
 Face distributes Parquet files instead of all these files: see `celeba_parquet`.
@@ -223,9 +223,9 @@ def _index_images(input_dir: str, home: download.Download) -> archives.ImageInde
 
 
 def _other_suffixes(keys: Collection[str], names: Collection[str]) -> dict[str, str]:
-    """Returns, for each key that is not a name, the name with another suffix.
+    """Returns, by key, the name that differs from the key only in its suffix.
 
-    Keys without such a name are left out.
+    Keys that are names themselves, and keys without such a name, are left out.
     """
     present = set(names)
     name_of = {os.path.splitext(name)[0]: name for name in sorted(present - set(keys))}

@@ -16,14 +16,15 @@ from pipeline.sources.celeba.attributes import ATTRIBUTE_NAMES, LANDMARK_NAMES
 from pipeline.sources.celeba.parquet_reader import leaf
 
 _IMAGE_NAMES = ("image", "img")
-# Columns of file names, besides the path in the image. `name` may name a person.
+# Columns of file names, besides the path in the image. A column `name` is not used,
+# because it may hold the name of a person.
 _FILE_NAMES = ("image_id", "image_name", "file_name", "filename")
 # Official names of each feature, and names of columns that hold a whole feature.
 _LABELS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     "attributes": (ATTRIBUTE_NAMES, ("attributes", "attr", "attrs")),
     "landmarks": (LANDMARK_NAMES, ("landmarks",)),
 }
-# Largest allowed landmark in pixels: no image is as large.
+# Largest allowed landmark coordinate in pixels: no image is that large.
 _MAX_PIXELS = 9999
 
 
@@ -34,8 +35,8 @@ class Columns:
     Attributes:
         image: Column of the images' bytes.
         name: Column of the images' file names, or None.
-        labels: Official names and their columns, by feature. A single column for all
-            names holds lists of their values.
+        labels: Official names and their columns, by feature. A single column for
+            several names holds lists, with a value for each name.
     """
 
     image: str
@@ -152,7 +153,7 @@ def read_labels(
         feature: Name of the feature.
         table: Columns that were read from the file.
         names: Official names of the labels.
-        paths: Paths of their columns, from `find_columns`.
+        paths: Paths of the labels' columns, from `find_columns`.
 
     Raises:
         DatasetError: If a value is missing, or cannot be a label.

@@ -6,11 +6,11 @@ The result equals the content of the official files. A row has these columns:
 - a column for each attribute, or a single column for all of them
 - perhaps a column for each landmark
 
-The name of the file gives the split. Other columns, such as `celeb_id`, are not used.
+The name of the file or its folder gives the split. Other columns, such as `celeb_id`,
+are not used.
 
-Some data sets have no file names, because their images were written again as PNG. Such
-rows get CelebA's file names if the files hold all its rows in its order. The attributes
-show whether they do.
+Some data sets have no file names, because their images were written again as PNG. Their
+rows get CelebA's file names if the attributes equal all of CelebA's, in its order.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ class Content:
 
     Attributes:
         split_of: Split of each key, sorted by key.
-        partition_sha256: Hex sha256 of the official partition with this content.
+        partition_sha256: Hex sha256 of the partition in the official text format.
         tables: Labels by feature.
         index: Index of the images.
     """
@@ -51,7 +51,9 @@ class Content:
 
 
 def read(file_paths: Mapping[str, Sequence[str]], root: str) -> Content:
-    """Returns the content of the files, and reads every image once for it.
+    """Returns the content of the files.
+
+    This reads every image once, for its size and CRC-32.
 
     Args:
         file_paths: Paths of each split's files, in order.

@@ -25,7 +25,7 @@ from pipeline.sources import splits
 from pipeline.sources.celeba.attributes import ATTRIBUTE_NAMES, LANDMARK_NAMES
 from pipeline.sources.listing.archives import SUFFIXES
 
-# Number of images in CelebA. Its official files end lines as Windows does.
+# Number of images in CelebA. The lines of its official files end in CRLF.
 OFFICIAL_IMAGES = 202_599
 
 _KEY_NAMES = (

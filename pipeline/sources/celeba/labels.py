@@ -39,7 +39,7 @@ class Labels:
     sha256: str
 
     def renamed(self, name_of: Mapping[str, str]) -> "Labels":
-        """Returns the labels with more keys; a new key gets the row of its name."""
+        """Returns the labels with more keys: a key gets the row of `name_of[key]`."""
         more = {key: self.row_of[name] for key, name in name_of.items()}
         return dataclasses.replace(self, row_of={**self.row_of, **more})
 
@@ -60,8 +60,8 @@ def read_labels(path: str, *, is_binary: bool) -> Labels:
             pixel positions in the original image.
 
     Raises:
-        DatasetError: If a line is malformed, or the number of lines is not the
-            announced one.
+        DatasetError: If a line is malformed, or the number of lines differs from the
+            announced number.
     """
     data = _read_bytes(path)
     text = _as_text(path, data)

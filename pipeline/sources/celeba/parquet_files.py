@@ -1,10 +1,10 @@
 """Finds, opens and checks the Parquet files of a data set, as Hugging Face names them.
 
     DIR/data/train-00000-of-00019.parquet      the folder may have any name
-    DIR/default/valid/0000.parquet             as its server converts a data set
+    DIR/default/valid/0000.parquet             as Hugging Face converts a data set
 
-Links to files are followed, because a cache keeps its files under other names. pyarrow
-comes with Beam, and is imported when the first file is opened.
+Links to files are followed, because a download cache keeps its files under other names.
+pyarrow comes with Beam, and is imported when the first file is opened.
 """
 
 import collections
@@ -78,8 +78,8 @@ def opened(path: str, *, is_large: bool) -> Iterator[Any]:
 
     Args:
         path: Path or URL of the file.
-        is_large: Whether to read columns in pieces. Columns of images need it, because
-            a row group may have any size. Other columns are read in one request.
+        is_large: Whether to read columns in pieces. Columns of images need pieces,
+            because a row group may have any size. Other columns take one request.
 
     Raises:
         DatasetError: If the file is not a Parquet file, or the `with` block fails to
@@ -106,7 +106,7 @@ def opened(path: str, *, is_large: bool) -> Iterator[Any]:
 
 
 def _place(name: str) -> tuple[str, str]:
-    """Returns the directory of a file's data set, and its split, empty if it has none.
+    """Returns the directory of a file's data set, and the split of the file if any.
 
     Example:
         >>> _place("data/valid-00000-of-00003.parquet"), _place("a/test/0000.parquet")

@@ -2,7 +2,7 @@
 
 A row group is decoded as a whole, and may hold a hundred images or a hundred thousand.
 The reader therefore reads many announced images together, up to 32 MiB, in the order of
-the file. It does not read single images in the order of the plan.
+the file instead of the order of the plan.
 """
 
 import collections
@@ -23,7 +23,7 @@ from pipeline.sources.listing.archives import check_size
 # Location that stands for a missing image.
 MISSING = (-1, 0, 0, 0, 0)
 
-# Largest size of the images that are read ahead into memory.
+# Total size of the images that are read together; the last image may exceed it.
 _MAX_BYTES = 32 << 20
 # Rows to decode at a time.
 _BATCH_ROWS = 32
@@ -40,7 +40,7 @@ class ParquetReader:
 
         Args:
             states: State of each file when it was listed, by path, in the order of
-                their numbers.
+                the file numbers.
             column: Path of the column of the images' bytes.
         """
         self._paths = list(states)
