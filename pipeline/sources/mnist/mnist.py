@@ -28,7 +28,7 @@ from pipeline.storage import path_resolution, paths
 
 _TFDS_INFO_NAME = "dataset_info.json"
 _NUM_NAMED = 5
-# Entries that are listed to name some of them, if a directory has no form of MNIST.
+# Entries to list for the error message, if a directory has no form of MNIST.
 _NUM_LISTED = 1000
 _LOADING = threading.Lock()
 

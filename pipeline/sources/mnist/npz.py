@@ -62,8 +62,8 @@ def load(path: str) -> dict[str, arrays.LabelledImages]:
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    # zipfile compares the checksum only once a member is read to its end. Read it all
-    # before NumPy parses it, because NumPy cannot make sense of a damaged member.
+    # zipfile compares the checksum only at the end of a member. Read the whole member
+    # before NumPy parses it, because NumPy cannot make sense of damaged bytes.
     with archive.open(name) as member:
         content = arrays.read_whole(member)
     file = io.BytesIO(content)
