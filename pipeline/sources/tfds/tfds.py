@@ -90,7 +90,7 @@ def list_images(
 
 @dataclasses.dataclass(frozen=True)
 class _Parts:
-    """The images by split: in their own splits, or, with fractions, by hashes."""
+    """The images by split; fractions, if any, divide them by hashes of the keys."""
 
     spools: Mapping[str, Spool]
     fractions: Sequence[float] | None
@@ -111,7 +111,7 @@ class _Parts:
 def _split_names(
     info: tfds_info.Info, split_fractions: Sequence[float] | None
 ) -> dict[str, str]:
-    """Returns TensorFlow Datasets' name of each of our splits in the data set."""
+    """Returns the name that the data set uses for each of our splits."""
     present = f"--input={info.root} has the splits {', '.join(info.shard_lengths)}"
     name_of: dict[str, str] = {}
     unused = []

@@ -155,7 +155,7 @@ def read_info(root: str) -> Info:
 
 
 def _choose_image(root: str, features: Mapping[str, Any]) -> str:
-    """Returns the name of a record's image: `image` if present, else the only one."""
+    """Returns the name of a record's image: `image` if present, else the only image."""
     kinds = {name: tfds_labels.kind(feature) for name, feature in features.items()}
     names = [name for name, kind in kinds.items() if kind == "Image"]
     if not names:

@@ -2,9 +2,9 @@
 
     DIR/NAME.labels.txt       class names of the ClassLabel NAME, one a line
 
-Labels are integers in a record: a class, and CelebA's `attributes` and `landmarks`. The
-latter are dictionaries of scalars, which a record stores under names such as
-`attributes/Bald`.
+Labels are integers in a record: a class, and CelebA's `attributes` and `landmarks`.
+Attributes and landmarks are dictionaries of scalars, which a record stores under names
+such as `attributes/Bald`.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ class Label:
 
     Attributes:
         feature: Type, shape and names of our feature.
-        scalars: Name in the record of each element.
+        scalars: Name of each element in the record.
         low: Least allowed value of an element.
         high: Greatest allowed value of an element.
     """

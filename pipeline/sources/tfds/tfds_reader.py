@@ -92,7 +92,7 @@ class RecordReader:
             return os.pread(file.fileno(), num_bytes, start)
 
     def _open(self, number: int) -> BinaryIO:
-        # The images of a plan lie in all shards, too many to keep open.
+        # A plan takes images from all shards, which are too many to keep open.
         try:
             return paths.open_file(self._paths[number])
         except OSError as error:
