@@ -7,5 +7,5 @@ patterns       files below a directory whose paths match a pattern
 file_states    sizes and times that show whether a file changed after it was listed
 read_ahead     files of a bucket, read ahead by a few threads
 byproducts     thumbnails and sidecars that other programs keep beside photographs
-copies         removes files of equal content, found by size and sha256
+copies         leaves out copies of files, found by size and sha256
 """

@@ -1,8 +1,8 @@
 """Recognizes images that programs keep beside the user's photographs.
 
-Photo libraries and network disks keep thumbnails, systems keep deleted files, and our
-own commands draw pictures. Thumbnails and deleted files are recognized by the names of
-their folders, and our pictures by other files that the same command writes.
+Photo libraries and network disks keep thumbnails, operating systems keep deleted files,
+and our own commands draw pictures. Thumbnails and deleted files are recognized by the
+names of their folders, and our pictures by other files that the same command writes.
 
 A folder called `thumbnails`, `thumbs` or `originals` may be a class, so its images are
 read.
@@ -53,8 +53,8 @@ _LIBRARY_KIND = "thumbnails and previews of a photo library"
 _ANY_KIND = re.compile("|".join(map(fnmatch.translate, _KINDS)))
 _LIBRARY = re.compile("|".join(map(fnmatch.translate, _LIBRARIES)))
 
-# Folders of a workdir that hold pictures, and files that identify a workdir: the first
-# tuple exists once a run began, the second once the run has logged a step.
+# Folders of a workdir that hold pictures, and files that identify a workdir. The first
+# tuple of files exists once a run has begun, the second once it has logged a step.
 _RUN_FOLDERS = frozenset(("images", "generated", "eval"))
 _RUN_FILES = (("config.json", "dataset.json", "lock"), ("config.json", "metrics.jsonl"))
 # Pictures that `trainer.generate` draws, each with a file written beside it.
@@ -113,7 +113,7 @@ class OwnPictures:
         self._has = functools.cache(self._find)
 
     def kind_of(self, name: str) -> str | None:
-        """Returns the kind of a picture of ours, or None for an image of the user.
+        """Returns the kind of a picture that our commands drew, or None for others.
 
         Args:
             name: Path of the file, relative to the root.

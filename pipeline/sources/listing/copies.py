@@ -1,4 +1,4 @@
-"""Removes copies among any number of files, by size and sha256."""
+"""Finds and leaves out copies among any number of files, by size and sha256."""
 
 import concurrent.futures
 import dataclasses

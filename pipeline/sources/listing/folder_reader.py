@@ -22,8 +22,8 @@ from pipeline.storage import path_resolution, paths
 class FolderReader:
     """Reads the files of a folder; a location is (size, modification time in ns).
 
-    If the reader has suffixes, a third number of the location is the index of the
-    suffix that the file has in place of the key's.
+    If the reader has suffixes, a location has a third number: the index of the file's
+    suffix, which replaces the suffix of the key.
     """
 
     def __init__(self, path: str, suffixes: Sequence[str] = ()) -> None:
@@ -31,7 +31,7 @@ class FolderReader:
 
         Args:
             path: Path of the folder.
-            suffixes: Suffixes of the files, if some differ from their keys'.
+            suffixes: Suffixes of the files, if some differ from their keys' suffixes.
         """
         self._path = path
         self._suffixes = tuple(suffixes)
@@ -40,7 +40,7 @@ class FolderReader:
     def prefetch(self, keys: Sequence[str], locations: np.ndarray) -> None:
         """Starts to read files of a bucket ahead; see `Reader.prefetch`.
 
-        Local files are not read ahead, because this would have to open every file.
+        Local files are not read ahead, because reading ahead would open every file.
         """
         if paths.is_url(self._path):
             self._ahead.announce(
@@ -61,7 +61,7 @@ class FolderReader:
         try:
             if paths.is_url(path):
                 data = self._ahead.read(Part(path, num_bytes))
-                # Keep the listed time: only another request would return the present.
+                # Keep the listed time: the current time would take another request.
                 state = len(data), modified_ns
             else:
                 contract.check_is_file(path)

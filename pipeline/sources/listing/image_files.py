@@ -4,8 +4,8 @@
     DIR/**/*.png        files that match; ** is any number of directories
     NAME.txt            one path a line, absolute or from the directory of the list
 
-Each may be the URL of a bucket. A list in a bucket names files in its own directory or
-below.
+Each form may be a URL in a bucket. A list in a bucket names files in its own directory
+or below.
 
 A key is the path of the file from the root, with slashes. The root depends on the form:
 
@@ -42,10 +42,10 @@ SUFFIXES = (
     *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif"),
 )
 
-# Stand for the size of a missing file, and of a file whose name is unfit as a key.
+# Sizes that stand for a missing file, and for a file whose name is unfit as a key.
 _MISSING, _BAD_NAME = -1, -2
 
-# Python decodes bytes of a file name that are not UTF-8 as surrogates.
+# In a file name, Python decodes bytes that are not UTF-8 as surrogates.
 _UNFIT_FOR_KEYS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 # Threads that look for the files of a list in a bucket.
 _NUM_THREADS = 32
@@ -93,8 +93,9 @@ def find_images(path: str) -> ImageFiles:
         path: A directory, a pattern, or a list with the suffix .txt.
 
     Raises:
-        DatasetError: If `path` has another form. Reading `images` raises it if there is
-            no image, or a directory or file on the way cannot be read.
+        DatasetError: If `path` has another form, or is a list that cannot be read or
+            names no existing file. For a directory or pattern, reading `images` raises
+            the error if there is no image, or a directory or file cannot be read.
     """
     if paths.is_directory(path):
         root = path_resolution.resolve(path)
@@ -121,7 +122,7 @@ def find_images(path: str) -> ImageFiles:
 def _in_directory(
     path: str, root: str, pattern: Sequence[str]
 ) -> Iterator[tuple[str, Location]]:
-    """Yields the images below `root` that match, and logs which other files match."""
+    """Yields the images below `root` that match, and logs counts of other files."""
     skipped: collections.Counter[str] = collections.Counter()
     images = _walk_images(root, pattern, skipped)
     has_images = False
@@ -148,7 +149,7 @@ def _walk_images(
     for name, location in patterns.walk(root, pattern, skipped):
         suffix = os.path.splitext(name)[1].lower()
         if suffix not in SUFFIXES:
-            # Count shards as one kind: their suffixes end in the shard's number.
+            # Count shards as one kind: each suffix has the number of its shard.
             suffix = re.sub(r"^\.tfrecord-\d.*", ".tfrecord", suffix)
             skipped[suffix or "without a suffix"] += 1
         elif kind := own.kind_of(name):
@@ -213,7 +214,7 @@ def _located(file_paths: Collection[str]) -> list[tuple[str, Location | None]]:
 def _as_keys(
     files: Iterable[tuple[str, Location | None]],
 ) -> Iterator[tuple[str, Location]]:
-    """Yields a key and a location for each path from the root with its location.
+    """Yields the key and the location of each file, given its path from the root.
 
     A path that is unfit as a key is yielded with escapes, and its file is rejected.
     """

@@ -1,8 +1,8 @@
 """Finds files below a directory whose paths match a pattern.
 
 A pattern has a part for every level of directories, and a last part for the files. The
-signs *, ? and [a-z] stand for parts of a name, ** for any number of directories. Hidden
-files and the `byproducts` of other programs do not match.
+wildcards *, ? and [a-z] match characters of a name; ** matches any number of
+directories. Hidden files and the `byproducts` of other programs do not match.
 """
 
 import collections
@@ -107,7 +107,7 @@ def _walk_local(
 def _num_files(
     entry: os.DirEntry[str], parts: Sequence[str], pattern: Sequence[str]
 ) -> int:
-    """Returns the number of files that the walk skips with a file or a directory."""
+    """Returns the number of files that the walk skips with this entry."""
     if not entry.is_dir(follow_symlinks=False):
         return int(_matches(parts, pattern))
     if not _leads_to_match(parts, pattern):

@@ -1,7 +1,7 @@
 """Reads files of a bucket ahead, in a few threads.
 
-A request takes tens of milliseconds, however few bytes it reads. The operating system
-reads local files ahead; see `Reader.prefetch`.
+A request takes tens of milliseconds, however few bytes it reads. Reading local files
+ahead is left to the operating system.
 """
 
 import concurrent.futures
