@@ -1,8 +1,8 @@
 """Sources of images: a source module lists its images and makes their reader.
 
 image_table       keys and locations of any number of images, before they are read
-splits            splits by the names of folders and files, or by hashes of the keys
-folder_names      splits folder names into words, and finds the split that they name
+splits            assigns images to splits, by names or by hashes of the keys
+folder_names      reads folder names as words, and finds the split that they name
 layouts           which folders are splits and which are classes
 layout_detection  detects the layout from the names of folders
 folder            source: any folder of images
@@ -11,9 +11,9 @@ mnist             source: MNIST and datasets of the same form
 tfds              source: datasets that TensorFlow Datasets prepared
 listing           image files in folders, archives, patterns and lists
 
-A source module has one function, `list_images(input_dir) -> Listing`. Its entry in
-`SOURCES` also names the settings that the function takes. The launcher lists the images
-once; a worker gets the reader and the locations of its own images.
+A source module has one function, `list_images(input_dir) -> Listing`. An entry in
+`SOURCES` names the further settings that this function takes. The launcher lists the
+images once; a worker gets the reader and the locations of its own images.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ class Source:
     Attributes:
         module: Name of the module, imported on first use.
         image_size: Default of --image_size in pixels.
-        settings: Flag names of the settings that its `list_images` takes.
+        settings: Flag names of the settings that the module's `list_images` takes.
     """
 
     module: str
@@ -66,11 +66,11 @@ class Reader(Protocol):
     """
 
     def prefetch(self, keys: Sequence[str], locations: np.ndarray) -> None:
-        """Announces the next images: the reader may load them before `read` asks.
+        """Announces the next images: the reader may load them before `read` needs them.
 
         Args:
             keys: Keys of the images, in reading order.
-            locations: `[num_images, k]` int64, their rows of `ImageTable.locations`.
+            locations: `[num_images, k]` int64, rows of `ImageTable.locations`.
         """
         ...
 
@@ -79,7 +79,7 @@ class Reader(Protocol):
 
         Args:
             key: Key of the image.
-            location: `[k]` int64, its row of `ImageTable.locations`.
+            location: `[k]` int64, the image's row of `ImageTable.locations`.
 
         Returns:
             Bytes of the image file, or pixels `[height, width, channels]` uint8.
@@ -99,7 +99,7 @@ class Listing:
         name: Name of the dataset.
         parts: Pairs of a split and some or all of its images, in any order. The
             iterable can be read several times.
-        features: Type, shape and names of each of `ImageTable.features`.
+        features: Type, shape and names of each feature in `ImageTable.features`.
         fingerprint: Hex sha256 of the listed content (keys, sizes, labels or pixels),
             without paths and times.
         reader: Reader of the images.
@@ -117,9 +117,9 @@ class Listing:
     split_fractions: tuple[float, ...] | None = None
 
     def by_split(self) -> dict[str, ImageTable]:
-        """Returns all images of each split, sorted by key; only for few images.
+        """Returns all images of each split, sorted by key.
 
-        All rows are in memory at once.
+        This is for few images only: all rows are in memory at once.
         """
         parts: dict[str, list[ImageTable]] = {}
         for split, images in self.parts:

@@ -31,7 +31,7 @@ def list_images(
     split_folders: Sequence[str] | None = None,
     deduplicate: bool = False,
 ) -> Listing:
-    """Returns the images of a folder, a pattern or a list, with labels if it has any.
+    """Returns the images of a folder, a pattern or a list, with their labels if any.
 
     Args:
         input_dir: A directory, a pattern or a list; see `image_files.find_images`.
@@ -102,10 +102,10 @@ def _in_folders(
 
 
 class _Summary:
-    """Facts about all images that must be known before the first split and label."""
+    """Facts about the whole set of images, gathered before splits are assigned."""
 
     def __init__(self) -> None:
-        # Sum of the hashes of each key and size: their order does not matter.
+        # Sum of the hashes of each key and size: the order of images does not matter.
         self.hash = 0
         self.folders = layouts.Folders()
 

@@ -11,7 +11,7 @@ _SPLIT_OF_WORD: Mapping[str, str] = {
     **dict.fromkeys(("eval", "evaluation"), "validation"),
     **dict.fromkeys(("test", "testing", "tests", "tst", "holdout"), "test"),
 }
-# Words that say nothing about a folder, like the digits of a year or a size.
+# Words that say nothing about a folder. Digits, as in a year, also say nothing.
 _PLAIN_WORDS = frozenset(
     ("set", "subset", "split", "data", "dataset", "folder", "dir", "part", "x", "px")
 )
@@ -19,7 +19,7 @@ IMAGE_WORDS = frozenset(
     ("image", "images", "img", "imgs", "picture", "pictures", "pic", "pics", "photo")
     + ("photos", "jpg", "jpgs", "jpeg", "jpegs", "png", "pngs", "frames", "samples")
 )
-# Words for folders that lie beside splits and hold other images, or no photographs.
+# Words for folders that lie beside splits and hold other data, such as masks.
 _COMPANION_WORDS = frozenset(
     ("extra", "unlabeled", "unlabelled", "unsup", "unsupervised", "label", "labels")
     + ("mask", "masks", "annotation", "annotations", "annot", "gt", "groundtruth")
@@ -56,7 +56,7 @@ class Reading:
 
     @property
     def is_companion(self) -> bool:
-        """Whether such a folder lies beside splits and holds other images."""
+        """Whether such a folder lies beside splits and holds other data."""
         return not _COMPANION_WORDS.isdisjoint(self.rest)
 
 

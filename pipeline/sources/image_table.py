@@ -17,7 +17,7 @@ from pipeline import contract
 
 # Rows in memory at a time: all rows of CelebA fit.
 MAX_IN_MEMORY = 1 << 18
-# Partitions have about equal sizes: of 10^9 rows, each gets about a million.
+# Bits of a hash that decide the partition: 10^9 rows make partitions of a million.
 _PARTITION_BITS = 10
 
 
@@ -126,7 +126,7 @@ class Partitions:
         self._pending: list[tuple[np.ndarray, ImageTable]] = []
         self._num_pending = 0
         self._file = _ChunkFile()
-        # Offsets in the file of the chunks of each partition.
+        # For each partition, the offsets of its chunks in the file.
         self._offsets: list[list[int]] = [[] for _ in range(1 << _PARTITION_BITS)]
         self.num_rows = 0
 

@@ -3,11 +3,11 @@
 FOLDER/cat/a.jpg                   classes
 FOLDER/Train/cat/a.jpg             splits, by any of their usual names
 FOLDER/data/images/train2017/...   splits below folders that hold nothing else
-FOLDER/test/images/cat/a.jpg       a folder of images in every split is not a class
+FOLDER/test/images/cat/a.jpg       a folder `images` in every split is not a class
 
 Names are read as words: `TrainImages`, `train-256` and `training_set` all mean train.
-Folders that could be splits or classes are an error. The user then names the split
-folders, or renames them.
+Folders that could be splits or classes are an error. The user then gives
+--split_folders, or renames the folders.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -62,7 +62,7 @@ def detect(folders: Folders, input_dir: str) -> Layout:
 
 
 def _judge(level: Path, folders: Folders, input_dir: str) -> dict[Path, str]:
-    """Returns the splits among the folders of a level; none if they are classes."""
+    """Returns the splits among the folders in `level`; none if these are classes."""
     readings = _readings(level, folders)
     splits = {reading.split for reading in readings.values()}
     rests = {reading.rest for reading in readings.values()}
@@ -110,7 +110,7 @@ def _is_always_split(path: Path) -> bool:
 
 
 def _is_doubtful(readings: Collection[folder_names.Reading]) -> bool:
-    """Returns whether some of these folders could be splits, though not all are."""
+    """Returns whether these folders could be either splits or classes."""
     splits = {reading.split for reading in readings if reading.split}
     if any(reading.is_plain for reading in readings):
         return len(splits) > 1 or any(reading.is_companion for reading in readings)
@@ -142,7 +142,7 @@ def _only_folder(wrappers: Sequence[Path], input_dir: str) -> dict[Path, str]:
 
 
 def _check_inside(level: Path, folders: Folders, input_dir: str) -> None:
-    """Checks that no folder of this level contains splits.
+    """Checks that no folder in `level` contains splits.
 
     Folders of masks and other companions of images are not checked.
     """
@@ -160,7 +160,7 @@ def _check_inside(level: Path, folders: Folders, input_dir: str) -> None:
             any(each.split for each in readings.values()) for readings in inside
         )
         if is_each_divided and len(inside) == len(folders.names(level)) > 1:
-            # Every folder of this level contains splits, so these folders are classes.
+            # The folders in `level` are classes, because each of them contains splits.
             suggested = {
                 (*level, CLASS, path[-1]): all_readings[path]
                 for path in sorted(all_readings)
@@ -173,7 +173,7 @@ def _below_image_folders(layout: Layout, folders: Folders) -> Layout:
     """Returns the layout with each split moved down to the folder of its images.
 
     The layout moves down a level while every split holds a single folder and nothing
-    else, and this folder is called `images`, or has the name of its parent or split.
+    else, and this folder has a name like `images`, or the name of its parent or split.
     """
     split_of = layout.split_of
     while True:
@@ -210,7 +210,7 @@ def _ambiguous(
 
 
 def _pairs(readings: Mapping[Path, folder_names.Reading]) -> str:
-    """Returns a value of --split_folders that names these folders."""
+    """Returns a value of --split_folders that names the splits among these folders."""
     return ",".join(
         f"{reading.split}={'/'.join(path)}"
         for split in contract.SPLITS

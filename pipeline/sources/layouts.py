@@ -13,10 +13,10 @@ from pipeline import contract
 # Value of the flag that makes every folder a class.
 NONE = "none"
 FLAG = "--split_folders"
-# Stands in the flag for every class folder that has splits in it.
+# In the flag's value, stands for any class folder that contains splits.
 CLASS = "*"
 
-# Levels of folders that are distinguished: wrappers, split, images, class.
+# Levels of folders that `Folders` records: wrappers, split, images, class.
 _NUM_LEVELS = 6
 
 # Names of a folder and its parents, from the source's root downwards.
@@ -28,9 +28,9 @@ class Layout:
     """Folders that hold the splits and the classes of a source.
 
     Attributes:
-        split_of: Name of the split in each split folder, by path. A source without
-            splits has only its root here, with an empty name. One name in a path may
-            be `CLASS`.
+        split_of: Split of each split folder, by the path of the folder. For a source
+            without splits, the only entry maps the root to an empty name. One name in
+            a path may be `CLASS`.
     """
 
     split_of: Mapping[Path, str]
@@ -47,7 +47,7 @@ class Layout:
     def place(self, key: str) -> tuple[str, str] | None:
         """Returns the split and the class of an image, or None if it is left out.
 
-        Either name is empty if the image has no such folder.
+        The split or the class is empty if the image has no folder for it.
 
         Example:
             >>> Layout({("data", "Train"): "train"}).place("data/Train/cat/1.jpg")
@@ -130,7 +130,7 @@ class Folders:
         return self._first_of.get(path)
 
     def matching(self, path: Path) -> list[Path]:
-        """Returns the known folders that a path stands for; a name may be `CLASS`."""
+        """Returns the known folders that match a path; one name may be `CLASS`."""
         if CLASS not in path:
             return [path] if path in self else []
         place = path.index(CLASS)
@@ -153,7 +153,7 @@ def parse(texts: Sequence[str]) -> Layout:
 
     Raises:
         DatasetError: If a text has another form, or a folder appears twice or lies
-            inside another one.
+            inside another folder.
 
     Example:
         >>> parse(["train=data/Train", "test=data/test1"]).split_of

@@ -1,4 +1,4 @@
-"""Assigns images to splits, by the names of parts or by hashes of the keys."""
+"""Assigns images to splits, by names or by hashes of the keys."""
 
 import hashlib
 from collections import Counter
@@ -44,8 +44,8 @@ def count_images(
 
     Args:
         parts: Splits with some or all of their images, as in `Listing.parts`.
-        fractions: Fractions of `contract.SPLITS` that hashes divided the images by;
-            None if the source has its own splits.
+        fractions: Fractions for `contract.SPLITS` that divided the images; None if the
+            source has its own splits.
 
     Raises:
         DatasetError: If a split with a nonzero fraction has no image.
@@ -86,7 +86,7 @@ def hashed_splits(
         if fraction
     ]
     edges = np.cumsum([fraction for _, fraction in nonempty])[:-1]
-    # Here the last byte of a hash weighs most; in the order of a split, the first byte.
+    # Reverse the bytes, because the same hash also decides the order within a split.
     places = hash_keys(keys, seed).view("<u8") / 2**64
     chosen = np.searchsorted(edges, places, side="right")
     return [nonempty[position][0] for position in chosen]
