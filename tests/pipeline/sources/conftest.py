@@ -1,4 +1,4 @@
-"""Fixtures: a small MNIST, and data sets that TensorFlow Datasets prepared."""
+"""Fixtures: a small MNIST, faces, and data sets that TensorFlow Datasets prepared."""
 
 import pathlib
 import subprocess

@@ -292,8 +292,8 @@ def test_fractions_decide_the_splits_image_by_image(tmp_path):
     assert {k: v for k, v in after.items() if k in before} == {
         k: v for k, v in before.items() if k != "77.png"
     }
-    # A larger training split takes images from the other splits only. Another seed
-    # divides all images anew.
+    # A larger fraction for `train` moves no image out of it. Another seed divides all
+    # images anew.
     larger = split_of(list_folder(tmp_path, split_fractions=[0.7, 0.1, 0.2]))
     assert all(larger[key] == "train" for key in after if after[key] == "train")
     assert split_of(list_folder(tmp_path, split_fractions=[0.5, 0.3, 0.2], seed=1)) != (
@@ -408,7 +408,7 @@ def test_the_settings_of_the_manifest(classes, tmp_path):
     fractions = {"split_fractions": [0.8, 0.1, 0.1]}
     manifest = run(tmp_path / "in", tmp_path / "a")
     assert manifest.settings == {**base, **fractions}
-    # The default, spelled out, is the same dataset.
+    # The default fractions, given explicitly, make the same dataset.
     spelled = run(tmp_path / "in", tmp_path / "a", split_fractions=(0.8, 0.1, 0.1))
     assert spelled.digest == manifest.digest
     manifest = run(tmp_path / "in", tmp_path / "b", deduplicate=True)

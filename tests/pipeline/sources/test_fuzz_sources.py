@@ -1,4 +1,4 @@
-"""Any file of a source is read, or ends in the source's own error."""
+"""Any file of a source is read, or raises the source's own error."""
 
 import gzip
 import io

@@ -6,7 +6,7 @@ from pipeline.sources import layout_detection, layouts
 
 
 def folders_of(*names: str) -> layouts.Folders:
-    """Returns folders with an image of a cat and an image of a dog in each."""
+    """Returns folders with sub-folders cat and dog in each; `*.jpg` is an image."""
     folders = layouts.Folders()
     for name in names:
         for key in (name,) if name.endswith(".jpg") else (f"{name}/cat", f"{name}/dog"):
@@ -64,7 +64,7 @@ def test_usual_names_of_the_other_splits(name, split):
         # Words that all names have in common.
         (("mnist_train", "mnist_test"), ("train", "test")),
         (("ILSVRC2012_img_train", "ILSVRC2012_img_val"), ("train", "validation")),
-        # Folders that were splits without a training split remain splits.
+        # Plain names of splits need no training split beside them.
         (("val", "test"), ("validation", "test")),
         (("test",), ("test",)),
     ],

@@ -1,4 +1,4 @@
-"""Prepares small data sets with TensorFlow Datasets itself, and reads them with it.
+"""Prepares small data sets with TensorFlow Datasets, and reads them back with it.
 
     python tfds_datasets.py FACES OUT
 
@@ -33,7 +33,7 @@ def jpeg(pixels: np.ndarray) -> io.BytesIO:
 def official_files(
     faces: pathlib.Path, out: pathlib.Path
 ) -> tuple[dict[str, pathlib.Path], dict[str, io.BytesIO]]:
-    """Returns the files, by their names in the builder of celeb_a, and the images."""
+    """Returns the lists, by their names in celeb_a's builder, and the images by key."""
     archive = zipfile.ZipFile(faces / "img_align_celeba.zip")
     partition = faces / "Eval" / "list_eval_partition.txt"
     keys = [line.split()[0] for line in partition.read_text().splitlines()]
@@ -57,7 +57,7 @@ def main(faces: pathlib.Path, out: pathlib.Path) -> None:
 
     features, rng = tfds.features, np.random.default_rng(0)
 
-    # This replaces the method that downloads the files.
+    # Replace the method that downloads the files.
     celeb_a_dataset_builder.Builder._split_generators = lambda builder, _: {
         split: builder._generate_examples(number, *official_files(faces, out))
         for number, split in enumerate(SPLITS)

@@ -1,4 +1,4 @@
-"""CelebA's official files as Parquet, in the forms on Hugging Face."""
+"""CelebA's official files as Parquet, in the forms found on Hugging Face."""
 
 import dataclasses
 import pathlib

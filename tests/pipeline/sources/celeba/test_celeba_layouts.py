@@ -115,7 +115,7 @@ def test_torchvisions_is_the_official_one(faces, tmp_path, folder, caplog):
         assert_same(list_celeba(root.parent), expected)
     assert f"CelebA is in {root}" in caplog.messages
     assert_same(list_celeba(root), expected)
-    # torchvision leaves the zip there too. Then the zip is read instead of the folder.
+    # torchvision also leaves the zip there, which is read instead of the folder.
     shutil.copy(next(faces.rglob("*.zip")), root)
     assert_same(list_celeba(root.parent), expected)
     shutil.copytree(root, root.with_name("copy"))
@@ -153,7 +153,7 @@ def test_png_images_have_the_official_keys(faces, kaggle, in_zip, caplog):
         file = io.BytesIO()
         Image.open(io.BytesIO(data)).save(file, "PNG")
         images[name.replace(".jpg", ".png")] = file.getvalue()
-    # Image 1 has the suffix of the partition, and image 2 is missing.
+    # Image 1 has the suffix that the partition lists, and image 2 is missing.
     images["000001.jpg"] = official["000001.jpg"]
     del images["000001.png"], images["000002.png"]
     shutil.rmtree(kaggle / "img_align_celeba")

@@ -156,7 +156,7 @@ def test_columns_of_any_kind_are_the_official_ones(official, faces, tmp_path, ch
 def test_row_groups_of_any_size_are_the_official_ones(
     official, faces, tmp_path, options, monkeypatch
 ):
-    # The reader then reads about two images at a time.
+    # With this limit, the reader reads about two images at a time.
     monkeypatch.setattr(parquet_reader, "_MAX_BYTES", 5000)
     assert_same(official.write(tmp_path, **options), faces)
 

@@ -1,4 +1,4 @@
-"""Image files among photographs that are not photographs themselves."""
+"""Image files that lie beside photographs but are byproducts of programs."""
 
 import json
 import logging
@@ -106,7 +106,7 @@ def test_a_folder_that_the_user_chose_is_read(tmp_path):
     write(tmp_path, "@eaDir/1.jpg", "P.photoslibrary/resources/2.jpg")
     assert listed_keys(tmp_path / "@eaDir") == {"1.jpg"}
     assert listed_keys(tmp_path / "P.photoslibrary" / "resources") == {"2.jpg"}
-    # A library's own photographs are its originals.
+    # A photo library keeps its photographs in the folder `originals`.
     write(tmp_path, "P.photoslibrary/originals/3.jpg")
     assert listed_keys(tmp_path / "P.photoslibrary") == {"originals/3.jpg"}
 
@@ -145,7 +145,7 @@ def test_pictures_of_a_run_are_skipped(tmp_path, place, caplog):
     with caplog.at_level(logging.INFO, logger="absl"):
         assert listed_keys(tmp_path) == {"a/1.jpg"}
     assert "4 pictures of a training run" in caplog.text
-    # A run that has logged nothing yet, a copied run without its lock, and no run.
+    # Then: a run that has logged nothing, a copied run without its lock, and no run.
     (tmp_path / f"{place}metrics.jsonl").unlink()
     assert listed_keys(tmp_path) == {"a/1.jpg"}
     write(tmp_path, f"{place}metrics.jsonl")

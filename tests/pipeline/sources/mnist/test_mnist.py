@@ -218,7 +218,7 @@ def test_worker_processes_make_the_same_bytes(digits, tmp_path):
         "--direct_running_mode=multi_processing",
     )
     assert done.returncode == 0, done.stderr
-    # No flag gave the image size of 28 pixels.
+    # The source sets the image size of 28 pixels, because no flag does.
     assert done.stdout == f"dataset digest: {one.digest}\n"
     assert one.settings["image_size"] == 28
     for split in one.splits.values():

@@ -81,7 +81,7 @@ def test_an_npz_of_no_arrays(digits, tmp_path):
         for name in digits.arrays():
             archive.writestr(f"{name}.npy", b"no array")
     fails(tmp_path, "cannot read .*magic string is not correct")
-    # Set the flag of an encrypted member in its header and in the zip's directory.
+    # Mark the first member as encrypted, in its header and in the zip's directory.
     for head, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         at = content.index(head) + place
         content = content[:at] + b"\1" + content[at + 1 :]

@@ -202,7 +202,7 @@ def test_the_parent_of_one_version_will_do(prepared, pets, tmp_path):
     expected = list_tfds(prepared / "pets" / "1.0.0").fingerprint
     (tmp_path / "pets" / "incomplete.X_1.1.0").mkdir()
     (tmp_path / "pets" / "incomplete.X_1.1.0" / "dataset_info.json").write_text("{}")
-    # The directory above works too, because a config may lie between name and version.
+    # The grandparent works too, because a config may lie between name and version.
     for path in (pets, pets.parent, tmp_path):
         assert list_tfds(path).fingerprint == expected
 
@@ -263,8 +263,8 @@ def test_damaged_records_are_rejected(pets, tmp_path):
 
 
 def test_a_record_that_is_restored_after_its_listing_is_an_error(pets, tmp_path):
-    # The listing could not read the record's labels. With its image alone, the new
-    # record would be wrong.
+    # The damaged record was listed with zeros for labels, which would be wrong for the
+    # restored image.
     path = shard(pets, "train", 0)
     sound = path.read_bytes()
     data = bytearray(sound)

@@ -29,7 +29,7 @@ def change(path: pathlib.Path, **values) -> None:
 
 
 def change_features(root: pathlib.Path, make_features) -> None:
-    """Passes a data set's described features through `make_features`."""
+    """Replaces the features in features.json by `make_features(features)`."""
     path = root / "features.json"
     body = json.loads(path.read_text())
     features = body["featuresDict"]["features"]
