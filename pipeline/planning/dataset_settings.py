@@ -24,7 +24,7 @@ class Settings:
             source.
         image_dtype: Storage type of the images.
         shard_size: Largest number of images in a shard.
-        seed: Seed of the hashes that order the keys, and of hashes that make splits.
+        seed: Seed of the hashes that order the keys and may decide their splits.
         resize: Name of the resize filter.
         crop_size: Side of the centre crop in pixels; 0 crops to the short side.
         split_fractions: Fractions of the images for train, validation and test; None
@@ -33,7 +33,7 @@ class Settings:
         split_folders: Folder of each split, as pairs that `layouts.parse` reads; None
             detects the splits from the folder names.
         deduplicate: Whether to keep only the first of several files with equal content.
-        preprocess: Name of the user's function on the pixels; None if there is none.
+        preprocess: Name of the user's function on the pixels, or None.
     """
 
     source: str = "celeba"
@@ -68,7 +68,7 @@ class Settings:
             check_takes(self.source, "deduplicate")
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the settings as the manifest holds them, without unset ones."""
+        """Returns the settings for the manifest, which omits None and False."""
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in dataclasses.asdict(self).items()

@@ -1,8 +1,8 @@
-"""Plans shards: the hash of a key decides the shard of the image and its place there.
+"""Plans shards: the hash of an image's key decides its shard and its position there.
 
-The plan is a pure function of (set of keys, seed, shard size). Every run with the same
-input therefore writes the same shards, on any runner and with any number of workers.
-The plan shuffles keys; no step of the pipeline shuffles pixels.
+Shard and position are a pure function of (keys of a split, seed, shard size). Every run
+with the same input therefore writes the same shards, on any runner and with any number
+of workers. The plan shuffles keys; no step of the pipeline shuffles pixels.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ class PlannedShard:
         name: File name of the shard.
         split: Split of the shard.
         index: Number of the shard in its split, from 0.
-        num_images: Number of images to read for it.
+        num_images: Number of images to read for the shard.
         fingerprint: Hex sha256 of the settings, the name and the rows. A rerun keeps
             a finished shard that has the same fingerprint.
     """
@@ -75,7 +75,7 @@ def shard_plans(listing: Listing, settings: Settings) -> Iterator[ShardPlan]:
         split: num_shards(images.num_rows, settings.shard_size)
         for split, images in partitions.items()
     }
-    # This is a generator expression because the checks above must run at once.
+    # With `yield`, the checks above would wait until the first plan is taken.
     return (
         plan
         for split in contract.SPLITS
@@ -89,7 +89,7 @@ def shard_plans(listing: Listing, settings: Settings) -> Iterator[ShardPlan]:
 def num_shards(num_images: int, shard_size: int) -> int:
     """Returns the number of shards for `num_images`: a power of two where possible.
 
-    The number is the smallest power of two of shards that hold all images, because the
+    The number is the smallest power of two that suffices for all images, because the
     trainer can deal a power of two evenly to its lanes. It is never more than
     `num_images`, so no shard is empty.
 
@@ -113,7 +113,7 @@ def num_shards(num_images: int, shard_size: int) -> int:
 def _split_plans(
     name: str, split: str, partitions: Partitions, number: int, settings: Settings
 ) -> Iterator[ShardPlan]:
-    """Yields the plans of a split, whose sizes differ by one image at most."""
+    """Yields the plans of a split's shards; their sizes differ by at most one image."""
     index, start, pending = 0, 0, list[ImageTable]()
     for images in _without_equal_keys(partitions):
         first = 0

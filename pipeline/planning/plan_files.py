@@ -43,7 +43,7 @@ def save_plan(plan: ShardPlan, output: str, run_id: str) -> PlannedShard:
     load the plans of the next run, which may have other settings.
 
     Returns:
-        The planned shard without its images, which is all that the launcher keeps.
+        The planned shard. It omits the images, so the launcher need not keep them.
 
     Raises:
         DatasetError: If the disk is full.
@@ -126,5 +126,5 @@ def _check(plan: ShardPlan, name: str) -> None:
 
 
 def plan_path(output: str, name: str, run_id: str) -> str:
-    """Returns the path where the plan of the shard `name` lies during a run."""
+    """Returns the path of the plan of the shard `name` during a run."""
     return paths.join(output, files.PROGRESS_DIR, f"{name}.{run_id}.npz")
