@@ -53,7 +53,7 @@ def prepare_dataset(
         output: Dataset directory to make, local or at s3:// or gs://.
         num_workers: Number of worker processes (default: one per core). Fewer than a
             thousand images are prepared in this process.
-        max_rejected_fraction: Largest fraction of rejected images that is no error.
+        max_rejected_fraction: Largest allowed fraction of rejected images.
         overwrite: Whether to discard a dataset that is in `output`.
         stats: Whether to write `stats.json` and `overview.png`, too.
 
