@@ -1,8 +1,8 @@
 """Makes the examples of a shard in turn, and collects the refused images.
 
-A passing fault must leave no reject: a source may be cut or damaged while a run reads
-it, and be sound again later. So rejects get a second look before a shard of an earlier
-run is kept, and before a dataset is published.
+A transient fault must leave no reject: a source may be truncated or damaged while a run
+reads it, and sound again later. Rejects therefore get a second look before a run keeps
+the shard of an earlier run, and before it publishes a dataset.
 
 This module imports neither TensorFlow nor Beam, so a worker starts in a second.
 """
@@ -21,7 +21,7 @@ from pipeline.sources.image_table import ImageTable
 
 @dataclasses.dataclass(frozen=True)
 class Reject:
-    """A refused image: its key, one of `squares.REASONS`, and a detail in words."""
+    """A refused image: its key, a reason from `squares.REASONS`, and a detail."""
 
     key: str
     reason: str

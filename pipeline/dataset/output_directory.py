@@ -46,7 +46,7 @@ class LockedOutput:
             shard_names: Names of the planned shards.
 
         Raises:
-            DatasetError: If a later run has the directory.
+            DatasetError: If this run is no longer active in the directory.
         """
         output_files.check_active(self.output, self.body["run_id"])
         path = output_files.settings_path(self.output)
@@ -120,7 +120,7 @@ def locked(
         try:
             yield LockedOutput(output, body, overwrite)
         finally:
-            # Any other job fails if it outlives its launcher: its plans are gone.
+            # A job that is not detached fails without its launcher: its plans are gone.
             if not is_detached:
                 output_files.remove_leftovers(output)
 
@@ -133,7 +133,7 @@ def check_apart(output: str, inputs: Mapping[str, str]) -> None:
         inputs: Paths to read, by their flags.
 
     Raises:
-        DatasetError: If an input is `output` or below it, through links and `..` too.
+        DatasetError: If an input is `output` or below it, also through links or `..`.
     """
     for flag, path in inputs.items():
         if path_resolution.contains(output, path):
@@ -169,7 +169,7 @@ def _check_output(output: str, *, overwrite: bool) -> None:
 
 @contextlib.contextmanager
 def _lock(output: str) -> Iterator[None]:
-    """Holds a lock that the system releases when the process ends in any way."""
+    """Holds a lock, which the system releases however the process ends."""
     if paths.is_url(output):
         logging.info("a bucket has no locks: let only one run at a time use --output")
         yield
@@ -193,7 +193,7 @@ def _lock(output: str) -> Iterator[None]:
 
 
 def _check_settings(output: str, body: dict[str, Any]) -> None:
-    """Checks that the files in a directory were made with the same settings."""
+    """Checks that the files in a directory were made with this run's settings."""
     recorded = _recorded_settings(output)
     if recorded is None:
         return

@@ -61,7 +61,7 @@ def has_manifest(output: str) -> bool:
 def is_ours(output: str, name: str) -> bool:
     """Returns whether runs write a file of this name."""
     if name == tfds_files.DATASET_INFO_NAME:
-        # TensorFlow Datasets names its shards the same way, so read the file.
+        # TensorFlow Datasets writes a file of this name too, so read the content.
         text = paths.read_bytes(paths.join(output, name))
         return tfds_files.is_our_dataset_info(text)
     return (
@@ -73,7 +73,7 @@ def is_ours(output: str, name: str) -> bool:
 
 
 def discard(output: str) -> None:
-    """Removes a dataset's manifest, and files that would pass for a new dataset's.
+    """Removes a dataset's manifest, settings, sidecars, statistics and label names.
 
     The manifest goes first: without it the directory does not count as complete.
     """
@@ -81,7 +81,7 @@ def discard(output: str) -> None:
     for name in _names(progress_path(output)):
         if name.endswith(".json"):
             paths.remove(progress_path(output, name))
-    # The new dataset may lack these files.
+    # A new dataset may lack these files, and the old files would pass for its own.
     for name in _names(output):
         if name in (stats.STATS_NAME, contract.OVERVIEW_NAME) or name.endswith(
             tfds_files.LABELS_SUFFIX
@@ -90,12 +90,12 @@ def discard(output: str) -> None:
 
 
 def check_active(output: str, run_id: str) -> None:
-    """Checks that a run still has the output directory.
+    """Checks that a run is still active in the output directory.
 
-    A run leaves files with its ID in `.progress` until it ends or a later run begins.
+    A run keeps files with its ID in `.progress` until it ends or a later run begins.
 
     Raises:
-        DatasetError: If no file there has the ID.
+        DatasetError: If no file in `.progress` has the ID.
     """
     folder = progress_path(output)
     if not any(f"{run_id}." in name for name in _names(folder)):

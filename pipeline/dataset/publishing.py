@@ -1,4 +1,4 @@
-"""Publishes a dataset: accounts for every shard, then writes the files that name them.
+"""Publishes a dataset: accounts for every shard, then writes the other files.
 
 `manifest.json` is written last. Every file is a function of the shards' results, so a
 runner that publishes twice writes the same files again.
@@ -118,7 +118,7 @@ def complete_manifest(
 ) -> contract.Manifest | None:
     """Returns the manifest of a complete and intact dataset, else None.
 
-    A dataset is incomplete if an image that it rejected is sound by now.
+    A dataset is also incomplete if a second look does not confirm one of its rejects.
 
     Args:
         publication: Description of the dataset, with its planned shards.
@@ -186,8 +186,8 @@ def results_by_name(
     """Returns the results by shard name, in the order of the plan.
 
     Raises:
-        RuntimeError: If a shard is absent, comes twice or was not planned. Each of
-            these is the runner's fault.
+        RuntimeError: If the runner lost a shard, returned a shard twice, or returned a
+            shard that was not planned.
     """
     results = list(results)
     returned = Counter(result.info.name for result in results)

@@ -1,4 +1,4 @@
-"""Takes a second look at the rejects of finished shards, from the run's plans."""
+"""Takes a second look at the rejects of finished shards, with the run's plans."""
 
 import dataclasses
 from collections.abc import Iterable

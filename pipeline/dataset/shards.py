@@ -107,7 +107,7 @@ def write_shard(
     Raises:
         DatasetError: If the disk is full, or if `encoded` raises it.
     """
-    # A sidecar without its shard would count as progress.
+    # A run that dies before its end would leave the old sidecar beside the new shard.
     paths.remove(sidecar_path(output, shard.name))
     temporary = files.temporary_path(output, shard.name)
     with files.full_disk_explained(str(temporary.parent), shard.name):
@@ -132,7 +132,7 @@ def write_shard(
 def _with_stats(
     finished: ShardResult, output: str, features: Mapping[str, contract.Feature]
 ) -> ShardResult:
-    """Returns a kept shard's result with statistics, which an earlier run may lack."""
+    """Returns a kept shard's result, and adds statistics if they are missing."""
     if stats.are_sound(finished.stats, features):
         return finished
     counts = stats.of_shard(paths.join(output, finished.info.name), features)
@@ -196,9 +196,9 @@ def write_records(
 
 
 def find_finished(planned: PlannedShard, output: str) -> ShardResult | None:
-    """Returns the result of an earlier run's shard, if it fits the plan and its size.
+    """Returns the result of a shard if its sidecar fits the plan and the file's size.
 
-    The hash is not checked, because that reads the whole file.
+    The hash is not checked, because hashing reads the whole file.
     """
     result = read_sidecar(sidecar_path(output, planned.name))
     if result is None or not _fits(result, planned):

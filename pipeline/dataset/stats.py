@@ -1,7 +1,7 @@
 """Statistics of a dataset: brightness, colours, labels, and a few of its images.
 
-Every statistic is a count over 8-bit levels. The sum over shards is therefore the same
-in any order and on any runner.
+Every statistic is computed from integer counts: of pixels by 8-bit level, and of
+labels. The sum over shards is therefore the same in any order and on any runner.
 """
 
 import io
@@ -88,7 +88,7 @@ class Stats:
 
     @classmethod
     def from_dict(cls, body: Mapping[str, Any]) -> "Stats":
-        """Rebuilds the counts from `to_dict`, also after JSON made its keys strings."""
+        """Rebuilds the counts from `to_dict`, even if JSON made the keys strings."""
         stats = cls(len(body["levels"]))
         stats.num_examples = int(body["num_examples"])
         stats.levels += np.array(body["levels"], np.int64)
@@ -104,7 +104,7 @@ class Stats:
 
 
 def are_sound(body: Any, features: Mapping[str, contract.Feature]) -> bool:
-    """Returns whether a sidecar's `body` is what `to_dict` gives for these features."""
+    """Returns whether a sidecar's `body` fits `Stats.to_dict` for these features."""
     try:
         stats = Stats.from_dict(body)
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
