@@ -1,9 +1,9 @@
-"""Counters of a run: Beam metrics on the runner's pages, and a line at the end.
+"""Counters of a run: Beam metrics on the runner's web pages, and a summary line.
 
 shards_made               shards that this run wrote
 shards_kept               finished shards of earlier runs
 images_read               images in the shards made, including rejected images
-images_rejected_<reason>  rejected images in the shards made; `squares.REASONS`
+images_rejected_<reason>  rejected images in the shards made, by `squares.REASONS`
 bytes_written             size in bytes of the shards made
 """
 
@@ -25,7 +25,7 @@ def count(results: Iterable[ShardResult], run_id: str) -> Counter[str]:
 
     Args:
         results: Results of the shards.
-        run_id: Id of the counting run; shards of other runs count as kept.
+        run_id: Id of this run; shards of other runs count as kept.
     """
     counts: Counter[str] = Counter()
     for result in results:

@@ -23,11 +23,11 @@ class DatasetJob:
     Attributes:
         output: Dataset directory, as an absolute path or a URL.
         num_workers: Number of worker processes of the local runner.
-        max_rejected_fraction: Largest fraction of rejected images that is no error.
+        max_rejected_fraction: Largest allowed fraction of rejected images.
         overwrite: Whether to discard a dataset that is in `output`.
         beam_args: Beam's own flags.
         nursery: Nursery for the local runner's workers; None to make one if needed.
-        run_id: Id in the plans and shards that this run writes.
+        run_id: Id of this run, in the names of its plans and in its sidecars.
     """
 
     output: str
@@ -72,14 +72,14 @@ def make_dataset(
 
     Args:
         job: Where and how the dataset is made.
-        publication: The dataset, without planned shards.
+        publication: Description of the dataset, without planned shards.
         save_plans: Function that saves the plan of every shard; it is called once the
             output directory is locked.
-        make_shard: Step from the name of a shard to a `ShardResult`.
+        make_shard: Beam step that turns the name of a shard into a `ShardResult`.
 
     Returns:
-        The manifest of the complete dataset; None if the job is detached, because then
-        its last step writes the manifest.
+        The manifest of the complete dataset; None if the job is detached, because its
+        last step writes the manifest later.
 
     Raises:
         DatasetError: If the directory cannot be used, a shard cannot be made, or the

@@ -1,4 +1,4 @@
-"""How the commands that make datasets begin and end; they import Beam in between."""
+"""How the commands that make datasets begin, import Beam, and end."""
 
 import contextlib
 import functools
@@ -18,11 +18,11 @@ from pipeline.process import entry, interrupts, limits, wording
 def load_beam() -> None:
     """Imports Beam for the process of a command; later calls change nothing.
 
-    Beam's own log lines are dropped from here on.
+    Beam's own log lines are dropped from then on.
     """
     python_logging.getLogger().addFilter(quiet.is_not_beams)
     limits.check_addresses()
-    # Collections that find nothing would take a tenth of the one second of import.
+    # Garbage collections find nothing here, but take a tenth of the import's second.
     gc.disable()
     try:
         import pipeline.jobs.dataset_job  # noqa: F401
@@ -67,7 +67,7 @@ def run(
     argv: Sequence[str],
     make: Callable[[Sequence[str], worker.Nursery | None], contract.Manifest | None],
 ) -> None:
-    """Runs a command that has a flag --num_workers, and ends with its exit code.
+    """Runs a command that has a flag --num_workers, or exits with a one-line error.
 
     Args:
         argv: Program name and Beam's flags.
@@ -78,7 +78,7 @@ def run(
     load_beam()
     from pipeline.jobs import runners
 
-    # Imported modules and listed files stay, so collections would find nothing.
+    # Imported modules and listed files stay, so garbage collections would find nothing.
     gc.freeze()
     gc.set_threshold(100_000)
     if not flags.FLAGS["verbosity"].present:

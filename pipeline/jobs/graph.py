@@ -1,13 +1,13 @@
 """The Beam graph: one linear chain, whose elements are names or results of shards.
 
-The first step discards a dataset to be overwritten: when it runs, the runner has
+The first step discards a dataset to be overwritten, because by then the runner has
 accepted the job and a worker has started. The last step publishes the dataset, so the
 job completes even if its launcher has left.
 
-Neither images nor plans are elements. So the graph is small for any number of images.
-Beam would compress plans for seconds in every process: for CelebA they take 24 MB.
-Shards of images and of latents differ in one step; `pipeline.latents.latent_shards` has
-the step of latents.
+Neither images nor plans are elements, so the graph is small for any number of images.
+CelebA's plans take 24 MB, which Beam would compress for seconds in every process.
+Jobs for images and for latents differ only in the step that makes a shard;
+`pipeline.latents.latent_shards` has the step for latents.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,8 +36,8 @@ def build_graph(
     Args:
         pipeline: An empty Beam pipeline.
         output: The directory of the dataset.
-        make_shard: Step from the name of a shard to a `ShardResult`.
-        publication: The dataset that the shards make.
+        make_shard: Step that turns the name of a shard into a `ShardResult`.
+        publication: Description of the dataset, with its planned shards.
         beam_args: Beam's own flags, which say how to reach buckets.
     """
     _ = (
@@ -68,7 +68,7 @@ class Step(beam.DoFn):
     def setup(self) -> None:
         """Prepares the process and its access to buckets.
 
-        Not every runner passes the flags of buckets on.
+        Not every runner passes the flags for buckets to its workers.
         """
         limits.prepare()
         buckets.configure(self._beam_args)
@@ -108,11 +108,11 @@ class MakeShard(Step):
         """Keeps the values that all shards share.
 
         Args:
-            publication: The dataset that the shards make.
+            publication: Description of the dataset, with its planned shards.
             settings: Settings of the images.
             reader: Reader of the source.
-            run_id: Id of this run, in the plans saved in the output directory and in
-                the shards that this run writes.
+            run_id: Id of this run, in the names of its plans and in the sidecars that
+                it writes.
             beam_args: Beam's own flags, which say how to reach buckets.
         """
         super().__init__(beam_args)

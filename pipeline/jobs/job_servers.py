@@ -1,6 +1,6 @@
 """Checks that the servers named by a runner's flags answer.
 
-Beam would wait for them for minutes, and end with a traceback.
+Without these checks, Beam would wait for minutes and end with a traceback.
 """
 
 import contextlib

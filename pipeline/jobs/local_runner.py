@@ -30,10 +30,10 @@ def make_runner(
     num_images: int,
     nursery: worker.Nursery | None,
 ) -> Iterator[FnApiRunner]:
-    """Yields the in-process runner, and completes its options.
+    """Yields the local runner, and completes its options.
 
-    Worker processes repay their start from about a thousand images on. Threads never
-    do: most work around the decoding holds the interpreter's lock.
+    Worker processes repay the time of their start from about a thousand images on.
+    Threads never help: most work around the decoding holds the interpreter's lock.
 
     Args:
         options: Beam's options, made from `beam_args`.
@@ -98,7 +98,7 @@ def without_lost_connections() -> Iterator[None]:
 
 
 class _LoopbackGrpc:
-    """The part of `grpc` that these modules use, with servers on the loopback."""
+    """The part of `grpc` that `_SERVING_MODULES` use, with servers on the loopback."""
 
     @staticmethod
     def server(*args: Any, **kwargs: Any) -> grpc.Server:

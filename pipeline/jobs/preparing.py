@@ -27,7 +27,7 @@ def prepare(
     Args:
         settings: Settings that decide the content of the dataset.
         job: Where and how the dataset is made.
-        input_dir: Files of the source.
+        input_dir: Directory, file or pattern of the source.
         with_stats: Whether to write `stats.json` and `overview.png`, too.
 
     Raises:
@@ -62,11 +62,11 @@ def list_images(settings: Settings, input_dir: str) -> tuple[sources.Listing, Se
     """Lists the images of a source.
 
     Args:
-        settings: How to list the images and preprocess them.
-        input_dir: Files of the source.
+        settings: Settings for listing and preprocessing the images.
+        input_dir: Directory, file or pattern of the source.
 
     Returns:
-        The images, and the settings with the split fractions that the source chose.
+        The listing, and the settings with the split fractions that the source chose.
 
     Raises:
         DatasetError: If the source or the user's function is invalid.

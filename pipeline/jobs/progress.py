@@ -1,6 +1,6 @@
 """Progress of a run, and the check that its missing shards fit on the disk.
 
-OUT/.progress/<shard>.json     a finished shard
+OUT/.progress/<shard>.json     sidecar of a finished shard
 """
 
 import concurrent.futures
@@ -39,7 +39,7 @@ def check_disk(
 
     Args:
         output: Dataset directory.
-        plans: Plans of all shards.
+        plans: All planned shards.
         features: Features of a record.
         num_bytes_freed: Size in bytes of the old shards, if all are discarded first;
             None if finished shards that match the plans stay.
@@ -80,7 +80,7 @@ def finished_results(
 class ProgressBar:
     """Shows the progress of a run on any runner, from the sidecars of its shards.
 
-    On a terminal it is a bar; otherwise a log line every ten seconds.
+    On a terminal it shows a bar; otherwise it logs a line every ten seconds.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class ProgressBar:
 
         Args:
             output: Dataset directory.
-            plans: Plans of all shards.
+            plans: All planned shards.
             run_id: ID of this run.
             keeps_earlier: Whether this run keeps the shards of earlier runs.
         """

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 
 def is_not_beams(record: logging.LogRecord) -> bool:
-    """Returns whether Beam did not log a record; a filter for the root logger."""
+    """Returns False for a record that Beam logged; a filter for the root logger."""
     return "apache_beam" not in record.pathname
 
 

@@ -1,4 +1,4 @@
-"""Beam's side of the command line: its flags, the choice of a runner, its errors."""
+"""Beam's side of the command line: flags, the choice of a runner, and errors."""
 
 import argparse
 import contextlib
@@ -74,7 +74,7 @@ def check_flags(beam_args: Sequence[str]) -> None:
         raise flags.Error(
             f"--runner={type(runner).__name__} needs {', '.join(missing)}"
         )
-    # Beam runs this check later. For Dataflow it would ask Google Cloud.
+    # Beam itself checks only later. The check for Dataflow would ask Google Cloud.
     if not isinstance(runner, DataflowRunner):
         wrong = PipelineOptionsValidator(options, runner).validate()
         if wrong:
@@ -85,7 +85,7 @@ def _make_runner(beam_args: Sequence[str]) -> PipelineRunner:
     """Makes the runner that Beam's flags name; by default the local runner.
 
     Raises:
-        flags.Error: If no runner has this name, or a package is missing for it.
+        flags.Error: If no runner has this name, or a package that it needs is missing.
     """
     options = PipelineOptions(list(beam_args))
     name = options.view_as(StandardOptions).runner or LOCAL_RUNNER
@@ -103,7 +103,7 @@ def runner_name(beam_args: Sequence[str]) -> str:
     """Returns the name of the runner that `_make_runner` makes, as Beam spells it.
 
     Raises:
-        flags.Error: If no runner has this name, or a package is missing for it.
+        flags.Error: If no runner has this name, or a package that it needs is missing.
     """
     return type(_make_runner(beam_args)).__name__
 
@@ -116,7 +116,7 @@ def is_distributed(name: str) -> bool:
 def is_detached(beam_args: Sequence[str]) -> bool:
     """Returns whether the job goes on without its launcher, according to Beam's flags.
 
-    This is so with `--no_wait_until_finish`, and if the job becomes a template, as the
+    A job is detached with `--no_wait_until_finish`, or if it becomes a template, as the
     launcher of a flex template requests.
     """
     options = PipelineOptions(list(beam_args)).get_all_options()
@@ -132,7 +132,7 @@ def run_graph(
     num_images: int,
     nursery: Nursery | None = None,
 ) -> None:
-    """Builds a graph and runs it to its end, or hands it over if it is detached.
+    """Builds a graph and runs it to its end; a detached job is only submitted.
 
     Args:
         build: Function that adds the graph to a pipeline.
@@ -142,8 +142,8 @@ def run_graph(
         nursery: Nursery of worker processes; None to make one if it is needed.
 
     Raises:
-        DatasetError: If a worker raised it (with its text only), a worker was killed,
-            the runner does not accept the job, or the job failed elsewhere.
+        DatasetError: If a worker raised one (only its text is kept), a worker was
+            killed, or a runner other than the local one does not finish the job.
         RuntimeError: If anything else failed in the local runner; the text has the
             worker's traceback.
     """
@@ -160,7 +160,7 @@ def run_graph(
         job_servers.check(beam_runner, options)
     if name != LOCAL_RUNNER and not is_distributed(name):
         portable.job_server_timeout = _LONGEST_JOB_SECONDS
-    # The exception has the traceback as well.
+    # Beam would log the traceback that the exception contains.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     pipeline = None
     try:
@@ -173,7 +173,7 @@ def run_graph(
             build(pipeline)
     except KeyboardInterrupt:
         if pipeline is not None and hasattr(pipeline, "result"):
-            # Cancel the job, because it would go on on a cluster.
+            # Cancel the job, because it would continue on a cluster.
             pipeline.result.cancel()
         raise
     # Beam, gRPC and cloud clients raise errors of their own classes.
@@ -218,7 +218,7 @@ def _explain(error: Exception, name: str, *, is_submitted: bool) -> str | None:
 
 
 def dataset_error_text(error: BaseException) -> str | None:
-    """Returns the text of the `DatasetError` that a worker raised, if it was one.
+    """Returns the text of a worker's `DatasetError`, or None for any other error.
 
     Beam passes a worker's exception on as the text of its traceback, with the step
     appended. Some runners escape its line breaks.

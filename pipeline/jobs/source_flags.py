@@ -77,10 +77,10 @@ def settings(**image_settings: Any) -> dataset_settings.Settings:
 
 
 def check_absent() -> None:
-    """Checks that none of these flags is given, for commands without raw images.
+    """Checks that no flag of this module is given, for a run without raw images.
 
     Raises:
-        DatasetError: If one of them is given; the text names it.
+        DatasetError: If a flag of this module is given; the text names the flag.
     """
     for flag in flags.FLAGS.get_flags_for_module(__name__):
         if flag.present:

@@ -1,7 +1,7 @@
 """Worker processes of the local runner: quiet, ready at once, gone with their launcher.
 
-The imports of a worker take as long as three thousand images. So a command makes a
-`Nursery` before it has threads: a copy of itself, which forks into workers.
+The imports of a worker take as long as preparing three thousand images. So a command
+makes a `Nursery` before it has threads: a copy of itself, which forks into workers.
 """
 
 import contextlib
@@ -38,8 +38,9 @@ class Nursery:
         """Starts the process.
 
         Args:
-            is_copy: Whether to copy this process, with all its imports. It must have no
-                threads, because locks that they hold would stay locked in the copy.
+            is_copy: Whether to copy this process, with all its imports. This process
+                must then have no threads: locks that they hold would stay locked in
+                the copy.
         """
         context = multiprocessing.get_context(
             "fork" if is_copy and sys.platform == "linux" else "spawn"
@@ -52,7 +53,7 @@ class Nursery:
         orders.close()
 
     def start_worker(self, control_address: str, worker_id: str) -> None:
-        """Starts a worker, which serves the runner at an address until that ends."""
+        """Starts a worker for the runner at an address; it ends with the runner."""
         self._orders.send((control_address, worker_id))
 
     def close(self) -> None:
@@ -89,7 +90,7 @@ def _serve_orders(orders: connection.Connection) -> None:
     # Warm up: the first image of a process takes as long as a thousand others.
     image, values = np.zeros((2, 2, 3), np.uint8), np.zeros(256, np.uint8)
     resizing.resize_and_map(image, 1, "bilinear", values)
-    # Imported objects stay, so collections need not look at them again.
+    # Imported objects stay, so garbage collections need not look at them again.
     gc.freeze()
     launcher = multiprocessing.parent_process()
     assert launcher is not None
