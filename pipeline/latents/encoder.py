@@ -20,11 +20,11 @@ from pipeline import contract
 from pipeline.latents import export_description
 from pipeline.process import limits, variables
 
-# Signature of an export for images as records store them.
+# Signature of an export for preprocessed images.
 _SIGNATURE = "encode_preprocessed"
 
 # Stateful operations that an export may have: they hold, save and restore its weights,
-# call its functions and check its input. Others may write files, or call Python.
+# call its functions and check its input. Any other may write files, or call Python.
 _EFFECTS = {
     *("AssignVariableOp", "DisableCopyOnRead", "ReadVariableOp", "VarHandleOp"),
     *("MergeV2Checkpoints", "RestoreV2", "SaveV2", "VarIsInitializedOp"),
@@ -57,8 +57,8 @@ def _check_operations(path: str) -> None:
     """Checks that running a model changes nothing outside of the model.
 
     Raises:
-        DatasetError: If the model has an operation with such an effect. The error
-            names the operation.
+        DatasetError: If an operation is unknown or has effects outside the model. The
+            error names the operation.
     """
     from tensorflow.python.framework import op_def_registry
     from tensorflow.python.saved_model import loader_impl
@@ -86,7 +86,7 @@ def check_loads(export: export_description.Export) -> None:
     Checks nothing on a launcher without TensorFlow, whose workers are elsewhere.
 
     Raises:
-        DatasetError: As for `load`.
+        DatasetError: As for `load`, or if the process is killed.
     """
     if importlib.util.find_spec("tensorflow") is None:
         return

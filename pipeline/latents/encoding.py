@@ -77,7 +77,7 @@ def encode_raw(
     model: str,
     input_dir: str,
 ) -> contract.Manifest | None:
-    """Makes latents of raw images, the same as through a dataset of the images.
+    """Makes a dataset of latents directly from raw images, and returns its manifest.
 
     For a detached job, returns None once the job is submitted.
 
@@ -85,11 +85,11 @@ def encode_raw(
     no image is stored in between.
 
     Args:
-        images: Settings for a dataset of the images. The model replaces the settings
-            of the preprocessing; its function must be repeated in `preprocess`.
+        images: Settings for a dataset of the images. The export replaces the settings
+            of the preprocessing, but `preprocess` must name the export's function.
         job: Output directory and execution of the job.
         model: Directory that `trainer.export` wrote.
-        input_dir: Directory of the source's files.
+        input_dir: Directory, file or pattern of the source.
 
     Raises:
         DatasetError: If the model, the source, the directory or a flag is unusable.
@@ -130,7 +130,7 @@ def encode_raw(
 def _check_inputs(
     job: dataset_job.DatasetJob, model: str, flag: str, path: str
 ) -> tuple[str, export_description.Export]:
-    """Checks that a job's inputs are apart from its output.
+    """Checks that a job's output contains no input, and reads the export.
 
     Args:
         job: Output directory and execution of the job.

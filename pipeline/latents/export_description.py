@@ -12,7 +12,7 @@ from pipeline.process import wording
 # Files that trainer.export writes, below the directory of the export.
 DESCRIPTION = "assets.extra/export.json"
 _PARTS = ("saved_model.pb", "variables/variables.index")
-# Settings of the preprocessing, which images of another dataset must share.
+# Preprocessing settings, which other images must share with the training images.
 _IMAGE_SETTINGS = ("image_size", "image_dtype", "resize", "crop_size", "preprocess")
 
 
@@ -26,7 +26,7 @@ class Export:
         latent_dim: Number of latents.
         condition: Name of the feature that conditions the model, or None.
         settings: Settings of the dataset that the model was trained on.
-        features: Features of a record of that dataset.
+        features: Features of a record of the training dataset.
         num_classes: Number of classes, if the condition is a label; else None.
         are_all_known: Whether every image needs a class.
     """
@@ -48,8 +48,8 @@ def read_export(path: str) -> Export:
         path: Local directory of the export.
 
     Raises:
-        DatasetError: If `trainer.export` did not write the directory, or an early
-            release wrote it, which did not name its model.
+        DatasetError: If the path is a URL, the export is absent, incomplete or damaged,
+            or an early release wrote it, without a digest of the model.
     """
     if "://" in path:
         raise contract.DatasetError(
@@ -140,7 +140,7 @@ def check_images(
     num_channels: int,
     images: str,
 ) -> None:
-    """Checks that a model can encode images, which may be new to it.
+    """Checks that images suit a model, which may not have been trained on them.
 
     Args:
         export: Description of the model.

@@ -3,7 +3,7 @@
 A dataset's manifest decides the plan of its shards, so a worker reads the manifest. The
 plan of raw images is in a file, as for `prepare`:
 
-    OUT/.progress/<run_id>.tmp                          exists while a run lasts
+    OUT/.progress/<run_id>.tmp                          marks a run on a dataset
     OUT/.progress/NAME-SPLIT...-of-00064.<run_id>.npz   the plan of raw images
 """
 
@@ -56,8 +56,8 @@ class Images(Protocol):
             run_id: ID of the run that makes the latents.
 
         Raises:
-            DatasetError: If the run has ended, or the images cannot be read. The
-                examples may raise it later, too.
+            DatasetError: If the run has ended, or the images cannot be read. Iterating
+                over the examples may raise it, too.
         """
         ...
 

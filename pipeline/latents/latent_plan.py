@@ -10,7 +10,7 @@ from pipeline import contract
 from pipeline.planning import dataset_settings, plan
 from pipeline.sources import Listing
 
-# A setting, because the rounding of latents depends on it. Batches begin with a shard.
+# A setting, because the rounding of latents depends on it. Batches never span shards.
 BATCH_SIZE = 64
 
 
@@ -97,7 +97,7 @@ def _fingerprint(settings: Settings, images: Any) -> str:
 def latent_features(
     features: Mapping[str, contract.Feature], latent_dim: int
 ) -> dict[str, contract.Feature]:
-    """Returns the features of a record; integer features are the image's."""
+    """Returns the features of a record of latents, with the image's labels."""
     latents = contract.Feature("float32", (latent_dim,))
     return {
         "key": features["key"],

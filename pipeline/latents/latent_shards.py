@@ -16,7 +16,7 @@ from pipeline.latents import encoder, export_description, latent_images, latent_
 
 @dataclasses.dataclass(frozen=True)
 class EncodeJob:
-    """The settings that all shards share.
+    """The values that all shards share.
 
     Attributes:
         export: Description of the model.
@@ -34,7 +34,7 @@ class EncodeJob:
 
 
 def make_shard(job: EncodeJob, name: str) -> shards.ShardResult:
-    """Keeps the shard of a name if it is intact, else writes it; returns its result.
+    """Keeps the named shard if it is intact, else writes it; returns its result.
 
     Raises:
         DatasetError: If the run has ended, the images or the model cannot be read, a
@@ -103,12 +103,12 @@ class EncodeShard(graph.Step):
     """Makes a shard of latents from a shard of images, and yields its result."""
 
     def __init__(self, job: EncodeJob, beam_args: Sequence[str]) -> None:
-        """Keeps the settings that all shards share."""
+        """Keeps the values that all shards share."""
         super().__init__(beam_args)
         self._job = job
 
     def process(self, element: str) -> Iterator[shards.ShardResult]:
-        """Yields the result of the shard of a name, kept or written."""
+        """Yields the result of the named shard, which is kept or written."""
         result = make_shard(self._job, element)
         counters.report(result, self._job.run_id)
         yield result
