@@ -1,8 +1,8 @@
 """Errors of a call, which name its arguments instead of a command's flags.
 
-An error marks a setting as a flag, `--name`, even where it passes from a worker to its
-launcher as text. This module is the one place that turns flags into arguments. The
-opposite way would be ambiguous, because an argument's name may be an ordinary word.
+Errors name a setting as a flag, `--name`, even in texts that pass from a worker to its
+launcher. Only this module turns flags into arguments. The opposite direction would be
+ambiguous, because an argument's name may be an ordinary word.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ _PHRASES = {
     "in the directory that the command is run in": "elsewhere on sys.path",
     "leave the flag out": "leave the argument out",
 }
-# A flag in a text, but no part of a word or path.
+# Matches a flag in a text, but not inside a word or path.
 _FLAG = r"(?<![\w/-])--({})\b"
 
 
@@ -47,7 +47,7 @@ def named(names: Mapping[str, str]) -> Iterator[None]:
         names: Name of the argument for each flag.
 
     Raises:
-        ValueError: If the body raises it, or a subclass; the error is of this class.
+        ValueError: If the body raises one; the error keeps its class.
     """
     try:
         yield

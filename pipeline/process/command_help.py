@@ -1,8 +1,8 @@
 """The `--help` of a command: its docstring, and its own flags in groups.
 
 Required flags come first, then the command's other flags, then flags that it shares
-with other commands. The heading of a shared group is the first line of the module that
-defines its flags. Only `--helpfull` shows absl's own flags.
+with other commands. The heading of a shared group is the first docstring line of the
+module that defines its flags. Only `--helpfull` shows absl's own flags.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def define() -> None:
         _HelpFlag("helpfull", "show full help", full),
         _HelpFlag("helpxml", "like --helpfull, but generates XML output", _write_xml),
     ):
-        # The module name keeps them out of the command's own flags.
+        # The module name keeps these flags out of the command's own flags.
         flags.DEFINE_flag(flag, module_name=app.__name__)
 
 

@@ -31,11 +31,11 @@ def check_parsed(others: Sequence[str] = ()) -> None:
     """Refuses values without a flag and flags without a value, which absl accepts.
 
     Args:
-        others: Program name, and the arguments that are no flags.
+        others: Program name, and the arguments that are not flags.
 
     Raises:
-        flags.Error: If there is a value without a flag, or an empty one. An empty path
-            would mean the working directory.
+        flags.Error: If there is a value without a flag, or a flag with an empty value.
+            An empty path would mean the working directory.
     """
     if others[1:]:
         raise flags.Error(

@@ -16,8 +16,8 @@ from types import FrameType
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 _remedy = "run the same command again"
-# The process that called `begin`, but not its forks; and a copy of its standard error,
-# which stays when file descriptor 2 is redirected.
+# ID of the process that called `begin`; a fork has another ID. `_stderr` is a copy of
+# standard error, which stays when file descriptor 2 is redirected.
 _pid: int | None = None
 _stderr = 2
 # Signals received while a process is being started; None at other times.
@@ -25,7 +25,7 @@ _deferred: list[int] | None = None
 
 
 def is_command() -> bool:
-    """Returns whether `python -m` starts a command, and still looks for its module."""
+    """Returns whether `python -m` starts a command whose module has not run yet."""
     return sys.argv[:1] == ["-m"]
 
 
@@ -67,7 +67,7 @@ def unwinding() -> Iterator[None]:
     finally:
         if received:
             _say()
-            # Exit functions end the processes that this one started.
+            # Exit functions end the children of this process.
             atexit._run_exitfuncs()
             os._exit(128 + received[0])
         for number, handler in handlers.items():
@@ -76,14 +76,14 @@ def unwinding() -> Iterator[None]:
 
 @contextlib.contextmanager
 def hidden_from_children() -> Iterator[None]:
-    """Blocks these signals for processes that are started inside the context.
+    """Blocks SIGINT and SIGTERM for processes that are started inside the context.
 
-    A terminal sends Ctrl-C to all of them. This process answers for them once they are
-    fully started, and they end when it ends.
+    A terminal sends Ctrl-C to every process. This process answers for its children once
+    they have started fully, and they end when it ends.
     """
     global _deferred
-    # Children inherit the mask. It covers this thread only: another thread could still
-    # take a signal in the midst of a start, so `_end` defers it.
+    # Children inherit the mask. Here it covers this thread only: another thread could
+    # take a signal in the midst of a start, so `_end` defers the signal.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
     _deferred = deferred = []
     try:

@@ -71,8 +71,8 @@ def prepare() -> None:
 def _remove_variables() -> None:
     """Removes variables that make libraries fail with a traceback, or take minutes.
 
-    Numba keeps its variables for the cache directory and the number of threads. The
-    others never change the integers that our loops compute.
+    Numba's variables for the cache directory and the number of threads stay. Removing
+    its other variables never changes the integers that our loops compute.
     """
     # Any implementation but the installed one fails.
     os.environ.pop("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", None)
@@ -130,7 +130,7 @@ def num_shards_open() -> int:
 def is_out_of_files(error: BaseException) -> bool:
     """Returns whether an error says that too many files are open.
 
-    The limit may be that of this process or of the system.
+    The limit may belong to this process or to the system.
 
     Args:
         error: Any exception; its chain of causes is searched for the system's error.

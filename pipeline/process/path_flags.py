@@ -3,7 +3,7 @@
     _OUTPUT = path_flags.define("output", None, "Directory to make.")
 
 Shells do not expand `~` after `=`, so this module does. A URL is refused if a command
-needs a local path: it would create a local directory called `gs:`.
+needs a local path: the command would create a local directory called `gs:`.
 """
 
 import os

@@ -11,10 +11,10 @@ _LOWEST = 10_000
 
 
 def find_free(num: int) -> list[int]:
-    """Returns ports of 127.0.0.1 at which no server listens.
+    """Returns free ports of 127.0.0.1, below the ephemeral range.
 
-    They lie below the ephemeral range, because any outgoing connection may take a port
-    of that range before the server binds it.
+    Any outgoing connection may take a port of the ephemeral range before the server
+    binds it.
 
     Args:
         num: Number of ports.

@@ -1,8 +1,8 @@
 """Variables that change how libraries compute or draw, or keep them from starting.
 
-The numbers of a run follow from its flags, so call `override` before the first import
+Only flags may decide the numbers of a run, so call `override` before the first import
 of these libraries. Variables in `KERNELS` change only the rounding, and some machines
-need them: a flag sets them, and `environment` records them.
+need them: a flag of the trainer sets them, and `environment.json` records them.
 """
 
 import difflib
@@ -27,9 +27,9 @@ _VALUES = {
     "MPLBACKEND": "agg",
 }
 
-# Names; a star stands for any ending. They change the precision, which is a setting of
-# the run; let a kernel keep weights from an earlier step; make sums differ from run to
-# run; or change the look of figures.
+# Variables to override; a star stands for any ending. They change the precision, which
+# is a setting of the run; let a kernel keep weights from an earlier step; make sums
+# differ from run to run; or change the look of figures.
 _OVERRIDDEN = (
     "DNNL_DEFAULT_FPMATH_MODE",
     "KERAS_*",
