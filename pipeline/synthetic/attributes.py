@@ -1,7 +1,7 @@
 """CelebA's forty attributes, as far as a face's factors decide them.
 
-Attributes that the drawing does not decide (Attractive, Male, Young) are -1 on every
-face.
+Attributes that the drawing does not decide, such as Attractive, Male and Young, are -1
+on every face.
 """
 
 from pipeline.sources.celeba.attributes import ATTRIBUTE_NAMES

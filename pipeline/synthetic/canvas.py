@@ -10,7 +10,7 @@ import colorsys
 import numpy as np
 
 try:
-    # The ufunc below `np.clip` takes half of its time for the pixels of an eye.
+    # For an eye's pixels, the ufunc inside `np.clip` takes half of the call's time.
     from numpy._core.umath import clip as _clip
 except ImportError:
     _clip = np.clip
@@ -20,8 +20,8 @@ HEIGHT, WIDTH = 218, 178
 Color = tuple[float, float, float]
 
 
-# 0-d arrays, because NumPy takes a microsecond to convert a Python number. It needs
-# less than that for the pixels of an eye.
+# 0-d arrays, because NumPy takes a microsecond to convert a Python number. An operation
+# on the pixels of an eye takes less.
 _ZERO = np.array(0, np.float32)
 _ONE = np.array(1, np.float32)
 _HALF = np.array(0.5, np.float32)
@@ -67,7 +67,7 @@ def column(color: Color) -> np.ndarray:
 
 
 def stretch(field: np.ndarray, height: int) -> np.ndarray:
-    """Returns a field with twice as many rows, linear between the given ones.
+    """Returns a field with twice as many rows, linear between the given rows.
 
     Smooth parts of a face are drawn on every other row, for half of the work.
 
@@ -94,8 +94,8 @@ def blend(
     """Paints `color` over a copy of a part of the canvas, in place.
 
     Args:
-        region: `[3, ..., h, w]`. A copy, because its pixels follow each other in
-            memory; NumPy takes several times as long for a view of the canvas.
+        region: `[3, ..., h, w]`, a copy of a part of the canvas. Its pixels are
+            contiguous in memory; NumPy takes several times as long for a view.
         alpha: `[..., h, w]`, 1 where the paint is opaque.
         color: A colour, a gray, or an array that broadcasts to the region.
     """

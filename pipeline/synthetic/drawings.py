@@ -66,8 +66,8 @@ def draw_all(
         return
     # Spawn processes instead of forking: the caller may have threads.
     context = multiprocessing.get_context("spawn")
-    # Otherwise the first process start would run the tracker, and so let Ctrl-C
-    # through to the other processes.
+    # Otherwise the first process start would start the tracker, which unblocks Ctrl-C
+    # inside `hidden_from_children`.
     resource_tracker.ensure_running()
     with contextlib.ExitStack() as stack:
         readers = []

@@ -96,7 +96,7 @@ def _paint_eyes(pair: Pair, factors: Factors, frame: Frame, light: Light) -> Non
     eyeball = _eyeball(factors, light, (pair.x, y), below_lid, arch, size)
     blend(region, opening, eyeball)
 
-    # Lashes: a dark line along the upper lid, thick in the middle and outside.
+    # Lashes: a dark line along the upper lid, thinnest at the inner corner.
     unit(arch)
     arch *= 0.8
     x *= 0.3

@@ -101,8 +101,8 @@ class Factors:
 
 FACTOR_NAMES = tuple(field.name for field in dataclasses.fields(Factors))
 
-# Number of draws per image. It exceeds the number in use, so a factor that is added at
-# the end does not change the others.
+# Number of draws per image. Some are unused: a factor that is added at the end takes
+# them, and the other factors stay the same.
 _NUM_DRAWS = 48
 
 

@@ -17,7 +17,7 @@ EYE_X = 19.5
 EYE_Y = 0.0
 NOSE_Y = 23.0
 MOUTH_Y = 42.0
-# Heights of the tip of the nose and of the lips above the head.
+# Heights of the tip of the nose and of the lips above the surface of the head.
 NOSE_LIFT = 8.0
 MOUTH_LIFT = 3.0
 HEAD_HEIGHT = 70.0
@@ -133,7 +133,7 @@ class Frame:
         Args:
             x: Horizontal position on a head that faces the viewer, in head units.
             y: Vertical position, downwards.
-            lift: Height of the point above the head, as for the tip of the nose.
+            lift: Height above the surface of the head, as for the tip of the nose.
         """
         depth = HEAD_DEPTH * self._front(x, y) + lift
         return x * self.cos_yaw + depth * self.sin_yaw, y
@@ -151,7 +151,7 @@ class Frame:
 def place_head(factors: Factors) -> Frame:
     """Returns the frame of a face."""
     yaw, roll = math.radians(factors.yaw), math.radians(factors.roll)
-    # A turned head moves back, which keeps the eyes near their aligned positions.
+    # A turned head shifts back sideways, to keep the eyes near their aligned positions.
     setback = 0.62 * HEAD_DEPTH * math.sin(yaw) * factors.scale
     return Frame(
         scale=factors.scale,

@@ -86,7 +86,7 @@ def _paint_glass(
         x: Distance to the right of the middle of the nearer lens.
         y: Distance below the middle of the nearer lens.
     """
-    # A band of reflected light from the upper left to the lower right.
+    # A band of reflected light from the upper right to the lower left.
     shine = y * 0.7
     shine += x
     shine += 4.0

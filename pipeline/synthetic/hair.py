@@ -62,9 +62,9 @@ def strands(across: np.ndarray, along: np.ndarray) -> np.ndarray:
 
     Args:
         across: Position across the strands in cells of the texture, 0 or more; the
-            texture has 1024. Overwritten.
-        along: Position along the strands in cells of the texture, which has 64. It
-            broadcasts to `across`.
+            texture repeats after 1024 cells.
+        along: Position along the strands in cells of the texture, which repeats after
+            64 cells. It broadcasts to `across`.
     """
     row = across.astype(np.int32)
     row &= _ACROSS - 1
@@ -143,7 +143,7 @@ def _outline(
     ripple: np.ndarray,
     size: tuple[float, float, float],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the distance inside the outline of smooth hair, and its radius.
+    """Returns the distance inside the outline of smooth hair, and the radius.
 
     Args:
         factors: Factors of the face.
@@ -197,9 +197,9 @@ def _across(
 
 
 def _window_box(factors: Factors, frame: Frame, hair_box: Box) -> tuple[Box, Box]:
-    """Returns the box of the face's opening, within the hair's box and the image.
+    """Returns the box of the face's opening: in the hair's box, and in the image.
 
-    The first box counts every other row of the hair's box, and reaches to its last row.
+    The box in the hair's box counts every other row, and reaches to the last row.
     """
     center = _window_center(frame)
     full = frame.box(center, 60, frame.half_width + 3, 60 + _hairline(factors) + 6)

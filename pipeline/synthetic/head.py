@@ -176,8 +176,8 @@ def _lit_skin(
     distance += frame.half_width * 1.1 * frame.scale
     blobs = _place_blobs(factors, frame, light)
     relief, hollow, blush = soft_blobs(frame, box, blobs, _LAYERS, step=2)
-    # Slopes are central differences over four rows and two columns. A bump leans away
-    # from its top.
+    # Slopes are central differences over four rows and two columns. The normals of a
+    # bump lean away from its top.
     relief *= 0.27
     slope = relief[:, :-2] - relief[:, 2:]
     slope *= 2.0

@@ -81,7 +81,7 @@ def write_dataset(
     """Draws `num_images` faces into a directory.
 
     The bytes of every file depend on (num_images, seed) alone, and not on the number
-    of workers. Memory does not grow with the number of images.
+    of workers. Memory holds only the images in progress, and the zip's directory.
 
     Args:
         output_dir: Output directory, made if it does not exist.
@@ -97,9 +97,9 @@ def write_dataset(
         The path of the zip.
 
     Raises:
-        DatasetError: If a number is out of range, the directory has other files or,
-            without `overwrite`, a complete dataset, or it cannot be written. After a
-            failed write an existing dataset stays.
+        DatasetError: If a number is out of range, the directory cannot be written, it
+            has files that are not synthetic faces, or it has a complete dataset and
+            `overwrite` is False. An existing dataset stays if drawing or writing fails.
     """
     sizes = split_sizes(num_images)
     if not 0 <= seed < 2**64:

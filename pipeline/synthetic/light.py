@@ -33,9 +33,9 @@ class Light:
         z: Component of the same vector, towards the viewer.
         ambient: Brightness of skin that the lamp does not reach.
         diffuse: Brightness that the lamp adds at perpendicular incidence.
-        gloss: Brightness of the lamp's mirror image.
+        gloss: Brightness of the specular highlight.
         skin: Colour of fully lit skin.
-        skin_shadow: Colour of unlit skin; darker and redder, as light bleeds.
+        skin_shadow: Colour of unlit skin; darker and redder than lit skin.
         hair: Colour of hair, brows and beard, even if the face has none.
     """
 
