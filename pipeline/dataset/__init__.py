@@ -1,7 +1,7 @@
 """A dataset directory: shards, statistics, publication, and the lock of a run.
 
 output_directory  an output directory, locked by one run
-output_files      names of the files that runs write into it, and their removal
+output_files      names and removal of the files that runs write
 examples          preprocesses the images of a shard, or rejects them
 shards            writes one shard file and its sidecar from a plan
 reject_check      tries the rejects of finished shards again

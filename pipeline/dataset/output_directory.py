@@ -1,7 +1,7 @@
 """An output directory, locked by one run while it makes a dataset there.
 
 OUT/.progress/settings.json    settings and source, written before any shard
-OUT/.progress/lock             the running launcher holds it, and locks OUT itself too;
+OUT/.progress/lock             lock of the running launcher, which also locks OUT;
                                a bucket has no locks
 """
 

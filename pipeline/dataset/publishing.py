@@ -79,7 +79,7 @@ def image_features(listing: Listing, settings: Settings) -> dict[str, contract.F
 
 
 def publish(publication: Publication, results: Iterable[ShardResult]) -> str:
-    """Writes the files beside the shards, the manifest last, and returns its digest.
+    """Writes the files beside the shards, the manifest last, and returns the digest.
 
     Args:
         publication: Description of the dataset, with its planned shards.

@@ -10,7 +10,7 @@ from pipeline import contract
 
 
 def find(features: Mapping[str, contract.Feature]) -> dict[str, str]:
-    """Returns versions by library, for the libraries that decide values and bytes."""
+    """Returns the versions of the libraries that decide values and bytes, by name."""
     versions = {"python": platform.python_version()}
     names = ["apache-beam", "numpy", "pillow", "protobuf", "tensorflow-datasets"]
     if "image" not in features:
