@@ -84,7 +84,7 @@ def _check_job_server(endpoint: str) -> None:
     """Checks that a job server answers Beam's first request within the time limit.
 
     Raises:
-        DatasetError: If it does not answer.
+        DatasetError: If the job server does not answer.
     """
     with grpc.insecure_channel(endpoint) as channel:
         stub = beam_job_api_pb2_grpc.JobServiceStub(channel)
@@ -106,7 +106,7 @@ def _check_server(flag: str, url: str) -> None:
     """Checks that a master answers, by HTTP if that is its protocol.
 
     Raises:
-        DatasetError: If it does not answer.
+        DatasetError: If the master does not answer.
     """
     scheme, _, address = url.rpartition("://")
     scheme = scheme or "http"

@@ -22,7 +22,7 @@ def prepare(
 ) -> contract.Manifest | None:
     """Makes a dataset, or its missing shards, and returns its manifest.
 
-    A detached job returns None once it is submitted.
+    For a detached job, returns None once the job is submitted.
 
     Args:
         settings: Settings that decide the content of the dataset.

@@ -1,7 +1,7 @@
 """Drops needless records that Beam logs with the root logger.
 
-They report a missing client of BigQuery, and errors of a job that its exception reports
-as well.
+The records report a missing BigQuery client, or errors that the job's exception also
+reports.
 """
 
 import contextlib

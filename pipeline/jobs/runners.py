@@ -27,7 +27,7 @@ from pipeline.process import limits
 
 LOCAL_RUNNER = "FnApiRunner"
 
-# Beam starts Prism itself, and ends its job after --job_server_timeout.
+# Beam starts Prism itself, and ends Prism's job after --job_server_timeout.
 _LONGEST_JOB_SECONDS = 30 * 24 * 3600
 
 # Remedies for a runner that does not start.

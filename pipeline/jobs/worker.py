@@ -25,7 +25,7 @@ PROCESSES_FROM_IMAGES = 1_000
 
 def num_cores() -> int:
     """Returns the number of cores that this process may use."""
-    # Some systems cannot tell the cores of one process.
+    # Some systems do not report the cores of one process.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -65,9 +65,9 @@ class Nursery:
 
 @contextlib.contextmanager
 def _without_program() -> Iterator[None]:
-    """Keeps a new process from running the program again, as `spawn` does.
+    """Keeps a spawned process from running the program again.
 
-    A program without `if __name__ == "__main__"` would make its datasets there, too.
+    A program without `if __name__ == "__main__"` would make its datasets again there.
     """
     program = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
