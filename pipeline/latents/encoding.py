@@ -142,7 +142,7 @@ def _check_inputs(
         The absolute path of the images, and the export.
 
     Raises:
-        DatasetError: If the output is or holds an input, or the model is unusable.
+        DatasetError: If the output is or contains an input, or the model is unusable.
     """
     buckets.configure(job.beam_args)
     model, path = path_resolution.absolute(model), path_resolution.absolute(path)

@@ -34,7 +34,7 @@ class ImageShard:
     Attributes:
         planned: Planned shard of latents.
         features: Features of an image's record.
-        examples: Images, made on demand.
+        examples: Examples of the images, made on demand.
         rejects: Images that were refused so far.
     """
 

@@ -37,7 +37,7 @@ class Settings:
 def of_dataset(
     manifest: contract.Manifest, settings: Settings
 ) -> dict[str, tuple[plan.PlannedShard, contract.ShardInfo]]:
-    """Returns, by name, each shard of latents and the shard of its images.
+    """Returns each shard of latents with the shard of its images, by name.
 
     Example:
         >>> image = contract.Feature("uint8", (1, 1, 1))
