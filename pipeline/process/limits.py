@@ -161,7 +161,7 @@ def _out_of_files_number(error: BaseException | None) -> int | None:
 
 
 def error_text(error: BaseException) -> str:
-    """Returns the error text for a user; system errors get a remedy."""
+    """Returns the error text for a user; shortages and disk errors get a remedy."""
     shortage = shortage_text(error)
     if shortage or not isinstance(error, OSError):
         return shortage or str(error)
