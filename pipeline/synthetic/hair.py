@@ -85,7 +85,7 @@ def grow_hair(factors: Factors, frame: Frame, light: Light) -> Hair | None:
     if length <= 0:
         return None
     is_long = length > _LONG
-    # Cropped hair ends above the ears; long hair may leave the image.
+    # Cropped hair ends above or beside the ears; long hair may leave the image.
     end = 18 + (length - _LONG) * 190 if is_long else -14 + length * 50
     volume = 3.0 + 6.0 * factors.hair_volume + (3.0 if is_long else 0.0)
     half_width = frame.half_width + volume

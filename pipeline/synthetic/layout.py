@@ -172,7 +172,7 @@ def _open_files(root: pathlib.Path) -> Iterator[dict[str, IO[bytes]]]:
             files: dict[str, IO[bytes]] = {}
             for name, path in partial.items():
                 make_directory(path.parent)
-                # A link would write elsewhere.
+                # Writing through a link would change another file.
                 discard(path)
                 files[name] = stack.enter_context(path.open("wb"))
             yield files

@@ -24,7 +24,7 @@ from pipeline.synthetic.light import Light
 _X = np.linspace(-1, 1, WIDTH, dtype=np.float32)[None, :]
 _Y = np.linspace(-1, 1, HEIGHT, dtype=np.float32)[:, None]
 _VIGNETTE = 0.55 - 0.5 * (_X * _X + 0.7 * _Y * _Y) - 0.12 * _Y
-# Twice the image's size, so every face gets another part of it.
+# Twice the image's size, so different faces get different parts of the clouds.
 _CLOUDS = 0.22 * smooth_noise(2 * HEIGHT, 2 * WIDTH, (5, 5), seed=1)
 # Resolution of a blob's height, in steps per unit.
 _GRAIN = 1024.0
