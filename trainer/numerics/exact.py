@@ -1,20 +1,20 @@
 """Arithmetic whose result does not depend on the number of devices.
 
 A sum of floats depends on its order, and a convolution's rounding depends on its batch
-size. A single different rounding flips a ReLU somewhere, and Adam's first steps turn it
-into a visible change of the loss. With an ordinary synchronised batch norm, the
-measured relative change was 2.4e-4 after one step and 1e-2 after fifty. Three rules
-prevent this:
+size. A single different rounding flips a ReLU somewhere, and Adam's first steps turn
+this flip into a visible change of the loss. With an ordinary synchronised batch norm,
+the measured relative change was 2.4e-4 after one step and 1e-2 after fifty. Three rules
+make the loss independent of the number of devices:
 
 * The global batch is cut into a fixed number of *groups*, independent of the number of
   replicas. Every kernel that mixes examples, or blocks them by batch size, runs on one
   group at a time.
 * Every sum over groups is in float64. A float64 sum of a few float32 values is exact
   unless they lie a factor of 2^29 apart, so its order does not matter.
-* A tensor below float64 gets at most two gradients, because a sum of two is the same in
-  both orders. TensorFlow adds gradients by one `AddN`, whose order changes from run to
-  run: it begins with whichever input's memory is free. A tensor with more uses goes
-  through `branch`.
+* A tensor of a smaller type than float64 gets at most two gradients, because a sum of
+  two is the same in both orders. TensorFlow adds gradients with one `AddN`, whose order
+  changes from run to run: `AddN` begins with an input whose memory it can reuse. A
+  tensor with more uses goes through `branch`.
 
 Each replica holds an equal share of the groups. With the same groups, one device and
 many devices compute the same bits.
@@ -34,9 +34,9 @@ from trainer.numerics import threads
 def configure(num_threads: int = threads.NUM_THREADS) -> None:
     """Makes TensorFlow itself reproducible; call it before building any graph.
 
-    This needs deterministic kernels, and a graph optimizer that leaves arithmetic
-    alone. With one group per replica the graph has fewer concatenations; the optimizer
-    would then rewrite a gradient differently and change its last bit.
+    Reproducible results need deterministic kernels, and a graph optimizer that leaves
+    arithmetic alone. With one group per replica the graph has fewer concatenations; the
+    optimizer would then rewrite a gradient differently and change its last bit.
 
     Args:
         num_threads: Number of threads per kernel on the CPU. A kernel that sums gives
@@ -80,11 +80,11 @@ def scope(
 
     Args:
         num_local_groups: Number of groups in this replica's batch.
-        variables: Weights to differentiate by.
+        variables: Weights to differentiate with respect to.
 
     Yields:
         A tensor for each variable; the layers use the tensor in place of the variable.
-        Gradients by these tensors are float64, and so are the sums over groups in them.
+        Gradients with respect to these tensors are float64 sums over the groups.
     """
     weights = [tf.convert_to_tensor(variable.value) for variable in variables]
     previous = _scope()
@@ -180,8 +180,8 @@ def by_group(
 def branch(x: tf.Tensor) -> tf.Tensor:
     """Returns a copy of `x` that sums the gradients of its own uses separately.
 
-    The gradients of all uses are then added in a fixed order: first over the uses of
-    the copy, then this sum together with the gradients of the other uses of `x`.
+    So the gradients of all uses are added in a fixed order: first the gradients of the
+    copy's uses, and then this sum and the gradients of the other uses of `x`.
     """
     return tf.identity(x)
 
@@ -189,8 +189,8 @@ def branch(x: tf.Tensor) -> tf.Tensor:
 def fan_out(weight: tf.Tensor, dtype: tf.DType, num: int) -> Sequence[tf.Tensor]:
     """Returns `num` copies in `dtype`; their gradients are summed in float64."""
 
-    # The custom gradient includes the cast: the gradient of a cast outside it would
-    # round the sum.
+    # The custom gradient includes the cast, because the gradient of a separate cast
+    # would round the sum.
     @tf.custom_gradient
     def fan_out(weight: tf.Tensor):
         def gradient(*by_copy: tf.Tensor) -> tf.Tensor:
