@@ -2,10 +2,10 @@
 
 The environment decides. The first of these variables that is set counts:
 
-    TF_CONFIG                     by Kubeflow, by trainer.launch, or by hand
-    CLUSTER_SPEC                  by Vertex AI
-    SLURM_STEP_NODELIST, ...      by srun, one task a host
-    JOB_COMPLETION_INDEX, ...     by Kubernetes, in an indexed Job, as JobSet makes it
+    TF_CONFIG                     set by Kubeflow, trainer.launch or the user
+    CLUSTER_SPEC                  set by Vertex AI
+    SLURM_STEP_NODELIST, ...      set by srun, with one task per host
+    JOB_COMPLETION_INDEX, ...     set by Kubernetes in an indexed Job, such as JobSet's
 
 Without any of them, or with a single host, this machine trains alone.
 """
@@ -24,7 +24,7 @@ DEFAULT_PORT = 2222
 NUM_HOSTS_VARIABLE = "VAELINE_NUM_HOSTS"
 SUBDOMAIN_VARIABLE = "VAELINE_SUBDOMAIN"
 
-# Jobs that train, the chief's first. Other jobs, such as `ps` and `evaluator`, do not.
+# Jobs that train, the chief's first. Jobs such as `ps` and `evaluator` do not train.
 _TF_CONFIG_JOBS = ("chief", "master", "worker")
 
 
@@ -115,7 +115,7 @@ def describe(cluster: Cluster | None) -> str:
 def _from_tf_config(environ: Mapping[str, str]) -> tuple[tuple[str, ...], int]:
     body = json.loads(environ["TF_CONFIG"])
     jobs = body.get("cluster", {})
-    # Kubeflow gives this value to a single replica.
+    # Kubeflow names no hosts for a single replica.
     if not jobs:
         return ("localhost",), 0
     task = body.get("task", {})
@@ -166,7 +166,7 @@ def _from_kubernetes(environ: Mapping[str, str]) -> tuple[tuple[str, ...], int]:
     num_hosts = int(environ.get(NUM_HOSTS_VARIABLE, 1))
     if num_hosts == 1:
         return ("localhost",), index
-    # An indexed Job names a pod by the Job and the pod's index.
+    # In an indexed Job, a pod's hostname is the name of the Job and the pod's index.
     stem, dash, number = environ["HOSTNAME"].rpartition("-")
     if not dash or number != str(index):
         raise ValueError(f"HOSTNAME={environ['HOSTNAME']} does not end in -{index}")
@@ -176,10 +176,10 @@ def _from_kubernetes(environ: Mapping[str, str]) -> tuple[tuple[str, ...], int]:
 
 
 def expand_nodes(text: str) -> list[str]:
-    """Returns the nodes in a node list of Slurm.
+    """Returns the names of the nodes in a node list of Slurm.
 
     Raises:
-        ValueError: If the text is no node list.
+        ValueError: If the text is not a node list.
 
     Example:
         >>> expand_nodes("login,gpu[01-03,7],rack[1-2]-n[0-1]")

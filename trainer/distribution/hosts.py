@@ -83,8 +83,8 @@ class Hosts:
         """
         differing = self.differing(text)
         if differing:
-            # A host that left at once would cut off the answer to another host. After
-            # this wait, all hosts have the answer, even if the wait itself fails.
+            # A host that ended at once could keep the numbers from another host. After
+            # this wait, all hosts have the numbers, even if the wait itself fails.
             with contextlib.suppress(tf.errors.OpError):
                 self.wait()
             raise ValueError(
@@ -115,7 +115,7 @@ class Hosts:
 def wait_for_peers(cluster: Cluster, timeout_secs: float) -> None:
     """Waits until all other hosts of the cluster answer, and answers them meanwhile.
 
-    TensorFlow itself waits for eleven minutes, and does not name the missing hosts.
+    TensorFlow itself would wait for eleven minutes and not name the missing hosts.
 
     Args:
         cluster: Cluster of this host.
@@ -176,8 +176,8 @@ def lost_host_error(cluster: Cluster, error: tf.errors.OpError) -> LostHostError
 def listening(cluster: Cluster) -> Iterator[None]:
     """Answers at this host's port, where TensorFlow will listen later.
 
-    The port is open on every interface. If all hosts are on the loopback of one
-    machine, it is open only there.
+    The port is open on every interface, or only on the loopback if all hosts are on the
+    loopback of one machine.
 
     Raises:
         ValueError: If this host cannot listen at the port.

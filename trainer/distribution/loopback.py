@@ -91,9 +91,9 @@ def serving(cluster: Cluster) -> Iterator[None]:
 
 
 def _moved(where: bytes, address: str) -> bytes | None:
-    """Returns a `sockaddr` for `address`, made from a `sockaddr` for every address.
+    """Returns the `sockaddr` in `where`, with `address` in place of the wildcard.
 
-    The result is None for a `sockaddr` with another address.
+    The result is None if `where` has no wildcard address.
     """
     family = int.from_bytes(where[:2], sys.byteorder)
     place = _ADDRESS.get(family)

@@ -23,9 +23,9 @@ _MALLOC_OPTIONS = {-1: 2**31 - 1, -2: 64 << 20, -4: 0}
 _PEER_TIMEOUT_SECS = 45
 _HEARTBEAT_TIMEOUT_SECS = 20
 
-# TensorFlow frees a distributed iterator when the tuner behind it next wakes, which
-# takes up to a minute and blocks the program. So this list keeps all iterators: see
-# `iterate`.
+# TensorFlow cannot free a distributed iterator before the iterator's tuner next wakes.
+# The wait takes up to a minute and blocks the program, so this list keeps all
+# iterators: see `iterate`.
 _iterators: list[Iterator] = []
 
 
@@ -50,7 +50,8 @@ def make_strategy(
             host alone.
 
     Raises:
-        ValueError: If there are fewer GPUs, or a number is out of range.
+        ValueError: If there are fewer than `num_gpus` GPUs, or a number is out of
+            range.
         LostHostError: If another host does not answer.
     """
     devices = choose_devices(num_gpus, virtual_devices)
@@ -66,7 +67,8 @@ def make_strategy(
             tf.config.list_physical_devices("CPU")[0],
             [tf.config.LogicalDeviceConfiguration() for _ in devices],
         )
-    # `cluster` holds these values already, and TensorFlow would read them differently.
+    # `cluster` already holds the values of TF_CONFIG, and TensorFlow would read them
+    # differently.
     os.environ.pop("TF_CONFIG", None)
     if cluster is None:
         strategy = tf.distribute.MirroredStrategy(devices)
@@ -92,7 +94,8 @@ def choose_devices(
         virtual_devices: As for `make_strategy`.
 
     Raises:
-        ValueError: If there are fewer GPUs, or a number is out of range.
+        ValueError: If there are fewer than `num_gpus` GPUs, or a number is out of
+            range.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if virtual_devices is not None:
@@ -124,7 +127,7 @@ def choose_devices(
 
 
 def is_gpu(devices: Sequence[str]) -> bool:
-    """Returns whether devices are GPUs, by their names."""
+    """Returns whether the devices with these names are GPUs."""
     return devices[0].startswith("GPU")
 
 
@@ -133,13 +136,13 @@ def _multi_host_strategy(
 ) -> tf.distribute.MultiWorkerMirroredStrategy:
     extended = collective_all_reduce_strategy.CollectiveAllReduceExtended
     kind = devices[0].partition(":")[0]
-    # By default it takes one CPU replica per host, even if the CPU is split.
+    # By default, TensorFlow takes one CPU replica per host, even if the CPU is split.
     extended._initialize_local_devices = lambda self, resolver, host: (
         tuple(f"{host}/device:{device}" for device in devices),
         kind,
     )
     spec = tf.train.ClusterSpec({"worker": list(cluster.addresses)})
-    # Without this service, a lost host is noticed only after a minute or more.
+    # Without this service, TensorFlow notices a lost host only after a minute or more.
     context.context().configure_coordination_service(
         service_type="standalone",
         service_leader="/job:worker/replica:0/task:0",
@@ -166,10 +169,10 @@ def iterate(
     strategy: tf.distribute.Strategy,
     make_batches: Callable[[tf.distribute.InputContext], tf.data.Dataset],
 ) -> Iterator:
-    """Returns an iterator over distributed batches, which this process never frees.
+    """Returns an iterator over distributed batches; this process never frees it.
 
     A program that has opened such an iterator ends by `os._exit`. A single CPU device
-    takes batches directly, because their distribution takes 0.15 ms a batch.
+    takes batches directly, because distribution would take 0.15 ms per batch.
 
     Args:
         strategy: Strategy from `make_strategy`.
@@ -187,7 +190,7 @@ def iterate(
 def _keep_freed_memory() -> None:
     """Makes glibc keep the memory that a step frees.
 
-    The next step would have to fault this memory in again.
+    Otherwise the next step would have to fault this memory in again.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if _IS_LINUX else None
     if mallopt is not None:
