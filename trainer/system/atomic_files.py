@@ -8,7 +8,7 @@ from pipeline.storage import files
 
 
 def temporary_path(path: pathlib.Path) -> pathlib.Path:
-    """Returns the name of a file before it is renamed to `path`."""
+    """Returns the temporary path of a file that is later renamed to `path`."""
     return path.with_name(f".{path.name}.tmp")
 
 
@@ -17,11 +17,11 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a temporary name to write to, then renames that file; see `files`.
 
     Raises:
-        OSError: If the file cannot be written or renamed. Then the old file stays, as
-            it does if the caller fails.
+        OSError: If the file cannot be written or renamed. In this case, and if the
+            caller fails, the old file stays.
     """
     temporary = temporary_path(path)
-    # Writes would follow a link to another file, and hang on a pipe.
+    # If a link or a pipe had this name, a write would follow the link or hang.
     files.discard(temporary)
     try:
         with files.naming(path):

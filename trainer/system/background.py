@@ -14,7 +14,7 @@ class Background:
         self._pending: concurrent.futures.Future[Any] | None = None
 
     def start(self, task: Callable[..., Any], *arguments: Any) -> None:
-        """Waits for the previous task and raises its error; otherwise starts a task."""
+        """Waits for the previous task, raises its error if any, and starts a task."""
         self.wait()
         self._pending = self._pool.submit(task, *arguments)
 

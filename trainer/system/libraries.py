@@ -1,4 +1,4 @@
-"""Imports TensorFlow quickly and quietly, with numbers that depend on flags only."""
+"""Imports TensorFlow quickly and quietly; its results then depend on flags only."""
 
 import contextlib
 import gc
@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from pipeline.process import limits, variables
 
-# Keras imports these for tools that this project does not use, and they take a third of
-# the import time.
+# Packages that Keras imports for tools that this project does not use. Their import
+# takes a third of the import time.
 _NOT_FOR_KERAS = ("matplotlib", "sklearn")
 
 _is_loaded = False
@@ -20,9 +20,10 @@ def _import_libraries() -> None:
     """Imports Keras and TensorFlow."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    # With a wrong value in a variable, TensorFlow writes a line and ends the process.
+    # If a variable that chooses kernels has a wrong value, TensorFlow writes a line to
+    # stderr and ends the process. So stderr stays visible if such a variable is set.
     has_kernels = bool(variables.chosen())
-    # Collections would find nothing, because imported objects stay.
+    # Garbage collection would find nothing, because imported objects stay.
     gc.disable()
     try:
         with (
@@ -43,7 +44,7 @@ def _without_stderr() -> Iterator[None]:
     """Hides lines that C++ code writes to file descriptor 2, unless an error is raised.
 
     TensorFlow writes its start-up lines straight to the descriptor before it reads any
-    log level. So the descriptor itself leads to a temporary file.
+    log level. So the descriptor itself is redirected to a temporary file.
     """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as noise:
@@ -62,7 +63,7 @@ def _without_stderr() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _hidden(packages: tuple[str, ...]) -> Iterator[None]:
-    """Makes imports of packages fail as if not installed, unless already imported."""
+    """Hides packages from imports, except packages that are already imported."""
     hidden = [name for name in packages if name not in sys.modules]
     sys.modules |= dict.fromkeys(hidden)  # pyright: ignore[reportCallIssue]
     try:
@@ -87,7 +88,7 @@ def load_tensorflow(kernel_variables: Sequence[str] = ()) -> None:
         return
     _is_loaded = True
     # Tracing makes hundreds of thousands of objects that stay. At the default threshold
-    # of 700, repeated collections of these take a tenth of a start's time.
+    # of 700, repeated garbage collections take a tenth of the start-up time.
     gc.set_threshold(10_000)
     limits.check_addresses()
     variables.override(kernels=variables.parse(kernel_variables))

@@ -9,8 +9,8 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 class StopRequest:
     """A context that records SIGINT, SIGTERM and SIGUSR1 instead of ending the process.
 
-    A second signal has its earlier effect again, so an impatient user can still leave
-    at once.
+    The first signal restores the previous handlers, so an impatient user can still end
+    the process at once with a second signal.
 
     Attributes:
         received: First signal received, or None.
@@ -31,7 +31,7 @@ class StopRequest:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Restores the handlers."""
+        """Restores the previous handlers."""
         self._restore()
 
     def _note(self, number: int, frame: FrameType | None) -> None:

@@ -23,7 +23,7 @@ def start_training(
     Args:
         train_flags: Flags of trainer.train.
         output: Destination of all its output, as for `subprocess.Popen`.
-        environment: Variables to set beside the variables of this process.
+        environment: Variables to set in addition to the variables of this process.
     """
     return subprocess.Popen(
         [sys.executable, "-m", "trainer.train", *train_flags],
@@ -33,7 +33,7 @@ def start_training(
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        # Only the parent gets Ctrl-C, and passes it on.
+        # Only the parent gets Ctrl-C; it passes the signal on.
         start_new_session=True,
         preexec_fn=_die_with_parent,
     )
@@ -69,6 +69,6 @@ def describe(code: int) -> str:
 
 
 def _die_with_parent() -> None:
-    """Makes the system end this process when its parent is killed."""
+    """Makes Linux kill this process when the thread that started it ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Supervises the processes of a training, and restarts all when one dies."""
+"""Supervises the processes of a training, and restarts them all when one dies."""
 
 import contextlib
 import signal
@@ -16,15 +16,16 @@ from trainer.distribution.cluster import Cluster
 from trainer.system import subprocesses
 from trainer.system.signals import STOPPING
 
-# Exit codes that a restart would not change: a wrong setting, a non-finite loss.
+# Exit codes after which a restart would not help: success, an error in settings or
+# files, and a non-finite loss.
 _FINAL_CODES = (0, 1, 4)
-# Seconds from the request to stop to the kill.
+# Seconds that a process may take to stop before it is killed.
 _GRACE_SECS = 5.0
 _POLL_SECS = 0.1
 
 
 class Job:
-    """The processes of one start."""
+    """The processes of one start or restart."""
 
     def __init__(self, num_processes: int, train_flags: Sequence[str]) -> None:
         """Starts the processes, and threads that copy their output."""
@@ -43,9 +44,11 @@ class Job:
             reader.start()
 
     def wait(self) -> tuple[int, int] | None:
-        """Returns number and code of the first process that failed, or None.
+        """Waits until a process fails, or until all processes have ended.
 
-        The code is an exit code, or 128 + the number of the signal that ended it.
+        Returns:
+            Number and code of the failed process, or None if none failed. The code is an
+            exit code, or 128 + the number of the signal that ended the process.
         """
         while True:
             codes = [process.poll() for process in self._processes]
@@ -62,7 +65,7 @@ class Job:
         subprocesses.send(self._processes, number)
 
     def stop(self) -> None:
-        """Ends all processes, and kills those still running after the grace time."""
+        """Ends all processes; kills a process that outlasts the grace time."""
         self.send(signal.SIGTERM)
         end = time.monotonic() + _GRACE_SECS
         for process in self._processes:

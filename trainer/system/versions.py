@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from packaging.requirements import Requirement
 
 _PACKAGE = "vaeline"
-# setup.py of a clone whose package is not installed.
+# Read only in a clone of the repository whose package is not installed.
 _SETUP = pathlib.Path(__file__).parents[2] / "setup.py"
 
 
@@ -51,7 +51,7 @@ def check() -> str:
     """Returns a text with the number of packages whose versions are allowed.
 
     Raises:
-        ValueError: If a package has another version; the text names all of them.
+        ValueError: If a package has another version; the text names all such packages.
     """
     requirements = required()
     unmet = outside(requirements)
