@@ -47,8 +47,8 @@ class Job:
         """Waits until a process fails, or until all processes have ended.
 
         Returns:
-            Number and code of the failed process, or None if none failed. The code is an
-            exit code, or 128 + the number of the signal that ended the process.
+            Number and code of the failed process, or None if none failed. The code is
+            an exit code, or 128 + the number of the signal that ended the process.
         """
         while True:
             codes = [process.poll() for process in self._processes]
