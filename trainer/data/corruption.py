@@ -14,7 +14,7 @@ from trainer.numerics.streams import Stream
 
 _SPLIT_STREAMS = (Stream.SPLIT_BINARIZATION, Stream.SPLIT_NOISE, Stream.SPLIT_DROPS)
 
-# Returns values of the images' shape from a distribution, for the number of a stream.
+# Draws values in the shape of the images; see `targets_and_inputs`.
 Draw = Callable[[Callable[..., tf.Tensor], int], tf.Tensor]
 
 
@@ -41,11 +41,13 @@ def targets_and_inputs(
     Args:
         images: `[batch, height, width, channels]` in [-1, 1], as stored.
         corruption: Settings.
-        draw: Function of `tf.random.stateless_normal` or `stateless_uniform` and a
-            number below 3; it returns the distribution's values for these images.
+        draw: Function of `tf.random.stateless_normal` or `stateless_uniform`, and of
+            the number of a use: 0 for binarization, 1 for noise, 2 for drops. It
+            returns random values in the shape of `images`.
 
     Returns:
-        Two tensors of the shape of `images`; without noise they are the same tensor.
+        Two tensors of the shape of `images`; without corruption of the inputs, they are
+        the same tensor.
     """
     normal, uniform = tf.random.stateless_normal, tf.random.stateless_uniform
     if corruption.binarize != "none":
@@ -70,7 +72,7 @@ def fixed_targets_and_inputs(
     batches of any size.
 
     Args:
-        images: As `targets_and_inputs`.
+        images: As in `targets_and_inputs`.
         corruption: Settings.
         seed: Seed of the run.
         first: Place of the batch's first example in the split.
@@ -86,7 +88,7 @@ def fixed_targets_and_inputs(
 
 
 def fixed_binarization(images: tf.Tensor, mode: str, seed: int) -> tf.Tensor:
-    """Returns images of a user in the form that the encoder of a run takes.
+    """Returns a user's images in the form that the encoder of a run takes.
 
     One draw serves all images. So the posterior of an image does not depend on the
     other images.
@@ -107,7 +109,7 @@ def binarize(images: tf.Tensor, mode: str, uniform: tf.Tensor) -> tf.Tensor:
 
     Args:
         images: `[batch, height, width, channels]` in [-1, 1].
-        mode: `none`; `threshold`, where a value above 0 (half of the grey range)
+        mode: `none`; `threshold`, where a value above 0 (the middle grey)
             becomes 1 and any other becomes -1; or `dynamic`, where a value v becomes 1
             with probability (v + 1) / 2 and else -1.
         uniform: Random values in [0, 1), of the shape of `images`; used if `dynamic`.

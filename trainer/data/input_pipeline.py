@@ -23,7 +23,8 @@ from trainer.data.small_features import SmallFeatures
 Batch = dict[str, tf.Tensor]
 Check = Callable[[Mapping[str, np.ndarray]], None]
 
-# One batch is read, another is handed on, and a third waits for a file.
+# Number of batches in preparation: one is read, one is handed on, and one waits for a
+# file.
 _PARALLEL_READS = 3
 
 
@@ -75,8 +76,8 @@ def training_batches(
         seed: Seed of the run.
         global_batch_size: Examples per step over all replicas.
         block_size: Records that are permuted together.
-        start_step: Number of steps that are already made. To skip earlier records, each
-            lane reads only their lengths, and only in its current shard.
+        start_step: Number of steps that are already made. To skip the records of these
+            steps, each lane reads only record lengths in its current shard.
         context: Input context of the host, which gives its share of the batch.
         features: Names of integer features that batches hold besides arrays and
             `record_id`.
@@ -122,7 +123,7 @@ def evaluation_batches(
     """Returns this host's per-replica batches of a whole split, in the order on disk.
 
     Padding records fill up the last global batch. Every batch has a float32 `weight`
-    `[batch]`, 1 for an example and 0 for padding. The other arguments are as in
+    `[batch]`, 1 for an example and 0 for padding. The arguments are as in
     `training_batches`.
 
     Raises:
@@ -156,9 +157,10 @@ def examples(
     split: str,
     batch_size: int,
 ) -> Iterator[Batch]:
-    """Yields batches of a whole split, once, in the order on disk; the last is short.
+    """Yields batches of a whole split, once, in the order on disk.
 
-    Images are float32 in [-1, 1]; `key` is `[batch]` string.
+    The last batch may be short. Images are float32 in [-1, 1]; `key` is `[batch]`
+    string.
 
     Raises:
         contract.DatasetError: If the split cannot be read.
@@ -205,7 +207,7 @@ class _Share:
         return context.num_replicas_in_sync // context.num_input_pipelines
 
     def start(self, number: Any) -> tuple[Any, Any]:
-        """Returns the step of a batch of this host, and its start in the global batch.
+        """Returns the step of this host's batch, and its start in the global batch.
 
         Args:
             number: Number of the batch, an integer or a tensor; the results have the

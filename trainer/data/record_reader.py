@@ -2,9 +2,9 @@
 
 record: Example {features {entry of "attributes"} {of "image"} {of "key"} …}
 
-The image is most of a record. The kernel copies it straight into the batch, and only
-the checksum reads it there. A compiled loop does this work once a reader has read
-enough batches to repay the compilation.
+The image is most of a record. A compiled loop reads the records once a reader has read
+enough batches to repay the compilation. Then the operating system copies images
+straight into the batch, and only the checksum reads them there.
 """
 
 import contextlib
@@ -20,8 +20,9 @@ from pipeline import contract
 from trainer.data import serialized
 from trainer.data.shard_files import DamageError, Frames, ShardFiles
 
-# Number of batches before the loop is compiled. The compilation takes Python's time
-# from the run for a second. By then the run has started, and short runs have ended.
+# Number of batches before the loop is compiled. For a second, the compilation competes
+# with the run for Python's lock. After this many batches, the run has started and short
+# runs have ended.
 COMPILED_AFTER = 100
 
 # Alignment in bytes: TensorFlow takes an aligned array without a copy.
@@ -52,7 +53,7 @@ class RecordReader:
         """
         self._files = ShardFiles(paths, shards)
         self.arrays = {
-            # In the order of the record.
+            # In the order of a record's entries.
             name: features[name]
             for name in sorted(features)
             if name in contract.RAW_FEATURES
@@ -61,8 +62,8 @@ class RecordReader:
             serialized.mark(name, _num_bytes(feature))
             for name, feature in self.arrays.items()
         ]
-        # Bytes before the last array, with the mark, and bytes after it, in a record
-        # that was read. Most records have the same numbers.
+        # Number of bytes to read before the last array, with its mark, and after it.
+        # `_read_any` takes them from its latest record, because most records are alike.
         self._likely = 0, 0
         self._num_batches = itertools.count(1)
         self._loop: Callable[..., None] | None = None
@@ -156,8 +157,8 @@ class Records:
             shard.
         files: Files of the shards.
         alike: Bytes besides the array, for the records that the loop read; or None.
-        others: Features besides the arrays as a serialized `Example`, for every other
-            record, by its number in the batch.
+        others: Features besides the arrays as a serialized `Example`, for each record
+            that the loop did not read, by the record's number in the batch.
     """
 
     arrays: dict[str, np.ndarray]
@@ -172,7 +173,7 @@ class Records:
         """Returns each record without its arrays, as a serialized `Example`.
 
         Raises:
-            DamageError: If a record is no `Example`.
+            DamageError: If a record is not an `Example`.
         """
         return [self._rest(number) for number in range(len(self.crcs))]
 
@@ -194,12 +195,12 @@ class Records:
 
 @dataclasses.dataclass(frozen=True)
 class _Alike:
-    """Bytes besides an array that has the same offset in all records.
+    """Bytes around the array, in records whose array has the same offset.
 
     Attributes:
         before: `[batch, any]` uint8: bytes before the array's mark.
         end: Offset of the array's end in a record.
-        after: `[batch, any]` uint8: bytes after the array, and after the record.
+        after: `[batch, any]` uint8: bytes after the array, some beyond the record.
     """
 
     before: np.ndarray

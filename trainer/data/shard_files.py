@@ -18,11 +18,11 @@ from pipeline.process import limits
 
 # Maximum number of open shards; a reader that opens more closes its oldest.
 MAX_OPEN_SHARDS = 256
-# Divisor of the number of files that a process may open: the readers of some splits
-# keep shards open, and three batches are read at once.
+# A reader keeps open at most 1 / _SHARES of the shards that a process may open, because
+# several splits have readers, and each reader reads three batches at once.
 _SHARES = 8
 
-# Shards to search for records in parallel, because a search waits for the disk.
+# Number of shards searched in parallel; a search mostly waits for the disk.
 _PARALLEL_SEARCHES = 16
 
 CRC_BYTES = 4
@@ -80,16 +80,16 @@ class ShardFiles:
         yield slice(start, len(places))
 
     def error(self, place: np.ndarray, text: str) -> DamageError:
-        """Returns the error to raise for the record at a place, `[2]` as above."""
+        """Returns the error to raise for the record at a place, `[2]` as in `parts`."""
         index, record = place.tolist()
         return DamageError(f"record {record} of shard {self._paths[index]} {text}")
 
     def find(self, places: np.ndarray) -> "Frames":
-        """Returns where records are; reads each header up to these records only once.
+        """Returns the positions of records; reads no header of an unchanged file twice.
 
         Args:
             places: `[batch, 2]` int64: index of a shard, and index of a record in the
-                shard. All belong to the same slice from `parts`.
+                shard. All places belong to the same slice from `parts`.
 
         Raises:
             DamageError: If a file differs from the manifest.

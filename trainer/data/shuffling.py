@@ -18,7 +18,9 @@ MAX_LANES = 64
 
 
 def num_lanes(global_batch_size: int, num_shards: int) -> int:
-    """Returns the largest power of two that divides the batch and fits the shards.
+    """Returns the number of lanes, a power of two that divides the batch size.
+
+    It is the largest such number up to the number of shards and up to `MAX_LANES`.
 
     Raises:
         ValueError: If either argument is not positive.
@@ -62,7 +64,7 @@ def in_turn(num_examples: Sequence[int], first: int, stop: int) -> np.ndarray:
 
 
 class Shuffle:
-    """Records of every step."""
+    """Places of the records of every step."""
 
     def __init__(
         self,
@@ -104,7 +106,7 @@ class Shuffle:
 
 
 class _Lane:
-    """Endless records of one lane."""
+    """Places of the endless records of one lane."""
 
     def __init__(
         self,
@@ -120,10 +122,10 @@ class _Lane:
         self._lane = lane
         self._seed = seed
         self._block_size = block_size
-        # The last request: an epoch, its order of the shards, and the end of each shard
-        # in this order; the number of a block's first record, and the places of the
-        # block.
+        # The latest epoch, its order of the shards, and the end of each shard in this
+        # order.
         self._epoch: tuple[int, list[int], list[int]] = (-1, [], [])
+        # The number of the first record in the latest block, and the block's places.
         self._block: tuple[int, np.ndarray] = (0, np.empty((0, 2), np.int64))
 
     def places(self, first: int, stop: int) -> list[np.ndarray]:
@@ -184,8 +186,8 @@ def _permutation(
         words: Up to three more numbers.
     """
     seed, stream, lane = key
-    # NumPy never changes the numbers of this generator. The counter's first word counts
-    # them.
+    # NumPy never changes the numbers of this generator. The first word of the counter
+    # counts these numbers.
     counter = np.array([0, *words, *[0] * (3 - len(words))], np.uint64)
     key_words = np.array([seed % 2**64, MAX_LANES * stream + lane], np.uint64)
     numbers = _THREAD.philox
@@ -202,7 +204,7 @@ def _permutation(
 
 
 class _Thread(threading.local):
-    """Random generator of a thread; a new one takes as long as the rest of a block."""
+    """Random generator of a thread; a new generator would double a block's time."""
 
     def __init__(self) -> None:
         self.philox = np.random.Philox(0)

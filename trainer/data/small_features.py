@@ -15,7 +15,7 @@ from pipeline import contract
 from trainer.data.record_reader import Records
 from trainer.data.shard_files import DamageError
 
-# The second error occurs where TensorFlow quotes bytes that are no text.
+# UnicodeDecodeError occurs if TensorFlow's message quotes bytes that are not text.
 _UNPARSED = (tf.errors.InvalidArgumentError, UnicodeDecodeError)
 
 
@@ -33,7 +33,7 @@ class SmallFeatures:
 
         Args:
             features: Integer features to keep besides `record_id`, by name.
-            num_records: Number of records in the dataset.
+            num_records: Number of records in the split.
         """
         self._parsed = {"key": contract.Feature("string"), **features}
         self.features = {"record_id": contract.Feature("int64"), **features}
@@ -49,7 +49,7 @@ class SmallFeatures:
 
         Args:
             records: The records.
-            numbers: `[batch]` int64: number of each record among all records.
+            numbers: `[batch]` int64: number of each record in the split.
 
         Returns:
             Arrays `[batch, ...]` by name.
