@@ -17,15 +17,16 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """Batch normalisation over the global batch, synchronised over replicas.
 
     In training, the layer computes mean and variance of each group in float32 and
-    joins them in float64 over groups and replicas. Every replica then normalises by,
-    and stores, the statistics of the whole global batch. If the global batch is one
-    group on one replica, a single TensorFlow kernel does all of this.
+    joins them in float64 over groups and replicas. Every replica then normalises by the
+    statistics of the whole global batch, and updates its moving statistics. If the
+    global batch is one group on one replica, a single TensorFlow kernel computes the
+    statistics and normalises.
 
     The layer computes in float32, and its outputs have the type of its inputs.
 
     Source:
         Ioffe and Szegedy, "Batch Normalization", algorithms 1 and 2. The moving
-        variance is the biased one, as in Keras.
+        variance is biased, as in Keras.
     """
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:

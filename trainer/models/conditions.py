@@ -70,11 +70,13 @@ class Conditioning:
     def check_labels(self, batch: Mapping[str, np.ndarray]) -> None:
         """Checks that the labels of a batch are classes of the model.
 
+        In a run with a classifier, a label may also be negative.
+
         Args:
             batch: Features by name; `label`, `[b]` integers, if it is the condition.
 
         Raises:
-            contract.DatasetError: If a label is not a class of the model.
+            contract.DatasetError: If a label is not allowed.
         """
         if self.condition == "label":
             contract.check_labels(

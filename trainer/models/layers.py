@@ -1,7 +1,7 @@
 """Keras layers that compute the same bits on any number of devices.
 
-They are Keras's own layers, with the usual weights, names and settings. Only their
-`call` differs: it goes through `trainer.numerics.exact`.
+`Conv2D` to `Activation` are Keras's own layers, with the usual weights, names and
+settings. Only their `call` differs: it goes through `trainer.numerics.exact`.
 """
 
 import keras
@@ -72,12 +72,13 @@ class AppendLogScale(keras.layers.Layer):
 
     Attributes:
         log_scale: Log standard deviation, a scalar variable. The optimizer trains it if
-            `is_trained`; else other code assigns it.
+            `is_trained`; else `ScaledGaussian.fit` assigns it.
     """
 
     def __init__(self, initial: float, is_trained: bool, name: str) -> None:
         """Creates the scalar variable."""
-        # float32 in every precision: bfloat16 has two digits, too coarse a likelihood.
+        # float32 in every precision: the two digits of bfloat16 are too few for a
+        # likelihood.
         super().__init__(name=name, dtype="float32")
         self.log_scale = self.add_weight(
             name="log_scale",

@@ -10,8 +10,8 @@ Shapes, with images of size = base * 2^n, filters f1..fn, units u1..um and d lat
 Without filters both are multilayer perceptrons; without units both are purely
 convolutional. `options.py` holds the options of each layer.
 
-Source: with batch norm and base 4, the CelebA model of A. Royer, "Variational
-Auto-encoders" (2017).
+Source: A. Royer, "Variational Auto-encoders" (2017), for the CelebA model, which has
+batch norm and base 4.
 """
 
 import math
@@ -229,7 +229,7 @@ def _deconvolve(
     """Upsamples `[b, features]` to the image.
 
     The first block makes `base_size` pixels a side, and each later block doubles the
-    side. The last layer multiplies it by `last_stride`.
+    side. The last layer multiplies the side by `last_stride`.
     """
     first, *others = tuple(config.decoder_filters)
     num_doublings = len(others) + config.last_stride - 1

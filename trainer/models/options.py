@@ -119,7 +119,7 @@ class LayerTable:
         """Checks that every override names a layer of this part.
 
         Raises:
-            ValueError: If an override does not; the message lists the part's layers.
+            ValueError: If an override names no layer; the message lists the layers.
         """
         strays = sorted(self._overrides.keys() - set(self._known))
         if strays:

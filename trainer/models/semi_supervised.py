@@ -89,7 +89,8 @@ def marginalise(
     """Returns the terms of labelled and unlabelled images.
 
     For a labelled image, q(y|x) puts all its weight on the label. Every term is its
-    mean over q(y|x). `loss` and `elbo` also pay KL(q(y|x) || p(y)) for a uniform p(y).
+    mean over q(y|x). KL(q(y|x) || p(y)) for a uniform p(y) is added to `loss`, and
+    subtracted from `elbo`.
 
     Args:
         terms: `[b * k]`, terms of every pair of image and class; see
@@ -106,7 +107,7 @@ def marginalise(
     """
     num_classes = logits.shape[1]
     log_probabilities = exact.by_group(tf.nn.log_softmax, logits)
-    # An unlabelled image uses it twice, and the classifier's loss a third time.
+    # The log probabilities have three uses: q, its entropy and the classifier's loss.
     log_q = exact.branch(log_probabilities)
     known = tf.one_hot(label, num_classes)
     q = tf.where(labelled[:, tf.newaxis], known, tf.exp(log_q))

@@ -25,8 +25,8 @@ class VAE:
         encoder: `[b, size, size, c] -> (posterior mean, posterior log variance)`.
         decoder: `[b, latent_dim] -> [b, size, size, outputs]`.
         likelihood: Distribution of an image, given the decoder's outputs.
-        num_conditions: Length of the conditions that encoder and decoder also read; 0
-            for an unconditional VAE.
+        num_conditions: Length of the condition vectors that encoder and decoder also
+            read; 0 for an unconditional VAE.
         classifier: `[b, size, size, c] -> [b, num_classes]` logits, in a run that
             learns the class from few labels.
     """
@@ -113,7 +113,10 @@ class VAE:
 
     @property
     def batch_norm_statistics(self) -> list[keras.Variable]:
-        """Moving means and variances; a training pass assigns them."""
+        """Non-trainable weights, which a training pass assigns.
+
+        They are moving means and variances, and the log scale of an optimal Gaussian.
+        """
         return [var for part in self._parts for var in part.non_trainable_variables]
 
     def named_variables(self) -> dict[str, keras.Variable]:

@@ -63,8 +63,8 @@ class ScaledGaussian(Likelihood):
 
     Attributes:
         is_optimal: Whether each training batch uses its optimal deviation in closed
-            form, the root mean squared error. Outside training, a moving average of
-            its logarithm replaces it. If False, the log deviation is a trained weight.
+            form, the root mean squared error. Outside training, all batches use the
+            moving log deviation. If False, the log deviation is a trained weight.
     """
 
     is_optimal: bool
@@ -95,7 +95,9 @@ class ScaledGaussian(Likelihood):
         outputs: tf.Tensor,
         decoder: keras.Model,
     ) -> tf.Tensor:
-        """If `is_optimal`, puts the global batch's optimal deviation in the outputs.
+        """Puts the global batch's optimal log deviation in the outputs.
+
+        It also updates the moving log deviation. Without `is_optimal`, nothing changes.
 
         Source:
             Rybkin, Daniilidis and Levine, "Simple and Effective VAE Training with

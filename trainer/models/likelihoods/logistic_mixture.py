@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from trainer.models.likelihoods.base import Likelihood, check_shapes, sum_values
 
-# Half the distance between two 8-bit levels in [-1, 1].
+# Half the distance between adjacent 8-bit levels in [-1, 1].
 _HALF_LEVEL = 1.0 / 255.0
 
 
@@ -19,8 +19,8 @@ class LogisticMixture(Likelihood):
 
     The outputs of a pixel are the logits of its components, then the means of the
     components for every channel, then their log scales for every channel. Given the
-    component, the channels are independent. Levels have probabilities of their own:
-    the likelihood needs no dequantisation.
+    component, the channels are independent. Each level has its own probability, so the
+    likelihood needs no dequantisation.
 
     Attributes:
         num_components: Number of logistics in the mixture, at least 1.
@@ -94,7 +94,7 @@ class LogisticMixture(Likelihood):
         parts: Any = keras.ops.split(outputs, [k, k + k * channels], axis=-1)
         logits, means, log_scales = parts
         shape = (-1, outputs.shape[1], outputs.shape[2], k, channels)
-        # A scale below a hundredth of a level would only overflow.
+        # A scale below a sixtieth of a level would only overflow.
         log_scales = keras.ops.maximum(keras.ops.reshape(log_scales, shape), -9.0)
         return logits, keras.ops.reshape(means, shape), log_scales
 
