@@ -69,7 +69,7 @@ class Objective(Protocol):
         ...
 
     def describe(self) -> str:
-        """Returns one sentence with the loss and its equivalent."""
+        """Returns one sentence with the loss and an equivalent form."""
         ...
 
 
@@ -77,8 +77,8 @@ class Objective(Protocol):
 class MeanSquaredErrorObjective:
     """pixel_weight * mean squared error + latent_weight * KL, per example.
 
-    With SE the squared error summed over the D values of an image, division by
-    pixel_weight gives
+    Let SE be the squared error, summed over the D values of an image. Divided by
+    pixel_weight, the objective is
 
         SE / D + w * KL,  with  w = latent_weight / pixel_weight.
 
@@ -176,8 +176,8 @@ class ElboObjective:
     Attributes:
         likelihood: Likelihood p(x|z).
         beta: Weight of the KL divergence; 1 for the evidence lower bound.
-        warmup_steps: Number of steps while the weight grows linearly from 0; 0 for no
-            warm-up.
+        warmup_steps: Number of steps over which the weight grows linearly from 0; 0 for
+            no warm-up.
         free_bits: KL divergence in nats that each latent may have at no cost, on
             average over the batch.
         num_samples: Number of posterior draws per example. With more than one draw the
@@ -262,7 +262,7 @@ class ElboObjective:
         return self.beta * tf.minimum(tf.cast(step, tf.float32) / self.warmup_steps, 1)
 
     def describe(self) -> str:
-        """Returns one sentence with the loss and its equivalent.
+        """Returns one sentence with the loss and an equivalent form.
 
         Example:
             >>> likelihood = Gaussian(stddev=0.5)
