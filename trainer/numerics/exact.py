@@ -4,7 +4,7 @@ A sum of floats depends on its order, and a convolution's rounding depends on it
 size. A single different rounding flips a ReLU somewhere, and Adam's first steps turn
 this flip into a visible change of the loss. With an ordinary synchronised batch norm,
 the measured relative change was 2.4e-4 after one step and 1e-2 after fifty. Three rules
-make the loss independent of the number of devices:
+prevent such changes:
 
 * The global batch is cut into a fixed number of *groups*, independent of the number of
   replicas. Every kernel that mixes examples, or blocks them by batch size, runs on one
