@@ -50,8 +50,7 @@ def make_strategy(
             host alone.
 
     Raises:
-        ValueError: If there are fewer than `num_gpus` GPUs, or a number is out of
-            range.
+        ValueError: If GPUs are missing, or a number is out of range.
         LostHostError: If another host does not answer.
     """
     devices = choose_devices(num_gpus, virtual_devices)
@@ -67,8 +66,7 @@ def make_strategy(
             tf.config.list_physical_devices("CPU")[0],
             [tf.config.LogicalDeviceConfiguration() for _ in devices],
         )
-    # `cluster` already holds the values of TF_CONFIG, and TensorFlow would read them
-    # differently.
+    # `cluster` holds the values of TF_CONFIG; TensorFlow would read them differently.
     os.environ.pop("TF_CONFIG", None)
     if cluster is None:
         strategy = tf.distribute.MirroredStrategy(devices)
@@ -94,8 +92,7 @@ def choose_devices(
         virtual_devices: As for `make_strategy`.
 
     Raises:
-        ValueError: If there are fewer than `num_gpus` GPUs, or a number is out of
-            range.
+        ValueError: If GPUs are missing, or a number is out of range.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if virtual_devices is not None:
