@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from pipeline.process import limits, variables
 
-# Packages that Keras imports for tools that this project does not use. Their import
-# takes a third of the import time.
+# Packages that Keras imports for tools that this project does not use, in a third of
+# the import time.
 _NOT_FOR_KERAS = ("matplotlib", "sklearn")
 
 _is_loaded = False
@@ -20,8 +20,8 @@ def _import_libraries() -> None:
     """Imports Keras and TensorFlow."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    # If a variable that chooses kernels has a wrong value, TensorFlow writes a line to
-    # stderr and ends the process. So stderr stays visible if such a variable is set.
+    # On a wrong value of a kernel variable, TensorFlow ends the process with a line on
+    # stderr, which must stay visible.
     has_kernels = bool(variables.chosen())
     # Garbage collection would find nothing, because imported objects stay.
     gc.disable()

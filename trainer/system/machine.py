@@ -46,7 +46,7 @@ def check_writable(path: pathlib.Path) -> None:
     """Checks that a directory can be written or created, without changing anything.
 
     Raises:
-        NotADirectoryError: If the path or one of its parents is a file.
+        NotADirectoryError: If the path or a parent is a file.
         PermissionError: If this user may not write there.
     """
     existing = _existing(path)

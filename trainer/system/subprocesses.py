@@ -23,7 +23,7 @@ def start_training(
     Args:
         train_flags: Flags of trainer.train.
         output: Destination of all its output, as for `subprocess.Popen`.
-        environment: Variables to set in addition to the variables of this process.
+        environment: Variables to set beside the variables of this process.
     """
     return subprocess.Popen(
         [sys.executable, "-m", "trainer.train", *train_flags],

@@ -16,8 +16,8 @@ from trainer.distribution.cluster import Cluster
 from trainer.system import subprocesses
 from trainer.system.signals import STOPPING
 
-# Exit codes after which a restart would not help: success, an error in settings or
-# files, and a non-finite loss.
+# Exit codes that a restart would repeat: success, an error in settings or files, and a
+# non-finite loss.
 _FINAL_CODES = (0, 1, 4)
 # Seconds that a process may take to stop before it is killed.
 _GRACE_SECS = 5.0
