@@ -1,8 +1,7 @@
 """The loop of `record_reader` over the records of a batch, compiled by Numba.
 
-The loop runs without Python's lock, so several threads read and check at once. It has a
-module of its own, because to import Numba takes as long as the first steps of a small
-run.
+The loop runs without Python's lock, so several threads read and check at once. It has
+its own module, because Numba's import takes as long as the first steps of a small run.
 """
 
 import ctypes

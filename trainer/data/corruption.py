@@ -46,8 +46,7 @@ def targets_and_inputs(
             returns random values in the shape of `images`.
 
     Returns:
-        Two tensors of the shape of `images`; without corruption of the inputs, they are
-        the same tensor.
+        Two tensors of the shape of `images`; without noise and drops, the same tensor.
     """
     normal, uniform = tf.random.stateless_normal, tf.random.stateless_uniform
     if corruption.binarize != "none":

@@ -23,8 +23,7 @@ from trainer.data.small_features import SmallFeatures
 Batch = dict[str, tf.Tensor]
 Check = Callable[[Mapping[str, np.ndarray]], None]
 
-# Number of batches in preparation: one is read, one is handed on, and one waits for a
-# file.
+# Batches in preparation: one is read, another is handed on, a third waits for a file.
 _PARALLEL_READS = 3
 
 

@@ -20,9 +20,8 @@ from pipeline import contract
 from trainer.data import serialized
 from trainer.data.shard_files import DamageError, Frames, ShardFiles
 
-# Number of batches before the loop is compiled. For a second, the compilation competes
-# with the run for Python's lock. After this many batches, the run has started and short
-# runs have ended.
+# Number of batches before the loop is compiled. The compilation competes for Python's
+# lock for a second, so it waits until a run has started and short runs have ended.
 COMPILED_AFTER = 100
 
 # Alignment in bytes: TensorFlow takes an aligned array without a copy.
