@@ -19,8 +19,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     In training, the layer computes mean and variance of each group in float32 and
     joins them in float64 over groups and replicas. Every replica then normalises by the
     statistics of the whole global batch, and updates its moving statistics. If the
-    global batch is one group on one replica, a single TensorFlow kernel computes the
-    statistics and normalises.
+    global batch is one group on one replica, a single TensorFlow kernel normalises.
 
     The layer computes in float32, and its outputs have the type of its inputs.
 

@@ -70,7 +70,7 @@ class Conditioning:
     def check_labels(self, batch: Mapping[str, np.ndarray]) -> None:
         """Checks that the labels of a batch are classes of the model.
 
-        In a run with a classifier, a label may also be negative.
+        In a run with a classifier, a negative label marks an example without a class.
 
         Args:
             batch: Features by name; `label`, `[b]` integers, if it is the condition.

@@ -77,8 +77,7 @@ class AppendLogScale(keras.layers.Layer):
 
     def __init__(self, initial: float, is_trained: bool, name: str) -> None:
         """Creates the scalar variable."""
-        # float32 in every precision: the two digits of bfloat16 are too few for a
-        # likelihood.
+        # float32 in every precision: bfloat16 has two digits, too few for a likelihood.
         super().__init__(name=name, dtype="float32")
         self.log_scale = self.add_weight(
             name="log_scale",

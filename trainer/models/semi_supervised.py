@@ -89,8 +89,8 @@ def marginalise(
     """Returns the terms of labelled and unlabelled images.
 
     For a labelled image, q(y|x) puts all its weight on the label. Every term is its
-    mean over q(y|x). KL(q(y|x) || p(y)) for a uniform p(y) is added to `loss`, and
-    subtracted from `elbo`.
+    mean over q(y|x). `loss` adds KL(q(y|x) || p(y)) for a uniform p(y), and `elbo`
+    subtracts it.
 
     Args:
         terms: `[b * k]`, terms of every pair of image and class; see

@@ -12,9 +12,9 @@ from trainer.models.likelihoods.base import Likelihood, check_shapes, sum_values
 class Bernoulli(Likelihood):
     """Binary values, 1 or -1; the decoder gives the logit of P(value = 1).
 
-    A value v between -1 and 1 counts as the fraction (v + 1) / 2 of a one. The result
-    is the summed binary cross-entropy. Publications report it for grey images, although
-    it is not a likelihood of grey values.
+    A value v between -1 and 1 counts as (v + 1) / 2 of a one. Publications report the
+    resulting sum of binary cross-entropies for grey images, although it is not a
+    likelihood of grey values.
     """
 
     def num_outputs(self, channels: int) -> int:
