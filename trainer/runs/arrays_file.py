@@ -1,7 +1,7 @@
 """Arrays of a checkpoint in one file: safetensors, or the npz of earlier releases.
 
 A safetensors file holds the length of its header, the header as JSON (type, shape and
-place of each array by its name) and the bytes of the arrays; it cannot hold a pickle.
+byte range of each array by name) and the bytes of the arrays. It cannot hold a pickle.
 `write` adds nothing that varies: equal arrays in any order give equal files.
 
 The safetensors library reads the files, because it refuses a file whose header and
@@ -21,7 +21,7 @@ import safetensors
 _NAME, _EARLIER_NAME = "state.safetensors", "state.npz"
 # Names of the files that may hold the arrays of a checkpoint.
 NAMES = (_NAME, _EARLIER_NAME)
-# Types of safetensors by NumPy's names. The library has more types, unknown to NumPy.
+# Safetensors types by NumPy name. Safetensors has further types, such as BF16.
 _TYPES = {
     "bool": "BOOL",
     **{f"int{bits}": f"I{bits}" for bits in (8, 16, 32, 64)},
@@ -70,7 +70,7 @@ def write(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
         file.write(len(text).to_bytes(8, "little") + text)
         for name in names:
             array, little = arrays[name], arrays[name].dtype.newbyteorder("<")
-            # An array with another byte order or layout is copied, one at a time.
+            # An array that is not little-endian in C order is copied, one at a time.
             file.write(np.asarray(array).astype(little, order="C", copy=False).data)
 
 
@@ -88,7 +88,7 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
     try:
-        # No memory map: if another process cuts the file, a map ends this process.
+        # No memory map: it would kill this process if another truncated the file.
         with safetensors.safe_open(path, framework="numpy", backend="pread") as file:
             for name in file.offset_keys():
                 kind = file.get_slice(name).get_dtype()
@@ -106,7 +106,7 @@ def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
             raise ArraysError("its arrays are compressed")
         arrays = dict(file)
-    # NumPy returns the bytes of a member that does not begin like an array.
+    # NumPy returns plain bytes for a member that lacks the header of an array.
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):
             raise ArraysError(f"{name} is not an array")

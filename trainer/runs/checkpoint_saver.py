@@ -22,8 +22,8 @@ class Retention:
     Attributes:
         num_newest: Number of newest whole checkpoints to keep.
         num_best: Number of whole checkpoints with the highest `elbo` to keep.
-        every_steps: Interval in steps: checkpoints at its multiples are always kept; 0
-            for none.
+        every_steps: Interval in steps between checkpoints that are always kept; 0 for
+            none.
     """
 
     num_newest: int
@@ -32,10 +32,10 @@ class Retention:
 
 
 class Saver:
-    """Writes one checkpoint at a time in a thread; a step never waits for the disk.
+    """Writes one checkpoint at a time in a thread, while the run continues.
 
-    The caller passes a copy of the state, and the run continues at once. A second
-    checkpoint waits until the first is complete.
+    The caller passes a copy of the state. `save` returns at once, unless the previous
+    checkpoint is still being written.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Saver:
         retention: Retention,
         before: Callable[[], None] = lambda: None,
     ) -> None:
-        """Writes nothing yet.
+        """Prepares the thread; writes nothing yet.
 
         Args:
             directory: Directory of the checkpoints.
@@ -59,7 +59,7 @@ class Saver:
     def save(
         self, step: int, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]
     ) -> None:
-        """Starts to write a checkpoint once the previous checkpoint is complete.
+        """Waits for the previous checkpoint, then starts to write the next.
 
         Args:
             step: Step of the state.
@@ -72,7 +72,7 @@ class Saver:
         self._background.start(self._write, step, arrays, meta)
 
     def is_among_best(self, elbo: float | None) -> bool:
-        """Returns whether this ELBO is among the best that retention keeps."""
+        """Returns whether this ELBO would be among the best that retention keeps."""
         num_best = self._retention.num_best
         if elbo is None or not num_best:
             return False
@@ -110,8 +110,8 @@ def remove_old(directory: pathlib.Path, retention: Retention) -> None:
     """Removes the checkpoints that `retention` does not keep.
 
     Only whole checkpoints count. A damaged checkpoint that `retention` would keep is
-    set aside. The `num_newest` set-aside checkpoints with the highest steps stay: their
-    owner can inspect them.
+    set aside. The `num_newest` set-aside checkpoints with the highest steps stay for
+    inspection.
     """
     is_whole = functools.cache(checkpoints.is_whole)
     paths = checkpoints.list_newest_first(directory)

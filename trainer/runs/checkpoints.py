@@ -7,8 +7,8 @@ writes a checkpoint under a temporary name, syncs and renames it; see `files`. `
 also reads `state.npz`, which earlier releases wrote.
 
 The trainer that holds the workdir renames a damaged checkpoint to
-`damaged-step-000001000`. The damaged one then no longer counts, and a new checkpoint
-can take its name. All other processes only read.
+`damaged-step-000001000`. The damaged checkpoint then no longer counts, and a new
+checkpoint can take the old name. All other processes only read.
 """
 
 import contextlib
@@ -31,8 +31,8 @@ from trainer.runs import arrays_file
 
 META_NAME = "checkpoint.json"
 _ASIDE = "damaged-"
-# Prefixes of directories that a killed process may leave: a checkpoint written in part,
-# and a checkpoint removed in part.
+# Prefixes of directories that a killed process may leave: partly written and partly
+# removed checkpoints.
 _UNFINISHED, _REMOVED = ".tmp-", ".removed-"
 
 
@@ -50,7 +50,7 @@ def save(
     arrays: Mapping[str, np.ndarray],
     meta: Mapping[str, Any],
 ) -> pathlib.Path:
-    """Writes a checkpoint; it is on the disk when this returns.
+    """Writes a checkpoint, and syncs it to the disk before it returns.
 
     Args:
         directory: Directory of the checkpoints; created if missing.
@@ -59,8 +59,8 @@ def save(
         meta: Further JSON values to store.
 
     Returns:
-        Directory of the new checkpoint, or of an existing whole checkpoint of this run
-        and step, because a run's state is a function of its step.
+        Directory of the checkpoint. An existing whole checkpoint of this run and step
+        is reused, because a run's state is a function of its step.
 
     Raises:
         OSError: If the checkpoint cannot be written; older checkpoints are unchanged.
@@ -176,7 +176,7 @@ def load(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Returns the arrays and the metadata of one checkpoint; never unpickles anything.
 
     Raises:
-        CheckpointError: If a file is missing, or `save` cannot have written it.
+        CheckpointError: If a file is missing or damaged.
     """
     meta = _check(path)
     with _named(path):
@@ -257,8 +257,8 @@ def load_newest(
     Args:
         directory: Directory of the checkpoints.
         origin: Digests of the run's dataset and settings; see `workdir.origin`.
-        is_owner: Whether the caller holds the workdir. An owner sets damaged
-            checkpoints aside, unless no checkpoint is whole.
+        is_owner: Whether the caller holds the workdir. After an owner has found a
+            whole checkpoint, it sets the skipped checkpoints aside.
 
     Raises:
         CheckpointError: If all checkpoints are damaged, or the newest whole checkpoint

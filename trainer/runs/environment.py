@@ -48,7 +48,7 @@ def describe(devices: Sequence[str]) -> dict[str, str]:
     }
     is_on_gpu = any("GPU" in device for device in devices)
     kernel_variables = variables.chosen()
-    # Earlier releases recorded this variable under this name.
+    # Earlier releases recorded this variable as `oneDNN`.
     one_dnn = kernel_variables.pop("TF_ENABLE_ONEDNN_OPTS", "default")
     return {
         "threads": str(tf.config.threading.get_intra_op_parallelism_threads()),
@@ -126,7 +126,7 @@ def _remedy(phrase: str) -> str:
 
 
 def _warning(path: pathlib.Path, current: Mapping[str, str]) -> str:
-    """Returns a warning if a resumed run has another environment, else no text."""
+    """Returns a warning if a resumed run has another environment, else ""."""
     if not path.exists():
         return (
             "an earlier release started this run, and did not record its number of "
@@ -139,7 +139,7 @@ def _warning(path: pathlib.Path, current: Mapping[str, str]) -> str:
 
 
 def _instructions() -> str:
-    """Returns the processor's kind and vector instructions."""
+    """Returns the processor's architecture and vector instructions."""
     instructions: set[str] = set()
     if _CPU_INFO.exists():
         # The line is the same for all cores: "flags" on x86, "Features" on ARM.

@@ -15,8 +15,8 @@ _MAX_STEP = 2**63
 def read(path: pathlib.Path) -> tuple[list[dict[str, Any]], int]:
     """Returns the lines of a metrics.jsonl and the number of damaged lines.
 
-    An unfinished last line is ignored, not damaged: a trainer is writing it, or was
-    killed.
+    An unfinished last line does not count as damaged: a trainer is still writing it, or
+    was killed.
 
     Args:
         path: Path of the file. A missing file has no lines.

@@ -1,7 +1,7 @@
 """Checks of an experiment's settings: ranges, choices, and valid combinations.
 
-Some settings depend on the dataset, such as the number of filters for its image size.
-The code that makes the model checks them.
+The code that makes the model checks the settings that depend on the dataset, such as
+the number of filters for its image size.
 """
 
 import math
@@ -107,7 +107,7 @@ def check(config: ConfigDict) -> None:
 
 
 def decay_steps(config: ConfigDict) -> int:
-    """Returns `learning_rate_decay_steps`; 0 stands for the end of the run.
+    """Returns `learning_rate_decay_steps`; a cosine decay of 0 steps ends with the run.
 
     Example:
         >>> config = ConfigDict({"learning_rate_schedule": "cosine"})
@@ -155,7 +155,8 @@ def _check_semi_supervised(config: ConfigDict) -> None:
     for name, needed in (
         ("condition", "label"),
         ("objective", "elbo"),
-        # Both average over a batch, but here a batch holds each image with each class.
+        # Free bits and the optimal likelihood scale are computed from a whole batch,
+        # but here a batch holds each image with each class.
         ("free_bits", 0.0),
         ("likelihood_scale", "fixed"),
     ):

@@ -9,8 +9,8 @@ from ml_collections import ConfigDict
 
 from trainer.runs import setting_checks
 
-# Settings that may change on a resume: they decide how a run reports, saves and stops,
-# and do not affect how it learns.
+# Settings that may change on a resume, because they do not affect how a run learns.
+# Most decide how it reports, saves and stops.
 CADENCE = frozenset(
     {
         "num_train_steps",
@@ -77,10 +77,10 @@ def resolve(config: ConfigDict, num_replicas: int) -> ConfigDict:
     """Checks `config` and returns a copy with batch size, groups and decay filled in.
 
     Args:
-        config: Settings as the user gave them. In the copy, 0 is replaced:
-            `global_batch_size` by `per_replica_batch_size` times the number of
-            replicas, `num_batch_groups` by `default_num_groups`, and
-            `learning_rate_decay_steps` by `setting_checks.decay_steps`.
+        config: Settings as the user gave them. The copy fills in settings that are 0:
+            `global_batch_size` is `per_replica_batch_size` times the number of
+            replicas, `num_batch_groups` comes from `default_num_groups`, and
+            `learning_rate_decay_steps` from `setting_checks.decay_steps`.
         num_replicas: Number of devices that the run computes on.
 
     Raises:
@@ -126,12 +126,12 @@ def default_num_groups(
 ) -> int:
     """Returns a number of groups that suits the batch size and the replicas.
 
-    It is 4 if possible: 1, 2 and 4 replicas then compute the same bits.
+    The number is 4 if possible, because 1, 2 and 4 replicas then compute the same bits.
 
     Args:
         global_batch_size: Number of examples per step.
         num_replicas: Number of replicas that share the examples.
-        num_slices: Number of slices in the share of each replica.
+        num_slices: Number of slices in each replica's share of the batch.
 
     Raises:
         ValueError: If the replicas cannot share the batch equally, in equal slices.

@@ -22,15 +22,15 @@ from trainer.runs import checkpoints, settings, workdir
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """Complete state of a run; everything else follows from its settings.
+    """Complete state of a run; its settings and dataset decide everything else.
 
     Attributes:
         vae: Model with the weights that the optimizer updates.
         ema_vae: Model with the exponential moving average of these weights, for
             evaluations and pictures.
         optimizer: Optimizer with its moments.
-        step: Number of updates made, int64 scalar, including updates that the loss
-            scale skipped.
+        step: Number of steps made, int64 scalar. A step counts even if the loss scale
+            skipped its update.
         ledger: Running hash of the record ids consumed, in order, int64 scalar.
         loss_scale: Loss scale of a float16 run, else None.
     """
@@ -136,7 +136,7 @@ def restore(
 
 
 def share(state: State, hosts: Hosts) -> None:
-    """Copies the chief's state to every host: only its disk may hold checkpoints."""
+    """Copies the chief's state to all hosts; other hosts may have no checkpoints."""
     variables = list(state.variables().values())
     arrays = hosts.from_chief([variable.numpy() for variable in variables])
     if not hosts.is_chief:

@@ -59,7 +59,8 @@ class TrainedRun:
     def model_digest(self) -> str:
         """Hex sha256 of the model: the names, types, shapes and values of its weights.
 
-        Exports of the model record it, and so do latents that an export computed.
+        Exports of the model record the digest, and so do the latents that an export
+        computed.
         """
         sha256 = hashlib.sha256()
         for name, variable in sorted(self.vae.named_variables().items()):
@@ -73,7 +74,7 @@ class TrainedRun:
         """Checks that `dataset_dir` holds a dataset.
 
         Raises:
-            contract.DatasetError: If it does not.
+            contract.DatasetError: If `dataset_dir` holds no dataset.
         """
         if not self.has_dataset:
             raise _missing(self.dataset_dir)
@@ -87,13 +88,13 @@ class TrainedRun:
 
         Yields:
             `image` `[b, h, w, c]`, the target that the model reconstructs; `input`
-            `[b, h, w, c]`, the image that its encoder reads; `key` `[b]` strings;
+            `[b, h, w, c]`, the image that the encoder reads; `key` `[b]` strings;
             `conditions` `[b, num_conditions]`; and other features. Settings may
             binarize the image or add noise, in the same way in every call.
 
         Raises:
             contract.DatasetError: If the dataset is missing, the split cannot be read,
-                or it has a label that is not a class of the model.
+                or a label is not a class of the model.
         """
         self.check_dataset()
         batches = input_pipeline.examples(
@@ -126,7 +127,7 @@ def load(run_dir: pathlib.Path, dataset_dir: str | None = None) -> TrainedRun:
             used, which need not exist any more.
 
     Raises:
-        ValueError: If the workdir has no run, the dataset is another dataset or cannot
+        ValueError: If the workdir has no run, the dataset is not the run's or cannot
             be read (`contract.DatasetError`), or no checkpoint can be used
             (`checkpoints.CheckpointError`).
     """

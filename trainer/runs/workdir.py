@@ -121,7 +121,8 @@ def check_held(workdir: pathlib.Path, lock: locks.DirectoryLock) -> None:
     """Checks that a workdir is still the directory that `acquire` locked.
 
     Raises:
-        ValueError: If the directory was removed or replaced: another run may use it.
+        ValueError: If the directory was removed or replaced, because another run may
+            now use the path.
     """
     if not lock.is_held():
         raise ValueError(
