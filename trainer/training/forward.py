@@ -19,7 +19,7 @@ from trainer.numerics.streams import Stream
 from trainer.optimization.objectives import Objective, Posterior
 from trainer.runs import settings
 
-# Streams of the latents and of the three draws in `corruption.targets_and_inputs`.
+# Random streams: the latents' stream, then three for `corruption.targets_and_inputs`.
 TRAIN_STREAMS = (
     Stream.TRAINING_POSTERIOR,
     Stream.TRAINING_BINARIZATION,
@@ -63,8 +63,8 @@ class Forward:
             corruption: Settings of targets and inputs.
             seed: Seed of the run.
             global_batch_size: Number of examples in a batch of all replicas.
-            classifier_weight: Weight of the classifier's loss, for a run that learns
-                the class from few labels.
+            classifier_weight: Weight of the classifier's loss, for a run that trains a
+                classifier on few labels.
         """
         self._objective = objective
         self._conditioning, self._corruption = conditioning, corruption
@@ -91,8 +91,8 @@ class Forward:
         Args:
             batch: The replica's share of a global batch.
             streams: `TRAIN_STREAMS` or `EVAL_STREAMS`.
-            index: Index of the draws: the step in training, or the place of the batch
-                in its split.
+            index: Index of the draws: the step in training, the place of the batch in
+                its split in evaluation.
 
         Returns:
             The batch without `image`, but with `target` and `input` `[b, h, w, c]`,
@@ -146,8 +146,8 @@ class Forward:
     ) -> tuple[list[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
         """Returns the result of `terms`, and mean and log variance of q(z|x).
 
-        Mean and log variance are `[b, latent_dim]` each. If the run learns the class,
-        they belong to q(z|x, y) with the label of the example.
+        Mean and log variance are `[b, latent_dim]` each. If the run trains a
+        classifier, they belong to q(z|x, y) with the example's label y.
         """
         targets, inputs = examples["target"], examples["input"]
         noise = tf.reshape(examples["noise"], [-1, self._latent_dim])
@@ -178,7 +178,7 @@ class Forward:
                 terms,
                 vae.classify(inputs, training=training),
                 examples["label"],
-                # An evaluation uses no labels: it tests how well the classifier works.
+                # An evaluation treats examples as unlabelled, to test the classifier.
                 training
                 & semi_supervised.is_labelled(
                     examples, self._conditioning.labelled_fraction, num_classes
@@ -198,9 +198,9 @@ class Forward:
         *,
         training: bool,
     ) -> tuple[dict[str, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-        """Returns the objective's terms of images with their conditions, `[n]` each.
+        """Returns the objective's terms, and the posterior's mean and log variance.
 
-        It also returns the posterior's mean and log variance, `[n, latent_dim]` each.
+        The terms are `[n]` each; mean and log variance are `[n, latent_dim]` each.
 
         Args:
             vae: Model to use.
@@ -273,7 +273,7 @@ def float64_sums(terms: Sequence[tf.Tensor]) -> tf.Tensor:
 
 
 def share(global_batch_size: int) -> tuple[int, int]:
-    """Returns the first and the last (exclusive) place of this replica in the batch."""
+    """Returns the first place and the end (exclusive) of this replica in the batch."""
     context = tf.distribute.get_replica_context()
     size = global_batch_size // context.num_replicas_in_sync
     first = context.replica_id_in_sync_group * size

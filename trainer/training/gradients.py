@@ -36,8 +36,8 @@ class Gradients:
             state: State of the run; `compute` changes its batch-norm statistics.
             forward: Forward pass of the run.
             num_groups: Number of groups in a replica's share of the batch.
-            num_slices: Number of slices in that share, computed one after another. It
-                must divide `num_groups`.
+            num_slices: Number of slices in a replica's share, computed in turn; a
+                divisor of `num_groups`.
             loss_divisor: Divisor of the summed losses: the global batch size for a
                 mean, 1 for a sum.
             clip_norm: Largest global norm of the gradients; 0 for no limit.
@@ -49,7 +49,7 @@ class Gradients:
         self._loss_divisor, self._clip_norm = loss_divisor, clip_norm
 
     def compute(self, examples: Any) -> tuple[Any, list[tf.Tensor]]:
-        """Returns sums of the terms and the gradients of the whole global batch.
+        """Returns each replica's sums of the terms, and the global batch's gradients.
 
         Slices are computed in turn, so a step needs the memory of a single slice.
 
@@ -57,8 +57,8 @@ class Gradients:
             examples: Examples of each replica.
 
         Returns:
-            Each replica's sums; and one float64 gradient per trainable weight, summed
-            over replicas and multiplied by the loss scale.
+            Each replica's sums of the terms; and one float64 gradient per trainable
+            weight, summed over replicas and multiplied by the loss scale.
         """
         variables = [variable.value for variable in self._state.vae.trainable_variables]
 

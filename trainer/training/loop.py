@@ -77,8 +77,8 @@ def train(
         ValueError: If a setting is wrong, the dataset is damaged
             (`contract.DatasetError`), the workdir belongs to another run, or all its
             checkpoints are damaged (`checkpoints.CheckpointError`).
-        NonFiniteError: If a loss or a gradient is not finite. This step changes
-            nothing, and the last checkpoint holds the state before it.
+        NonFiniteError: If a loss or a gradient is not finite. Such a step changes
+            nothing, and the last checkpoint holds the state before the step.
         OSError: If the workdir cannot be written.
     """
     manifest = contract.load_manifest(dataset_dir)
@@ -103,7 +103,7 @@ def train(
     batches = _training_batches(strategy, run)
     compiler = Background("compiler")
     # Hosts wait for each other inside compiled functions, so all hosts must run these
-    # in the same order: compile in the background on a single host only.
+    # in the same order. Only a run on a single host can compile in the background.
     if cluster is None and step != config.num_train_steps:
         _start_compiling(compiler, steps, batches)
     monitor = Monitor(strategy, steps, run, draws=hosts.is_chief)
@@ -193,8 +193,8 @@ def train(
         if step != saved_step:
             save(elbo)
         saver.wait()
-        # Wait for the chief: if another host left earlier, the cluster would end, and
-        # the chief's last checkpoint with it.
+        # Wait for the chief: a host that left earlier would end the cluster, and so
+        # cut off the chief's last checkpoint.
         hosts.wait()
     return Outcome(step, signal.Signals(stopped_by) if stopped_by else None)
 
@@ -226,7 +226,7 @@ def _open_workdir(
             state, run_dir / _CHECKPOINTS, origin, is_owner=True
         )
         environment.record(run_dir, devices, is_resumed=is_resumed)
-    # All hosts need this: otherwise some would run an evaluation that the chief skips.
+    # All hosts need the chief's answer, or some would run an evaluation alone.
     is_resumed = bool(hosts.gather(is_resumed)[0])
     states.share(state, hosts)
     return lock, is_resumed
@@ -254,7 +254,7 @@ def _training_batches(strategy: tf.distribute.Strategy, run: TrainedRun) -> Iter
 def _start_compiling(compiler: Background, steps: Steps, batches: Iterator) -> None:
     """Traces the training step, then starts to compile its graph in the background.
 
-    The compilation takes about as long as the tracing, but none of Python's time: the
+    The compilation takes about as long as the tracing but does not block Python, so the
     first evaluation and pictures are made meanwhile. Two functions are never traced at
     once, because replicas could then name their collectives differently.
     """
@@ -302,7 +302,7 @@ def check_step(step: int, config: ConfigDict) -> None:
     """Checks that `step` is not beyond the end of the run.
 
     Raises:
-        ValueError: If it is beyond `num_train_steps`.
+        ValueError: If `step` is beyond `num_train_steps`.
     """
     if config.num_train_steps != -1 and step > config.num_train_steps:
         raise ValueError(

@@ -42,7 +42,8 @@ class Monitor:
             draws: Whether this host draws the pictures; True on the chief.
 
         Raises:
-            contract.DatasetError: If the split is empty, or a shard is missing or cut.
+            contract.DatasetError: If the split is empty, or a shard is missing or
+                truncated.
         """
         config = run.config
         self._run, self._draws = run, draws
@@ -59,7 +60,7 @@ class Monitor:
         self._shown = _shown(run)
 
     def report(self, step: int, writer: RunWriter) -> float | None:
-        """Evaluates and draws if the cadence demands it; every host calls it.
+        """Evaluates and draws if the step is due; every host must make this call.
 
         Returns:
             ELBO in nats per example, or None if the step has no evaluation.

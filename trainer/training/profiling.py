@@ -31,7 +31,7 @@ class Profiler:
     def steps_to_edge(self, step: int) -> list[int]:
         """Returns the number of steps until recording begins or ends.
 
-        The list has this number, or nothing if recording neither begins nor ends.
+        The list holds this number alone; it is empty if no recording begins or ends.
         """
         return [edge - step for edge in self._steps or () if edge > step][:1]
 

@@ -23,7 +23,7 @@ from trainer.training import forward
 from trainer.training.forward import Forward
 from trainer.training.gradients import Gradients
 
-# Only one wait for a batch in eight is timed: reading the clock costs 0.1 ms.
+# Every eighth wait for a batch is timed, because reading the clock costs 0.1 ms.
 _CLOCKED_EVERY = 8
 # Odd multiplier of the linear congruential generator in Knuth's MMIX.
 _LEDGER_FACTOR = 6364136223846793005
@@ -127,9 +127,9 @@ class Steps:
             Metrics of the last step, `[len(metric_names)]` float64, as means over the
             global batch, with the gradient norm before clipping; whether the run can
             continue; and the seconds that this host waited for batches, float64.
-            The first wait of every eight is timed and stands for all eight. It lasts
-            from the request of a batch until the batch is on all devices of the host;
-            meanwhile a device may still update the weights of the previous step.
+            The first wait of every eight is timed and stands for all eight. A wait
+            lasts from the request of a batch until the batch is on all devices of the
+            host; meanwhile a device may still apply the update of the previous step.
         """
         return self._train(batches, num_steps)
 

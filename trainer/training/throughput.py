@@ -4,7 +4,7 @@ import dataclasses
 import datetime
 import time
 
-# Target duration of a call; short, because the loop notices signals between calls only.
+# Target duration of a call; short, because the loop checks signals only between calls.
 _CALL_SECS = 0.5
 
 
@@ -70,7 +70,7 @@ class Meter:
         if not self._num_steps:
             return None
         secs = self._called_at - self._logged_at
-        # The wait extrapolates from a few timed waits, so it can exceed the total.
+        # The wait is extrapolated from a few timed waits, so it can exceed `secs`.
         rate = Rate(self._num_steps / secs, min(self._wait_secs / secs, 1.0))
         self._logged_at, self._num_steps, self._wait_secs = self._called_at, 0, 0.0
         return rate

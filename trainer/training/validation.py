@@ -28,7 +28,7 @@ class Evaluation:
 
 
 class Evaluator:
-    """Computes means of all terms over a split; equal weights give equal means."""
+    """Computes means of all terms over a split; equal models give equal means."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Evaluator:
             conditioning: Conditions of the model.
 
         Raises:
-            DatasetError: If the split is empty, or a shard is missing or cut.
+            DatasetError: If the split is empty, or a shard is missing or truncated.
         """
         self._steps = steps
         self._batches = strategies.iterate(
