@@ -1,4 +1,4 @@
-"""Examples of a split that satisfy a condition, and conditions for the decoder."""
+"""Examples of a split that `where` selects, and condition vectors for the decoder."""
 
 import dataclasses
 
@@ -29,18 +29,17 @@ class Examples:
 def find_examples(
     run: TrainedRun, split: str, num: int, where: str | None = None
 ) -> Examples:
-    """Returns the first examples of a split that satisfy a condition.
+    """Returns the first examples of a split that `where` selects.
 
     Args:
         run: Trained run; its dataset is read.
         split: Split of the run's dataset.
         num: Maximum number of examples.
-        where: `NAME=VALUE`, a feature and its required integer: `label=7`, or an
-            attribute by its name, `Smiling=1`. None for any.
+        where: `NAME=VALUE`, a feature and its required integer, such as `label=7`, or
+            an attribute by its name, such as `Smiling=1`. None selects all examples.
 
     Raises:
-        ValueError: If the condition is malformed, its name is unknown, or no example
-            satisfies it.
+        ValueError: If `where` is malformed, has an unknown name, or selects no example.
     """
     parts: list[tuple[np.ndarray, ...]] = []
     for batch in run.batches(split, _BATCH_SIZE):
@@ -63,11 +62,12 @@ def find_examples(
 def find_conditions(
     run: TrainedRun, split: str, num: int, where: str | None
 ) -> np.ndarray:
-    """Returns conditions for the decoder, `[up to num, num_conditions]`.
+    """Returns condition vectors for the decoder, `[m, num_conditions]`.
 
-    With `where`, they are the conditions of the examples that satisfy it. Without it, a
-    model of labels gets each class in turn, and a model of attributes gets the
-    conditions of the first examples. An unconditional decoder has vectors of length 0.
+    With `where`, they are the conditions of the first `num` examples that it selects.
+    Without `where`, a model of labels gets every class once, and a model of attributes
+    gets the conditions of the first `num` examples. An unconditional decoder gets one
+    vector of length 0.
 
     Raises:
         ValueError: As `find_examples`.
@@ -82,7 +82,7 @@ def find_conditions(
 def _satisfying(
     run: TrainedRun, batch: dict[str, np.ndarray], where: str | None
 ) -> np.ndarray:
-    """Returns `[b]` bool: whether each example of a batch satisfies the condition."""
+    """Returns `[b]` bool: whether `where` selects each example of a batch."""
     if where is None:
         return np.ones(len(batch["key"]), bool)
     name, _, text = where.partition("=")

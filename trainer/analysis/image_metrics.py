@@ -138,8 +138,8 @@ def bits_per_dim(
     compared only with densities at the same image values.
 
     Args:
-        nll_nats: Any shape, minus the log-likelihood (or its bound, minus the ELBO) of
-            a whole image, in nats.
+        nll_nats: Negative log-likelihood of a whole image in nats, or minus the ELBO,
+            which bounds it; any shape.
         num_values: D, values per image: height * width * channels.
         is_discrete: Whether the likelihood is a probability of levels rather than a
             density over [-1, 1].

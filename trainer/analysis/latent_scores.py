@@ -50,10 +50,10 @@ def score_probes(
         attribute_names: Names of the columns of `attributes`, if that feature exists.
 
     Returns:
-        For each feature its accuracy, its balanced accuracy and the accuracy of the
-        majority class. For attributes, the means over all attributes, and the scores of
-        each attribute by its name. Images without a label have a negative label, and do
-        not count. The score of labels is None if nothing can be fitted or scored.
+        Accuracy, balanced accuracy and accuracy of the majority class, by feature.
+        Attributes have the means of these scores, and the scores of each attribute by
+        its name. Images without a label have a negative label, and do not count. The
+        score of labels is None if nothing can be fitted or scored.
     """
     num = min(len(train.keys), _MAX_PROBED)
     scores: dict[str, Any] = {}

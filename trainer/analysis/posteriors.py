@@ -1,4 +1,4 @@
-"""Posteriors of a split, encoded from its images or read from pipeline.encode."""
+"""Posteriors of a split: encoded from its images, or written by pipeline.encode."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -66,8 +66,8 @@ class StoredLatents:
         run: Run of the model.
         directory: Directory of the latents.
         manifest: Manifest of the latents.
-        are_of_dataset: Whether the latents belong to the images that the run was
-            trained on and evaluated with, and not to other images.
+        are_of_dataset: Whether the latents belong to the images of the run's dataset,
+            and not to other images.
     """
 
     run: TrainedRun
@@ -137,7 +137,7 @@ def open_latents(run: TrainedRun, latents_dir: str) -> StoredLatents:
     """Returns stored latents of a run's model; their images may come from any dataset.
 
     Raises:
-        contract.DatasetError: If there is no complete dataset.
+        contract.DatasetError: If `latents_dir` holds no complete dataset.
         ValueError: If the dataset holds images, or the latents of another model.
     """
     manifest = contract.load_manifest(latents_dir)
@@ -161,7 +161,7 @@ def check_latents(run: TrainedRun, latents_dir: str) -> StoredLatents:
     """Returns a run's stored latents, and checks that they fit its dataset and encoder.
 
     Raises:
-        contract.DatasetError: If there is no complete dataset.
+        contract.DatasetError: If `latents_dir` holds no complete dataset.
         ValueError: As `open_latents`; or if the latents belong to other images, or the
             run's encoder sees randomly changed images.
     """

@@ -24,7 +24,7 @@ from trainer.optimization import losses
 from trainer.runs.trained import TrainedRun
 
 _BATCH_SIZE = 100
-# Images that the decoder makes at once for the importance weights.
+# Largest number of images decoded at once for the importance weights.
 _MAX_DECODED = 5_000
 
 
@@ -34,7 +34,7 @@ def score_images(
     num_importance_samples: int = 0,
     num_importance_examples: int | None = None,
 ) -> dict[str, float]:
-    """Returns means over a split of the likelihood scores and of the image quality.
+    """Returns likelihood and image-quality scores, as means over a split.
 
     Args:
         run: Trained run with the model to score.
@@ -48,7 +48,8 @@ def score_images(
     Returns:
         By name: `elbo`, `recon_nll`, `kl`; `nll_importance`, if requested;
         `bits_per_dim` of minus the ELBO, except for a Bernoulli likelihood;
-        `mse_levels` (0-255 units), `psnr_db` and `ssim` of the decoded posterior mean.
+        `mse_levels` (0-255 units), `psnr_db` and (except for images smaller than its
+        window) `ssim` of the decoded posterior mean.
 
     Raises:
         contract.DatasetError: If the split cannot be read.

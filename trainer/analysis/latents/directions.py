@@ -12,17 +12,17 @@ import numpy as np
 class Effect:
     """Effect of a step along an attribute's direction, by linear probes.
 
-    A change is a difference in the probability of an attribute, signed along the step.
-    The step moves an example that has the stepped attribute away from it, so the sign
-    of its changes is reversed.
+    A change is a difference in the probability of an attribute, signed along the
+    direction. An example that has the stepped attribute moves against the direction, so
+    the sign of its changes is reversed.
 
     Attributes:
         change: Mean change of the stepped attribute over examples, from -1 to 1.
         leakage: Mean absolute value of the other attributes' mean changes, from 0 to 1;
-            0 if there are no others.
-        most_changed: Column of the other attribute that changes most; None if there are
-            no others.
-        most_change: Mean change of that attribute, from -1 to 1.
+            0 if no other attribute has a probe.
+        most_changed: Column of the other attribute that changes most; None if no
+            other attribute has a probe.
+        most_change: Mean change of the attribute `most_changed`, from -1 to 1.
     """
 
     change: float
@@ -39,7 +39,7 @@ def find(latents: np.ndarray, attributes: np.ndarray) -> np.ndarray:
         attributes: `[n, a]`, 0 or 1.
 
     Returns:
-        `[a, d]`; 0 for an attribute that all examples have, or that none has.
+        `[a, d]`; 0 for an attribute that all examples have or all examples lack.
 
     Raises:
         ValueError: If shapes do not match.

@@ -30,7 +30,7 @@ class FactorGaps:
     Attributes:
         score: Mean of `gaps`: 1 where every factor has a latent of its own, 0 where two
             latents share each factor or no latent carries it.
-        gaps: `[f]`, best minus second best of a column of `matrix`.
+        gaps: `[f]`, best minus second best value of each column of `matrix`.
         matrix: `[d, f]`, strength of the relation between each latent and each factor.
     """
 
@@ -44,8 +44,8 @@ class Dci:
     """Disentanglement, completeness, informativeness.
 
     Attributes:
-        disentanglement: From 0 to 1; 1 where each latent serves one factor only.
-        completeness: From 0 to 1; 1 where one latent only serves each factor.
+        disentanglement: From 0 to 1; 1 where each latent predicts a single factor.
+        completeness: From 0 to 1; 1 where a single latent predicts each factor.
         informativeness: Mean of `informativeness_by_factor`.
         informativeness_by_factor: `[f]` on held-out examples: R^2 of a continuous
             factor, accuracy of a categorical factor.
@@ -103,7 +103,7 @@ def mutual_information_gap(
         for j, bins in enumerate(latent_bins):
             joint = np.bincount(bins * (codes.max() + 1) + codes)
             mutual = _entropy(np.bincount(bins)) + entropy - _entropy(joint)
-            # Rounding leaves a few 1e-16 around zero.
+            # Rounding can make `mutual` negative, by a few 1e-16.
             information[j, k] = max(0.0, mutual) / entropy
     return _gaps(information)
 
@@ -113,11 +113,12 @@ def separated_attribute_predictability(
 ) -> FactorGaps:
     """Returns the separated attribute predictability (SAP).
 
-    It is the gap between the two latents that best predict a factor, each latent alone.
-    Linear regression predicts a continuous factor; its score is R^2, the squared
-    correlation. A linear support vector machine with balanced classes predicts a
-    categorical factor; its score is balanced accuracy. As in the source, both are
-    scored on the examples of the fit: a slope and an intercept cannot overfit.
+    A factor is predicted from each latent alone. SAP is the gap between the scores of
+    the two best latents. Linear regression predicts a continuous factor; its score is
+    R^2, the squared correlation. A linear support vector machine with balanced classes
+    predicts a categorical factor; its score is balanced accuracy. As in the source, the
+    scores are on the examples of the fit, because a slope and an intercept cannot
+    overfit.
 
     Args:
         latents: `[n, d]` with d >= 2.
@@ -126,8 +127,8 @@ def separated_attribute_predictability(
 
     Returns:
         The gaps; `matrix` is R^2 or balanced accuracy. The chance level of balanced
-        accuracy is one over the number of classes, so the gap of a category is hardly
-        above 1 - chance.
+        accuracy is one over the number of classes, so the gap of a categorical factor
+        can hardly exceed 1 - chance.
 
     Raises:
         ValueError: As for `mutual_information_gap`.
@@ -162,15 +163,15 @@ def dci(
     """Returns disentanglement, completeness and informativeness (DCI).
 
     A forest of extremely randomised trees predicts each factor from all latents. Its
-    importances (the share of the decrease in variance or Gini impurity) make R,
-    `[d, f]`. H is the entropy, in base f for the rows of R and in base d for its
-    columns, each scaled to sum to 1:
+    importances (each latent's share of the decrease in variance or Gini impurity) are a
+    column of R, `[d, f]`. H is the entropy of a row in base f, or of a column in base
+    d, after the row or column is scaled to sum to 1:
 
         disentanglement = sum_j w_j (1 - H(R_j.)),  w_j = sum_k R_jk / sum R
         completeness    = 1/f sum_k (1 - H(R_.k))
 
     A factor that no latent predicts still gets importances, from noise. So read
-    disentanglement and completeness beside the informativeness.
+    disentanglement and completeness together with informativeness.
 
     Args:
         latents: `[n, d]` with d >= 2.
@@ -280,7 +281,7 @@ def _entropy(counts: np.ndarray) -> float:
 def _standardised(values: np.ndarray) -> np.ndarray:
     """Returns columns with mean 0 and variance 1; zeros for a constant."""
     values = values.astype(np.float64)
-    # Rounding may make the mean of a constant differ from it.
+    # Rounding may make the mean of a constant column differ from the constant.
     is_constant = np.ptp(values, axis=0) == 0
     centred = np.where(is_constant, 0.0, values - values.mean(axis=0))
     return centred / np.where(is_constant, 1.0, centred.std(axis=0))
@@ -294,7 +295,7 @@ def _balanced_accuracy_of_thresholds(latent: np.ndarray, codes: np.ndarray) -> f
 
 
 def _concentration(importances: np.ndarray) -> np.ndarray:
-    """Returns 1 minus the entropy of each row, in units of the greatest possible."""
+    """Returns 1 - entropy / largest entropy of each row; 0 for a row of zeros."""
     totals = importances.sum(axis=1, keepdims=True)
     shares = importances / np.where(totals > 0, totals, 1.0)
     logs = np.log(shares, where=shares > 0, out=np.zeros_like(shares))

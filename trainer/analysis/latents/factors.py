@@ -28,8 +28,8 @@ def load(path: str, keys: Sequence[str]) -> Factors:
         keys: Keys of n images.
 
     Raises:
-        ValueError: If the file is not such a table, lacks an image, or no factor varies
-            among the images.
+        ValueError: If the file is not such a table or lacks an image, or no factor
+            varies among the images.
     """
     try:
         with open(path, encoding="utf-8", newline="") as file:
@@ -43,7 +43,7 @@ def load(path: str, keys: Sequence[str]) -> Factors:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"--factors={path} cannot be read: {error}") from error
     parsed = [_parse([row[name] for row in chosen]) for name in chosen[0]]
-    # A factor that is constant here cannot be distinguished from another.
+    # A factor that does not vary among these images cannot be scored.
     varied = [column for column in parsed if len(np.unique(column[0])) > 1]
     if not varied:
         raise ValueError(

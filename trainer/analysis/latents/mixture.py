@@ -96,7 +96,7 @@ class Mixture:
 
 
 def fit(latents: np.ndarray, num_components: int, seed: int = 0) -> Mixture:
-    """Returns the mixture of full covariances that expectation maximisation finds.
+    """Returns a mixture with full covariances, fitted by expectation maximisation.
 
     The fit starts from k-means. More components always fit the given latents better, so
     choose k by `log_density` of held-out latents.
@@ -108,7 +108,8 @@ def fit(latents: np.ndarray, num_components: int, seed: int = 0) -> Mixture:
         seed: Seed of the k-means.
 
     Raises:
-        ValueError: If the latents are not `[n, d]`, not finite, or fewer than k or 2.
+        ValueError: If the latents are not `[n, d]` or not finite, n is below 2, or k is
+            not from 1 to n.
 
     Source:
         Ghosh, Sajjadi, Vergari, Black and Schölkopf, "From Variational to Deterministic

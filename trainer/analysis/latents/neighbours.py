@@ -33,9 +33,9 @@ def nearest(
     One float32 matrix product gives all squared distances of a batch,
     |x|^2 + |q|^2 - 2 x.q, up to rounding. The search then takes every image that could
     be the nearest within this rounding, and computes its distance again from float64
-    differences. Only these distances decide. So the result does not depend on batch
-    sizes, and a copy has distance 0. Among equal distances, the first image in the
-    stream wins.
+    differences. Only the float64 distances decide, so the result does not depend on
+    batch sizes, and a copy has distance 0. Among equal distances, the first image in
+    the stream wins.
 
     Args:
         queries: `[q, height, width, channels]` in [-1, 1].
@@ -106,8 +106,8 @@ def memorisation_ratio(
     Args:
         sample_distances: `[num_samples]`, distances from `nearest` for samples of the
             model.
-        test_distances: `[num_test]`, distances from `nearest` for images that training
-            never saw, to the same training images.
+        test_distances: `[num_test]`, distances from `nearest` to the same training
+            images, for images that training never saw.
 
     Raises:
         ValueError: If either array is empty, or all test images are among the training
@@ -135,7 +135,7 @@ def _flattened(images: np.ndarray) -> np.ndarray:
 
 
 def _squared_norms(vectors: np.ndarray) -> np.ndarray:
-    """Returns squared norms, `[n]` float64, as exact as float32 products."""
+    """Returns squared norms computed in float32, `[n]` float64."""
     norms = np.vecdot(vectors, vectors).astype(np.float64)
     if not np.isfinite(norms).all():
         raise ValueError("images must be finite")
@@ -149,8 +149,8 @@ def _rounding(
 
     The error of a float32 sum of D products is c sqrt(D) units of the last place, and c
     exceeds 8 less often than once in 1e13 (Higham and Mary, "A New Approach to
-    Probabilistic Rounding Error Analysis", 2019). The bound uses c = 16: once for the
-    norms and once for the product.
+    Probabilistic Rounding Error Analysis", 2019). The bound uses c = 16: 8 for the
+    norms and 8 for the product.
     """
     share = 16 * math.sqrt(num_values + 8) * float(np.finfo(np.float32).eps)
     return share * (query_norms[:, None] + norms) + 1e-30

@@ -119,7 +119,7 @@ def fit_pca(batches: Iterable[np.ndarray], num_components: int) -> Pca:
         raise ValueError(
             f"{num_components} components need at least as many images, not {num_seen}"
         )
-    # Rounding tilts weak components towards strong components.
+    # Orthonormalise, because rounding tilts weak components towards strong components.
     basis = np.linalg.qr(scaled[:num_components].T)[0]
     return Pca(
         mean=mean.astype(np.float32).reshape(image_shape),

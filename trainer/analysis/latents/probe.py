@@ -17,8 +17,8 @@ class ProbeScore:
 
     Attributes:
         accuracy: Share of the examples that are predicted correctly.
-        balanced_accuracy: Mean recall over the classes that occur; chance is one over
-            the number of these classes.
+        balanced_accuracy: Mean recall over the classes of the held-out examples; chance
+            is one over the number of these classes.
         majority_accuracy: Accuracy of always predicting the most frequent class of the
             training examples.
     """
@@ -116,7 +116,7 @@ def probe_attributes(
 
 
 class AttributeProbes:
-    """One logistic regression per attribute, as `probe_attributes` scores them."""
+    """The logistic regressions that `probe_attributes` scores, one per attribute."""
 
     def __init__(self, latents: np.ndarray, attributes: np.ndarray) -> None:
         """Fits the regressions.
@@ -151,8 +151,8 @@ def _fit(latents: np.ndarray, labels: np.ndarray) -> LogisticRegression:
     # size of its Hessian grows with the square of the number of classes.
     solver = "lbfgs" if np.unique(labels).size > 2 else "newton-cholesky"
     regression = LogisticRegression(max_iter=1_000, solver=solver)
-    # For such small products, BLAS threads wait for each other; on a busy machine, for
-    # long.
+    # BLAS threads wait for each other in such small products, and wait long on a busy
+    # machine.
     with threadpoolctl.threadpool_limits(1, user_api="blas"):
         return regression.fit(latents, labels)
 

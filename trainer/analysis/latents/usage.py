@@ -45,7 +45,7 @@ def active_units(
 
 
 def num_active(variances: np.ndarray, threshold: float = _ACTIVE_VARIANCE) -> int:
-    """Returns the number of latents with an active variance; see `active_units`.
+    """Returns the number of variances above the threshold; see `active_units`.
 
     Args:
         variances: `[d]`, variance over examples of the posterior mean.
@@ -64,16 +64,17 @@ def aggregate_kl(
 
         q(z) = 1/n sum_i N(z; mean_i, diag(exp(log_var_i)))
 
-    It measures how far the latents that the decoder sees in training are from the
+    This KL measures how far the latents that the decoder sees in training are from the
     latents that it gets for samples. The estimate averages log q(z) - log N(z; 0, I)
-    over draws z from q(z). It sums q(z) over all n posteriors, so it has no minibatch
-    bias. The result lies between the mean KL of the posteriors minus ln n and that mean
-    KL.
+    over draws z from q(z). It computes q(z) from all n posteriors, so it has no
+    minibatch bias. The exact KL is at most the mean KL of the posteriors, and at least
+    that mean minus ln n.
 
     Args:
         posterior_means: `[n, d]`.
         posterior_log_vars: `[n, d]`, natural log of the variance.
-        num_draws: Number of draws of z. The error falls with its square root.
+        num_draws: Number of draws of z. The error is proportional to its inverse square
+            root.
         seed: Seed of the draws.
 
     Raises:
@@ -111,9 +112,9 @@ def _log_aggregate_over_prior(
     draws: np.ndarray, means: np.ndarray, log_vars: np.ndarray
 ) -> np.ndarray:
     """Returns log q(z) - log N(z; 0, I) of each draw, `[num_draws]`."""
-    # Twice minus the log-density of z under posterior i, without the 2 pi that the
-    # prior has too: (z^2, z) . (1/v, -2m/v) + sum(m^2/v + log v). One matrix product
-    # gives it for all pairs.
+    # The energy of a pair is -2 log N(z; m, v), without the 2 pi that the prior has
+    # too: (z^2, z) . (1/v, -2m/v) + sum(m^2/v + log v). One matrix product gives the
+    # energies of all pairs.
     precisions = np.exp(-log_vars)
     coefficients = np.concatenate([precisions, -2 * means * precisions], axis=1)
     constants = np.sum(means**2 * precisions + log_vars, axis=1)
