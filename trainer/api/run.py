@@ -1,7 +1,7 @@
 """A trained run as an object: encode, decode, sample, reconstruct, interpolate.
 
-The calls take images in the user's form, and return uint8 pixels. They do not need the
-dataset that the run was trained on.
+Methods take images in any form that `Run.encode` lists, and return images as uint8
+pixels. No method needs the dataset that the run was trained on.
 
 n  images     s  image size of the run     c  channels     d  latent_dim
 """
@@ -25,7 +25,7 @@ from trainer.generation import sampling
 from trainer.reporting import sample_grids
 from trainer.runs import metrics_file, trained
 
-# Arguments of `trainer.load_run`, by flags of commands.
+# Arguments of `trainer.load_run`, by the flag that an error names.
 _NAMES = {"workdir": "path", "dataset": "dataset"}
 
 
@@ -163,9 +163,9 @@ class Run:
             num: Number of images.
             seed: Seed of the draws; equal seeds give equal images.
             temperature: Factor that multiplies each z; below 1, z is nearer to the
-                mean.
-            **condition: As in `encode`. Without it, a model with classes makes each
-                class in turn.
+                prior's mean.
+            **condition: As in `encode`. Without a condition, a model with classes makes
+                each class in turn.
 
         Returns:
             `[num, s, s, c]` uint8.

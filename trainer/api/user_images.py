@@ -30,7 +30,7 @@ class UserImages:
         Args:
             manifest: Manifest of the dataset.
             preprocess: Name of the user's function, as in the manifest; None to allow
-                none.
+                no function.
 
         Raises:
             ValueError: If `preprocess` differs from the function in the manifest.
@@ -70,7 +70,7 @@ class UserImages:
             yield np.stack(pending)
 
     def _prepared(self, image: Path | np.ndarray, place: int) -> np.ndarray:
-        """Returns an image as the reader of records returns it, `[s, s, c]` float32."""
+        """Returns an image as the input pipeline yields it, `[s, s, c]` float32."""
         channels = self._shape[2]
         name = os.fspath(image) if isinstance(image, PATHS) else f"image {place}"
         try:

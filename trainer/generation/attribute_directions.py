@@ -1,9 +1,8 @@
 """Attributes of faces as directions in latent space: strips of images, and effects.
 
-A strip adds more and more of an attribute's direction to a latent, and shows the change
-of a face. The effect of a step is the change of the attribute and of other attributes.
-It is measured on faces that are decoded and encoded again, and then read by linear
-probes.
+A strip shows how a face changes while its latent moves along an attribute's direction.
+The effect of a step is the change of the attribute and of other attributes. Linear
+probes measure the effect on faces that are decoded and encoded again.
 """
 
 import dataclasses
@@ -32,10 +31,10 @@ class Arithmetic:
         directions: `[a, latent_dim]`: mean latent with the attribute minus mean latent
             without it.
         strengths: `[s]`: factors of the directions, from `-limit` to `limit`.
-        strips: `[a, s, h, w, c]` in [-1, 1]: image with the direction of an attribute
-            added, times the strength.
+        strips: `[a, s, h, w, c]` in [-1, 1]: image decoded from the latent plus the
+            strength times the direction.
         effects: Effect of one step along each direction.
-        most_changed: Other attribute that each step changes most, or None.
+        most_changed: Name of the other attribute that each step changes most, or None.
     """
 
     names: tuple[str, ...]
@@ -56,15 +55,15 @@ def explore(
     seed: int,
     latents_dir: str | None = None,
 ) -> Arithmetic:
-    """Finds the directions in the training split, and tries them in another split.
+    """Finds the directions in the training split, and measures them in `split`.
 
     Args:
         run: Trained run on a dataset with attributes.
-        examples: Examples; the strips show the first.
+        examples: Examples; the strips show the first example.
         split: Split to measure effects on; its first examples are used.
-        chosen: Attributes to try; None for all that some training examples have and
-            some lack.
-        limit: Largest strength; strengths go from `-limit` to `limit` directions.
+        chosen: Attributes to try; None for all attributes that some training examples
+            have and some lack.
+        limit: Largest strength; strengths go from `-limit` to `limit`.
         num_steps: Number of strengths.
         seed: Seed of the decoded images.
         latents_dir: See `encode_split`.

@@ -1,4 +1,4 @@
-"""Shows pairs and samples in turn, until the user answers n."""
+"""Shows one picture after another, until the user answers n."""
 
 import pathlib
 import sys
@@ -12,7 +12,7 @@ from trainer.reporting import image_grid
 from trainer.runs.trained import TrainedRun
 
 _NUM_EXAMPLES = 1000
-# Two pixels per character: the foreground is the upper, the background the lower.
+# Two pixels per character: its foreground is the upper pixel, its background the lower.
 _HALF_BLOCK = "\N{UPPER HALF BLOCK}"
 _MAX_COLUMNS = 160
 
@@ -25,10 +25,10 @@ def browse(
     seed: int,
     ask: Callable[[str], str] = input,
 ) -> int:
-    """Shows a pair and a sample, asks for another, and stops at n, N or end of input.
+    """Shows pictures one by one, until the user answers n or the input ends.
 
-    Each picture has an original, its reconstruction and a sample of the prior, side by
-    side. It is written as a PNG file, and also shown in the terminal if there is one.
+    Each picture has an original, its reconstruction and a sample, side by side. The
+    picture is written as a PNG file, and also shown in the terminal if there is one.
 
     Args:
         run: Trained run with the model.
@@ -79,8 +79,8 @@ def in_characters(picture: np.ndarray) -> str:
     """Returns a picture as lines of coloured half blocks, two rows of pixels per line.
 
     Args:
-        picture: `[height, width, 1 or 3]` uint8. If the width is above 160, only every
-            second pixel or fewer are shown.
+        picture: `[height, width, 1 or 3]` uint8. A picture wider than 160 pixels is
+            subsampled to at most 160 columns.
     """
     stride = -(-picture.shape[1] // _MAX_COLUMNS)
     small = np.broadcast_to(picture, (*picture.shape[:2], 3))[::stride, ::stride]

@@ -205,8 +205,8 @@ def _starts(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns latents to start from, their condition, and the keys of their images.
 
-    Latents are posterior means of the first examples. If the dataset is missing, they
-    are draws of the prior.
+    The latents are posterior means of the first examples, or draws of the prior if the
+    dataset is missing.
 
     Returns:
         `[num, latent_dim]`; `[1, num_conditions]`; `[num]` strings, or `[0]` for draws.

@@ -21,7 +21,7 @@ from trainer.system import atomic_files
 def save_predictive(
     predictive: Predictive, path: pathlib.Path, **more: np.ndarray
 ) -> None:
-    """Writes means and draws of p(x|z) as pictures, and together with `more` as an npz.
+    """Writes means and draws of p(x|z) as pictures, and all arrays as an npz file.
 
     Args:
         predictive: Images to write.
@@ -86,10 +86,11 @@ def save_neighbours(
 ) -> None:
     """Writes samples beside their neighbours, and prints the memorisation ratio.
 
-    No ratio is printed if all of the other images are training images after all.
+    No ratio is printed if all images of `unseen_keys` are training images after all.
 
     Args:
-        neighbours: Neighbours of the samples, and then of images outside training.
+        neighbours: Neighbours of the samples, followed by neighbours of images outside
+            training.
         z: `[n, latent_dim]`, latents of the samples.
         samples: `[n, h, w, c]`.
         unseen_keys: Keys of the images outside training.
@@ -126,7 +127,7 @@ def save_latent_neighbours(
     """Writes samples and examples beside their neighbours, and prints the nearest keys.
 
     Args:
-        neighbours: Neighbours of the samples, and then of the examples.
+        neighbours: Neighbours of the samples, followed by neighbours of the examples.
         z: `[n, latent_dim]`, latents of the samples.
         samples: `[n, h, w, c]`.
         examples: Up to n examples.

@@ -33,11 +33,11 @@ class Request:
         seed: Seed of every draw.
         prior: Distribution of samples, `normal` or `mixture`.
         num_components: Number of components of the mixture.
-        latents: File of latents to decode, or directory of pipeline.encode, or None.
+        latents: File to decode, output directory of pipeline.encode, or None.
         path: Interpolation, `linear` or `spherical`.
         dimensions: Latents to traverse, as text; None for all.
         attributes: Attributes to try; None for all.
-        limit: Limit of traversals and of attributes' strengths, from -limit to limit.
+        limit: Largest traversal value or attribute strength; the smallest is -limit.
     """
 
     mode: str

@@ -1,7 +1,7 @@
 """Sampling of a trained VAE: images from latents, and latents from images.
 
-Every function of a model takes a `TrainedRun`. Images are `[n, h, w, c]` in [-1, 1],
-latents `[n, latent_dim]`. All randomness is a function of the given seed.
+Every function that needs a model takes a `TrainedRun`. Images are `[n, h, w, c]` in
+[-1, 1], latents `[n, latent_dim]`. All randomness is a function of the given seed.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ class Predictive:
 
     @property
     def probability(self) -> np.ndarray:
-        """Mean as a share of white, in [0, 1]."""
+        """Mean as a share of white: 0 for black, 1 for white."""
         return (self.mean + 1) / 2
 
 
@@ -124,7 +124,8 @@ def load_latents(path: pathlib.Path) -> np.ndarray:
     """Returns the latents in a user's file, `[n, latent_dim]`.
 
     Args:
-        path: A `.npy` file, or a JSON list of lists of numbers (or one list).
+        path: A `.npy` file, or a JSON file with a list of numbers for each latent. A
+            file with a single latent may hold its numbers without an outer list.
 
     Raises:
         ValueError: If the file has neither form.
