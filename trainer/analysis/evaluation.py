@@ -82,7 +82,7 @@ def check_output(path: pathlib.Path) -> None:
 
 
 def table(scores: dict[str, Any]) -> str:
-    """Returns one line per score with its name and value, or the range of a list."""
+    """Returns a line per score with its name, and its value or the range of a list."""
     lines = []
     for name, value in settings.flatten(scores, "/").items():
         if isinstance(value, list):

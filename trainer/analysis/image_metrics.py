@@ -74,8 +74,8 @@ def ssim(images: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
 
     The means m and (co)variances s are taken under an 11 x 11 Gaussian window of sigma
     1.5 at every place where it fits, with K1 = 0.01 and K2 = 0.03. The result is the
-    mean over places and channels. x and y are 0-255 levels, because the term of the
-    means depends on the position of zero.
+    mean over places and channels. x and y are 0-255 levels, because the factor with the
+    means depends on where zero lies.
 
     Args:
         images: `[n, h, w, c]` in [-1, 1].
@@ -192,7 +192,7 @@ def log_mean_exp(log_weights: np.ndarray, axis: int) -> np.ndarray:
     if log_weights.shape[axis] == 0:
         raise ValueError(f"axis {axis} of {log_weights.shape} is empty")
     peak = np.max(log_weights, axis=axis, keepdims=True)
-    # Shifting by an infinite peak would compute inf - inf for the terms that equal it.
+    # Shifting by an infinite peak would compute inf - inf for the terms at the peak.
     shift = np.where(np.isfinite(peak), peak, 0.0)
     with np.errstate(divide="ignore", over="ignore"):
         logs = np.log(np.mean(np.exp(log_weights - shift), axis=axis))

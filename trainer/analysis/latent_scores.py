@@ -51,7 +51,7 @@ def score_probes(
 
     Returns:
         Accuracy, balanced accuracy and accuracy of the majority class, by feature.
-        Attributes have the means of these scores, and the scores of each attribute by
+        For attributes, the means of these scores, and the scores of each attribute by
         its name. Images without a label have a negative label, and do not count. The
         score of labels is None if nothing can be fitted or scored.
     """

@@ -48,8 +48,8 @@ def score_images(
     Returns:
         By name: `elbo`, `recon_nll`, `kl`; `nll_importance`, if requested;
         `bits_per_dim` of minus the ELBO, except for a Bernoulli likelihood;
-        `mse_levels` (0-255 units), `psnr_db` and (except for images smaller than its
-        window) `ssim` of the decoded posterior mean.
+        `mse_levels` (0-255 units), `psnr_db` and `ssim` of the decoded posterior mean.
+        Images smaller than the window of SSIM have no `ssim`.
 
     Raises:
         contract.DatasetError: If the split cannot be read.

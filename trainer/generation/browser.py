@@ -25,7 +25,7 @@ def browse(
     seed: int,
     ask: Callable[[str], str] = input,
 ) -> int:
-    """Shows pictures one by one, until the user answers n or the input ends.
+    """Shows pictures in turn, until the user answers n or the input ends.
 
     Each picture has an original, its reconstruction and a sample, side by side. The
     picture is written as a PNG file, and also shown in the terminal if there is one.

@@ -5,9 +5,9 @@ byte range of each array by name) and the bytes of the arrays. It cannot hold a 
 `write` adds nothing that varies: equal arrays in any order give equal files.
 
 The safetensors library reads the files, because it refuses a file whose header and
-bytes disagree. The library does not write them: it writes the bytes of a non-contiguous
-array in another order, makes a file that only its owner can read, and raises no
-`OSError`.
+bytes disagree. The library does not write the files, because it writes the bytes of a
+non-contiguous array in memory order, makes a file that only its owner can read, and
+raises no `OSError`.
 """
 
 import json

@@ -91,8 +91,8 @@ class Forward:
         Args:
             batch: The replica's share of a global batch.
             streams: `TRAIN_STREAMS` or `EVAL_STREAMS`.
-            index: Index of the draws: the step in training, the place of the batch in
-                its split in evaluation.
+            index: Index of the draws: the step in training; the batch's place in its
+                split in evaluation.
 
         Returns:
             The batch without `image`, but with `target` and `input` `[b, h, w, c]`,

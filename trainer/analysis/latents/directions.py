@@ -13,8 +13,8 @@ class Effect:
     """Effect of a step along an attribute's direction, by linear probes.
 
     A change is a difference in the probability of an attribute, signed along the
-    direction. An example that has the stepped attribute moves against the direction, so
-    the sign of its changes is reversed.
+    direction. An example with the stepped attribute moves against the direction, so the
+    sign of its changes is reversed.
 
     Attributes:
         change: Mean change of the stepped attribute over examples, from -1 to 1.

@@ -73,8 +73,7 @@ def aggregate_kl(
     Args:
         posterior_means: `[n, d]`.
         posterior_log_vars: `[n, d]`, natural log of the variance.
-        num_draws: Number of draws of z. The error is proportional to its inverse square
-            root.
+        num_draws: Number of draws of z. The error falls as 1 / sqrt(num_draws).
         seed: Seed of the draws.
 
     Raises:
