@@ -55,7 +55,7 @@ def explore(
     seed: int,
     latents_dir: str | None = None,
 ) -> Arithmetic:
-    """Finds the directions in the training split, and measures them in `split`.
+    """Finds the directions in the training split, and their effects in `split`.
 
     Args:
         run: Trained run on a dataset with attributes.

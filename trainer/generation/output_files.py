@@ -21,7 +21,7 @@ from trainer.system import atomic_files
 def save_predictive(
     predictive: Predictive, path: pathlib.Path, **more: np.ndarray
 ) -> None:
-    """Writes means and draws of p(x|z) as pictures, and all arrays as an npz file.
+    """Writes means and draws of p(x|z) as pictures, and as an npz file with `more`.
 
     Args:
         predictive: Images to write.
