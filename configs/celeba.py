@@ -4,8 +4,8 @@ python -m trainer.train --config=configs/celeba.py --dataset=DIR --workdir=DIR
 
 Prepare the dataset with --image_size=128. The loss is the mean squared error per pixel
 plus 0.005 times the KL divergence in nats. Scalars are written every 100 steps, as in
-the original. Pictures are written every 1,000 steps: three grids take 2.3 MB together,
-and every 100 steps they would fill 6.6 GB over the original's 289,169 steps.
+the original. Pictures are written every 1,000 steps. Three grids take 2.3 MB together;
+written every 100 steps, they would fill 6.6 GB in the original's 289,169 steps.
 """
 
 from ml_collections import ConfigDict
@@ -61,7 +61,8 @@ def get_config() -> ConfigDict:
     config.decoder_start = "deconv"
     # How the encoder halves an image: "stride" or "max_pool".
     config.downsample = "stride"
-    # Stride of the decoder's last convolution; 1 if the others reach the image's size.
+    # Stride of the decoder's last convolution; 1 if the convolutions before it
+    # reach the image's size.
     config.last_stride = 2
     # Momentum of the moving averages in batch norm.
     config.batch_norm_momentum = 0.99
@@ -99,7 +100,8 @@ def get_config() -> ConfigDict:
     # Objective
 
     # "weighted_mse": pixel_weight * mean squared error + latent_weight * KL; or "elbo":
-    # minus the ELBO of the likelihood, with the settings from beta on.
+    # minus the ELBO of the likelihood, changed by the settings from beta to
+    # num_importance_samples.
     config.objective = "weighted_mse"
     # Weight of the mean squared error per pixel in "weighted_mse".
     config.pixel_weight = 1.0
@@ -131,9 +133,10 @@ def get_config() -> ConfigDict:
     config.optimizer = "adam"
     # Learning rate after the warmup.
     config.learning_rate = 1e-3
-    # Steps from which the rate is learning_rate times the factor of the same place.
+    # Steps from which the rate is learning_rate times the factor at the same index of
+    # learning_rate_factors.
     config.learning_rate_steps = ()
-    # Factors of learning_rate, one for each of these steps.
+    # Factors of learning_rate, one for each step in learning_rate_steps.
     config.learning_rate_factors = ()
     # First steps over which the rate grows linearly from 0.
     config.learning_rate_warmup_steps = 0
@@ -143,8 +146,8 @@ def get_config() -> ConfigDict:
     config.learning_rate_decay_steps = 0
     # Final factor of "cosine".
     config.learning_rate_final_factor = 0.0
-    # Largest joint norm of all gradients, to which larger ones are scaled down; 0 for
-    # no limit.
+    # Largest joint norm of all gradients; 0 for no limit. Gradients with a larger norm
+    # are scaled down to it.
     config.gradient_clip_norm = 0.0
     # Decay of Adam's mean of the gradients.
     config.adam_beta_1 = 0.95
@@ -163,14 +166,14 @@ def get_config() -> ConfigDict:
 
     # Examples in a step; 0 for the per-replica size times the number of replicas.
     config.global_batch_size = 0
-    # Examples of a replica in a step, if the global size is 0.
+    # Examples of a replica in a step, if global_batch_size is 0.
     config.per_replica_batch_size = 64
-    # Groups of a batch. Runs with equal numbers of groups have equal losses on
-    # every number of devices that divides the number of groups. 0 chooses a multiple
-    # of 4 that the replicas can share, if the batch size allows one.
+    # Number of groups in a batch. Runs with the same number of groups have the same
+    # losses, on any number of devices that divides it. 0 chooses a multiple of 4 that
+    # the replicas can share, if the batch size allows one.
     config.num_batch_groups = 0
-    # Slices of a replica's share of a batch. They are computed in turn, in the memory
-    # of a single slice. Batch norm then takes the statistics of a slice.
+    # Number of slices of a replica's share of a batch. Slices are computed in turn, so a
+    # step needs the memory of one slice. Batch norm uses the statistics of each slice.
     config.gradient_accumulation_steps = 1
     # Records that are shuffled together in each of up to 64 lanes.
     config.shuffle_block_size = 32
