@@ -33,7 +33,8 @@ def load_run(
 
     Args:
         path: Workdir of `trainer.train`.
-        dataset: Directory of the run's dataset, if it has moved. It may be missing.
+        dataset: Directory of the run's dataset, if it has moved. By default the
+            directory that training used, which need not exist any more.
         preprocess: Name of the user's function, for a dataset that was made with
             `--preprocess=MODULE:FUNCTION`. The function is called only if its name is
             given here, because a run of somebody else could name any function.

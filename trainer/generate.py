@@ -4,8 +4,8 @@
 
 Modes:
     reconstruct   examples of --split beside their reconstructions
-    posterior     draws of p(x|z), with z drawn from q(z|x) of examples; probabilities
-    sample        draws of p(x|z), with z drawn from the prior; probabilities. With
+    posterior     means and draws of p(x|z), with z drawn from q(z|x) of examples
+    sample        means and draws of p(x|z), with z drawn from the prior. With
                   --prior=mixture, z comes from a Gaussian mixture that is fitted to
                   training latents
     decode        the same as sample for z in --latents=FILE, a .npy or a JSON list of
@@ -17,8 +17,9 @@ Modes:
                   for each attribute, and adds the direction to an example from -limit
                   to limit times. A JSON and a table say how much a step along the
                   direction changes the attribute and the other attributes
-    neighbours    the nearest training image of each sample, over the whole split; with
-                  --latents=DIR the nearest posterior mean of samples and examples
+    neighbours    the nearest training image of each sample, over the whole split. With
+                  --latents=DIR, the stored posterior mean that is nearest to each
+                  sample and each example
     project       a whole --split for TensorBoard's projector, which trainer.tensorboard
                   then shows beside the run
     browse        pairs and samples in turn, until the user answers n

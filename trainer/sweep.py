@@ -3,10 +3,10 @@ r"""Trains one run for every combination of some settings' values.
     python -m trainer.sweep --config=configs/celeba.py --dataset=DIR --workdir=DIR \
         --sweep=latent_dim=2,8,32 --sweep=learning_rate=1e-3,3e-4
 
-Each run is a trainer.train in its own folder of the workdir, which its values name. The
-folder's train.log holds the output of the run. All flags that are not listed below go
-to every run. The same command resumes a stopped sweep. At the end, results.csv and
-results.md compare the runs.
+Each run is a trainer.train in its own folder of the workdir. The folder is named after
+the run's values, and its train.log holds the run's output. All flags that are not
+listed below go to every run. The same command resumes a stopped sweep. At the end,
+results.csv and results.md compare the runs.
 
 Exit codes: 0 all runs are done; 1 a setting, file or flag is wrong, or a run failed;
 128 + signal when a signal stopped the sweep, after a checkpoint of each run.
@@ -51,7 +51,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         program, *others = own(list(argv), known_only=True)
     except (flags.Error, ValueError) as error:
         entry.refuse(error)
-    # Parse the other flags too: only trainer.train reads them.
+    # Refuse errors in the other flags now, before a run starts.
     command_line.parse_flags([program, *others])
     return [program, *others]
 

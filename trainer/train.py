@@ -83,7 +83,7 @@ def main(argv: list[str]) -> None:
 
 
 def _leave(code: int, error: Exception | str | None = None) -> NoReturn:
-    """Ends the process at once; `strategies.iterate` never frees its iterator."""
+    """Ends the process at once, because `strategies.iterate` frees no iterator."""
     if error:
         print(f"error: {error}", file=sys.stderr)
     logging.flush()

@@ -1,8 +1,8 @@
 """Errors in a config file, or in the settings that flags change in it.
 
 The flags of `ml_collections` raise any exception of the file. For an unknown setting
-they report little more than its name. So this module looks for both errors again, and
-explains each in one line.
+they report little more than its name. So this module looks for both kinds of errors
+again, and explains an error in one line.
 """
 
 import difflib

@@ -1,7 +1,7 @@
 """Flags of a training.
 
 A command that imports this module defines these flags. `flags.adopt_module_key_flags`
-lists them in the command's own `--help`, under the line above.
+lists them in the command's own `--help`, under the first line of this docstring.
 """
 
 from absl import flags
