@@ -55,7 +55,7 @@ def compare(
     Args:
         images: `[n, height, width, channels]` in [-1, 1].
         inputs: Same shape; encoder inputs of the reconstructions. If they differ from
-            the images, each stands between its image and its reconstruction.
+            the images, each input stands between its image and its reconstruction.
         reconstructions: Same shape.
 
     Returns:

@@ -143,7 +143,7 @@ def write_points(
             lines += _lines(batch, manifest)
     if not is_described:
         header = _header(manifest)
-        # TensorBoard would take the first line of a single column for an example.
+        # A single column has no header: TensorBoard would show it as an example.
         table = lines if len(header) == 1 else [header, *lines]
         text = "".join("\t".join(line) + "\n" for line in table)
         atomic_files.write(folder / "metadata.tsv", text.encode())

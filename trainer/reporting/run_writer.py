@@ -173,7 +173,7 @@ class RunWriter:
 
 
 class NoWriter(RunWriter):
-    """A writer for hosts other than the chief, which writes nothing."""
+    """A writer that writes nothing, for hosts other than the chief."""
 
     def __init__(self) -> None:
         """Opens nothing."""

@@ -1,6 +1,6 @@
 """Picture grids that show what a VAE has learnt.
 
-All use inference mode, with the batch-norm statistics of training.
+All grids use inference mode, with the batch-norm statistics of training.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from trainer.numerics.streams import Stream
 from trainer.optimization import losses
 from trainer.reporting import image_grid
 
-# Points of a scatter, held in memory; more points would show no more.
+# Limit on the points of a scatter: they are held in memory, and more show nothing new.
 MAX_SCATTERED = 10_000
 
 NUM_INTERPOLATED = 25
@@ -149,7 +149,7 @@ def draw_samples(vae: VAE, conditions: np.ndarray, seed: int) -> np.ndarray:
 
 
 def num_columns(num_images: int) -> int:
-    """Returns the columns of a square grid, or of a single row if none is square.
+    """Returns the columns of a square grid, or of a single row if no square fits.
 
     Example:
         >>> num_columns(25), num_columns(10)

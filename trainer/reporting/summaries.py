@@ -84,15 +84,15 @@ def draw_neighbours(
 ) -> tuple[np.ndarray, float | None]:
     """Returns samples beside their nearest training images, and the memorisation ratio.
 
-    It reads the whole training split.
+    The function reads the whole training split.
 
     Args:
-        run: Run that draws the samples, the same as `sample_grids.compute_grids`.
-        shown: Images that training did not see.
+        run: Run that draws the same samples as in `sample_grids.compute_grids`.
+        shown: Examples in the run's pictures, normally not seen in training.
 
     Returns:
         `[height, width, channels]` uint8, see `image_grid.compare`; and the
-        memorisation ratio, see `neighbours`, or None if training did see these images.
+        memorisation ratio, see `neighbours`, or None if training saw all shown images.
 
     Raises:
         contract.DatasetError: If the split cannot be read.

@@ -71,7 +71,7 @@ def split_workdirs(text: str) -> list[pathlib.Path]:
     its name: a sweep makes such directories.
 
     Raises:
-        ValueError: If a name is no local path, or one of several is missing.
+        ValueError: If a name is no local path, or one of several workdirs is missing.
     """
     is_one = os.path.isdir(os.path.expanduser(text))
     parts = [text] if is_one else [part for part in text.split(",") if part]

@@ -18,7 +18,7 @@ _INNER_HEIGHT = _HEIGHT - _TOP - _BOTTOM
 # Visible area of the curves, with room for dots on its edge: x, y, width, height.
 _FRAME = (_LEFT - 4, _TOP - 4, _INNER_WIDTH + 8, _INNER_HEIGHT + 8)
 _MAX_POINTS = 600
-# Narrower strips are hard to point at.
+# More strips would be too narrow to point at.
 _MAX_STRIPS = 100
 # Number of curve colours in style.css.
 _NUM_COLOURS = 4
@@ -114,7 +114,7 @@ def thin(points: Points, max_points: int) -> Points:
         end = (part + 1) * len(points) // num_parts
         by_value = sorted(range(start, end), key=lambda i: points[i][1])
         chosen |= {by_value[0], by_value[-1]}
-    # Put both ends in, in place of the first and last extreme.
+    # Replace the first and last extreme by the ends of the curve.
     indices = [0, *sorted(chosen)[1:-1], len(points) - 1]
     return [points[index] for index in indices]
 

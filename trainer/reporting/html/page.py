@@ -12,7 +12,7 @@ from trainer.reporting.html.texts import number
 from trainer.runs import settings
 from trainer.system import atomic_files
 
-# In the order of the page; all other metrics follow these.
+# Metrics in the order of the page; metrics not listed here follow `_CURVES`.
 _CURVES = ("loss", "pixel_loss", "latent_loss", "elbo", "recon_nll", "kl")
 _COURSE = (
     "learning_rate",
@@ -69,7 +69,7 @@ class Figure:
 
     Attributes:
         picture: The picture.
-        title: Title of its kind.
+        title: Title of this kind of picture.
         note: Step of the picture; empty if it never changes.
         text: Explanation of its content.
     """

@@ -140,7 +140,8 @@ def read(directory: pathlib.Path, num_samples: int) -> RunFiles:
         num_samples: Number of sample grids to read.
 
     Raises:
-        ValueError: If it is no workdir, or its config.json or dataset.json is damaged.
+        ValueError: If the directory is no workdir, or its config.json or dataset.json
+            is damaged.
         OSError: If a file cannot be read.
     """
     for name in ("config.json", "dataset.json"):
@@ -221,7 +222,7 @@ def _grids(images: pathlib.Path) -> dict[str, list[pathlib.Path]]:
     """Returns the files of every grid by grid name, in order of steps."""
     found = {}
     for path in sorted(images.rglob("*.png")):
-        # Other PNG files are unfinished, or are made from these.
+        # Skip unfinished files, and the curves and the strip, which have no step.
         if re.fullmatch(r"\d{9,}", path.stem):
             name = path.parent.relative_to(images).as_posix()
             found.setdefault(name, []).append(path)

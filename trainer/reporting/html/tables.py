@@ -35,7 +35,7 @@ def metrics(run: RunFiles, names: Sequence[str]) -> NumberTable:
         last = {}
         for line in run.metrics:
             if line["split"] == split:
-                # A skipped step has no gradient norm, and a first line no speed.
+                # Keep older values: a skipped step has no gradient norm, for example.
                 last |= {
                     name: value
                     for name, value in line.items()
