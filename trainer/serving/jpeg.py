@@ -24,7 +24,7 @@ from trainer.serving import image_header, png
 from trainer.serving.image_header import Header, number
 
 _APP1, _START_OF_SCAN, _END, _FILL = 0xE1, 0xDA, 0xD9, 0xFF
-# Frames of 8 bits with Huffman codes: baseline, extended, progressive.
+# Frames with Huffman codes: baseline, extended, progressive.
 _FRAMES = (0xC0, 0xC1, 0xC2)
 # Other frames: lossless, hierarchical, or with arithmetic codes.
 _OTHER_FRAMES = (0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
@@ -274,8 +274,8 @@ def turn(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
 
     Args:
         pixels: `[height, width, channels]`.
-        orientation: EXIF orientation, 1 to 8: the sides that the first row and column
-            of the stored pixels belong to.
+        orientation: EXIF orientation, 1 to 8. It says which sides of the upright image
+            the first row and the first column of the stored pixels are.
 
     Example:
         >>> turn(tf.constant([[[1], [2]]]), tf.constant(6))[..., 0].numpy().tolist()

@@ -1,7 +1,7 @@
 """Copies the parts of a VAE to plain Keras layers, which load without this package.
 
 Our layers are Keras's own with another `call`, so a copy needs only their settings and
-weights. It computes in float32, whatever the precision of the run.
+weights. The copy computes in float32, whatever the precision of the run.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """Pillow's resize filters as TensorFlow operations.
 
-A filter is two products with a matrix of weights in units of 2^-22, each rounded to 8
-bits. Float64 holds these integer sums exactly, so the pixels equal Pillow's.
+A resize is two products with a matrix of weights in units of 2^-22. Each product is
+rounded to 8 bits. Float64 holds the integer sums exactly, so the pixels equal Pillow's.
 
 n  images     c  channels     h, w  their height and width     s  image_size
 """
@@ -161,7 +161,7 @@ def _sinc(x: tf.Tensor) -> tf.Tensor:
     )
 
 
-# By filter name: weight of a pixel by its distance, and the distance where it ends.
+# By filter name: weight of a pixel by its distance, and distance beyond which it is 0.
 FILTERS: Mapping[str, tuple[Callable[[tf.Tensor], tf.Tensor], float]] = {
     "bilinear": (_bilinear, 1.0),
     "bicubic": (_bicubic, 2.0),
