@@ -29,7 +29,7 @@ _FOLDERS = ("checkpoints", "train", "eval", "images")
 class Diagnosis:
     """Preflight checks of everything that a training needs.
 
-    They call the checks that the training itself makes.
+    The methods call the checks that the training itself makes.
     """
 
     def __init__(
@@ -296,7 +296,7 @@ class Diagnosis:
             ": lower --config.keep_checkpoints, or raise --config.image_every_steps or "
             "--config.keep_checkpoint_every_steps, or choose another --workdir"
         )
-        # Two must fit: a new checkpoint is complete before an old one is removed.
+        # Two checkpoints must fit: an old one is removed after the new one is complete.
         if 2 * estimates.state_bytes(self._state) > free + existing:
             raise ValueError(text + remedy)
         if needed.total > free + existing:

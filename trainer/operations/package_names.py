@@ -1,4 +1,4 @@
-"""Check for other packages with the top-level names of this one."""
+"""Check for other packages with this project's top-level names."""
 
 import importlib.metadata
 import importlib.util
@@ -40,6 +40,6 @@ def _place(name: str) -> str | None:
     spec = importlib.util.find_spec(name)
     if spec is None:
         return None
-    # A single file has its own name; a folder without `__init__.py` has no file.
+    # A single-file module has only an origin; a folder without `__init__.py` has none.
     locations = list(spec.submodule_search_locations or ()) or [spec.origin or name]
     return os.path.dirname(os.path.realpath(locations[0]))

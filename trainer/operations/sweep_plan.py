@@ -50,7 +50,7 @@ def make_plan(
 
     Raises:
         ValueError: If a setting is unknown or given twice, its values are malformed or
-            of another type, two runs would be the same, or the name of a run's
+            of a wrong type, two runs would be the same, or the name of a run's
             directory would be too long.
     """
     choices: dict[str, list[str]] = {}
@@ -95,7 +95,7 @@ def make_plan(
 
 
 def split_values(text: str) -> list[str]:
-    """Returns the values between commas that are outside brackets.
+    """Returns the values of a text, split at the commas outside brackets.
 
     Returns:
         Values as text; an empty list if a value or a bracket is missing.

@@ -73,7 +73,7 @@ class Sweep:
             with open(log_path(run), "a", encoding="utf-8") as log:
                 offset = log.tell()
                 started = subprocesses.start_training(run.train_flags, log)
-        # The runs that already train continue.
+        # Raise nothing: the runs that already train go on.
         except OSError as error:
             self.statuses[run.name] = "failed to start"
             self._say(run, "failed to start (%s)", limits.error_text(error))
