@@ -31,7 +31,8 @@ _NUM_TURNS = 5
 # Pause after each call of the compiled loop. The thread of pictures draws meanwhile, as
 # it does between two pictures of a real run. The pause is at most one turn.
 _REST_SECONDS = 1.0
-# These cadences make each task due alone at two steps or more, and no task at others.
+# With these cadences, each task is due alone at two steps or more, and some steps have
+# no task.
 _CADENCE = {
     "log_every_steps": 2,
     "image_every_steps": 5,

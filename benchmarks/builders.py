@@ -6,17 +6,17 @@
 The systems take turns at each storage type. `ours` is the local runner with its
 defaults. `ours_flink` is the cluster of deploy/flink/local.sh, which is up before the
 clock starts. `tfds` is TensorFlow Datasets' Beam writer, and `plain` a graph with
-Beam's own sink (see benchmarks/peers). Both run in the one process of Beam's local
-runner, where they are fastest. Systems named `..._parallel` use worker processes for
-any number of images.
+Beam's own sink (see benchmarks/peers). Both peers run in the one process of Beam's
+local runner, where they are fastest. Systems named `..._parallel` use worker processes
+for any number of images.
 
 "command img/s" counts the whole command. "graph img/s" is the system's own figure,
 without its imports and listing. "growth" is the peak memory of all processes, including
 a cluster's, relative to that at the fewest images. Every output is read back: all
 records must be there, and the first image of each shard must equal the output of
-`pipeline.images.squares` for its file, up to the difference shown. Pillow's limit is
-the rate of decode, crop and resize alone on as many cores, before and after. Adds a row
-for each system to benchmarks/history.csv.
+`pipeline.images.squares` for its file, within 1e-3. Pillow's limit is the rate of
+decode, crop and resize alone on as many cores, before and after. Adds a row for each
+system to benchmarks/history.csv.
 """
 
 import contextlib
@@ -58,7 +58,7 @@ for _flag, _allowed in (
         f"each must be one of {', '.join(_allowed)}",
     )
 
-# Pixels lie in [-1, 1], where a level is 7.8e-3. Rounding to float16 stays below this.
+# Pixels lie in [-1, 1], where a level is 7.8e-3. Rounding to float16 differs by less.
 _MAX_DIFFERENCE = 1e-3
 
 

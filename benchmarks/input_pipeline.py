@@ -8,13 +8,13 @@ get the same images as JPEG files, as one array of all pixels, or as an ArrayRec
 file. The systems take turns, each in its own process, on files that are in the page
 cache. `stored` batches are uint8, as training takes them to the device; `float32`
 batches are scaled on the host. `plain` reads our files with TensorFlow's own parts and
-does not shuffle. A peer may run with several numbers of worker processes; the best rate
-counts.
+shuffles only the order of the files. A peer may run with several numbers of worker
+processes; the best rate counts.
 
-The limit is a memcpy of all images' bytes, from memory to as much other memory, by one
+The limit is a memcpy of the images' bytes, from memory to as much other memory, by one
 thread. The cached limit is a memcpy into one batch, which stays in the processor's
-cache. No system that hands on batches can reach it. Adds a row for each system to
-benchmarks/history.csv.
+cache. No system that returns new batches can reach this rate. Adds a row for each
+system to benchmarks/history.csv.
 """
 
 import json
@@ -57,7 +57,7 @@ _SIZE = 128
 # due. The reader's loop is compiled during the warm-up.
 _BATCHES_A_CALL = 100
 _WARM_UP_SECONDS = 2.0
-# Number of images, 0.4 GB: no cache holds much of it.
+# Largest number of copied images, 0.4 GB: no cache holds much of them.
 _MOST_COPIED = 8000
 
 

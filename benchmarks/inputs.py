@@ -27,7 +27,7 @@ def make(directory: str, num_images: int, tiled_dir: str | None) -> str:
 def tile(source_dir: str, output_dir: str, num_images: int) -> None:
     """Makes a CelebA directory of `num_images` by repeating another one's images.
 
-    Its attributes and landmarks have CelebA's number and form, but random values.
+    The attributes and landmarks have CelebA's number and form, but random values.
     """
     data = [content for _, _, content, _ in read(source_dir)]
     root = pathlib.Path(output_dir)

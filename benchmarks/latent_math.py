@@ -44,7 +44,7 @@ def seconds(function: Callable[[], object]) -> float:
 
 
 def seconds_each(function: Callable[[int], object]) -> float:
-    """Returns the mean seconds per call, with 0, 1, … for about 5 s."""
+    """Calls a function with 0, 1, … for about 5 s; returns the mean seconds."""
     start_seconds, number = time.monotonic(), 0
     while time.monotonic() - start_seconds < _LOOP_SECONDS:
         function(number)

@@ -13,8 +13,8 @@ reads no clock:
   result counts each task as often as the config does;
 - a checkpoint: the extra time of the steps that run while it is written.
 
-`beside` is the ledger, the scalars and the checkpoints together, in percent of a bare
-step. Pictures and validations are work of their own and have a column each.
+`beside` is the ledger, the calls, the scalars and the checkpoints together, in percent
+of a bare step. Pictures and validations are work of their own and have other columns.
 
 Adds a row for each config to benchmarks/history.csv.
 """
@@ -50,7 +50,7 @@ def add_row(config: str, dataset: str) -> None:
 
     ledger = 100 * (found["with_ledger"] - 1)
     checkpoint = 100 * found["checkpoint"] / found["checkpoint_every_secs"]
-    # With short steps every call ends at a step where a task is due.
+    # Missing with short steps, whose calls all end at a step where a task is due.
     call = between.get("", 0.0)
     calls = 100 * call / max(step, _CALL_SECONDS)
     beside = ledger + calls + percent("log_every_steps") + checkpoint

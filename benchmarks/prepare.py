@@ -6,8 +6,8 @@
 
 A limit is the rate of a pool of processes that only decode, crop and resize images in
 memory. One limit uses Pillow alone, the reference. The other uses the pipeline's own
-decoder before Pillow's resize. Both are measured before and after, in the same minutes.
-Adds a row to benchmarks/history.csv.
+decoder before Pillow's resize. Both limits are measured before and after
+pipeline.prepare, in the same minutes. Adds a row to benchmarks/history.csv.
 """
 
 import os

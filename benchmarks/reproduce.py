@@ -37,8 +37,8 @@ class System:
         published: The author's result, in nats.
         measure: Function that returns our result for a workdir, in nats.
         source: Source of the published result.
-        tolerance: Largest allowed difference in nats; None if ours is trained for
-            fewer steps.
+        tolerance: Largest allowed difference in nats; None if we train for fewer
+            steps than the author.
         flags: Further flags of `trainer.train`.
     """
 

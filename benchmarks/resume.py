@@ -4,10 +4,10 @@
 
 Trains the flagship to a checkpoint in the middle of an epoch, and kills it. Then the
 same command starts again. The clock stops at the first step that the killed run had not
-saved. Its time includes imports, the checkpoint, the tracing and the step itself. After
+saved. The time includes imports, the checkpoint, the tracing and the step itself. After
 that the input pipeline alone starts at each step of --read_steps, in its own process.
 The benchmark counts the bytes that the process reads until the first batch, including
-read-ahead, and converts them to records of each lane. Adds a row for each step to
+read-ahead, and converts them to records per lane. Adds a row for each step to
 benchmarks/history.csv.
 """
 
@@ -32,7 +32,7 @@ _NUM_STEPS = flags.DEFINE_integer("num_steps", 12, "Steps before the kill.")
 _READ_STEPS = flags.DEFINE_list("read_steps", ["0", "50", "200"], "Steps to read from.")
 _NUM_RESUMES = flags.DEFINE_integer("num_resumes", 3, "Resumes to time.")
 
-# Runs in its own process, so all of the counted reads are of the shards.
+# Runs in its own process, so that it counts only reads of the shards.
 _READ_FIRST_BATCH = """
 import json, pathlib, sys, time
 import tensorflow as tf

@@ -4,11 +4,12 @@
     python -m benchmarks.start_up --faces=DATASET_DIR --digits=DATASET_DIR
 
 Starts trainer.train with a new workdir. The clock stops at the line of step 1 in
-metrics.jsonl. It includes imports, the dataset, the model, the files and pictures of
-step 0, the tracing and the step. In turn with it, a bare process imports TensorFlow,
-traces the same step and runs it once, on one batch in memory. The limit is the bare
-process's import and tracing. Without a dataset, 1,000 faces are drawn, and 1,000 digits
-are noise. Adds a row of medians for each config to benchmarks/history.csv.
+metrics.jsonl. The time includes imports, the dataset, the model, the files and pictures
+of step 0, the tracing and the step. In turns with trainer.train, a bare process imports
+TensorFlow, traces the same step and runs it once, on one batch in memory. The limit is
+the bare process's import and tracing. Without a dataset, the benchmark draws 1,000
+faces, and makes 1,000 digits of noise. Adds a row of medians for each config to
+benchmarks/history.csv.
 """
 
 import json

@@ -82,7 +82,8 @@ def take_turns(
 ) -> np.ndarray:
     """Returns seconds per step, `[num_rounds, len(steppers)]`.
 
-    The steps are traced before, and each process makes one turn that does not count.
+    Before the rounds, each process traces the steps, and makes one turn that does not
+    count.
     """
     for stepper in steppers:
         stepper.seconds_per_step(1)

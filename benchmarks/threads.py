@@ -3,8 +3,8 @@
     python -m benchmarks.threads
 
 Runs the flagship's step on one device. Processes with 1, 2 and 8 threads take turns on
-one batch in memory. Training fixes the number on every machine, because it decides how
-sums are rounded. Adds a row to benchmarks/history.csv.
+one batch in memory. Training uses the same number of threads on every machine, because
+the number decides how sums are rounded. Adds a row to benchmarks/history.csv.
 """
 
 import os

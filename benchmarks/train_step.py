@@ -2,12 +2,13 @@
 
     python -m benchmarks.train_step --dataset=DIR --peers_python=.venv-peers/bin/python
 
-Each system trains configs/celeba.py in its own process, with as many threads, in turns.
-`ours` is the compiled step of trainer.train with its input, its ledger and its average
-of the weights. It runs with four groups, which up to four devices share, and with one
-group, for a run that stays on one device. The limit is the product of large float32
-matrices on the same cores, by NumPy or TensorFlow, whichever is faster. A training step
-counts as three forward passes. Adds a row for each system to benchmarks/history.csv.
+Each system trains configs/celeba.py in its own process, with the same number of
+threads. The systems take turns. `ours` is the compiled step of trainer.train with its
+input, its ledger and its average of the weights. It runs with four groups, which up to
+four devices share, and with one group, for a run that stays on one device. The limit is
+the product of large float32 matrices on the same cores, by NumPy or TensorFlow,
+whichever is faster. A training step counts as three forward passes. Adds a row for each
+system to benchmarks/history.csv.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Loads images for training with other libraries: shuffled, float32 in [-1, 1].
+"""Loads training images with other libraries: shuffled, float32 in [-1, 1].
 
     python benchmarks/peers/loaders.py --loader=torch_jpeg --data=DIR
 

@@ -105,7 +105,7 @@ def main(argv: list[str]) -> None:
                 beam_options=examples.beam_options(),
                 try_download_gcs=False,
                 compute_stats=tfds.download.ComputeStatsMode.SKIP,
-                # TFDS takes one number for every split.
+                # TFDS takes one number of shards for all splits.
                 num_shards=plan.num_shards(largest_split, examples.SHARD_SIZE),
             )
         )
