@@ -172,8 +172,9 @@ def get_config() -> ConfigDict:
     # losses, on any number of devices that divides it. 0 chooses a multiple of 4 that
     # the replicas can share, if the batch size allows one.
     config.num_batch_groups = 0
-    # Number of slices of a replica's share of a batch. Slices are computed in turn, so a
-    # step needs the memory of one slice. Batch norm uses the statistics of each slice.
+    # Number of slices of a replica's share of a batch. Slices are computed in turn, so
+    # a step needs the memory of one slice. Batch norm uses the statistics of each
+    # slice.
     config.gradient_accumulation_steps = 1
     # Records that are shuffled together in each of up to 64 lanes.
     config.shuffle_block_size = 32
