@@ -18,7 +18,7 @@ from trainer.numerics.streams import Stream
 from trainer.optimization import losses
 from trainer.reporting import image_grid
 
-# Limit on the points of a scatter: they are held in memory, and more show nothing new.
+# Limit on a scatter's points: they stay in memory, and more points show nothing new.
 MAX_SCATTERED = 10_000
 
 NUM_INTERPOLATED = 25
@@ -219,7 +219,7 @@ def interpolate(
     if spherical and all(lengths):
         cosine = np.clip(start @ end / (lengths[0] * lengths[1]), -1, 1)
         angle = math.acos(cosine)
-        # Latents on one line through the origin have no arc between them.
+        # Latents on one line through the origin define no arc.
         if 1e-6 < angle < math.pi - 1e-6:
             weights = np.sin((1 - share) * angle), np.sin(share * angle)
             return (weights[0] * start + weights[1] * end) / math.sin(angle)

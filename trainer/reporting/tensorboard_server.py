@@ -37,7 +37,7 @@ def launch(directory: str, host: str, port: int | None) -> str:
     """
     # TensorBoard would import TensorFlow itself, with all its start-up messages.
     libraries.load_tensorflow()
-    # TensorBoard's own parser takes over all absl flags, and defines these two itself.
+    # TensorBoard's parser takes over all absl flags, and defines --host and --port.
     flags.FLAGS.remove_flag_values(("host", "port"))
     board = program.TensorBoard(default.get_plugins())
     try:

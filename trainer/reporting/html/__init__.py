@@ -9,5 +9,5 @@ run_files  files of a workdir, read without TensorFlow
 charts     curves as SVG
 tables     tables of metrics, scores, dataset and provenance
 texts      values as text
-work_time  hours at work, from the event files
+work_time  time at work, from the event files
 """

@@ -56,7 +56,7 @@ class RunFiles:
         pictures: Newest grid of every name.
         samples: Grids of samples at a few steps, from the first to the newest.
         damaged_pictures: Paths of damaged pictures, relative to the workdir.
-        scores: Results of `trainer.evaluate`, by file name.
+        scores: Results of `trainer.evaluate`, by path.
         saved: Metadata of the checkpoints, newest first.
         busy_secs: Seconds that a trainer was at work, from the events; None without
             events.
