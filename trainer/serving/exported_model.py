@@ -7,8 +7,9 @@ The end of a signature's name says which of three image forms it takes:
     encode_preprocessed  image        [n, s, s, c] float32 in [-1, 1], as in records
 
 The same forms exist for `reconstruct`, and for `classify` if the run has a classifier.
-Signatures of a conditional model also take `label` or `attributes`, as in the records.
-`decode` and `sample` turn latents into images: float32 `image` and uint8 `pixels`.
+`decode` and `sample` turn latents into images: float32 `image` and uint8 `pixels`. If
+the model is conditional, all of these signatures except `classify` also take `label` or
+`attributes`, as in the records.
 """
 
 import json

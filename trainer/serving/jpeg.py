@@ -99,7 +99,7 @@ def decode_upright(
 
 
 def _refused(start: tf.Tensor, num_bytes: tf.Tensor) -> Header:
-    """Returns a header whose fault names a file that is neither JPEG nor PNG."""
+    """Returns a header that refuses a file: large, empty, or neither JPEG nor PNG."""
     faults: list[tuple[tf.Tensor, tf.Tensor | str]] = [
         (
             num_bytes > contract.MAX_IMAGE_BYTES,
