@@ -2,7 +2,7 @@
 
 The flags of `ml_collections` raise any exception of the file. For an unknown setting
 they report little more than its name. So this module looks for both kinds of errors
-again, and explains an error in one line.
+again, and explains them in one line.
 """
 
 import difflib
@@ -24,7 +24,7 @@ class ConfigError(ValueError):
 
 
 def expanded(argv: Sequence[str]) -> list[str]:
-    """Returns flags with `~` expanded in `--config`, as `path_flags` does for others.
+    """Returns flags with `~` expanded in `--config`, as in flags of `path_flags`.
 
     Args:
         argv: The program name and its flags.
