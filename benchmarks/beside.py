@@ -28,8 +28,8 @@ from trainer.training import loop
 from trainer.training.steps import Steps
 
 _NUM_TURNS = 5
-# Pause after each call of the compiled loop. The thread of pictures draws meanwhile, as
-# it does between two pictures of a real run. The pause is at most one turn.
+# Pause after each call of the compiled loop, at most one turn. Meanwhile a thread draws
+# pictures, as it does between two pictures of a real run.
 _REST_SECONDS = 1.0
 # With these cadences, each task is due alone at two steps or more, and some steps have
 # no task.

@@ -12,11 +12,11 @@ for any number of images.
 
 "command img/s" counts the whole command. "graph img/s" is the system's own figure,
 without its imports and listing. "growth" is the peak memory of all processes, including
-a cluster's, relative to that at the fewest images. Every output is read back: all
+a cluster's, relative to the run with the fewest images. Every output is read back: all
 records must be there, and the first image of each shard must equal the output of
 `pipeline.images.squares` for its file, within 1e-3. Pillow's limit is the rate of
-decode, crop and resize alone on as many cores, before and after. Adds a row for each
-system to benchmarks/history.csv.
+decode, crop and resize alone on as many cores, before and after the systems. Adds a row
+for each system to benchmarks/history.csv.
 """
 
 import contextlib
@@ -58,7 +58,8 @@ for _flag, _allowed in (
         f"each must be one of {', '.join(_allowed)}",
     )
 
-# Pixels lie in [-1, 1], where a level is 7.8e-3. Rounding to float16 differs by less.
+# Limit for pixels in [-1, 1], where a level is 7.8e-3. Rounding to float16 stays below
+# the limit.
 _MAX_DIFFERENCE = 1e-3
 
 
@@ -88,7 +89,7 @@ def build(
         **os.environ,
         **systems.cluster_environ(os.path.join(work, "flink"), _NUM_WORKERS.value),
     }
-    os.sync()  # Flush the previous system's output, because it would slow this one.
+    os.sync()  # Flush the previous system's output, or its writes slow this system.
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(open(log_path, "w+"))
         cluster = systems.flink_cluster(environ) if system.is_cluster else None

@@ -24,7 +24,8 @@ class Outcome:
         command_rate: Images per second of the whole command.
         graph_rate: Images per second by the system's own clock.
         num_bytes: Size of the TFRecord files in bytes.
-        difference: Largest pixel difference from `pipeline.images.squares`, in [-1, 1].
+        difference: Largest pixel difference from `pipeline.images.squares`, on the
+            scale of [-1, 1].
     """
 
     failure: str

@@ -12,7 +12,7 @@ scores is left out.
 The limit is the matrix product alone, or the products of all decoder layers, in float32
 with as many threads. Two loops are timed on a part of the work in the same minutes. The
 plain loop takes single images or draws. In the harder loop NumPy takes all queries, or
-all draws of an image, at once. Adds a row for each to benchmarks/history.csv.
+all draws of an image, at once. Adds two rows to benchmarks/history.csv.
 """
 
 import tempfile

@@ -4,8 +4,8 @@
     python -m benchmarks.latent_sizes --dataset=DIR --change=num_train_steps=6000
 
 Prints a row for each size, and adds it to benchmarks/history.csv: the ELBO of the
-evaluated split, the KL divergence, the reconstructions' mean squared error in 0-255
-levels, and the number of active latents. --change changes other settings.
+evaluated split, the KL divergence, the reconstructions' mean squared error in squared
+0-255 levels, and the number of active latents. --change changes other settings.
 """
 
 import json

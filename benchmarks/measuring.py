@@ -64,7 +64,7 @@ def run(
                     failure = f"over {max_bytes / 1e9:g} GB"
                 elif now_seconds - start_seconds > max_seconds:
                     failure = f"over {max_seconds / 60:g} min"
-                # Pause longer after a slow reading: it slows the measured process.
+                # A reading walks through all memory, which slows the measured process.
                 pause_seconds = max(_POLL_SECONDS, 9 * (now_seconds - poll_seconds))
         finally:
             seconds = time.monotonic() - start_seconds

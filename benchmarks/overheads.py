@@ -14,7 +14,7 @@ reads no clock:
 - a checkpoint: the extra time of the steps that run while it is written.
 
 `beside` is the ledger, the calls, the scalars and the checkpoints together, in percent
-of a bare step. Pictures and validations are work of their own and have other columns.
+of a bare step. Pictures and validations have columns of their own.
 
 Adds a row for each config to benchmarks/history.csv.
 """

@@ -3,8 +3,8 @@
     python -m benchmarks.plots
 
 Reads all rows of benchmarks/history.csv, and writes a PNG file for each benchmark. The
-runs of one day lie side by side. A marker stands for a machine. Since 2026-11-28
-another machine has the same hardware name, so it has its own marker.
+runs of one day lie side by side. A marker stands for a machine: since 2026-11-28 the
+same hardware name means another machine.
 """
 
 import dataclasses

@@ -32,7 +32,7 @@ _NUM_STEPS = flags.DEFINE_integer("num_steps", 12, "Steps before the kill.")
 _READ_STEPS = flags.DEFINE_list("read_steps", ["0", "50", "200"], "Steps to read from.")
 _NUM_RESUMES = flags.DEFINE_integer("num_resumes", 3, "Resumes to time.")
 
-# Runs in its own process, so that it counts only reads of the shards.
+# Runs in its own process, so all counted reads are reads of the shards.
 _READ_FIRST_BATCH = """
 import json, pathlib, sys, time
 import tensorflow as tf

@@ -8,8 +8,8 @@ metrics.jsonl. The time includes imports, the dataset, the model, the files and 
 of step 0, the tracing and the step. In turns with trainer.train, a bare process imports
 TensorFlow, traces the same step and runs it once, on one batch in memory. The limit is
 the bare process's import and tracing. Without a dataset, the benchmark draws 1,000
-faces, and makes 1,000 digits of noise. Adds a row of medians for each config to
-benchmarks/history.csv.
+faces, and makes 1,000 digits of noise. Adds a row for each config to
+benchmarks/history.csv; the times in the row are medians.
 """
 
 import json

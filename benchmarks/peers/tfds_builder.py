@@ -1,4 +1,4 @@
-"""Builds the same dataset by TensorFlow Datasets' own Beam writer.
+"""Builds the dataset by TensorFlow Datasets' own Beam writer.
 
 python -m benchmarks.peers.tfds_builder --files=FILES --output=DIR
 
