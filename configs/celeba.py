@@ -169,8 +169,8 @@ def get_config() -> ConfigDict:
     # Examples of a replica in a step, if global_batch_size is 0.
     config.per_replica_batch_size = 64
     # Number of groups in a batch. Runs with the same number of groups have the same
-    # losses, on any number of devices that divides it. 0 chooses a multiple of 4 that
-    # the replicas can share, if the batch size allows one.
+    # losses on any number of devices that divides this number. 0 chooses a multiple of
+    # 4 that the replicas can share, if the batch size allows one.
     config.num_batch_groups = 0
     # Number of slices of a replica's share of a batch. Slices are computed in turn, so
     # a step needs the memory of one slice. Batch norm uses the statistics of each
