@@ -35,7 +35,7 @@ REQUIRED = [
     # Reads the arrays of checkpoints; its format cannot hold a pickle. Earlier versions
     # map a file to memory, and a file that is cut meanwhile then ends the process.
     "safetensors>=0.8",
-    # Forests, linear classifiers and mixtures that score the latents.
+    # Forests and linear classifiers that score latents, and mixtures fitted to latents.
     "scikit-learn>=1.7",
     # Decodes sound RGB JPEGs to the same pixels as Pillow in about half the time.
     "simplejpeg>=1.8",

@@ -1,4 +1,4 @@
-"""Checks before a training whether it would start and go on, and writes nothing.
+"""Checks whether a training would start and go on, and writes nothing.
 
     python -m trainer.doctor --config=configs/celeba.py --dataset=DIR --workdir=DIR
 

@@ -4,9 +4,9 @@ r"""Trains on this machine under supervision, in one or several processes.
         --dataset=DIR --workdir=DIR
 
 All flags that are not listed below go to trainer.train. Several processes are the hosts
-of a cluster on this machine. With one process, the environment describes the cluster: a
-container runs the launcher in this way. When a process dies, the launcher stops all
-others and restarts every process from the last checkpoint.
+of a cluster on this machine. With one process, as in a container, the environment
+describes the cluster. When a process dies, the launcher stops the other processes, and
+restarts all of them from the last checkpoint.
 
 Exit codes: as trainer.train.
 """
