@@ -14,7 +14,7 @@ EXAMPLES_NAME = "examples.json"
 
 
 def make(directory: str, num_images: int, tiled_dir: str | None) -> str:
-    """Makes a CelebA directory of drawn images, or repeats those of `tiled_dir`."""
+    """Makes a CelebA directory of drawn images, or repeats images of `tiled_dir`."""
     if tiled_dir:
         tile(tiled_dir, directory, num_images)
     else:

@@ -7,8 +7,8 @@
 One curve is the time per image of pipeline.prepare by the number of images. The other
 curves are the time of the flagship's step by virtual devices, by latents and by the
 side of the images. Each of these curves changes one setting of the flagship, with a
-smaller global batch. The steps of one curve take turns, each in its own process. Adds a row
-for each point to benchmarks/history.csv.
+smaller global batch. The steps of one curve take turns, each in its own process. Adds a
+row for each point to benchmarks/history.csv.
 """
 
 import os
