@@ -10,7 +10,7 @@ import time
 from tests import preloaded
 from tests.chaos import trainers
 
-# Limits of one start before its kill. All starts together stay shorter than the run.
+# Limits of one start before its kill. The run is longer than all starts together.
 _MAX_STEPS, _MAX_SECONDS = 3, 8.0
 
 
@@ -78,13 +78,13 @@ KILLS = (
 def _make_steps(
     process: subprocess.Popen[str], workdir: pathlib.Path, rng: random.Random
 ) -> None:
-    """Returns once some steps were made since the start."""
+    """Waits until the trainer has saved one to `_MAX_STEPS` further steps."""
     step = trainers.last_step(workdir) + rng.randint(1, _MAX_STEPS)
     trainers.wait_until(process, lambda: trainers.last_step(workdir) >= step)
 
 
 def last_logged(workdir: pathlib.Path) -> int:
-    """Returns the step of the last whole line of metrics.jsonl, 0 without any."""
+    """Returns the step of the last whole line of metrics.jsonl; 0 if it has none."""
     path = workdir / "metrics.jsonl"
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     steps = [json.loads(line)["step"] for line in lines if line.endswith(b"\n")]

@@ -87,7 +87,7 @@ class Disk:
             os.close(opened)
 
     def restore(self) -> None:
-        """Restores the power: remounts the disk, which no process may be using."""
+        """Restores the power by mounting the disk again; no process may be using it."""
         self.unmount()
         done = self._mount()
         assert not done.returncode, done.stderr

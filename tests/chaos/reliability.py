@@ -17,7 +17,8 @@ MODULES = ("test_kills", "test_published_size", "test_damage", "test_workdirs")
 MODULES += ("test_clock", "test_peers", "test_links")
 MODULES += ("test_power", "test_prepare_kills", "test_sources")
 PAGE = pathlib.Path(__file__).parents[2] / "docs/reliability.md"
-# `make chaos` sets it. Otherwise only the faster scenarios run, with fewer kills.
+# `make chaos` sets CHAOS=full. Otherwise only the faster scenarios run, with fewer
+# kills.
 IS_FULL = os.environ.get("CHAOS") == "full"
 
 _BEGIN, _END = "<!-- written by make chaos -->\n", "<!-- end -->"

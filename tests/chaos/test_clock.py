@@ -19,8 +19,8 @@ def test_a_day_back(undisturbed: Run, tiny_dir, tmp_path, monkeypatch, row) -> N
         for name, value in clock_set_back(tmp_path / "clock.so", _DAY).items():
             patch.setenv(name, value)
         run = trainers.run(tiny_dir, workdir)
-    # The second start writes checkpoints with older file times. The newest step must
-    # still be its own last one.
+    # The second start writes checkpoints with older file times. The checkpoint of its
+    # last step must still be there.
     files = sorted(workdir.glob("checkpoints/*/state.safetensors"))
     assert files[-1].parent.name == f"step-{trainers.NUM_STEPS:09d}"
     # TensorBoard reads event files in the order of their names.

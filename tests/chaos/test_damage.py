@@ -77,7 +77,7 @@ def go_on_after(
     own_dir: pathlib.Path,
     tmp_path: pathlib.Path,
 ) -> tuple[str, Run]:
-    """Damages the training shards under a trainer, restores them, and resumes.
+    """Damages the shards that a trainer reads, restores them, and resumes the run.
 
     Returns:
         The trainer's error message and the resumed run.
@@ -160,7 +160,7 @@ def test_a_nan(undisturbed: Run, tmp_path, row) -> None:
     step = trainers.last_step(run.workdir)
     assert (int(match[1]), int(match[2])) == (step + 1, step)
     name = f"checkpoints/step-{step:09d}/state.safetensors"
-    # Up to this step the images are the same as in the other dataset.
+    # No batch up to this step has the NaN, so the state is the undisturbed run's.
     expected = (undisturbed.workdir / name).read_bytes()
     assert (run.workdir / name).read_bytes() == expected
     row("exit code 4; the step changes nothing", "nothing", message)

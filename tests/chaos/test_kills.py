@@ -69,7 +69,7 @@ def test_asked_to_stop(undisturbed: Run, tiny_dir, tmp_path, row) -> None:
 def test_interrupted_before_the_first_step(tiny_dir, tmp_path, row) -> None:
     workdir = tmp_path / "run"
     process = trainers.start(tiny_dir, workdir)
-    # By now the state exists, and the first step is not compiled yet.
+    # When config.json appears, the first step is not compiled yet.
     trainers.wait_until(process, lambda: (workdir / "config.json").exists())
     process.send_signal(signal.SIGINT)
     stopped = trainers.end(process, workdir)

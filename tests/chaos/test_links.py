@@ -10,8 +10,8 @@ from tests.chaos.reliability import scenario
 from tests.trainer.trained_runs import Run
 from trainer.distribution.cluster import DEFAULT_PORT, Cluster
 
-# The time that deploy/README.md states. It depends on timeouts and not on the speed of
-# the machine.
+# Limit that deploy/README.md states. Timeouts decide it, and not the speed of the
+# machine.
 _STATED_SECS = 30
 
 

@@ -69,7 +69,7 @@ def test_a_host_that_hangs(undisturbed: Run, tiny_dir, tmp_path, row) -> None:
     os.kill(at_work[1], signal.SIGSTOP)
     stopped_at = time.monotonic()
     trainers.wait_until(launcher, lambda: set(trainers.children(launcher)) != set(pids))
-    # TensorFlow's own health check takes two minutes.
+    # TensorFlow's own health check would take two minutes.
     seconds = time.monotonic() - stopped_at
     assert seconds < 60
     run = trainers.end(launcher, workdir)
@@ -104,7 +104,7 @@ def test_a_host_without_a_launcher(undisturbed: Run, tiny_dir, tmp_path, row) ->
 def test_a_host_that_never_appears(tiny_dir, tmp_path, row) -> None:
     addresses = free_addresses(2)
     config = Cluster(addresses, 0, "").tf_config()
-    # TensorFlow alone would wait for eleven minutes, which is too long for a test.
+    # The trainer waits for 45 s; TensorFlow alone would wait for eleven minutes.
     run = trainers.run(tiny_dir, tmp_path / "run", tf_config=config)
     message = trainers.complaint(run, code=5)
     assert f"no answer from {addresses[1]} in 45 s" in message

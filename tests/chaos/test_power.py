@@ -85,7 +85,7 @@ def cut_in_a_preparation(
 ) -> None:
     """Starts `prepare`, cuts the power, and checks the shards that it finished."""
     rng = random.Random(number)
-    # Wait for at least two new shards, because all but the last must survive.
+    # Wait for at least two new shards: every shard but the newest must survive.
     num_wanted = commands.num_finished(output) + rng.randint(2, 3)
     process = subprocess.Popen(
         commands.command(faces, output, *_PREPARE_FLAGS),
@@ -103,7 +103,7 @@ def cut_in_a_preparation(
     process.kill()
     process.wait()
     disk.restore()
-    # The only worker starts the next shard once the sidecar of the last one is on the
+    # The only worker starts a shard once the sidecar of the previous shard is on the
     # disk.
     assert set(seen[:-1]) <= set(sidecars(output))
     for path in sidecars(output):

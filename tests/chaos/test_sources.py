@@ -1,4 +1,4 @@
-"""Cuts or damages a source under `pipeline.prepare`, then restores it."""
+"""Cuts or damages a source while `pipeline.prepare` reads it, then restores it."""
 
 import os
 import pathlib

@@ -14,7 +14,7 @@ _SELDOM = "--config.checkpoint_every_secs=3600"
 def check_full_disk(
     dataset: pathlib.Path, disk: pathlib.Path, *flags: str, free_kib: int, seen: str
 ) -> tuple[str, Run]:
-    """Fills the disk under a trainer, starts it once more, frees space, and resumes.
+    """Fills the disk of a trainer, starts it again, frees the disk, and resumes.
 
     Args:
         dataset: Dataset to train on.

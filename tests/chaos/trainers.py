@@ -30,7 +30,7 @@ _FLAGS = (
 # These settings compile faster.
 _FLAGS += () if IS_FULL else ("--config.num_batch_groups=2",)
 _FLAGS += () if IS_FULL else ("--config.show_neighbours=False",)
-# TensorFlow's own timeout for other hosts is longer.
+# Time limit of a wait. TensorFlow alone would wait longer for a missing host.
 _SECONDS = 150
 _started: list[subprocess.Popen[str]] = []
 
@@ -90,7 +90,7 @@ def complaint(run: Run, code: int = 1) -> str:
 
 
 def last_step(workdir: pathlib.Path) -> int:
-    """Returns the step of the newest checkpoint, -1 without any."""
+    """Returns the step of the newest checkpoint; -1 if there is none."""
     steps = [int(path.name[5:]) for path in workdir.glob("checkpoints/step-*")]
     return max(steps, default=-1)
 
