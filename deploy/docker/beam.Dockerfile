@@ -18,8 +18,8 @@ RUN sed -n 's/^\([a-z0-9.-]*==[^ ;]*\).*/\1/p' requirements.lock > pins.txt \
     ${TENSORFLOW:+tensorflow}
 COPY pipeline pipeline
 COPY deploy/flink/worker_pool.py deploy/flink/worker_pool.py
-# Beam stages no packages, so it need not make an environment for a worker, which only root
-# could do.
+# Only root could make an environment for a worker. Beam stages no packages, so a worker
+# needs no environment of its own.
 ENV PYTHONPATH=/opt/vaeline RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
 USER 1000:1000
 

@@ -5,7 +5,7 @@ FROM python:3.11.11-slim-bookworm
 ARG DEVICE=cpu
 RUN useradd --uid 1000 --create-home vaeline && install -d -o vaeline /data
 WORKDIR /opt/vaeline
-# The sources come later, so a change of them installs no package again.
+# The sources are copied later, so a change to them installs no package again.
 COPY requirements.lock setup.py pyproject.toml README.md ./
 # CUDA comes as wheels, in the versions that TensorFlow pins.
 RUN sed -n 's/^\([a-z0-9.-]*==[^ ;]*\).*/\1/p' requirements.lock > pins.txt \

@@ -13,8 +13,8 @@
 # `up` downloads 110 MB of jars. `job-server` downloads the jars and makes one jar that
 # refers to them, for --flink_job_server_jar and any cluster.
 # If a task manager or a worker pool dies, the script starts it again, like Kubernetes.
-# All services listen at 127.0.0.1, with two exceptions: Beam's Java code makes the job
-# server, and the task managers while a job runs, listen at every address. With
+# All services listen at 127.0.0.1, with two exceptions that Beam's Java code makes: the
+# job server, and the task managers while a job runs, listen at every address. With
 # VAELINE_FLINK_ADDRESS the task managers listen at that address, and the job manager at
 # every address.
 #
@@ -56,8 +56,8 @@ services() {
   [[ $job_manager != "$address" ]] || echo job-server
 }
 
-# Tells whether the keeper of a service runs. Another process may have got its id since, so
-# the command line is compared too.
+# Tells whether the keeper of a service runs. Another process may have got the keeper's id
+# since, so the command line is compared too.
 is_up() {
   local keeper
   keeper=$(cat "$state/$1.keeper" 2> /dev/null) || return 1
@@ -134,8 +134,8 @@ serve() {
   esac
 }
 
-# Starts a service. If a task manager or the worker pool ends, starts it again: the job
-# manager survives that.
+# Starts a service. A task manager or a worker pool that ends is started again, because the
+# job manager survives its end.
 keep() {
   local name=$1
   while :; do

@@ -2,7 +2,8 @@
 
     python tests/deploy/crds.py
 
-fetches the schemas that deploy/kubernetes/crds.sha256 pins into ~/.cache/vaeline, once.
+downloads the schemas that deploy/kubernetes/crds.sha256 pins, unless ~/.cache/vaeline
+has them.
 """
 
 import functools

@@ -50,7 +50,7 @@ def flink() -> list[dict[str, Any]]:
 
 
 def every_resource() -> list[tuple[str, dict[str, Any]]]:
-    """Returns every resource for Kubernetes, each after a description of its place."""
+    """Returns a place in words and a body for every resource of Kubernetes."""
     actual = [
         (f"{folder}: {body['kind']} {body['metadata']['name']}", body)
         for folder in KUSTOMIZATIONS

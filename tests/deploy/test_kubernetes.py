@@ -122,7 +122,7 @@ def _pod(body):
 
 
 def every_pod():
-    """Returns every pod's spec, each after a description of its place."""
+    """Returns a place in words and a spec for every pod."""
     actual = [(where, _pod(body)) for where, body in manifests.every_resource()]
     actual = [(where, pod["spec"]) for where, pod in actual if pod.get("spec")]
     (flink,) = manifests.load("flink/operator/cluster.yaml")
@@ -151,7 +151,7 @@ def test_containers_have_no_rights_and_no_more_memory_than_they_are_given():
 def _indexed_job(bodies):
     """Returns the name of an indexed Job's pods, their number, and their variables.
 
-    The name is without the pod's index.
+    The name does not include the pod's index.
     """
     job = manifests.find(bodies, "Job", "vaeline-trainer")["spec"]
     service = manifests.find(bodies, "Service", "vaeline-trainer")["spec"]
@@ -213,7 +213,7 @@ def test_hosts_find_each_other(folder):
 
 
 def test_what_writes_nothing_is_taken_to_hang(tmp_path):
-    """Checks trainers, and `prepare` on one machine, also in compose.yaml."""
+    """Checks the probes of all trainers, and of `prepare` on one machine."""
     trainer = manifests.load("docker/compose.yaml")[0]["services"]["trainer"]
     checks = [(trainer["command"], trainer["healthcheck"]["test"][-1])]
     (job,) = manifests.load("kubernetes/overlays/kubeflow/trainjob.yaml")

@@ -101,7 +101,7 @@ def test_hosts_find_each_other(submit, tmp_path):
         (0, 0, False),
         (1, 0, False),
         (4, 0, False),
-        # The time limit is reached; a host was lost; a host was killed.
+        # 138: the time limit is reached. 5: a host was lost. 137: a host was killed.
         (138, 0, True),
         (5, 3, True),
         (137, 19, True),
