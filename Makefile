@@ -10,7 +10,7 @@ endif
 PY := .venv/bin/python
 # uv links packages from a cache outside the clone; pip would unpack each package again.
 UV := .venv/bin/uv
-# uv then trusts the certificates of the system, as pip does.
+# With this variable uv trusts the certificates of the system, as pip does.
 export UV_SYSTEM_CERTS := true
 # With this variable each process compiles its imports again, and TensorFlow's import takes
 # three times as long.
@@ -49,8 +49,8 @@ help:
 	@echo "make lock      pins the newest versions that setup.py allows"
 
 PIP = $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes
-# .venv is made again only if the lock file changed. If uv fails, pip installs: it may know
-# a mirror that uv does not know.
+# .venv is made again only if the lock file changed. If uv fails, pip installs the packages,
+# because pip may know a mirror that uv does not know.
 venv:
 	@test -n "$(PYTHON)" || { \
 	  echo "error: found no Python 3.11 to 3.13: install one, or give PYTHON=FILE"; \
@@ -94,7 +94,7 @@ test-all: room venv
 	$(if $(ROOM),,@echo "takes 25 to 60 minutes on two cores")
 	$(PY) -m pytest -m "not perf" $(PARALLEL) $(TESTS)
 
-# The exit code of pytest counts, and not the exit code of the script that writes the table.
+# With pipefail the target fails if pytest fails, although the last command succeeds.
 slowest: SHELL := bash -o pipefail
 slowest: venv
 	@echo "takes 25 to 60 minutes on two cores"
@@ -110,8 +110,8 @@ lint: venv
 	$(PY) -m pyright
 
 # Not a part of lint, because it asks pypi.org. Some machines cannot reach pypi.org, and its
-# mirrors know no vulnerabilities. --strict, because a package that pypi.org does not know
-# would pass otherwise.
+# mirrors know no vulnerabilities. Without --strict a package that pypi.org does not know
+# would pass.
 audit:
 	$(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/pip install --quiet --disable-pip-version-check pip-audit
@@ -119,8 +119,8 @@ audit:
 	  --progress-spinner=off -r requirements.lock
 	rm -rf .venv-audit
 
-# The wheel is built from the sdist, which proves that the sdist is complete. Each file is
-# tried outside the sources, in its own environment with the versions of the lock file. The
+# The wheel is built from the sdist, which proves that the sdist is complete. The wheel and
+# the sdist are each tried outside the sources, with the versions of the lock file. The
 # build leaves metadata here, which the doctor would take for an installation.
 package: venv
 	rm -rf dist .venv-package
@@ -143,7 +143,7 @@ package: venv
 versions: venv
 	.ci/versions lowest newest
 
-# Names each Python that this machine lacks.
+# Tries the other Pythons of this machine, and names each Python that it lacks.
 pythons: venv
 	.ci/pythons
 

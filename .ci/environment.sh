@@ -22,7 +22,7 @@ try() {
   local name="$1" venv="$2" function="$3" out code
   touch "$venv"
   out="$(mktemp -d)"
-  # Not in a condition: there bash ignores -e and goes on after a command that fails.
+  # Keep the call out of a condition: there bash ignores -e and goes on after a failure.
   set +e
   (set -e; PATH="$venv/bin:$PATH"; "$function" "$out") > "$out.log" 2>&1
   code=$?
@@ -50,7 +50,7 @@ smoke() {
   python -m trainer.export "${run[@]}" --output=export
   python -m trainer.tensorboard "${run[@]}" --port=0 > board.txt 2>&1 &
   board=$!
-  # Its output shows its address.
+  # TensorBoard prints its address.
   python - board.txt << 'END'
 import json, re, sys, time, urllib.request
 end = time.monotonic() + 60
