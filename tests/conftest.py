@@ -31,11 +31,12 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
-# A process that a shell starts in the background ignores SIGINT, as do its children.
+# A process that a shell starts in the background ignores SIGINT. Our commands would
+# inherit that, so set the handler here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Runs last: pytest's terminal reporter has to be registered by then.
+# Runs last: by then pytest has registered its terminal reporter.
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     running.configure(config)

@@ -118,7 +118,7 @@ def reached(
 
     Args:
         process: Running process.
-        until: Condition that ends the search early (default: when the process ends).
+        until: Condition that ends the search before the process ends (default: none).
 
     Returns:
         Addresses that answered, keyed by port; 127.0.0.1 is always among them.
@@ -136,7 +136,7 @@ def reached(
 def _other_addresses() -> list[str]:
     """Returns addresses of this machine besides 127.0.0.1."""
     actual = ["127.0.0.2", "::1"]
-    # Connecting a datagram socket sends no packet, but tells our address on that route.
+    # Connecting a datagram socket sends no packet, but gives our address on that route.
     for family, target in (
         (socket.AF_INET, "192.0.2.1"),
         (socket.AF_INET6, "2001:db8::1"),
@@ -158,7 +158,7 @@ def _answers(address: str, port: int) -> bool:
 
 
 def _family(pid: int) -> set[int]:
-    """Returns a process and its descendants, with the preloaded copies for them."""
+    """Returns a process and its descendants, including their preloaded copies."""
     parents = {}
     for entry in pathlib.Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):

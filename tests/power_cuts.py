@@ -43,7 +43,7 @@ class Moment:
         possible_names: Entries of each directory at its last sync and after each
             later change.
         synced_contents: Content of each file at its last sync.
-        notes: Notes of the test up to then, such as messages to the user.
+        notes: Notes of the test up to this moment, such as messages to the user.
     """
 
     names: Names
@@ -89,7 +89,7 @@ class Recorder:
     def _recorded(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def recorded(*args: Any, **kwargs: Any) -> Any:
             with self._lock:
-                # The disk may hold the data written since the previous call, or not.
+                # Data written since the previous call may or may not be on the disk.
                 self._see()
                 actual = call(*args, **kwargs)
                 self._see()
@@ -174,9 +174,9 @@ def rebuild(moment: Moment, root: pathlib.Path, how: str, rng: random.Random) ->
     Args:
         moment: Moment of the power cut.
         root: Directory to make.
-        how: One of `HOWS`. `synced`: no unsynced change reached the disk; `named`:
-            every change of a name did; `last`: only the last change of each directory
-            did; `any`: chance decides for each change and for the content of each
+        how: One of `HOWS`. `synced`: no unsynced change reached the disk. `named`: all
+            changes of names reached it. `last`: only the last change of each directory
+            reached it. `any`: chance decides on each change and on the content of each
             file. Except with `any`, files have their synced content.
         rng: Random generator for `any`.
     """
@@ -225,7 +225,7 @@ def _content(moment: Moment, number: int, how: str, rng: random.Random) -> bytes
 def cuts(
     moments: list[Moment], path: pathlib.Path, number: int
 ) -> Iterator[tuple[Moment, pathlib.Path]]:
-    """Yields moments of a power cut, once for each way in `HOWS` to rebuild the disk.
+    """Yields moments of a power cut and rebuilt disks, one disk for each of `HOWS`.
 
     Args:
         moments: Moments of a recording.

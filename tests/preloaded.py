@@ -47,8 +47,8 @@ esac
 _HANDED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 _MOST_BYTES = 1 << 18
 _NETWORK = "/proc/self/ns/net"
-# Names of processes: a call names its copy's process id. A copy names its call's, until
-# its command takes another name.
+# Process names: a call's name has the process id of its copy. A copy's name has the
+# process id of its call, until the command sets another name.
 _CALL_NAME, _COPY_NAME = "copy {}", "for {}"
 
 
@@ -57,8 +57,8 @@ def python(added: Mapping[str, Sequence[str]] | None = None) -> Iterator[str]:
     """Yields the path of the program, which exists until the context ends.
 
     Args:
-        added: Flags to append, keyed by a word of the command line such as a module.
-            A command line with that word gets the flags that it does not set itself.
+        added: Flags to append to a command line, keyed by a word in it, such as a
+            module. A flag that the command line sets itself is not appended.
     """
     import tempfile
 
@@ -252,7 +252,7 @@ def run(request: dict, added: Mapping[str, Sequence[str]]) -> None:
 def with_flags(
     arguments: Sequence[str], added: Mapping[str, Sequence[str]]
 ) -> list[str]:
-    """Returns a command line with the added flags for its words that it lacks."""
+    """Returns a command line plus the flags for its words, unless it sets them."""
     flags = [flag for word in arguments for flag in added.get(word, ())]
     given = {word.split("=")[0] for word in arguments}
     return [*arguments, *(flag for flag in flags if flag.split("=")[0] not in given)]

@@ -21,7 +21,7 @@ from PIL import Image
 from tests.pages import ROOT
 
 PATIENCE_SECS = 120
-# Copies local folders into the buckets of their URLs, and makes the buckets.
+# Makes two buckets, and copies local folders into both.
 _UPLOAD = """
 import pathlib, sys
 from pipeline.storage import buckets, paths
@@ -40,12 +40,10 @@ for url in ("gs://bucket/", "s3://bucket/"):
 
 
 def make_things(root: pathlib.Path, environ: Mapping[str, str]) -> pathlib.Path:
-    """Makes all things that a folder may be given, and buckets named `bucket`.
-
-    The buckets hold some of the things.
+    """Makes all things that `make_folder` copies, and buckets with some of them.
 
     Args:
-        root: Directory for the things; it becomes a checkout, too.
+        root: Directory for the things; it looks like a checkout, too.
         environ: Environment variables of the commands.
 
     Returns:

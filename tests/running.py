@@ -80,7 +80,7 @@ def sort(items: list[pytest.Item]) -> None:
 
 
 class Lines:
-    """Writes a line for each file; pytest's dots show no worker's progress."""
+    """Writes a line for each file that ends, in place of pytest's dots."""
 
     def __init__(self, terminal: pytest.TerminalReporter) -> None:
         self._terminal = terminal

@@ -57,7 +57,7 @@ def test_a_room_names_its_files(room: pathlib.Path) -> None:
     docstring = ast.get_docstring(ast.parse((room / "__init__.py").read_text())) or ""
     named = re.findall(r"^(\w+)  +\S", docstring, re.MULTILINE)
     actual = [path.stem for path in entries(room)]
-    if room.parent == ROOT:  # Its rooms are on the map.
+    if room.parent == ROOT:  # WORKSPACE.md lists its subfolders.
         actual = [path.stem for path in entries(room) if path.is_file()]
     assert sorted(named) == actual
 

@@ -21,7 +21,6 @@ from tests.pages import PAGES, ROOT, commands, read
 
 pytestmark = pytest.mark.slow
 
-# Flags to add to command lines with a word, such as a module, that do not set them.
 _SMALL_RUN = (
     "--config.num_train_steps=4",
     "--config.log_every_steps=2",
@@ -32,9 +31,11 @@ _SMALL_RUN = (
     "--config.num_picture_samples=4",
     "--config.num_picture_traversals=2",
 )
+# Flags to add to a command line, keyed by a word in it, such as a module. A flag that
+# the command line sets itself is not added.
 ADDED = {
     "pipeline.prepare": ("--image_size=28", "--shard_size=8"),
-    # A page may start one run several times: every start has steps left to do.
+    # A page may start a run several times, and every start must have steps left.
     "trainer.launch": ("--config.num_train_steps=6",),
     "--num_processes=2": ("--config.num_train_steps=8",),
     "trainer.train": _SMALL_RUN,
@@ -104,7 +105,7 @@ PIP = r"pip install "
 # Commands that do not run together with the other commands of their page.
 ELSEWHERE = (FLINK, BROWSER, MAKE, PIP)
 
-# Things that a reader of a page has besides this repository, by their names there.
+# Folders that a reader of a page has besides this repository, and the thing in each.
 GIVEN = {
     "README.md": {"celeba": "celeba"},
     "WORKSPACE.md": {"mnist": "mnist", "photos": "photos", "other": "run"},
@@ -135,7 +136,7 @@ GIVEN = {
     "docs/training.md": {"data/celeba128": "dataset"},
     "docs/your_images.md": {"photos": "photos"},
 }
-# Expected output and files of a command with this word; {NAME} is a flag's value.
+# Expected output and files, keyed by a word of the command; {NAME} is a flag's value.
 PROMISED = {
     "pipeline.synthesize": ("", "{output}/factors.csv"),
     "pipeline.prepare": ("dataset digest: ", "{output}/manifest.json"),
@@ -185,14 +186,14 @@ def is_run(line: str, apart: Sequence[str] = ()) -> bool:
 
 
 def is_repeated(line: str, page: str) -> bool:
-    """Returns whether an earlier page has a benchmark; no other command needs it."""
+    """Returns whether an earlier page has this benchmark, which no command needs."""
     earlier = PAGES[: PAGES.index(page)]
     return "-m benchmarks." in line and any(line in commands(each) for each in earlier)
 
 
 ALL = list(dict.fromkeys(line for page in PAGES for line in commands(page)))
-# Commands that share a folder, and the things in it. The commands of a page share one;
-# each `make` command has a folder of its own, for all pages.
+# Commands that run in one folder, and the things in it. A page has one folder for its
+# commands; a `make` command has a folder of its own, for all pages.
 PLACES = {
     page: (lines, GIVEN.get(page, {}))
     for page in PAGES
@@ -340,7 +341,7 @@ def test_what_pip_would_install_is_there(
     uv resolves in seconds; pip takes a minute and a half.
     """
     if "gpu" in arguments:
-        arguments += " --no-deps"  # These are gigabytes.
+        arguments += " --no-deps"  # CUDA's packages are gigabytes.
     reader.link_repository(tmp_path, os.environ)
     bin_dir = pathlib.Path(sys.executable).parent
     output = reader.run(

@@ -126,7 +126,7 @@ def interrupt(
     Args:
         command: Command to run in a process group of its own.
         number: Signal to send. Ctrl-C goes to the whole group, as from a terminal.
-        is_time: Function of the command's process id: whether to send the signal now.
+        is_time: Function that tells from the command's process id whether to send now.
     """
     process = subprocess.Popen(
         command,

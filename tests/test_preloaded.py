@@ -18,7 +18,7 @@ def test_a_caller_that_is_killed_ends_no_other() -> None:
     request |= {"environment": {}, "caller": os.getpid()}
     network = os.open("/proc/self/ns/net", os.O_RDONLY)
     fds = [0, 1, 2, network]
-    # The caller goes away before its request, and before the answer.
+    # A caller closes its connection before its request, or between request and answer.
     for has_asked in 5 * [False, True]:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as caller:
             caller.connect(str(pathlib.Path(python).with_name("socket")))

@@ -55,7 +55,7 @@ def test_rows_without_the_value_or_with_other_cells_are_left_out(history):
         for point in plots.points(rows, panel)
         if point.series.endswith("50000 images")
     ]
-    # The peers' other four jobs ended at 16 GB.
+    # The peers' other four jobs have no number, because they ended at 16 GB.
     assert actual == [(8.1, "tfds, 50000 images"), (4.4, "plain, 50000 images")]
 
 

@@ -142,7 +142,7 @@ def evaluate(workdir: pathlib.Path, inputs: pathlib.Path) -> dict[str, Any]:
 def generate(
     workdir: pathlib.Path, dataset: pathlib.Path, mode: str, *flags: str
 ) -> None:
-    """Writes two images, or the posteriors of a split, to `generated`."""
+    """Writes two images, or the posteriors of a split, to the run's `generated`."""
     places = (f"--workdir={workdir}", f"--dataset={dataset}", "--num=2", "--split=test")
     run("trainer.generate", *places, f"--mode={mode}", *flags)
 

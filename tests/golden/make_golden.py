@@ -13,8 +13,7 @@ import tarfile
 from tests.golden import golden_commands as golden
 from tests.golden import golden_flags
 
-# A run records the path of its dataset, so use a path that tells nothing of the
-# machine.
+# A run records the path of its dataset, so use a path that any machine could have.
 WORK = pathlib.Path("/tmp/golden")
 # Every resume redraws this file, and it is the largest file of a run.
 _LEFT_OUT = ("curves.png",)
