@@ -1,7 +1,6 @@
 """Runs `pipeline.prepare` as a command that a test can watch and kill.
 
-A command that a test only waits for runs in a copy of a preloaded process, unless
-`python` is given.
+`run_command` runs it in a copy of a preloaded process, unless `python` is given.
 """
 
 import contextlib
@@ -43,9 +42,9 @@ def run_verify(dataset) -> subprocess.CompletedProcess[str]:
 
 
 def kept_shards(text: str) -> tuple[int, int]:
-    """Returns the number of shards that the only run in a log kept, and of all shards.
+    """Returns the numbers of kept shards and of all shards, from the log of one run.
 
-    A run that keeps no shard logs only how many it wrote.
+    A run that keeps no shard logs only the number of shards that it wrote.
     """
     kept = re.findall(r"kept (\d+) of (\d+) shards", text)
     if not kept:
@@ -81,7 +80,7 @@ def processes() -> dict[int, tuple[int, int]]:
 
 
 def children(pid: int) -> list[int]:
-    """Returns the children of a process; copies take the place of `preloaded` calls."""
+    """Returns the children of a process, with copies in place of `preloaded` calls."""
     pid = preloaded.copy_of(pid)
     return [
         preloaded.copy_of(child)

@@ -21,7 +21,7 @@ LANDMARK_NAMES = ("lefteye_x", "lefteye_y")
 PLACES = ("local", "s3", "gs")
 
 # A process that a shell starts in the background ignores Ctrl-C. Our commands would
-# inherit this.
+# inherit that, so set the handler here.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -147,7 +147,7 @@ def real_mnist_dir() -> str:
 
 @pytest.fixture(autouse=True)
 def _as_before(monkeypatch) -> Iterator[None]:
-    """Removes flags and clients after a test, and hides all credentials but ours."""
+    """Hides a cloud machine's credentials; removes flags and clients after a test."""
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     yield

@@ -51,7 +51,7 @@ def test_versions_are_not_in_the_digest():
 
 
 def leaves_of(value, path=()):
-    """Yields the path of every value in a JSON body that contains no other values."""
+    """Yields the path of every innermost value in a JSON body."""
     items = value.items() if isinstance(value, dict) else ()
     items = enumerate(value) if isinstance(value, list) else items
     for key, inner in items:

@@ -202,7 +202,8 @@ def test_images_of_other_channels_are_refused(model, raw, tmp_path):
 def model_naming(model, tmp_path, monkeypatch):
     """Returns a function that makes an export with a given function name in it.
 
-    The module `planted` exists. Its import leaves a file, and so does its function.
+    The module `planted` leaves a file when it is imported, and another when it is
+    called.
     """
     planted = "import pathlib\npathlib.Path('imported').touch()\n"
     planted += "def run(image):\n    pathlib.Path('called').touch()\n    return image\n"
@@ -238,7 +239,7 @@ def test_a_function_that_an_export_names_is_not_called(model_naming, raw, tmp_pa
     assert sorted(path.name for path in tmp_path.glob("*ed")) == ["called", "imported"]
 
 
-# A flag cannot repeat a value that is no valid name.
+# Another function, and values that name no function.
 @pytest.mark.parametrize("name", ["builtins:exec", "a\nb", ["a", "b"], 3, ""])
 def test_no_other_name_is_called(model_naming, raw, tmp_path, name):
     export = model_naming(name)

@@ -475,7 +475,7 @@ def test_another_error_shows_its_traceback(input_dir, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def many_faces(make_celeba, tmp_path_factory) -> str:
-    """Returns a thousand small faces, enough to interrupt a run on its way."""
+    """Returns a thousand small faces, so a run is long enough to interrupt."""
     return make_celeba(1000).write(tmp_path_factory.mktemp("many"))
 
 

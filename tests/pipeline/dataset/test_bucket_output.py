@@ -1,4 +1,4 @@
-"""A dataset in a bucket has a local dataset's bytes, and is as safe from loss."""
+"""A dataset in a bucket has the bytes of a local dataset, and is as safe from loss."""
 
 import sys
 
@@ -16,7 +16,7 @@ SMALL = Settings(image_size=8, shard_size=4)
 
 @pytest.fixture(autouse=True)
 def _reached_by_environment(s3_endpoint, monkeypatch) -> None:
-    """Configures S3 by environment variables; `prepare` needs no flags of Beam then."""
+    """Configures S3 by environment variables, so `prepare` needs no flags of Beam."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
 

@@ -1,4 +1,4 @@
-"""Files that a run accepts or discards in its output directory, and when it does."""
+"""Files in the output directory that a run accepts or discards, and when it does so."""
 
 import contextlib
 import json
@@ -179,7 +179,7 @@ def refuse_the_dataflow_job(root, monkeypatch):
 
     monkeypatch.setattr(DataflowRunner, "run_pipeline", refuse)
     monkeypatch.setattr(job_servers, "check", lambda *_: None)
-    # Beam's own check asks Google about the bucket, for two minutes.
+    # Skip Beam's own check, which asks Google about the bucket for two minutes.
     monkeypatch.setattr(PipelineOptionsValidator, "validate", lambda _: [])
     flags = ("--project=p", "--region=r", "--temp_location=gs://b/t")
     return {"beam_args": ["--runner=DataflowRunner", *flags]}

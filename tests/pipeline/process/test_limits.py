@@ -13,7 +13,7 @@ from pipeline.process import limits
 
 ROOT = pathlib.Path(__file__).parents[3]
 
-# Imports few modules, because the limit of open files is set before the imports.
+# Imports only `pipeline`, which sets the limit of open files before other imports.
 PROGRAM = """
 import resource, sys
 soft, hard = int(sys.argv[1]), int(sys.argv[2])

@@ -91,7 +91,7 @@ HOSTILE = {
 
 
 def computed(directory: pathlib.Path, values: dict[str, str]) -> str:
-    """Returns the output of `PROGRAM`, run in a directory with these variables."""
+    """Returns the output of `PROGRAM` in `directory`, with `values` as variables."""
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -111,7 +111,7 @@ def computed(directory: pathlib.Path, values: dict[str, str]) -> str:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Returns the output of `PROGRAM` without such variables and files."""
+    """Returns the output of `PROGRAM` without the variables and files of the tests."""
     text = computed(tmp_path_factory.mktemp("clean"), {})
     assert text.startswith("tensorflow float32 ")
     return text
