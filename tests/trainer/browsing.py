@@ -60,11 +60,11 @@ class Browser:
         self.driver.get(f"{self._url}#{page}")
 
     def find(self, selector: str, root: Any = None) -> list[Any]:
-        """Returns the elements that match now, below `root` or in the whole page."""
+        """Returns the elements that match `selector` now, below `root` if given."""
         return self.driver.execute_script(_FIND, root, selector)
 
     def texts(self, selector: str, root: Any = None) -> list[str]:
-        """Returns the visible text of each element that matches now."""
+        """Returns the visible text of each element that matches `selector` now."""
         return [
             self.driver.execute_script("return arguments[0].innerText", each).strip()
             for each in self.find(selector, root)

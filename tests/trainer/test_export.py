@@ -63,7 +63,7 @@ def quick_run() -> trained.TrainedRun:
 def export_dir(
     reference_run: Run, tmp_path_factory: pytest.TempPathFactory
 ) -> pathlib.Path:
-    """Returns the command's output, alone in a directory with a space in its path."""
+    """Returns an export that is alone in a directory, with a space in its path."""
     output = tmp_path_factory.mktemp("some models") / "models/faces/1"
     flags = (f"--workdir={reference_run.workdir}", f"--output={output}")
     done = run_module("trainer.export", *flags)
@@ -234,9 +234,9 @@ def serve(signatures: Any, request: dict[str, Any], jpeg: bytes) -> dict[str, An
     """Returns the response to a predict request, as TensorFlow Serving documents it.
 
     Source:
-        https://www.tensorflow.org/tfx/serving/api_rest: `instances` are rows and
-        `inputs` columns; an object with the single key `b64` holds bytes in base64; a
-        single input or output has no name.
+        https://www.tensorflow.org/tfx/serving/api_rest: `instances` holds rows and
+        `inputs` holds columns; an object with the single key `b64` holds bytes in
+        base64; a single input or output has no name.
     """
     function = signatures[request.get("signature_name", "serving_default")]
     specs = function.structured_input_signature[1]

@@ -69,7 +69,8 @@ def test_a_run_grows_and_shrinks(small_run: Run, dataset_dir, tmp_path) -> None:
     stages = [
         (6, "trainer.train", ("--virtual_devices=1",)),
         (12, "trainer.train", ("--virtual_devices=2",)),
-        # The hosts start at step 25, after the previous stage has already evaluated it.
+        # This stage evaluates step 25 at its end, before the hosts of the next stage
+        # start there.
         (25, "trainer.train", ("--virtual_devices=4",)),
         (38, MODULE, ("--num_processes=2", "--virtual_devices=2")),
         (50, "trainer.train", ("--virtual_devices=1",)),

@@ -188,7 +188,7 @@ def test_runs_train_side_by_side_and_one_that_fails_is_named(
     assert "learning_rate=0.001: started" in damaged.stderr
     assert "failed with exit code 1 (error: every checkpoint in" in damaged.stderr
     path.write_bytes(whole)
-    # Other common settings make it another run.
+    # A changed common setting would make another run, so the sweep refuses it.
     flags = (*FLAGS, "--sweep=learning_rate=1e-3", "--config.beta=2.0")
     refused = sweep(dataset_dir, tmp_path, *flags)
     assert refused.returncode == 1

@@ -15,7 +15,8 @@ from tests import preloaded
 # Entries of metrics.jsonl that differ between equal runs: speeds and memory.
 UNREPEATED = ("images_per_second", "data_wait_percent", "memory/process_mib")
 
-# A model with one layer each way, for up to two devices. It compiles in half the time.
+# A model for up to two devices, with one layer in encoder and decoder. It compiles in
+# half the time.
 SMALL = (
     "--config.num_batch_groups=2",
     "--config.encoder_filters=(8,)",

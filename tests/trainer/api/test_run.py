@@ -204,7 +204,7 @@ def test_a_dataset_that_is_not_there_is_missed_only_where_it_is_read(
         next(loaded.batches("train", 1))
     with pytest.raises(contract.DatasetError, match="does not exist"):
         trainer.load_run(moved_dir, tmp_path / "none")
-    # A run of an earlier release has no manifest of its own.
+    # A run of an earlier release holds no manifest.
     old = tmp_path / "old"
     shutil.copytree(moved_dir, old)
     dataset = json.loads((old / "dataset.json").read_text())

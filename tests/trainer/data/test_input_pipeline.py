@@ -162,7 +162,7 @@ def test_evaluation_sees_every_record_once_and_fills_up(
 ) -> None:
     manifest = contract.load_manifest(dataset_dir)
     num_examples = manifest.splits["validation"].num_examples
-    # Batch sizes one below, at and one above the size of the split, and far above it.
+    # Batch sizes one below, at and one above the split's size, far below and far above.
     for batch_size, num_replicas in (
         (num_examples - 1, 1),
         (num_examples, 1),
@@ -203,7 +203,7 @@ def test_joined_splits_are_seen_in_equal_parts_of_a_lane(
 ) -> None:
     """Joins 16 train shards and 2 of each other split.
 
-    They make two lanes, which each give 6 of 12 records.
+    The shards make two lanes, and each lane gives 6 of the 12 records of a batch.
     """
     manifest = contract.load_manifest(dataset_dir)
     joined = "train+validation+test"
@@ -213,7 +213,7 @@ def test_joined_splits_are_seen_in_equal_parts_of_a_lane(
     assert total == 120
     seen = record_ids(batches(dataset_dir, split=joined), num_batches=total // BATCH)
     counts = np.unique(seen, return_counts=True)[1]
-    # Each lane is read 60 times: one lane has 61 records and the other 59.
+    # Each lane gives 60 records, and one lane has 61 records and the other 59.
     assert len(counts) == 119
     assert sorted(set(counts)) == [1, 2]
     with pytest.raises(contract.DatasetError, match="no split 'val' in"):

@@ -260,7 +260,7 @@ def test_a_file_that_is_not_what_it_was_is_named(
         read(reader, every)
     damage(path)
     with pytest.raises(DamageError, match=f"shard {re.escape(str(path))}") as error:
-        # Two passes read the end of the shard, and then its beginning again.
+        # The first pass reads the end of the shard, the second its beginning again.
         [read(reader, [place]) for place in [*every, *every]]
     text = str(error.value)
     if name not in ("cut", "short") or is_read_before:

@@ -32,7 +32,7 @@ def cluster_of(host: str, other: str) -> Cluster:
 def serve(cluster: Cluster) -> list[str]:
     """Starts TensorFlow's server, and returns the addresses that answer.
 
-    The server stays until the process ends.
+    The server runs until the process ends.
     """
     with loopback.serving(cluster):
         spec = {"worker": list(cluster.addresses)}

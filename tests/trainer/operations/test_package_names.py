@@ -15,7 +15,7 @@ print(*checks.make_all([checks.Check("names", package_names.check)]))
 
 def look(directory: pathlib.Path) -> str:
     """Returns the line of the check in a directory that has other packages."""
-    # Without the metadata that a build of this package leaves in its root.
+    # The links leave out the metadata that a build leaves in the repository's root.
     sources = directory / "sources"
     sources.mkdir(exist_ok=True)
     for name in ("pipeline", "trainer", "configs"):

@@ -114,7 +114,7 @@ def test_the_weight_warms_up(step: int, share: float) -> None:
 def test_free_bits_charge_a_latent_by_its_mean_over_the_batch() -> None:
     log_var = tf.zeros([2, 2])
     mean = tf.constant([[2.0, 0.5], [4.0, 0.5]])
-    # The first latent has 2 and 8 nats, 5 on average; the second has 0.125 in each.
+    # The first latent has 2 and 8 nats, 5 on average; the second has 0.125 and 0.125.
     posterior = objectives.Posterior(mean, log_var, mean)
     with tf.GradientTape() as tape:
         tape.watch(mean)

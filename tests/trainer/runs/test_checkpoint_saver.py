@@ -77,8 +77,8 @@ def test_a_failure_is_told_when_the_next_is_asked_for(make_saver, monkeypatch):
         ({"num_newest": 2}, [50, 60]),
         ({"num_newest": 1, "every_steps": 20}, [20, 40, 60]),
         ({"num_newest": 1, "every_steps": 7}, [60]),
-        # Step 20 has the best ELBO. Steps 40 and 50 have the same ELBO, so the newer
-        # one ranks higher.
+        # Step 20 has the best ELBO. Steps 40 and 50 have the same ELBO; the newer step
+        # ranks higher.
         ({"num_newest": 1, "num_best": 1}, [20, 60]),
         ({"num_newest": 1, "num_best": 2}, [20, 50, 60]),
         ({"num_newest": 1, "num_best": 9}, [10, 20, 40, 50, 60]),
@@ -108,7 +108,7 @@ def set_aside_in(directory: pathlib.Path) -> list[int]:
 @pytest.mark.parametrize(
     ("retention", "flipped", "expected", "set_aside"),
     [
-        # The newest three whole checkpoints stay, whatever damaged ones lie between
+        # The newest three whole checkpoints stay, even with damaged checkpoints between
         # them.
         ({"num_newest": 3}, [50, 40], [20, 30, 60], [40, 50]),
         ({"num_newest": 1}, [50], [60], []),
@@ -116,8 +116,8 @@ def set_aside_in(directory: pathlib.Path) -> list[int]:
         # Step 20 has the best ELBO. If it were whole, it alone would stay for its ELBO.
         ({"num_newest": 1, "num_best": 1}, [20], [50, 60], [20]),
         ({"num_newest": 1, "num_best": 2}, [20, 50], [10, 40, 60], [50]),
-        # A checkpoint kept by `every_steps` pushes no other out. A damaged one is set
-        # aside only where it would count.
+        # A checkpoint kept by `every_steps` pushes no other out. A damaged checkpoint
+        # is set aside only if it would be among the newest or the best.
         ({"num_newest": 2, "every_steps": 10}, [20], [10, 20, 30, 40, 50, 60], []),
     ],
 )

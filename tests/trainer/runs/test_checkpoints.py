@@ -246,7 +246,7 @@ def test_one_of_another_run_is_refused(tmp_path, name: str) -> None:
         ):
             checkpoints.load_newest(tmp_path, META, is_owner=is_owner)
     assert names_in(tmp_path) == ["step-000000001", "step-000000002"]
-    # The other run's checkpoint does not keep this run from saving at its step.
+    # The other run's checkpoint does not keep this run from saving the same step.
     checkpoints.save(tmp_path, 2, ARRAYS, META)
     assert checkpoints.load_newest(tmp_path, META)[1][name] == META[name]
 

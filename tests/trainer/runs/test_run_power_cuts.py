@@ -1,4 +1,4 @@
-"""A workdir after a power cut: all that was reported as saved is there, whole."""
+"""After a power cut, a workdir holds everything that was reported as saved, whole."""
 
 import json
 import pathlib
@@ -29,7 +29,7 @@ NUM_CUTS = 50
 
 
 def steps_of(run_dir: pathlib.Path, steps: range, last_saved: int, note) -> None:
-    """Acts as a run does around `steps`, and saves the steps up to `last_saved`."""
+    """Writes the files of a run for `steps`, with checkpoints up to `last_saved`."""
     config = celeba_debug.get_config()
     lock = workdir.acquire(run_dir, config, MANIFEST, "data")
     directory = run_dir / "checkpoints"
@@ -49,7 +49,7 @@ def steps_of(run_dir: pathlib.Path, steps: range, last_saved: int, note) -> None
             continue
         meta = {"elbo": float(-step)} if step % 3 == 0 else {}
         writing.save(step, {"step": np.int64(step), "w": np.full(99, step)}, meta)
-        # At other steps the next step is made while this one is written.
+        # At other steps the next step is made while the checkpoint is written.
         if step % 2 or step == last_saved:
             writing.wait()
             note(step)
@@ -59,7 +59,7 @@ def steps_of(run_dir: pathlib.Path, steps: range, last_saved: int, note) -> None
 
 
 def check_recovered(run_dir: pathlib.Path, told: int | None) -> None:
-    """Resumes a run as a trainer would, and checks all that was reported as saved."""
+    """Resumes a run as a trainer would, and checks that nothing saved is lost."""
     actual = checkpoints.list_newest_first(run_dir / "checkpoints")
     assert all(map(checkpoints.is_whole, actual)), "one is damaged"
     lock = workdir.acquire(run_dir, celeba_debug.get_config(), MANIFEST, "data")
@@ -90,7 +90,7 @@ def test_a_run_loses_nothing_that_was_saved(tmp_path: pathlib.Path) -> None:
     recorder = power_cuts.Recorder(disk)
     with recorder.recording():
         steps_of(disk / "a/run", range(8), 6, recorder.note)
-        # The run logged step 7 without saving it, so this run repeats the step.
+        # The first start logged step 7 without saving it, so the second repeats it.
         steps_of(disk / "a/run", range(7, 12), 11, recorder.note)
     num_recovered = 0
     for moment, root in power_cuts.cuts(recorder.moments, tmp_path, NUM_CUTS):

@@ -244,7 +244,7 @@ def signatures(tmp_path_factory: pytest.TempPathFactory) -> Any:
     encoder._check_operations(str(output))
     model = tf.saved_model.load(str(output))
     yield model.signatures
-    # Keep the model alive, because its signatures do not.
+    # Keep a reference to the model, because its signatures hold none.
     assert model is not None
 
 
@@ -290,7 +290,7 @@ def test_one_refused_image_fails_its_batch_and_is_named(signatures: Any) -> None
     start = time.perf_counter()
     with pytest.raises(tf.errors.InvalidArgumentError) as error:
         signatures["encode_jpeg"](image_bytes=tf.constant([sound, sound, bomb]))
-    # Decoding the oversized image took half a minute.
+    # Decoding the oversized image would take half a minute.
     assert time.perf_counter() - start < 10
     assert f"image 2 of the batch {message}" in error.value.message
     actual = signatures["encode_jpeg"](image_bytes=tf.constant([sound, sound]))

@@ -1,4 +1,4 @@
-"""No step adds three gradients at once in a type whose sums depend on their order."""
+"""No step adds three gradients at once in a type whose sums depend on the order."""
 
 import importlib
 import math
@@ -68,7 +68,7 @@ def sums(graph: graph_pb2.GraphDef) -> list[tuple[int, tf.DType]]:
 
 
 def wide_sums(graph: graph_pb2.GraphDef) -> list[tuple[int, tf.DType]]:
-    """Returns the sums whose result depends on their order."""
+    """Returns the sums whose result depends on the order of their terms."""
     return [(num, dtype) for num, dtype in sums(graph) if num > 2 and dtype.size < 8]
 
 

@@ -27,8 +27,8 @@ def test_it_records_from_one_step_to_the_other(
         # Both hosts split their calls at the same steps.
         assert recorder.steps_to_edge(step) == edges == other_host.steps_to_edge(step)
     assert calls == [str(tmp_path), "stop"]
-    # A profile that ends early is still written, and a run that resumes within the
-    # profiled steps starts one.
+    # A profile that ends early is still written. A run that resumes within the profiled
+    # steps starts a new profile.
     recorder.note(4)
     recorder.close()
     recorder.close()
