@@ -30,7 +30,7 @@ def test_a_host_that_is_cut_off(undisturbed: Run, tmp_path, row) -> None:
                     workdirs[index],
                     tf_config=Cluster(addresses, index, "").tf_config(),
                     prefix=host.prefix,
-                    # A forked copy would run in another network namespace.
+                    # Each host starts a new interpreter, as a real host would.
                     python=sys.executable,
                 )
                 for index, host in enumerate(hosts)

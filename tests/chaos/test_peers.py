@@ -49,7 +49,7 @@ def test_a_host_that_dies(undisturbed: Run, tiny_dir, tmp_path, row) -> None:
     assert "restart 1 of 3, from the last checkpoint" in run.output
     resumed = re.search(r"resuming at step (\d+)", run.output)
     assert resumed is not None
-    # The log line of a step precedes its checkpoint.
+    # The kill came after the checkpoint of step 10.
     assert int(resumed[1]) >= 10
     trainers.assert_same(run, undisturbed)
     row(
