@@ -1,4 +1,4 @@
-"""Verifies, reads, remakes and resumes golden datasets; every bit must match."""
+"""Verifies, reads, remakes and resumes golden datasets; only posteriors may round."""
 
 import json
 import pathlib

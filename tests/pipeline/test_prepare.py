@@ -402,7 +402,7 @@ def test_flags_are_checked(input_dir, tmp_path, changes, match):
 
 
 def spoil(celeba, encode, make_face):
-    """Spoils five training images in five ways, and returns their reasons."""
+    """Spoils five training images in five ways, and returns the expected reasons."""
     train = [key for key, split in celeba.split_of.items() if split == "train"]
     del celeba.images[train[0]]
     celeba.images[train[1]] = b"no image"

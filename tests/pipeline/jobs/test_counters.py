@@ -70,7 +70,7 @@ def prepared(input_dir, output, **changes) -> contract.Manifest:
 
 
 def of_manifest(manifest: contract.Manifest, kept: set[str] = frozenset()) -> Counter:
-    """Returns the expected counters of a run that keeps shards without rejects."""
+    """Returns the expected counters of a run; the shards in `kept` have no rejects."""
     expected: Counter[str] = Counter()
     for split in manifest.splits.values():
         new_shards = [shard for shard in split.shards if shard.name not in kept]

@@ -314,7 +314,7 @@ def test_an_error_of_a_job_elsewhere_is_its_last_line():
 
 
 def test_the_graph_is_linear_and_small(input_dir, tmp_path):
-    """Checks that the graph is a chain of well-known steps below a service's 10 MB."""
+    """Checks that the graph is a chain of basic steps, far below a service's 10 MB."""
     settings = Settings(image_size=8, shard_size=4)
     listing = sources.list_images("celeba", input_dir)
     publication = publishing.Publication(
