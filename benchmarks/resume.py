@@ -7,7 +7,7 @@ same command starts again. The clock stops at the first step that the killed run
 saved. The time includes imports, the checkpoint, the tracing and the step itself. After
 that the input pipeline alone starts at each step of --read_steps, in its own process.
 The benchmark counts the bytes that the process reads until the first batch, including
-read-ahead, and converts them to records per lane. Adds a row for each step to
+read-ahead, and converts them to records. Adds a row for each step to
 benchmarks/history.csv.
 """
 
@@ -37,7 +37,7 @@ _READ_FIRST_BATCH = """
 import json, pathlib, sys, time
 import tensorflow as tf
 from pipeline import contract
-from trainer.data import input_pipeline, shuffling
+from trainer.data import input_pipeline
 dataset, split, seed, batch_size, block_size, step = json.loads(sys.argv[1])
 manifest = contract.load_manifest(dataset)
 def bytes_read():
@@ -50,8 +50,7 @@ next(iter(input_pipeline.training_batches(
     context=tf.distribute.InputContext(1, 0, 1))))
 seconds, num_bytes = time.monotonic() - start, bytes_read() - before
 info = manifest.splits[split]
-lanes = shuffling.num_lanes(batch_size, len(info.shards))
-print(json.dumps([num_bytes, info.num_bytes / info.num_examples, lanes, seconds]))
+print(json.dumps([num_bytes, info.num_bytes / info.num_examples, seconds]))
 """
 
 
@@ -98,8 +97,8 @@ def seconds_to_next_step(workdir: str) -> float:
         process.wait()
 
 
-def reads_to_first_batch(workdir: str, step: int) -> tuple[int, float, int, float]:
-    """Returns bytes read, bytes per record, lanes and seconds for the first batch."""
+def reads_to_first_batch(workdir: str, step: int) -> tuple[int, float, float]:
+    """Returns bytes read, bytes per record, and seconds for the first batch."""
     config = json.loads(pathlib.Path(workdir, "config.json").read_text())
     arguments = [os.path.abspath(_DATASET.value), config["train_split"]]
     arguments += [config["seed"], config["global_batch_size"]]
@@ -109,8 +108,8 @@ def reads_to_first_batch(workdir: str, step: int) -> tuple[int, float, int, floa
         check=True,
         capture_output=True,
     )
-    num_bytes, record_bytes, lanes, seconds = json.loads(found.stdout)
-    return num_bytes, record_bytes, lanes, seconds
+    num_bytes, record_bytes, seconds = json.loads(found.stdout)
+    return num_bytes, record_bytes, seconds
 
 
 def main(argv: list[str]) -> None:
@@ -126,7 +125,7 @@ def main(argv: list[str]) -> None:
         seconds = [seconds_to_next_step(workdir) for _ in range(_NUM_RESUMES.value)]
         for start_step in map(int, _READ_STEPS.value):
             reads = reads_to_first_batch(workdir, start_step)
-            num_bytes, record_bytes, lanes, batch_seconds = reads
+            num_bytes, record_bytes, batch_seconds = reads
             results.add_row(
                 "resume",
                 {
@@ -135,8 +134,7 @@ def main(argv: list[str]) -> None:
                     "kill to next step s": "/".join(f"{one:.1f}" for one in seconds),
                     "first batch s": f"{batch_seconds:.2f}",
                     "MB read": f"{num_bytes / 1e6:.1f}",
-                    "lanes": str(lanes),
-                    "records read of each": f"{num_bytes / record_bytes / lanes:.1f}",
+                    "records read": f"{num_bytes / record_bytes:.1f}",
                 },
             )
 

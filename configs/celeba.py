@@ -66,6 +66,9 @@ def get_config() -> ConfigDict:
     config.last_stride = 2
     # Momentum of the moving averages in batch norm.
     config.batch_norm_momentum = 0.99
+    # Whether the momentum is at most (1 + n) / (10 + n) after n steps. Without this
+    # limit, pictures look broken for the first 500 steps.
+    config.batch_norm_warmup = True
     # Whether the encoder sees pixels in [0, 1] instead of [-1, 1].
     config.unit_inputs = False
     # How the posterior's scale is computed: "log_var", or "softplus" plus a floor.
@@ -176,8 +179,10 @@ def get_config() -> ConfigDict:
     # a step needs the memory of one slice. Batch norm uses the statistics of each
     # slice.
     config.gradient_accumulation_steps = 1
-    # Records that are shuffled together in each of up to 64 lanes.
-    config.shuffle_block_size = 32
+    # 0 shuffles all records of up to 256 shards together. A larger number shuffles
+    # blocks of so many records in each of up to 64 lanes: it reads files almost in
+    # order, for disks that are slow at random reads.
+    config.shuffle_block_size = 0
 
     # Cadence
 

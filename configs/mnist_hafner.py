@@ -37,7 +37,6 @@ def get_config() -> ConfigDict:
     config.ema_decay = 0.0
 
     config.global_batch_size = 100
-    config.shuffle_block_size = 256
 
     config.num_train_steps = 20 * 600
     config.log_every_steps = 100

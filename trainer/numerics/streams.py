@@ -38,7 +38,9 @@ class Stream(enum.IntEnum):
 
 @enum.unique
 class OrderStream(enum.IntEnum):
-    """Streams of NumPy's generators; they permute shards and records."""
+    """Streams of NumPy's generators; see `permutations`."""
 
     SHARDS = 1
     BLOCKS = 2
+    WINDOW_SHARDS = 3
+    WINDOW_RECORDS = 4

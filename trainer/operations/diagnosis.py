@@ -255,7 +255,8 @@ class Diagnosis:
         directory = self._run_dir / "checkpoints"
         if not self._is_chief:
             return _CHIEFS
-        origin = workdir.origin(self._resolved, self._manifest)
+        config = workdir.resumed(self._run_dir, self._resolved)
+        origin = workdir.origin(config, self._manifest)
         if not states.restore(self._state, directory, origin):
             return "none"
         step = int(self._state.step.numpy())

@@ -28,7 +28,6 @@ CHOICES: Mapping[str, tuple[str | int, ...]] = {
 _AT_LEAST_ONE = (
     "latent_dim",
     "base_size",
-    "shuffle_block_size",
     "log_every_steps",
     "image_every_steps",
     "eval_every_steps",
@@ -38,6 +37,7 @@ _AT_LEAST_ONE = (
     "loss_scale_growth_steps",
 )
 _AT_LEAST_ZERO = (
+    "shuffle_block_size",
     "keep_best_checkpoints",
     "keep_checkpoint_every_steps",
     "num_picture_traversals",

@@ -1,6 +1,7 @@
 """Settings by name: resolved for the devices, and compared on a resume."""
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -32,6 +33,11 @@ CADENCE = frozenset(
         "gpu_memory_fraction",
     }
 )
+
+# Values by which older runs trained, for settings that their config.json lacks.
+_ADDED = {"batch_norm_warmup": False}
+# Defaults that older runs did not have. A resumed run keeps its own values instead.
+NEW_DEFAULTS = {"batch_norm_warmup": True, "shuffle_block_size": 0}
 
 T = TypeVar("T")
 
@@ -183,8 +189,52 @@ def _check_groups(config: ConfigDict, num_replicas: int) -> None:
         )
 
 
+def complete(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings of a run, with the settings that older runs lack."""
+    return {**_ADDED, **saved}
+
+
+def decisive(config: ConfigDict) -> dict[str, Any]:
+    """Returns the settings, as JSON values, that a resumed run must not change.
+
+    A setting that older runs lack is left out while it has their value.
+    """
+    values = json.loads(config.to_json())
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in CADENCE and not (name in _ADDED and value == _ADDED[name])
+    }
+
+
+def resumed(config: ConfigDict, saved: Mapping[str, Any]) -> ConfigDict:
+    """Returns a copy of `config`, with a run's own values in place of newer defaults.
+
+    Args:
+        config: Resolved settings.
+        saved: Settings in the config.json of the run that resumes.
+
+    Raises:
+        ValueError: If a value of the run is out of range or has another type.
+
+    Example:
+        >>> config = {"batch_norm_warmup": True, "shuffle_block_size": 0}
+        >>> resumed(ConfigDict(config), {"shuffle_block_size": 32}).to_dict()
+        {'batch_norm_warmup': False, 'shuffle_block_size': 32}
+    """
+    copy = config.copy_and_resolve_references()
+    before = complete(saved)
+    for name, default in NEW_DEFAULTS.items():
+        if copy[name] == default and name in before:
+            if type(before[name]) is not type(default) or before[name] < 0:
+                raise ValueError(f"{name} is {before[name]!r}")
+            copy[name] = before[name]
+    return copy
+
+
 def differences(saved: dict, current: dict) -> list[str]:
     """Returns a line with both values for each setting that differs but must not."""
+    saved = complete(saved)
     names = sorted((saved.keys() | current.keys()) - CADENCE)
     return [
         f"--config.{name} was {saved.get(name)!r} and is now {current.get(name)!r}"

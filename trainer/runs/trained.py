@@ -157,7 +157,7 @@ def load(run_dir: pathlib.Path, dataset_dir: str | None = None) -> TrainedRun:
             "the training"
         )
     try:
-        config = ConfigDict(saved)
+        config = ConfigDict(settings.complete(saved))
         vae, step = state.load_averaged_vae(config, manifest, run_dir / "checkpoints")
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(

@@ -117,6 +117,28 @@ def describe_error(workdir: pathlib.Path, error: OSError) -> str:
     return str(error)
 
 
+def resumed(workdir: pathlib.Path, config: ConfigDict) -> ConfigDict:
+    """Returns the settings by which the run in `workdir` goes on, if it holds one.
+
+    Args:
+        workdir: Output directory; need not exist.
+        config: Resolved settings.
+
+    Raises:
+        ValueError: If config.json is damaged.
+    """
+    try:
+        saved = read_json(workdir / CONFIG_NAME)
+    except FileNotFoundError:
+        return config
+    try:
+        return settings.resumed(config, saved)
+    except ValueError as error:
+        raise ValueError(
+            f"{workdir / CONFIG_NAME} is damaged ({error}): {_REMEDY}"
+        ) from error
+
+
 def check_held(workdir: pathlib.Path, lock: locks.DirectoryLock) -> None:
     """Checks that a workdir is still the directory that `acquire` locked.
 
@@ -139,9 +161,7 @@ def origin(config: ConfigDict, manifest: contract.Manifest) -> dict[str, str]:
         `dataset_digest`; and `config_digest`, the hex sha256 of the settings that a
         resumed run must not change.
     """
-    saved = json.loads(config.to_json())
-    decisive = {name: saved[name] for name in saved.keys() - settings.CADENCE}
-    text = json.dumps(decisive, sort_keys=True)
+    text = json.dumps(settings.decisive(config), sort_keys=True)
     return {
         "dataset_digest": manifest.digest,
         "config_digest": hashlib.sha256(text.encode()).hexdigest(),
@@ -201,7 +221,7 @@ def check(
     """
     config_path, dataset_path = workdir / CONFIG_NAME, workdir / DATASET_NAME
     if config_path.exists() and dataset_path.exists():
-        current = json.loads(config.to_json())
+        current = json.loads(resumed(workdir, config).to_json())
         lines = settings.differences(read_json(config_path), current)
         saved = read_json(dataset_path, "digest")
         if saved["digest"] != manifest.digest:

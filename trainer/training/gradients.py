@@ -4,12 +4,14 @@ examples -> slices, one after another -> terms [b] -> float64 sums
          -> gradients, summed over groups, slices and replicas in float64
 """
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from trainer.data.input_pipeline import Batch
+from trainer.models import batch_norm
 from trainer.numerics import exact
 from trainer.runs.state import State
 from trainer.training.forward import Forward, float64_sums
@@ -28,6 +30,7 @@ class Gradients:
         num_slices: int,
         loss_divisor: int,
         clip_norm: float,
+        batch_norm_warmup: bool,
     ) -> None:
         """Stores the parts of the run.
 
@@ -41,12 +44,15 @@ class Gradients:
             loss_divisor: Divisor of the summed losses: the global batch size for a
                 mean, 1 for a sum.
             clip_norm: Largest global norm of the gradients; 0 for no limit.
+            batch_norm_warmup: Whether to warm up the moving statistics; see
+                `batch_norm.warm_up`.
         """
         self._strategy = strategy
         self._state = state
         self._forward = forward
         self._num_groups, self._num_slices = num_groups, num_slices
         self._loss_divisor, self._clip_norm = loss_divisor, clip_norm
+        self._batch_norm_warmup = batch_norm_warmup
 
     def compute(self, examples: Any) -> tuple[Any, list[tf.Tensor]]:
         """Returns each replica's sums of the terms, and the global batch's gradients.
@@ -103,7 +109,12 @@ class Gradients:
             for name, x in examples.items()
         }
         num_groups = self._num_groups // self._num_slices
-        with exact.scope(num_groups, vae.trainable_variables) as weights:
+        with (
+            batch_norm.warm_up(step)
+            if self._batch_norm_warmup
+            else contextlib.nullcontext(),
+            exact.scope(num_groups, vae.trainable_variables) as weights,
+        ):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(weights)
                 terms = self._forward.terms(vae, part, step, training=True)

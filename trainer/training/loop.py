@@ -82,12 +82,13 @@ def train(
         OSError: If the workdir cannot be written.
     """
     manifest = contract.load_manifest(dataset_dir)
+    hosts = Hosts(strategy, cluster)
     config = settings.resolve(config, strategy.num_replicas_in_sync)
+    config = _resumed(config, run_dir, hosts)
     objective = make_objective(config, math.prod(manifest.image_shape))
     with strategy.scope():
         state = states.make_state(config, manifest)
     cadence = settings.select(config, Cadence)
-    hosts = Hosts(strategy, cluster)
     run = TrainedRun(config, manifest, dataset_dir, state.ema_vae, step=0)
     devices = environment.describe(strategy.extended.worker_devices)
     hosts.check_equal(
@@ -197,6 +198,17 @@ def train(
         # cut off the chief's last checkpoint.
         hosts.wait()
     return Outcome(step, signal.Signals(stopped_by) if stopped_by else None)
+
+
+def _resumed(config: ConfigDict, run_dir: pathlib.Path, hosts: Hosts) -> ConfigDict:
+    """Returns the settings on all hosts, with the values that the chief's run keeps."""
+    shared = workdir.resumed(run_dir, config) if hosts.is_chief else config
+    resumed = config.copy_and_resolve_references()
+    for name, default in settings.NEW_DEFAULTS.items():
+        resumed[name] = type(default)(hosts.gather(shared[name])[0])
+        if resumed[name] != config[name]:
+            logging.info("this run keeps its --config.%s=%s", name, resumed[name])
+    return resumed
 
 
 def _open_workdir(

@@ -100,6 +100,7 @@ class Steps:
             num_slices=config.gradient_accumulation_steps,
             loss_divisor=divisors[config.loss_reduction],
             clip_norm=config.gradient_clip_norm,
+            batch_norm_warmup=config.batch_norm_warmup,
         )
         return cls(
             strategy,

@@ -53,8 +53,11 @@ def test_every_level_is_scaled_as_by_arithmetic() -> None:
     np.testing.assert_array_equal(input_pipeline.scaled(tf.constant(levels)), expected)
 
 
-def test_every_record_is_seen_once_in_each_epoch(dataset_dir: pathlib.Path) -> None:
-    ids = record_ids(batches(dataset_dir), 24)
+@pytest.mark.parametrize("block_size", [4, 0])
+def test_every_record_is_seen_once_in_each_epoch(
+    dataset_dir: pathlib.Path, block_size: int
+) -> None:
+    ids = record_ids(batches(dataset_dir, block_size=block_size), 24)
     first, second = ids[:8].ravel(), ids[8:16].ravel()
     assert len(set(first)) == 96
     assert set(second) == set(first)
@@ -70,7 +73,7 @@ def test_the_seed_changes_the_order_alone(dataset_dir: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("start_step", [1, 5, 8, 13, 100])
-@pytest.mark.parametrize("block_size", [1, 4, 32])
+@pytest.mark.parametrize("block_size", [1, 4, 32, 0])
 def test_a_resumed_order_is_the_rest_of_the_whole(
     dataset_dir: pathlib.Path, start_step: int, block_size: int
 ) -> None:
@@ -85,16 +88,24 @@ def test_a_resumed_order_is_the_rest_of_the_whole(
 def test_replicas_and_hosts_share_the_same_batches(
     dataset_dir: pathlib.Path, num_hosts: int, num_replicas: int
 ) -> None:
-    whole = record_ids(batches(dataset_dir), 10)
     replicas_per_host = num_replicas // num_hosts
-    hosts = [
-        record_ids(
-            batches(dataset_dir, 0, num_replicas, num_hosts, host),
-            10 * replicas_per_host,
-        ).reshape(10, -1)
-        for host in range(num_hosts)
-    ]
-    np.testing.assert_array_equal(np.concatenate(hosts, axis=1), whole)
+    for block_size in (4, 0):
+        whole = record_ids(batches(dataset_dir, block_size=block_size), 10)
+        hosts = [
+            record_ids(
+                batches(
+                    dataset_dir,
+                    0,
+                    num_replicas,
+                    num_hosts,
+                    host,
+                    block_size=block_size,
+                ),
+                10 * replicas_per_host,
+            ).reshape(10, -1)
+            for host in range(num_hosts)
+        ]
+        np.testing.assert_array_equal(np.concatenate(hosts, axis=1), whole)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "uint8"])
@@ -218,6 +229,11 @@ def test_joined_splits_are_seen_in_equal_parts_of_a_lane(
     assert sorted(set(counts)) == [1, 2]
     with pytest.raises(contract.DatasetError, match="no split 'val' in"):
         batches(dataset_dir, split="train+val")
+
+
+def test_joined_splits_are_shuffled_as_one(dataset_dir: pathlib.Path) -> None:
+    joined = batches(dataset_dir, block_size=0, split="train+validation+test")
+    assert len(set(record_ids(joined, num_batches=10).ravel())) == 120
 
 
 def test_a_split_that_is_not_there_is_named(dataset_dir: pathlib.Path) -> None:

@@ -1,113 +1,167 @@
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from trainer.data import shuffling
+from trainer.data import lanes, shuffling
 
 COUNTS = [3, 5, 1, 4, 2, 6]
+WINDOWS = {"max_window_shards": 2}
 
 
-def shuffle(
-    num_examples: list[int] = COUNTS, lanes: int = 2, **changed: int
-) -> shuffling.Shuffle:
-    arguments = {"seed": 7, "global_batch_size": 4, "block_size": 2, **changed}
-    return shuffling.Shuffle(num_examples, lanes, **arguments)
+def shuffle(num_examples: Sequence[int] = COUNTS, **changed: int) -> shuffling.Shuffle:
+    arguments = {"seed": 7, "global_batch_size": 4, **changed}
+    return shuffling.Shuffle(num_examples, **arguments)
 
 
 def places(
-    shuffled: shuffling.Shuffle, num_steps: int, batch_size: int = 4
-) -> list[list[tuple[int, int]]]:
+    order: shuffling.Order, num_steps: int, batch_size: int = 4
+) -> list[tuple[int, int]]:
     return [
-        [tuple(place) for place in shuffled.places(step, 0, batch_size).tolist()]
+        tuple(place)
         for step in range(num_steps)
+        for place in order.places(step, 0, batch_size).tolist()
     ]
 
 
-def test_lanes_are_a_power_of_two_that_divides_the_batch() -> None:
-    assert shuffling.num_lanes(64, 256) == 64
-    assert shuffling.num_lanes(512, 1000) == 64, "never more than 64"
-    assert shuffling.num_lanes(100, 64) == 4
-    assert shuffling.num_lanes(64, 3) == 2
-    assert shuffling.num_lanes(1, 1) == 1
-    with pytest.raises(ValueError, match="number of shards, 4, must be positive"):
-        shuffling.num_lanes(0, 4)
+def equal_shards(num_examples: int, num_shards: int) -> list[int]:
+    sizes = np.full(num_shards, num_examples // num_shards)
+    sizes[: num_examples % num_shards] += 1
+    return sizes.tolist()
 
 
-@pytest.mark.parametrize("block_size", [1, 2, 100])
-def test_a_lane_takes_each_of_its_records_once_in_an_epoch(block_size: int) -> None:
-    steps = places(shuffle(block_size=block_size), 90)
-    for lane in range(2):
-        shards = range(lane, len(COUNTS), 2)
-        every = {(shard, at) for shard in shards for at in range(COUNTS[shard])}
-        taken = [place for step in steps for place in step[2 * lane : 2 * lane + 2]]
-        for start in range(0, len(taken) - len(every), len(every)):
-            assert set(taken[start : start + len(every)]) == every
+@pytest.mark.parametrize("most", [1, 2, 5, 6, 100])
+def test_an_epoch_takes_each_record_once(most: int) -> None:
+    taken = places(shuffle(max_window_shards=most), 63)
+    every = {(shard, at) for shard, num in enumerate(COUNTS) for at in range(num)}
+    assert len(taken) == 12 * len(every)
+    epochs = [taken[start : start + 21] for start in range(0, len(taken), 21)]
+    assert all(set(epoch) == every for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 12
 
 
-def test_a_shard_is_taken_whole_and_a_block_before_the_next() -> None:
-    steps = places(shuffle([40, 40, 40], 1, block_size=8), 60)
-    blocks = [(shard, at // 8) for step in steps for shard, at in step]
-    runs = [(block, len(list(run))) for block, run in itertools.groupby(blocks)]
-    assert {length for _, length in runs} == {8}
-    actual = [block for block, _ in runs]
-    assert len(actual) == 30
-    for start in range(0, 30, 5):
-        assert actual[start : start + 5] == [(actual[start][0], at) for at in range(5)]
-    assert sorted(shard for shard, _ in actual[:15:5]) == [0, 1, 2]
+def test_a_window_takes_all_its_shards_before_the_next() -> None:
+    taken = places(shuffle([40] * 6, **WINDOWS), 120)
+    windows = []
+    for start in range(0, 480, 80):
+        shards = [shard for shard, _ in taken[start : start + 80]]
+        assert sorted(np.unique(shards, return_counts=True)[1]) == [40, 40]
+        # The shards of a window take turns.
+        assert len(list(itertools.groupby(shards))) > 20
+        windows.append(frozenset(shards))
+    for epoch in (windows[:3], windows[3:]):
+        assert frozenset.union(*epoch) == set(range(6))
+    assert windows[:3] != windows[3:]
 
 
-def test_epochs_blocks_lanes_and_seeds_have_orders_of_their_own() -> None:
-    arguments = {"lanes": 2, "block_size": 32, "global_batch_size": 2}
+@pytest.mark.parametrize(
+    ("num_examples", "bounds", "expected"),
+    [
+        ([10] * 256, {}, 1),
+        ([10] * 257, {}, 2),
+        ([10] * 6, {"max_window_records": 20}, 3),
+        ([100, 100], {"max_window_records": 20}, 2),
+    ],
+)
+def test_windows_are_few_and_bounded(
+    num_examples: list[int], bounds: dict[str, int], expected: int
+) -> None:
+    total = sum(num_examples)
+    taken = places(shuffle(num_examples, **bounds), -(-total // 4))[:total]
+    ends = {}
+    for number, (shard, _) in enumerate(taken):
+        ends.setdefault(shard, [number, number])[1] = number
+    # Windows begin where no shard has records on both sides.
+    num_windows = 1 + sum(
+        all(not first < edge <= last for first, last in ends.values())
+        for edge in range(1, total)
+    )
+    assert num_windows == expected
 
-    def orders(seed: int) -> list[tuple[int, ...]]:
-        shuffled = shuffle([64, 64], **arguments, seed=seed)
-        by_lane = [
-            [
-                int(shuffled.places(step, lane, lane + 1)[0, 1]) % 32
-                for step in range(128)
-            ]
-            for lane in range(2)
-        ]
-        return [
-            tuple(lane[start : start + 32])
-            for lane in by_lane
-            for start in range(0, 128, 32)
-        ]
 
-    # Two lanes, each with two epochs of two blocks.
-    actual = [*orders(1), *orders(2), *orders(-1)]
-    assert all(sorted(one) == list(range(32)) for one in actual)
-    assert len(set(actual)) == 24
-    assert orders(1) == actual[:8]
-
-    shards = [
-        tuple(
-            shard
-            for step in places(shuffle([1] * 20, 1, seed=seed), 5)
-            for shard, _ in step
-        )
-        for seed in (1, 2)
-    ]
-    assert len(set(shards)) == 2
+def test_seeds_have_orders_of_their_own() -> None:
+    orders = [tuple(places(shuffle(seed=seed), 5)) for seed in (1, 2, -1, 1)]
+    assert len(set(orders)) == 3
+    assert orders[0] == orders[3]
 
 
 def test_the_order_is_the_same_on_every_machine() -> None:
     """Lets a resumed run continue with the records that it has not seen."""
-    assert places(shuffle(), 3) == [
-        [(2, 0), (0, 0), (3, 0), (3, 1)],
-        [(0, 1), (0, 2), (3, 2), (3, 3)],
-        [(4, 0), (4, 1), (5, 1), (5, 0)],
-    ]
+    first = [(1, 3), (1, 4), (0, 2), (1, 2), (0, 0), (1, 0), (1, 1), (0, 1)]
+    second = [(5, 2), (5, 5), (5, 1), (5, 4)]
+    assert places(shuffle(**WINDOWS), 3) == first + second
 
 
 def test_any_part_of_any_step_is_that_of_the_whole() -> None:
-    whole = places(shuffle(), 40)
-    asked = shuffle()
+    whole = places(shuffle(**WINDOWS), 40)
+    asked = shuffle(**WINDOWS)
     for step in (39, 0, 17, 16, 3):
         for first, stop in itertools.combinations(range(5), 2):
             actual = asked.places(step, first, stop)
             assert actual.dtype == np.int64
-            assert [tuple(place) for place in actual.tolist()] == whole[step][
-                first:stop
-            ]
+            expected = whole[4 * step + first : 4 * step + stop]
+            assert [tuple(place) for place in actual.tolist()] == expected
+
+
+def test_a_batch_may_be_larger_than_an_epoch() -> None:
+    taken = places(shuffle([2, 1], global_batch_size=8), 3, batch_size=8)
+    every = [(0, 0), (0, 1), (1, 0)]
+    assert [sorted(taken[at : at + 3]) for at in range(0, 24, 3)] == 8 * [every]
+
+
+@pytest.mark.parametrize(
+    ("num_examples", "num_shards", "batch_size", "bounds"),
+    [
+        (1_521, 2, 128, {}),
+        (5_000, 8, 128, {}),
+        (60_000, 64, 64, {}),
+        (60_000, 64, 64, {"max_window_shards": 16}),
+        (162_770, 256, 128, {}),
+    ],
+)
+def test_the_shuffle_is_nearly_uniform(
+    num_examples: int, num_shards: int, batch_size: int, bounds: dict[str, int]
+) -> None:
+    """Compares with a new uniform permutation of all records in every epoch."""
+    num_epochs = 20
+    sizes = equal_shards(num_examples, num_shards)
+    order = shuffle(sizes, seed=0, global_batch_size=batch_size, **bounds)
+    num_steps = num_epochs * num_examples // batch_size
+    taken = np.concatenate(
+        [order.places(step, 0, batch_size) for step in range(num_steps)]
+    )
+    numbers = np.cumsum([0, *sizes])[taken[:, 0]] + taken[:, 1]
+
+    correlations = []
+    epochs = numbers[: 19 * num_examples].reshape(19, num_examples)
+    place_in = np.argsort(epochs, axis=1)
+    for before, after in itertools.pairwise(place_in):
+        correlations.append(np.corrcoef(before, after)[0, 1])
+    assert abs(np.mean(correlations)) < 0.03
+
+    batches = numbers.reshape(num_steps, batch_size)
+    partners = [
+        len(np.unique(batches[(batches == record).any(axis=1)])) - 1
+        for record in np.linspace(0, num_examples - 1, 40).astype(int)
+    ]
+    num_meetings = num_epochs * (batch_size - 1)
+    uniform = (num_examples - 1) * (1 - (1 - 1 / (num_examples - 1)) ** num_meetings)
+    assert np.mean(partners) > 0.95 * uniform
+
+
+def test_a_block_size_chooses_lanes() -> None:
+    arguments = {"seed": 7, "global_batch_size": 4}
+    chosen = shuffling.make_order(COUNTS, 2, block_size=2, **arguments)
+    lane_order = lanes.LaneShuffle(COUNTS, 2, block_size=2, **arguments)
+    assert places(chosen, 9) == places(lane_order, 9)
+    chosen = shuffling.make_order(COUNTS, 2, block_size=0, **arguments)
+    assert places(chosen, 9) == places(shuffle(), 9)
+
+
+def test_lanes_are_no_more_than_the_shards_with_examples() -> None:
+    """Rejected images can leave some of a split's shards without examples."""
+    order = shuffling.make_order(
+        [3, 1, 2], 4, seed=0, global_batch_size=8, block_size=2
+    )
+    assert {shard for shard, _ in places(order, 3, batch_size=8)} == {0, 1, 2}

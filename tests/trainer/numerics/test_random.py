@@ -63,7 +63,7 @@ def test_no_two_uses_share_their_numbers() -> None:
         for stream in Stream
     }
     assert len(seeds) == 2 * len(Stream)
-    assert [int(stream) for stream in OrderStream] == [1, 2]
+    assert [int(stream) for stream in OrderStream] == [1, 2, 3, 4]
 
 
 def test_every_seed_is_made_here() -> None:

@@ -119,3 +119,27 @@ def test_only_what_is_learnt_must_stay() -> None:
 
 def test_cadence_names_exist() -> None:
     assert set(celeba.get_config()) >= settings.CADENCE
+
+
+def test_a_resumed_run_keeps_its_values_of_newer_defaults() -> None:
+    new = settings.resolve(celeba.get_config(), 1)
+    assert {name: new[name] for name in settings.NEW_DEFAULTS} == settings.NEW_DEFAULTS
+    old = json.loads(new.to_json())
+    del old["batch_norm_warmup"]
+    old["shuffle_block_size"] = 32
+    resumed = settings.resumed(new, old)
+    assert settings.differences(old, json.loads(resumed.to_json())) == []
+    assert (resumed.batch_norm_warmup, resumed.shuffle_block_size) == (False, 32)
+    assert new.batch_norm_warmup, "the argument stays as it is"
+    # A value that is no default is the user's wish.
+    new.shuffle_block_size = 64
+    resumed = settings.resumed(new, old)
+    assert settings.differences(old, json.loads(resumed.to_json())) == [
+        "--config.shuffle_block_size was 32 and is now 64"
+    ]
+
+
+@pytest.mark.parametrize("value", [-1, "32", None, True])
+def test_a_kept_value_must_be_one_that_a_run_can_have(value: object) -> None:
+    with pytest.raises(ValueError, match=f"shuffle_block_size is {value!r}"):
+        settings.resumed(celeba.get_config(), {"shuffle_block_size": value})

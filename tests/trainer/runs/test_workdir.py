@@ -1,6 +1,7 @@
 import dataclasses
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import pathlib
@@ -51,6 +52,30 @@ def test_every_difference_is_named(tmp_path: pathlib.Path) -> None:
         f"{MANIFEST.digest} and is now {other.digest}",
     ):
         workdir.acquire(tmp_path, config, other, "data")
+
+
+def test_a_run_of_before_goes_on_with_its_settings(tmp_path: pathlib.Path) -> None:
+    config = celeba_debug.get_config()
+    config.shuffle_block_size, config.batch_norm_warmup = 32, False
+    workdir.acquire(tmp_path, config, MANIFEST, "data").close()
+    path = tmp_path / "config.json"
+    saved = json.loads(path.read_text())
+    del saved["batch_norm_warmup"]
+    path.write_text(json.dumps(saved))
+    current = celeba_debug.get_config()
+    workdir.check(tmp_path, current, MANIFEST)
+    resumed = workdir.resumed(tmp_path, current)
+    assert resumed.to_dict() == config.to_dict()
+    # The digest of the settings in its checkpoints, from before there was the setting.
+    decisive = {name: saved[name] for name in saved.keys() - settings.CADENCE}
+    text = json.dumps(decisive, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    assert workdir.origin(resumed, MANIFEST)["config_digest"] == digest
+    assert workdir.origin(current, MANIFEST)["config_digest"] != digest
+    assert workdir.resumed(tmp_path / "new", current) is current
+    path.write_text(json.dumps({**saved, "shuffle_block_size": -1}))
+    with pytest.raises(ValueError, match=f"{path} is damaged .*shuffle_block_size"):
+        workdir.resumed(tmp_path, current)
 
 
 def test_a_longer_run_is_no_difference(tmp_path: pathlib.Path) -> None:

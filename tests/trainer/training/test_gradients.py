@@ -48,7 +48,11 @@ def test_without_batch_norm_slices_change_no_bit(
 
 def test_batch_norm_takes_the_statistics_of_a_slice() -> None:
     momentum = 0.75
-    run = make_small_run(gradient_accumulation_steps=2, batch_norm_momentum=momentum)
+    run = make_small_run(
+        gradient_accumulation_steps=2,
+        batch_norm_momentum=momentum,
+        batch_norm_warmup=False,
+    )
     convolve = run.state.vae.encoder.get_layer("conv_0")
     activations = [
         convolve(exact.take_slice(tf.constant(BATCH["image"]), index, 2, 2))
@@ -61,6 +65,41 @@ def test_batch_norm_takes_the_statistics_of_a_slice() -> None:
         expected = momentum * expected + (1 - momentum) * mean
     moving = run.state.vae.encoder.get_layer("conv_0_norm").moving_mean
     np.testing.assert_allclose(moving, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("momentum", [0.25, 0.99])
+def test_the_momentum_of_batch_norm_warms_up(momentum: float) -> None:
+    run = make_small_run(batch_norm_momentum=momentum)
+    convolve = run.state.vae.encoder.get_layer("conv_0")
+    norm = run.state.vae.encoder.get_layer("conv_0_norm")
+    expected = 0.0, 1.0
+    for num_updates in range(5):
+        values = convolve(tf.constant(BATCH["image"])).numpy()
+        run.train(1)
+        limit = min(momentum, (1 + num_updates) / (10 + num_updates))
+        expected = tuple(
+            limit * moving + (1 - limit) * batch
+            for moving, batch in zip(
+                expected,
+                (values.mean(axis=(0, 1, 2)), values.var(axis=(0, 1, 2))),
+                strict=True,
+            )
+        )
+        for actual, value in zip(
+            (norm.moving_mean, norm.moving_variance), expected, strict=True
+        ):
+            np.testing.assert_allclose(actual, value, rtol=1e-4, atol=1e-6)
+
+
+def test_the_warm_up_ends_without_a_trace() -> None:
+    """After 900 updates the weights are the bits of a fixed momentum of 0.99."""
+    runs = [make_small_run(batch_norm_warmup=is_warm) for is_warm in (True, False)]
+    for run in runs:
+        run.state.step.assign(900)
+        run.train(2)
+    warm, fixed = (run.arrays() for run in runs)
+    for name, array in warm.items():
+        np.testing.assert_array_equal(array, fixed[name], err_msg=name)
 
 
 # Peak memory covers the whole process so far, so the run that needs less comes first.
