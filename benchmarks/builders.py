@@ -32,7 +32,7 @@ from absl import app, flags, logging
 
 from benchmarks import comparison, inputs, limits, measuring, results, systems
 from pipeline import contract
-from pipeline.jobs import worker
+from pipeline.process.limits import num_cores
 
 _INPUT = flags.DEFINE_string("input", None, "CelebA directory; else faces are drawn.")
 _TILE = flags.DEFINE_string("tile", None, "CelebA directory with images to repeat.")
@@ -40,7 +40,7 @@ _NUM_IMAGES = flags.DEFINE_list("num_images", ["5000"], "Images to draw or tile.
 _IMAGE_DTYPES = flags.DEFINE_list(
     "image_dtype", sorted(contract.IMAGE_DTYPES), "Storage types of the images."
 )
-_NUM_WORKERS = flags.DEFINE_integer("num_workers", worker.num_cores(), "Processes.")
+_NUM_WORKERS = flags.DEFINE_integer("num_workers", num_cores(), "Processes.")
 _MAX_MINUTES = flags.DEFINE_float("max_minutes", 15.0, "Kill longer runs.")
 _MAX_GB = flags.DEFINE_float("max_gb", 16.0, "Kill runs with more memory.")
 _OUTPUT = flags.DEFINE_string("output", None, "Work directory; else a temporary one.")

@@ -20,12 +20,12 @@ from PIL import Image
 from benchmarks import inputs, limits, measuring, results
 from pipeline import contract
 from pipeline.images import squares
-from pipeline.jobs import worker
+from pipeline.process.limits import num_cores
 
 _INPUT = flags.DEFINE_string("input", None, "CelebA directory; else faces are drawn.")
 _TILE = flags.DEFINE_string("tile", None, "CelebA directory with images to repeat.")
 _NUM_IMAGES = flags.DEFINE_integer("num_images", 8000, "Images to draw or tile.")
-_NUM_WORKERS = flags.DEFINE_integer("num_workers", worker.num_cores(), "Processes.")
+_NUM_WORKERS = flags.DEFINE_integer("num_workers", num_cores(), "Processes.")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 128, "Side of the images in pixels.")
 _BEAM_ARGS = flags.DEFINE_multi_string("beam_arg", [], "Flag for pipeline.prepare.")
 _OUTPUT = flags.DEFINE_string("output", None, "Work directory; else a temporary one.")

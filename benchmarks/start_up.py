@@ -119,7 +119,7 @@ def measure(config: str, dataset: str, image_shape: Sequence[int]) -> None:
             "first step s": f"{stepped:.1f}",
             "of import + trace": f"{seconds / (imported + traced):.2f}",
             "of the bare process": f"{seconds / sum(parts):.2f}",
-            "peak MB": f"{max(run[1] for run in ours) / 1e6:.0f}",
+            "peak MB": f"{statistics.median(run[1] for run in ours) / 1e6:.0f}",
             "bare peak MB": f"{bare_bytes / 1e6:.0f}",
             "Beam": "yes" if "apache_beam" in ours[0][2] else "no",
         },

@@ -25,7 +25,7 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import datasets, results
-from pipeline.jobs import worker
+from pipeline.process.limits import num_cores
 
 _DATASET = flags.DEFINE_string(
     "dataset", None, "Dataset of 128 px; else faces are drawn."
@@ -133,7 +133,7 @@ def main(argv: Sequence[str]) -> None:
 def _compare(dataset: str) -> None:
     own = [sys.executable, "-m", "benchmarks.train_step", f"--dataset={dataset}"]
     peer = [_PEERS_PYTHON.value, "benchmarks/peers/torch_vae.py"]
-    threads = f"--threads={worker.num_cores()}"
+    threads = f"--threads={num_cores()}"
     commands = {
         "ours, 4 groups": [*own, "--groups=4"],
         "ours, 1 group": [*own, "--groups=1"],

@@ -16,7 +16,7 @@ from absl import flags, logging
 
 from pipeline import contract
 from pipeline.jobs import execution, source_flags, worker
-from pipeline.process import entry, path_flags, variables
+from pipeline.process import entry, limits, path_flags, variables
 
 flags.adopt_module_key_flags(source_flags)
 
@@ -36,7 +36,7 @@ _OUTPUT = path_flags.define(
 )
 _NUM_WORKERS = flags.DEFINE_integer(
     "num_workers",
-    worker.num_cores(),
+    limits.num_cores(),
     "Worker processes of the local runner; for fewer than "
     f"{worker.PROCESSES_FROM_IMAGES} images it starts none.",
 )

@@ -14,7 +14,7 @@ from pipeline import contract, sources
 from pipeline.images import resizing
 from pipeline.jobs import execution, source_flags, worker
 from pipeline.planning.dataset_settings import Settings
-from pipeline.process import entry, path_flags
+from pipeline.process import entry, limits, path_flags
 
 _DEFAULTS = Settings()
 
@@ -51,7 +51,7 @@ _CROP_SIZE = flags.DEFINE_integer(
 )
 _NUM_WORKERS = flags.DEFINE_integer(
     "num_workers",
-    worker.num_cores(),
+    limits.num_cores(),
     "Worker processes of the local runner; for fewer than "
     f"{worker.PROCESSES_FROM_IMAGES} images it starts none.",
 )

@@ -78,11 +78,11 @@ def prepare_dataset(
     # Restore the program's own warning filters after the call.
     with quiet.beam_is_quiet(), warnings.catch_warnings(), arguments.named(_NAMES):
         limits.prepare()
-        from pipeline.jobs import dataset_job, preparing, worker
+        from pipeline.jobs import dataset_job, preparing
 
         job = dataset_job.DatasetJob(
             output=output_dir,
-            num_workers=worker.num_cores() if num_workers is None else num_workers,
+            num_workers=limits.num_cores() if num_workers is None else num_workers,
             max_rejected_fraction=max_rejected_fraction,
             overwrite=overwrite,
         )

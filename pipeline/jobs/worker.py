@@ -23,14 +23,6 @@ from pipeline.process import interrupts, limits
 PROCESSES_FROM_IMAGES = 1_000
 
 
-def num_cores() -> int:
-    """Returns the number of cores that this process may use."""
-    # Some systems do not report the cores of one process.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 class Nursery:
     """A process that waits and starts workers on demand; it ends with this process."""
 

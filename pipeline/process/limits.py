@@ -57,6 +57,14 @@ _QUIET_WARNINGS = (
 )
 
 
+def num_cores() -> int:
+    """Returns the number of cores that this process may use."""
+    # Some systems do not report the cores of one process.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def prepare() -> None:
     """Sets up this process; later calls change nothing."""
     _remove_variables()

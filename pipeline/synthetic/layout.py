@@ -104,7 +104,7 @@ def write_dataset(
     sizes = split_sizes(num_images)
     if not 0 <= seed < 2**64:
         raise DatasetError(f"--seed={seed} must be from 0 to 2**64-1")
-    num_workers = os.cpu_count() or 1 if num_workers is None else num_workers
+    num_workers = limits.num_cores() if num_workers is None else num_workers
     if num_workers < 1:
         raise DatasetError(f"--num_workers={num_workers} must be at least 1")
     root = pathlib.Path(output_dir)

@@ -48,8 +48,8 @@ def score_images(
     Returns:
         By name: `elbo`, `recon_nll`, `kl`; `nll_importance`, if requested;
         `bits_per_dim` of minus the ELBO, except for a Bernoulli likelihood;
-        `mse_levels` (0-255 units), `psnr_db` and `ssim` of the decoded posterior mean.
-        Images smaller than the window of SSIM have no `ssim`.
+        `mse_levels` (squared 0-255 levels), `psnr_db` and `ssim` of the decoded
+        posterior mean. Images smaller than the window of SSIM have no `ssim`.
 
     Raises:
         contract.DatasetError: If the split cannot be read.
@@ -149,7 +149,7 @@ def score_pca(run: TrainedRun, split: str) -> dict[str, float]:
         split: Split to reconstruct.
 
     Returns:
-        `num_components`, and `mse_levels` (0-255 units).
+        `num_components`, and `mse_levels` (squared 0-255 levels).
 
     Raises:
         ValueError: If the training split has fewer images than the model has latents.

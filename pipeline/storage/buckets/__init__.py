@@ -61,6 +61,7 @@ class Bucket(abc.ABC):
     def __init__(self, url: str) -> None:
         """Keeps the bucket's URL, which does not end with a slash."""
         self.url = url
+        self._exists = False
 
     @abc.abstractmethod
     def read(self, key: str, start: int = 0, end: int | None = None) -> bytes:
@@ -98,15 +99,15 @@ class Bucket(abc.ABC):
 
     def absent(self, key: str) -> FileNotFoundError:
         """Checks that the bucket exists, and returns the error for an absent file."""
-        assert self._exists
+        self._check_exists()
         url = f"{self.url}/{key}"
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), url)
 
-    @functools.cached_property
-    def _exists(self) -> bool:
+    def _check_exists(self) -> None:
         # Listing needs only the right to list files, and raises if there is no bucket.
-        next(self.list_entries(""), None)
-        return True
+        if not self._exists:
+            next(self.list_entries(""), None)
+            self._exists = True
 
     def no_bucket(self) -> contract.DatasetError:
         """Returns the error for a bucket that does not exist."""

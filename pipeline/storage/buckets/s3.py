@@ -96,7 +96,7 @@ class _Bucket(buckets.Bucket):
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=self._name, Prefix=prefix, Delimiter=delimiter
         )
-        with self._explained(prefix):
+        with self._explained(prefix, is_file=False):
             for page in pages:
                 for item in page.get("CommonPrefixes", ()):
                     name = item["Prefix"].removeprefix(prefix).removesuffix(delimiter)
@@ -113,14 +113,14 @@ class _Bucket(buckets.Bucket):
             self._client.delete_object(Bucket=self._name, Key=key)
 
     @contextlib.contextmanager
-    def _explained(self, key: str) -> Iterator[None]:
+    def _explained(self, key: str, *, is_file: bool = True) -> Iterator[None]:
         try:
             yield
         except exceptions.ClientError as error:
             status = error.response["ResponseMetadata"]["HTTPStatusCode"]
             if error.response["Error"]["Code"] == "NoSuchBucket":
                 raise self.no_bucket() from error
-            if status == 404:
+            if status == 404 and is_file:
                 raise self.absent(key) from error
             if status in (401, 403):
                 raise self.no_access(key, error) from error

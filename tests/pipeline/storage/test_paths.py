@@ -246,6 +246,33 @@ def test_s3_that_refuses(use_s3):
             paths.read_bytes("s3://bucket/a.txt")
 
 
+class NoStore(http.server.BaseHTTPRequestHandler):
+    """Has no page, and does not answer like S3: a wrong endpoint."""
+
+    def do_GET(self) -> None:  # noqa: N802
+        self.send_error(404)
+
+    do_HEAD = do_PUT = do_DELETE = do_GET  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        """Logs nothing."""
+
+
+def test_an_endpoint_that_is_no_store(use_s3, tmp_path):
+    use_s3()
+    with serving(NoStore) as endpoint:
+        buckets.configure([f"--s3_endpoint_url={endpoint}"])
+        for operation in (
+            lambda: paths.read_bytes("s3://bucket/a.txt"),
+            lambda: paths.find("s3://bucket/a.txt"),
+            lambda: paths.write_bytes("s3://bucket/a.txt", b"x"),
+            lambda: list(paths.walk("s3://bucket")),
+            lambda: paths.remove("s3://bucket/a.txt"),
+        ):
+            with pytest.raises(contract.DatasetError, match=r"use s3://.*404.*Not F"):
+                operation()
+
+
 @pytest.mark.usefixtures("gs_endpoint")
 def test_cloud_storage_that_refuses(monkeypatch):
     with serving(Refusing) as endpoint:
