@@ -119,12 +119,16 @@ class BatchNormalization(keras.layers.BatchNormalization):
                     ),
                     strict=True,
                 )
-                dbeta = _float64_sum(dy_sums)
-                # rstd has float32 digits: the float64 products are exact, and so is
-                # their sum over replicas.
-                dgamma = _float64_sum(dyx_sums) * tf.cast(rstd, tf.float64)
-                per_value = exact.sum_over_replicas(tf.stack([dbeta, dgamma]))
-                dy_mean, dyh_mean = tf.unstack(_float32(per_value / num_values))
+                dbeta, dot = _float64_sum(dy_sums), _float64_sum(dyx_sums)
+                dy_total, dot_total = tf.unstack(
+                    exact.sum_over_replicas(tf.stack([dbeta, dot]))
+                )
+                # Multiply the total, because a product of each replica's sum would be
+                # rounded before the sum over replicas.
+                dgamma_total = dot_total * tf.cast(rstd, tf.float64)
+                dgamma = exact.on_first_replica(dgamma_total)
+                dy_mean = _float32(dy_total / num_values)
+                dyh_mean = _float32(dgamma_total / num_values)
                 dx = [
                     part
                     + kernels.affine(
@@ -267,10 +271,8 @@ def _global_moments(
         moments: Mean and variance of each group of this replica, `[channels]` float64.
     """
     num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    sums = tf.add_n(
+    sums = exact.sum_over_groups(
         [tf.stack([mean, variance + tf.square(mean)]) for mean, variance in moments]
     )
-    mean, square = tf.unstack(
-        exact.sum_over_replicas(sums) / (len(moments) * num_replicas)
-    )
+    mean, square = tf.unstack(sums / (len(moments) * num_replicas))
     return mean, square - tf.square(mean)

@@ -10,7 +10,8 @@ prevent such changes:
   replicas. Every kernel that mixes examples, or blocks them by batch size, runs on one
   group at a time.
 * Every sum over groups is in float64. A float64 sum of a few float32 values is exact
-  unless they lie a factor of 2^29 apart, so its order does not matter.
+  unless they lie a factor of 2^29 apart, so its order does not matter. Values that use
+  all digits of float64, such as products, are added in the order of the groups.
 * A tensor of a smaller type than float64 gets at most two gradients, because a sum of
   two is the same in both orders. TensorFlow adds gradients with one `AddN`, whose order
   changes from run to run: `AddN` begins with an input whose memory it can reuse. A
@@ -200,6 +201,40 @@ def fan_out(weight: tf.Tensor, dtype: tf.DType, num: int) -> Sequence[tf.Tensor]
         return [tf.identity(copy) for _ in range(num)], gradient
 
     return fan_out(weight)
+
+
+def on_first_replica(total: tf.Tensor) -> tf.Tensor:
+    """Returns a value for each replica whose sum over replicas is exactly `total`.
+
+    Args:
+        total: A tensor that is the same on all replicas.
+    """
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return total
+    is_first = context.replica_id_in_sync_group == 0
+    return tf.where(is_first, total, tf.zeros_like(total))
+
+
+def sum_over_groups(values: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Returns the sum over all groups of the batch, added in the order of the groups.
+
+    Values that use all digits of float64 need this: the order of their sum matters.
+
+    Args:
+        values: Value of each group of this replica, of equal shapes and float64.
+    """
+    groups = tf.stack(values)
+    context = tf.distribute.get_replica_context()
+    if context is not None and context.num_replicas_in_sync > 1:
+        num_replicas = context.num_replicas_in_sync
+        # Adding zeros is exact, so the order of the replicas does not matter.
+        is_mine = tf.one_hot(
+            context.replica_id_in_sync_group, num_replicas, dtype=groups.dtype
+        )
+        mine = tf.tensordot(is_mine, groups, axes=0)
+        groups = tf.reshape(sum_over_replicas(mine), [-1, *values[0].shape])
+    return tf.reduce_sum(groups, axis=0)
 
 
 def sum_over_replicas(x: tf.Tensor) -> tf.Tensor:

@@ -102,6 +102,71 @@ def test_the_warm_up_ends_without_a_trace() -> None:
         np.testing.assert_array_equal(array, fixed[name], err_msg=name)
 
 
+# The gradients of the groups have very different sizes, and half of the channels have a
+# mean far above their deviation. So a rounding of a part of a sum becomes visible.
+_BATCH_NORM = """
+import sys
+import numpy as np, tensorflow as tf
+from trainer.models.batch_norm import BatchNormalization
+from trainer.numerics import exact
+
+num_replicas = int(sys.argv[1])
+[cpu] = tf.config.list_physical_devices("CPU")
+device = tf.config.LogicalDeviceConfiguration()
+tf.config.set_logical_device_configuration(cpu, num_replicas * [device])
+exact.configure()
+rng = np.random.default_rng(0)
+groups = rng.normal(size=(2, 4, 3, 1, 1, 512))
+sizes = np.array([1e3, 1.0, 1e-3, 1e-6]).reshape(4, 1, 1, 1, 1)
+means = np.where(np.arange(512) % 2, 0, 1e4)
+x, dy = (part.astype(np.float32).reshape(-1, 1, 1, 512)
+         for part in (means + groups[0], sizes * groups[1]))
+
+def gradients(x, dy):
+    weights = [layer.gamma, layer.beta]
+    with exact.scope(4 // num_replicas, weights) as read, tf.GradientTape() as tape:
+        tape.watch(read)
+        loss = tf.reduce_sum(layer(x, training=True) * dy)
+    return tape.gradient(loss, read)
+
+devices = [f"CPU:{index}" for index in range(num_replicas)]
+strategy = tf.distribute.MirroredStrategy(devices)
+with strategy.scope():
+    layer = BatchNormalization()
+    layer.build(x.shape)
+
+@tf.function(autograph=False)
+def total():
+    def share(whole):
+        parts = tf.split(whole, num_replicas)
+        return strategy.experimental_distribute_values_from_function(
+            lambda context: parts[context.replica_id_in_sync_group])
+    of_replicas = strategy.run(gradients, (share(x), share(dy)))
+    return [strategy.reduce("SUM", each, axis=None) for each in of_replicas]
+
+gamma, beta = total()
+mean, variance = layer.moving_mean, layer.moving_variance
+for values in (gamma, beta, tf.constant(mean), tf.constant(variance)):
+    print(values.numpy().tobytes().hex())
+"""
+
+
+def test_batch_norm_has_the_same_bits_on_any_number_of_replicas() -> None:
+    gradients_and_statistics = [
+        subprocess.run(
+            [sys.executable, "-c", _BATCH_NORM, str(num_replicas)],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.split()
+        for num_replicas in (1, 2, 4)
+    ]
+    one, two, four = gradients_and_statistics
+    assert [len(values) for values in one] == [8192, 8192, 4096, 4096]
+    assert [a == b for a, b in zip(one, two, strict=True)] == [True] * 4
+    assert [a == b for a, b in zip(one, four, strict=True)] == [True] * 4
+
+
 # Peak memory covers the whole process so far, so the run that needs less comes first.
 _MEASURE = """
 import pathlib, re, sys
