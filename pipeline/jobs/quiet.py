@@ -1,7 +1,6 @@
-"""Drops needless records that Beam logs with the root logger.
+"""Drops needless log lines that Beam writes with the root logger.
 
-The records report a missing BigQuery client, or errors that the job's exception also
-reports.
+They report a missing BigQuery client, or errors that the job's exception also reports.
 """
 
 import contextlib

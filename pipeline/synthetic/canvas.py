@@ -20,8 +20,8 @@ HEIGHT, WIDTH = 218, 178
 Color = tuple[float, float, float]
 
 
-# 0-d arrays, because NumPy takes a microsecond to convert a Python number. An operation
-# on the pixels of an eye takes less.
+# 0-d arrays, because NumPy takes a microsecond to convert a Python number. It changes
+# the few pixels of a drawn eye in less time than that.
 _ZERO = np.array(0, np.float32)
 _ONE = np.array(1, np.float32)
 _HALF = np.array(0.5, np.float32)

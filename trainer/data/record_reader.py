@@ -52,7 +52,7 @@ class RecordReader:
         """
         self._files = ShardFiles(paths, shards)
         self.arrays = {
-            # In the order of a record's entries.
+            # Records hold their features in this order, sorted by name.
             name: features[name]
             for name in sorted(features)
             if name in contract.RAW_FEATURES

@@ -66,7 +66,8 @@ def make_strategy(
             tf.config.list_physical_devices("CPU")[0],
             [tf.config.LogicalDeviceConfiguration() for _ in devices],
         )
-    # `cluster` holds the values of TF_CONFIG; TensorFlow would read them differently.
+    # `cluster` already holds the values of TF_CONFIG. TensorFlow would parse TF_CONFIG
+    # again, and would understand some values differently.
     os.environ.pop("TF_CONFIG", None)
     if cluster is None:
         strategy = tf.distribute.MirroredStrategy(devices)

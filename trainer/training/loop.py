@@ -238,7 +238,8 @@ def _open_workdir(
             state, run_dir / _CHECKPOINTS, origin, is_owner=True
         )
         environment.record(run_dir, devices, is_resumed=is_resumed)
-    # All hosts need the chief's answer, or some would run an evaluation alone.
+    # All hosts take the chief's value. Otherwise some hosts would run the evaluation of
+    # step 0, and wait in it for the others.
     is_resumed = bool(hosts.gather(is_resumed)[0])
     states.share(state, hosts)
     return lock, is_resumed

@@ -70,7 +70,8 @@ class Meter:
         if not self._num_steps:
             return None
         secs = self._called_at - self._logged_at
-        # The wait is extrapolated from a few timed waits, so it can exceed `secs`.
+        # The wait for batches is extrapolated from a few timed waits, so it can exceed
+        # `secs`.
         rate = Rate(self._num_steps / secs, min(self._wait_secs / secs, 1.0))
         self._logged_at, self._num_steps, self._wait_secs = self._called_at, 0, 0.0
         return rate

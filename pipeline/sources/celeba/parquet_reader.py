@@ -39,8 +39,8 @@ class ParquetReader:
         """Opens nothing yet.
 
         Args:
-            states: State of each file when it was listed, by path, in the order of
-                the file numbers.
+            states: State of each file when it was listed, by path. The first number
+                of a location is the place of its file in this mapping.
             column: Path of the column of the images' bytes.
         """
         self._paths = list(states)
