@@ -183,6 +183,9 @@ def get_config() -> ConfigDict:
     # blocks of so many records in each of up to 64 lanes: it reads files almost in
     # order, for disks that are slow at random reads.
     config.shuffle_block_size = 0
+    # Reader of the training split: "records", or "tf_data", which returns the same
+    # batches more slowly and keeps the split in memory.
+    config.reader = "records"
 
     # Cadence
 

@@ -9,19 +9,20 @@ Batches hold images as records store them, with one, two or four bytes per value
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from pipeline import contract
-from trainer.data import shuffling, small_features, splits
-from trainer.data.record_reader import RecordReader
-from trainer.data.small_features import SmallFeatures
+from trainer.data import shuffling
+from trainer.data.plain_records import PlainRecords
+from trainer.data.split_records import Batch, Check, SplitRecords
 
-Batch = dict[str, tf.Tensor]
-Check = Callable[[Mapping[str, np.ndarray]], None]
+# Readers of the training split, by their names in `--config.reader`.
+READERS = {"records": SplitRecords, "tf_data": PlainRecords}
+
 
 # Batches in preparation: one is read, another is handed on, a third waits for a file.
 _PARALLEL_READS = 3
@@ -62,6 +63,7 @@ def training_batches(
     context: tf.distribute.InputContext,
     features: Sequence[str] = (),
     check: Check | None = None,
+    reader: str = "records",
 ) -> tf.data.Dataset:
     """Returns this host's endless per-replica batches of a split.
 
@@ -82,11 +84,12 @@ def training_batches(
             `record_id`.
         check: Function that raises a `DatasetError` for features that the run cannot
             use.
+        reader: Name in `READERS`; all readers return the same batches.
 
     Raises:
         contract.DatasetError: If the split cannot be read.
     """
-    records = _Records(manifest, dataset_dir, split, features, check)
+    records = READERS[reader](manifest, dataset_dir, split, features, check)
     order = shuffling.make_order(
         records.num_examples,
         min(len(manifest.splits[name].shards) for name in split.split("+")),
@@ -125,7 +128,7 @@ def evaluation_batches(
     Raises:
         contract.DatasetError: If the split cannot be read.
     """
-    records = _Records(manifest, dataset_dir, split, features, check)
+    records = SplitRecords(manifest, dataset_dir, split, features, check)
     total = sum(records.num_examples)
     share = _Share(global_batch_size, context)
 
@@ -161,7 +164,7 @@ def examples(
     Raises:
         contract.DatasetError: If the split cannot be read.
     """
-    records = _Records(manifest, dataset_dir, split)
+    records = SplitRecords(manifest, dataset_dir, split)
     total = sum(records.num_examples)
     for first in range(0, total, batch_size):
         stop = min(first + batch_size, total)
@@ -212,82 +215,6 @@ class _Share:
         step, local = number // self.num_replicas, number % self.num_replicas
         replica = self.context.input_pipeline_id * self.num_replicas + local
         return step, replica * self.batch_size
-
-
-class _Records:
-    """Records of a split.
-
-    Attributes:
-        num_examples: Number of examples in each shard.
-    """
-
-    def __init__(
-        self,
-        manifest: contract.Manifest,
-        dataset_dir: str | pathlib.Path,
-        split: str,
-        features: Sequence[str] = (),
-        check: Check | None = None,
-    ) -> None:
-        self._check = check
-        shards = splits.shards_of(manifest, dataset_dir, split)
-        self.num_examples = [shard.num_examples for shard in shards]
-        self._starts = np.cumsum([0, *self.num_examples])
-        paths = [str(pathlib.Path(dataset_dir) / shard.name) for shard in shards]
-        self._features = manifest.features
-        self._reader = RecordReader(paths, shards, manifest.features)
-        self._small = SmallFeatures(
-            {name: manifest.features[name] for name in features},
-            sum(self.num_examples),
-        )
-
-    def read(self, places: np.ndarray) -> Batch:
-        """Returns all features of the records at the places `[batch, 2]`.
-
-        Returns:
-            `image` `[batch, height, width, channels]`, or for a dataset of latents
-            `posterior_mean` and `posterior_log_var`, `[batch, latent_dim]`; `key`
-            `[batch]` string; the other features (attributes, landmarks, …)
-            `[batch, ...]`, with their types in the manifest; and `record_id` `[batch]`
-            int64, a hash of the key.
-        """
-        records = self._reader.read(places)
-        others = {
-            name: feature
-            for name, feature in self._features.items()
-            if name not in records.arrays
-        }
-        features = {**records.arrays, **small_features.parse(records, others)}
-        return {name: tf.convert_to_tensor(value) for name, value in features.items()}
-
-    def batch(
-        self, number: tf.Tensor, places: Callable[[int], np.ndarray], batch_size: int
-    ) -> Batch:
-        """Returns arrays, `record_id` and the requested features, in a graph.
-
-        Args:
-            number: Number of the batch, a scalar int64.
-            places: Function from the number of a batch to the places of its records,
-                `[batch_size, 2]` int64.
-            batch_size: Examples per batch.
-        """
-        features = {**self._reader.arrays, **self._small.features}
-
-        def read(number: np.ndarray) -> list[np.ndarray]:
-            records_at = places(int(number))
-            records = self._reader.read(records_at)
-            numbers = self._starts[records_at[:, 0]] + records_at[:, 1]
-            small = self._small.of(records, numbers)
-            if self._check is not None:
-                self._check(small)
-            values = {**records.arrays, **small}
-            return [values[name] for name in features]
-
-        dtypes = [tf.as_dtype(feature.dtype) for feature in features.values()]
-        tensors = tf.numpy_function(read, [number], dtypes)
-        for tensor, feature in zip(tensors, features.values(), strict=True):
-            tensor.set_shape([batch_size, *feature.shape])
-        return dict(zip(features, tensors, strict=True))
 
 
 def _batches(

@@ -23,6 +23,7 @@ CHOICES: Mapping[str, tuple[str | int, ...]] = {
     "output_activation": ("tanh", "linear"),
     "posterior_scale": ("log_var", "softplus"),
     "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
+    "reader": ("records", "tf_data"),
     "reconstruction_draw": ("mean", "sample"),
 }
 _AT_LEAST_ONE = (

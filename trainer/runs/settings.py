@@ -31,11 +31,12 @@ CADENCE = frozenset(
         "keep_best_checkpoints",
         "keep_checkpoint_every_steps",
         "gpu_memory_fraction",
+        "reader",
     }
 )
 
 # Values by which older runs trained, for settings that their config.json lacks.
-_ADDED = {"batch_norm_warmup": False}
+_ADDED = {"batch_norm_warmup": False, "reader": "records"}
 # Defaults that older runs did not have. A resumed run keeps its own values instead.
 NEW_DEFAULTS = {"batch_norm_warmup": True, "shuffle_block_size": 0}
 

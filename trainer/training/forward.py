@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from trainer.data import input_pipeline
 from trainer.data.corruption import Corruption, targets_and_inputs
-from trainer.data.input_pipeline import Batch
+from trainer.data.split_records import Batch
 from trainer.models import semi_supervised
 from trainer.models.conditions import Conditioning
 from trainer.models.vae import VAE, draw_posterior

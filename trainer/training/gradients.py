@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainer.data.input_pipeline import Batch
+from trainer.data.split_records import Batch
 from trainer.models import batch_norm
 from trainer.numerics import exact
 from trainer.runs.state import State

@@ -260,6 +260,7 @@ def _training_batches(strategy: tf.distribute.Strategy, run: TrainedRun) -> Iter
             context=context,
             features=conditioning.features,
             check=conditioning.check_labels,
+            reader=config.reader,
         ),
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from trainer.data.input_pipeline import Batch
+from trainer.data.split_records import Batch
 from trainer.numerics import exact
 from trainer.optimization import losses
 from trainer.optimization.objectives import Objective

@@ -2,7 +2,7 @@
 
 import pathlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from pipeline import contract
 from pipeline.formats import records
 from tests.trainer.trained_runs import prepare
 from trainer.cli import command_line
-from trainer.data import input_pipeline, splits
+from trainer.data import input_pipeline, split_records, splits
 
 BATCH = 12  # 4 lanes of 3 records; 16 shards of 6 records give 24 to a lane.
 
@@ -28,6 +28,8 @@ def batches(
     block_size: int = 4,
     split: str = "train",
     features: Sequence[str] = ("attributes", "landmarks"),
+    reader: str = "records",
+    check: split_records.Check | None = None,
 ) -> tf.data.Dataset:
     return input_pipeline.training_batches(
         contract.load_manifest(dataset),
@@ -39,6 +41,8 @@ def batches(
         start_step=start_step,
         context=tf.distribute.InputContext(num_hosts, host, num_replicas),
         features=features,
+        reader=reader,
+        check=check,
     )
 
 
@@ -106,6 +110,44 @@ def test_replicas_and_hosts_share_the_same_batches(
             for host in range(num_hosts)
         ]
         np.testing.assert_array_equal(np.concatenate(hosts, axis=1), whole)
+
+
+@pytest.mark.parametrize(
+    ("block_size", "features"), [(4, ("attributes", "landmarks")), (0, ())]
+)
+def test_tensorflows_own_reader_returns_the_same_batches(
+    dataset_dir: pathlib.Path, block_size: int, features: tuple[str, ...]
+) -> None:
+    arguments = {
+        **{"start_step": 5, "num_replicas": 2, "block_size": block_size},
+        **{"features": features, "check": lambda values: None},
+    }
+    ours = batches(dataset_dir, **arguments)
+    theirs = batches(dataset_dir, **arguments, reader="tf_data")
+    assert theirs.element_spec == ours.element_spec
+    for batch, same in zip(ours.take(20), theirs.take(20), strict=True):
+        for name, values in batch.items():
+            np.testing.assert_array_equal(values, same[name], err_msg=name)
+
+
+def test_tensorflows_own_reader_checks_labels_and_checksums(
+    dataset_dir: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    def refuse(features: Mapping[str, np.ndarray]) -> None:
+        assert features["attributes"].shape == (96, 40)
+        raise contract.DatasetError("a label is wrong")
+
+    dataset = shutil.copytree(dataset_dir, tmp_path / "dataset")
+    with pytest.raises(contract.DatasetError, match="a label is wrong"):
+        batches(dataset, reader="tf_data", check=refuse)
+    path = dataset / contract.load_manifest(dataset).splits["train"].shards[3].name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(
+        contract.DatasetError, match=r"a shard of the split .train. in .*verify"
+    ):
+        batches(dataset, reader="tf_data")
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "uint8"])
