@@ -183,6 +183,7 @@ print(changes(before))
     assert in_a_fresh_process(program, package) == "[]\n"
 
 
+@pytest.mark.slow
 def test_no_module_changes_a_program_that_imports_it() -> None:
     """Imports the libraries first, so their own changes do not count."""
     ours = [

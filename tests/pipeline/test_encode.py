@@ -137,6 +137,7 @@ def close(actual, expected) -> None:
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", contract.SPLITS)
 def test_records_hold_the_posteriors_of_their_images(images, latents, split):
     theirs, ours = (contract.load_manifest(path) for path in (images, latents))
@@ -174,6 +175,7 @@ def test_tfds_loads_latents(latents):
     assert np.isfinite(decoded["posterior_mean"]).all()
 
 
+@pytest.mark.slow
 def test_processes_write_the_same_bytes(model, images, latents, tmp_path):
     mode = "--direct_running_mode=multi_processing"
     flags = (mode, "--num_workers=2")
@@ -198,6 +200,7 @@ def test_intact_shards_are_kept(model, images, copied):
     assert left == {"", ".json"}
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_continued(make_celeba, tmp_path):
     raw = make_celeba(100).write(tmp_path / "raw")
     settings = dataset_settings.Settings(image_size=8, shard_size=1)
@@ -244,6 +247,7 @@ def test_a_conditional_model_gets_the_attributes(images, tmp_path):
     assert any(sum(row["attributes"]) for row in conditional)
 
 
+@pytest.mark.slow
 def test_another_model_is_not_mixed_in(model, images, copied, tmp_path):
     other = shutil.copytree(model, tmp_path / "other")
     change(other, model_digest="cd" * 32)
@@ -441,6 +445,7 @@ def encode(images: pathlib.Path, kind: str, flags: dict[str, Any]) -> None:
         calls.encode(dataset_dir=str(images), **flags)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

@@ -57,6 +57,7 @@ def test_the_digest_is_golden(encode, tmp_path):
     assert manifest.digest == GOLDEN_DIGEST
 
 
+@pytest.mark.slow
 def test_worker_processes_make_the_same_bytes(input_dir, tmp_path):
     one = run(input_dir, tmp_path / "one")
     done = run_command(
@@ -103,6 +104,7 @@ def real_digits(real_mnist_dir, tmp_path_factory) -> contract.Manifest:
 
 # Digests of all photographs and of MNIST at the default flags. Users who have such a
 # dataset, and checkpoints trained on it, must get the same dataset again.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "digest"),
     [
@@ -488,6 +490,7 @@ def many_digest(many_faces, tmp_path_factory) -> str:
     return run(many_faces, tmp_path_factory.mktemp("fresh") / "out", FLOAT32).digest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "signal_number"),
     [

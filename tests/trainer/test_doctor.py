@@ -91,6 +91,7 @@ def copied_run(reference_run: Run, tmp_path: pathlib.Path) -> pathlib.Path:
     return pathlib.Path(shutil.copytree(reference_run.workdir, tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_what_is_sound_trains_and_nothing_is_written(
     dataset_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:

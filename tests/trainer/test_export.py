@@ -90,6 +90,7 @@ def largest_file(num_bytes: int) -> Iterator[None]:
         resource.setrlimit(limit, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_bytes", [4096, 500_000])
 def test_a_disk_that_takes_no_more_leaves_the_old_export(
     run: trained.TrainedRun, export_dir: pathlib.Path, tmp_path, num_bytes: int
@@ -118,6 +119,7 @@ def close(found: Any, expected: Any) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_files_have_the_posteriors_of_their_records(
     signatures: Any, run: trained.TrainedRun, faces_dir: pathlib.Path
 ) -> None:
@@ -201,6 +203,7 @@ def test_it_says_what_it_was_made_of(
     assert "shards" not in json.dumps(described["dataset"])
 
 
+@pytest.mark.slow
 def test_the_pages_python_runs_without_the_package(
     export_dir: pathlib.Path, faces_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
@@ -471,6 +474,7 @@ def saved_signatures(run: trained.TrainedRun, output: pathlib.Path) -> tuple[Any
     return loaded, loaded.signatures
 
 
+@pytest.mark.slow
 def test_a_model_of_few_labels_is_told_them_and_classifies(
     tmp_path: pathlib.Path,
 ) -> None:

@@ -63,6 +63,7 @@ def test_images_are_those_of_the_run_beside_its_dataset(
         np.testing.assert_array_equal(values, actual[1][name])
 
 
+@pytest.mark.slow
 def test_a_run_is_exported_without_the_dataset(
     moved_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:

@@ -60,6 +60,7 @@ def board(killed_run: Run, reference_run: Run) -> Iterator[Board]:
         yield board
 
 
+@pytest.mark.slow
 def test_the_tags_that_scripts_rely_on_are_there(board: Board) -> None:
     scalars = board.plugin("scalars/tags")
     terms = {

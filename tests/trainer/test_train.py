@@ -46,6 +46,7 @@ def load_arrays(run: Run) -> dict[str, np.ndarray]:
     return load_file(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_devices", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_the_number_of_devices_changes_no_bit(
     reference_run: Run,
@@ -117,6 +118,7 @@ def test_fewer_cores_and_another_environment_change_no_bit(
     assert run.metrics("validation") == reference_run.metrics("validation")
 
 
+@pytest.mark.slow
 def test_another_number_of_threads_is_named(
     small_run: Run, dataset_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
@@ -132,6 +134,7 @@ def test_another_number_of_threads_is_named(
     assert "error: --num_threads=0 must be at least 1" in wrong.output
 
 
+@pytest.mark.slow
 def test_a_signal_checkpoints_and_the_rerun_goes_on_elsewhere(
     small_run: Run, dataset_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
@@ -151,6 +154,7 @@ def test_a_signal_checkpoints_and_the_rerun_goes_on_elsewhere(
     assert resumed.metrics() == small_run.metrics()
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     small_run: Run, dataset_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
@@ -171,6 +175,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     assert resumed.metrics() == small_run.metrics()
 
 
+@pytest.mark.slow
 def test_a_damaged_newer_checkpoint_pushes_out_no_whole_one(
     dataset_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
@@ -246,6 +251,7 @@ def test_a_rerun_of_a_finished_run_changes_nothing(
         assert path.read_bytes() == data, path
 
 
+@pytest.mark.slow
 def test_a_profile_changes_nothing_and_is_where_tensorboard_looks(
     small_run: Run, dataset_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
@@ -355,6 +361,7 @@ def test_wrong_flags_are_one_clear_line(
         assert "Traceback" not in run.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -50,6 +50,7 @@ def test_a_bucket_gets_the_bytes_of_a_directory(input_dir, tmp_path, url_root):
     assert verify.find_faults(url_root, manifests.load(url_root)) == []
 
 
+@pytest.mark.slow
 def test_a_rerun_keeps_what_is_whole(input_dir, url_root, caplog):
     first = run(input_dir, url_root)
     names = [shard.name for split in first.splits.values() for shard in split.shards]
@@ -71,6 +72,7 @@ def test_a_rerun_keeps_what_is_whole(input_dir, url_root, caplog):
     assert contents(url_root) == before
 
 
+@pytest.mark.slow
 def test_other_settings_are_refused_and_overwritten(input_dir, tmp_path, url_root):
     run(input_dir, url_root, with_stats=True)
     other = Settings(image_size=8, shard_size=8)
@@ -108,6 +110,7 @@ def test_an_upload_that_breaks_off_publishes_nothing(input_dir, url_root, monkey
     monkeypatch.undo()
 
 
+@pytest.mark.slow
 def test_worker_processes_can_reach_it(
     input_dir, tmp_path, s3_root, s3_endpoint, monkeypatch
 ):

@@ -3,6 +3,8 @@
 import dataclasses
 import pathlib
 
+import pytest
+
 from pipeline import contract, verify
 from pipeline.dataset import shards
 from pipeline.planning.dataset_settings import Settings
@@ -49,6 +51,7 @@ def check_announced(output: pathlib.Path, notes: tuple[object, ...]) -> None:
             assert contract.load_manifest(output).digest == note.digest
 
 
+@pytest.mark.slow
 def test_a_dataset_is_whole_once_it_is_announced(input_dir, tmp_path, monkeypatch):
     disk = tmp_path / "disk"
     disk.mkdir()

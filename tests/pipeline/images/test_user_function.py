@@ -171,6 +171,7 @@ def test_it_is_a_setting_and_changes_the_dataset(input_dir, tmp_path):
         run("grey", "users.own:grey")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["in_memory", "multi_processing"])
 def test_workers_find_it_as_the_launcher_does(input_dir, tmp_path, directory, mode):
     def run_command(function):

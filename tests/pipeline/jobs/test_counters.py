@@ -133,6 +133,7 @@ def rejected_lines(output: pathlib.Path) -> list[str]:
     return (output / contract.REJECTED_NAME).read_text().splitlines()
 
 
+@pytest.mark.slow
 def test_shards_of_latents_are_counted_too(input_dir, tmp_path, jobs):
     prepared(input_dir, tmp_path / "images")
     model = exports.write(tmp_path / "export", tmp_path / "images")

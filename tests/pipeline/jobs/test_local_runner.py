@@ -39,6 +39,7 @@ def test_only_the_loopback_reaches_a_prepare(
     assert set.union(*addresses.values()) == {"127.0.0.1"}
 
 
+@pytest.mark.slow
 def test_only_the_loopback_reaches_an_encode(input_dir, tmp_path):
     dataset = tmp_path / "dataset"
     done = commands.run_command(input_dir, dataset, "--image_size=8", "--shard_size=8")

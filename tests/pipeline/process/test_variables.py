@@ -117,6 +117,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
     return text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(HOSTILE))
 def test_numbers_and_figures_are_the_same(
     name: str, undisturbed: str, tmp_path: pathlib.Path
@@ -137,6 +138,7 @@ def test_numbers_and_figures_are_the_same(
     assert json.loads((tmp_path / ".keras/keras.json").read_text()) == KERAS_JSON
 
 
+@pytest.mark.slow
 def test_a_worker_that_encodes_imports_tensorflow_with_its_own_keras() -> None:
     program = (
         "from pipeline.latents import encoder\n"

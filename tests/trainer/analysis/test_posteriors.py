@@ -65,6 +65,7 @@ def other_latents_dir(
     return encode("other", *flags)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["train", "validation", "test+train"])
 def test_latents_are_those_of_the_runs_encoder(
     run: trained.TrainedRun, latents_dir: str, split: str
@@ -136,6 +137,7 @@ def test_what_an_encoder_sees_by_chance_has_no_latents(
         posteriors.check_latents(run, latents_dir)
 
 
+@pytest.mark.slow
 def test_evaluate_and_generate_read_latents(
     reference_run: Run, latents_dir: str, tmp_path: pathlib.Path
 ) -> None:

@@ -101,6 +101,7 @@ def test_the_importance_estimate_is_the_marginal_likelihood(bias: float) -> None
     )
 
 
+@pytest.mark.slow
 def test_scores_do_not_depend_on_the_batch(
     run: trained.TrainedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:

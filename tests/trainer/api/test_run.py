@@ -254,6 +254,7 @@ def test_an_empty_directory_is_no_dataset(
         next(loaded.batches("train", 1))
 
 
+@pytest.mark.slow
 def test_the_package_is_imported_without_tensorflow(moved_dir: pathlib.Path) -> None:
     program = f"""
 import sys

@@ -39,6 +39,7 @@ def train(
     )
 
 
+@pytest.mark.slow
 def test_a_batch_may_have_more_shards_than_may_be_open(
     many_shards: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:

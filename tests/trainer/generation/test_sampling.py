@@ -163,6 +163,7 @@ def test_pictures_are_shown_in_characters() -> None:
     assert wide[0].count("\N{UPPER HALF BLOCK}") == 134
 
 
+@pytest.mark.slow
 def test_every_mode_writes_its_files(
     reference_run: Run, tmp_path: pathlib.Path
 ) -> None:

@@ -188,6 +188,7 @@ def test_both_halves_of_the_model_depend_on_the_condition() -> None:
         assert np.abs(decoded[0] - decoded[1]).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_a_conditional_model_is_trained_scored_and_sampled(
     dataset_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:

@@ -126,6 +126,7 @@ def train_on(dataset: pathlib.Path, workdir: pathlib.Path, *flags: str) -> Run:
     return run
 
 
+@pytest.mark.slow
 def test_few_labels_teach_a_classifier(
     stripes_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
@@ -151,6 +152,7 @@ def test_few_labels_teach_a_classifier(
     assert accuracy == pytest.approx(after["accuracy"])
 
 
+@pytest.mark.slow
 def test_the_number_of_devices_changes_no_bit(
     stripes_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:

@@ -100,6 +100,7 @@ def test_a_run_killed_on_two_devices_goes_on_alike_on_four(
     assert_same_states(expected, resumed)
 
 
+@pytest.mark.slow
 def test_a_run_of_one_group_goes_on_alike(
     dataset_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:

@@ -111,6 +111,7 @@ def test_gradients_of_groups_are_summed_in_float64(dtype: str, kind: str) -> Non
     assert float(tf.squeeze(gradient)) == 2.0**12 + 3 * 2.0**-14
 
 
+@pytest.mark.slow
 def test_the_loss_is_that_of_float32_up_to_rounding() -> None:
     losses = {
         name: make_small_run(precision=name).train(3)[0]["loss"]
@@ -145,6 +146,7 @@ def test_the_scale_doubles_after_good_steps_and_halves_after_a_bad_one() -> None
     ]
 
 
+@pytest.mark.slow
 def test_the_scale_stays_a_number_between_its_ends() -> None:
     loss_scale = precision.make_loss_scale("mixed_float16", growth_steps=1)
     assert loss_scale is not None

@@ -76,6 +76,7 @@ def test_every_seed_is_made_here() -> None:
             assert re.search(r"Stream\.|\bstream\b", call), f"{path}: fold({call})"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 7, 99, 100, 101, 230])
 def test_numbers_of_an_example_do_not_depend_on_its_batch(size: int) -> None:
     def draw(first: int, num: int) -> np.ndarray:

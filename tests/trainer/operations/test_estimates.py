@@ -1,5 +1,6 @@
 """Compares estimates with an actual run."""
 
+import pytest
 from safetensors.numpy import load_file
 
 from configs import celeba_debug
@@ -33,6 +34,7 @@ def test_a_run_leaves_no_more_than_was_estimated(
     assert machine.size_of(reference_run.workdir) < disk.total
 
 
+@pytest.mark.slow
 def test_a_step_takes_more_with_a_larger_batch_and_less_in_slices(dataset_dir) -> None:
     def step_bytes(**values: object) -> int:
         config = celeba_debug.get_config()

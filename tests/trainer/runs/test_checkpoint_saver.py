@@ -191,6 +191,7 @@ def test_what_is_among_the_best(make_saver):
     assert not make_saver(num_newest=1).is_among_best(0.0)
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_best_and_every_so_many_steps(dataset_dir, tmp_path):
     run = train(
         dataset_dir,

@@ -4,6 +4,7 @@ import json
 import pathlib
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -84,6 +85,7 @@ def check_recovered(run_dir: pathlib.Path, told: int | None) -> None:
     lock.close()
 
 
+@pytest.mark.slow
 def test_a_run_loses_nothing_that_was_saved(tmp_path: pathlib.Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()

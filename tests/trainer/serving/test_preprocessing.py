@@ -44,6 +44,7 @@ def as_read(stored: np.ndarray) -> np.ndarray:
     return values * np.float32(factor) + np.float32(offset)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("image_dtype", contract.IMAGE_DTYPES)
 @pytest.mark.parametrize("resize", resizing.RESIZES)
 def test_images_of_any_size_are_those_of_prepare(resize: str, image_dtype: str) -> None:
@@ -76,6 +77,7 @@ def test_large_images_are_resized_in_blocks_to_the_same(
     np.testing.assert_array_equal(actual, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resize", resizing.RESIZES)
 def test_photographs_are_those_of_prepare(resize: str) -> None:
     data = os.environ.get("VAELINE_TEST_DATA")

@@ -263,6 +263,7 @@ def test_what_differs_is_refused_by_name(form: str) -> None:
     assert "send a PNG or an 8-bit JPEG, grey or in three" in error.value.message
 
 
+@pytest.mark.slow
 def test_an_exported_model_has_the_posteriors_of_prepare(signatures: Any) -> None:
     stored = [
         squares.preprocess(

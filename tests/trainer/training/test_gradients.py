@@ -202,6 +202,7 @@ for num_slices in (8, 1):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not pathlib.Path("/proc/self/status").exists(), reason="needs Linux's /proc"
 )

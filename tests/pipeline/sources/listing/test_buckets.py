@@ -85,6 +85,7 @@ def fails(form: str, root: str, match: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", MAKERS)
 def test_it_is_as_a_local_copy(form, make, upload):
     root = make(form)
@@ -95,6 +96,7 @@ def test_it_is_as_a_local_copy(form, make, upload):
     assert content(form, f"{url}/") == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["celeba zip", "folder", "mnist idx", "tfds"])
 def test_the_digest_is_that_of_a_local_copy(form, make, upload, tmp_path):
     root = make(form)

@@ -245,6 +245,7 @@ def test_a_rerun_keeps_the_shards_and_refuses_another_source(digits, tmp_path, c
         run(digits.write(tmp_path / "raw"), tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_the_digits_have_their_official_counts(real_mnist_dir, tmp_path):
     manifest = run(real_mnist_dir, tmp_path, image_dtype="uint8", shard_size=1024)
     counts = {name: split.num_examples for name, split in manifest.splits.items()}

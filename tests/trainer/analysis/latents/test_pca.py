@@ -16,6 +16,7 @@ def batches(size: int) -> list[np.ndarray]:
     return [IMAGES[i : i + size] for i in range(0, len(IMAGES), size)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 64, 499, 500, 1_300])
 def test_a_stream_gives_the_components_of_all_images_at_once(size: int) -> None:
     fitted = pca.fit_pca(batches(size), num_components=10)
