@@ -184,7 +184,7 @@ def get_config() -> ConfigDict:
     # order, for disks that are slow at random reads.
     config.shuffle_block_size = 0
     # Reader of the training split: "records", or "tf_data", which returns the same
-    # batches more slowly and keeps the split in memory.
+    # batches, but first reads the whole split into memory.
     config.reader = "records"
 
     # Cadence

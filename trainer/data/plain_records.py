@@ -4,8 +4,8 @@ TFRecord files -> serialized examples [records], all in memory
 numbers of records [batch] -> their examples -> parsed features [batch, ...]
 
 The batches are the same as with `record_reader`. This reader is short and uses nothing
-but TensorFlow, so it suits experiments with the input. It needs memory for the whole
-split, and more time for a batch.
+but TensorFlow, so it suits experiments with the input. It reads the whole split at the
+start, and keeps it in memory.
 """
 
 import pathlib
