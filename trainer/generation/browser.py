@@ -27,8 +27,10 @@ def browse(
 ) -> int:
     """Shows pictures in turn, until the user answers n or the input ends.
 
-    Each picture has an original, its reconstruction and a sample, side by side. The
-    picture is written as a PNG file, and also shown in the terminal if there is one.
+    Each picture has an original, its reconstruction and a sample, side by side. With a
+    Bernoulli likelihood, the reconstruction and the sample are probabilities, and a
+    draw of black and white pixels follows each. The picture is written as a PNG file,
+    and also shown in the terminal if there is one.
 
     Args:
         run: Trained run with the model.
@@ -45,6 +47,11 @@ def browse(
         ValueError: As `examples.find_examples`.
     """
     shown = examples.find_examples(run, split, _NUM_EXAMPLES, where)
+    names = "original, reconstruction, sample"
+    has_draws = run.config.likelihood == "bernoulli"
+    if has_draws:
+        pair = "(probabilities, draw)"
+        names = f"original, reconstruction {pair}, sample {pair}"
     num_shown = 0
     while True:
         place = [num_shown % len(shown.images)]
@@ -56,16 +63,20 @@ def browse(
         )
         mean, _ = sampling.encode(run, one)
         prior = sampling.draw_prior(run, num_shown + 1, seed)[-1:]
+        # Another seed for each picture, because equal noise would repeat its specks.
         decoded = sampling.decode(
-            run, np.concatenate([mean, prior]), one.conditions, seed
+            run, np.concatenate([mean, prior]), one.conditions, seed + num_shown
         )
-        row = image_grid.tile(np.concatenate([one.images, decoded.mean]), 3)
+        predicted = [decoded.mean, decoded.sample] if has_draws else [decoded.mean]
+        in_turn = np.stack(predicted, axis=1).reshape(-1, *one.images.shape[1:])
+        images = np.concatenate([one.images, in_turn])
+        row = image_grid.tile(images, len(images))
         path = output / f"browse-{num_shown:04d}.png"
         image_grid.save_png(path, row)
         num_shown += 1
         if sys.stdout.isatty():
             print(in_characters(row))
-        print(f"{path}: original, reconstruction, sample", flush=True)
+        print(f"{path}: {names}", flush=True)
         try:
             answer = ask("another? [Y/n] ")
         except EOFError:
