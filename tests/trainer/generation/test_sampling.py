@@ -164,15 +164,16 @@ def test_pictures_are_shown_in_characters() -> None:
 
 
 @pytest.mark.slow
-def test_every_mode_writes_its_files(
-    reference_run: Run, tmp_path: pathlib.Path
-) -> None:
+def test_modes_write_their_files(reference_run: Run, tmp_path: pathlib.Path) -> None:
     from tests.trainer.trained_runs import run_module
 
     latents = tmp_path / "z.json"
     latents.write_text(json.dumps([[0.0] * 8]))
     expected = {
         "reconstruct": ["reconstruct.png", "reconstruct.npz"],
+        "posterior": [
+            *("posterior-probability.png", "posterior-draw.png", "posterior.npz"),
+        ],
         "sample": ["sample-probability.png", "sample-draw.png", "sample.npz"],
         "decode": ["decode-probability.png", "decode-draw.png", "decode.npz"],
         "transform": ["transform-validation.npz"],
