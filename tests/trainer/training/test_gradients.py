@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.trainer.small_steps import BATCH, make_small_run
+from tests.trainer.small_steps import BATCH, BATCH_SIZE, make_small_run
 from tests.trainer.trained_runs import ROOT
 from trainer.numerics import exact
 
@@ -240,3 +240,66 @@ def test_clipping_comes_after_the_loss_scale() -> None:
     clipped, metrics = first_moments(gradient_clip_norm=1e-3, precision="mixed_float16")
     assert metrics["gradient_norm"] > 1e-3
     assert np.linalg.norm(clipped) == pytest.approx(1e-3 / 2, rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def of_mean() -> tuple[np.ndarray, dict]:
+    """Returns the first moments and metrics of a loss that is a mean."""
+    return first_moments(batch_norm=False)
+
+
+def test_the_gradient_of_a_sum_is_that_of_a_mean_times_the_batch_size(
+    of_mean: tuple[np.ndarray, dict],
+) -> None:
+    # Both runs start from the same weights and noise. A batch of 8 makes the factor a
+    # power of two, so it rounds nothing.
+    assert BATCH_SIZE == 8
+    mean, mean_metrics = of_mean
+    total, total_metrics = first_moments(batch_norm=False, loss_reduction="sum")
+    assert np.abs(mean).max() > 0
+    np.testing.assert_array_equal(total, 8 * mean)
+    assert total_metrics["gradient_norm"] == 8 * mean_metrics["gradient_norm"]
+    # The other metrics are means over the batch in both runs.
+    for name in mean_metrics.keys() - {"gradient_norm"}:
+        assert total_metrics[name] == mean_metrics[name], name
+
+
+def test_clipping_sees_the_gradient_of_the_sum(
+    of_mean: tuple[np.ndarray, dict],
+) -> None:
+    mean, metrics = of_mean
+    # The limit lies between the norms of the mean and of the sum.
+    clipped, _ = first_moments(
+        batch_norm=False,
+        loss_reduction="sum",
+        gradient_clip_norm=2 * metrics["gradient_norm"],
+    )
+    np.testing.assert_allclose(clipped, 2 * mean, rtol=1e-5, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("reduction", "factor", "rate"), [("mean", 1, 0.02), ("sum", 8, 0.01)]
+)
+def test_a_step_of_rmsprop_has_the_gradient_of_the_reduction(
+    of_mean: tuple[np.ndarray, dict], reduction: str, factor: int, rate: float
+) -> None:
+    # A gradient g moves a weight by -rate * g / sqrt(0.1 g^2 + epsilon).
+    epsilon = 1e-4
+    gradient = factor * 2 * of_mean[0].astype(np.float64)
+    assert 0.1 * np.square(gradient).max() > epsilon, "epsilon does not decide alone"
+    run = make_small_run(
+        batch_norm=False,
+        optimizer="rmsprop",
+        learning_rate=rate,
+        rmsprop_epsilon=epsilon,
+        loss_reduction=reduction,
+    )
+    weights = run.state.vae.trainable_variables
+    before = [variable.numpy().copy() for variable in weights]
+    run.train(1)
+    steps = [
+        (variable.numpy() - value).ravel()
+        for variable, value in zip(weights, before, strict=True)
+    ]
+    expected = -rate * gradient / np.sqrt(0.1 * gradient**2 + epsilon)
+    np.testing.assert_allclose(np.concatenate(steps), expected, rtol=1e-3, atol=1e-7)
