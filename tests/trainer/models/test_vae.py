@@ -1,3 +1,5 @@
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -151,6 +153,30 @@ def test_kernels_are_drawn_as_published(module, layer, stddev, bound) -> None:
     kernel = model.encoder.get_layer(layer).kernel.numpy()
     assert kernel.std() == pytest.approx(stddev, rel=0.02)
     assert np.abs(kernel).max() <= bound
+
+
+def test_the_flagship_starts_from_xavier_kernels_and_zero_biases() -> None:
+    """Kernels are uniform up to sqrt(6 / (fan_in + fan_out)), of Glorot and Bengio."""
+    keras.utils.set_random_seed(0)
+    model = vae.make_vae(celeba.get_config(), (128, 128, 3))
+    kernels = [v for v in model.trainable_variables if v.name == "kernel"]
+    assert len(kernels) == 5 + 2 + 5 + 1
+    for kernel in kernels:
+        values = kernel.numpy()
+        # A convolution joins the channels of all places of its kernel.
+        fans = math.prod(values.shape[:-2]) * sum(values.shape[-2:])
+        limit = math.sqrt(6 / fans)
+        assert np.abs(values).max() <= limit, kernel.path
+        assert np.abs(values).max() > 0.99 * limit, kernel.path
+        assert values.std() == pytest.approx(limit / math.sqrt(3), rel=0.05)
+        assert values.mean() == pytest.approx(0, abs=0.1 * limit)
+    biases = [v for v in model.trainable_variables if v.name == "bias"]
+    assert [bias.path for bias in biases] == [
+        "posterior_mean/bias",
+        "posterior_log_var/bias",
+        "image/bias",
+    ]
+    assert not any(bias.numpy().any() for bias in biases)
 
 
 def test_a_softplus_scale_is_the_log_variance_of_its_deviation() -> None:
