@@ -39,24 +39,3 @@ def test_it_is_locked_and_makes_a_model(name: str) -> None:
     z, nothing = tf.zeros([2, config.latent_dim]), tf.zeros([2, 0])
     assert vae.mean_image(z, nothing).shape == (2, *shape)
     assert make_objective(config, math.prod(shape)).describe()
-
-
-def test_the_flagship_has_the_published_settings() -> None:
-    config = importlib.import_module("configs.celeba").get_config()
-    published = {
-        "per_replica_batch_size": 64,
-        "latent_dim": 100,
-        "encoder_filters": (32, 64, 64, 128, 256),
-        "decoder_filters": (256, 128, 64, 64, 32),
-        "learning_rate": 1e-3,
-        "latent_weight": 0.005,
-        "pixel_weight": 1.0,
-        "adam_beta_1": 0.95,
-        "batch_norm_momentum": 0.99,
-        "ema_decay": 0.9995,
-        "log_every_steps": 100,
-        "checkpoint_every_secs": 600,
-        "gpu_memory_fraction": 1.0,
-    }
-    for key, value in published.items():
-        assert config[key] == value, key

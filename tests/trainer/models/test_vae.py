@@ -17,54 +17,6 @@ from trainer.models import networks, vae
 from trainer.runs import setting_checks
 
 
-def test_the_flagship_has_the_published_shapes() -> None:
-    model = vae.make_vae(celeba.get_config(), (128, 128, 3))
-    shapes = [
-        model.encoder.get_layer(f"conv_{block}_relu").output.shape[1:]
-        for block in range(5)
-    ]
-    assert shapes == [
-        (64, 64, 32),
-        (32, 32, 64),
-        (16, 16, 64),
-        (8, 8, 128),
-        (4, 4, 256),
-    ]
-    shapes = [
-        model.decoder.get_layer(f"deconv_{block}_relu").output.shape[1:]
-        for block in range(5)
-    ]
-    assert shapes == [
-        (4, 4, 256),
-        (8, 8, 128),
-        (16, 16, 64),
-        (32, 32, 64),
-        (64, 64, 32),
-    ]
-    assert [output.shape for output in model.encoder.outputs] == [(None, 100)] * 2
-    assert model.decoder.output_shape == (None, 128, 128, 3)
-    # Kernels are 5 x 5, except 4 x 4 from the latents and 3 x 3 to the image. Batch
-    # norm has scale and offset. Only the heads and the image layer have biases.
-    encoder = 25 * (3 * 32 + 32 * 64 + 64 * 64 + 64 * 128 + 128 * 256) + 2 * 544
-    heads = 2 * (4 * 4 * 256 * 100 + 100)
-    decoder = 16 * 100 * 256 + 25 * (256 * 128 + 128 * 64 + 64 * 64 + 64 * 32)
-    decoder += 2 * 544 + 9 * 32 * 3 + 3
-    count = sum(np.prod(v.shape) for v in model.trainable_variables)
-    assert count == encoder + heads + decoder
-
-
-def test_batch_norm_has_the_published_decay_and_none_follows_the_image() -> None:
-    model = vae.make_vae(celeba.get_config(), (128, 128, 3))
-    norms = [
-        layer
-        for part in (model.encoder, model.decoder)
-        for layer in part.layers
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
-    assert [layer.momentum for layer in norms] == [0.99] * 10
-    assert [layer.name for layer in model.decoder.layers[-2:]] == ["image", "tanh"]
-
-
 def test_max_pool_halves_as_the_stride_does() -> None:
     config = celeba_debug.get_config()
     config.downsample = "max_pool"
@@ -113,46 +65,6 @@ def test_a_draw_is_the_mean_plus_scaled_noise() -> None:
         tf.constant([[2.0]]),
     )
     np.testing.assert_allclose(z, [[7.0]], rtol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("module", "encoder", "decoder"),
-    [
-        (mnist_hafner, [(784, 200), (200, 200), (200, 2), (200, 2)], [2, 200, 200]),
-        (mnist_dense, [(784, 200), (200, 100), (200, 100)], [100, 200]),
-        (mnist_mlss, [(784, 128), (128, 64), (128, 64)], [64, 128]),
-    ],
-)
-def test_the_dense_systems_have_the_published_shapes(module, encoder, decoder) -> None:
-    model = vae.make_vae(module.get_config(), (28, 28, 1))
-    kernels = [v for v in model.encoder.trainable_variables if v.name == "kernel"]
-    assert [tuple(v.shape) for v in kernels] == encoder
-    kernels = [v for v in model.decoder.trainable_variables if v.name == "kernel"]
-    assert [tuple(v.shape) for v in kernels] == list(
-        zip(decoder, [*decoder[1:], 784], strict=True)
-    )
-    for part in (model.encoder, model.decoder):
-        biases = [v.numpy() for v in part.trainable_variables if v.name == "bias"]
-        assert len(biases) == len(part.trainable_variables) // 2
-        assert not any(bias.any() for bias in biases)
-    assert model.decoder(tf.zeros([5, decoder[0]])).shape == (5, 28, 28, 1)
-
-
-@pytest.mark.parametrize(
-    ("module", "layer", "stddev", "bound"),
-    [
-        (mnist_dense, "dense_0", 2 / 28, np.inf),
-        # A normal truncated at two standard deviations has 0.88 of its standard
-        # deviation.
-        (mnist_mlss, "dense_0", 0.0880, 0.2),
-    ],
-)
-def test_kernels_are_drawn_as_published(module, layer, stddev, bound) -> None:
-    keras.utils.set_random_seed(0)
-    model = vae.make_vae(module.get_config(), (28, 28, 1))
-    kernel = model.encoder.get_layer(layer).kernel.numpy()
-    assert kernel.std() == pytest.approx(stddev, rel=0.02)
-    assert np.abs(kernel).max() <= bound
 
 
 def test_the_flagship_starts_from_xavier_kernels_and_zero_biases() -> None:
