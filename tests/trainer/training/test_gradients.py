@@ -46,17 +46,6 @@ def test_without_batch_norm_slices_change_no_bit(
         np.testing.assert_array_equal(array, expected[name], err_msg=name)
 
 
-def test_a_summed_loss_has_the_gradient_of_the_mean_times_the_batch_size() -> None:
-    mean, summed = (
-        make_small_run(loss_reduction=reduction).train(1)[0]
-        for reduction in ("mean", "sum")
-    )
-    norm = summed["gradient_norm"]
-    assert norm == pytest.approx(BATCH_SIZE * mean["gradient_norm"], rel=1e-6)
-    # The report is per example in both.
-    assert summed["loss"] == mean["loss"]
-
-
 def test_batch_norm_takes_the_statistics_of_a_slice() -> None:
     momentum = 0.75
     run = make_small_run(
