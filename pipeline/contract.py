@@ -41,6 +41,9 @@ MAX_IMAGE_PIXELS = 1024 * 1024 * 1024 // 4 // 3
 # Largest allowed image file: `MAX_IMAGE_PIXELS`, uncompressed, 4 channels of 16 bits.
 MAX_IMAGE_BYTES = 8 * MAX_IMAGE_PIXELS
 
+# Remedy for a damaged manifest.
+MANIFEST_REMEDY = "prepare the dataset again with --overwrite"
+
 # A feature has fewer values than this: a protocol buffer is smaller than 2 GiB.
 _MAX_VALUES = 2**31
 # A TFRecord file frames each record with its length and two checksums.
@@ -234,12 +237,17 @@ class Manifest:
         return json.dumps(sealed, indent=1) + "\n"
 
 
-def parse_manifest(text: str, path: str | os.PathLike[str] = MANIFEST_NAME) -> Manifest:
+def parse_manifest(
+    text: str,
+    path: str | os.PathLike[str] = MANIFEST_NAME,
+    remedy: str = MANIFEST_REMEDY,
+) -> Manifest:
     """Parses the text of a `manifest.json`.
 
     Args:
         text: The content of a `manifest.json`.
         path: Path of the file, for error messages.
+        remedy: What a user does about a damaged file, for error messages.
 
     Raises:
         DatasetError: If the text is not JSON, has another schema version, lacks a
@@ -249,12 +257,12 @@ def parse_manifest(text: str, path: str | os.PathLike[str] = MANIFEST_NAME) -> M
     try:
         body = parse_json(text)
     except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{path} is not JSON: {error}") from error
+        raise DatasetError(f"{path} is not JSON ({error}): {remedy}") from error
     version = body.get("schema_version") if isinstance(body, dict) else None
     if version != SCHEMA_VERSION:
         raise DatasetError(
             f"{path} has schema version {version!r:.80}, but this release reads only "
-            f"version {SCHEMA_VERSION}: prepare the dataset again with --overwrite"
+            f"version {SCHEMA_VERSION}: {remedy}"
         )
     try:
         manifest = Manifest(
@@ -287,20 +295,19 @@ def parse_manifest(text: str, path: str | os.PathLike[str] = MANIFEST_NAME) -> M
         RecursionError,
     ) as error:
         raise DatasetError(
-            f"{path} is damaged ({type(error).__name__}: {error}): "
-            "prepare the dataset again with --overwrite"
+            f"{path} is damaged ({type(error).__name__}: {error}): {remedy}"
         ) from error
     for name, split in manifest.splits.items():
         if counts[name] != split.num_examples:
             raise DatasetError(
                 f"{path} says {counts[name]!r:.80} examples in split {name!r}, but its "
                 f"shards add up to {split.num_examples}: the manifest was changed "
-                "after it was written; prepare the dataset again with --overwrite"
+                f"after it was written; {remedy}"
             )
     if not is_sealed:
         raise DatasetError(
             f"{path} does not match its own digest: it was changed after it was "
-            "written; prepare the dataset again with --overwrite"
+            f"written; {remedy}"
         )
     return manifest
 
@@ -356,8 +363,10 @@ def load_manifest(dataset_dir: str | os.PathLike[str]) -> Manifest:
             "python -m pipeline.prepare, or pipeline.encode for latents, with "
             f"--output={shlex.quote(str(path.parent))}; it keeps the finished shards"
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"cannot read {path}: {error}") from error
+    except OSError as error:
+        raise DatasetError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path} is not UTF-8 text: {MANIFEST_REMEDY}") from error
     return parse_manifest(text, path)
 
 
@@ -473,7 +482,7 @@ def _check_features(features: Mapping[str, Feature]) -> None:
     if "key" not in names or not ("image" in names or names >= set(LATENTS)):
         raise ValueError(
             "the features must include key, and image or latents, but are "
-            f"{list(features)!r:.80}"
+            f"{', '.join(features) or 'none':.80}"
         )
     for name, feature in features.items():
         is_sound = (
@@ -483,7 +492,10 @@ def _check_features(features: Mapping[str, Feature]) -> None:
             and math.prod(feature.shape) < _MAX_VALUES
         )
         if not is_sound:
-            raise ValueError(f"unsupported feature {name!r:.80}: {feature!r:.80}")
+            raise ValueError(
+                f"unsupported feature {name!r:.80} of type {feature.dtype!r:.80} and "
+                f"shape {list(feature.shape)!s:.80}"
+            )
 
 
 def _typed(value: Any, kind: type) -> Any:

@@ -186,7 +186,9 @@ def _lock(output: str) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise contract.DatasetError(
-            f"cannot lock --output={output}: {error}"
+            f"cannot lock --output={output}, because "
+            f"{output_files.progress_path(output, LOCK_NAME)} cannot be opened "
+            f"({error.strerror}): remove it"
         ) from error
     with contextlib.closing(lock):
         yield

@@ -149,6 +149,9 @@ def in_one_line(error: Exception) -> str:
     if isinstance(error, grpc.RpcError) and isinstance(error, grpc.Call):
         text = f"{error.code().name}: {error.details()}"
     else:
+        # The text of a URLError is the representation of its cause.
+        reason = getattr(error, "reason", None)
+        error = reason if isinstance(reason, Exception) else error
         text = f"{type(error).__name__}: {error}"
         if "Traceback (most recent call last)" in text:
             errors = re.findall(r"^[\w.]*(?:Error|Exception)\b.*", text, re.MULTILINE)

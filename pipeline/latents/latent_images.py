@@ -20,7 +20,7 @@ from pipeline.formats import records
 from pipeline.latents import latent_plan
 from pipeline.planning import dataset_settings, plan_files
 from pipeline.planning.plan import PlannedShard
-from pipeline.process import path_flags
+from pipeline.process import path_flags, wording
 from pipeline.sources import Reader
 from pipeline.storage import files, manifests, paths
 
@@ -143,7 +143,9 @@ def _frames(path: str) -> Iterator[bytes]:
     try:
         yield from records.read_frames(path)
     except (OSError, contract.DatasetError) as error:
-        raise contract.DatasetError(f"cannot read shard {path}: {error}") from error
+        raise contract.DatasetError(
+            f"cannot read shard {path}: {wording.cause(error)}"
+        ) from error
 
 
 def _hashed(frames: Iterable[bytes], sha256: "hashlib._Hash") -> Iterator[bytes]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline import contract
 from pipeline.planning.plan import PlannedShard, ShardPlan
+from pipeline.process import wording
 from pipeline.sources.image_table import ImageTable
 from pipeline.storage import files, paths
 
@@ -96,7 +97,7 @@ def load_plan(output: str, name: str, run_id: str) -> ShardPlan:
     except (FileNotFoundError, contract.DatasetError) as error:
         raise contract.DatasetError(
             f"a worker cannot read {path}: every worker must see --output at the same "
-            f"path, and no later run may work in it ({error})"
+            f"path, and no later run may work in it ({wording.cause(error)})"
         ) from error
     # AttributeError: NumPy returns bytes for a member that is not an array.
     except (AttributeError, *files.ARCHIVE_ERRORS) as error:

@@ -1,4 +1,4 @@
-"""Wording of numbers in texts."""
+"""Wording of numbers and causes in texts."""
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
@@ -14,3 +14,26 @@ def counted(number: int, noun: str, plural: str = "") -> str:
         ('1 shard', '2 classes')
     """
     return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def cause(error: Exception) -> str:
+    r"""Returns the text of an error for a message that names the file already.
+
+    Args:
+        error: Error of a file; a system error's own text would repeat the path.
+
+    Example:
+        >>> cause(FileNotFoundError(2, "No such file or directory", "faces.zip"))
+        'No such file or directory'
+        >>> cause(KeyError("means is not in the archive"))
+        'means is not in the archive'
+        >>> cause(UnicodeDecodeError("utf-8", b"caf\xe9", 3, 4, "invalid"))
+        'it is not UTF-8 text (byte 0xe9 at position 3)'
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, UnicodeDecodeError):
+        byte = error.object[error.start]
+        return f"it is not UTF-8 text (byte {byte:#04x} at position {error.start})"
+    text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    return " ".join(str(text).split())

@@ -26,5 +26,7 @@ def load(dataset_dir: str) -> contract.Manifest:
             f"--output={shlex.quote(dataset_dir)}; it keeps the finished shards"
         ) from error
     except UnicodeDecodeError as error:
-        raise contract.DatasetError(f"cannot read {path}: {error}") from error
+        raise contract.DatasetError(
+            f"{path} is not UTF-8 text: {contract.MANIFEST_REMEDY}"
+        ) from error
     return contract.parse_manifest(text, path)

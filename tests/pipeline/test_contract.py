@@ -189,7 +189,7 @@ def test_load_manifest_says_what_is_missing(tmp_path: pathlib.Path):
     with pytest.raises(contract.DatasetError, match="is not finished"):
         contract.load_manifest(tmp_path)
     (tmp_path / contract.MANIFEST_NAME).write_bytes(b"\xff\xfe")
-    with pytest.raises(contract.DatasetError, match="cannot read"):
+    with pytest.raises(contract.DatasetError, match="is not UTF-8 text: prep"):
         contract.load_manifest(tmp_path)
 
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from pipeline import contract
 from pipeline.images import rgb, squares
+from pipeline.process import wording
 
 Path = str | os.PathLike[str]
 # The same types, for isinstance.
@@ -97,7 +98,9 @@ class UserImages:
         except squares.RejectedImageError as error:
             raise ValueError(f"{name}: {error.reason} ({error.detail})") from error
         except OSError as error:
-            raise ValueError(f"cannot read the image {name}: {error}") from error
+            raise ValueError(
+                f"cannot read the image {name}: {wording.cause(error)}"
+            ) from error
         if stored.dtype == np.uint8:
             scale, offset = contract.IMAGE_DTYPES["uint8"]
             return (stored * scale + offset).astype(np.float32)

@@ -57,7 +57,7 @@ def check_shard_sizes(
             num_bytes = path.stat().st_size
         except OSError as error:
             raise contract.DatasetError(
-                f"shard {path} cannot be read: {error}"
+                f"shard {path} cannot be read: {error.strerror}"
             ) from error
         if num_bytes != shard.num_bytes:
             raise contract.DatasetError(
@@ -86,7 +86,7 @@ def check_shard_hashes(
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise contract.DatasetError(
-                f"shard {path} cannot be read: {error}"
+                f"shard {path} cannot be read: {error.strerror}"
             ) from error
         if sha256 != shard.sha256:
             raise contract.DatasetError(

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from pipeline.process import wording
 from trainer.distribution.cluster import Cluster
 
 _RETRY_SECS = 0.2
@@ -190,10 +191,15 @@ def listening(cluster: Cluster) -> Iterator[None]:
     except (OSError, ValueError) as error:
         raise ValueError(
             f"cannot listen at port {port} of {cluster.address}, the address of this "
-            f"host in {cluster.source}: {error}"
+            f"host in {cluster.source}: {_cause(error)}"
         ) from error
     with server:
         yield
+
+
+def _cause(error: OSError | ValueError) -> str:
+    # Python appends the address, which the message names already.
+    return wording.cause(error).partition(" (while attempting to bind")[0]
 
 
 def _answers(address: str) -> bool:

@@ -108,7 +108,7 @@ def names_of(workdirs: Sequence[pathlib.Path]) -> dict[str, pathlib.Path]:
         if not is_run and not any(path.glob("*/config.json")):
             raise ValueError(
                 f"--workdir={path} holds no run (config.json is missing): give the "
-                "--workdir of a trainer.train or a trainer.sweep"
+                "--workdir of trainer.train or trainer.sweep"
             )
     num_parts = 1
     while True:

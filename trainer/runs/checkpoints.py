@@ -238,6 +238,9 @@ def _named(path: pathlib.Path) -> Iterator[None]:
         raise
     except arrays_file.ArraysError as error:
         raise CheckpointError(f"{path} is damaged: {error!s:.200}") from error
+    except FileNotFoundError as error:
+        name = pathlib.Path(error.filename or path).name
+        raise CheckpointError(f"{path} is damaged: {name} is missing") from error
     except files.ARCHIVE_ERRORS as error:
         raise CheckpointError(
             f"{path} is damaged: {type(error).__name__}: {error!s:.200}"

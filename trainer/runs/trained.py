@@ -139,7 +139,7 @@ def load(run_dir: pathlib.Path, dataset_dir: str | None = None) -> TrainedRun:
     except FileNotFoundError as error:
         raise ValueError(
             f"--workdir={run_dir} holds no run ({pathlib.Path(error.filename).name} is "
-            "missing): give the --workdir of a trainer.train"
+            "missing): give the --workdir of a run of trainer.train"
         ) from error
     is_given = dataset_dir is not None
     dataset_dir = dataset_dir or dataset["path"]
@@ -147,7 +147,11 @@ def load(run_dir: pathlib.Path, dataset_dir: str | None = None) -> TrainedRun:
         manifest = contract.load_manifest(dataset_dir)
     elif "manifest" in dataset:
         text = json.dumps(dataset["manifest"])
-        manifest = contract.parse_manifest(text, run_dir / "dataset.json")
+        manifest = contract.parse_manifest(
+            text,
+            run_dir / "dataset.json",
+            "restore it from a backup, or give the --dataset of the training",
+        )
     else:
         raise _missing(dataset_dir)
     if manifest.digest != dataset["digest"]:

@@ -137,14 +137,18 @@ def _read_bytes(path: str) -> bytes:
     try:
         return paths.read_bytes(path)
     except OSError as error:
-        raise contract.DatasetError(f"cannot read {path}: {error}") from error
+        raise contract.DatasetError(
+            f"cannot read {path}: {wording.cause(error)}"
+        ) from error
 
 
 def _as_text(path: str, data: bytes) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise contract.DatasetError(f"cannot read {path}: {error}") from error
+        raise contract.DatasetError(
+            f"cannot read {path}: {wording.cause(error)}"
+        ) from error
 
 
 def _parse_at_once(lines: Sequence[str], num_names: int) -> np.ndarray | None:

@@ -101,7 +101,9 @@ def opened(path: str, *, is_large: bool) -> Iterator[Any]:
     except (pa.ArrowException, *files.ARCHIVE_ERRORS) as error:
         # pyarrow also raises OSError for damage, but without an error number.
         if isinstance(error, OSError) and error.errno is not None:
-            raise contract.DatasetError(f"cannot read {path}: {error}") from error
+            raise contract.DatasetError(
+                f"cannot read {path}: {wording.cause(error)}"
+            ) from error
         raise contract.DatasetError(f"{path} {_fault(path, error)}") from error
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from pipeline import contract
 from pipeline.images.squares import RejectedImageError
+from pipeline.process import wording
 from pipeline.sources import Reader
 from pipeline.sources.listing import file_states
 from pipeline.sources.listing.read_ahead import Part, ReadAhead
@@ -250,7 +251,9 @@ def _check_is_zip(path: str, official_bytes: int) -> int:
             head = file.read(1024)
             num_bytes = file.seek(0, os.SEEK_END)
     except OSError as error:
-        raise contract.DatasetError(f"cannot read {path}: {error}") from error
+        raise contract.DatasetError(
+            f"cannot read {path}: {wording.cause(error)}"
+        ) from error
     if is_html(head):
         raise contract.DatasetError(
             f"{path} is an HTML page of {num_bytes:,} B, not a zip: Google Drive sends "

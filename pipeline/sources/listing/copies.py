@@ -9,6 +9,7 @@ import numpy as np
 from absl import logging
 
 from pipeline import contract
+from pipeline.process import wording
 from pipeline.sources.image_table import ImageTable, Partitions, Spool
 from pipeline.storage import paths
 
@@ -77,5 +78,7 @@ def _sha256(path: str) -> np.ndarray:
     try:
         digest = bytes.fromhex(paths.hash_file(path))
     except OSError as error:
-        raise contract.DatasetError(f"cannot read {path}: {error}") from error
+        raise contract.DatasetError(
+            f"cannot read {path}: {wording.cause(error)}"
+        ) from error
     return np.frombuffer(digest, np.uint64)

@@ -5,6 +5,7 @@ listed would bring images into the dataset that the fingerprint does not cover.
 """
 
 from pipeline import contract
+from pipeline.process import wording
 from pipeline.storage import paths
 
 # Size in bytes, and modification time in nanoseconds since the epoch.
@@ -52,5 +53,6 @@ instead of 700): restore it, or leave it as it is now, and run the same command 
 def unreadable(path: str, error: OSError) -> contract.DatasetError:
     """Returns the error for a listed file that cannot be read."""
     return contract.DatasetError(
-        f"cannot read {path}: {error}; restore it, and run the same command again"
+        f"cannot read {path}: {wording.cause(error)}; restore it, and run the same "
+        "command again"
     )

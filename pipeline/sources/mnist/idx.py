@@ -20,6 +20,7 @@ import struct
 import numpy as np
 
 from pipeline import contract
+from pipeline.process import wording
 from pipeline.sources.listing import archives
 from pipeline.sources.mnist import arrays
 from pipeline.storage import files, paths
@@ -130,7 +131,9 @@ def _read(path: str) -> bytes:
             return data
         with gzip.open(io.BytesIO(data)) as file:
             return arrays.read_whole(file)
+    except contract.DatasetError:
+        raise
     except files.ARCHIVE_ERRORS as error:
         raise contract.DatasetError(
-            f"cannot read {path}: {error}; download it again"
+            f"cannot read {path}: {wording.cause(error)}; download it again"
         ) from error

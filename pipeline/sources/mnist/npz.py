@@ -7,6 +7,7 @@ import zipfile
 import numpy as np
 
 from pipeline import contract
+from pipeline.process import wording
 from pipeline.sources.listing import archives
 from pipeline.sources.mnist import arrays
 from pipeline.storage import files, paths
@@ -45,7 +46,7 @@ def load(path: str) -> dict[str, arrays.LabelledImages]:
         raise
     except files.ARCHIVE_ERRORS as error:
         raise contract.DatasetError(
-            f"cannot read {path}: {error}; download it again"
+            f"cannot read {path}: {wording.cause(error)}; download it again"
         ) from error
     missing = [name for name in names if name not in present]
     if missing:
@@ -81,7 +82,9 @@ def _check_is_zip(path: str) -> None:
     try:
         head = paths.read_range(path, 0, 1024)
     except OSError as error:
-        raise contract.DatasetError(f"cannot read {path}: {error}") from error
+        raise contract.DatasetError(
+            f"cannot read {path}: {wording.cause(error)}"
+        ) from error
     if archives.is_html(head):
         raise contract.DatasetError(
             f"{path} is an HTML page, not an npz: download it again, by hand in a "

@@ -15,6 +15,7 @@ from absl import logging
 
 from pipeline import contract
 from pipeline.formats.tfds_files import DATASET_INFO_NAME, FEATURES_NAME
+from pipeline.process import wording
 from pipeline.sources.tfds import tfds_labels
 from pipeline.storage import paths
 
@@ -196,7 +197,7 @@ def _read_json(root: str, name: str) -> Any:
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise contract.DatasetError(
-            f"cannot read {path}: {error}; prepare the data set again"
+            f"cannot read {path}: {wording.cause(error)}; prepare the data set again"
         ) from error
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline import contract
 from pipeline.formats.tfds_files import FEATURES_NAME, LABELS_SUFFIX
+from pipeline.process import wording
 from pipeline.sources.celeba.attributes import LANDMARK_NAMES
 from pipeline.storage import paths
 
@@ -95,7 +96,9 @@ def _class_names(root: str, feature: str, number: int) -> tuple[str, ...]:
     except FileNotFoundError:
         return ()
     except (OSError, UnicodeDecodeError) as error:
-        raise contract.DatasetError(f"cannot read {path}: {error}") from error
+        raise contract.DatasetError(
+            f"cannot read {path}: {wording.cause(error)}"
+        ) from error
     names = tuple(line.strip() for line in lines if line.strip())
     if len(names) != number:
         raise contract.DatasetError(

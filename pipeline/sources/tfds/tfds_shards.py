@@ -71,7 +71,7 @@ def shard_named(path: str) -> Iterator[None]:
         yield
     except (OSError, contract.DatasetError) as error:
         raise contract.DatasetError(
-            f"cannot read {path}: {error}; give another --input"
+            f"cannot read {path}: {wording.cause(error)}; give another --input"
         ) from error
 
 

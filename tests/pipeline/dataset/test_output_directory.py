@@ -323,7 +323,9 @@ def test_what_is_planted_for_the_lock_is_refused(root, kind):
         lock.symlink_to(target)
         if kind == "link":
             target.write_text("theirs")
-    with pytest.raises(contract.DatasetError, match="^cannot lock --output=.*lock'"):
+    with pytest.raises(
+        contract.DatasetError, match="^cannot lock --output=.*: remove it"
+    ):
         run(root / "raw", root / "out")
     assert target.exists() == (kind == "link")
 

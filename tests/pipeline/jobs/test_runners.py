@@ -260,7 +260,7 @@ def test_a_wrong_endpoint_is_named(ports, host):
     ],
 )
 def test_a_master_that_does_not_answer_is_one_line(ports, runner, flag, kind):
-    match = f"^--{flag}127.0.0.1:{ports[kind]}: no server answers"
+    match = f"^--{flag}127.0.0.1:{ports[kind]}: no server answers [^<]*: start"
     with pytest.raises(contract.DatasetError, match=match):
         run_on(f"--runner={runner}", f"--{flag}127.0.0.1:{ports[kind]}")
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipeline.process import wording
+
 
 @dataclasses.dataclass(frozen=True)
 class Factors:
@@ -41,7 +43,9 @@ def load(path: str, keys: Sequence[str]) -> Factors:
             "of the faces that the dataset was prepared from"
         ) from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"--factors={path} cannot be read: {error}") from error
+        raise ValueError(
+            f"--factors={path} cannot be read: {wording.cause(error)}"
+        ) from error
     parsed = [_parse([row[name] for row in chosen]) for name in chosen[0]]
     # A factor that does not vary among these images cannot be scored.
     varied = [column for column in parsed if len(np.unique(column[0])) > 1]

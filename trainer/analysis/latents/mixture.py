@@ -13,6 +13,7 @@ import pathlib
 import numpy as np
 from sklearn.mixture import GaussianMixture
 
+from pipeline.process import wording
 from pipeline.storage import files
 from trainer.system import atomic_files
 
@@ -153,4 +154,5 @@ def load(path: pathlib.Path) -> Mixture:
     except FileNotFoundError:
         raise
     except files.ARCHIVE_ERRORS as error:
-        raise ValueError(f"{path} does not hold a mixture: {error}") from error
+        text = wording.cause(error)
+        raise ValueError(f"{path} does not hold a mixture: {text}") from error

@@ -148,7 +148,7 @@ def read(directory: pathlib.Path, num_samples: int) -> RunFiles:
         if not (directory / name).exists():
             raise ValueError(
                 f"--workdir={directory} holds no run ({name} is missing): give the "
-                "--workdir of a trainer.train"
+                "--workdir of a run of trainer.train"
             )
     metrics, num_damaged_lines = metrics_file.read(directory / metrics_file.NAME)
     damaged = []

@@ -147,7 +147,7 @@ def test_names_of_classes(marks):
     path.write_text("a\nb\nc\n")
     fails(marks, "label.labels.txt names 3 classes, but features.json says 4: prepare")
     path.write_bytes(b"\xff\n")
-    fails(marks, "cannot read .*label.labels.txt: .* can't decode byte 0xff")
+    fails(marks, "cannot read .*label.labels.txt: it is not UTF-8 text .byte 0xff")
 
 
 def example(**labels: int) -> bytes:
