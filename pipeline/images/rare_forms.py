@@ -30,7 +30,7 @@ _TAG_NAMES = {
 _TIFF_STARTS = (b"II*\0", b"MM\0*")
 # (Name, offset, bytes) of file types, to describe a file that Pillow cannot open.
 _STARTS = (
-    ("a damaged JPEG, or one of 12 bits", 0, b"\xff\xd8\xff"),
+    ("a damaged or 12-bit JPEG", 0, b"\xff\xd8\xff"),
     ("a damaged PNG", 0, b"\x89PNG\r\n\x1a\n"),
     ("HEIC", 4, b"ftyphei"),
     ("HEIC", 4, b"ftypmif1"),
@@ -71,7 +71,7 @@ def find_fault(image: Image.Image, data: bytes) -> str | None:
     elif image.format == "BMP":
         return _fault_of_bmp(data)
     elif image.format in _JPEGS and image.mode == "CMYK" and "adobe" not in image.info:
-        return "CMYK JPEG without the marker by which full ink is told from none"
+        return "CMYK JPEG without the Adobe marker, so 0 may mean full ink or none"
     return None
 
 
@@ -86,7 +86,7 @@ def describe_unread(data: bytes) -> str:
     """
     for name, place, start in _STARTS:
         if data.startswith(start, place):
-            return f"; it begins as {name}"
+            return f"; it begins like {name}"
     if not data.startswith(_TIFF_STARTS):
         return ""
     tags = TiffImagePlugin.ImageFileDirectory_v2(data[:8])
@@ -94,8 +94,14 @@ def describe_unread(data: bytes) -> str:
     file.seek(tags.next)
     tags.load(file)
     return "; it is a TIFF of " + ", ".join(
-        f"{name} {tags.get(tag, 'not given')}" for tag, name in _TAG_NAMES.items()
+        f"{name} {_shown(tags.get(tag))}" for tag, name in _TAG_NAMES.items()
     )
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    return "not given" if value is None else str(value)
 
 
 def grey_range(image: Image.Image) -> tuple[int, int]:

@@ -148,8 +148,8 @@ def _grey_of_16_bits(image: Image.Image, black: int, white: int) -> np.ndarray:
     values = np.asarray(image)
     span = abs(white - black)
     if values.min() < 0 or values.max() > span:
-        detail = f"{image.mode} with values from {values.min()} to {values.max()}"
-        raise squares.RejectedImageError("mode", detail)
+        found = f"{image.mode} with values from {values.min()} to {values.max()}"
+        raise squares.RejectedImageError("mode", f"{found} instead of 0 to {span}")
     levels = values.astype(np.uint32) if white else span - values.astype(np.uint32)
     grey = ((levels * 255 + span // 2) // span).astype(np.uint8)
     if "transparency" in image.info:

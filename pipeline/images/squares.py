@@ -191,7 +191,9 @@ def open_sized(data: bytes, formats: tuple[str, ...]) -> Image.Image:
     """
     image = Image.open(io.BytesIO(data), formats=formats)
     if image.width * image.height > contract.MAX_IMAGE_PIXELS:
-        raise RejectedImageError("oversized", f"{image.width}x{image.height}")
+        size = f"{image.width}x{image.height} pixels"
+        limit = f"{contract.MAX_IMAGE_PIXELS:,}"
+        raise RejectedImageError("oversized", f"{size}, but at most {limit} are read")
     fault = rare_forms.find_fault(image, data)
     if fault is not None:
         raise RejectedImageError("mode", fault)
@@ -265,7 +267,8 @@ def centre_crop(image: np.ndarray, crop_size: int) -> np.ndarray:
     height, width, _ = image.shape
     side = crop_size or min(width, height)
     if side > min(width, height):
-        raise RejectedImageError("too_small", f"{width}x{height}, crop {side}")
+        detail = f"{width}x{height} pixels, smaller than --crop_size={side}"
+        raise RejectedImageError("too_small", detail)
     top, left = (height - side) // 2, (width - side) // 2
     return image[top : top + side, left : left + side]
 

@@ -150,8 +150,8 @@ def test_pixels_without_a_known_black_and_white_are_rejected():
     lab = ImageCms.profileToProfile(drawn(), *profiles, outputMode="LAB")
     for image, detail in (
         (floats, "F cannot be converted to RGB"),
-        (wide, "I with values from 65536 to 65536"),
-        (negative, "I with values from -1 to -1"),
+        (wide, "I with values from 65536 to 65536 instead of 0 to 65535"),
+        (negative, "I with values from -1 to -1 instead of 0 to 65535"),
         (lab, "LAB cannot be converted to RGB"),
     ):
         assert rejected(encoded(image, "TIFF")) == ("mode", detail)
