@@ -1,4 +1,4 @@
-"""Wording of numbers and causes in texts."""
+"""Wording of numbers, causes and bytes in texts."""
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
@@ -37,3 +37,13 @@ def cause(error: Exception) -> str:
         return f"it is not UTF-8 text (byte {byte:#04x} at position {error.start})"
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
     return " ".join(str(text).split())
+
+
+def shown(data: bytes) -> str:
+    r"""Returns bytes as text in quotes, with escapes for unprintable bytes.
+
+    Example:
+        >>> print(shown(b"Rar!\x1a"))
+        'Rar!\x1a'
+    """
+    return repr(data).removeprefix("b")

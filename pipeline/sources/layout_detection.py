@@ -30,7 +30,7 @@ def with_images(given: Layout, folders: Folders, input_dir: str) -> Layout:
     for path in given.split_of:
         if not folders.matching(path):
             raise contract.DatasetError(
-                f"{FLAG} names {'/'.join(path)}, and --input={input_dir} has no image "
+                f"{FLAG} names {'/'.join(path)}, but --input={input_dir} has no image "
                 "there: give the path of a folder below --input"
             )
     return _below_image_folders(given, folders) if given.has_splits else given

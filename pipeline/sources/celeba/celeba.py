@@ -179,9 +179,9 @@ def _splits(
         absent = sorted(split_of.keys() & index.locations.keys() - table.row_of.keys())
         if absent:
             raise contract.DatasetError(
-                f"{len(absent)} images have no {feature}, the first is {absent[0]}: "
-                f"download the official file again, or remove it to do without "
-                f"{feature}"
+                f"{feature} are missing for {wording.counted(len(absent), 'image')} "
+                f"of {partition_path}, such as {absent[0]}: download the file of "
+                f"{feature} again, or remove it to prepare without {feature}"
             )
     splits = {}
     for split in contract.SPLITS:

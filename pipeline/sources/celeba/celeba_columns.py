@@ -163,7 +163,8 @@ def read_labels(
         widths = compute.unique(compute.list_value_length(lists)).to_pylist()
         if widths != [len(names)] and len(table):
             raise contract.DatasetError(
-                f"{path} has {feature} of {widths!s:.40} values, but CelebA has "
+                f"{path} has {feature} of {' and '.join(map(str, widths)):.40} "
+                f"values, but CelebA has "
                 f"{len(names)}: give another --input"
             )
         cells = compute.list_flatten(lists)

@@ -208,8 +208,9 @@ def _labels_text(
         distinct = set(np.unique(values).tolist())
         if not (distinct <= {-1, 1} or distinct <= {0, 1}):
             raise contract.DatasetError(
-                f"{root} has the attributes {sorted(distinct)!s:.60}: expected "
-                "booleans, -1 and 1, or 0 and 1"
+                f"{root} has attributes with the values "
+                f"{', '.join(map(str, sorted(distinct))):.60}: expected booleans, -1 "
+                "and 1, or 0 and 1"
             )
         values = np.where(values > 0, 1, -1)
     return label_tables.labels_layout(

@@ -21,7 +21,7 @@ _ZIP_NAMES = (ZIP_NAME, "img_align_celeba_png.zip")
 _FOLDER_NAMES = (FOLDER_NAME, "img_align_celeba_png")
 # Remedies for files that are not read, by suffix or name.
 _REMEDIES: Mapping[str, str] = {
-    ".arrow": "Arrow files are not supported: download the Parquet files instead",
+    ".arrow": "download the Parquet files, because Arrow files are not supported",
     "metadata.csv": "give --source=folder for folders of images without attributes",
     "metadata.jsonl": "give --source=folder for folders of images without attributes",
     ".001": "unpack the 7z archive of img_align_celeba_png there",

@@ -53,16 +53,17 @@ def find(input_dir: str) -> dict[str, list[str]]:
     root = paths.join(input_dir, home) if home else input_dir
     if unknown := names_of.get(""):
         raise contract.DatasetError(
-            f"--input={root} has {_listed(sorted(unknown))}, whose name has no split: "
-            "rename it as on Hugging Face, such as train-00000-of-00001.parquet; the "
-            "other splits are validation (or valid, or val) and test"
+            f"--input={root} has Parquet files whose names have no split "
+            f"({_listed(sorted(unknown))}): rename them as on Hugging Face, such as "
+            "train-00000-of-00001.parquet; the other splits are validation (or valid, "
+            "or val) and test"
         )
     absent = [split for split in contract.SPLITS if split not in names_of]
     if absent:
         present = _listed(sorted(name for names in names_of.values() for name in names))
         raise contract.DatasetError(
-            f"--input={root} has no Parquet file of split {', '.join(absent)}, but "
-            f"{present}: download the files of all splits"
+            f"--input={root} has no Parquet file of split {' or '.join(absent)}, "
+            f"only {present}: download the files of all splits"
         )
     number = wording.counted(sum(map(len, names_of.values())), "Parquet file")
     logging.info("reading %s in %s", number, root)
@@ -150,8 +151,9 @@ def _in_order(root: str, names: Sequence[str]) -> list[str]:
         raise contract.DatasetError(
             f"--input={root} has {wording.counted(len(names), 'Parquet file')} like "
             f"{sorted(names)[0]}, "
-            f"but should have {expected}, each number once"
-            f"{f' (number {wrong[0]} is not)' if wrong else ''}: download them again"
+            f"but should have {expected}"
+            f"{f' (missing or repeated number: {wrong[0]})' if wrong else ''}: "
+            "download them again"
         )
     return sorted(names, key=lambda name: parsed[name][1] or 0)
 
@@ -163,7 +165,8 @@ def _fault(path: str, error: Exception) -> str:
     if archives.is_html(head):
         return "is an HTML page, not a Parquet file: download it again"
     if not head.startswith(b"PAR1"):
-        return f"is not a Parquet file (it begins with {head[:8]!r}): download it again"
+        found = f"begins with {wording.shown(head[:8])}" if head else "is empty"
+        return f"is not a Parquet file (it {found}): download it again"
     reason = " ".join(str(error).split())
     return f"is cut off or damaged ({reason:.200}): download it again"
 

@@ -196,7 +196,9 @@ def index_zip(path: str, official_bytes: int) -> ImageIndex:
                 "it again"
             )
         if key in locations:
-            raise contract.DatasetError(f"{path} has two images named {key}")
+            raise contract.DatasetError(
+                f"{path} has two images named {key}: remove one of them"
+            )
         locations[key] = (
             member.header_offset,
             member.compress_size,
@@ -262,9 +264,9 @@ def _check_is_zip(path: str, official_bytes: int) -> int:
         )
     if head[:4] not in (b"PK\x03\x04", b"PK\x05\x06"):
         raise contract.DatasetError(
-            f"{path} is not a zip: it has {num_bytes:,} B and begins with "
-            f"{head[:8]!r}; download it again (the official one has "
-            f"{official_bytes:,} B)"
+            f"{path} is not a zip: it has {num_bytes:,} B"
+            f"{f' and begins with {wording.shown(head[:8])}' if head else ''}; "
+            f"download it again (the official one has {official_bytes:,} B)"
         )
     return num_bytes
 
@@ -284,6 +286,7 @@ def _member_key(path: str, member: zipfile.ZipInfo) -> str | None:
     if member.flag_bits & 1 or member.compress_type not in (0, 8):
         raise contract.DatasetError(
             f"{path} has the member {name}, encrypted or compressed by method "
-            f"{member.compress_type}: only stored and deflated members can be read"
+            f"{member.compress_type}: only stored and deflated members can be "
+            "read; pack the images again"
         )
     return parts[-1]

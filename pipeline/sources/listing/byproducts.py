@@ -21,12 +21,12 @@ from pipeline.storage import paths
 _KINDS: Mapping[str, str] = {
     **dict.fromkeys(
         ("@eadir", "synophoto_thumb_*", "synofile_thumb_*"),
-        "thumbnails of Synology (@eaDir)",
+        "in @eaDir (thumbnails of Synology)",
     ),
-    "@__thumb": "thumbnails of QNAP (@__thumb)",
-    "appdata_oc*": "thumbnails of Nextcloud (appdata)",
-    "*.lrdata": "previews of Lightroom (lrdata)",
-    "__macosx": "sidecars of macOS (__MACOSX)",
+    "@__thumb": "in @__thumb (thumbnails of QNAP)",
+    "appdata_oc*": "in appdata (thumbnails of Nextcloud)",
+    "*.lrdata": "in lrdata (previews of Lightroom)",
+    "__macosx": "in __MACOSX (sidecars of macOS)",
     **dict.fromkeys(
         ("$recycle.bin", "recycler", "#recycle", "@recycle", "files_trashbin")
         + ("lost+found", "lost.dir", "found.[0-9][0-9][0-9]", "network trash folder"),
@@ -35,7 +35,7 @@ _KINDS: Mapping[str, str] = {
     **dict.fromkeys(
         ("#snapshot", "~snapshot", "@recently-snapshot", "@sharesnap")
         + ("files_versions",),
-        "older versions (snapshots)",
+        "in snapshots (older versions)",
     ),
     **dict.fromkeys(
         ("system volume information", "temporary items", "@tmp", "@sharebin"),
@@ -48,7 +48,7 @@ _LIBRARIES = (
     *("*.aplibrary", "*.migratedaplibrary"),
 )
 _ORIGINALS = ("originals", "masters")
-_LIBRARY_KIND = "thumbnails and previews of a photo library"
+_LIBRARY_KIND = "in a photo library (thumbnails and previews)"
 
 _ANY_KIND = re.compile("|".join(map(fnmatch.translate, _KINDS)))
 _LIBRARY = re.compile("|".join(map(fnmatch.translate, _LIBRARIES)))
@@ -86,9 +86,9 @@ def kind_of(path: Sequence[str], root: str) -> str | None:
 
     Example:
         >>> kind_of(["anna", "@eaDir", "1.jpg"], "/photos/@eaDir")
-        'thumbnails of Synology (@eaDir)'
+        'in @eaDir (thumbnails of Synology)'
         >>> kind_of(["resources"], "/mine/Photos Library.photoslibrary")
-        'thumbnails and previews of a photo library'
+        'in a photo library (thumbnails and previews)'
     """
     for name in map(str.lower, path):
         if _ANY_KIND.match(name):
@@ -122,13 +122,13 @@ class OwnPictures:
         if file == contract.OVERVIEW_NAME and self._has(
             contract.REJECTED_NAME, *parents
         ):
-            return "overview of a prepared dataset"
+            return "drawn for a prepared dataset"
         if not _RUN_FOLDERS.isdisjoint(parents):
             for level, parent in enumerate(parents):
                 if parent in _RUN_FOLDERS and self._is_run(parents[:level]):
-                    return "pictures of a training run"
+                    return "drawn for a training run"
         if file in _GENERATED and self._has(_GENERATED[file], *parents):
-            return "pictures of a trained model"
+            return "drawn for a trained model"
         return None
 
     def _is_run(self, folder: Sequence[str]) -> bool:

@@ -181,8 +181,8 @@ def _in_list(path: str) -> ImageFiles:
     if all(location is None for _, location in located):
         first = _listed_path(path, folder, lines[0])
         raise contract.DatasetError(
-            f"none of the {len(file_paths)} files that {path} lists exists, the first "
-            f"is {first!r}: give each image by its absolute path, or by its path from "
+            f"{path} lists only missing files ({len(file_paths)}), such as {first!r}: "
+            "give each image by its absolute path, or by its path from "
             f"{folder}"
         )
     return ImageFiles(root, _as_keys(located))
@@ -198,8 +198,8 @@ def _listed_path(path: str, folder: str, line: str) -> str:
     elif not paths.is_url(line):
         return os.path.normpath(os.path.join(folder, os.path.expanduser(line)))
     raise contract.DatasetError(
-        f"{path} lists {line!r:.200}: a list of files in a bucket must be in the "
-        "bucket itself, in their directory or in one above"
+        f"{path} lists {line!r:.200}: files in a bucket need a list in the same "
+        "bucket, and a list in a bucket names only files in its directory or below"
     )
 
 

@@ -73,7 +73,7 @@ def _walk_local(
             status = os.stat(folder)
             identity = (status.st_dev, status.st_ino)
             if identity in above:
-                skipped["links to a directory that contains them"] += 1
+                skipped["linked to a directory above"] += 1
                 continue
             with os.scandir(folder) as entries:
                 for entry in entries:
@@ -96,7 +96,7 @@ def _walk_local(
                     elif info is None or _location(info):
                         yield name, _location(info)
                     else:
-                        skipped["pipes and devices"] += 1
+                        skipped["that cannot be read like a file"] += 1
         except OSError as error:
             raise contract.DatasetError(
                 f"cannot read {folder}: {error.strerror}: make it readable, or give "

@@ -95,6 +95,8 @@ def read_idx(path: str, content: str) -> np.ndarray:
         DatasetError: If the file cannot be read, is cut off, or has another format.
     """
     data = _read(path)
+    if not data:
+        raise contract.DatasetError(f"{path} is empty: download it again")
     if archives.is_html(data[:1024]):
         raise contract.DatasetError(
             f"{path} is an HTML page of {len(data):,} B, not an idx file: download it "

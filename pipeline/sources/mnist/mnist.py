@@ -102,9 +102,13 @@ def load(path: str) -> dict[str, arrays.LabelledImages]:
         return tfds_records.load(path)
     entries = itertools.islice(paths.list_directory(path), _NUM_LISTED)
     names = sorted(entry.name for entry in entries)
-    content = ", ".join(names[:_NUM_NAMED]) or "nothing"
+    if not names:
+        raise contract.DatasetError(f"--input={path} is empty: {_allowed()}")
     more = ", ..." if len(names) > _NUM_NAMED else ""
-    raise contract.DatasetError(f"--input={path} has {content}{more}: {_allowed()}")
+    raise contract.DatasetError(
+        f"--input={path} has no usable file of MNIST, only "
+        f"{', '.join(names[:_NUM_NAMED])}{more}: {_allowed()}"
+    )
 
 
 def _allowed() -> str:

@@ -85,6 +85,8 @@ def _check_is_zip(path: str) -> None:
         raise contract.DatasetError(
             f"cannot read {path}: {wording.cause(error)}"
         ) from error
+    if not head:
+        raise contract.DatasetError(f"{path} is empty: give another --input")
     if archives.is_html(head):
         raise contract.DatasetError(
             f"{path} is an HTML page, not an npz: download it again, by hand in a "
@@ -92,6 +94,6 @@ def _check_is_zip(path: str) -> None:
         )
     if not head.startswith(b"PK"):
         raise contract.DatasetError(
-            f"{path} begins with {head[:4]!r}, and is neither an npz nor named like an "
-            "idx file: give another --input"
+            f"{path} begins with {wording.shown(head[:4])}, and is neither an npz nor "
+            "named like an idx file: give another --input"
         )

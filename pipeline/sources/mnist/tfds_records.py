@@ -84,7 +84,9 @@ def parse_record(record: bytes) -> tuple[np.ndarray, int]:
     try:
         pixels = squares.decode_with_pillow(encoded[0], mode="L")
     except squares.RejectedImageError as error:
-        raise contract.DatasetError(f"has an image that is {error.detail}") from error
+        raise contract.DatasetError(
+            f"has an image that cannot be used ({error.reason}: {error.detail})"
+        ) from error
     if pixels.shape != (arrays.IMAGE_SIDE, arrays.IMAGE_SIDE):
         height, width = pixels.shape
         raise contract.DatasetError(

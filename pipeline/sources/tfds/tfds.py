@@ -235,14 +235,11 @@ def _parse_labels(
     feature = tfds_shards.parse_example(record)
     values_of: dict[str, list[int]] = {}
     for name, label in labels.items():
-        try:
-            values_of[name] = [
-                feature[scalar].int64_list.value[0] for scalar in label.scalars
-            ]
-        except IndexError as error:
-            raise contract.DatasetError(
-                f"has no integer for each of {', '.join(label.scalars):.60}"
-            ) from error
+        lists = {scalar: feature[scalar].int64_list.value for scalar in label.scalars}
+        empty = [scalar for scalar, values in lists.items() if not values]
+        if empty:
+            raise contract.DatasetError(f"has no integer for {', '.join(empty):.60}")
+        values_of[name] = [values[0] for values in lists.values()]
         low, high = min(values_of[name]), max(values_of[name])
         if not label.low <= low <= high <= label.high:
             raise contract.DatasetError(

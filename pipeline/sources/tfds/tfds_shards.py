@@ -43,8 +43,8 @@ def find_shards(root: str, name: str, split: str) -> list[str]:
     if matches != expected:
         raise contract.DatasetError(
             f"--input={root} has {wording.counted(number, 'shard')} of split "
-            f"{split!r}, from {matches[0]} to {matches[-1]}, instead of all shards of "
-            "one data set: prepare it again with TensorFlow Datasets"
+            f"{split!r} ({' to '.join(sorted({matches[0], matches[-1]}))}) instead of "
+            "all shards of one data set: prepare it again with TensorFlow Datasets"
         )
     return [paths.join(root, name) for name in matches]
 

@@ -195,7 +195,7 @@ def test_a_truncated_zip(celeba, tmp_path):
         root, "truncated or damaged zip .*has 5,000 B, the official one 1,443,490,838"
     )
     path.write_bytes(b"Rar!" + path.read_bytes())
-    fails(root, "is not a zip: it has 5,004 B and begins with b'Rar!")
+    fails(root, "is not a zip: it has 5,004 B and begins with 'Rar!")
     path.write_bytes(b"")
     fails(root, "is not a zip: it has 0 B")
 
@@ -263,7 +263,7 @@ def test_a_partition_of_other_images(celeba, tmp_path):
         ("1\nBald Male\na.jpg 1 x\n", "line 3 has 'x', which is not -1 or 1"),
         ("2\nBald Male\na.jpg 1 1\n", "announces 2 images, but has 1: it was cut off"),
         ("0\nBald Male\n", "has no image"),
-        ("1\nBald Male\na.jpg 1 1\n", "30 images have no attributes, .* 000001.jpg"),
+        ("1\nBald Male\na.jpg 1 1\n", "^attributes .* for 30 images .* 000001.jpg"),
     ],
 )
 def test_malformed_attributes(celeba, tmp_path, lines, match):

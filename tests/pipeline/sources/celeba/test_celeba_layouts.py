@@ -206,8 +206,11 @@ def test_labels_that_are_not_there_are_named(faces, kaggle, caplog):
 @pytest.mark.parametrize(
     ("name", "match"),
     [
-        ("data/train-00000-of-00019.parquet", "no Parquet file of split validation, t"),
-        ("x.arrow", "Arrow files are not supported: download the Parquet files in"),
+        (
+            "data/train-00000-of-00019.parquet",
+            "no Parquet file of split validation or t",
+        ),
+        ("x.arrow", "download the Parquet files, because Arrow files are not supp"),
         ("train/metadata.csv", "give --source=folder for folders of images without"),
         ("readme.md", "has no list_eval_partition.txt: put the official file"),
     ],

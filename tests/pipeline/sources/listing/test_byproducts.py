@@ -11,7 +11,7 @@ from pipeline.planning.dataset_settings import Settings
 from pipeline.sources.listing import byproducts, image_files
 from tests.pipeline import calls
 
-LIBRARY = "thumbnails and previews of a photo library"
+LIBRARY = "in a photo library (thumbnails and previews)"
 
 
 def write(root, *names):
@@ -28,18 +28,21 @@ def listed_keys(path) -> set[str]:
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("anna/@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg", "thumbnails of Synology (@eaDir)"),
-        ("@EADIR/1.jpg/x.jpg", "thumbnails of Synology (@eaDir)"),
-        ("anna/SYNOPHOTO_THUMB_XL.jpg", "thumbnails of Synology (@eaDir)"),
-        ("anna/@__thumb/s8001.jpg", "thumbnails of QNAP (@__thumb)"),
-        ("__MACOSX/anna/1.jpg", "sidecars of macOS (__MACOSX)"),
-        ("Mine Previews.lrdata/a/1.jpg", "previews of Lightroom (lrdata)"),
-        ("appdata_oc12ab/preview/1.jpg", "thumbnails of Nextcloud (appdata)"),
+        (
+            "anna/@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg",
+            "in @eaDir (thumbnails of Synology)",
+        ),
+        ("@EADIR/1.jpg/x.jpg", "in @eaDir (thumbnails of Synology)"),
+        ("anna/SYNOPHOTO_THUMB_XL.jpg", "in @eaDir (thumbnails of Synology)"),
+        ("anna/@__thumb/s8001.jpg", "in @__thumb (thumbnails of QNAP)"),
+        ("__MACOSX/anna/1.jpg", "in __MACOSX (sidecars of macOS)"),
+        ("Mine Previews.lrdata/a/1.jpg", "in lrdata (previews of Lightroom)"),
+        ("appdata_oc12ab/preview/1.jpg", "in appdata (thumbnails of Nextcloud)"),
         ("$RECYCLE.BIN/S-1-5/1.jpg", "deleted or lost"),
         ("#recycle/1.jpg", "deleted or lost"),
         ("lost+found/#12.jpg", "deleted or lost"),
         ("FOUND.000/1.jpg", "deleted or lost"),
-        ("#snapshot/day/1.jpg", "older versions (snapshots)"),
+        ("#snapshot/day/1.jpg", "in snapshots (older versions)"),
         ("System Volume Information/1.jpg", "of the system"),
         ("P.photoslibrary/resources/derivatives/1.jpg", LIBRARY),
         ("P.photolibrary/Previews/2014/1.jpg", LIBRARY),
@@ -93,7 +96,7 @@ def test_every_file_of_a_folder_is_counted(tmp_path, caplog):
     write(tmp_path, *(f"@eaDir/{at}.jpg/SYNOPHOTO_THUMB_M.jpg" for at in range(30)))
     with caplog.at_level(logging.INFO, logger="absl"):
         assert len(listed_keys(tmp_path)) == 30
-    line = "skipped 30 files other than images: 30 thumbnails of Synology (@eaDir)"
+    line = "skipped 30 files other than images: 30 in @eaDir (thumbnails of Synology)"
     assert line in caplog.messages
     caplog.clear()
     # A pattern that does not reach the thumbnails skips nothing.
@@ -144,7 +147,7 @@ def test_pictures_of_a_run_are_skipped(tmp_path, place, caplog):
     write(tmp_path, "a/1.jpg", *(f"{place}{name}" for name in (*pictures, *RUN_FILES)))
     with caplog.at_level(logging.INFO, logger="absl"):
         assert listed_keys(tmp_path) == {"a/1.jpg"}
-    assert "4 pictures of a training run" in caplog.text
+    assert "4 drawn for a training run" in caplog.text
     # Then: a run that has logged nothing, a copied run without its lock, and no run.
     (tmp_path / f"{place}metrics.jsonl").unlink()
     assert listed_keys(tmp_path) == {"a/1.jpg"}
@@ -170,7 +173,7 @@ def test_generated_pictures_are_skipped(tmp_path, picture, values, caplog):
     write(tmp_path, "a/1.jpg", f"out/{picture}", f"out/{values}", f"a/{picture}")
     with caplog.at_level(logging.INFO, logger="absl"):
         assert listed_keys(tmp_path) == {"a/1.jpg", f"a/{picture}"}
-    assert "1 pictures of a trained model" in caplog.text
+    assert "1 drawn for a trained model" in caplog.text
 
 
 def test_shards_of_a_dataset_are_one_kind(tmp_path, caplog):
@@ -182,7 +185,7 @@ def test_shards_of_a_dataset_are_one_kind(tmp_path, caplog):
 
 def test_a_run_alone_is_an_error(tmp_path):
     write(tmp_path, "images/strip.png", *RUN_FILES)
-    with pytest.raises(contract.DatasetError, match="1 pictures of a training run"):
+    with pytest.raises(contract.DatasetError, match="1 drawn for a training run"):
         listed_keys(tmp_path)
 
 
@@ -214,7 +217,7 @@ def test_a_dataset_among_its_photographs_is_skipped(tmp_path, make_face, place, 
     assert again is not None
     assert again.digest == first.digest
     assert first.features["label"].names == ("a", "b")
-    assert "1 overview of a prepared dataset" in caplog.text
+    assert "1 drawn for a prepared dataset" in caplog.text
     # The listing is the same after a kill just before the manifest.
     (root / place / contract.MANIFEST_NAME).unlink()
     assert run() == first
@@ -225,7 +228,7 @@ def test_a_dataset_alone_is_an_error(tmp_path, make_face):
     output = tmp_path / "out"
     settings = Settings(source="folder", image_size=8)
     calls.prepare(settings, input_dir=str(root), output=str(output), with_stats=True)
-    with pytest.raises(contract.DatasetError, match="1 overview of a prepared dataset"):
+    with pytest.raises(contract.DatasetError, match="1 drawn for a prepared dataset"):
         listed_keys(output)
 
 
@@ -237,9 +240,13 @@ def test_an_overview_of_the_users_is_an_image(tmp_path):
 def test_byproducts_of_a_bucket(photos_of_bucket, caplog):
     with caplog.at_level(logging.INFO, logger="absl"):
         assert listed_keys(photos_of_bucket) == {"anna/1.jpg"}
-    for line in ("2 hidden", "1 thumbnails of Synology", "1 overview of a prepared"):
+    for line in (
+        "2 hidden",
+        "1 in @eaDir (thumbnails of Synology)",
+        "1 drawn for a prepared",
+    ):
         assert line in caplog.text
-    assert "1 pictures of a training run" in caplog.text
+    assert "1 drawn for a training run" in caplog.text
 
 
 @pytest.fixture
@@ -252,5 +259,7 @@ def photos_of_bucket(tmp_path, upload):
 
 def test_a_name_has_one_kind_in_any_place():
     for path in (["@eaDir"], ["a", "@eaDir"], ["@eaDir", "b", "c.jpg"]):
-        assert byproducts.kind_of(path, "/photos") == "thumbnails of Synology (@eaDir)"
+        assert (
+            byproducts.kind_of(path, "/photos") == "in @eaDir (thumbnails of Synology)"
+        )
     assert byproducts.kind_of(["a", "b.jpg"], "/photos/@eaDir") is None

@@ -29,7 +29,7 @@ def test_a_missing_idx_file(digits, tmp_path):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (lambda data: b"", "begins with , but an idx file of images begins with 0000"),
+        (lambda data: b"", "train-images-idx3-ubyte is empty: download it again"),
         (lambda data: b"\0\0\x08\x01" + data[4:], "begins with 00000801, but an idx"),
         (lambda data: b"\0\0\x0d\x03" + data[4:], "begins with 00000d03, but an idx"),
         (lambda data: data[:9], "ends in its header, after 9 B"),

@@ -141,11 +141,14 @@ def test_damaged_files_raise_nothing_else(digits, tmp_path, form):
 
 def test_no_input(digits, tmp_path):
     fails(tmp_path / "absent", "absent does not exist: give a directory with train-im")
-    fails(tmp_path, "has nothing: give .* mnist.npz, .* dataset_info.json")
+    fails(tmp_path, "is empty: give .* mnist.npz, .* dataset_info.json")
     for number in range(7):
         (tmp_path / f"{number}.jpg").write_bytes(b"")
-    fails(tmp_path, r"has 0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg, \.\.\.: give")
-    fails(tmp_path / "0.jpg", "begins with b'', and is neither an npz nor named like")
+    fails(
+        tmp_path,
+        r"usable file of MNIST, only 0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg, \.\.\.: give",
+    )
+    fails(tmp_path / "0.jpg", "0.jpg is empty: give another --input")
 
 
 @pytest.mark.parametrize("dtype", contract.IMAGE_DTYPES)
@@ -231,7 +234,7 @@ def test_a_bad_input_ends_in_one_line(tmp_path):
     done = prepare_command(tmp_path, tmp_path / "out")
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
-    assert line.startswith(f"error: --input={tmp_path} has nothing: give a directory")
+    assert line.startswith(f"error: --input={tmp_path} is empty: give a directory")
 
 
 def test_a_rerun_keeps_the_shards_and_refuses_another_source(digits, tmp_path, caplog):
@@ -241,7 +244,9 @@ def test_a_rerun_keeps_the_shards_and_refuses_another_source(digits, tmp_path, c
         assert run(tmp_path / "raw", tmp_path / "out") == first
     assert "kept 5 of 6 shards" in caplog.text
     digits.pixels["train"][0] ^= 255
-    with pytest.raises(contract.DatasetError, match="source_fingerprint .* before"):
+    with pytest.raises(
+        contract.DatasetError, match="fingerprint of the source .* before"
+    ):
         run(digits.write(tmp_path / "raw"), tmp_path / "out")
 
 

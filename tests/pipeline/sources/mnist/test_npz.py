@@ -91,4 +91,6 @@ def test_an_npz_of_no_arrays(digits, tmp_path):
 
 def test_an_npz_that_cannot_be_read(digits, tmp_path):
     (tmp_path / "mnist.npz").mkdir()
-    fails(tmp_path, "has mnist.npz: give a directory with")
+    fails(
+        tmp_path, "has no usable file of MNIST, only mnist.npz: give a directory with"
+    )
