@@ -201,13 +201,16 @@ def _check_settings(output: str, body: dict[str, Any]) -> None:
         return
     old, new = recorded["settings"], body["settings"]
     differences = [
-        f"--{flag}={old.get(flag)} before, {new.get(flag)} now"
+        _difference(flag, old.get(flag), new.get(flag))
         for flag in sorted(old.keys() | new.keys())
         if old.get(flag) != new.get(flag)
     ]
     differences += [
-        f"{name} {str(recorded[name])[:12]} before, {str(body[name])[:12]} now"
-        for name in ("schema_version", "source_fingerprint")
+        f"{text} {str(recorded[name])[:12]} before, {str(body[name])[:12]} now"
+        for name, text in (
+            ("schema_version", "schema version"),
+            ("source_fingerprint", "fingerprint of the source"),
+        )
         if recorded[name] != body[name]
     ]
     if differences:
@@ -216,6 +219,18 @@ def _check_settings(output: str, body: dict[str, Any]) -> None:
             f"({'; '.join(differences)}): give another --output, or --overwrite to "
             "discard it"
         )
+
+
+def _difference(flag: str, old: Any, new: Any) -> str:
+    def shown(value: Any) -> str:
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        return f"--{flag}={text}"
+
+    if old is None:
+        return f"{shown(new)} now, but not before"
+    if new is None:
+        return f"{shown(old)} before, but not now"
+    return f"{shown(old)} before, {shown(new).partition('=')[2]} now"
 
 
 def _recorded_settings(output: str) -> dict[str, Any] | None:

@@ -197,8 +197,8 @@ def results_by_name(
     if returned != planned:
         wrong = sorted((returned - planned) + (planned - returned))
         raise RuntimeError(
-            f"the runner returned {len(results)} shards, but {len(planned)} were "
-            f"planned; missing, duplicate or unknown shards: {', '.join(wrong[:10])}"
+            f"the runner returned {len(results)} results for {len(planned)} planned "
+            f"shards; missing, duplicate or unknown shards: {', '.join(wrong[:10])}"
         )
     by_name = {result.info.name: result for result in results}
     return {name: by_name[name] for name in planned}
@@ -218,8 +218,9 @@ def check_rejects(publication: Publication, results: Iterable[ShardResult]) -> N
             for line in lines[:_NUM_REJECTS_NAMED]
         )
         raise contract.DatasetError(
-            f"{len(lines)} of {publication.num_images} images were rejected, a "
-            f"fraction of {fraction:.4g}, more than --max_rejected_fraction="
+            f"{len(lines)} of {publication.num_images} images "
+            f"{'was' if len(lines) == 1 else 'were'} rejected, a fraction of "
+            f"{fraction:.4g}, more than --max_rejected_fraction="
             f"{publication.max_rejected_fraction:g} allows: {named}"
             f"{', ...' if len(lines) > _NUM_REJECTS_NAMED else ''}"
         )
@@ -245,7 +246,8 @@ def check_missing(publication: Publication, keys: Sequence[str]) -> None:
     """
     if len(keys) / publication.num_images > publication.max_rejected_fraction:
         raise contract.DatasetError(
-            f"{len(keys)} of {publication.num_images} images are missing, more than "
+            f"{len(keys)} of {publication.num_images} images "
+            f"{'is' if len(keys) == 1 else 'are'} missing, more than "
             f"--max_rejected_fraction={publication.max_rejected_fraction:g} "
             f"allows: {', '.join(keys[:_NUM_REJECTS_NAMED])}"
             f"{', ...' if len(keys) > _NUM_REJECTS_NAMED else ''}; nothing in "

@@ -61,7 +61,7 @@ def check_disk(
     if needed > free:
         smaller = ", a smaller --image_size or --image_dtype=uint8"
         raise contract.DatasetError(
-            f"{output} needs {needed / 1e9:.1f} GB and its disk has "
+            f"{output} needs {needed / 1e9:.1f} GB, but its disk has "
             f"{free / 1e9:.1f} GB free: free some space, or choose another --output"
             f"{smaller if 'image' in features else ''}"
         )

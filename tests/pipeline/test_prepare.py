@@ -303,7 +303,9 @@ def test_other_settings_are_refused_by_name(input_dir, tmp_path):
 def test_another_source_is_refused(celeba, input_dir, tmp_path):
     run(input_dir, tmp_path / "out")
     celeba.images["000001.jpg"] += b"\0"
-    with pytest.raises(contract.DatasetError, match="source_fingerprint .* before"):
+    with pytest.raises(
+        contract.DatasetError, match="fingerprint of the source .* before"
+    ):
         run(celeba.write(tmp_path / "other"), tmp_path / "out")
 
 

@@ -160,7 +160,7 @@ def test_a_rejected_image_ends_a_call_by_default(celeba, tmp_path):
     celeba.images[key] = b"no image"
     raw = celeba.write(tmp_path / "raw")
     match = (
-        r"^1 of 30 images were rejected, .* more than max_rejected_fraction=0.001 "
+        r"^1 of 30 images was rejected, .* more than max_rejected_fraction=0.001 "
         rf"allows: .*{key}"
     )
     with pytest.raises(contract.DatasetError, match=match):

@@ -322,7 +322,9 @@ def test_a_source_that_stays_replaced_is_another_one(tmp_path, damage_job):
     with pytest.raises(contract.DatasetError, match="changed after it was listed"):
         run(root, output, FOLDER)
     rewrite(root)
-    with pytest.raises(contract.DatasetError, match="source_fingerprint .* before"):
+    with pytest.raises(
+        contract.DatasetError, match="fingerprint of the source .* before"
+    ):
         run(root, output, FOLDER)
     other = run(root, output, FOLDER, overwrite=True)
     assert other.digest == run(root, tmp_path / "fresh", FOLDER).digest
