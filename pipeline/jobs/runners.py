@@ -59,7 +59,10 @@ def check_flags(beam_args: Sequence[str]) -> None:
     try:
         _, unknown = parser.parse_known_args(beam_args)
     except argparse.ArgumentError as error:
-        raise flags.Error(str(error)) from error
+        # The name of an argument is its spellings, such as `--output/-o`.
+        raise flags.Error(f"{error.argument_name}: {error.message}") from error
+    if unknown and not unknown[0].startswith("-"):
+        raise flags.Error(f"unexpected {unknown[0]}: give each value as --FLAG=VALUE")
     if unknown:
         name = unknown[0].split("=")[0]
         known = [f"--{flag}" for flag in flags.FLAGS]

@@ -1,5 +1,6 @@
 """The beginning and end of every command: flags, errors and exit codes."""
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -8,6 +9,14 @@ from absl import app, flags
 
 from pipeline import contract
 from pipeline.process import command_help, limits, output
+
+# Errors of Python and absl about the value of a flag -> our wording.
+_VALUE_ERRORS = {
+    r": invalid literal for int\(\) with base \d+: .*": " must be an integer",
+    r": could not convert string to float: .*": " must be a number",
+    r": \S+ is not (an? [a-z-]* ?(?:integer|number)\b.*)": r" must be \1",
+    r": value should be one of <(.*)>": r" must be one of \1",
+}
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
@@ -47,6 +56,37 @@ def check_parsed(others: Sequence[str] = ()) -> None:
             raise flags.Error(f"--{name}= is empty: give a value, or leave it out")
 
 
+def flags_text(text: str) -> str:
+    """Returns an error about flags in our wording, where absl or Python has its own.
+
+    Example:
+        >>> flags_text("flag --num=x: invalid literal for int() with base 10: 'x'")
+        '--num=x must be an integer'
+        >>> flags_text("Unknown command line flag 'nme'. Did you mean: name, num ?")
+        'unknown flag --nme: did you mean --name or --num?'
+        >>> flags_text("flag --a=None: Flag --a must have a value other than None.")
+        '--a is missing: give --a=VALUE'
+    """
+    text = " ".join(text.split())
+    missing = re.findall(r"flag --(\S+)=None: Flag --\1 must have a value", text)
+    if missing:
+        names = ", ".join(f"--{name}" for name in missing)
+        given = ", ".join(f"--{name}=VALUE" for name in missing)
+        return f"{names} {'is' if len(missing) == 1 else 'are'} missing: give {given}"
+    if match := re.fullmatch(
+        r"Unknown command line flag '(.+?)'(?:\. Did you mean: (.+) \?)?", text
+    ):
+        nearest = " or ".join(f"--{name}" for name in (match[2] or "").split(", "))
+        return f"unknown flag --{match[1]}" + (
+            f": did you mean {nearest}?" if match[2] else ""
+        )
+    text = text.removeprefix("flag ")
+    for pattern, wording in _VALUE_ERRORS.items():
+        text = re.sub(pattern, wording, text)
+    head, names, allowed = text.partition(" must be one of ")
+    return head + names + allowed.replace("|", ", ")
+
+
 def refuse(error: Exception | str) -> NoReturn:
     """Ends the program with a one-line error about its command line."""
     raise refusal(error)
@@ -54,7 +94,7 @@ def refuse(error: Exception | str) -> NoReturn:
 
 def refusal(error: Exception | str) -> SystemExit:
     """Returns the exit of a program with a one-line error about its command line."""
-    text = contract.without_credentials(" ".join(str(error).split()))
+    text = contract.without_credentials(flags_text(str(error)))
     return SystemExit(f"error: {text} (--help shows all flags)")
 
 

@@ -431,7 +431,7 @@ def test_what_is_wrong_is_one_line(tmp_path: pathlib.Path) -> None:
             f"{tmp_path}/1",
             f"--workdir={tmp_path} holds no run (config.json is missing)",
         ),
-        ("gs://bucket/1", "flag --output=gs://bucket/1: this is a URL"),
+        ("gs://bucket/1", "--output=gs://bucket/1: this is a URL"),
     ):
         done = run_module(
             "trainer.export", f"--workdir={tmp_path}", f"--output={output}"

@@ -55,7 +55,7 @@ def explain(error: Exception, argv: Sequence[str]) -> str:
         error = refusal
     if not isinstance(error, flags.Error | ValueError | TypeError):
         raise error
-    return " ".join(innermost_text(error).split())
+    return entry.flags_text(innermost_text(error))
 
 
 def log_with_times() -> None:

@@ -78,7 +78,7 @@ def test_processes_are_used_from_some_thousand_images_on_or_as_a_flag_says():
         ),
         ("--environment_type=EXTERNAL", "--runner=FnApiRunner: Option external_"),
         ("--direct_num_workers=x", "invalid int value: 'x'"),
-        ("stray", "unknown flag stray"),
+        ("stray", "unexpected stray: give each value as --FLAG=VALUE"),
     ],
 )
 def test_an_unknown_flag_names_the_nearest(argument, match):
