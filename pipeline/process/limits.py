@@ -150,9 +150,10 @@ def out_of_files_text(error: BaseException) -> str:
     """Returns the error text for an error that `is_out_of_files` accepts."""
     if _out_of_files_number(error) == errno.ENFILE:
         return "the system has too many open files: end other programs"
+    limit = open_files_limit()
     return (
-        f"this process needs more than {open_files_limit()} open files, its limit: "
-        f"raise the limit with ulimit -n {_OPEN_FILES}"
+        f"this process needs more than {limit} open files, its limit: "
+        f"raise the limit with ulimit -n {max(_OPEN_FILES, 2 * limit)}"
     )
 
 
@@ -175,7 +176,10 @@ def error_text(error: BaseException) -> str:
         return shortage or str(error)
     remedy = _REMEDIES.get(error.errno or 0)
     if remedy is None:
-        return str(error)
+        # A renamed file has a temporary name, and the name that the user knows.
+        path = error.filename2 or error.filename
+        text = f"cannot use {path}: {error.strerror}"
+        return text if path and error.strerror else str(error)
     where = f"{error.filename}: " if error.filename else ""
     return f"{where}{error.strerror}: {remedy}"
 

@@ -33,7 +33,9 @@ def find_free(num: int) -> list[int]:
                 ports.append(port)
             if len(ports) == num:
                 return ports
-    raise OSError(f"127.0.0.1 has {len(ports)} of {num} needed free ports")
+    raise OSError(
+        f"127.0.0.1 has too few free ports ({len(ports)} of {num}): end other programs"
+    )
 
 
 def _first_ephemeral() -> int:

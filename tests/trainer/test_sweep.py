@@ -96,8 +96,8 @@ def test_every_combination_is_a_run() -> None:
     ("sweeps", "message"),
     [
         (["latnt_dim=2"], "--sweep=latnt_dim=2: .*did you mean --config.latent_dim"),
-        (["latent_dim=2,x"], "--sweep=latent_dim=x: .*'x'"),
-        (["seed=1,1.5"], "--sweep=seed=1.5: .*'1.5'"),
+        (["latent_dim=2,x"], "--sweep=latent_dim=x: .*_dim=x must be an in"),
+        (["seed=1,1.5"], "--sweep=seed=1.5: .*=1.5 must be an int"),
         (["latent_dim=2,,8"], "without empty values and with balanced parentheses"),
         (["latent_dim="], "must be NAME=VALUE"),
         (["latent_dim"], "must be NAME=VALUE"),
@@ -202,11 +202,13 @@ def test_a_run_that_cannot_start_does_not_end_the_others(
     (tmp_path / "results.csv").mkdir()
     done = sweep(dataset_dir, tmp_path, *FLAGS, "--sweep=seed=1,2")
     assert done.returncode == 1
-    assert "seed=1: failed to start ([Errno 21] Is a directory: " in done.stderr
+    assert "seed=1: failed to start (cannot use " in done.stderr
     assert "seed=2: done in" in done.stderr
     # The table is printed even where its file cannot be written.
     assert "| seed=1 | 1    | failed to start |" in done.stdout
-    assert done.stderr.splitlines()[-1].startswith("error: [Errno 21] Is a directory")
+    assert done.stderr.splitlines()[-1] == (
+        f"error: cannot use {tmp_path / 'results.csv'}: Is a directory"
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -65,6 +65,11 @@ def test_too_many_open_files_have_a_remedy(monkeypatch: pytest.MonkeyPatch) -> N
     assert limits.is_out_of_files(ours)
     assert "more than 256 open files" in limits.out_of_files_text(ours)
     assert "ulimit -n 4096" in limits.out_of_files_text(ours)
+    monkeypatch.setattr(limits, "open_files_limit", lambda: 20_000)
+    assert limits.out_of_files_text(ours) == (
+        "this process needs more than 20000 open files, its limit: raise the limit "
+        "with ulimit -n 40000"
+    )
     assert limits.is_out_of_files(all_of_them)
     assert "end other programs" in limits.out_of_files_text(all_of_them)
     assert not limits.is_out_of_files(FileNotFoundError(errno.ENOENT, ""))
@@ -206,7 +211,8 @@ def test_too_few_addresses_are_one_line(module: str, flags: list[str]) -> None:
         (OSError(errno.EROFS, "Read-only", "/a"), "/a: Read-only: write elsewhere, or"),
         (OSError(errno.EFBIG, "Too large"), "Too large: set ulimit -f unlimited, or"),
         (OSError(errno.EMFILE, "Many"), "this process needs more than"),
-        (OSError(errno.ENOENT, "None", "/a"), "[Errno 2] None: '/a'"),
+        (OSError(errno.ENOENT, "None", "/a"), "cannot use /a: None"),
+        (OSError(errno.EISDIR, "Dir", "/a.tmp", None, "/a"), "cannot use /a: Dir"),
         (ValueError("--a=1 is wrong"), "--a=1 is wrong"),
     ],
 )
