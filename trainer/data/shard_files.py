@@ -218,8 +218,8 @@ class _OpenShard:
         if (record + 1 == self._info.num_examples) != (end == self._info.num_bytes):
             raise self.error(
                 record,
-                f"is number {record + 1} of {self._info.num_examples}, but ends at "
-                f"byte {end} of {self._info.num_bytes}",
+                f"ends at byte {end} of {self._info.num_bytes}, but is record "
+                f"{record + 1} of {self._info.num_examples}",
             )
         return end
 

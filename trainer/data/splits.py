@@ -48,8 +48,7 @@ def check_shard_sizes(
     """
     if split not in manifest.splits:
         raise contract.DatasetError(
-            f"no split {split!r} in {dataset_dir}: its splits are "
-            f"{', '.join(manifest.splits)}"
+            f"no split {split!r} in {dataset_dir}, only {', '.join(manifest.splits)}"
         )
     for shard in manifest.splits[split].shards:
         path = pathlib.Path(dataset_dir) / shard.name

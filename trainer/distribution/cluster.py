@@ -218,8 +218,9 @@ def _loopback(address: str) -> str | None:
 
 
 def _wrong_text(variable: str, environ: Mapping[str, str], reason: object) -> str:
-    text = f"{type(reason).__name__}: {reason}"
-    text = str(reason) if isinstance(reason, str) else text
+    # A plain ValueError has a text of this module.
+    is_ours = isinstance(reason, str) or type(reason) is ValueError
+    text = str(reason) if is_ours else f"{type(reason).__name__}: {reason}"
     return (
         f"{variable}={environ[variable]:.300} does not say which hosts train "
         f"({text}): correct it, or unset it to train on this host alone"

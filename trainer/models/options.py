@@ -109,8 +109,8 @@ class LayerTable:
         unknown = sorted({*changes, *self._defaults} - names)
         if unknown:
             raise ValueError(
-                "--config.layer_overrides or layer_defaults has the unknown option "
-                f"{unknown[0]!r}: the options of a layer are "
+                "--config.layer_overrides or --config.layer_defaults has the unknown "
+                f"option {unknown[0]!r}: the options of a layer are "
                 f"{', '.join(sorted(names))}"
             )
         return LayerOptions(**{**self._defaults, **own_defaults, **changes})

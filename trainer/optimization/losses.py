@@ -85,6 +85,7 @@ def squared_error(images: tf.Tensor, reconstructions: tf.Tensor) -> tf.Tensor:
     """
     if not images.shape.is_compatible_with(reconstructions.shape):
         raise ValueError(
-            f"images {images.shape} and reconstructions {reconstructions.shape} differ"
+            f"images {images.shape} and reconstructions {reconstructions.shape} "
+            "differ in shape"
         )
     return tf.reduce_sum(tf.square(images - reconstructions), axis=[1, 2, 3])

@@ -34,6 +34,11 @@ _ASIDE = "damaged-"
 # Prefixes of directories that a killed process may leave: partly written and partly
 # removed checkpoints.
 _UNFINISHED, _REMOVED = ".tmp-", ".removed-"
+# Names of a run's digests in error messages.
+_ORIGINS = {
+    "config_digest": "digest of its settings",
+    "dataset_digest": "digest of its dataset",
+}
 
 
 class CheckpointError(ValueError):
@@ -285,8 +290,8 @@ def load_newest(
             continue
         for name in _differing(loaded[1], origin):
             raise CheckpointError(
-                f"{paths[0]} belongs to another run: its {name} is "
-                f"{loaded[1][name]!r:.80}, but this run has {origin[name]}. Move the "
+                f"{paths[0]} belongs to another run: the {_ORIGINS.get(name, name)} is "
+                f"{loaded[1][name]!r:.80}, but {origin[name]!r} in this run. Move the "
                 "checkpoint away, or give the --workdir of its run; if config.json "
                 "was edited, restore it"
             )

@@ -168,8 +168,8 @@ def load_averaged_vae(
         if saved_kinds.get(name) != kind:
             raise checkpoints.CheckpointError(
                 f"the checkpoint in {directory} belongs to another model than "
-                f"config.json: its array {name} is {saved_kinds.get(name)}, but must "
-                f"be {kind}"
+                f"config.json: its array {name} is {_shown(saved_kinds.get(name))}, "
+                f"but must be {_shown(kind)}; if config.json was edited, restore it"
             )
         variables[name].assign(arrays[name])
     _check_step(arrays, meta, directory)
@@ -193,6 +193,10 @@ def _kinds(arrays: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], str]]:
         name: (tuple(array.shape), tf.as_dtype(array.dtype).name)
         for name, array in arrays.items()
     }
+
+
+def _shown(kind: tuple[tuple[int, ...], str] | None) -> str:
+    return "missing" if kind is None else f"{kind[1]} {list(kind[0])}"
 
 
 def _make_vae(config: ConfigDict, manifest: contract.Manifest) -> VAE:

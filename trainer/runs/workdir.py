@@ -45,7 +45,9 @@ def read_json(path: pathlib.Path, *texts: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged ({error}): {_REMEDY}") from error
     if not isinstance(body, dict) or not "".join(body).isprintable():
-        raise ValueError(f"{path} is damaged ({body!r:.40}): {_REMEDY}")
+        raise ValueError(
+            f"{path} is damaged (it is not an object with printable names): {_REMEDY}"
+        )
     for name in texts:
         text = body.get(name)
         if not isinstance(text, str) or not text.isprintable():
@@ -176,7 +178,7 @@ def _lock(workdir: pathlib.Path) -> locks.DirectoryLock:
     except BlockingIOError as error:
         raise ValueError(
             f"--workdir={workdir} is in use by another trainer.train: wait until it "
-            "ends, or choose another"
+            "ends, or choose another --workdir"
         ) from error
     except OSError as error:
         if path.is_symlink() or (path.exists() and not path.is_file()):

@@ -46,9 +46,9 @@ def check_output(output: pathlib.Path, overwrite: bool) -> None:
     foreign = _foreign(output.resolve())
     if foreign:
         raise ValueError(
-            f"--output={output} has {', '.join(foreign[:3])}, which is not part of an "
-            "export, and --overwrite would remove it: move it away, or give another "
-            "--output"
+            f"--output={output} has files that do not belong to an export, which "
+            f"--overwrite would remove ({', '.join(foreign[:3])}): move them away, or "
+            "give another --output"
         )
 
 

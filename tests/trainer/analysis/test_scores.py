@@ -329,7 +329,9 @@ def test_a_table_shows_what_is_undefined() -> None:
 
 def test_factors_that_do_not_vary_are_named(tmp_path: pathlib.Path) -> None:
     (tmp_path / "factors.csv").write_text("image,hue\n0,1.5\n1,2.5\n")
-    with pytest.raises(ValueError, match="no factor varies among the 1 examples"):
+    with pytest.raises(
+        ValueError, match="no factor varies in the split, which has 1 example: g"
+    ):
         latent_scores.score_factors(encoded_split([0]), str(tmp_path / "factors.csv"))
 
 

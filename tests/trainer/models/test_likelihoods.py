@@ -164,7 +164,7 @@ def test_draws_of_levels_are_levels() -> None:
 
 def test_shapes_that_differ_are_refused() -> None:
     for likelihood in (likelihoods.Bernoulli(), likelihoods.Gaussian(1.0)):
-        with pytest.raises(ValueError, match="differ"):
+        with pytest.raises(ValueError, match="differ in shape"):
             likelihood.log_likelihood(IMAGES, MEANS[:, :1])
 
 

@@ -43,7 +43,7 @@ def test_squared_error_is_summed_per_example() -> None:
     np.testing.assert_allclose(
         losses.squared_error(IMAGES, OTHERS), expected, rtol=1e-6
     )
-    with pytest.raises(ValueError, match="differ"):
+    with pytest.raises(ValueError, match="differ in shape"):
         losses.squared_error(IMAGES, OTHERS[:, :2])
 
 

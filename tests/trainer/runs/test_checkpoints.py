@@ -235,14 +235,16 @@ def test_one_that_was_renamed_is_not_believed(tmp_path, caplog) -> None:
     assert "step-000000009 is damaged: checkpoint.json has step 5" in caplog.text
 
 
-@pytest.mark.parametrize("name", ["dataset_digest", "config_digest"])
-def test_one_of_another_run_is_refused(tmp_path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "of"), [("dataset_digest", "dataset"), ("config_digest", "settings")]
+)
+def test_one_of_another_run_is_refused(tmp_path, name: str, of: str) -> None:
     checkpoints.save(tmp_path, 1, ARRAYS, META)
     path = checkpoints.save(tmp_path, 2, ARRAYS, {**META, name: "theirs"})
     for is_owner in (False, True):
         with pytest.raises(
             checkpoints.CheckpointError,
-            match=f"^{path} belongs to another run: its {name} is 'theirs', but",
+            match=f"^{path} belongs to another run: the digest of its {of} is 'theirs'",
         ):
             checkpoints.load_newest(tmp_path, META, is_owner=is_owner)
     assert names_in(tmp_path) == ["step-000000001", "step-000000002"]

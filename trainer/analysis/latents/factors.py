@@ -51,8 +51,8 @@ def load(path: str, keys: Sequence[str]) -> Factors:
     varied = [column for column in parsed if len(np.unique(column[0])) > 1]
     if not varied:
         raise ValueError(
-            f"--factors={path}: no factor varies among the {len(keys)} examples of the "
-            "split: give a larger --split"
+            f"--factors={path}: no factor varies in the split, which has "
+            f"{wording.counted(len(keys), 'example')}: give a larger --split"
         )
     values, are_categorical = zip(*varied, strict=True)
     return Factors(np.stack(values, axis=1), np.array(are_categorical))

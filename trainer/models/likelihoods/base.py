@@ -56,7 +56,9 @@ class Likelihood(abc.ABC):
 def check_shapes(images: tf.Tensor, outputs: tf.Tensor) -> None:
     """Checks that the images and the decoder's outputs have compatible shapes."""
     if not images.shape.is_compatible_with(outputs.shape):
-        raise ValueError(f"images {images.shape} and outputs {outputs.shape} differ")
+        raise ValueError(
+            f"images {images.shape} and outputs {outputs.shape} differ in shape"
+        )
 
 
 def sum_values(values: tf.Tensor) -> tf.Tensor:
