@@ -127,7 +127,16 @@ def test_too_many_rejects_name_the_first_ten_and_publish_nothing(tmp_path):
 
 def test_exactly_the_allowed_fraction_passes(tmp_path):
     publication = make_publication(tmp_path, max_rejected_fraction=0.2)
-    publishing.publish(publication, make_results(publication, num_rejects=4))
+    results = make_results(publication, num_rejects=4)
+    digest = publishing.publish(publication, results)
+    manifest = contract.load_manifest(tmp_path)
+    assert manifest.digest == digest
+    num_rejected = sum(
+        number
+        for split in manifest.splits.values()
+        for number in split.rejected.values()
+    )
+    assert (num_rejected, publication.num_images) == (12, 60)
 
 
 def test_a_split_without_examples_is_an_error(tmp_path):
