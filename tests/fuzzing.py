@@ -7,6 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from pipeline import contract
+
 # Integers at the edges of their range, in both byte orders.
 _EDGES = [
     number.to_bytes(size, order, signed=number < 0)
@@ -72,18 +74,52 @@ def changed_json(draw: st.DrawFn, sound: Any) -> Any:
     return body
 
 
-def refuses(*errors: type[Exception], call: Callable[[], Any]) -> bool:
-    """Returns whether a call raises one of `errors`; its text must be one line.
+def refuses(*errors: type[Exception], call: Callable[[], Any]) -> None:
+    """Asserts that a call raises one of `errors`, whose text is one line.
 
     Any other error reaches the caller and fails its test.
     """
-    text = None
+    assert _refusal(errors, call, check=None) is not None, "the input was accepted"
+
+
+def reads_or_refuses(
+    *errors: type[Exception], call: Callable[[], Any], check: Callable[[Any], Any]
+) -> None:
+    """Asserts that a call raises one of `errors`, or that its result is right.
+
+    Args:
+        errors: Errors that refuse an input; the text must be one line.
+        call: Reads the input.
+        check: Asserts what the result of a call that raises nothing must be.
+    """
+    _refusal(errors, call, check)
+
+
+def check_manifest(manifest: contract.Manifest, body: dict[str, Any]) -> None:
+    """Asserts that a manifest has the values of `body`; it computes totals itself."""
+    actual = json.loads(manifest.to_json())
+    assert actual.keys() == body.keys()
+    for name in actual.keys() - {"digest", "splits"}:
+        assert actual[name] == body[name], name
+    assert actual["splits"].keys() == body["splits"].keys()
+    for name, split in actual["splits"].items():
+        assert split["shards"] == body["splits"][name]["shards"]
+
+
+def _refusal(
+    errors: tuple[type[Exception], ...],
+    call: Callable[[], Any],
+    check: Callable[[Any], Any] | None,
+) -> str | None:
     try:
-        call()
+        result = call()
     except errors as error:
         text = str(error)
-    assert text is None or len(text.splitlines()) == 1, text
-    return text is not None
+        assert len(text.splitlines()) == 1, text
+        return text
+    if check is not None:
+        check(result)
+    return None
 
 
 def _paths(value: Any, path: tuple = ()) -> list[tuple]:

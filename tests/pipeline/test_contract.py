@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import contract
+from tests.fuzzing import reads_or_refuses
 
 
 def make_manifest() -> contract.Manifest:
@@ -177,10 +178,15 @@ def test_malformed_manifests_raise_only_dataset_errors(path, junk, should_delete
         del target[path[-1]]
     else:
         target[path[-1]] = junk
-    try:
-        contract.parse_manifest(json.dumps(body))
-    except contract.DatasetError:
-        pass
+    reads_or_refuses(
+        contract.DatasetError,
+        call=lambda: contract.parse_manifest(json.dumps(body)),
+        check=lambda manifest: check_round_trip(manifest, body),
+    )
+
+
+def check_round_trip(manifest: contract.Manifest, body: dict) -> None:
+    assert json.loads(manifest.to_json()) == body
 
 
 def test_load_manifest_says_what_is_missing(tmp_path: pathlib.Path):

@@ -19,7 +19,14 @@ from pipeline.planning import plan, plan_files
 from pipeline.planning.dataset_settings import Settings
 from pipeline.sources.image_table import ImageTable
 from pipeline.storage import files
-from tests.fuzzing import JSON_TEXTS, changed, changed_json, refuses
+from tests.fuzzing import (
+    JSON_TEXTS,
+    changed,
+    changed_json,
+    check_manifest,
+    reads_or_refuses,
+    refuses,
+)
 from trainer.data import splits
 
 NAME = "d-train.tfrecord-00000-of-00001"
@@ -93,7 +100,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 @given(text=JSON_TEXTS)
 def test_any_text_for_a_manifest(text):
-    assert refuses(contract.DatasetError, call=lambda: contract.parse_manifest(text))
+    refuses(contract.DatasetError, call=lambda: contract.parse_manifest(text))
 
 
 def test_a_manifest_as_deep_as_can_just_be_read():
@@ -102,7 +109,7 @@ def test_a_manifest_as_deep_as_can_just_be_read():
         deep = "[" * depth + "]" * depth
         text = json.dumps(MANIFEST).replace('"image_size": 2', f'"image_size": {deep}')
         call = lambda text=text: contract.parse_manifest(text)  # noqa: E731
-        assert refuses(contract.DatasetError, call=call)
+        refuses(contract.DatasetError, call=call)
 
 
 @given(body=changed_json(MANIFEST))
@@ -116,8 +123,13 @@ def test_a_changed_manifest_whose_digest_is_right(body, folder):
                 for shard in info.shards:
                     assert (folder / shard.name).parent == folder
                 splits.check_shard_sizes(manifest, folder, split)
+            return manifest
 
-        refuses(contract.DatasetError, call=use)
+        reads_or_refuses(
+            contract.DatasetError,
+            call=use,
+            check=lambda manifest: check_manifest(manifest, body),
+        )
 
 
 @pytest.mark.parametrize(
@@ -158,13 +170,13 @@ def test_any_bytes_for_a_shard(data, folder):
     path = folder / "shard"
     path.write_bytes(data)
 
-    def read():
-        assert b"".join(records.read_frames(path)) == data
+    def check(frames):
+        assert b"".join(frames) == data
 
-    refuses(contract.DatasetError, call=read)
-    refuses(
-        contract.DatasetError, call=lambda: list(records.read_unchecked_frames(path))
-    )
+    for read in (records.read_frames, records.read_unchecked_frames):
+        reads_or_refuses(
+            contract.DatasetError, call=lambda read=read: list(read(path)), check=check
+        )
 
 
 @given(
@@ -176,11 +188,28 @@ def test_any_bytes_for_a_shard(data, folder):
 def test_any_records_in_a_sound_frame(entries, folder):
     path = folder / "framed"
     path.write_bytes(b"".join(p for entry in entries for p in records.frame(entry)))
-    refuses(contract.DatasetError, call=lambda: stats.of_shard(str(path), FEATURES))
-    refuses(
+
+    def check_counts(counts):
+        assert counts.num_examples == len(entries)
+        # Each image has 2 x 2 pixels, of three colours.
+        assert counts.levels.sum(axis=1).tolist() == 3 * [4 * len(entries)]
+        assert sum(counts.values.get("label", {}).values()) == len(entries)
+
+    def check_picture(data):
+        with Image.open(io.BytesIO(data)) as picture:
+            assert picture.mode == "RGB"
+
+    reads_or_refuses(
         contract.DatasetError,
-        call=lambda: entries and stats.overview_png([str(path)], FEATURES),
+        call=lambda: stats.of_shard(str(path), FEATURES),
+        check=check_counts,
     )
+    if entries:
+        reads_or_refuses(
+            contract.DatasetError,
+            call=lambda: stats.overview_png([str(path)], FEATURES),
+            check=check_picture,
+        )
 
 
 @given(text=JSON_TEXTS | changed_json(SIDECAR).map(json.dumps))
@@ -229,7 +258,11 @@ def test_any_settings_of_an_output_directory(text, folder):
         ):
             pass
 
-    refuses(contract.DatasetError, call=hold)
+    def check(_):
+        recorded = json.loads(text)
+        assert {name: recorded[name] for name in SETTINGS} == SETTINGS
+
+    reads_or_refuses(contract.DatasetError, call=hold, check=check)
 
 
 @pytest.fixture(scope="module")
@@ -243,12 +276,15 @@ def test_any_plan(data, folder, plan_bytes):
     path = pathlib.Path(plan_files.plan_path(str(folder), NAME, "run"))
     path.write_bytes(data.draw(st.binary(max_size=100) | changed(plan_bytes)))
 
-    def load():
-        loaded = plan_files.load_plan(str(folder), NAME, "run")
+    def check(loaded):
         assert loaded.shard.name == NAME
         assert len(loaded.images) == len(loaded.images.locations)
 
-    refuses(contract.DatasetError, call=load)
+    reads_or_refuses(
+        contract.DatasetError,
+        call=lambda: plan_files.load_plan(str(folder), NAME, "run"),
+        check=check,
+    )
 
 
 @given(header=changed_json([dataclasses.asdict(PLANNED), list(PLAN.images.keys)]))
@@ -257,12 +293,16 @@ def test_any_header_of_a_plan(header, folder):
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
     np.savez(path, header=text, locations=PLAN.images.locations)
 
-    def load():
-        loaded = plan_files.load_plan(str(folder), NAME, "header")
+    def check(loaded):
         assert loaded.shard.name == NAME
-        assert len(loaded.images) == 4
+        assert list(loaded.images.keys) == header[1]
+        np.testing.assert_array_equal(loaded.images.locations, PLAN.images.locations)
 
-    refuses(contract.DatasetError, call=load)
+    reads_or_refuses(
+        contract.DatasetError,
+        call=lambda: plan_files.load_plan(str(folder), NAME, "header"),
+        check=check,
+    )
 
 
 def _encoded(image_format: str, mode: str) -> bytes:
@@ -293,5 +333,16 @@ ENCODED = [
 
 @given(data=st.binary(max_size=100) | st.sampled_from(ENCODED).flatmap(changed))
 def test_any_bytes_for_an_image(data):
+    def check(pixels):
+        assert pixels.dtype == np.uint8
+        with Image.open(io.BytesIO(data)) as image:
+            sides = image.size
+        # Any of the eight orientations may turn an image.
+        assert sorted(pixels.shape) == sorted([*sides, 3])
+
     for decode in (squares.decode, rgb.decode_as_rgb):
-        refuses(squares.RejectedImageError, call=lambda decode=decode: decode(data))
+        reads_or_refuses(
+            squares.RejectedImageError,
+            call=lambda decode=decode: decode(data),
+            check=check,
+        )

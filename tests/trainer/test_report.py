@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.fuzzing import changed_json, refuses
+from tests.fuzzing import changed_json, reads_or_refuses
 from tests.trainer.trained_runs import Run, run_module
 from trainer.reporting import image_grid
 from trainer.reporting.html import charts, work_time
@@ -333,8 +333,17 @@ def test_files_of_any_content(config, dataset, metrics, meta, score) -> None:
         # The report reads a damaged checkpoint only if a newer one is whole.
         checkpoints.save(workdir / "checkpoints", 3, {"step": np.int64(3)}, {})
         page = workdir / "report.html"
-        if not refuses(ValueError, call=lambda: write_page(workdir, page)):
-            Page(page)
+        reads_or_refuses(
+            ValueError,
+            call=lambda: write_page(workdir, page),
+            check=lambda _: check_page(page),
+        )
+
+
+def check_page(path: pathlib.Path) -> None:
+    page = Page(path)
+    assert page.all("title")
+    page.pictures()
 
 
 def test_pauses_are_no_work(tmp_path: pathlib.Path) -> None:

@@ -5,6 +5,8 @@ import io
 import json
 import pathlib
 import zipfile
+import zlib
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from pipeline import contract
+from pipeline import contract, sources
 from pipeline.formats import records
 from pipeline.images import squares
 from pipeline.sources.celeba import celeba, labels
 from pipeline.sources.listing import archives
 from pipeline.sources.mnist import idx, npz, tfds_records
 from pipeline.sources.tfds import tfds
-from tests.fuzzing import JSON_TEXTS, changed, changed_json, refuses
+from tests.fuzzing import JSON_TEXTS, changed, changed_json, reads_or_refuses
 from tests.pipeline.sources.mnist.mnist_files import example, idx_bytes
 
 KEYS = [f"{number:06d}.jpg" for number in range(1, 4)]
@@ -136,13 +138,28 @@ def test_any_parquet(data, name, root):
         drawn = data.draw(changed(sound)) if its_name == name else sound
         (folder / its_name).write_bytes(drawn)
 
-    def read() -> None:
-        listing = celeba.list_images(str(folder))
-        for table in listing.by_split().values():
-            for key, location in zip(table.keys, table.locations, strict=True):
-                listing.reader.read(key, location)
+    reads_or_refuses(
+        contract.DatasetError,
+        squares.RejectedImageError,
+        call=lambda: read_all(celeba.list_images(str(folder))),
+        check=check_parquet,
+    )
 
-    refuses(contract.DatasetError, squares.RejectedImageError, call=read)
+
+def read_all(listing: sources.Listing) -> dict[str, Any]:
+    """Returns what the reader gives for each key."""
+    return {
+        key: listing.reader.read(key, location)
+        for table in listing.by_split().values()
+        for key, location in zip(table.keys, table.locations, strict=True)
+    }
+
+
+def check_parquet(images: dict[str, bytes]) -> None:
+    assert len(images) == len(PARQUET)
+    sound = [key.encode() * 9 for key in KEYS]
+    # One file is drawn, and the others are sound.
+    assert sum(data in sound for data in images.values()) >= len(PARQUET) - 1
 
 
 @given(data=any_text(PARTITION) | any_table(PARTITION.decode().replace(" ", ",")))
@@ -150,11 +167,14 @@ def test_any_partition(data, root):
     path = root / "partition.txt"
     path.write_bytes(data)
 
-    def read():
-        split_of = celeba.read_partition(str(path))
+    def check(split_of):
         assert set(split_of.values()) == set(contract.SPLITS)
 
-    refuses(contract.DatasetError, call=read)
+    reads_or_refuses(
+        contract.DatasetError,
+        call=lambda: celeba.read_partition(str(path)),
+        check=check,
+    )
 
 
 @given(
@@ -165,12 +185,15 @@ def test_any_labels(data, is_binary, root):
     path = root / "labels.txt"
     path.write_bytes(data)
 
-    def read():
-        actual = labels.read_labels(str(path), is_binary=is_binary)
+    def check(actual):
         assert actual.values.shape[1:] == actual.feature.shape
         assert len(actual.rows([*actual.row_of, "absent"])) == len(actual.row_of) + 1
 
-    refuses(contract.DatasetError, call=read)
+    reads_or_refuses(
+        contract.DatasetError,
+        call=lambda: labels.read_labels(str(path), is_binary=is_binary),
+        check=check,
+    )
 
 
 @pytest.mark.parametrize("count", ["9" * 5000, "9" * 18, "\u0663", "-3", "3.0", "\0"])
@@ -193,14 +216,26 @@ def test_any_zip(data, root):
         index = archives.index_zip(str(path), official_bytes=1)
         locations = np.array(list(index.locations.values()), np.int64)
         index.reader.prefetch(list(index.locations), locations)
-        for key, location in zip(index.locations, locations, strict=True):
+        return index
+
+    def check(index):
+        for key, location in index.locations.items():
+            *_, num_bytes, _, checksum = location
             assert "/" not in key
-            refuses(
+            reads_or_refuses(
                 squares.RejectedImageError,
-                call=lambda key=key, at=location: index.reader.read(key, at),
+                call=lambda key=key, at=location: index.reader.read(key, np.array(at)),
+                check=lambda member, expected=(num_bytes, checksum): check_member(
+                    member, *expected
+                ),
             )
 
-    refuses(contract.DatasetError, call=read)
+    reads_or_refuses(contract.DatasetError, call=read, check=check)
+
+
+def check_member(member: bytes, num_bytes: int, checksum: int) -> None:
+    assert len(member) == num_bytes
+    assert zlib.crc32(member) == checksum
 
 
 @given(
@@ -211,10 +246,19 @@ def test_any_zip(data, root):
 def test_any_idx(data, root):
     path = root / "images-idx3-ubyte"
     path.write_bytes(data)
+
+    def check(values):
+        assert values.dtype == np.uint8
+        unpacked = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+        header, body = unpacked[: -values.size], unpacked[-values.size :]
+        assert len(header) == 4 + 4 * values.ndim
+        assert values.tobytes() == body
+
     for content in ("images", "labels"):
-        refuses(
+        reads_or_refuses(
             contract.DatasetError,
             call=lambda content=content: idx.read_idx(str(path), content),
+            check=check,
         )
 
 
@@ -222,7 +266,16 @@ def test_any_idx(data, root):
 def test_any_npz(data, root):
     path = root / "mnist.npz"
     path.write_bytes(data)
-    refuses(contract.DatasetError, call=lambda: npz.load(str(path)))
+    reads_or_refuses(
+        contract.DatasetError, call=lambda: npz.load(str(path)), check=check_splits
+    )
+
+
+def check_splits(loaded: dict[str, Any]) -> None:
+    assert set(loaded) == {"train", "test"}
+    for split in loaded.values():
+        assert split.pixels.shape == (len(split.labels), 28, 28, 1)
+        assert split.pixels.dtype == np.uint8
 
 
 @given(
@@ -237,7 +290,9 @@ def test_any_array_in_an_npz(array, root):
     with zipfile.ZipFile(path, "w") as archive:
         for name in ("x_train", "y_train", "x_test", "y_test"):
             archive.writestr(f"{name}.npy", array)
-    refuses(contract.DatasetError, call=lambda: npz.load(str(path)))
+    reads_or_refuses(
+        contract.DatasetError, call=lambda: npz.load(str(path)), check=check_splits
+    )
 
 
 @given(
@@ -255,13 +310,17 @@ def test_any_description_of_a_prepared_data_set(info, features, root):
     (folder / "dataset_info.json").write_bytes(info.encode(errors="surrogatepass"))
     (folder / "features.json").write_bytes(features.encode(errors="surrogatepass"))
 
-    def list_all():
-        listing = tfds.list_images(str(folder))
-        for table in listing.by_split().values():
-            for key, location in zip(table.keys, table.locations, strict=True):
-                listing.reader.read(key, location)
+    def check(images):
+        assert len(images) == 2
+        for pixels in images.values():
+            np.testing.assert_array_equal(np.squeeze(pixels), PIXELS[0])
 
-    refuses(contract.DatasetError, squares.RejectedImageError, call=list_all)
+    reads_or_refuses(
+        contract.DatasetError,
+        squares.RejectedImageError,
+        call=lambda: read_all(tfds.list_images(str(folder))),
+        check=check,
+    )
 
 
 @pytest.mark.parametrize(
@@ -296,6 +355,15 @@ def test_numbers_that_no_data_set_has(tmp_path, splits, classes, match):
 def test_any_record_of_a_prepared_data_set(record, root):
     path = root / "shard"
     path.write_bytes(b"".join(records.frame(record)))
-    refuses(
-        contract.DatasetError, call=lambda: list(tfds_records.read_shard(str(path)))
+
+    def check(examples):
+        ((pixels, label),) = examples
+        assert pixels.shape == (28, 28)
+        assert pixels.dtype == np.uint8
+        assert int(label) == label
+
+    reads_or_refuses(
+        contract.DatasetError,
+        call=lambda: list(tfds_records.read_shard(str(path))),
+        check=check,
     )

@@ -7,6 +7,8 @@ import os
 import pathlib
 import pickle
 import zipfile
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,15 @@ from safetensors import numpy as arrays_of_library
 from configs import celeba_debug
 from pipeline import contract
 from pipeline.formats import records
-from tests.fuzzing import JSON_TEXTS, changed, changed_json, refuses
+from pipeline.storage import locks
+from tests.fuzzing import (
+    JSON_TEXTS,
+    changed,
+    changed_json,
+    check_manifest,
+    reads_or_refuses,
+    refuses,
+)
 from tests.trainer.runs.sealed import npz, safetensors, seal
 from trainer.analysis.latents import mixture
 from trainer.cli import command_line
@@ -62,17 +72,26 @@ class Evil:
         return (os.mkdir, (str(self._path),))
 
 
-def refused_or_arrays(path: pathlib.Path) -> bool:
-    def load():
-        arrays, _ = checkpoints.load(path)
-        assert all(not array.dtype.hasobject for array in arrays.values())
+def refused_or_arrays(path: pathlib.Path, expected: Callable[[], Any]) -> None:
+    """Asserts that a checkpoint is refused, or has the arrays of another reader."""
 
-    return refuses(checkpoints.CheckpointError, call=load)
+    def check(loaded: tuple[dict[str, np.ndarray], Any]) -> None:
+        arrays = dict(expected())
+        assert loaded[0].keys() == arrays.keys()
+        for name, array in loaded[0].items():
+            assert not array.dtype.hasobject
+            assert array.dtype == arrays[name].dtype
+            np.testing.assert_array_equal(array, arrays[name])
+
+    reads_or_refuses(
+        checkpoints.CheckpointError, call=lambda: checkpoints.load(path), check=check
+    )
 
 
 @given(data=st.binary(max_size=60) | changed(npz(ARRAYS)))
 def test_any_arrays_of_an_earlier_release(data, folder):
-    refused_or_arrays(seal(folder / "step-000000005", "state.npz", data))
+    path = seal(folder / "step-000000005", "state.npz", data)
+    refused_or_arrays(path, lambda: np.load(io.BytesIO(data)))
 
 
 @given(
@@ -84,7 +103,8 @@ def test_any_arrays_of_an_earlier_release(data, folder):
     )
 )
 def test_any_arrays_of_a_checkpoint(data, folder):
-    refused_or_arrays(seal(folder / "step-000000004", "state.safetensors", data))
+    path = seal(folder / "step-000000004", "state.safetensors", data)
+    refused_or_arrays(path, lambda: arrays_of_library.load(data))
 
 
 @given(
@@ -94,7 +114,7 @@ def test_any_arrays_of_a_checkpoint(data, folder):
 def test_any_description_of_a_checkpoint(text, folder):
     path = seal(folder / "step-000000006", "state.safetensors", b"x")
     (path / "checkpoint.json").write_bytes(text.encode(errors="surrogatepass"))
-    assert refuses(checkpoints.CheckpointError, call=lambda: checkpoints.load(path))
+    refuses(checkpoints.CheckpointError, call=lambda: checkpoints.load(path))
 
 
 @pytest.mark.parametrize("form", ["npz", "npy", "pickle"])
@@ -179,11 +199,21 @@ def test_a_checkpoint_of_other_arrays(tmp_path, arrays, is_earlier):
 @given(data=st.binary(max_size=60) | changed(npz(ARRAYS)))
 def test_any_file_for_a_mixture_or_latents(data, folder):
     (folder / "mixture.npz").write_bytes(data)
-    assert refuses(ValueError, call=lambda: mixture.load(folder / "mixture.npz"))
+    refuses(ValueError, call=lambda: mixture.load(folder / "mixture.npz"))
     for suffix in (".npy", ".json"):
         path = folder / f"latents{suffix}"
         path.write_bytes(data)
-        refuses(ValueError, call=lambda path=path: sampling.load_latents(path))
+        reads_or_refuses(
+            ValueError,
+            call=lambda path=path: sampling.load_latents(path),
+            check=lambda _, suffix=suffix: check_latents(suffix, data),
+        )
+
+
+def check_latents(suffix: str, data: bytes) -> None:
+    # Neither random bytes nor an npz with changes are an array; a number is JSON.
+    assert suffix == ".json"
+    np.array(json.loads(data), np.float32)
 
 
 @given(
@@ -199,7 +229,19 @@ def test_any_workdir_of_a_run_that_goes_on(config, dataset, folder):
     (path / "config.json").write_bytes(config.encode(errors="surrogatepass"))
     (path / "dataset.json").write_bytes(dataset.encode(errors="surrogatepass"))
     settings = celeba_debug.get_config()
-    refuses(ValueError, call=lambda: workdir.acquire(path, settings, MANIFEST, "x"))
+
+    def check(lock: locks.DirectoryLock) -> None:
+        lock.close()
+        # The run has the settings and the dataset of the caller.
+        assert json.loads((path / "config.json").read_text()) == CONFIG
+        recorded = json.loads((path / "dataset.json").read_text())
+        assert recorded["digest"] == MANIFEST.digest
+
+    reads_or_refuses(
+        ValueError,
+        call=lambda: workdir.acquire(path, settings, MANIFEST, "x"),
+        check=check,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +261,13 @@ def run_dir(folder: pathlib.Path) -> pathlib.Path:
 @given(config=changed_json(CONFIG))
 def test_any_settings_of_a_run_that_is_used(config, run_dir):
     (run_dir / "config.json").write_text(json.dumps(config))
-    refuses(ValueError, call=lambda: trained.load(run_dir))
+
+    def check(run: trained.TrainedRun) -> None:
+        assert run.step == 0
+        assert run.manifest == MANIFEST
+        assert json.loads(run.config.to_json()) == {**run.config, **config}
+
+    reads_or_refuses(ValueError, call=lambda: trained.load(run_dir), check=check)
 
 
 @given(text=JSON_TEXTS | st.sampled_from([b"[]", b"{}", b"1"]).map(bytes.decode))
@@ -247,19 +295,30 @@ def test_any_manifest_makes_batches_or_a_clear_error(body, folder):
                 input_pipeline.evaluation_batches(
                     manifest, data, split, global_batch_size=4, context=context
                 )
+            return manifest
 
-        refuses(contract.DatasetError, call=use)
+        reads_or_refuses(
+            contract.DatasetError,
+            call=use,
+            check=lambda manifest: check_split_sizes(manifest, body),
+        )
 
 
-def read(dataset: pathlib.Path, manifest: contract.Manifest, data: bytes) -> None:
-    """Reads the only record of a dataset whose shard holds `data`."""
+def check_split_sizes(manifest: contract.Manifest, body: dict[str, Any]) -> None:
+    check_manifest(manifest, body)
+    for split in manifest.splits.values():
+        assert [shard.num_bytes for shard in split.shards] == [19]
+
+
+def read(dataset: pathlib.Path, manifest: contract.Manifest, data: bytes) -> Any:
+    """Returns the only record of a dataset whose shard holds `data`."""
     dataset.mkdir(exist_ok=True)
     (dataset / NAME).write_bytes(data)
     shards = (contract.ShardInfo(NAME, 1, len(data), "ab"),)
     splits = {"train": contract.SplitInfo(shards)}
     manifest = dataclasses.replace(manifest, splits=splits)
     with command_line.damage_explained():
-        input_pipeline.first_examples(manifest, dataset, "train", 1)
+        return input_pipeline.first_examples(manifest, dataset, "train", 1)
 
 
 LATENTS = {
@@ -302,4 +361,17 @@ def test_any_other_features_are_those_of_the_dataset_or_one_line(record, folder)
     entry = pixel[2 : pixel.index(b"\x03key") - 3]
     body = record[2:] + entry
     data = b"".join(records.frame(b"\x0a" + bytes([len(body)]) + body))
-    refuses(contract.DatasetError, call=lambda: read(folder / "others", manifest, data))
+
+    def check(examples: Any) -> None:
+        actual = {name: tensor.numpy() for name, tensor in examples.items()}
+        assert actual.keys() == {*manifest.features, "record_id"}
+        assert actual["image"].shape == (1, 1, 1, 1)
+        assert np.abs(actual["image"]).max() <= 1
+        assert actual["label"].shape == (1,)
+        assert actual["label"].dtype == np.int64
+
+    reads_or_refuses(
+        contract.DatasetError,
+        call=lambda: read(folder / "others", manifest, data),
+        check=check,
+    )

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from pipeline import contract, sources
+from pipeline.images import squares
 
 NAMES = (
     "list_eval_partition",
@@ -176,7 +177,7 @@ def test_png_images_have_the_official_keys(faces, kaggle, in_zip, caplog):
     for name in ("000001.jpg", "000003.png"):
         key = name.replace("png", "jpg")
         assert actual.reader.read(key, locations[key]) == images[name]
-    with pytest.raises(Exception, match="missing"):
+    with pytest.raises(squares.RejectedImageError, match="missing"):
         actual.reader.read("000002.jpg", locations["000002.jpg"])
 
 
