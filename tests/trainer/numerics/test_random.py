@@ -67,13 +67,16 @@ def test_no_two_uses_share_their_numbers() -> None:
 
 
 def test_every_seed_is_made_here() -> None:
+    num_calls = 0
     for path in TRAINER.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         if path.name != "random.py":
             assert "stateless_fold_in" not in text, path
         assert not re.search(r"STREAM\w* = \(?\d", text), path
         for call in re.findall(r"random\.fold\(([^()]*)", text):
+            num_calls += 1
             assert re.search(r"Stream\.|\bstream\b", call), f"{path}: fold({call})"
+    assert num_calls > 5
 
 
 @pytest.mark.slow

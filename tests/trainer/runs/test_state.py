@@ -24,6 +24,7 @@ def test_the_state_is_a_function_of_the_settings() -> None:
     first, again = (
         state.make_state(celeba_debug.get_config(), MANIFEST) for _ in range(2)
     )
+    assert first.variables().keys() == again.variables().keys() >= {"step", "ledger"}
     for name, variable in first.variables().items():
         assert (variable.numpy() == again.variables()[name].numpy()).all(), name
 
