@@ -58,13 +58,14 @@ def test_images_lie_within_the_range() -> None:
     assert np.abs(images).max() <= 1
 
 
-def test_a_draw_is_the_mean_plus_scaled_noise() -> None:
+@pytest.mark.parametrize("stddev", [1e-4, 3.0, 1e4])
+def test_a_draw_is_the_mean_plus_scaled_noise(stddev: float) -> None:
     z = vae.draw_posterior(
-        tf.constant([[1.0]]),
-        tf.constant([[2 * np.log(3.0)]], tf.float32),
-        tf.constant([[2.0]]),
+        tf.constant([[0.0, 1.0]]),
+        tf.constant([2 * [2 * np.log(stddev)]], tf.float32),
+        tf.constant([[2.0, -1.0]]),
     )
-    np.testing.assert_allclose(z, [[7.0]], rtol=1e-6)
+    np.testing.assert_allclose(z, [[2 * stddev, 1 - stddev]], rtol=1e-5)
 
 
 def test_the_flagship_starts_from_xavier_kernels_and_zero_biases() -> None:

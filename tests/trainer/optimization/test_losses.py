@@ -32,6 +32,18 @@ def test_kl_matches_an_integral() -> None:
     np.testing.assert_allclose(actual, [expected], rtol=1e-5)
 
 
+@pytest.mark.parametrize("log_var", [-14.0, -6.0, 6.0, 14.0])
+def test_kl_holds_for_any_variance(log_var: float) -> None:
+    stddev = math.exp(log_var / 2)
+    posterior = stats.norm(1.5, stddev)
+    # Minus the entropy of the posterior, minus its mean log density under the prior.
+    expected = -posterior.entropy() - posterior.expect(
+        stats.norm.logpdf, lb=1.5 - 12 * stddev, ub=1.5 + 12 * stddev
+    )
+    actual = losses.gaussian_kl(tf.constant([[1.5]]), tf.constant([[log_var]]))
+    np.testing.assert_allclose(actual, [expected], rtol=1e-5)
+
+
 def test_kl_refuses_shapes_that_differ() -> None:
     with pytest.raises(ValueError, match=r"\[batch, latent_dim\]"):
         losses.gaussian_kl(tf.zeros([2, 3]), tf.zeros([2, 4]))
