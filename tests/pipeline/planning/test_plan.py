@@ -70,6 +70,13 @@ def test_too_many_shards():
         plan.num_shards(200_000, 1)
 
 
+@pytest.mark.parametrize("num_between", [0, 50])
+def test_two_images_with_one_key_are_refused(num_between):
+    keys = ["a.jpg", *(f"{number}.jpg" for number in range(num_between)), "a.jpg"]
+    with pytest.raises(contract.DatasetError, match="two images have the key a.jpg: "):
+        order_of(keys)
+
+
 @pytest.mark.parametrize("number", [1, 7, 64, 65, 200])
 def test_every_image_is_in_one_shard_and_sizes_differ_by_at_most_one(number):
     plans = plans_of(make_listing(train=number), shard_size=16)
