@@ -28,8 +28,8 @@ TESTS = $(strip $(ROOM:%=tests/%) $(ARGS))
 
 PEERS := .venv-peers/bin/python
 
-.PHONY: help venv demo test test-all slowest chaos lint docs audit package versions pythons \
-  room bench lock
+.PHONY: help venv demo test test-all slowest sabotage chaos lint docs audit package versions \
+  pythons room bench lock
 
 help:
 	@echo "make demo      draws faces, makes a dataset, trains 500 steps"
@@ -37,6 +37,7 @@ help:
 	@echo "               ROOM=pipeline/sources: tests of tests/pipeline/sources/"
 	@echo "make test-all  all tests but speed tests; needs root, Java and Chromium"
 	@echo "make slowest   runs make test-all; writes the slowest twenty into CONTRIBUTING.md"
+	@echo "make sabotage  makes mistakes in copies of the code; each must fail a test"
 	@echo "make chaos     kills, starves and misleads trainers; writes docs/reliability.md"
 	@echo "make lint      format, style and type checks"
 	@echo "make audit     known vulnerabilities of the packages in requirements.lock"
@@ -99,6 +100,10 @@ slowest: SHELL := bash -o pipefail
 slowest: venv
 	@echo "takes 25 to 60 minutes on two cores"
 	$(PY) -m pytest -m "not perf" $(PARALLEL) --durations=20 | $(PY) -m tests.slowest
+
+# Each mistake of tests/sabotages.py in turn; ARGS=--only=mnist chooses among them.
+sabotage: venv
+	$(PY) -m tests.sabotage $(ARGS)
 
 chaos: venv
 	CHAOS=full $(PY) -m pytest -m chaos tests/chaos $(ARGS)
