@@ -51,7 +51,7 @@ def train(dataset: pathlib.Path, run_dir: pathlib.Path) -> dict[int, str]:
     config = celeba_debug.get_config()
     config.encoder_filters = config.decoder_filters = ()
     config.encoder_units = config.decoder_units = (4,)
-    config.layer_defaults.batch_norm = False
+    config.update_from_flattened_dict({"layer_defaults.batch_norm": False})
     config.layer_overrides = {}
     config.global_batch_size, config.num_batch_groups = 4, 2
     config.eval_split = "train"
@@ -65,6 +65,7 @@ def train(dataset: pathlib.Path, run_dir: pathlib.Path) -> dict[int, str]:
     return {each["step"]: each["ledger"] for each in lines if "ledger" in each}
 
 
+@pytest.mark.slow
 def test_a_checkpoint_waits_for_pictures_and_is_followed_by_the_next_records(
     dataset: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.trainer.small_steps import BATCH, BATCH_SIZE, make_small_run
 
@@ -108,6 +109,28 @@ def test_the_weight_of_the_divergence_grows_with_the_steps_of_the_run() -> None:
         metrics, _ = run.train(1)
         expected = metrics["recon_nll"] + 3 * share * metrics["kl"]
         assert metrics["loss"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_an_evaluation_weighs_examples_and_sees_the_averaged_weights() -> None:
+    run = make_small_run()
+    state = run.state
+
+    def evaluate(weight: np.ndarray) -> np.ndarray:
+        batch = {**BATCH, "weight": weight.astype(np.float32)}
+        terms, _ = run.steps.evaluate_batch(batch, tf.constant(0, tf.int64))
+        return terms.numpy()
+
+    alone = [evaluate(weight) for weight in np.eye(BATCH_SIZE)]
+    assert len({term[0] for term in alone}) == BATCH_SIZE
+    some = np.arange(BATCH_SIZE) % 3 > 0
+    expected = np.sum([alone[place] for place in np.flatnonzero(some)], axis=0)
+    np.testing.assert_allclose(evaluate(some), expected, rtol=1e-6)
+    for variable in state.vae.trainable_variables:
+        variable.assign(2 * variable + 1)
+    np.testing.assert_array_equal(evaluate(np.eye(BATCH_SIZE)[0]), alone[0])
+    for variable in state.ema_vae.trainable_variables:
+        variable.assign(2 * variable + 1)
+    assert (evaluate(np.eye(BATCH_SIZE)[0]) != alone[0]).any()
 
 
 @pytest.mark.parametrize("part", ["encoder", "decoder"])
