@@ -169,6 +169,17 @@ def test_a_bomb_in_jpeg_is_rejected_by_its_header(make_face):
     assert rejected(huge) == "oversized"
 
 
+@pytest.mark.parametrize("image_format", squares.FORMATS)
+def test_a_sound_image_has_at_most_the_allowed_pixels(
+    encode, monkeypatch, image_format
+):
+    data = encode(np.zeros((20, 30, 3), np.uint8), image_format)
+    monkeypatch.setattr(contract, "MAX_IMAGE_PIXELS", 600)
+    assert squares.decode(data).shape == (20, 30, 3)
+    monkeypatch.setattr(contract, "MAX_IMAGE_PIXELS", 599)
+    assert rejected(data) == "oversized"
+
+
 def test_damaged_images_raise_nothing_else(make_face, encode):
     rng = np.random.default_rng(0)
     reasons = []
