@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 from ml_collections import ConfigDict
@@ -119,6 +120,18 @@ def test_only_what_is_learnt_must_stay() -> None:
 
 def test_cadence_names_exist() -> None:
     assert set(celeba.get_config()) >= settings.CADENCE
+
+
+def test_no_setting_that_a_run_learns_by_may_change() -> None:
+    patterns = r"(show|num_picture|keep)_\w+|\w+_every_(steps|secs)"
+    # The last two change only where a run computes, and how it reads the same batches.
+    others = {
+        *("num_train_steps", "eval_line", "reconstruction_draw"),
+        *("gpu_memory_fraction", "reader"),
+    }
+    assert {
+        name for name in settings.CADENCE if not re.fullmatch(patterns, name)
+    } <= others
 
 
 def test_a_resumed_run_keeps_its_values_of_newer_defaults() -> None:
