@@ -134,6 +134,9 @@ def test_the_elbo_is_that_of_training(
     assert actual["kl"] == pytest.approx(logged["kl"], rel=1e-4)
     # The two ELBOs use different draws of the latents.
     assert actual["elbo"] == pytest.approx(logged["elbo"], rel=1e-2)
+    # A hundredth of the ELBO is more than the divergence.
+    expected = -actual["recon_nll"] - actual["kl"]
+    assert actual["elbo"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_latents_are_scored(run: trained.TrainedRun) -> None:
