@@ -220,7 +220,10 @@ PIPELINE = (
         "pipeline/dataset/shards.py",
         "    paths.remove(sidecar_path(output, shard.name))\n",
         "",
-        ("test_shards.py",),
+        (
+            "test_shards.py::"
+            "test_a_run_that_dies_leaves_no_old_sidecar_beside_a_new_shard",
+        ),
     ),
     Sabotage(
         "a reject that is counted twice",

@@ -138,6 +138,22 @@ def test_a_shard_that_is_not_intact_is_written_again(job, damage):
     assert job.path.read_bytes() == content
 
 
+def test_a_run_that_dies_leaves_no_old_sidecar_beside_a_new_shard(job, monkeypatch):
+    job.make("first")
+    content = job.path.read_bytes()
+    job.path.write_bytes(b"!" + content[1:])
+
+    def die(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(shards, "_write_sidecar", die)
+    with pytest.raises(OSError, match="Input/output error"):
+        job.make("second")
+    assert job.path.read_bytes() == content
+    sidecar = shards.sidecar_path(job.output, job.plan.shard.name)
+    assert not pathlib.Path(sidecar).exists()
+
+
 def test_rejects_are_named_and_leave_no_record(celeba, make_face, tmp_path):
     train = [key for key, split in celeba.split_of.items() if split == "train"]
     gone, cut, small = train[:3]
