@@ -127,7 +127,8 @@ def test_another_model_or_dataset_is_refused(
     for changes in ({"latent_dim": 5}, {"seed": 9}, {"binarize": "static"}, {"x": 1}):
         (copied / "config.json").write_text(json.dumps({**config, **changes}))
         with pytest.raises(
-            checkpoints.CheckpointError, match="another run: its config_digest is .* if"
+            checkpoints.CheckpointError,
+            match="run: the digest of its settings is .* if",
         ):
             trained.load(copied)
     # Settings that a resumed run may change are no reason to refuse the run.
