@@ -87,7 +87,7 @@ room:
 	  echo "error: ROOM=$(ROOM) must be one of the folders of tests/:" $(ROOMS); exit 1; }
 
 test: room venv
-	$(if $(TESTS),,@echo "takes 15 to 40 minutes on two cores;" \
+	$(if $(TESTS),,@echo "takes 8 to 25 minutes on two cores;" \
 	  "one folder: make test ROOM=pipeline/sources; one file: make test ARGS=FILE")
 	$(PY) -m pytest -m "$(MARKS)" $(PARALLEL) $(TESTS)
 
