@@ -85,7 +85,7 @@ class ShardFiles:
         return DamageError(f"record {record} of shard {self._paths[index]} {text}")
 
     def find(self, places: np.ndarray) -> "Frames":
-        """Returns the byte offsets of records; reads each record's header only once.
+        """Returns the byte offsets of records, and keeps them for later calls.
 
         Args:
             places: `[batch, 2]` int64: index of a shard, and index of a record in the

@@ -40,7 +40,7 @@ def num_examples(manifest: contract.Manifest, split: str) -> int:
 def check_shard_sizes(
     manifest: contract.Manifest, dataset_dir: str | pathlib.Path, split: str
 ) -> None:
-    """Checks that each shard of a split has the size in the manifest: O(shards).
+    """Checks the size in bytes of each shard against the manifest: O(shards).
 
     Raises:
         contract.DatasetError: If the split is unknown, or a shard is missing or has

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from packaging.requirements import Requirement
 
 _PACKAGE = "vaeline"
-# This file is read if a clone of the repository runs without being installed.
+# setup.py has the versions if a clone of the repository runs without being installed.
 _SETUP = pathlib.Path(__file__).parents[2] / "setup.py"
 
 
