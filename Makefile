@@ -28,7 +28,7 @@ TESTS = $(strip $(ROOM:%=tests/%) $(ARGS))
 
 PEERS := .venv-peers/bin/python
 
-.PHONY: help venv demo test test-all slowest sabotage chaos lint docs audit package versions \
+.PHONY: help venv demo test test-all slowest sabotage mutants chaos lint docs audit package versions \
   pythons room bench lock
 
 help:
@@ -38,6 +38,7 @@ help:
 	@echo "make test-all  all tests but speed tests; needs root, Java and Chromium"
 	@echo "make slowest   runs make test-all; writes the slowest twenty into CONTRIBUTING.md"
 	@echo "make sabotage  makes mistakes in copies of the code; each must fail a test"
+	@echo "make mutants   changes the code in 2,000 small ways; nine in ten must fail a test"
 	@echo "make chaos     kills, starves and misleads trainers; writes docs/reliability.md"
 	@echo "make lint      format, style and type checks"
 	@echo "make audit     known vulnerabilities of the packages in requirements.lock"
@@ -104,6 +105,11 @@ slowest: venv
 # Each mistake of tests/sabotages.py in turn; ARGS=--only=mnist chooses among them.
 sabotage: venv
 	$(PY) -m tests.sabotage $(ARGS)
+
+# Small changes of each file in tests/mutants.py; ARGS=--only=losses chooses among them.
+mutants: venv
+	@echo "takes hours for all files; one file: make mutants ARGS=--only=optimization/losses"
+	$(PY) -m tests.mutants $(ARGS)
 
 chaos: venv
 	CHAOS=full $(PY) -m pytest -m chaos tests/chaos $(ARGS)

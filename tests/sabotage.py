@@ -10,41 +10,27 @@ mistake, if they fail without it, or if a patch fits no place or several.
 import argparse
 import concurrent.futures
 import contextlib
-import itertools
 import os
 import pathlib
-import queue
-import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from tests import preloaded
 from tests.sabotages import SABOTAGES, Sabotage
+from tests.workshop import FAILED, PASSED, ROOT, Workshop, find_tests
 
-ROOT = pathlib.Path(__file__).parents[1]
 TIMEOUT_SECS = 600
-# Exit codes of pytest.
-_PASSED, _FAILED = 0, 1
-# Times of the files that a mistake changes, in seconds.
-_MOMENTS = itertools.count(1_000_000_000)
-_ENVIRON = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONDONTWRITEBYTECODE": ""}
 
 
-def find_tests(sabotage: Sabotage, root: pathlib.Path = ROOT) -> list[str]:
+def find_sabotage_tests(sabotage: Sabotage) -> list[str]:
     """Returns the arguments of pytest that choose the tests of a sabotage.
 
     Raises:
         ValueError: If a test file does not exist.
     """
-    arguments = []
-    for test in sabotage.tests:
-        name, sign, rest = test.partition("::")
-        paths = [path.relative_to(root) for path in (root / "tests").rglob(name)]
-        if len(paths) != 1:
-            raise ValueError(f"tests/ has {len(paths)} files {name}")
-        arguments.append(f"{paths[0]}{sign}{rest}")
+    arguments = find_tests(sabotage.tests)
     return [*arguments, *(["-k", sabotage.keyword] if sabotage.keyword else [])]
 
 
@@ -60,85 +46,19 @@ def patch(sabotage: Sabotage, text: str) -> str:
     return text.replace(sabotage.old, sabotage.new)
 
 
-def copy_checkout(target: pathlib.Path) -> None:
-    """Copies the files that Git knows or would add; `.venv` becomes a link."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
-    for name in filter(None, listed.stdout.decode().split("\0")):
-        if (ROOT / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name)
-    (target / ".venv").symlink_to(ROOT / ".venv")
-
-
-class Workshop:
-    """Copies of the checkout, one for each process."""
-
-    def __init__(self, directory: pathlib.Path, python: str, num_copies: int) -> None:
-        """Makes the copies.
-
-        Args:
-            directory: Empty directory for the copies.
-            python: Program that runs the tests.
-            num_copies: Number of copies.
-        """
-        self._python = python
-        self._free: queue.Queue[pathlib.Path] = queue.Queue()
-        for number in range(num_copies):
-            copy = directory / str(number)
-            copy_checkout(copy)
-            self._free.put(copy)
-
-    def run(
-        self, arguments: Sequence[str], change: Sabotage | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        """Runs pytest in a copy of the checkout, with a mistake or without."""
-        copy = self._free.get()
-        try:
-            with contextlib.nullcontext() if change is None else _changed(copy, change):
-                return subprocess.run(
-                    [self._python, "-m", "pytest", "-x", "-q", "-p", "no:xdist"]
-                    + ["-p", "no:cacheprovider", *arguments],
-                    cwd=copy,
-                    env={**os.environ, **_ENVIRON},
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    text=True,
-                    timeout=TIMEOUT_SECS,
-                )
-        finally:
-            self._free.put(copy)
-
-
-@contextlib.contextmanager
-def _changed(copy: pathlib.Path, sabotage: Sabotage) -> Iterator[None]:
-    path = copy / sabotage.path
-    sound = path.read_text(encoding="utf-8")
-    _write(path, patch(sabotage, sound))
-    try:
-        yield
-    finally:
-        _write(path, sound)
-
-
-def _write(path: pathlib.Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
-    # Python compares only size and seconds with those of its bytecode.
-    secs = next(_MOMENTS)
-    os.utime(path, (secs, secs))
-
-
 def judge(sabotage: Sabotage, workshop: Workshop) -> str:
     """Returns `caught`, or what is wrong with a sabotage or its tests."""
     try:
-        done = workshop.run(find_tests(sabotage), sabotage)
+        sound = (ROOT / sabotage.path).read_text(encoding="utf-8")
+        changed = sabotage.path, patch(sabotage, sound)
+        done = workshop.run(find_sabotage_tests(sabotage), TIMEOUT_SECS, changed)
     except ValueError as error:
         return f"WRONG: {error}"
     except subprocess.TimeoutExpired:
         return f"MISSED: the tests took longer than {TIMEOUT_SECS} s"
-    if done.returncode == _PASSED:
+    if done.returncode == PASSED:
         return "MISSED"
-    if done.returncode != _FAILED:
+    if done.returncode != FAILED:
         return f"WRONG: pytest ended with code {done.returncode}, so no test failed"
     return "caught"
 
@@ -151,13 +71,17 @@ def check_sound(chosen: Sequence[Sabotage], workshop: Workshop) -> str:
     runs = {"": list[str]()}
     for sabotage in chosen:
         with contextlib.suppress(ValueError):  # `judge` says this.
-            arguments = find_tests(sabotage)
+            arguments = find_sabotage_tests(sabotage)
             if sabotage.keyword:
                 runs[" ".join(arguments)] = arguments
             else:
                 runs[""] += arguments
-    done = [workshop.run(list(dict.fromkeys(each))) for each in runs.values() if each]
-    return "".join(each.stdout for each in done if each.returncode != _PASSED)
+    done = [
+        workshop.run(list(dict.fromkeys(each)), TIMEOUT_SECS)
+        for each in runs.values()
+        if each
+    ]
+    return "".join(each.stdout for each in done if each.returncode != PASSED)
 
 
 def main() -> None:

@@ -93,6 +93,7 @@ NOT_RUN = {
     r"make (lint|package|docs)$": "takes minutes; .ci/run runs it",
     r"make versions$": "installs two environments; .ci/run tries the lowest",
     r"make (bench|sabotage)$": "takes a quarter of an hour",
+    r"make mutants": "takes hours",
     r"(docker|kubectl|gcloud|sbatch) ": "needs a daemon, a cluster or an account",
     r"go install ": "downloads and compiles Prism",
     r"VAELINE_FLINK_ADDRESS=": "needs more machines; tests/deploy/test_network.py has",

@@ -4,8 +4,9 @@ from collections import Counter
 
 import pytest
 
-from tests.sabotage import ROOT, find_tests, patch
+from tests.sabotage import find_sabotage_tests, patch
 from tests.sabotages import SABOTAGES, Sabotage
+from tests.workshop import ROOT
 
 
 @pytest.mark.parametrize("sabotage", SABOTAGES, ids=lambda one: one.name)
@@ -18,7 +19,7 @@ def test_a_mistake_fits_one_place(sabotage: Sabotage) -> None:
 
 @pytest.mark.parametrize("sabotage", SABOTAGES, ids=lambda one: one.name)
 def test_a_mistake_has_tests(sabotage: Sabotage) -> None:
-    for argument in find_tests(sabotage):
+    for argument in find_sabotage_tests(sabotage):
         path, _, name = argument.partition("::")
         if name:
             text = (ROOT / path).read_text(encoding="utf-8")
