@@ -18,10 +18,11 @@ unexport PYTHONDONTWRITEBYTECODE
 # Marks of the tests to run. MARKS=flink runs the tests on a Flink cluster, which need Java;
 # MARKS=browser runs the tests of TensorBoard's pages, which need Chromium.
 MARKS ?= not perf and not flink and not browser and not chaos and not slow
-# Test files run side by side, in one process for each core. With three processes on two
-# cores, jobs that wait for each other exceeded their time limits.
-PARALLEL := --numprocesses=$(shell nproc 2> /dev/null || echo 2) \
-  --dist=loadfile --no-loadscope-reorder
+# Test files run side by side. Half of the time of the slow files is waiting: for time
+# limits, cut links and Java. So each core gets two processes, if each has 3 GB of memory.
+PROCESSES := $(shell awk -v cores=$$(nproc || echo 1) '/MemTotal/ { \
+  most = int($$2 / 3e6) + 1; print most < 2 * cores ? most : 2 * cores }' /proc/meminfo 2> /dev/null)
+PARALLEL := --numprocesses=$(or $(PROCESSES),2) --dist=loadfile --no-loadscope-reorder
 # `make test ROOM=pipeline/sources` runs the tests of one folder.
 ROOMS = $(patsubst tests/%/,%,$(sort $(dir $(wildcard tests/*/*.py tests/*/*/*.py))))
 TESTS = $(strip $(ROOM:%=tests/%) $(ARGS))
