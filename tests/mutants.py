@@ -167,6 +167,12 @@ def _mutant(path: str, text: str, changed: str) -> Mutant:
     return Mutant(path, a + 1, old, new, changed)
 
 
+def tests_of(path: str) -> list[str]:
+    """Returns the arguments of pytest that choose the tests of a file."""
+    frozen = find_tests(["test_dataclasses.py::test_dataclasses_are_frozen"])
+    return [f"{frozen[0]}[{path}]", *find_tests(MODULES[path])]
+
+
 def read_equivalent(page: str) -> dict[tuple[str, str, str], str]:
     """Returns the reasons of the equivalent mutants, keyed by path, old and new.
 
@@ -266,7 +272,7 @@ def judge_file(
     Returns:
         The verdicts.
     """
-    arguments = find_tests(MODULES[path])
+    arguments = tests_of(path)
     digest = tests_digest(arguments)
     mutants = choose(make_mutants(path, (ROOT / path).read_text("utf-8")), most)
     equivalent = read_equivalent(PAGE.read_text("utf-8"))
@@ -311,7 +317,7 @@ def main() -> None:
     ):
         workshop = Workshop(pathlib.Path(directory), python, num_processes)
         for path in chosen:
-            done = workshop.run(find_tests(MODULES[path]), TIMEOUT_SECS)
+            done = workshop.run(tests_of(path), TIMEOUT_SECS)
             if done.returncode != PASSED:
                 sys.exit(f"the tests of {path} fail without any mutant:\n{done.stdout}")
         verdicts = {

@@ -8,7 +8,7 @@ import pytest
 
 from tests import mutants
 from tests.mutants import Mutant
-from tests.workshop import ROOT, Workshop, find_tests
+from tests.workshop import ROOT, Workshop
 
 _CODE = """\
 def clip(x: int | None, low: float = 0.5) -> int | None:
@@ -58,7 +58,7 @@ def test_the_page_lists_mutants_that_exist() -> None:
 @pytest.mark.parametrize("path", mutants.MODULES)
 def test_a_file_has_mutants_and_tests(path: str) -> None:
     assert (ROOT / path).is_file()
-    assert find_tests(mutants.MODULES[path])
+    assert mutants.tests_of(path)
 
 
 def test_a_changed_test_asks_for_a_new_verdict() -> None:

@@ -101,7 +101,7 @@ def num_shards(num_images: int, shard_size: int) -> int:
         (256, 1, 3)
     """
     needed = -(-num_images // shard_size)
-    number = min(1 << max(needed - 1, 0).bit_length(), num_images)
+    number = min(1 << (needed - 1).bit_length(), num_images)
     if number > MAX_SHARDS:
         raise contract.DatasetError(
             f"--shard_size={shard_size} divides {num_images} images into {number} "

@@ -70,6 +70,12 @@ def test_too_many_shards():
         plan.num_shards(200_000, 1)
 
 
+def test_a_split_may_have_as_many_shards_as_five_digits_count():
+    assert plan.num_shards(99_999, 1) == 99_999
+    with pytest.raises(contract.DatasetError, match="100000 shards.* at most 99999"):
+        plan.num_shards(100_000, 1)
+
+
 @pytest.mark.parametrize("num_between", [0, 50])
 def test_two_images_with_one_key_are_refused(num_between):
     keys = ["a.jpg", *(f"{number}.jpg" for number in range(num_between)), "a.jpg"]
