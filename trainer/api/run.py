@@ -13,14 +13,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 from ml_collections import ConfigDict
 
 from pipeline.process import arguments
-from trainer.analysis.examples import Examples
-from trainer.api import user_conditions
-from trainer.api.user_images import PATHS, Path, UserImages
-from trainer.data.corruption import fixed_binarization
+from trainer.analysis import user_conditions
+from trainer.analysis.user_images import PATHS, Path, UserImages
 from trainer.generation import sampling
 from trainer.reporting import sample_grids
 from trainer.runs import metrics_file, trained
@@ -92,29 +89,12 @@ class Run:
         Example:
             posterior = trainer.load_run("runs/celeba").encode(["a.jpg", "b.png"])
         """
-        means, log_vars, first = [], [], 0
-        conditions = None
-        for batch in self._images.batches(images):
-            if conditions is None:
-                conditions = user_conditions.vectors(self._run, condition)
-            part = user_conditions.repeated(conditions, first, len(batch))
-            if len(part) < len(batch):
-                user_conditions.check_num(conditions, first + len(batch))
-            binarized = fixed_binarization(
-                tf.constant(batch), self.config.binarize, self.config.seed
-            )
-            keys = np.arange(first, first + len(batch)).astype(str)
-            inputs = binarized.numpy()
-            mean, log_var = sampling.encode(
-                self._run, Examples(keys, inputs, inputs, part)
-            )
-            means.append(mean)
-            log_vars.append(log_var)
-            first += len(batch)
-        if not means:
-            raise ValueError("images is empty: give at least one image")
-        user_conditions.check_num(conditions, first)
-        return Posterior(np.concatenate(means), np.concatenate(log_vars))
+        parts = [
+            sampling.encode(self._run, part)
+            for part in self._images.examples(self._run, images, condition)
+        ]
+        mean, log_var = map(np.concatenate, zip(*parts, strict=True))
+        return Posterior(mean, log_var)
 
     def decode(self, z: npt.ArrayLike, **condition: npt.ArrayLike) -> np.ndarray:
         """Returns the mean images of p(x|z).

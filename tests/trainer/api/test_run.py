@@ -17,8 +17,8 @@ from pipeline import contract
 from pipeline.images import squares
 from tests.trainer.trained_runs import ROOT, Run
 from trainer.analysis import posteriors
+from trainer.analysis.user_images import UserImages
 from trainer.api.run import Run as LoadedRun
-from trainer.api.user_images import UserImages
 from trainer.runs import trained
 
 

@@ -1,4 +1,4 @@
-"""Conversion of a user's images to the images that a model takes.
+"""Conversion of a user's images to examples that a model takes.
 
 n  images     h, w  their height and width     s  image size of the run     c  channels
 """
@@ -9,11 +9,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from pipeline import contract
 from pipeline.images import rgb, squares
 from pipeline.process import wording
+from trainer.analysis import user_conditions
+from trainer.analysis.examples import Examples
+from trainer.data.corruption import fixed_binarization
+from trainer.runs.trained import TrainedRun
 
 Path = str | os.PathLike[str]
 # The same types, for isinstance.
@@ -69,6 +74,37 @@ class UserImages:
                 pending = []
         if pending:
             yield np.stack(pending)
+
+    def examples(
+        self, run: TrainedRun, images: Any, condition: dict[str, npt.ArrayLike]
+    ) -> Iterator[Examples]:
+        """Yields images as examples, up to 200 at a time; a key is an image's place.
+
+        Args:
+            run: Trained run, for its conditions and its kind of binarization.
+            images: As in `Run.encode`.
+            condition: As in `user_conditions.vectors`, one value or one for each image.
+
+        Raises:
+            ValueError: If no image is given, an image cannot be read or has another
+                form, or the model does not take the condition.
+        """
+        conditions, first = None, 0
+        for batch in self.batches(images):
+            if conditions is None:
+                conditions = user_conditions.vectors(run, condition)
+            part = user_conditions.repeated(conditions, first, len(batch))
+            if len(part) < len(batch):
+                user_conditions.check_num(conditions, first + len(batch))
+            inputs = fixed_binarization(
+                tf.constant(batch), run.config.binarize, run.config.seed
+            ).numpy()
+            keys = np.arange(first, first + len(batch)).astype(str)
+            yield Examples(keys, inputs, inputs, part)
+            first += len(batch)
+        if not first:
+            raise ValueError("images is empty: give at least one image")
+        user_conditions.check_num(conditions, first)
 
     def _prepared(self, image: Path | np.ndarray, place: int) -> np.ndarray:
         """Returns an image as the input pipeline yields it, `[s, s, c]` float32."""
