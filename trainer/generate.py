@@ -25,9 +25,12 @@ Modes:
     browse        pairs and samples in turn, until the user answers n
 
 --where=label=7, or --where=Smiling=1, chooses examples. A conditional model makes its
-samples with the conditions of these examples. --latents=DIR reads the posteriors of
-whole splits that pipeline.encode wrote, for transform, attributes and --prior=mixture.
-For neighbours and project, the latents may belong to other images than the run's.
+samples with the conditions of these examples. --image=a.jpg,b.png takes image files in
+place of examples, for reconstruct, posterior, transform, interpolate, traverse,
+attributes and neighbours; --where=label=7 is then their condition. --latents=DIR reads
+the posteriors of whole splits that pipeline.encode wrote, for transform, attributes and
+--prior=mixture. For neighbours and project, the latents may belong to other images than
+the run's.
 Exit codes: 0 done; 1 a flag, file or setting is wrong.
 """
 
@@ -53,6 +56,17 @@ _SPLIT = flags.DEFINE_string(
     "split",
     None,
     "Split of the examples; by default the split that the training evaluated.",
+)
+_IMAGE = path_flags.define_list(
+    "image",
+    None,
+    "Image files in place of examples, separated by commas; cropped and resized as the "
+    "dataset's images were.",
+)
+_PREPROCESS = flags.DEFINE_string(
+    "preprocess",
+    None,
+    "MODULE:FUNCTION that made the dataset's images, to be called for --image as well.",
 )
 _WHERE = flags.DEFINE_string(
     "where",
@@ -106,6 +120,8 @@ def main(argv: list[str]) -> None:
         request = requests.Request(
             mode=_MODE.value,
             split=_SPLIT.value,
+            image=_IMAGE.value,
+            preprocess=_PREPROCESS.value,
             where=_WHERE.value,
             num=_NUM.value,
             seed=_SEED.value,

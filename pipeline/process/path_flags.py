@@ -111,6 +111,20 @@ def define(
     return flags.DEFINE(parser, name, default, help, **more)
 
 
+class _ListParser(flags.ListParser):
+    """Parses paths that commas separate."""
+
+    def parse(self, argument: str) -> list[str]:
+        return [parse(path) for path in super().parse(argument)]
+
+
+def define_list(name: str, default: str | None, help: str) -> flags.FlagHolder[Any]:
+    """Defines a flag whose value is a list of local paths, separated by commas."""
+    return flags.DEFINE(
+        _ListParser(), name, default, help, serializer=flags.ListSerializer(",")
+    )
+
+
 def command(module: str, **values: object) -> str:
     """Returns a command to print, quoted for a shell.
 

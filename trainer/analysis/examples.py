@@ -1,6 +1,7 @@
 """Examples of a split that `where` selects, and condition vectors for the decoder."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -41,16 +42,14 @@ def find_examples(
     Raises:
         ValueError: If `where` is malformed, has an unknown name, or selects no example.
     """
-    parts: list[tuple[np.ndarray, ...]] = []
+    parts: list[Examples] = []
     for batch in run.batches(split, _BATCH_SIZE):
         chosen = _satisfying(run, batch, where)
         names = ("key", "image", "input", "conditions")
-        parts.append(tuple(batch[name][chosen] for name in names))
-        if sum(len(keys) for keys, *_ in parts) >= num:
+        parts.append(Examples(*(batch[name][chosen] for name in names)))
+        if sum(len(part.keys) for part in parts) >= num:
             break
-    matches = Examples(
-        *(np.concatenate(column)[:num] for column in zip(*parts, strict=True))
-    )
+    matches = concatenate(parts, num)
     if not len(matches.keys):
         raise ValueError(
             f"--where={where} matches no example of split {split!r}: give another "
@@ -85,11 +84,7 @@ def _satisfying(
     """Returns `[b]` bool: whether `where` selects each example of a batch."""
     if where is None:
         return np.ones(len(batch["key"]), bool)
-    name, _, text = where.partition("=")
-    if not text.lstrip("-").isdecimal():
-        raise ValueError(
-            f"--where={where} must be NAME=VALUE with an integer, as in label=7"
-        )
+    name, value = parse_where(where)
     columns = {
         label: batch[feature][:, column]
         for feature, info in run.manifest.features.items()
@@ -106,4 +101,27 @@ def _satisfying(
             f"--where={where} names no feature of the dataset; it has "
             f"{', '.join(sorted(columns)) or 'none'}"
         )
-    return columns[name] == int(text)
+    return columns[name] == value
+
+
+def parse_where(where: str) -> tuple[str, int]:
+    """Returns the feature and its value in a text NAME=VALUE.
+
+    Raises:
+        ValueError: If the text has another form.
+    """
+    name, _, text = where.partition("=")
+    if not text.lstrip("-").isdecimal():
+        raise ValueError(
+            f"--where={where} must be NAME=VALUE with an integer, as in label=7"
+        )
+    return name, int(text)
+
+
+def concatenate(parts: Sequence[Examples], num: int | None = None) -> Examples:
+    """Returns the first `num` examples of several parts; all of them by default."""
+    columns = [
+        [getattr(part, field.name) for part in parts]
+        for field in dataclasses.fields(Examples)
+    ]
+    return Examples(*(np.concatenate(column)[:num] for column in columns))

@@ -127,8 +127,7 @@ class UserImages:
             if not self._is_allowed:
                 raise ValueError(
                     f"the images of the dataset were made with the function "
-                    f"{self._function!r}: allow it by trainer.load_run(..., "
-                    f"preprocess={self._function!r})"
+                    f"{self._function!r}: allow it by preprocess={self._function!r}"
                 )
             stored = squares.preprocess(image, **self._settings)
         except squares.RejectedImageError as error:

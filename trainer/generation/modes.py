@@ -1,11 +1,13 @@
 """Modes of trainer.generate: the images or latents to make, and their files."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
 from absl import logging
 
-from trainer.analysis import examples, nearest_images, posteriors
+from pipeline.process import wording
+from trainer.analysis import examples, nearest_images, posteriors, user_images
 from trainer.analysis.latents import mixture
 from trainer.generation import attribute_directions, browser, output_files, sampling
 from trainer.generation.requests import MODES, Request
@@ -67,6 +69,16 @@ def _decode(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> 
 
 
 def _transform(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> None:
+    if request.image:
+        shown = _user_examples(run, request)
+        mean, log_var = sampling.encode(run, shown)
+        output_files.save_npz(
+            output / "transform-images.npz",
+            keys=shown.keys,
+            posterior_mean=mean,
+            posterior_log_var=log_var,
+        )
+        return
     encoded = posteriors.encode_split(run, _split(run, request), request.latents)
     output_files.save_npz(
         output / f"transform-{_split(run, request)}.npz",
@@ -118,7 +130,10 @@ def _traverse(run: trained.TrainedRun, request: Request, output: pathlib.Path) -
 def _attributes(
     run: trained.TrainedRun, request: Request, output: pathlib.Path
 ) -> None:
-    example = examples.find_examples(run, _split(run, request), 1, request.where)
+    if request.image:
+        example = _user_examples(run, request)
+    else:
+        example = examples.find_examples(run, _split(run, request), 1, request.where)
     arithmetic = attribute_directions.explore(
         run,
         example,
@@ -139,6 +154,11 @@ def _neighbours(
         _latent_neighbours(
             run, request, output, posteriors.open_latents(run, request.latents)
         )
+        return
+    if request.image:
+        shown = _user_examples(run, request)
+        neighbours = nearest_images.in_training(run, shown.images)
+        output_files.save_image_neighbours(neighbours, shown, output)
         return
     z = sampling.draw_prior(run, request.num, request.seed)
     samples = sampling.decode(run, z, _conditions(run, request), request.seed).mean
@@ -205,12 +225,21 @@ def _starts(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns latents to start from, their condition, and the keys of their images.
 
-    The latents are posterior means of the first examples, or draws of the prior if the
-    dataset is missing.
+    The latents are posterior means of the first examples or of the user's images, or
+    draws of the prior if the dataset is missing.
 
     Returns:
         `[num, latent_dim]`; `[1, num_conditions]`; `[num]` strings, or `[0]` for draws.
     """
+    if request.image:
+        matches = _user_examples(run, request)
+        if len(matches.keys) != num:
+            raise ValueError(
+                f"mode={request.mode} takes {wording.counted(num, 'image')}, but "
+                f"`image` has {len(matches.keys)}"
+            )
+        mean, _ = sampling.encode(run, matches)
+        return mean, matches.conditions[:1], matches.keys
     if not run.has_dataset and request.where is None:
         conditions = _conditions(run, request)[:1]
         logging.info(
@@ -232,7 +261,32 @@ def _starts(
 
 
 def _examples(run: trained.TrainedRun, request: Request) -> examples.Examples:
+    if request.image:
+        return _user_examples(run, request)
     return examples.find_examples(run, _split(run, request), request.num, request.where)
+
+
+def _user_examples(run: trained.TrainedRun, request: Request) -> examples.Examples:
+    """Returns the user's images as examples; their keys are the paths."""
+    assert request.image is not None
+    condition = {}
+    if request.where is not None:
+        name, value = examples.parse_where(request.where)
+        condition[name] = [value]
+    elif run.config.condition == "label" and not run.conditioning.has_classifier:
+        raise ValueError(
+            "the model needs the label of `image`: give where=label=NUMBER"
+        )
+    elif run.config.condition == "attributes":
+        raise ValueError(
+            "the model needs the attributes of `image`, which only Python programs can "
+            "give: trainer.load_run(PATH).reconstruct(IMAGES, attributes=VALUES)"
+        )
+    images = user_images.UserImages(run.manifest, request.preprocess)
+    parts = list(images.examples(run, request.image, condition))
+    return dataclasses.replace(
+        examples.concatenate(parts), keys=np.array(request.image)
+    )
 
 
 def _conditions(run: trained.TrainedRun, request: Request) -> np.ndarray:

@@ -5,6 +5,7 @@ The log names each file.
 
 import json
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 from absl import logging
@@ -117,6 +118,28 @@ def save_neighbours(
     print(f"memorisation ratio: {memorisation_ratio(of_samples, of_unseen):.3f}")
 
 
+def save_image_neighbours(
+    neighbours: Neighbours, examples: Examples, output: pathlib.Path
+) -> None:
+    """Writes examples beside their neighbours, and prints the nearest keys.
+
+    Args:
+        neighbours: Nearest training image of each example.
+        examples: Examples.
+        output: Directory of the files.
+    """
+    grid = image_grid.compare(examples.images, examples.images, neighbours.images)
+    save_png(output / "neighbours-images.png", grid)
+    keys = np.array(neighbours.keys)
+    save_npz(
+        output / "neighbours-images.npz",
+        keys=examples.keys,
+        neighbours=keys,
+        distances=neighbours.distances,
+    )
+    _print_nearest(examples.keys.tolist(), neighbours)
+
+
 def save_latent_neighbours(
     neighbours: Neighbours,
     z: np.ndarray,
@@ -150,10 +173,16 @@ def save_latent_neighbours(
         example_neighbours=keys[num:],
         example_distances=neighbours.distances[num:],
     )
-    names = [*(f"sample {number}" for number in range(num)), *examples.keys]
+    names = [f"sample {number}" for number in range(num)]
+    _print_nearest([*names, *examples.keys], neighbours)
+
+
+def _print_nearest(names: Sequence[str], neighbours: Neighbours) -> None:
     width = max(map(len, names))
     print(f"{'':{width}}  distance  nearest")
-    for name, distance, key in zip(names, neighbours.distances, keys, strict=True):
+    for name, distance, key in zip(
+        names, neighbours.distances, neighbours.keys, strict=True
+    ):
         print(f"{name:{width}}  {distance:8.3f}  {key}")
 
 

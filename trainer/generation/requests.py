@@ -19,6 +19,16 @@ MODES = (
 
 # Modes that take a directory of latents.
 _READERS = ("transform", "attributes", "neighbours", "project")
+# Modes that take a user's images in place of the examples of a split.
+_OF_IMAGES = (
+    "reconstruct",
+    "posterior",
+    "transform",
+    "interpolate",
+    "traverse",
+    "attributes",
+    "neighbours",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +38,10 @@ class Request:
     Attributes:
         mode: Name in `MODES`.
         split: Split of the examples; None for the evaluation split of the training.
-        where: NAME=VALUE that a feature of the examples must have, or None.
+        image: Paths of the user's images, in place of examples; None for examples.
+        preprocess: Name of the user's function, if it made the run's dataset.
+        where: NAME=VALUE that a feature of the examples must have, or None. For the
+            user's images, their condition.
         num: Number of images, examples or steps.
         seed: Seed of every draw.
         prior: Distribution of samples, `normal` or `mixture`.
@@ -42,6 +55,8 @@ class Request:
 
     mode: str
     split: str | None
+    image: Sequence[str] | None
+    preprocess: str | None
     where: str | None
     num: int
     seed: int
@@ -58,7 +73,7 @@ def check(request: Request) -> None:
     """Checks the parts of a request that need no run.
 
     Raises:
-        ValueError: If the mode takes no latents, and latents are given.
+        ValueError: If the mode takes no latents or no images, and these are given.
     """
     takes = request.mode in ("decode", *_READERS) or (
         request.mode == "sample" and request.prior == "mixture"
@@ -69,3 +84,10 @@ def check(request: Request) -> None:
             f"--mode=decode takes a file; --mode={', '.join(_READERS)} and sample "
             "with --prior=mixture take a directory"
         )
+    if request.image is not None and request.mode not in _OF_IMAGES:
+        raise ValueError(
+            f"image={','.join(request.image)} does not apply to this `mode`: give one "
+            f"of {', '.join(_OF_IMAGES)}"
+        )
+    if request.image is None and request.preprocess is not None:
+        raise ValueError("`preprocess` applies only to images: give `image`, too")

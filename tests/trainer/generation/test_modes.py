@@ -18,6 +18,8 @@ from trainer.runs.trained import TrainedRun
 REQUEST = requests.Request(
     mode="sample",
     split="train",
+    image=None,
+    preprocess=None,
     where=None,
     num=4,
     seed=3,
