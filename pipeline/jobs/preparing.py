@@ -66,7 +66,7 @@ def list_images(settings: Settings, input_dir: str) -> tuple[sources.Listing, Se
         input_dir: Directory, file or pattern of the source.
 
     Returns:
-        The listing, and the settings with the split fractions that the source chose.
+        The listing, and the settings with the splits that the source chose.
 
     Raises:
         DatasetError: If the source or the user's function is invalid.
@@ -75,5 +75,7 @@ def list_images(settings: Settings, input_dir: str) -> tuple[sources.Listing, Se
         user_function.load(settings.preprocess)
     listing = sources.list_images(settings.source, input_dir, settings.to_dict())
     return listing, dataclasses.replace(
-        settings, split_fractions=listing.split_fractions
+        settings,
+        split_fractions=listing.split_fractions,
+        validation_images=listing.validation_images,
     )

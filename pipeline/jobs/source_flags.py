@@ -40,6 +40,12 @@ _SPLIT_FOLDERS = flags.DEFINE_string(
     "Sub-folder of each split for --source=folder, such as train=Train,test=test1, or "
     "the word none for no splits; by default detected from the folder names.",
 )
+_VALIDATION_IMAGES = flags.DEFINE_integer(
+    "validation_images",
+    None,
+    "Number of images at the start of the training file that become the split "
+    "validation, for --source=mnist; by default 5000, or a twelfth of a smaller file.",
+)
 _DEDUPLICATE = flags.DEFINE_bool(
     "deduplicate",
     False,
@@ -70,6 +76,7 @@ def settings(**image_settings: Any) -> dataset_settings.Settings:
         seed=_SEED.value,
         split_fractions=dataset_settings.parse_fractions(_SPLIT_FRACTIONS.value),
         split_folders=dataset_settings.parse_folders(_SPLIT_FOLDERS.value),
+        validation_images=_VALIDATION_IMAGES.value,
         deduplicate=_DEDUPLICATE.value,
         preprocess=_PREPROCESS.value,
         **image_settings,

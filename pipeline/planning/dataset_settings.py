@@ -30,6 +30,8 @@ class Settings:
         split_fractions: Fractions of the images for train, validation and test; None
             keeps the source's own splits, or uses `splits.DEFAULT_FRACTIONS` if the
             source has none.
+        validation_images: Number of leading training images that become the split
+            validation; None lets the source choose.
         split_folders: Folder of each split, as pairs that `layouts.parse` reads; None
             detects the splits from the folder names.
         deduplicate: Whether to keep only the first of several files with equal content.
@@ -45,6 +47,7 @@ class Settings:
     crop_size: int = 0
     split_fractions: tuple[float, ...] | None = None
     split_folders: tuple[str, ...] | None = None
+    validation_images: int | None = None
     deduplicate: bool = False
     preprocess: str | None = None
 
@@ -64,6 +67,9 @@ class Settings:
         if self.split_folders is not None:
             layouts.parse(self.split_folders)
             check_takes(self.source, "split_folders")
+        if self.validation_images is not None:
+            check_takes(self.source, "validation_images")
+            _check_range("validation_images", self.validation_images, 0, 1_000_000)
         if self.deduplicate:
             check_takes(self.source, "deduplicate")
 

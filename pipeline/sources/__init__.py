@@ -45,7 +45,11 @@ class Source:
 # Sources by the value of --source.
 SOURCES: Mapping[str, Source] = {
     "celeba": Source("pipeline.sources.celeba.celeba", image_size=128),
-    "mnist": Source("pipeline.sources.mnist.mnist", image_size=28),
+    "mnist": Source(
+        "pipeline.sources.mnist.mnist",
+        image_size=28,
+        settings=("validation_images",),
+    ),
     "folder": Source(
         "pipeline.sources.folder",
         image_size=128,
@@ -106,6 +110,8 @@ class Listing:
         num_channels: Channels of every image.
         split_fractions: Fractions that divided the images into splits; None if the
             source has its own splits.
+        validation_images: Number of training images that became the split validation;
+            None if no image did.
     """
 
     name: str
@@ -115,6 +121,7 @@ class Listing:
     reader: Reader
     num_channels: int = 3
     split_fractions: tuple[float, ...] | None = None
+    validation_images: int | None = None
 
     def by_split(self) -> dict[str, ImageTable]:
         """Returns all images of each split, sorted by key.

@@ -85,9 +85,9 @@ def test_a_folder_makes_the_zips_digest(celeba, input_dir, tmp_path):
     assert run(folder, tmp_path / "b").digest == stored.digest
 
 
-def run_as_by_default(source: str, root: str, output) -> contract.Manifest:
+def run_as_by_default(source: str, root: str, output, **settings) -> contract.Manifest:
     size = sources.find(source).image_size
-    return run(root, output, Settings(source=source, image_size=size))
+    return run(root, output, Settings(source=source, image_size=size, **settings))
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +102,15 @@ def real_digits(real_mnist_dir, tmp_path_factory) -> contract.Manifest:
     return run_as_by_default("mnist", real_mnist_dir, output)
 
 
-# Digests of all photographs and of MNIST at the default flags. Users who have such a
-# dataset, and checkpoints trained on it, must get the same dataset again.
+@pytest.fixture(scope="module")
+def undivided_digits(real_mnist_dir, tmp_path_factory) -> contract.Manifest:
+    output = tmp_path_factory.mktemp("undivided") / "out"
+    return run_as_by_default("mnist", real_mnist_dir, output, validation_images=0)
+
+
+# Digests of all photographs and of MNIST at the default flags, and of MNIST as it was
+# before it had a validation split. Users who have such a dataset, and checkpoints
+# trained on it, must get the same dataset again.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "digest"),
@@ -114,6 +121,10 @@ def real_digits(real_mnist_dir, tmp_path_factory) -> contract.Manifest:
         ),
         (
             "real_digits",
+            "400c410a099508e764db612f9af24b348818382500b316ba6a21ca1958f6259a",
+        ),
+        (
+            "undivided_digits",
             "c945f013f4baee6c0f5bfc996debc4776cea116e856c37e171c6727d0cd341d6",
         ),
     ],

@@ -6,7 +6,9 @@ The content of --input decides which module reads it:
     npz.py             mnist.npz as Keras distributes it, or its directory
     tfds_records.py    a directory that TensorFlow Datasets prepared
 
-A key consists of the split and the image's number in it. The same images in the same
+The files have the splits train and test. The first images of train become the split
+validation. A key consists of the file's split and the image's number in it, so an image
+has the same key whatever the number of validation images. The same images in the same
 order make the same dataset, whichever form they come in.
 """
 
@@ -19,6 +21,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from absl import logging
 
 from pipeline import contract
 from pipeline.sources import Listing
@@ -26,6 +29,9 @@ from pipeline.sources.image_table import ImageTable
 from pipeline.sources.mnist import arrays, idx, npz
 from pipeline.storage import path_resolution, paths
 
+# Validation images of a training file with at least `_FULL_TRAIN` images; a smaller
+# file gives the same fraction.
+_VALIDATION_IMAGES, _FULL_TRAIN = 5000, 60_000
 _TFDS_INFO_NAME = "dataset_info.json"
 _NUM_NAMED = 5
 # Entries to list for the error message, if a directory has no form of MNIST.
@@ -56,24 +62,47 @@ class ArrayReader:
         return splits[contract.SPLITS[number]].pixels[place]
 
 
-def list_images(input_dir: str) -> Listing:
+def list_images(input_dir: str, validation_images: int | None = None) -> Listing:
     """Returns the images of MNIST, with their labels.
 
     Args:
         input_dir: A directory or file, local or in a bucket.
+        validation_images: Number of leading training images that become the split
+            validation; None for 5,000, or a twelfth of a file with fewer than 60,000.
 
     Raises:
-        DatasetError: If there is no form of MNIST, or a file is missing or damaged.
+        DatasetError: If there is no form of MNIST, a file is missing or damaged, or no
+            training image would remain.
     """
     splits = load(input_dir)
     fingerprint = _fingerprint(splits)
+    train, test = (_listed(split, images) for split, images in splits.items())
+    if validation_images is None:
+        validation_images = _default_validation_images(len(train))
+    if validation_images >= len(train):
+        raise contract.DatasetError(
+            f"--validation_images={validation_images} must be less than {len(train)}, "
+            f"the number of training images in --input={input_dir}"
+        )
+    parts = [
+        ("train", train.part(validation_images, len(train))),
+        ("validation", train.part(0, validation_images)),
+        ("test", test),
+    ]
+    parts = [(split, images) for split, images in parts if len(images)]
+    logging.info(
+        "images in %s: %s",
+        input_dir,
+        ", ".join(f"{split} {len(images)}" for split, images in parts),
+    )
     return Listing(
         name="mnist",
-        parts=[(split, _listed(split, images)) for split, images in splits.items()],
+        parts=parts,
         features={"label": contract.Feature(dtype="int64")},
         fingerprint=fingerprint,
         reader=ArrayReader(path_resolution.resolve(input_dir), fingerprint),
         num_channels=1,
+        validation_images=validation_images or None,
     )
 
 
@@ -109,6 +138,16 @@ def load(path: str) -> dict[str, arrays.LabelledImages]:
         f"--input={path} has no usable file of MNIST, only "
         f"{', '.join(names[:_NUM_NAMED])}{more}: {_allowed()}"
     )
+
+
+def _default_validation_images(num_train: int) -> int:
+    """Returns the number of validation images if no flag gives one.
+
+    Example:
+        >>> [_default_validation_images(num) for num in (240_000, 60_000, 40, 11)]
+        [5000, 5000, 3, 0]
+    """
+    return _VALIDATION_IMAGES * min(num_train, _FULL_TRAIN) // _FULL_TRAIN
 
 
 def _allowed() -> str:

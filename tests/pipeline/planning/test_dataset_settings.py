@@ -38,6 +38,19 @@ from pipeline.planning.dataset_settings import Settings, parse_fractions
             "out",
         ),
         (
+            {"source": "folder", "validation_images": 0},
+            "--validation_images does not apply to --source=folder, only to mnist: "
+            "leave it out",
+        ),
+        (
+            {"source": "mnist", "validation_images": -1},
+            "--validation_images=-1 must be from 0 to 1000000",
+        ),
+        (
+            {"source": "mnist", "split_fractions": (0.8, 0.1, 0.1)},
+            "--split_fractions does not apply to --source=mnist, only to folder, tfds",
+        ),
+        (
             {"source": "x", "deduplicate": True},
             "--source=x must be one of celeba, mnist, folder",
         ),

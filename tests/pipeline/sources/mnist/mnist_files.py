@@ -93,11 +93,11 @@ def png(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def list_mnist(root) -> sources.Listing:
-    return sources.list_images("mnist", str(root))
+def list_mnist(root, **settings) -> sources.Listing:
+    return sources.list_images("mnist", str(root), settings)
 
 
-def fails(root, match: str) -> None:
+def fails(root, match: str, **settings) -> None:
     with pytest.raises(contract.DatasetError, match=match) as error:
-        list_mnist(root)
+        list_mnist(root, **settings)
     assert "\n" not in str(error.value)

@@ -13,7 +13,6 @@ from pipeline.sources.mnist import arrays, mnist
 from tests.pipeline import calls
 from tests.pipeline.sources.mnist.mnist_files import (
     FORMS,
-    PREFIXES,
     Mnist,
     fails,
     list_mnist,
@@ -40,7 +39,7 @@ def run(root, output, **settings) -> contract.Manifest:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_is_read(digits, tmp_path, form):
-    listing = list_mnist(digits.write(tmp_path, form))
+    listing = list_mnist(digits.write(tmp_path, form), validation_images=0)
     assert listing.name == "mnist"
     assert listing.num_channels == 1
     assert listing.features == {"label": contract.Feature("int64")}
@@ -52,6 +51,52 @@ def test_every_form_is_read(digits, tmp_path, form):
         pixels = read_split(listing, split)
         assert pixels.dtype == np.uint8
         np.testing.assert_array_equal(pixels[..., 0], digits.pixels[split])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_first_training_images_are_for_validation(digits, tmp_path, form):
+    listing = list_mnist(digits.write(tmp_path, form), validation_images=4)
+    assert listing.validation_images == 4
+    for split, file, start, stop in (
+        ("train", "train", 4, 25),
+        ("validation", "train", 0, 4),
+        ("test", "test", 0, 9),
+    ):
+        images = listing.by_split()[split]
+        assert images.keys == [f"{file}-{place:05d}" for place in range(start, stop)]
+        assert images.features["label"].tolist() == [
+            place % 10 for place in range(start, stop)
+        ]
+        pixels = read_split(listing, split)[..., 0]
+        np.testing.assert_array_equal(pixels, digits.pixels[file][start:stop])
+
+
+def test_the_default_number_of_validation_images(digits, tmp_path, caplog):
+    with caplog.at_level("INFO", logger="absl"):
+        manifest = run(digits.write(tmp_path / "raw"), tmp_path / "out")
+    assert (
+        f"images in {tmp_path / 'raw'}: train 23, validation 2, test 9" in caplog.text
+    )
+    assert manifest.settings["validation_images"] == 2
+    assert {name: split.num_examples for name, split in manifest.splits.items()} == {
+        "train": 23,
+        "validation": 2,
+        "test": 9,
+    }
+    # The manifest holds the number, and not whether a flag gave it.
+    given = run(tmp_path / "raw", tmp_path / "given", validation_images=2)
+    assert given.digest == manifest.digest
+
+
+def test_a_number_of_validation_images_that_is_not_allowed(digits, tmp_path):
+    root = digits.write(tmp_path)
+    assert len(list_mnist(root, validation_images=24).by_split()["train"]) == 1
+    fails(
+        root,
+        f"--validation_images=25 must be less than 25, the number of training images "
+        f"in --input={root}",
+        validation_images=25,
+    )
 
 
 def test_every_form_makes_the_same_dataset(digits, tmp_path):
@@ -158,21 +203,23 @@ def test_tfds_reads_what_was_prepared(digits, tmp_path, dtype):
     manifest = run(root, tmp_path / "out", image_dtype=dtype)
     assert manifest.image_shape == (28, 28, 1)
     builder = tfds.builder_from_directory(tmp_path / "out")
-    assert set(builder.info.splits) == {"train", "test"}
+    sizes = {"train": 23, "validation": 2, "test": 9}
+    assert set(builder.info.splits) == set(sizes)
     scale, offset = contract.IMAGE_DTYPES[dtype]
-    for split in PREFIXES:
+    for split, size in sizes.items():
         examples = list(builder.as_dataset(split=split).as_numpy_iterator())
-        assert len(examples) == len(digits.labels[split])
+        assert len(examples) == size
         for example in examples:
-            place = int(example["key"].decode().removeprefix(f"{split}-"))
+            file, _, number = example["key"].decode().partition("-")
+            place = int(number)
             assert example["label"].shape == ()
             assert example["label"].dtype == np.int64
-            assert example["label"] == digits.labels[split][place]
+            assert example["label"] == digits.labels[file][place]
             assert example["image"].dtype == dtype
             assert example["image"].shape == (28, 28, 1)
             np.testing.assert_allclose(
                 example["image"][..., 0].astype(np.float64) * scale + offset,
-                digits.pixels[split][place] / 127.5 - 1,
+                digits.pixels[file][place] / 127.5 - 1,
                 atol=2.5e-4 if dtype == "float16" else 1e-7,
             )
 
@@ -201,7 +248,10 @@ def test_the_digest_is_golden(tmp_path):
     golden = Mnist(
         {"train": pixels, "test": pixels[:2]}, {"train": labels, "test": labels[:2]}
     )
-    assert run(golden.write(tmp_path / "raw"), tmp_path / "out").digest == GOLDEN_DIGEST
+    root = golden.write(tmp_path / "raw")
+    assert run(root, tmp_path / "out", validation_images=0).digest == GOLDEN_DIGEST
+    # A twelfth of six images is none.
+    assert run(root, tmp_path / "default").digest == GOLDEN_DIGEST
 
 
 def prepare_command(root, output, *arguments) -> subprocess.CompletedProcess[str]:
@@ -242,7 +292,7 @@ def test_a_rerun_keeps_the_shards_and_refuses_another_source(digits, tmp_path, c
     (tmp_path / "out" / first.splits["train"].shards[1].name).unlink()
     with caplog.at_level("INFO", logger="absl"):
         assert run(tmp_path / "raw", tmp_path / "out") == first
-    assert "kept 5 of 6 shards" in caplog.text
+    assert "kept 6 of 7 shards" in caplog.text
     digits.pixels["train"][0] ^= 255
     with pytest.raises(
         contract.DatasetError, match="fingerprint of the source .* before"
@@ -254,8 +304,11 @@ def test_a_rerun_keeps_the_shards_and_refuses_another_source(digits, tmp_path, c
 def test_the_digits_have_their_official_counts(real_mnist_dir, tmp_path):
     manifest = run(real_mnist_dir, tmp_path, image_dtype="uint8", shard_size=1024)
     counts = {name: split.num_examples for name, split in manifest.splits.items()}
-    assert counts == {"train": 60_000, "test": 10_000}
+    assert counts == {"train": 55_000, "validation": 5_000, "test": 10_000}
     assert all(split.rejected == {} for split in manifest.splits.values())
-    labels = list_mnist(real_mnist_dir).by_split()["train"].features["label"]
+    listing = list_mnist(real_mnist_dir).by_split()
+    labels = np.concatenate(
+        [listing[split].features["label"] for split in ("validation", "train")]
+    )
     assert labels[:5].tolist() == [5, 0, 4, 1, 9]
     assert np.bincount(labels)[:2].tolist() == [5923, 6742]

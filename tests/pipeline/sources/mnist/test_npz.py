@@ -25,7 +25,7 @@ def test_an_npz_of_another_shape_or_type(digits, tmp_path, change):
 
 def test_an_npz_may_have_other_arrays_too(digits, tmp_path):
     write_npz(tmp_path / "mnist.npz", **digits.arrays(), extra=np.zeros(3))
-    assert list(list_mnist(tmp_path).by_split()) == ["train", "test"]
+    assert list(list_mnist(tmp_path).by_split()) == ["train", "validation", "test"]
 
 
 @pytest.mark.parametrize(
