@@ -201,11 +201,13 @@ def get_config() -> ConfigDict:
     config.checkpoint_every_secs = 600
     # Number of newest checkpoints that stay.
     config.keep_checkpoints = 3
-    # Number of checkpoints with the best ELBO of the evaluated split that stay.
+    # Number of checkpoints with the best ELBO of the evaluated split that stay; 0 if
+    # that is the test split.
     config.keep_best_checkpoints = 0
     # Steps between checkpoints that always stay; 0 for none.
     config.keep_checkpoint_every_steps = 0
-    # Line that an evaluation prints, with step, epoch and any metric by name.
+    # Line that an evaluation prints, with step, epoch, number of the evaluation and any
+    # metric by name.
     config.eval_line = "step {step}  {split} loss {loss:.5f}  elbo {elbo:.1f}"
 
     # Pictures

@@ -12,10 +12,14 @@ from ml_collections import ConfigDict
 
 from configs import mnist_hafner
 
+# In the original, an epoch leaves out 24 of the 55,000 images.
+EPOCH_STEPS = 55_000 // 64
+
 
 def get_config() -> ConfigDict:
     """Returns the settings of the original."""
     config = mnist_hafner.get_config()
+    config.eval_split = "validation"
     config.binarize = "threshold"
 
     config.latent_dim = 100
@@ -31,13 +35,13 @@ def get_config() -> ConfigDict:
 
     config.optimizer = "rmsprop"
     config.learning_rate = 1e-3
+    config.rmsprop_epsilon = 1e-10
 
     config.global_batch_size = 64
-    # 60,000 images make 937.5 batches.
-    config.num_train_steps = 30 * 60_000 // 64
+    config.num_train_steps = 30 * EPOCH_STEPS
     config.log_every_steps = 100
-    config.image_every_steps = 1875
-    config.eval_every_steps = 1875
+    config.image_every_steps = 2 * EPOCH_STEPS
+    config.eval_every_steps = 2 * EPOCH_STEPS
     config.show_strip = False
     config.eval_line = "Epoch {epoch:.0f} cost per image {loss:.2f}"
     return config

@@ -17,6 +17,7 @@ from configs import mnist_hafner
 def get_config() -> ConfigDict:
     """Returns the settings."""
     config = mnist_hafner.get_config()
+    config.train_split = "train+validation"
     config.binarize = "threshold"
     config.condition = "label"
     config.labelled_fraction = 1 / 60

@@ -17,6 +17,7 @@ from configs import mnist_hafner
 def get_config() -> ConfigDict:
     """Returns the settings of the original."""
     config = mnist_hafner.get_config()
+    config.eval_split = "validation"
     config.binarize = "threshold"
 
     config.latent_dim = 64

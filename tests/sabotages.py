@@ -64,8 +64,8 @@ PUBLISHED = (
     Sabotage(
         "mnist_hafner: another line for an evaluation",
         "configs/mnist_hafner.py",
-        '"Epoch {epoch:.0f} elbo {elbo:.2f}"',
-        '"Epoch {epoch:.0f} elbo {loss:.2f}"',
+        '"Epoch {evaluation} elbo {elbo:.2f}"',
+        '"Epoch {evaluation} elbo {loss:.2f}"',
         ("test_monitor.py::test_a_line_has_the_values_of_its_evaluation",),
     ),
     _config(
@@ -97,6 +97,12 @@ PUBLISHED = (
         "mnist_mlss",
         'binarize = "threshold"',
         'binarize = "none"',
+    ),
+    _config(
+        "mnist_mlss: pictures of test images",
+        "mnist_mlss",
+        'eval_split = "validation"',
+        'eval_split = "test"',
     ),
     _config(
         "mnist_mlss: four pairs",
@@ -327,9 +333,23 @@ PIPELINE = (
         "np.frombuffer(data[: len(data) - start], np.uint8)",
         ("test_fuzz_sources.py::test_any_idx",),
     ),
+    Sabotage(
+        "validation images from the end of MNIST's training file",
+        "pipeline/sources/mnist/mnist.py",
+        '("validation", train.part(0, validation_images))',
+        '("validation", train.part(len(train) - validation_images, len(train)))',
+        ("test_mnist.py::test_the_first_training_images_are_for_validation",),
+    ),
 )
 
 TRAINER = (
+    Sabotage(
+        "checkpoints chosen by the test split",
+        "trainer/runs/setting_checks.py",
+        '    if number and "test" in split.split("+"):\n',
+        '    if number > 2 and "test" in split.split("+"):\n',
+        ("test_workdir.py::test_the_test_split_chooses_no_checkpoint",),
+    ),
     Sabotage(
         "a divergence without its -1",
         "trainer/optimization/losses.py",

@@ -55,6 +55,7 @@ TRAINED = {
         "dataset_folder",
         *("--config=configs/mnist_m2.py", "--config.num_classes=2"),
         *("--config.labelled_fraction=0.5", "--config.latent_dim=4"),
+        "--config.train_split=train",
         *("--config.encoder_units=(8,)", "--config.decoder_units=(8,)"),
         *("--config.optimizer=rmsprop", "--config.ema_decay=0.99"),
         *_SMALL,

@@ -14,6 +14,7 @@ from tests.published.rows import (
     learning_rate,
     log_variance_head,
     num_steps,
+    num_train_examples,
     perceptrons,
     plain_updates,
     reduction,
@@ -34,10 +35,10 @@ PYTORCH: tuple[Row, ...] = (
     *plain_updates("train: optimizer.step"),
     averaging("test: the trained weights", 0.0),
     batch("--batch-size", 128),
-    # 468.75 batches make an epoch.
-    num_steps("--epochs", 10 * 60_000 // 128),
-    row("datasets.MNIST(train=True)", "train_split", "train", setting("train_split")),
-    row("test", "eval_split", "test", setting("eval_split")),
+    # An epoch ends with a short batch.
+    num_steps("--epochs", 10 * 469),
+    num_train_examples("datasets.MNIST(train=True)", 60_000),
+    row("test", "evaluated_part", ("test", 10_000), readings.evaluated_part),
     row("test", "printed", ("loss",), readings.printed_names("loss", "elbo")),
 )
 
@@ -102,16 +103,18 @@ KERAS: tuple[Row, ...] = (
     *grey_pixels("Train the VAE: mnist_digits"),
     learning_rate("Train the VAE: keras.optimizers.Adam()", 1e-3),
     *adam("Train the VAE: keras.optimizers.Adam()", 0.9, 0.999),
+    row(
+        "Train the VAE: keras.optimizers.Adam()",
+        "epsilon",
+        1e-7,
+        setting("adam_epsilon"),
+        readings.optimizer("epsilon"),
+    ),
     *plain_updates("train_step: apply_gradients"),
     batch("Train the VAE: batch_size", 128),
     # An epoch ends with a short batch.
     num_steps("Train the VAE: epochs", 30 * 547),
-    row(
-        "Train the VAE: mnist_digits",
-        "train_split",
-        "train+test",
-        setting("train_split"),
-    ),
+    num_train_examples("Train the VAE: mnist_digits", 70_000),
 )
 
 # Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders" (2016), section 5
@@ -161,7 +164,7 @@ IWAE: tuple[Row, ...] = (
         readings.rates(_EDGES),
     ),
     *plain_updates("Section 5: Adam"),
-    row("Section 5: MNIST", "train_split", "train", setting("train_split")),
+    num_train_examples("Section 5: MNIST", 60_000),
     batch("Section 5: minibatches", 20),
     num_steps("Section 5: 3280 passes", 3280 * 60_000 // 20),
 )

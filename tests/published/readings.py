@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from pipeline import contract, sources
 from tests.published.systems import System
+from trainer.data import splits
 from trainer.data.corruption import Corruption, targets_and_inputs
 from trainer.optimization.objectives import Objective, make_objective
 from trainer.optimization.schedules import Schedule
@@ -33,7 +34,8 @@ _MNIST = contract.Manifest(
     source_fingerprint="",
     features={},
     splits={
-        "train": contract.SplitInfo((contract.ShardInfo("", 60_000, 0, ""),)),
+        "train": contract.SplitInfo((contract.ShardInfo("", 55_000, 0, ""),)),
+        "validation": contract.SplitInfo((contract.ShardInfo("", 5_000, 0, ""),)),
         "test": contract.SplitInfo((contract.ShardInfo("", 10_000, 0, ""),)),
     },
 )
@@ -52,6 +54,17 @@ def batch_size(num_replicas: int) -> Reading:
 def default_image_size(source: str) -> Reading:
     """Reads the size in pixels to which `pipeline.prepare` resizes a source."""
     return lambda system: sources.find(source).image_size
+
+
+def num_train_examples(system: System) -> int:
+    """Reads the number of images of MNIST that a run trains on."""
+    return splits.num_examples(_MNIST, str(system.config.train_split))
+
+
+def evaluated_part(system: System) -> tuple[str, int]:
+    """Reads the split of MNIST that evaluations and pictures use, and its size."""
+    split = str(system.config.eval_split)
+    return split, splits.num_examples(_MNIST, split)
 
 
 def input_shape(system: System) -> tuple[int, ...]:

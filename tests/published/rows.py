@@ -81,6 +81,11 @@ def batch(place: str, value: int) -> Row:
     )
 
 
+def num_train_examples(place: str, value: int) -> Row:
+    """Returns the row of the number of images to train on."""
+    return row(place, "num_train_examples", value, readings.num_train_examples)
+
+
 def num_steps(place: str, value: int) -> Row:
     """Returns the row of the number of steps."""
     return row(place, "num_steps", value, setting("num_train_steps"))

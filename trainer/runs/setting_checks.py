@@ -107,6 +107,21 @@ def check(config: ConfigDict) -> None:
     _check_schedule(settled)
 
 
+def check_best(config: ConfigDict) -> None:
+    """Checks that the best checkpoints of a new run are not chosen by the test split.
+
+    Raises:
+        ValueError: If they are.
+    """
+    number, split = config.keep_best_checkpoints, config.eval_split
+    if number and "test" in split.split("+"):
+        raise ValueError(
+            f"--config.keep_best_checkpoints={number} would choose checkpoints by the "
+            f"test split (--config.eval_split={split}): set "
+            "--config.eval_split=validation, or --config.keep_best_checkpoints=0"
+        )
+
+
 def decay_steps(config: ConfigDict) -> int:
     """Returns `learning_rate_decay_steps`; a cosine decay of 0 steps ends with the run.
 

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from pipeline import contract
 from pipeline.process import limits
 from pipeline.storage import files, locks
-from trainer.runs import settings
+from trainer.runs import setting_checks, settings
 from trainer.system import atomic_files
 
 LOCK_NAME = "lock"
@@ -211,6 +211,8 @@ def check(
 ) -> None:
     """Checks that `workdir` is new, or holds a run that these settings can resume.
 
+    A run of an earlier version may go on choosing checkpoints by the test split.
+
     Args:
         workdir: Output directory; need not exist.
         config: Resolved settings.
@@ -218,13 +220,16 @@ def check(
 
     Raises:
         ValueError: If the directory holds a run with other settings or another dataset
-            (the message names each difference), or checkpoints without a run.
+            (the message names each difference), or checkpoints without a run; or if
+            `setting_checks.check_best` finds a mistake.
         OSError: If the directory cannot be read.
     """
     config_path, dataset_path = workdir / CONFIG_NAME, workdir / DATASET_NAME
+    before: dict[str, Any] = {}
     if config_path.exists() and dataset_path.exists():
+        before = read_json(config_path)
         current = json.loads(resumed(workdir, config).to_json())
-        lines = settings.differences(read_json(config_path), current)
+        lines = settings.differences(before, current)
         saved = read_json(dataset_path, "digest")
         if saved["digest"] != manifest.digest:
             lines.append(
@@ -241,3 +246,5 @@ def check(
             f"{workdir} has checkpoints but lacks config.json or dataset.json, so the "
             "settings of the checkpoints are unknown: choose another --workdir"
         )
+    if not before.get("keep_best_checkpoints"):
+        setting_checks.check_best(config)

@@ -113,16 +113,19 @@ def eval_text(
         ValueError: If the format is invalid or names an unknown value.
     """
     num_examples = splits.num_examples(manifest, config.train_split)
-    epoch = step * config.global_batch_size / num_examples
+    # The evaluation of step 0 has the number 0.
+    values = {
+        "step": step,
+        "epoch": step * config.global_batch_size / num_examples,
+        "evaluation": -(-step // config.eval_every_steps),
+        "split": config.eval_split,
+    }
     try:
-        return config.eval_line.format(
-            step=step, epoch=epoch, split=config.eval_split, **scalars
-        )
+        return config.eval_line.format(**values, **scalars)
     except (KeyError, ValueError, IndexError) as error:
         raise ValueError(
             f"--config.eval_line={config.eval_line!r} cannot be filled in "
-            f"({error!r}): its allowed names are step, epoch, split, "
-            f"{', '.join(scalars)}"
+            f"({error!r}): its allowed names are {', '.join([*values, *scalars])}"
         ) from error
 
 

@@ -78,6 +78,29 @@ def test_a_run_of_before_goes_on_with_its_settings(tmp_path: pathlib.Path) -> No
         workdir.resumed(tmp_path, current)
 
 
+@pytest.mark.parametrize("split", ["test", "validation+test"])
+def test_the_test_split_chooses_no_checkpoint(tmp_path: pathlib.Path, split) -> None:
+    config = celeba_debug.get_config()
+    config.eval_split, config.keep_best_checkpoints = split, 2
+    refusal = re.escape(
+        "--config.keep_best_checkpoints=2 would choose checkpoints by the test split "
+        f"(--config.eval_split={split}): set --config.eval_split=validation, or "
+        "--config.keep_best_checkpoints=0"
+    )
+    with pytest.raises(ValueError, match=refusal):
+        workdir.check(tmp_path, config, MANIFEST)
+    unchosen = config.copy_and_resolve_references()
+    unchosen.keep_best_checkpoints = 0
+    workdir.acquire(tmp_path, unchosen, MANIFEST, "data").close()
+    with pytest.raises(ValueError, match=refusal):
+        workdir.check(tmp_path, config, MANIFEST)
+    # A run of before, which began with this setting, goes on.
+    path = tmp_path / "config.json"
+    saved = json.loads(path.read_text())
+    path.write_text(json.dumps({**saved, "keep_best_checkpoints": 1}))
+    workdir.acquire(tmp_path, config, MANIFEST, "data").close()
+
+
 def test_a_longer_run_is_no_difference(tmp_path: pathlib.Path) -> None:
     config = celeba_debug.get_config()
     workdir.acquire(tmp_path, config, MANIFEST, "data")

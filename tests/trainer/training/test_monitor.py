@@ -35,19 +35,19 @@ FLAGS = (
 
 
 @pytest.mark.parametrize(
-    ("config", "line"),
+    ("config", "split", "line"),
     [
-        ("mnist_hafner", "Epoch {step} elbo {elbo:.2f}"),
-        ("mnist_mlss", "Iteration {step}: loss {loss:.2f}"),
+        ("mnist_hafner", "test", "Epoch {step} elbo {elbo:.2f}"),
+        ("mnist_mlss", "validation", "Iteration {step}: loss {loss:.2f}"),
     ],
 )
 def test_an_evaluation_prints_the_line_of_its_original(
-    tmp_path: pathlib.Path, config: str, line: str
+    tmp_path: pathlib.Path, config: str, split: str, line: str
 ) -> None:
     dataset = golden.HERE / "dataset_folder"
     run = train(dataset, tmp_path / "run", *FLAGS, config=config)
     assert run.returncode == 0, run.output
-    scores = run.metrics("test")
+    scores = run.metrics(split)
     assert list(scores) == [0, 1, 2]
     first_word, *_ = line.split()
     printed = re.findall(rf"^.*?\b({first_word} .*)$", run.output, re.MULTILINE)
@@ -72,7 +72,10 @@ def test_a_line_has_the_values_of_its_evaluation(module, line: str) -> None:
     scalars = {"loss": 104.39567, "elbo": -104.39567, "accuracy": 0.89774}
     config = module.get_config()
     config.global_batch_size = config.global_batch_size or 100
-    shard = contract.ShardInfo("train", num_examples=60_000, num_bytes=0, sha256="")
-    train_split = contract.SplitInfo((shard,))
-    manifest = dataclasses.replace(small_steps.MANIFEST, splits={"train": train_split})
+    shard = contract.ShardInfo("train", num_examples=55_000, num_bytes=0, sha256="")
+    splits = {"train": contract.SplitInfo((shard,))}
+    splits["validation"] = contract.SplitInfo(
+        (dataclasses.replace(shard, num_examples=5_000),)
+    )
+    manifest = dataclasses.replace(small_steps.MANIFEST, splits=splits)
     assert monitor.eval_text(600, scalars, manifest, config) == line
