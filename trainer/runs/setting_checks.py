@@ -5,7 +5,7 @@ the number of filters for its image size.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ml_collections import ConfigDict
 
@@ -120,6 +120,26 @@ def check_best(config: ConfigDict) -> None:
             f"test split (--config.eval_split={split}): set "
             "--config.eval_split=validation, or --config.keep_best_checkpoints=0"
         )
+
+
+def check_splits(config: ConfigDict, splits: Collection[str]) -> None:
+    """Checks that the dataset has the splits of a run.
+
+    Args:
+        config: Settings of the run.
+        splits: Names of the dataset's splits.
+
+    Raises:
+        ValueError: If a split is missing.
+    """
+    for flag in ("train_split", "eval_split"):
+        for name in config[flag].split("+"):
+            if name not in splits:
+                raise ValueError(
+                    f"--config.{flag}={config[flag]} names the split {name!r}, but the "
+                    f"dataset has only {', '.join(splits)}: set the flag to one of "
+                    "these, or give another --dataset"
+                )
 
 
 def decay_steps(config: ConfigDict) -> int:

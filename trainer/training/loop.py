@@ -22,7 +22,7 @@ from trainer.distribution.hosts import Hosts
 from trainer.optimization.objectives import Objective, make_objective
 from trainer.reporting import summaries
 from trainer.reporting.run_writer import NoWriter, RunWriter
-from trainer.runs import environment, settings, workdir
+from trainer.runs import environment, setting_checks, settings, workdir
 from trainer.runs import state as states
 from trainer.runs.checkpoint_saver import Retention, Saver
 from trainer.runs.trained import TrainedRun
@@ -85,6 +85,7 @@ def train(
     hosts = Hosts(strategy, cluster)
     config = settings.resolve(config, strategy.num_replicas_in_sync)
     config = _resumed(config, run_dir, hosts)
+    setting_checks.check_splits(config, manifest.splits)
     objective = make_objective(config, math.prod(manifest.image_shape))
     with strategy.scope():
         state = states.make_state(config, manifest)

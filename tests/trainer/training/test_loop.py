@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import time
 from typing import Any
 
@@ -90,3 +91,21 @@ def test_a_checkpoint_waits_for_pictures_and_is_followed_by_the_next_records(
     for step in (3, 4):
         checkpoints.remove(tmp_path / f"run/checkpoints/step-{step:09d}")
     assert train(dataset, tmp_path / "run") == ledgers
+
+
+@pytest.mark.parametrize("flag", ["train_split", "eval_split"])
+def test_a_split_that_the_dataset_lacks_is_named_before_anything_is_written(
+    dataset: pathlib.Path, tmp_path: pathlib.Path, flag: str
+) -> None:
+    config = celeba_debug.get_config()
+    config.eval_split = "train"
+    config[flag] = "train+validation"
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    text = (
+        f"--config.{flag}=train+validation names the split 'validation', but the "
+        "dataset has only train: set the flag to one of these, or give another "
+        "--dataset"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        loop.train(config, str(dataset), tmp_path / "run", strategy)
+    assert not (tmp_path / "run").exists()
