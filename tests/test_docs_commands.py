@@ -155,6 +155,7 @@ PROMISED = {
     "--pca": ("pca/mse_levels", ""),
     "--profile_steps=2:3": ("", "{workdir}/train/plugins/profile/*"),
     "--output=celeba.html": ("", "{output}"),
+    "benchmarks.binarize": ("", "{output}/binarized_mnist_test.amat"),
     "benchmarks.resume": ("", "history.csv"),
     "benchmarks.latent_sizes": ("", "history.csv"),
     "benchmarks.reproduce": ("| 105.59 | ", "history.csv"),

@@ -7,7 +7,7 @@ layouts           which folders are splits and which are classes
 layout_detection  detects the layout from the names of folders
 folder            source: any folder of images
 celeba            source: CelebA, in the layouts of its distributors
-mnist             source: MNIST and datasets of the same form
+mnist             sources: MNIST, datasets of the same form, and binarised MNIST
 tfds              source: datasets that TensorFlow Datasets prepared
 listing           image files in folders, archives, patterns and lists
 
@@ -60,6 +60,7 @@ SOURCES: Mapping[str, Source] = {
         image_size=128,
         settings=("seed", "split_fractions"),
     ),
+    "binarized_mnist": Source("pipeline.sources.mnist.binarized", image_size=28),
 }
 
 

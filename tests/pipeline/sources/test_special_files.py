@@ -14,6 +14,7 @@ from pipeline import contract, sources
 from pipeline.process import limits
 from pipeline.sources.mnist import mnist
 from pipeline.storage import manifests
+from tests.pipeline.sources.mnist.amat_files import write_files
 
 # Opening a pipe waits forever, so a faulty test would hang without a time limit.
 pytestmark = pytest.mark.timeout(200)
@@ -41,8 +42,10 @@ def make(request, tmp_path) -> Callable[[str], pathlib.Path]:
 
     def write(form: str) -> pathlib.Path:
         of = request.getfixturevalue
-        if form.startswith("mnist"):
+        if form.startswith("mnist "):
             of("digits").write(root, form.split()[1])
+        elif form == "binarized_mnist":
+            write_files(root)
         elif form == "tfds":
             shutil.copytree(of("prepared") / "pets", root)
         elif form.startswith("celeba"):
@@ -71,6 +74,7 @@ FILES = [
     ("folder", "list.txt", "list.txt"),
     ("tfds", "dataset_info.json", ""),
     ("tfds", "features.json", ""),
+    ("binarized_mnist", "binarized_mnist_valid.amat", ""),
 ]
 
 
@@ -85,12 +89,14 @@ def test_a_source_has_regular_files(make, form, name, given, kind):
         sources.list_images(form.split()[0], str(root / given))
 
 
-@pytest.mark.parametrize("form", ["celeba zip", "celeba folder", "folder", "tfds"])
+@pytest.mark.parametrize(
+    "form", ["celeba zip", "celeba folder", "folder", "tfds", "binarized_mnist"]
+)
 def test_a_file_that_became_a_pipe_is_not_waited_for(make, form):
     root = make(form)
     listing = sources.list_images(form.split()[0], str(root))
     for path in root.rglob("*"):
-        if path.suffix in (".zip", ".jpg") or ".tfrecord" in path.name:
+        if path.suffix in (".zip", ".jpg", ".amat") or ".tfrecord" in path.name:
             put("named pipe", path)
     images = listing.by_split()["train"]
     with pytest.raises(contract.DatasetError, match="is a named pipe: replace"):
@@ -117,7 +123,10 @@ def without_files() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-FORMS = ["celeba zip", "celeba folder", "mnist idx", "mnist npz", "folder", "tfds"]
+FORMS = [
+    *("celeba zip", "celeba folder", "mnist idx", "mnist npz", "folder", "tfds"),
+    "binarized_mnist",
+]
 
 
 @pytest.mark.parametrize("form", FORMS)

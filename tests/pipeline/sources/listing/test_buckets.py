@@ -16,6 +16,7 @@ from pipeline.sources.listing import image_files
 from pipeline.storage import buckets, paths
 from tests import preloaded
 from tests.pipeline import calls
+from tests.pipeline.sources.mnist.amat_files import write_files
 
 MAKERS: dict[str, Callable] = {
     "celeba zip": lambda of, path: of("celeba").write(path),
@@ -29,6 +30,7 @@ MAKERS: dict[str, Callable] = {
     "mnist npz": lambda of, path: of("digits").write(path, "npz"),
     "mnist tfds": lambda of, path: of("digits").write(path, "tfds"),
     "tfds": lambda of, path: of("prepared") / "pets",
+    "binarized_mnist": lambda of, path: write_files(path),
 }
 FILES = ("b.JPG", "a.png", "cats/tom.jpeg", "cats/old/Kätzchen 猫.TIFF", "dogs/x.gif")
 
@@ -112,7 +114,9 @@ def test_the_digest_is_that_of_a_local_copy(form, make, upload, tmp_path):
     assert len(digests) == 1
 
 
-@pytest.mark.parametrize("form", ["celeba zip", "celeba folder", "tfds"])
+@pytest.mark.parametrize(
+    "form", ["celeba zip", "celeba folder", "tfds", "binarized_mnist"]
+)
 def test_every_image_is_one_request(form, make, upload, monkeypatch):
     listing = sources.list_images(form.split()[0], upload(make(form)))
     requests = []
@@ -169,12 +173,14 @@ def test_what_is_not_there_is_an_error(source, url_root):
         ("celeba folder", "img_align_celeba/000001.jpg"),
         ("folder", "cat/00.jpg"),
         ("tfds", "1.0.0/pets-train.tfrecord-00000-of-00002"),
+        ("binarized_mnist", "binarized_mnist_train.amat"),
     ],
 )
 def test_a_file_that_disappears_is_an_error(form, name, make, upload):
     url = upload(make(form))
     listing = sources.list_images(form.split()[0], url)
-    key = {"folder": name, "tfds": "train-00000"}.get(form, "000001.jpg")
+    numbered = dict.fromkeys(("tfds", "binarized_mnist"), "train-00000")
+    key = {"folder": name, **numbered}.get(form, "000001.jpg")
     [(images, place)] = [
         (images, list(images.keys).index(key))
         for images in listing.by_split().values()
