@@ -117,6 +117,47 @@ KERAS: tuple[Row, ...] = (
     num_train_examples("Train the VAE: mnist_digits", 70_000),
 )
 
+# benchmark_VAE, examples/scripts/reproducibility/vae.py.
+_EPOCH = 50_000 // 100
+STATIC: tuple[Row, ...] = (
+    *perceptrons("class Encoder, class Decoder", (400,), 40, "relu"),
+    log_variance_head("class Encoder: log_covariance"),
+    bernoulli_elbo("VAEConfig(reconstruction_loss='bce')"),
+    reduction("VAE.loss_function: mean over the batch", "mean"),
+    # The images are black or white already, so nothing draws them anew.
+    *grey_pixels("np.loadtxt(binarized_mnist_train.amat)"),
+    *adam("BaseTrainerConfig: Adam, with PyTorch's decays", 0.9, 0.999),
+    row(
+        "BaseTrainerConfig: learning_rate=1e-4, and MultiStepLR with the milestones "
+        "200 and 350 and the factor 10^(-1/5)",
+        "learning_rates",
+        tuple(1e-4 * 10 ** (-stage / 5) for stage in range(3) for _ in range(2)),
+        readings.rates(
+            (
+                *(0, 200 * _EPOCH - 1, 200 * _EPOCH, 350 * _EPOCH - 1),
+                *(350 * _EPOCH, 500 * _EPOCH - 1),
+            )
+        ),
+    ),
+    *plain_updates("BaseTrainer: optimizer.step"),
+    averaging("BaseTrainer: best_model", 0.0),
+    batch("BaseTrainerConfig: per_device_train_batch_size=100", 100),
+    num_steps("BaseTrainerConfig: num_epochs=500", 500 * _EPOCH),
+    row("BaseTrainer: train_dataset", "train_split", "train", setting("train_split")),
+    row(
+        "BaseTrainer: eval_dataset",
+        "eval_split",
+        "validation",
+        setting("eval_split"),
+    ),
+    row(
+        "BaseTrainer: an evaluation after each epoch",
+        "evaluated",
+        (0, _EPOCH, 2 * _EPOCH),
+        readings.first_steps("evaluated"),
+    ),
+)
+
 # Burda, Grosse and Salakhutdinov, "Importance Weighted Autoencoders" (2016), section 5
 # and the first architecture of appendix C.
 _ENDS = (0, 1, 4, 13, 40, 121, 364, 1093, 3280)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.published.celeba_rows import ROYER
 from tests.published.mnist_rows import DENSE, HAFNER, MLSS
-from tests.published.protocol_rows import IWAE, KERAS, PYTORCH
+from tests.published.protocol_rows import IWAE, KERAS, PYTORCH, STATIC
 from tests.published.rows import Row
 from tests.published.systems import load_system
 
@@ -18,6 +18,7 @@ TABLES = {
     "mnist_pytorch": PYTORCH,
     "mnist_keras": KERAS,
     "mnist_iwae": IWAE,
+    "mnist_static": STATIC,
 }
 CASES = [
     pytest.param(config, row, id=f"{config}-{row.name}")
