@@ -1,0 +1,22 @@
+"""A denoising VAE on MNIST: it reconstructs clean digits from noisy ones.
+
+python -m pipeline.prepare --source=mnist --input=DIR --output=DIR
+python -m trainer.train --config=configs/mnist_denoising.py --dataset=DIR --workdir=DIR
+python -m trainer.evaluate --workdir=DIR --split=test
+
+The VAE of `mnist_pytorch`, whose encoder sees every grey value with added noise of
+standard deviation 1. Grey values span [-1, 1], so the noise factor is 0.5 where they
+span [0, 1].
+"""
+
+from ml_collections import ConfigDict
+
+from configs import mnist_pytorch
+
+
+def get_config() -> ConfigDict:
+    """Returns the settings."""
+    config = mnist_pytorch.get_config()
+    config.input_noise_stddev = 1.0
+    config.num_picture_samples = 25
+    return config
