@@ -5,7 +5,6 @@
 Exit codes: 0 success; 1 a flag is wrong, or the files cannot be written.
 """
 
-import sys
 from collections.abc import Sequence
 
 from absl import flags
@@ -39,7 +38,7 @@ def main(argv: Sequence[str]) -> None:
             overwrite=_OVERWRITE.value,
         )
     except DatasetError as error:
-        sys.exit(f"error: {error}")
+        entry.fail(error)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from absl import flags
 
 from pipeline import contract
 from pipeline.formats import records
-from pipeline.process import entry, limits, path_flags, wording
+from pipeline.process import arguments, entry, limits, path_flags, wording
 from pipeline.storage import manifests, paths
 
 EXIT_FAULTY = 3
@@ -105,7 +105,7 @@ def main(argv: list[str]) -> None:
     try:
         manifest = manifests.load(dataset_dir)
     except contract.DatasetError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {arguments.in_command(str(error))}", file=sys.stderr)
         sys.exit(EXIT_FAULTY)
     try:
         faults = find_faults(dataset_dir, manifest)
@@ -114,7 +114,7 @@ def main(argv: list[str]) -> None:
             raise
         sys.exit(f"error: {limits.out_of_files_text(error)}")
     for fault in faults:
-        print(f"error: {fault}", file=sys.stderr)
+        print(f"error: {arguments.in_command(fault)}", file=sys.stderr)
     if faults:
         sys.exit(EXIT_FAULTY)
     counts = ", ".join(

@@ -13,7 +13,7 @@ import sys
 
 from absl import flags, logging
 
-from pipeline.process import entry
+from pipeline.process import arguments, entry
 from trainer.cli import command_line, train_flags
 from trainer.operations import checks
 from trainer.system import libraries
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> None:
     )
     num_failed = 0
     for finding in checks.make_all(diagnosis.checks()):
-        print(finding, flush=True)
+        print(arguments.in_command(str(finding)), flush=True)
         num_failed += finding.status == "fail"
     sys.exit(1 if num_failed else 0)
 

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from absl import flags, logging
 
-from pipeline.process import entry, interrupts, path_flags
+from pipeline.process import arguments, entry, interrupts, path_flags
 from trainer.cli import command_line, train_flags
 from trainer.system import libraries
 
@@ -85,7 +85,7 @@ def main(argv: list[str]) -> None:
 def _leave(code: int, error: Exception | str | None = None) -> NoReturn:
     """Ends the process at once, because `strategies.iterate` frees no iterator."""
     if error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {arguments.in_command(str(error))}", file=sys.stderr)
     logging.flush()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -11,7 +11,7 @@ from absl import flags, logging
 
 from pipeline import contract
 from pipeline.jobs import quiet, worker
-from pipeline.process import entry, interrupts, limits, wording
+from pipeline.process import arguments, entry, interrupts, limits, wording
 
 
 @functools.cache
@@ -106,7 +106,8 @@ def run(
         try:
             manifest = make(beam_args, nursery)
         except contract.DatasetError as error:
-            sys.exit(f"error: {limits.shortage_text(error) or error}")
+            text = limits.shortage_text(error) or str(error)
+            sys.exit(f"error: {arguments.in_command(text)}")
         except (MemoryError, RuntimeError, OSError) as error:
             text = limits.shortage_text(error)
             if text is None:

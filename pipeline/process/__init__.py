@@ -8,6 +8,6 @@ limits        open files, memory, warnings and addresses of this process
 ports         free ports of this machine
 variables     environment variables that would change numbers or pictures
 path_flags    flags whose value is a path, and commands to print
-arguments     errors of a call, which name arguments instead of flags
+arguments     arguments in texts of errors, and the flags that commands show
 wording       numbers with their nouns
 """

@@ -8,7 +8,7 @@ from typing import NoReturn
 from absl import app, flags
 
 from pipeline import contract
-from pipeline.process import command_help, limits, output
+from pipeline.process import arguments, command_help, limits, output
 
 # Errors of Python and absl about the value of a flag -> our wording.
 _VALUE_ERRORS = {
@@ -94,13 +94,14 @@ def refuse(error: Exception | str) -> NoReturn:
 
 def refusal(error: Exception | str) -> SystemExit:
     """Returns the exit of a program with a one-line error about its command line."""
-    text = contract.without_credentials(flags_text(str(error)))
+    text = arguments.in_command(flags_text(str(error)))
+    text = contract.without_credentials(text)
     return SystemExit(f"error: {text} (--help shows all flags)")
 
 
 def fail(error: Exception) -> NoReturn:
     """Ends the program with a one-line error about a failure."""
-    text = " ".join(limits.error_text(error).splitlines())
+    text = arguments.in_command(" ".join(limits.error_text(error).splitlines()))
     sys.exit(f"error: {contract.without_credentials(text)}")
 
 

@@ -6,7 +6,7 @@ import select
 import sys
 from collections.abc import Iterator
 
-from pipeline.process import limits
+from pipeline.process import arguments, limits
 
 
 @contextlib.contextmanager
@@ -23,7 +23,7 @@ def written() -> Iterator[None]:
     except OSError as error:
         # A broken pipe needs no error: its reader, such as `head`, has had enough.
         if _is_read() or not isinstance(error, BrokenPipeError):
-            text = limits.error_text(error)
+            text = arguments.in_command(limits.error_text(error))
             print(f"error: {text}", file=sys.stderr)
         # A normal exit would try to write the output again.
         os._exit(1)
