@@ -42,7 +42,7 @@ MAX_IMAGE_PIXELS = 1024 * 1024 * 1024 // 4 // 3
 MAX_IMAGE_BYTES = 8 * MAX_IMAGE_PIXELS
 
 # Remedy for a damaged manifest.
-MANIFEST_REMEDY = "prepare the dataset again with --overwrite"
+MANIFEST_REMEDY = "prepare the dataset again with `overwrite=True`"
 
 # A feature has fewer values than this: a protocol buffer is smaller than 2 GiB.
 _MAX_VALUES = 2**31
@@ -189,7 +189,7 @@ class Manifest:
         if "image" not in self.features:
             images = self.settings.get("dataset")
             remedy = (
-                f"give the --dataset that the latents encode (digest {images})"
+                f"give the `dataset` that the latents encode (digest {images})"
                 if images
                 else "run pipeline.prepare on the images that the latents encode"
             )
@@ -330,14 +330,14 @@ def check_labels(
     if highest >= num_classes:
         raise DatasetError(
             f"an image has the label {highest}, but the model's classes are 0 to "
-            f"{num_classes - 1}: train with --config.num_classes={highest + 1} or more"
+            f"{num_classes - 1}: train with config.num_classes={highest + 1} or more"
         )
     if are_all_known and lowest < 0:
         raise DatasetError(
             f"an image has the label {lowest}, which is not a class: leave images "
             "without a class out of the dataset, or train with "
-            "--config.labelled_fraction below 1, which allows such images, or with "
-            "--config.condition=none"
+            "`config.labelled_fraction` below 1, which allows such images, or with "
+            "config.condition=none"
         )
 
 

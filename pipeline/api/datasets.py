@@ -1,20 +1,12 @@
 """The call that makes a dataset. It imports Beam only when called."""
 
-import dataclasses
 import os
 import warnings
 
 from pipeline import contract
 from pipeline.jobs import quiet
 from pipeline.planning import dataset_settings
-from pipeline.process import arguments, limits
-
-_ARGUMENTS = (
-    *(field.name for field in dataclasses.fields(dataset_settings.Settings)),
-    *("input", "output", "num_workers", "max_rejected_fraction", "overwrite", "stats"),
-)
-# The flags are named like the arguments.
-_NAMES = dict(zip(_ARGUMENTS, _ARGUMENTS, strict=True))
+from pipeline.process import limits, path_flags
 
 
 class Settings(dataset_settings.Settings):
@@ -24,11 +16,6 @@ class Settings(dataset_settings.Settings):
         >>> Settings(source="mnist", seed=1).image_size
         28
     """
-
-    def __post_init__(self) -> None:
-        """Checks that every value is allowed."""
-        with arguments.named(_NAMES):
-            super().__post_init__()
 
 
 def prepare_dataset(
@@ -68,15 +55,15 @@ def prepare_dataset(
         settings = pipeline.Settings(source="folder", image_size=64)
         manifest = pipeline.prepare_dataset(settings, input="photos", output="photos64")
     """
-    input_dir = arguments.path("input", input)
-    output_dir = arguments.path("output", output)
+    input_dir = _path("input", input)
+    output_dir = _path("output", output)
     if (settings.preprocess or "").startswith("__main__:"):
         raise contract.DatasetError(
             f"preprocess={settings.preprocess} is in the program itself, which workers "
             "do not run: move the function to a module"
         )
     # Restore the program's own warning filters after the call.
-    with quiet.beam_is_quiet(), warnings.catch_warnings(), arguments.named(_NAMES):
+    with quiet.beam_is_quiet(), warnings.catch_warnings():
         limits.prepare()
         from pipeline.jobs import dataset_job, preparing
 
@@ -91,3 +78,18 @@ def prepare_dataset(
         )
     assert manifest is not None
     return manifest
+
+
+def _path(name: str, value: str | os.PathLike[str]) -> str:
+    """Returns the path in an argument, parsed like the flag of the same name.
+
+    Raises:
+        DatasetError: If the value is empty, or neither a path nor a URL.
+    """
+    text = os.fsdecode(value)
+    if not text:
+        raise contract.DatasetError(f"{name} is empty: give a path")
+    try:
+        return path_flags.parse(text, takes_urls=True)
+    except ValueError as error:
+        raise contract.DatasetError(f"{name}={text}: {error}") from error

@@ -104,9 +104,7 @@ def locked(
     try:
         paths.make_directory(output_files.progress_path(output))
     except contract.DatasetError as error:
-        raise contract.DatasetError(
-            f"cannot make --output={output}: {error}"
-        ) from error
+        raise contract.DatasetError(f"cannot make output={output}: {error}") from error
     with _lock(output):
         body = {
             "schema_version": contract.SCHEMA_VERSION,
@@ -130,23 +128,23 @@ def check_apart(output: str, inputs: Mapping[str, str]) -> None:
 
     Args:
         output: Directory to write.
-        inputs: Paths to read, by their flags.
+        inputs: Paths to read, by their arguments.
 
     Raises:
         DatasetError: If an input is `output` or below it, also through links or `..`.
     """
-    for flag, path in inputs.items():
+    for name, path in inputs.items():
         if path_resolution.contains(output, path):
             raise contract.DatasetError(
-                f"--output={output} is the same as {flag}={path}, or contains it: give "
-                "another --output"
+                f"output={output} is the same as {name}={path}, or contains it: give "
+                "another `output`"
             )
 
 
 def _check_output(output: str, *, overwrite: bool) -> None:
     """Checks that a directory is new, empty, or made by a run."""
     if paths.find(output) is not None:
-        raise contract.DatasetError(f"--output={output} is a file: give a directory")
+        raise contract.DatasetError(f"output={output} is a file: give a directory")
     names = {entry.name for entry in paths.list_directory(output)}
     # Hidden files that systems make, such as .DS_Store, do no harm.
     visible = {name for name in names if not name.startswith(".")} - {"lost+found"}
@@ -155,15 +153,15 @@ def _check_output(output: str, *, overwrite: bool) -> None:
     foreign = sorted(name for name in visible if not output_files.is_ours(output, name))
     if foreign or not any(map(output_files.is_shard, visible)):
         raise contract.DatasetError(
-            f"--output={output} has files that do not belong to a dataset "
+            f"output={output} has files that do not belong to a dataset "
             f"({', '.join((foreign or sorted(visible))[:3])!r:.200}): give an empty or "
             "a new directory"
         )
     if not overwrite:
         raise contract.DatasetError(
-            f"--output={output} has shards, but neither {files.PROGRESS_DIR} nor a "
+            f"output={output} has shards, but neither {files.PROGRESS_DIR} nor a "
             f"sound {contract.MANIFEST_NAME}, so the settings of the shards are "
-            "unknown: give another --output, or --overwrite to discard the shards"
+            "unknown: give another `output`, or `overwrite=True` to discard the shards"
         )
 
 
@@ -171,7 +169,7 @@ def _check_output(output: str, *, overwrite: bool) -> None:
 def _lock(output: str) -> Iterator[None]:
     """Holds a lock, which the system releases however the process ends."""
     if paths.is_url(output):
-        logging.info("a bucket has no locks: let only one run at a time use --output")
+        logging.info("a bucket has no locks: let only one run at a time write to it")
         yield
         return
     try:
@@ -181,12 +179,12 @@ def _lock(output: str) -> Iterator[None]:
         )
     except BlockingIOError as error:
         raise contract.DatasetError(
-            f"another run is at work in --output={output}: wait until "
+            f"another run is at work in output={output}: wait until "
             "it ends, or give another directory"
         ) from error
     except OSError as error:
         raise contract.DatasetError(
-            f"cannot lock --output={output}, because "
+            f"cannot lock output={output}, because "
             f"{output_files.progress_path(output, LOCK_NAME)} cannot be opened "
             f"({error.strerror}): remove it"
         ) from error
@@ -201,9 +199,9 @@ def _check_settings(output: str, body: dict[str, Any]) -> None:
         return
     old, new = recorded["settings"], body["settings"]
     differences = [
-        _difference(flag, old.get(flag), new.get(flag))
-        for flag in sorted(old.keys() | new.keys())
-        if old.get(flag) != new.get(flag)
+        _difference(name, old.get(name), new.get(name))
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
     ]
     differences += [
         f"{text} {str(recorded[name])[:12]} before, {str(body[name])[:12]} now"
@@ -215,16 +213,16 @@ def _check_settings(output: str, body: dict[str, Any]) -> None:
     ]
     if differences:
         raise contract.DatasetError(
-            f"--output={output} has a dataset with other settings "
-            f"({'; '.join(differences)}): give another --output, or --overwrite to "
-            "discard it"
+            f"output={output} has a dataset with other settings "
+            f"({'; '.join(differences)}): give another `output`, or `overwrite=True` "
+            "to discard it"
         )
 
 
-def _difference(flag: str, old: Any, new: Any) -> str:
+def _difference(name: str, old: Any, new: Any) -> str:
     def shown(value: Any) -> str:
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-        return f"--{flag}={text}"
+        return f"{name}={text}"
 
     if old is None:
         return f"{shown(new)} now, but not before"
@@ -250,6 +248,6 @@ def _recorded_settings(output: str) -> dict[str, Any] | None:
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise contract.DatasetError(
                 f"{path} is damaged ({type(error).__name__}: {error}): give "
-                "--overwrite to discard the dataset"
+                "`overwrite=True` to discard the dataset"
             ) from error
     return None

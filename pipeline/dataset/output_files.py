@@ -101,7 +101,7 @@ def check_active(output: str, run_id: str) -> None:
     if not any(f"{run_id}." in name for name in _names(folder)):
         raise contract.DatasetError(
             f"a worker finds no files of this run in {folder}: every worker must see "
-            "--output at the same path, and no later run may work in it"
+            "`output` at the same path, and no later run may work in it"
         )
 
 

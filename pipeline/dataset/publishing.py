@@ -95,7 +95,7 @@ def publish(publication: Publication, results: Iterable[ShardResult]) -> str:
     if unconfirmed is not None:
         raise contract.DatasetError(
             f"{unconfirmed}, but a second read of the image does not confirm this: "
-            "the source was damaged or unreadable for a while. Run the same command "
+            "the source was damaged or unreadable for a while. Make the same call "
             "again: it writes the shards of such images again"
         )
     manifest = build_manifest(publication, by_name)
@@ -220,7 +220,7 @@ def check_rejects(publication: Publication, results: Iterable[ShardResult]) -> N
         raise contract.DatasetError(
             f"{len(lines)} of {publication.num_images} images "
             f"{'was' if len(lines) == 1 else 'were'} rejected, a fraction of "
-            f"{fraction:.4g}, more than --max_rejected_fraction="
+            f"{fraction:.4g}, more than max_rejected_fraction="
             f"{publication.max_rejected_fraction:g} allows: {named}"
             f"{', ...' if len(lines) > _NUM_REJECTS_NAMED else ''}"
         )
@@ -248,10 +248,10 @@ def check_missing(publication: Publication, keys: Sequence[str]) -> None:
         raise contract.DatasetError(
             f"{len(keys)} of {publication.num_images} images "
             f"{'is' if len(keys) == 1 else 'are'} missing, more than "
-            f"--max_rejected_fraction={publication.max_rejected_fraction:g} "
+            f"max_rejected_fraction={publication.max_rejected_fraction:g} "
             f"allows: {', '.join(keys[:_NUM_REJECTS_NAMED])}"
             f"{', ...' if len(keys) > _NUM_REJECTS_NAMED else ''}; nothing in "
-            "--output was discarded"
+            "`output` was discarded"
         )
 
 

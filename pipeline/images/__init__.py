@@ -7,7 +7,7 @@ jpeg_damage    finds damage that libjpeg only warns about
 resizing       resizes as Pillow and as TensorFlow 1 do
 filters        computes the weights of the input pixels in each output pixel
 resize_loops   the loops over pixels, compiled by Numba
-user_function  calls the user's own function on pixels, --preprocess=MODULE:FUNCTION
+user_function  calls the user's own function on pixels, preprocess=MODULE:FUNCTION
 """
 
 from typing import TYPE_CHECKING

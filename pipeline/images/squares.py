@@ -267,7 +267,7 @@ def centre_crop(image: np.ndarray, crop_size: int) -> np.ndarray:
     height, width, _ = image.shape
     side = crop_size or min(width, height)
     if side > min(width, height):
-        detail = f"{width}x{height} pixels, smaller than --crop_size={side}"
+        detail = f"{width}x{height} pixels, smaller than crop_size={side}"
         raise RejectedImageError("too_small", detail)
     top, left = (height - side) // 2, (width - side) // 2
     return image[top : top + side, left : left + side]

@@ -1,4 +1,4 @@
-"""Calls the user's function on an image's pixels, --preprocess=MODULE:FUNCTION.
+"""Calls the user's function on an image's pixels, preprocess=MODULE:FUNCTION.
 
 The function's name is a setting. Each process imports the function by that name: a
 worker finds it as the launcher does, on Python's path or in the command's directory.
@@ -30,15 +30,15 @@ def load(name: str) -> Callable[[np.ndarray], object]:
     module_name, _, function_name = name.partition(":")
     if not module_name or not function_name:
         raise contract.DatasetError(
-            f"--preprocess={name} must be PACKAGE.MODULE:FUNCTION"
+            f"preprocess={name} must be PACKAGE.MODULE:FUNCTION"
         )
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
         # The import runs the user's code, which may raise any error.
         raise contract.DatasetError(
-            f"--preprocess={name}: cannot import {module_name} ({_described(error)}): "
-            "it must be on PYTHONPATH, or in the directory that the command is run in"
+            f"preprocess={name}: cannot import {module_name} ({_described(error)}): "
+            "it must be on PYTHONPATH, or elsewhere on sys.path"
         ) from error
     function = getattr(module, function_name, None)
     if callable(function):
@@ -46,7 +46,7 @@ def load(name: str) -> Callable[[np.ndarray], object]:
     is_there = hasattr(module, function_name)
     fault = "is not a function" if is_there else "is not defined"
     raise contract.DatasetError(
-        f"--preprocess={name}: {function_name} {fault} in {module.__file__}"
+        f"preprocess={name}: {function_name} {fault} in {module.__file__}"
     )
 
 
@@ -71,8 +71,8 @@ def call(name: str, pixels: np.ndarray) -> np.ndarray:
     except Exception as error:
         # The user's code may raise any error.
         raise contract.DatasetError(
-            f"--preprocess={name} failed on an image of {list(pixels.shape)} "
-            f"({_described(error)}): repair the function, or leave the flag out"
+            f"preprocess={name} failed on an image of {list(pixels.shape)} "
+            f"({_described(error)}): repair the function, or leave the argument out"
         ) from error
     returned = f"a {type(result).__name__}"
     if isinstance(result, np.ndarray):
@@ -81,7 +81,7 @@ def call(name: str, pixels: np.ndarray) -> np.ndarray:
         if is_image and result.shape[2] == pixels.shape[2]:
             return result
     raise contract.DatasetError(
-        f"--preprocess={name} returned {returned} for an image of "
+        f"preprocess={name} returned {returned} for an image of "
         f"{list(pixels.shape)}: the function must return "
         f"[height, width, {pixels.shape[2]}] uint8"
     )

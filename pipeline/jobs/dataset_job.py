@@ -46,11 +46,11 @@ class DatasetJob:
         """
         if self.num_workers < 1:
             raise contract.DatasetError(
-                f"--num_workers={self.num_workers} must be at least 1"
+                f"num_workers={self.num_workers} must be at least 1"
             )
         if not 0 <= self.max_rejected_fraction <= 1:
             raise contract.DatasetError(
-                f"--max_rejected_fraction={self.max_rejected_fraction} must be from 0 "
+                f"max_rejected_fraction={self.max_rejected_fraction} must be from 0 "
                 "to 1"
             )
         object.__setattr__(self, "output", path_resolution.absolute(self.output))
@@ -135,8 +135,8 @@ def _run(
     runner = runners.runner_name(job.beam_args)
     if runners.is_distributed(runner) and not paths.is_url(job.output):
         logging.warning(
-            "%s: every worker must see --output=%s and the input files at the same "
-            "paths",
+            "%s: every worker must see the output directory %s and the input files at "
+            "the same paths",
             runner,
             job.output,
         )

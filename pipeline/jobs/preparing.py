@@ -31,11 +31,11 @@ def prepare(
         with_stats: Whether to write `stats.json` and `overview.png`, too.
 
     Raises:
-        DatasetError: If the source, the directory or a flag is invalid.
+        DatasetError: If the source, the directory or an argument is invalid.
     """
     buckets.configure(job.beam_args)
     input_dir = path_resolution.absolute(input_dir)
-    output_directory.check_apart(job.output, {"--input": input_dir})
+    output_directory.check_apart(job.output, {"input": input_dir})
     listing, settings = list_images(settings, input_dir)
     publication = publishing.Publication(
         name=listing.name,

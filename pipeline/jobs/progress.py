@@ -59,10 +59,10 @@ def check_disk(
     needed = num_images * (num_bytes + _RECORD_OVERHEAD_BYTES)
     free = shutil.disk_usage(output).free + (num_bytes_freed or 0)
     if needed > free:
-        smaller = ", a smaller --image_size or --image_dtype=uint8"
+        smaller = ", a smaller `image_size` or image_dtype=uint8"
         raise contract.DatasetError(
             f"{output} needs {needed / 1e9:.1f} GB, but its disk has "
-            f"{free / 1e9:.1f} GB free: free some space, or choose another --output"
+            f"{free / 1e9:.1f} GB free: free some space, or choose another `output`"
             f"{smaller if 'image' in features else ''}"
         )
 

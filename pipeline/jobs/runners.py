@@ -197,9 +197,8 @@ def _explain(error: Exception, name: str, *, is_submitted: bool) -> str | None:
         return text
     if "Channel closed prematurely" in str(error):
         return (
-            "a worker process was killed, perhaps because memory was short: run the "
-            "same command again, with fewer --num_workers; it keeps the finished "
-            "shards"
+            "a worker process was killed, perhaps because memory was short: make the "
+            "same call again, with fewer `num_workers`; it keeps the finished shards"
         )
     if not is_distributed(name) and name != "PrismRunner":
         return None
@@ -211,12 +210,12 @@ def _explain(error: Exception, name: str, *, is_submitted: bool) -> str | None:
         return f"--runner={name} does not start the job ({reason}): {remedy}"
     if isinstance(error, grpc.RpcError):
         return (
-            "the job server stopped answering: see its log, and run the same command "
+            "the job server stopped answering: see its log, and make the same call "
             "again; it keeps the finished shards"
         )
     return (
         f"the job failed on --runner={name} ({reason}): see the log of the runner, and "
-        "run the same command again; it keeps the finished shards"
+        "make the same call again; it keeps the finished shards"
     )
 
 

@@ -74,7 +74,7 @@ def _check_operations(path: str) -> None:
     )
     if refused:
         raise contract.DatasetError(
-            f"--model={path} has operations with effects outside the model, which no "
+            f"model={path} has operations with effects outside the model, which no "
             f"export has ({', '.join(refused):.200}): give a directory that "
             "trainer.export wrote"
         )
@@ -98,8 +98,8 @@ def check_loads(export: export_description.Export) -> None:
             pool.submit(_load, export).result()
         except concurrent.futures.process.BrokenProcessPool as error:
             raise contract.DatasetError(
-                f"the process that loaded --model={export.path} was killed, perhaps "
-                "because memory was short: run the same command again"
+                f"the process that loaded model={export.path} was killed, perhaps "
+                "because memory was short: make the same call again"
             ) from error
 
 
@@ -126,7 +126,7 @@ def load(path: str, digest: str, condition: str | None) -> Encode:
     export = export_description.read_export(path)
     if export.digest != digest:
         raise contract.DatasetError(
-            f"--model={path} is another export on a worker (digest {export.digest} "
+            f"model={path} is another export on a worker (digest {export.digest} "
             f"instead of {digest}): every worker must see the same export at this path"
         )
     try:
@@ -151,7 +151,7 @@ def load(path: str, digest: str, condition: str | None) -> Encode:
         raise
     except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
         raise contract.DatasetError(
-            f"cannot load --model={path} ({type(error).__name__}: {error!s:.200}): run "
+            f"cannot load model={path} ({type(error).__name__}: {error!s:.200}): run "
             "trainer.export again"
         ) from error
 

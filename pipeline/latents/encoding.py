@@ -32,16 +32,16 @@ def encode(
             trained on.
 
     Raises:
-        DatasetError: If the model, a dataset, the directory or a flag is unusable.
+        DatasetError: If the model, a dataset, the directory or an argument is unusable.
     """
-    dataset_dir, export = _check_inputs(job, model, "--dataset", dataset_dir)
+    dataset_dir, export = _check_inputs(job, model, "dataset", dataset_dir)
     images = manifests.load(dataset_dir)
     export_description.check_images(
         export,
         images.settings,
         images.features,
         images.image_shape[2],
-        f"--dataset={dataset_dir}",
+        f"dataset={dataset_dir}",
     )
     if job.overwrite:
         latent_images.check_shards(dataset_dir, images)
@@ -92,9 +92,10 @@ def encode_raw(
         input_dir: Directory, file or pattern of the source.
 
     Raises:
-        DatasetError: If the model, the source, the directory or a flag is unusable.
+        DatasetError: If the model, the source, the directory or an argument is
+            unusable.
     """
-    input_dir, export = _check_inputs(job, model, "--input", input_dir)
+    input_dir, export = _check_inputs(job, model, "input", input_dir)
     image_settings = export_description.image_settings(export, images.preprocess)
     images = dataclasses.replace(images, **image_settings)
     listing, images = preparing.list_images(images, input_dir)
@@ -104,7 +105,7 @@ def encode_raw(
         images.to_dict(),
         features,
         listing.num_channels,
-        f"--input={input_dir}",
+        f"input={input_dir}",
     )
     if job.overwrite:
         encoder.check_loads(export)
@@ -128,14 +129,14 @@ def encode_raw(
 
 
 def _check_inputs(
-    job: dataset_job.DatasetJob, model: str, flag: str, path: str
+    job: dataset_job.DatasetJob, model: str, argument: str, path: str
 ) -> tuple[str, export_description.Export]:
     """Checks that a job's output contains no input, and reads the export.
 
     Args:
         job: Output directory and execution of the job.
         model: Directory that `trainer.export` wrote.
-        flag: Flag of the images.
+        argument: Argument of the images.
         path: Directory of the images.
 
     Returns:
@@ -146,7 +147,7 @@ def _check_inputs(
     """
     buckets.configure(job.beam_args)
     model, path = path_resolution.absolute(model), path_resolution.absolute(path)
-    output_directory.check_apart(job.output, {flag: path, "--model": model})
+    output_directory.check_apart(job.output, {argument: path, "model": model})
     return path, export_description.read_export(model)
 
 

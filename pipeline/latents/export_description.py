@@ -53,13 +53,13 @@ def read_export(path: str) -> Export:
     """
     if "://" in path:
         raise contract.DatasetError(
-            f"--model={path} is in a bucket: copy it to a directory that every worker "
+            f"model={path} is in a bucket: copy it to a directory that every worker "
             "sees"
         )
     absent = [name for name in _PARTS if not pathlib.Path(path, name).is_file()]
     if absent and pathlib.Path(path, DESCRIPTION).is_file():
         raise contract.DatasetError(
-            f"--model={path} is incomplete (missing: {', '.join(absent)}): run "
+            f"model={path} is incomplete (missing: {', '.join(absent)}): run "
             "trainer.export again"
         )
     try:
@@ -87,12 +87,12 @@ def read_export(path: str) -> Export:
         )
     except FileNotFoundError as error:
         raise contract.DatasetError(
-            f"--model={path} holds no export ({DESCRIPTION} is missing): give the "
-            "--output of trainer.export, at a path that every worker sees"
+            f"model={path} holds no export ({DESCRIPTION} is missing): give the "
+            "`output` of trainer.export, at a path that every worker sees"
         ) from error
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         raise contract.DatasetError(
-            f"--model={path}: {DESCRIPTION} is damaged, or of an earlier release "
+            f"model={path}: {DESCRIPTION} is damaged, or of an earlier release "
             f"({type(error).__name__}: {error!s:.200}): run trainer.export again"
         ) from error
 
@@ -121,15 +121,15 @@ def image_settings(export: Export, preprocess: str | None) -> dict[str, Any]:
 def _unlike_text(export: Export, named: Any, preprocess: str | None) -> str:
     if preprocess is None:
         return (
-            f"--model={export.path}: {DESCRIPTION} names the function {named!r:.200}, "
-            "which this command would import and call on every image: to allow this, "
-            f"give --preprocess={named!r:.200}; otherwise give another --model"
+            f"model={export.path}: {DESCRIPTION} names the function {named!r:.200}, "
+            "which this call would import and call on every image: to allow this, "
+            f"give preprocess={named!r:.200}; otherwise give another `model`"
         )
     description = "no function" if named is None else f"the function {named!r:.200}"
-    remedy = "leave the flag out" if named is None else "give that function"
+    remedy = "leave the argument out" if named is None else "give that function"
     return (
-        f"--preprocess={preprocess}: {DESCRIPTION} of --model={export.path} names "
-        f"{description} for its images: {remedy}, or give another --model"
+        f"preprocess={preprocess}: {DESCRIPTION} of model={export.path} names "
+        f"{description} for its images: {remedy}, or give another `model`"
     )
 
 
@@ -147,14 +147,14 @@ def check_images(
         settings: Preprocessing settings of the images, by flag of prepare.
         features: Features of the images' records.
         num_channels: Number of channels of every image.
-        images: Flag that gives the images, with its value, for error messages.
+        images: Argument that gives the images, with its value, for error messages.
 
     Raises:
         DatasetError: If the images are preprocessed differently from the training
             images, or lack the model's condition.
     """
     differences = [
-        f"--{name}={settings.get(name)}, but {export.settings.get(name)} in training"
+        f"`{name}={settings.get(name)}`, but {export.settings.get(name)} in training"
         for name in _IMAGE_SETTINGS
         if settings.get(name) != export.settings.get(name)
     ]
@@ -166,14 +166,14 @@ def check_images(
     if differences:
         raise contract.DatasetError(
             f"the images of {images} differ from the training images of "
-            f"--model={export.path} ({'; '.join(differences)}): give images with the "
-            "settings of the training, or another --model"
+            f"model={export.path} ({'; '.join(differences)}): give images with the "
+            "settings of the training, or another `model`"
         )
     name = export.condition
     if name is None:
         return
     if features.get(name) != export.features[name]:
         raise contract.DatasetError(
-            f"--model={export.path} needs the feature {name!r}, but {images} lacks it "
-            "or gives it other names: give other images, or another --model"
+            f"model={export.path} needs the feature {name!r}, but {images} lacks it "
+            "or gives it other names: give other images, or another `model`"
         )

@@ -79,7 +79,7 @@ class DatasetImages:
         if paths.find(_mark_path(output, run_id)) is None:
             raise contract.DatasetError(
                 f"a worker does not find this run in {output}: every worker must see "
-                "--output at the same path, and no later run may work in it"
+                "`output` at the same path, and no later run may work in it"
             )
         manifest, planned = _read_plan(self.dataset_dir, self.settings)
         shard, info = planned[name]
@@ -116,7 +116,7 @@ def _read_plan(
     manifest = manifests.load(dataset_dir)
     if manifest.digest != settings.images:
         raise contract.DatasetError(
-            f"--dataset={dataset_dir} is another dataset on a worker (digest "
+            f"dataset={dataset_dir} is another dataset on a worker (digest "
             f"{manifest.digest} instead of {settings.images}): every worker must see "
             "the same dataset at this path"
         )

@@ -64,7 +64,7 @@ def _encode_records(
         for (key, _, labels), *latents in zip(batch, mean, log_var, strict=True):
             if not np.isfinite(latents).all():
                 raise contract.DatasetError(
-                    f"--model={export.path} gives image {key} a posterior that is not "
+                    f"model={export.path} gives image {key} a posterior that is not "
                     "finite: export another checkpoint"
                 )
             arrays: dict[str, np.ndarray] = dict(

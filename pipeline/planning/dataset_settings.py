@@ -91,7 +91,7 @@ class DatasetSettings(Protocol):
 
 
 def parse_fractions(text: str | None) -> tuple[float, ...] | None:
-    """Returns the fractions in the text of --split_fractions; None if it is unset.
+    """Returns the fractions in the text of `split_fractions`; None if it is unset.
 
     Raises:
         DatasetError: If a field is not a number; `Settings` checks the values.
@@ -109,7 +109,7 @@ def parse_fractions(text: str | None) -> tuple[float, ...] | None:
 
 
 def parse_folders(text: str | None) -> tuple[str, ...] | None:
-    """Returns the sorted pairs in the text of --split_folders; None if it is unset.
+    """Returns the sorted pairs in the text of `split_folders`; None if it is unset.
 
     A comma separates pairs only before the name of a split, because folder names may
     contain commas.
@@ -135,23 +135,23 @@ def _check_fractions(fractions: Sequence[float]) -> None:
 
 def _wrong_fractions(text: str) -> contract.DatasetError:
     return contract.DatasetError(
-        f"--split_fractions={text} must be fractions for "
+        f"split_fractions={text} must be fractions for "
         f"{', '.join(contract.SPLITS)}, each from 0 to 1 and with the sum 1, such as "
         "0.8,0.1,0.1"
     )
 
 
-def _check_range(flag: str, value: int, low: int, high: int) -> None:
+def _check_range(name: str, value: int, low: int, high: int) -> None:
     if (
         isinstance(value, bool)
         or not isinstance(value, int)
         or not low <= value <= high
     ):
-        raise contract.DatasetError(f"--{flag}={value} must be from {low} to {high}")
+        raise contract.DatasetError(f"{name}={value} must be from {low} to {high}")
 
 
-def _check_choice(flag: str, value: str, allowed: Any) -> None:
+def _check_choice(name: str, value: str, allowed: Any) -> None:
     if value not in allowed:
         raise contract.DatasetError(
-            f"--{flag}={value} must be one of {', '.join(allowed)}"
+            f"{name}={value} must be one of {', '.join(allowed)}"
         )

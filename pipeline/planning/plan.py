@@ -104,8 +104,8 @@ def num_shards(num_images: int, shard_size: int) -> int:
     number = min(1 << (needed - 1).bit_length(), num_images)
     if number > MAX_SHARDS:
         raise contract.DatasetError(
-            f"--shard_size={shard_size} divides {num_images} images into {number} "
-            f"shards, but at most {MAX_SHARDS} are allowed: raise --shard_size"
+            f"shard_size={shard_size} divides {num_images} images into {number} "
+            f"shards, but at most {MAX_SHARDS} are allowed: raise `shard_size`"
         )
     return number
 

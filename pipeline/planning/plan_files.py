@@ -96,14 +96,14 @@ def load_plan(output: str, name: str, run_id: str) -> ShardPlan:
             return plan
     except (FileNotFoundError, contract.DatasetError) as error:
         raise contract.DatasetError(
-            f"a worker cannot read {path}: every worker must see --output at the same "
+            f"a worker cannot read {path}: every worker must see `output` at the same "
             f"path, and no later run may work in it ({wording.cause(error)})"
         ) from error
     # AttributeError: NumPy returns bytes for a member that is not an array.
     except (AttributeError, *files.ARCHIVE_ERRORS) as error:
         raise contract.DatasetError(
-            f"the plan {path} is damaged ({type(error).__name__}: {error!s:.200}): run "
-            "the same command again"
+            f"the plan {path} is damaged ({type(error).__name__}: {error!s:.200}): "
+            "make the same call again"
         ) from error
 
 

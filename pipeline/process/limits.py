@@ -36,7 +36,7 @@ _NUMBERS: dict[str, Callable[[str], float]] = {
 # in C++, or wait for ever for a thread that could not start.
 _LEAST_ADDRESSES = 2_500_000_000
 
-_MAKE_SPACE = "free some space and run the same command again"
+_MAKE_SPACE = "free some space and make the same call again"
 # Remedies for a disk that takes no more data.
 _REMEDIES = {
     errno.ENOSPC: _MAKE_SPACE,

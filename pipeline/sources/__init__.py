@@ -29,12 +29,12 @@ from pipeline.sources.image_table import ImageTable, concatenate
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A source that --source can name.
+    """A source that the setting `source` can name.
 
     Attributes:
         module: Name of the module, imported on first use.
-        image_size: Default of --image_size in pixels.
-        settings: Flag names of the settings that the module's `list_images` takes.
+        image_size: Default of `image_size` in pixels.
+        settings: Names of the settings that the module's `list_images` takes.
     """
 
     module: str
@@ -42,7 +42,7 @@ class Source:
     settings: tuple[str, ...] = ()
 
 
-# Sources by the value of --source.
+# Sources by the value of `source`.
 SOURCES: Mapping[str, Source] = {
     "celeba": Source("pipeline.sources.celeba.celeba", image_size=128),
     "mnist": Source(
@@ -151,7 +151,7 @@ def list_images(
     Args:
         source: Name of the source, a key of `SOURCES`.
         input_dir: Local path or bucket URL of its files.
-        settings: Settings by flag name; settings that the source does not take are
+        settings: Settings by name; settings that the source does not take are
             ignored.
 
     Raises:
@@ -163,17 +163,17 @@ def list_images(
     return importlib.import_module(chosen.module).list_images(input_dir, **arguments)
 
 
-def check_takes(source: str, flag: str) -> None:
+def check_takes(source: str, name: str) -> None:
     """Checks that a source takes a setting.
 
     Raises:
         DatasetError: If the source does not take it, or there is no such source.
     """
-    if flag not in find(source).settings:
-        takers = [name for name, other in SOURCES.items() if flag in other.settings]
+    if name not in find(source).settings:
+        takers = [taker for taker, other in SOURCES.items() if name in other.settings]
         raise contract.DatasetError(
-            f"--{flag} does not apply to --source={source}, only to "
-            f"{', '.join(takers)}: leave it out, or give another --source"
+            f"`{name}` does not apply to source={source}, only to "
+            f"{', '.join(takers)}: leave it out, or give another `source`"
         )
 
 
@@ -185,6 +185,6 @@ def find(source: str) -> Source:
     """
     if source not in SOURCES:
         raise contract.DatasetError(
-            f"--source={source} must be one of {', '.join(SOURCES)}"
+            f"source={source} must be one of {', '.join(SOURCES)}"
         )
     return SOURCES[source]

@@ -1,4 +1,4 @@
-"""Lists the images of any folder; `image_files` describes the forms of --input.
+"""Lists the images of any folder; `image_files` describes the forms of `input`.
 
 FOLDER/a.jpg                  no label; hashes of the keys decide the splits
 FOLDER/cat/a.jpg              label cat, if every image is in a sub-folder
@@ -44,7 +44,7 @@ def list_images(
 
     Raises:
         DatasetError: If there is no image, or a requested split has none, or the
-            sub-folders contradict a flag or each other.
+            sub-folders contradict an argument or each other.
     """
     named = None if split_folders is None else layouts.parse(split_folders)
     files = image_files.find_images(input_dir)
@@ -65,9 +65,9 @@ def list_images(
         fractions = tuple(split_fractions or splits.DEFAULT_FRACTIONS)
     elif split_fractions is not None:
         raise contract.DatasetError(
-            f"--input={input_dir} has its splits as sub-folders "
-            f"({', '.join(map('/'.join, layout.split_of))}): leave --split_fractions "
-            f"out, or give {layouts.FLAG}={layouts.NONE}"
+            f"input={input_dir} has its splits as sub-folders "
+            f"({', '.join(map('/'.join, layout.split_of))}): leave `split_fractions` "
+            f"out, or give split_folders={layouts.NONE}"
         )
     else:
         logging.info("sub-folders used as splits: %s", layout)
@@ -97,7 +97,7 @@ def _in_folders(
             yield key, location
     if num_left_out:
         logging.info(
-            "%s leaves out %s", layouts.FLAG, wording.counted(num_left_out, "image")
+            "split_folders leaves out %s", wording.counted(num_left_out, "image")
         )
 
 

@@ -16,7 +16,7 @@ from absl import logging
 
 from pipeline import contract
 from pipeline.sources import folder_names
-from pipeline.sources.layouts import CLASS, FLAG, NONE, Folders, Layout, Path
+from pipeline.sources.layouts import CLASS, NONE, Folders, Layout, Path
 
 _NUM_NAMED = 8
 
@@ -30,8 +30,8 @@ def with_images(given: Layout, folders: Folders, input_dir: str) -> Layout:
     for path in given.split_of:
         if not folders.matching(path):
             raise contract.DatasetError(
-                f"{FLAG} names {'/'.join(path)}, but --input={input_dir} has no image "
-                "there: give the path of a folder below --input"
+                f"`split_folders` names {'/'.join(path)}, but input={input_dir} has no "
+                "image there: give the path of a folder below `input`"
             )
     return _below_image_folders(given, folders) if given.has_splits else given
 
@@ -41,7 +41,7 @@ def detect(folders: Folders, input_dir: str) -> Layout:
 
     Args:
         folders: All folders that contain images.
-        input_dir: Value of --input, for error messages.
+        input_dir: Value of `input`, for error messages.
 
     Raises:
         DatasetError: If folders could be splits or classes, or an image is in no split.
@@ -72,9 +72,10 @@ def _judge(level: Path, folders: Folders, input_dir: str) -> dict[Path, str]:
         plain = {path: name for path, name in readings.items() if name.is_plain}
         if plain:
             logging.info(
-                "%s is used as a class, like the folders beside it; %s=%s makes it a "
-                "split",
-                *(_listed(plain), FLAG, _pairs(plain)),
+                "%s is used as a class, like the folders beside it; split_folders=%s "
+                "makes it a split",
+                _listed(plain),
+                _pairs(plain),
             )
         return {}
     if len(readings) > len(splits):
@@ -89,9 +90,9 @@ def _judge(level: Path, folders: Folders, input_dir: str) -> dict[Path, str]:
     bare = folders.first_image(level)
     if bare is not None:
         raise contract.DatasetError(
-            f"--input={input_dir} has its splits as sub-folders ({_listed(readings)}), "
+            f"input={input_dir} has its splits as sub-folders ({_listed(readings)}), "
             f"but the image {bare} is outside them: move the image, rename the "
-            f"folders, or give {FLAG}={_pairs(readings)} to leave the image out"
+            f"folders, or give split_folders={_pairs(readings)} to leave the image out"
         )
     return {
         path: split
@@ -203,14 +204,14 @@ def _ambiguous(
 ) -> contract.DatasetError:
     pairs = _pairs(suggested or readings)
     return contract.DatasetError(
-        f"--input={input_dir} has folders that may be splits ({_listed(readings)}), "
-        f"but {why}: give {FLAG}={pairs} to use only these folders, or "
-        f"{FLAG}={NONE} if no folder is a split, or rename the folders"
+        f"input={input_dir} has folders that may be splits ({_listed(readings)}), "
+        f"but {why}: give split_folders={pairs} to use only these folders, or "
+        f"split_folders={NONE} if no folder is a split, or rename the folders"
     )
 
 
 def _pairs(readings: Mapping[Path, folder_names.Reading]) -> str:
-    """Returns a value of --split_folders that names the splits among these folders."""
+    """Returns a value of `split_folders` that names the splits among these folders."""
     return ",".join(
         f"{reading.split}={'/'.join(path)}"
         for split in contract.SPLITS

@@ -1,6 +1,6 @@
 """Layouts: which folders of a source are its splits, and which are its classes.
 
-The layout comes from the user's --split_folders, or from the names of the folders: see
+The layout comes from the user's `split_folders`, or from the names of the folders: see
 `layout_detection`.
 """
 
@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 
 from pipeline import contract
 
-# Value of the flag that makes every folder a class.
+# Value of `split_folders` that makes every folder a class.
 NONE = "none"
-FLAG = "--split_folders"
-# In the flag's value, stands for any class folder that contains splits.
+# In that value, stands for any class folder that contains splits.
 CLASS = "*"
 
 # Levels of folders that `Folders` records: wrappers, split, images, class.
@@ -144,7 +143,7 @@ class Folders:
 
 
 def parse(texts: Sequence[str]) -> Layout:
-    """Returns the layout that --split_folders describes.
+    """Returns the layout that `split_folders` describes.
 
     Args:
         texts: Pairs SPLIT=FOLDER, where FOLDER is a path from the root. One `*` in the
@@ -171,17 +170,17 @@ def parse(texts: Sequence[str]) -> Layout:
         is_path = path and ".." not in path and path.count(CLASS) < 2
         if split not in contract.SPLITS or not is_path or path[-1] == CLASS:
             raise contract.DatasetError(
-                f"{FLAG}={','.join(texts)} must be pairs SPLIT=FOLDER, as in "
+                f"split_folders={','.join(texts)} must be pairs SPLIT=FOLDER, as in "
                 f"train=Train,test=test1, or {NONE}; SPLIT is one of "
-                f"{', '.join(contract.SPLITS)}, FOLDER a path below --input, in which "
+                f"{', '.join(contract.SPLITS)}, FOLDER a path below `input`, in which "
                 f"one {CLASS} may stand for the folders of classes: {CLASS}/train"
             )
         if any(other in split_of for other in above) or any(
             other[: len(path)] == path for other in split_of
         ):
             raise contract.DatasetError(
-                f"{FLAG}={','.join(texts)} names {folder} twice, or a folder inside "
-                "another folder: give each folder once"
+                f"split_folders={','.join(texts)} names {folder} twice, or a folder "
+                "inside another folder: give each folder once"
             )
         split_of[path] = split
     return Layout(split_of)

@@ -58,7 +58,7 @@ def count_images(
             raise contract.DatasetError(
                 f"none of the {counts.total()} images falls in split {split!r}, which "
                 f"should have a fraction of {fraction:g}: add images, or give other "
-                "--split_fractions (train,validation,test; 1,0,0 for train alone)"
+                "`split_fractions` (train,validation,test; 1,0,0 for train alone)"
             )
     return ", ".join(
         f"{split} {counts[split]}" for split in contract.SPLITS if counts[split]

@@ -212,5 +212,5 @@ def full_disk_explained(folder: str, name: str) -> Iterator[None]:
             raise
         raise contract.DatasetError(
             f"no space left in {folder} while writing {name}: free some space and "
-            "run the same command again; it keeps the finished shards"
+            "make the same call again; it keeps the finished shards"
         ) from error

@@ -96,7 +96,7 @@ def _in_order(
         except EOFError as error:
             raise DatasetError(
                 "a drawing process was killed, perhaps because memory was short: "
-                "run the same command again, with fewer --num_workers"
+                "make the same call again, with fewer `num_workers`"
             ) from error
 
 

@@ -57,11 +57,11 @@ def split_sizes(num_images: int) -> tuple[int, int, int]:
     """
     if num_images < 3:
         raise DatasetError(
-            f"--num_images={num_images} must be at least 3, one image for each split"
+            f"num_images={num_images} must be at least 3, one image for each split"
         )
     if num_images > _MAX_IMAGES:
         raise DatasetError(
-            f"--num_images={num_images} must be at most {_MAX_IMAGES}, the last of "
+            f"num_images={num_images} must be at most {_MAX_IMAGES}, the last of "
             "CelebA's six-digit file names"
         )
     num_validation = max(1, num_images * _CELEBA_VALIDATION // _CELEBA_IMAGES)
@@ -103,10 +103,10 @@ def write_dataset(
     """
     sizes = split_sizes(num_images)
     if not 0 <= seed < 2**64:
-        raise DatasetError(f"--seed={seed} must be from 0 to 2**64-1")
+        raise DatasetError(f"seed={seed} must be from 0 to 2**64-1")
     num_workers = limits.num_cores() if num_workers is None else num_workers
     if num_workers < 1:
-        raise DatasetError(f"--num_workers={num_workers} must be at least 1")
+        raise DatasetError(f"num_workers={num_workers} must be at least 1")
     root = pathlib.Path(output_dir)
     zip_path = root / ZIP_NAME
     try:
@@ -148,13 +148,13 @@ def _check_output(root: pathlib.Path, *, overwrite: bool) -> None:
             header = file.read(len(_factors_header()))
     if header != _factors_header():
         raise DatasetError(
-            f"--output={root} has {existing[0]}, but no {FACTORS_NAME} of synthetic "
-            "faces beside it, so nothing is replaced: give another --output"
+            f"output={root} has {existing[0]}, but no {FACTORS_NAME} of synthetic "
+            "faces beside it, so nothing is replaced: give another `output`"
         )
     if (root / ZIP_NAME).exists() and not overwrite:
         raise DatasetError(
-            f"{root / ZIP_NAME} exists already: give --overwrite to replace it, or "
-            "another --output"
+            f"{root / ZIP_NAME} exists already: give `overwrite=True` to replace it, "
+            "or another `output`"
         )
 
 

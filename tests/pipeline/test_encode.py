@@ -300,7 +300,7 @@ def test_images_that_were_made_otherwise_are_refused(model, images, tmp_path):
     settings = {**body["settings"], "image_size": 16, "resize": "area"}
     change(copied, dataset={**body, "settings": settings})
     text = refused(copied, images, tmp_path / "out")
-    assert "(--image_size=8, but 16 in training; --resize=bilinear, but" in text
+    assert "(`image_size=8`, but 16 in training; `resize=bilinear`, but" in text
     features = {
         **body["features"],
         "label": {"dtype": "int64", "shape": [], "names": []},
@@ -311,19 +311,19 @@ def test_images_that_were_made_otherwise_are_refused(model, images, tmp_path):
         config={"latent_dim": 4, "condition": "label"},
     )
     text = refused(copied, images, tmp_path / "out")
-    assert "needs the feature 'label', but --dataset=" in text
+    assert "needs the feature 'label', but dataset=" in text
 
 
 def test_latents_have_no_images(model, images, latents, tmp_path):
     text = refused(model, latents, tmp_path / "out")
     digest = contract.load_manifest(images).digest
     assert (
-        f"holds latents instead of images: give the --dataset that the latents encode "
+        f"holds latents instead of images: give the `dataset` that the latents encode "
         f"(digest {digest})" in text
     )
     text = refused(model, images, images)
     assert (
-        f"is the same as --dataset={images}, or contains it: give another --output"
+        f"is the same as dataset={images}, or contains it: give another `output`"
         in text
     )
     assert verify.find_faults(str(images), contract.load_manifest(images)) == []
@@ -439,7 +439,7 @@ def content(directory: pathlib.Path) -> dict[str, bytes]:
 
 def encode(images: pathlib.Path, kind: str, flags: dict[str, Any]) -> None:
     """Encodes raw images if `kind` says so, and a dataset otherwise."""
-    if kind in ("raw", "--input"):
+    if kind in ("raw", "input"):
         calls.encode_raw(SETTINGS, input_dir=str(images), **flags)
     else:
         calls.encode(dataset_dir=str(images), **flags)
@@ -455,12 +455,12 @@ def encode(images: pathlib.Path, kind: str, flags: dict[str, Any]) -> None:
             "model without weights",
             r"is incomplete \(missing: variables/variables.index",
         ),
-        ("model of other bytes", "cannot load --model="),
+        ("model of other bytes", "cannot load model="),
         ("no dataset", "does not exist"),
         ("no shard", "is missing, but its manifest says"),
         ("cut shard", "has 9 bytes, but its manifest says"),
         ("no disk", "GB free: free some space"),
-        ("num_workers", "--num_workers=0 must be at least 1"),
+        ("num_workers", "num_workers=0 must be at least 1"),
         ("raw", "no-input"),
         ("no server", "PrismRunner does not start the job"),
     ],
@@ -501,20 +501,20 @@ def test_nothing_is_discarded_before_all_is_checked(
     assert content(copied) == before
 
 
-@pytest.mark.parametrize("flag", ["--dataset", "--model", "--input"])
+@pytest.mark.parametrize("flag", ["dataset", "model", "input"])
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_an_output_that_is_or_holds_an_input_is_refused(
     model, images, tmp_path, flag, overwrite
 ):
-    paths = {"--model": model, "--dataset": images, "--input": tmp_path / "a/raw"}
+    paths = {"model": model, "dataset": images, "input": tmp_path / "a/raw"}
     paths[flag] = tmp_path / "a/b/../in"
     (tmp_path / "a/in").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "a/in")
     (tmp_path / "a/b").mkdir()
-    shared: dict[str, Any] = {"model": str(paths["--model"]), "overwrite": overwrite}
+    shared: dict[str, Any] = {"model": str(paths["model"]), "overwrite": overwrite}
     for output in (tmp_path / "a", tmp_path / "a/in", tmp_path / "link"):
         shared["output"] = f"{output}/"
-        given = paths["--input" if flag == "--input" else "--dataset"]
+        given = paths["input" if flag == "input" else "dataset"]
         with pytest.raises(
             contract.DatasetError, match=f"is the same as {flag}=.*/in, or "
         ):

@@ -193,7 +193,7 @@ def test_images_of_other_channels_are_refused(model, raw, tmp_path):
     body["dataset"]["features"]["image"]["shape"] = [8, 8, 1]
     description.write_text(json.dumps(body))
     text = refused(SETTINGS, copied, raw, tmp_path / "out")
-    assert f"the images of --input={raw} differ from the training images of" in text
+    assert f"the images of input={raw} differ from the training images of" in text
     assert "(3 channels, but 1 in training): give images with the settings " in text
     assert not (tmp_path / "out").exists()
 
@@ -248,9 +248,9 @@ def test_no_other_name_is_called(model_naming, raw, tmp_path, name):
     assert "\n" not in text
     asked = dataclasses.replace(SETTINGS, preprocess="planted:run")
     assert refused(asked, export, raw, tmp_path / "out") == (
-        f"--preprocess=planted:run: assets.extra/export.json of --model={export} names "
+        f"preprocess=planted:run: assets.extra/export.json of model={export} names "
         f"the function {name!r} for its images: give that function, or give another "
-        "--model"
+        "`model`"
     )
     assert not list(tmp_path.glob("*ed"))
 
@@ -258,7 +258,7 @@ def test_no_other_name_is_called(model_naming, raw, tmp_path, name):
 def test_a_function_that_the_training_did_not_have_is_refused(model, raw, tmp_path):
     asked = dataclasses.replace(SETTINGS, preprocess="numpy:flipud")
     text = refused(asked, model, raw, tmp_path / "out")
-    assert "names no function for its images: leave the flag out, or" in text
+    assert "names no function for its images: leave the argument out, or" in text
 
 
 def test_images_of_a_dataset_need_no_function(model_naming, make_celeba, tmp_path):
@@ -276,7 +276,7 @@ def test_images_of_a_dataset_need_no_function(model_naming, make_celeba, tmp_pat
 
 def test_a_fraction_is_checked(model, raw, tmp_path):
     text = refused(SETTINGS, model, raw, tmp_path / "out", max_rejected_fraction=2)
-    assert text == "--max_rejected_fraction=2 must be from 0 to 1"
+    assert text == "max_rejected_fraction=2 must be from 0 to 1"
 
 
 def test_latents_of_other_sources_are_not_mixed_in(model, raw, tmp_path):
@@ -294,7 +294,7 @@ def test_a_conditional_model_needs_its_condition(model, make_celeba, tmp_path):
     conditional = exports.write(tmp_path / "told", tmp_path / "dataset", "attributes")
     plain = make_celeba(has_labels=False).write(tmp_path / "plain")
     text = refused(SETTINGS, conditional, plain, tmp_path / "out")
-    assert f"needs the feature 'attributes', but --input={plain} lacks it" in text
+    assert f"needs the feature 'attributes', but input={plain} lacks it" in text
     for name, images in (("one", "--input"), ("two", "--dataset")):
         value = raw if name == "one" else tmp_path / "dataset"
         done = run(conditional, tmp_path / name, f"{images}={value}")

@@ -300,14 +300,14 @@ def test_other_settings_are_refused_by_name(input_dir, tmp_path):
     other = Settings(image_size=16, shard_size=4, resize="area")
     with pytest.raises(
         contract.DatasetError,
-        match=r"--image_size=8 before, 16 now; --resize=bilinear before, area now.*"
-        r"another --output, or --overwrite",
+        match=r"image_size=8 before, 16 now; resize=bilinear before, area now.*"
+        r"another `output`, or `overwrite=True`",
     ):
         run(input_dir, tmp_path / "out", other)
     # The manifest alone gives the same error.
     for path in (tmp_path / "out" / files.PROGRESS_DIR).iterdir():
         path.unlink()
-    with pytest.raises(contract.DatasetError, match="--image_size=8 before, 16 now"):
+    with pytest.raises(contract.DatasetError, match="image_size=8 before, 16 now"):
         run(input_dir, tmp_path / "out", other)
 
 
@@ -335,7 +335,7 @@ def test_a_damaged_settings_file_is_refused(input_dir, tmp_path):
     run(input_dir, tmp_path / "out")
     path = tmp_path / "out" / files.PROGRESS_DIR / output_files.SETTINGS_NAME
     path.write_text("[]")
-    with pytest.raises(contract.DatasetError, match="is damaged .*--overwrite"):
+    with pytest.raises(contract.DatasetError, match="is damaged .*`overwrite=True`"):
         run(input_dir, tmp_path / "out")
     run(input_dir, tmp_path / "out", overwrite=True)
 
@@ -355,7 +355,7 @@ def test_outputs_that_cannot_be(input_dir, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(contract.DatasetError, match="is a file: give a directory"):
         run(input_dir, tmp_path / "file")
-    with pytest.raises(contract.DatasetError, match="cannot make --output"):
+    with pytest.raises(contract.DatasetError, match="^cannot make output="):
         run(input_dir, tmp_path / "file" / "below")
     with pytest.raises(contract.DatasetError, match="ftp://host/out .* begins with no"):
         run(input_dir, "ftp://host/out")
@@ -407,8 +407,8 @@ def test_a_disk_that_fills_says_what_to_do(input_dir, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"num_workers": 0}, "--num_workers=0 must be at least 1"),
-        ({"max_rejected_fraction": 1.5}, "--max_rejected_fraction=1.5 must be from 0"),
+        ({"num_workers": 0}, "^num_workers=0 must be at least 1"),
+        ({"max_rejected_fraction": 1.5}, "^max_rejected_fraction=1.5 must be from 0"),
     ],
 )
 def test_flags_are_checked(input_dir, tmp_path, changes, match):

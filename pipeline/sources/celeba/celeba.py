@@ -57,7 +57,7 @@ def list_images(input_dir: str) -> Listing:
     if not paths.is_directory(input_dir):
         fault = "is a file" if paths.find(input_dir) else "does not exist"
         raise contract.DatasetError(
-            f"--input={input_dir} {fault}: give the directory that has {ZIP_NAME} "
+            f"input={input_dir} {fault}: give the directory that has {ZIP_NAME} "
             f"and {PARTITION_NAME}"
         )
     home = download.find(input_dir)
@@ -76,7 +76,7 @@ def list_images(input_dir: str) -> Listing:
     for feature, name in _LIST_NAMES.items():
         path = home.find_list(name)
         if path is None:
-            logging.info("no %s: --input has neither %s nor its .csv", feature, name)
+            logging.info("no %s: the input has neither %s nor its .csv", feature, name)
             continue
         logging.info("reading %s from %s", feature, path)
         states[path] = file_states.find(path)
@@ -216,7 +216,7 @@ def _index_images(input_dir: str, home: download.Download) -> archives.ImageInde
     if path:
         return folder_reader.index_folder(path)
     raise contract.DatasetError(
-        f"--input={input_dir} has neither {ZIP_NAME} ({ZIP_BYTES:,} B) nor a folder "
+        f"input={input_dir} has neither {ZIP_NAME} ({ZIP_BYTES:,} B) nor a folder "
         f"{FOLDER_NAME}: {home.remedy()}put one of them there, or in its subdirectory "
         "Img"
     )

@@ -164,8 +164,7 @@ def read_labels(
         if widths != [len(names)] and len(table):
             raise contract.DatasetError(
                 f"{path} has {feature} of {' and '.join(map(str, widths)):.40} "
-                f"values, but CelebA has "
-                f"{len(names)}: give another --input"
+                f"values, but CelebA has {len(names)}: give another `input`"
             )
         cells = compute.list_flatten(lists)
         return _as_integers(path, feature, cells).reshape(len(table), len(names))

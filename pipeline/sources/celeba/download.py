@@ -22,8 +22,8 @@ _FOLDER_NAMES = (FOLDER_NAME, "img_align_celeba_png")
 # Remedies for files that are not read, by suffix or name.
 _REMEDIES: Mapping[str, str] = {
     ".arrow": "download the Parquet files, because Arrow files are not supported",
-    "metadata.csv": "give --source=folder for folders of images without attributes",
-    "metadata.jsonl": "give --source=folder for folders of images without attributes",
+    "metadata.csv": "give source=folder for folders of images without attributes",
+    "metadata.jsonl": "give source=folder for folders of images without attributes",
     ".001": "unpack the 7z archive of img_align_celeba_png there",
     ".7z": "unpack the 7z archive of img_align_celeba_png there",
 }
@@ -76,8 +76,8 @@ def find(input_dir: str) -> Download | None:
     homes = [path for path, each in inner.items() if each.find_list(PARTITION_NAME)]
     if len(homes) > 1:
         raise contract.DatasetError(
-            f"--input={input_dir} has {PARTITION_NAME} or .csv in several directories "
-            f"({', '.join(homes)}): give one of them as --input"
+            f"input={input_dir} has {PARTITION_NAME} or .csv in several directories "
+            f"({', '.join(homes)}): give one of them as `input`"
         )
     if not homes:
         return None
@@ -91,7 +91,7 @@ def no_partition(input_dir: str) -> contract.DatasetError:
     inner = [download, *map(_list, download.folders.values())]
     remedy = "".join(sorted({each.remedy() for each in inner}))
     return contract.DatasetError(
-        f"--input={input_dir} has no {PARTITION_NAME}: {remedy}put the official file "
+        f"input={input_dir} has no {PARTITION_NAME}: {remedy}put the official file "
         "(2,836,386 B in full) there, or in its subdirectory Eval, or Kaggle's "
         f"{_as_csv(PARTITION_NAME)}"
     )

@@ -46,14 +46,14 @@ def find(input_dir: str) -> dict[str, list[str]]:
         return {}
     if len(homes) > 1:
         raise contract.DatasetError(
-            f"--input={input_dir} has Parquet files in several directories "
-            f"({_listed(sorted(homes))}): give one of them as --input"
+            f"input={input_dir} has Parquet files in several directories "
+            f"({_listed(sorted(homes))}): give one of them as `input`"
         )
     ((home, names_of),) = homes.items()
     root = paths.join(input_dir, home) if home else input_dir
     if unknown := names_of.get(""):
         raise contract.DatasetError(
-            f"--input={root} has Parquet files whose names have no split "
+            f"input={root} has Parquet files whose names have no split "
             f"({_listed(sorted(unknown))}): rename them as on Hugging Face, such as "
             "train-00000-of-00001.parquet; the other splits are validation (or valid, "
             "or val) and test"
@@ -62,7 +62,7 @@ def find(input_dir: str) -> dict[str, list[str]]:
     if absent:
         present = _listed(sorted(name for names in names_of.values() for name in names))
         raise contract.DatasetError(
-            f"--input={root} has no Parquet file of split {' or '.join(absent)}, "
+            f"input={root} has no Parquet file of split {' or '.join(absent)}, "
             f"only {present}: download the files of all splits"
         )
     number = wording.counted(sum(map(len, names_of.values())), "Parquet file")
@@ -149,7 +149,7 @@ def _in_order(root: str, names: Sequence[str]) -> list[str]:
     wrong = [number for number in range(expected) if counts[number] != 1]
     if wrong or len(names) != expected or len(totals) > 1:
         raise contract.DatasetError(
-            f"--input={root} has {wording.counted(len(names), 'Parquet file')} like "
+            f"input={root} has {wording.counted(len(names), 'Parquet file')} like "
             f"{sorted(names)[0]}, "
             f"but should have {expected}"
             f"{f' (missing or repeated number: {wrong[0]})' if wrong else ''}: "

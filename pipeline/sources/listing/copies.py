@@ -67,7 +67,7 @@ def without_copies(blocks: Iterable[ImageTable], root: str) -> Iterator[ImageTab
         num_copies += len(copies)
         named = sorted([*named, *copies])[:_NUM_NAMED]
     logging.info(
-        "--deduplicate: dropped %d of %d images as copies: %s",
+        "dropped %d of %d images as copies: %s",
         num_copies,
         number_of_size.total(),
         ", ".join(f"{key} of {first}" for key, first in named) or "none",

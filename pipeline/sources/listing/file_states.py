@@ -37,7 +37,7 @@ def check_same(path: str, listed: State, current: State) -> None:
         >>> check_same("faces/1.jpg", (700, 0), (699, 0))
         Traceback (most recent call last):
         pipeline.contract.DatasetError: faces/1.jpg changed after it was listed (699 B \
-instead of 700): restore it, or leave it as it is now, and run the same command again
+instead of 700): restore it, or leave it as it is now, and make the same call again
     """
     if listed == current:
         return
@@ -46,7 +46,7 @@ instead of 700): restore it, or leave it as it is now, and run the same command 
         differs = f"{current[0]:,} B instead of {listed[0]:,}"
     raise contract.DatasetError(
         f"{path} changed after it was listed ({differs}): restore it, or leave it as "
-        "it is now, and run the same command again"
+        "it is now, and make the same call again"
     )
 
 

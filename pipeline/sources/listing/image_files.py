@@ -87,7 +87,7 @@ class ImageFileReader:
 
 
 def find_images(path: str) -> ImageFiles:
-    """Returns the image files that --input names.
+    """Returns the image files that `input` names.
 
     Args:
         path: A directory, a pattern, or a list with the suffix .txt.
@@ -102,18 +102,18 @@ def find_images(path: str) -> ImageFiles:
         return ImageFiles(root, _in_directory(path, path, ["**"]))
     if paths.find(path) is not None:
         if not path.lower().endswith(".txt"):
-            raise contract.DatasetError(f"--input={path} is a file: {_allowed()}")
+            raise contract.DatasetError(f"input={path} is a file: {_allowed()}")
         return _in_list(path if paths.is_url(path) else os.path.abspath(path))
     parts = path.split("/")
     is_magic = [bool(re.search(r"[*?[]", part)) for part in parts]
     if not any(is_magic):
-        raise contract.DatasetError(f"--input={path} does not exist: {_allowed()}")
+        raise contract.DatasetError(f"input={path} does not exist: {_allowed()}")
     first = is_magic.index(True)
     # A leading slash makes an empty part.
     root = "/".join(parts[:first]) or ("/" if first else ".")
     if not paths.is_directory(root):
         raise contract.DatasetError(
-            f"--input={path}: there is no directory {root}: {_allowed()}"
+            f"input={path}: there is no directory {root}: {_allowed()}"
         )
     pattern = [part for part in parts[first:] if part not in ("", ".")]
     return ImageFiles(path_resolution.resolve(root), _in_directory(path, root, pattern))
@@ -133,7 +133,7 @@ def _in_directory(
     kinds = ", ".join(counts)
     if not has_images:
         raise contract.DatasetError(
-            f"--input={path} has no image ({', '.join(SUFFIXES)})"
+            f"input={path} has no image ({', '.join(SUFFIXES)})"
             f"{', only ' if kinds else ''}{kinds}: {_allowed()}"
         )
     if counts:
@@ -162,7 +162,7 @@ def _in_list(path: str) -> ImageFiles:
     """Returns the images named by the list at an absolute path."""
     lines = [line for line in labels.read_lines(path) if line.strip()]
     if not lines:
-        raise contract.DatasetError(f"--input={path} is empty: {_allowed()}")
+        raise contract.DatasetError(f"input={path} is empty: {_allowed()}")
     folder = os.path.dirname(path)
     file_paths = {_listed_path(path, folder, line) for line in lines}
     if len(file_paths) < len(lines):

@@ -100,7 +100,7 @@ def _walk_local(
         except OSError as error:
             raise contract.DatasetError(
                 f"cannot read {folder}: {error.strerror}: make it readable, or give "
-                "a list of the images, NAME.txt, as --input"
+                "a list of the images, NAME.txt, as `input`"
             ) from error
 
 

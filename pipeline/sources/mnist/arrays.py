@@ -70,21 +70,21 @@ def labelled_images(
     if pixels.shape[1:] not in _SHAPES:
         raise contract.DatasetError(
             f"{pixels_name} has the shape {list(pixels.shape)}: images must be "
-            "[n, 28, 28], [n, 28, 28, 1] or [n, 784]; give another --input"
+            "[n, 28, 28], [n, 28, 28, 1] or [n, 784]; give another `input`"
         )
     if labels.ndim != 1:
         raise contract.DatasetError(
             f"{labels_name} has the shape {list(labels.shape)}: labels must be [n]; "
-            "give another --input"
+            "give another `input`"
         )
     if len(pixels) != len(labels):
         raise contract.DatasetError(
             f"{pixels_name} has {len(pixels)} images, but {labels_name} has "
             f"{len(labels)} labels: they belong to different data sets; give another "
-            "--input"
+            "`input`"
         )
     if not len(pixels):
-        raise contract.DatasetError(f"{pixels_name} has no image: give another --input")
+        raise contract.DatasetError(f"{pixels_name} has no image: give another `input`")
     square = (len(pixels), IMAGE_SIDE, IMAGE_SIDE, 1)
     return LabelledImages(
         pixels=_as_uint8(pixels, pixels_name).reshape(square),
@@ -98,13 +98,13 @@ def _as_uint8(pixels: np.ndarray, name: str) -> np.ndarray:
     if pixels.dtype.kind != "f":
         raise contract.DatasetError(
             f"{name} is of type {pixels.dtype}: pixels must be uint8, or floats in "
-            "[0, 1]; give another --input"
+            "[0, 1]; give another `input`"
         )
     # Negated, because both comparisons are false for NaN.
     if not ((pixels >= 0) & (pixels <= 1)).all():
         raise contract.DatasetError(
             f"{name} has values from {pixels.min():g} to {pixels.max():g}: pixels must "
-            "be uint8, or floats in [0, 1]; give another --input"
+            "be uint8, or floats in [0, 1]; give another `input`"
         )
     return np.rint(pixels * 255).astype(np.uint8)
 
@@ -113,11 +113,11 @@ def _as_int64(labels: np.ndarray, name: str) -> np.ndarray:
     if labels.dtype.kind not in "iu":
         raise contract.DatasetError(
             f"{name} is of type {labels.dtype}: labels must be integers; give another "
-            "--input"
+            "`input`"
         )
     if labels.min() < 0 or labels.max() > _MAX_LABEL:
         raise contract.DatasetError(
             f"{name} has values from {labels.min()} to {labels.max()}: labels must be "
-            f"from 0 to {_MAX_LABEL}; give another --input"
+            f"from 0 to {_MAX_LABEL}; give another `input`"
         )
     return labels.astype(np.int64)

@@ -50,7 +50,7 @@ def load(root: str) -> dict[str, arrays.LabelledImages]:
     if missing:
         present = ", ".join(map(os.path.basename, file_paths.values())) or "no idx file"
         raise contract.DatasetError(
-            f"--input={root} has {present}, but lacks {', '.join(missing)}: put all "
+            f"input={root} has {present}, but lacks {', '.join(missing)}: put all "
             "four files there, gzipped or not"
         )
     splits = {}
@@ -121,7 +121,7 @@ def read_idx(path: str, content: str) -> np.ndarray:
             f"{len(data) - start}: it was cut off or damaged; download it again"
         )
     if 0 in shape:
-        raise contract.DatasetError(f"{path} has no {content}: give another --input")
+        raise contract.DatasetError(f"{path} has no {content}: give another `input`")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 

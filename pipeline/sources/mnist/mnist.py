@@ -1,6 +1,6 @@
 """MNIST and datasets of the same form: Fashion-MNIST, KMNIST.
 
-The content of --input decides which module reads it:
+The content of `input` decides which module reads it:
 
     idx.py             a directory of the four idx files, gzipped or not, or such a file
     npz.py             mnist.npz as Keras distributes it, or its directory
@@ -114,7 +114,7 @@ def load(path: str) -> dict[str, arrays.LabelledImages]:
     """
     if not paths.is_directory(path):
         if paths.find(path) is None:
-            raise contract.DatasetError(f"--input={path} does not exist: {_allowed()}")
+            raise contract.DatasetError(f"input={path} does not exist: {_allowed()}")
         folder, name = os.path.split(path)
         idx_paths = idx.find_files(folder or ".").values()
         is_idx = name in map(os.path.basename, idx_paths)
@@ -132,10 +132,10 @@ def load(path: str) -> dict[str, arrays.LabelledImages]:
     entries = itertools.islice(paths.list_directory(path), _NUM_LISTED)
     names = sorted(entry.name for entry in entries)
     if not names:
-        raise contract.DatasetError(f"--input={path} is empty: {_allowed()}")
+        raise contract.DatasetError(f"input={path} is empty: {_allowed()}")
     more = ", ..." if len(names) > _NUM_NAMED else ""
     raise contract.DatasetError(
-        f"--input={path} has no usable file of MNIST, only "
+        f"input={path} has no usable file of MNIST, only "
         f"{', '.join(names[:_NUM_NAMED])}{more}: {_allowed()}"
     )
 
@@ -190,6 +190,6 @@ def _load_listed(path: str, fingerprint: str) -> Mapping[str, arrays.LabelledIma
     splits = load(path)
     if _fingerprint(splits) != fingerprint:
         raise contract.DatasetError(
-            f"--input={path} changed while it was read: run the same command again"
+            f"input={path} changed while it was read: make the same call again"
         )
     return splits

@@ -52,7 +52,7 @@ def load(path: str) -> dict[str, arrays.LabelledImages]:
     if missing:
         raise contract.DatasetError(
             f"{path} has the arrays {', '.join(present) or 'none'}, but lacks "
-            f"{', '.join(missing)}: give another --input"
+            f"{', '.join(missing)}: give another `input`"
         )
     return {
         split: arrays.labelled_images(
@@ -86,7 +86,7 @@ def _check_is_zip(path: str) -> None:
             f"cannot read {path}: {wording.cause(error)}"
         ) from error
     if not head:
-        raise contract.DatasetError(f"{path} is empty: give another --input")
+        raise contract.DatasetError(f"{path} is empty: give another `input`")
     if archives.is_html(head):
         raise contract.DatasetError(
             f"{path} is an HTML page, not an npz: download it again, by hand in a "
@@ -95,5 +95,5 @@ def _check_is_zip(path: str) -> None:
     if not head.startswith(b"PK"):
         raise contract.DatasetError(
             f"{path} begins with {wording.shown(head[:4])}, and is neither an npz nor "
-            "named like an idx file: give another --input"
+            "named like an idx file: give another `input`"
         )

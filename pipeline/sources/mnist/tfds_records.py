@@ -40,7 +40,7 @@ def load(root: str) -> dict[str, arrays.LabelledImages]:
             for path in tfds_shards.find_shards(root, "mnist", split)
             for example in read_shard(path)
         ]
-        name = f"split {split!r} of --input={root}"
+        name = f"split {split!r} of input={root}"
         splits[split] = arrays.labelled_images(
             np.array([pixels for pixels, _ in examples], np.uint8).reshape(
                 len(examples), arrays.IMAGE_SIDE, arrays.IMAGE_SIDE

@@ -112,7 +112,7 @@ def _split_names(
     info: tfds_info.Info, split_fractions: Sequence[float] | None
 ) -> dict[str, str]:
     """Returns the name that the data set uses for each of our splits."""
-    present = f"--input={info.root} has the splits {', '.join(info.shard_lengths)}"
+    present = f"input={info.root} has the splits {', '.join(info.shard_lengths)}"
     name_of: dict[str, str] = {}
     unused = []
     for name in info.shard_lengths:
@@ -130,7 +130,7 @@ def _split_names(
             "data set"
         )
     if list(name_of) != ["train"] and split_fractions is not None:
-        raise contract.DatasetError(f"{present}: leave --split_fractions out")
+        raise contract.DatasetError(f"{present}: leave `split_fractions` out")
     for name in name_of.values():
         if not sum(info.shard_lengths[name]):
             raise contract.DatasetError(
@@ -147,7 +147,7 @@ def _find_shards(info: tfds_info.Info, name: str) -> list[str]:
     expected = len(info.shard_lengths[name])
     if len(file_paths) != expected:
         raise contract.DatasetError(
-            f"--input={info.root} has {wording.counted(len(file_paths), 'shard')} of "
+            f"input={info.root} has {wording.counted(len(file_paths), 'shard')} of "
             f"split {name!r}, but its dataset_info.json says {expected}: prepare the "
             "data set again"
         )
@@ -178,7 +178,7 @@ def _read_shards(
             if not 0 <= length <= num_bytes // records.MIN_FRAME_BYTES:
                 raise contract.DatasetError(
                     f"cannot read {path}: it does not have the {length} records that "
-                    "dataset_info.json announces; give another --input"
+                    "dataset_info.json announces; give another `input`"
                 )
             places = range(first, first + length)
             keys = [f"{split}-{place:0{num_digits}d}" for place in places]

@@ -54,7 +54,7 @@ def find_root(path: str) -> str:
         return path
     if not paths.is_directory(path):
         fault = "is a file" if paths.find(path) else "does not exist"
-        raise contract.DatasetError(f"--input={path} {fault}: {_allowed()}")
+        raise contract.DatasetError(f"input={path} {fault}: {_allowed()}")
     # A version lies one level below its data set, or two if the data set has configs.
     names = _directories(path)
     names += [
@@ -69,10 +69,10 @@ def find_root(path: str) -> str:
         return root
     if not roots:
         raise contract.DatasetError(
-            f"--input={path} has no {DATASET_INFO_NAME}: {_allowed()}"
+            f"input={path} has no {DATASET_INFO_NAME}: {_allowed()}"
         )
     raise contract.DatasetError(
-        f"--input={path} has {len(roots)} prepared data sets, {_listed(roots)}: give "
+        f"input={path} has {len(roots)} prepared data sets, {_listed(roots)}: give "
         "the directory of one"
     )
 
@@ -101,8 +101,8 @@ def read_info(root: str) -> Info:
     """
     if paths.find(paths.join(root, contract.MANIFEST_NAME)):
         raise contract.DatasetError(
-            f"--input={root} is a dataset that pipeline.prepare made: train on it with "
-            "--dataset, or give its source images as --input"
+            f"input={root} is a dataset that pipeline.prepare made: train on it with "
+            "`dataset`, or give its source images as `input`"
         )
     body = _read_json(root, DATASET_INFO_NAME)
     features = _read_json(root, FEATURES_NAME)
@@ -110,15 +110,13 @@ def read_info(root: str) -> Info:
         file_format = body.get("fileFormat", "tfrecord")
         if file_format != "tfrecord":
             raise contract.DatasetError(
-                f"--input={root} has files of the format {file_format}, but only "
+                f"input={root} has files of the format {file_format}, but only "
                 "tfrecord can be read: prepare the data set with tfds build "
                 f"--file_format=tfrecord, or convert it with {_CONVERT}"
             )
         by_name = features["featuresDict"]["features"]
         if not body["splits"]:
-            raise contract.DatasetError(
-                f"--input={root} has no split: prepare it again"
-            )
+            raise contract.DatasetError(f"input={root} has no split: prepare it again")
         image = _choose_image(root, by_name)
         # Sizes are strings: JSON of protocol buffers writes 64-bit integers as strings.
         sizes = by_name[image]["image"]["shape"].get("dimensions", ())
@@ -149,7 +147,7 @@ def read_info(root: str) -> Info:
         if isinstance(error, contract.DatasetError):
             raise
         raise contract.DatasetError(
-            f"{DATASET_INFO_NAME} or {FEATURES_NAME} of --input={root} is not as "
+            f"{DATASET_INFO_NAME} or {FEATURES_NAME} of input={root} is not as "
             f"TensorFlow Datasets 4.5 and later write it ({type(error).__name__}: "
             f"{error}): prepare it again"
         ) from error
@@ -162,19 +160,19 @@ def _choose_image(root: str, features: Mapping[str, Any]) -> str:
     if not names:
         others = [f"{name} ({kind})" for name, kind in kinds.items()]
         raise contract.DatasetError(
-            f"--input={root} has no feature of the type Image, only {_listed(others)}: "
+            f"input={root} has no feature of the type Image, only {_listed(others)}: "
             "give another data set"
         )
     if len(names) > 1 and "image" not in names:
         raise contract.DatasetError(
-            f"--input={root} has {len(names)} images in a record, {_listed(names)}, "
+            f"input={root} has {len(names)} images in a record, {_listed(names)}, "
             "and none is called image: give another data set"
         )
     chosen = "image" if "image" in names else names[0]
     dtype = features[chosen]["image"].get("dtype", "uint8")
     if dtype != "uint8":
         raise contract.DatasetError(
-            f"--input={root} has images of the type {dtype}: only uint8 can be used; "
+            f"input={root} has images of the type {dtype}: only uint8 can be used; "
             "give another data set"
         )
     return chosen
@@ -192,7 +190,7 @@ def _read_json(root: str, name: str) -> Any:
         raise
     except FileNotFoundError as error:
         raise contract.DatasetError(
-            f"--input={root} has no {name}: prepare it again with "
+            f"input={root} has no {name}: prepare it again with "
             "TensorFlow Datasets 4.5 or later"
         ) from error
     except (OSError, ValueError, RecursionError) as error:

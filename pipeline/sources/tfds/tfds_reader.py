@@ -75,7 +75,7 @@ class RecordReader:
         if key in self._damaged:
             raise contract.DatasetError(
                 f"{key} in {path} was damaged when it was listed, but is sound now: "
-                "run the same command again"
+                "make the same call again"
             )
         encoded = tfds_shards.parse_example(record)[self._image].bytes_list.value
         if len(encoded) != 1:

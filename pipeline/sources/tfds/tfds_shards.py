@@ -34,7 +34,7 @@ def find_shards(root: str, name: str, split: str) -> list[str]:
     matches = sorted(fnmatch.filter(names, f"*-{split}.tfrecord-*-of-*"))
     if not matches:
         raise contract.DatasetError(
-            f"--input={root} has a dataset_info.json, but no {name}-{split}.tfrecord-"
+            f"input={root} has a dataset_info.json, but no {name}-{split}.tfrecord-"
             "00000-of-00001: give the directory of a version that TensorFlow Datasets "
             "prepared with TFRecord files"
         )
@@ -42,7 +42,7 @@ def find_shards(root: str, name: str, split: str) -> list[str]:
     expected = [f"{stem}{index:05d}-of-{number:05d}" for index in range(number)]
     if matches != expected:
         raise contract.DatasetError(
-            f"--input={root} has {wording.counted(number, 'shard')} of split "
+            f"input={root} has {wording.counted(number, 'shard')} of split "
             f"{split!r} ({' to '.join(sorted({matches[0], matches[-1]}))}) instead of "
             "all shards of one data set: prepare it again with TensorFlow Datasets"
         )
@@ -71,7 +71,7 @@ def shard_named(path: str) -> Iterator[None]:
         yield
     except (OSError, contract.DatasetError) as error:
         raise contract.DatasetError(
-            f"cannot read {path}: {wording.cause(error)}; give another --input"
+            f"cannot read {path}: {wording.cause(error)}; give another `input`"
         ) from error
 
 

@@ -119,7 +119,7 @@ class Bucket(abc.ABC):
         """Returns the error for an access that the store refused."""
         return contract.DatasetError(
             f"no access to {self.url}/{key}: allow the account to read and list, and "
-            f"for --output also to write and delete ({_one_line(error)})"
+            f"for `output` also to write and delete ({_one_line(error)})"
         )
 
     def failed(self, key: str, error: Exception) -> contract.DatasetError:

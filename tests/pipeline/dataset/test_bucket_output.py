@@ -76,7 +76,7 @@ def test_a_rerun_keeps_what_is_whole(input_dir, url_root, caplog):
 def test_other_settings_are_refused_and_overwritten(input_dir, tmp_path, url_root):
     run(input_dir, url_root, with_stats=True)
     other = Settings(image_size=8, shard_size=8)
-    with pytest.raises(contract.DatasetError, match="--shard_size=4 before, 8 now"):
+    with pytest.raises(contract.DatasetError, match="shard_size=4 before, 8 now"):
         run(input_dir, url_root, other)
     fresh = run(input_dir, tmp_path / "fresh", other)
     assert run(input_dir, url_root, other, overwrite=True) == fresh

@@ -64,7 +64,7 @@ def test_progress_that_was_deleted_after_a_kill_can_be_overwritten(root):
     for name in (f"rejected.jsonl.{'0' * 32}.tmp", ".DS_Store", "._x"):
         (out / name).write_text("")
     with pytest.raises(
-        contract.DatasetError, match=r"neither .progress nor .*--overwrite"
+        contract.DatasetError, match=r"neither .progress nor .*`overwrite=True`"
     ):
         run(root / "raw", out)
     assert run(root / "raw", out, overwrite=True).digest == digest
@@ -77,7 +77,7 @@ def test_a_damaged_manifest_beside_shards_can_be_overwritten(root, text):
     shutil.rmtree(out / files.PROGRESS_DIR)
     (out / contract.MANIFEST_NAME).write_text(text)
     with pytest.raises(
-        contract.DatasetError, match="--overwrite to discard the shards"
+        contract.DatasetError, match="`overwrite=True` to discard the shards"
     ):
         run(root / "raw", out)
     run(root / "raw", out, overwrite=True)
@@ -277,21 +277,17 @@ def test_an_output_that_is_or_holds_the_input_is_refused(
     for output_dir in (output, f"{root}/{output}"):
         with pytest.raises(
             contract.DatasetError,
-            match=r"is the same as --input=.*/raw, or contains it: give another",
+            match=r"is the same as input=.*/raw, or contains it: give another",
         ):
             run("raw", output_dir, overwrite=overwrite)
     assert content(root) == before
 
 
 def test_a_bucket_that_holds_the_input_is_refused():
-    output_directory.check_apart(
-        "s3://a/b", {"--dataset": "s3://a/bc", "--model": "/a/b"}
-    )
+    output_directory.check_apart("s3://a/b", {"dataset": "s3://a/bc", "model": "/a/b"})
     for output in ("s3://a/b", "s3://a/b/", "s3://a"):
-        with pytest.raises(
-            contract.DatasetError, match="the same as --dataset=s3://a/b"
-        ):
-            output_directory.check_apart(output, {"--dataset": "s3://a/b/"})
+        with pytest.raises(contract.DatasetError, match="the same as dataset=s3://a/b"):
+            output_directory.check_apart(output, {"dataset": "s3://a/b/"})
 
 
 @pytest.mark.parametrize("how", ["deleted", "replaced", "all of .progress"])
@@ -324,7 +320,7 @@ def test_what_is_planted_for_the_lock_is_refused(root, kind):
         if kind == "link":
             target.write_text("theirs")
     with pytest.raises(
-        contract.DatasetError, match="^cannot lock --output=.*: remove it"
+        contract.DatasetError, match="^cannot lock output=.*: remove it"
     ):
         run(root / "raw", root / "out")
     assert target.exists() == (kind == "link")

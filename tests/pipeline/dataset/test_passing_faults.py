@@ -188,7 +188,7 @@ def test_rejects_are_looked_at_again_before_they_are_published(
     with pytest.raises(
         contract.DatasetError,
         match=r"jpg was rejected \(checksum: CRC-32 .*\), but a second read of the "
-        "image does not confirm this: .* Run the same command again",
+        "image does not confirm this: .* Make the same call again",
     ):
         run(root, output, max_rejected_fraction=1.0)
     monkeypatch.undo()

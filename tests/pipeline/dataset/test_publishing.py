@@ -118,7 +118,7 @@ def test_too_many_rejects_name_the_first_ten_and_publish_nothing(tmp_path):
     ) as error:
         publishing.publish(publication, results)
     text = str(error.value)
-    assert "--max_rejected_fraction=0.1" in text
+    assert "max_rejected_fraction=0.1" in text
     assert "train0000 (mode: L instead of RGB)" in text
     assert text.count("(mode: ") == 10
     assert "\n" not in text

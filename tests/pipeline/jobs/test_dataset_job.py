@@ -9,14 +9,14 @@ from pipeline.jobs.dataset_job import DatasetJob
 @pytest.mark.parametrize(
     ("values", "match"),
     [
-        ({"num_workers": 0}, "^--num_workers=0 must be at least 1$"),
+        ({"num_workers": 0}, "^num_workers=0 must be at least 1$"),
         (
             {"max_rejected_fraction": 1.5},
-            "^--max_rejected_fraction=1.5 must be from 0 to 1$",
+            "^max_rejected_fraction=1.5 must be from 0 to 1$",
         ),
         (
             {"max_rejected_fraction": float("nan")},
-            "^--max_rejected_fraction=nan must be from 0 to 1$",
+            "^max_rejected_fraction=nan must be from 0 to 1$",
         ),
     ],
 )

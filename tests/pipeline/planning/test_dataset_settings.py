@@ -7,16 +7,16 @@ from pipeline.planning.dataset_settings import Settings, parse_fractions
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"image_size": 0}, "--image_size=0 must be from 1 to 4096"),
-        ({"shard_size": 0}, "--shard_size=0 must be from 1"),
-        ({"seed": -1}, "--seed=-1 must be from 0"),
-        ({"crop_size": -1}, "--crop_size=-1 must be from 0"),
-        ({"image_dtype": "int8"}, "--image_dtype=int8 must be one of float16, float32"),
-        ({"resize": "cubic"}, "--resize=cubic must be one of bilinear, bicubic"),
+        ({"image_size": 0}, "^image_size=0 must be from 1 to 4096"),
+        ({"shard_size": 0}, "^shard_size=0 must be from 1"),
+        ({"seed": -1}, "^seed=-1 must be from 0"),
+        ({"crop_size": -1}, "^crop_size=-1 must be from 0"),
+        ({"image_dtype": "int8"}, "^image_dtype=int8 must be one of float16, float32"),
+        ({"resize": "cubic"}, "^resize=cubic must be one of bilinear, bicubic"),
         *(
             (
                 {"source": "folder", "split_fractions": fractions},
-                f"--split_fractions={text} must be fractions for train, validation, te",
+                f"^split_fractions={text} must be fractions for train, validation, te",
             )
             for fractions, text in (
                 ((0.8, 0.1), "0.8,0.1"),
@@ -29,12 +29,12 @@ from pipeline.planning.dataset_settings import Settings, parse_fractions
         ),
         (
             {"split_fractions": (0.8, 0.1, 0.1)},
-            "--split_fractions does not apply to --source=celeba, only to folder, "
+            "^`split_fractions` does not apply to source=celeba, only to folder, "
             "tfds: leave",
         ),
         (
             {"source": "mnist", "deduplicate": True},
-            "--deduplicate does not apply to --source=mnist, only to folder: leave it "
+            "^`deduplicate` does not apply to source=mnist, only to folder: leave it "
             "out",
         ),
         (
@@ -52,7 +52,7 @@ from pipeline.planning.dataset_settings import Settings, parse_fractions
         ),
         (
             {"source": "x", "deduplicate": True},
-            "--source=x must be one of celeba, mnist, folder",
+            "^source=x must be one of celeba, mnist, folder",
         ),
     ],
 )
@@ -88,8 +88,6 @@ def test_fractions_are_parsed():
     assert parse_fractions(None) is None
     assert parse_fractions("0.8, .1,1e-1") == (0.8, 0.1, 0.1)
     for text in ("", "0.8,0.1,x", "0.8;0.1;0.1"):
-        match = (
-            f"--split_fractions={text} must be fractions for train, validation, test"
-        )
+        match = f"^split_fractions={text} must be fractions for train, validation, test"
         with pytest.raises(contract.DatasetError, match=match):
             parse_fractions(text)

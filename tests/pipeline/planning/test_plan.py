@@ -66,7 +66,7 @@ def test_num_shards(num_images, shard_size, expected):
 
 
 def test_too_many_shards():
-    with pytest.raises(contract.DatasetError, match="raise --shard_size"):
+    with pytest.raises(contract.DatasetError, match="raise `shard_size`"):
         plan.num_shards(200_000, 1)
 
 

@@ -29,7 +29,7 @@ def test_a_plan_is_loaded_as_it_was_saved(planned, tmp_path):
 
 
 def test_a_worker_that_does_not_see_the_output_says_so(planned, tmp_path):
-    with pytest.raises(contract.DatasetError, match="every worker must see --output"):
+    with pytest.raises(contract.DatasetError, match="every worker must see `output`"):
         plan_files.load_plan(str(tmp_path / "elsewhere"), planned.shard.name, "first")
 
 

@@ -206,8 +206,8 @@ def test_too_few_addresses_are_one_line(module: str, flags: list[str]) -> None:
 @pytest.mark.parametrize(
     ("error", "text"),
     [
-        (OSError(errno.ENOSPC, "Full", "/a"), "/a: Full: free some space and run the"),
-        (OSError(errno.EDQUOT, "Quota"), "Quota: free some space and run the same co"),
+        (OSError(errno.ENOSPC, "Full", "/a"), "/a: Full: free some space and make the"),
+        (OSError(errno.EDQUOT, "Quota"), "Quota: free some space and make the same c"),
         (OSError(errno.EROFS, "Read-only", "/a"), "/a: Read-only: write elsewhere, or"),
         (OSError(errno.EFBIG, "Too large"), "Too large: set ulimit -f unlimited, or"),
         (OSError(errno.EMFILE, "Many"), "this process needs more than"),

@@ -147,7 +147,7 @@ def test_folders_that_only_look_like_splits_are_classes(tmp_path, caplog):
     write_folder(tmp_path, files)
     with caplog.at_level(logging.INFO, logger="absl"):
         listing = list_folder(tmp_path)
-    assert "train is used as a class, like the folders beside it; --split_folders=" in (
+    assert "train is used as a class, like the folders beside it; split_folders=" in (
         caplog.text
     )
     assert listing.features["label"].names == ("bus", "plane", "train")
@@ -181,12 +181,12 @@ def test_the_user_names_the_folders_of_splits(classes, tmp_path, caplog):
         for key, data in classes.items()
     }
     root = write_folder(tmp_path / "in", files)
-    with fails("not all of them are splits: give --split_folders=train=train,test=te"):
+    with fails("not all of them are splits: give split_folders=train=train,test=te"):
         list_folder(root)
     pairs = ("test=test", "train=./extra/", "train=train")
     with caplog.at_level(logging.INFO, logger="absl"):
         listing = list_folder(root, split_folders=pairs)
-    assert "--split_folders leaves out 40 images" in caplog.messages
+    assert "split_folders leaves out 40 images" in caplog.messages
     names = {"train": "train", "extra": "train", "test": "test"}
     assert split_of(listing) == {
         key: names[folder] for key in files if (folder := key.split("/")[0]) in names
@@ -209,12 +209,12 @@ def test_classes_may_have_the_splits_in_them(tmp_path, caplog):
         for at in range(2)
     }
     write_folder(tmp_path, files)
-    flag = r"--split_folders=train=\*/train,test=\*/test"
+    flag = r"split_folders=train=\*/train,test=\*/test"
     with fails(f"they are inside other folders: give {flag} to use only these fold"):
         list_folder(tmp_path)
     with caplog.at_level(logging.INFO, logger="absl"):
         listing = list_folder(tmp_path, split_folders=["train=*/train", "test=*/test"])
-    assert "--split_folders leaves out 4 images" in caplog.messages
+    assert "split_folders leaves out 4 images" in caplog.messages
     assert "sub-folders used as splits: */train is train, */test is test" in (
         caplog.messages
     )
@@ -243,27 +243,25 @@ def test_no_folder_is_a_split_if_the_user_says_so(tmp_path):
 
 def test_split_folders_that_cannot_be_used(tmp_path):
     write_folder(tmp_path, {"train/a.png": b"x", "val/b.png": b"x"})
-    with fails("--split_folders names dev, but --input=.* has no image there: give"):
+    with fails("^`split_folders` names dev, but input=.* has no image there: give"):
         list_folder(tmp_path, split_folders=["train=train", "validation=dev"])
-    with fails("leave --split_fractions out, or give --split_folders=none"):
+    with fails("leave `split_fractions` out, or give split_folders=none"):
         list_folder(tmp_path, split_folders=["train=train"], split_fractions=[1, 0, 0])
-    with fails("--split_folders does not apply to --source=mnist, only to folder"):
+    with fails("^`split_folders` does not apply to source=mnist, only to folder"):
         Settings(source="mnist", split_folders=("none",))
     for path in ("*", "a/*", "*/*/train"):
         with fails(r"must be pairs SPLIT=FOLDER.*: \*/train"):
             Settings(source="folder", split_folders=(f"train={path}",))
-    with fails(
-        r"--split_folders names \*/dev, but --input=.* has no image there: give"
-    ):
+    with fails(r"^`split_folders` names \*/dev, but input=.* has no image there: give"):
         list_folder(tmp_path, split_folders=["train=*/dev"])
-    with fails("--split_folders=val=x must be pairs SPLIT=FOLDER"):
+    with fails("^split_folders=val=x must be pairs SPLIT=FOLDER"):
         Settings(source="folder", split_folders=("val=x",))
 
 
 def test_folders_that_are_splits_but_not_quite_are_an_error(tmp_path):
     write_folder(tmp_path, {"train/a.png": b"x", "val/b.png": b"x"})
     with fails(
-        r"has its splits as sub-folders \(train, val\): leave --split_fractions out"
+        r"has its splits as sub-folders \(train, val\): leave `split_fractions` out"
     ):
         list_folder(tmp_path, split_fractions=[0.8, 0.1, 0.1])
     write_folder(tmp_path, {"logo.png": b"x"})
@@ -317,7 +315,7 @@ def test_a_split_that_stays_empty_is_an_error(tmp_path):
     write_folder(tmp_path, {"a.png": b"x", "b.png": b"x"})
     with fails(
         "none of the 2 images falls in split 'validation', which should have a "
-        "fraction of 0.1: add images, or give other --split_fractions"
+        "fraction of 0.1: add images, or give other `split_fractions`"
     ):
         list_folder(tmp_path)
 
@@ -339,7 +337,7 @@ def test_copies_are_dropped_with_the_flag(tmp_path, caplog):
     dropped = {"03.png", "a.png", "b.png", "void.png"}
     assert set(split_of(listing)) == files.keys() - dropped
     assert (
-        "--deduplicate: dropped 4 of 45 images as copies: 03.png of "
+        "dropped 4 of 45 images as copies: 03.png of "
         "00-first.png, a.png of 07.png, b.png of 07.png, void.png of empty.png"
     ) in caplog.text
 
@@ -416,7 +414,7 @@ def test_the_settings_of_the_manifest(classes, tmp_path):
     write_folder(tmp_path / "split" / "train", classes)
     manifest = run(tmp_path / "split", tmp_path / "c")
     assert manifest.settings == base
-    with fails("--split_fractions=0.8,0.1,0.1 before, 0.5,0.4,0.1 now"):
+    with fails("split_fractions=0.8,0.1,0.1 before, 0.5,0.4,0.1 now"):
         run(tmp_path / "in", tmp_path / "a", split_fractions=(0.5, 0.4, 0.1))
 
 
@@ -491,7 +489,7 @@ def test_messy_files_are_used_or_named(encode, make_face, tmp_path):
     }
     root = write_folder(tmp_path / "in", files)
     settings = {"split_fractions": (1.0, 0.0, 0.0)}
-    with fails("4 of 29 images were rejected.*--max_rejected_fraction=0.001"):
+    with fails("4 of 29 images were rejected.*max_rejected_fraction=0.001"):
         run(root, tmp_path / "out", **settings)
     manifest = run(root, tmp_path / "out", max_rejected_fraction=0.2, **settings)
     assert manifest.splits["train"].num_examples == 25

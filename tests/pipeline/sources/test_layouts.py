@@ -161,13 +161,13 @@ def test_other_folders_are_classes(names):
     ],
 )
 def test_what_is_ambiguous_is_an_error_with_the_flag(names, why, flag):
-    match = f"--input=photos has folders that may be splits .*{why}.*: give "
+    match = f"^input=photos has folders that may be splits .*{why}.*: give "
     with pytest.raises(contract.DatasetError, match=match) as error:
         find(*names)
-    assert f"give --split_folders={flag}" in str(error.value)
-    assert "or --split_folders=none if no folder is a split" in str(error.value)
+    assert f"give split_folders={flag}" in str(error.value)
+    assert "or split_folders=none if no folder is a split" in str(error.value)
     # A user can copy the flag from the error as it is.
-    text = str(error.value).partition("--split_folders=")[2].partition(" to use")[0]
+    text = str(error.value).partition("split_folders=")[2].partition(" to use")[0]
     asked = layouts.parse(dataset_settings.parse_folders(text) or ())
     layout_detection.with_images(asked, folders_of(*names), "photos")
 
@@ -183,7 +183,7 @@ def test_masks_are_not_offered_as_images():
     names = ("images/train", "images/val", "masks/train", "masks/val")
     with pytest.raises(contract.DatasetError) as error:
         find(*names)
-    assert "give --split_folders=train=images/train,validation=images/val to " in str(
+    assert "give split_folders=train=images/train,validation=images/val to " in str(
         error.value
     )
 

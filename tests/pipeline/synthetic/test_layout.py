@@ -135,7 +135,7 @@ def test_no_split_is_empty():
 @pytest.mark.parametrize("num_images", [-1, 0, 2])
 def test_too_few_images(num_images: int, tmp_path: pathlib.Path):
     with pytest.raises(
-        DatasetError, match=f"^--num_images={num_images} must be at least 3"
+        DatasetError, match=f"^num_images={num_images} must be at least 3"
     ):
         write_dataset(tmp_path / "new", num_images, 0)
     assert not (tmp_path / "new").exists()
@@ -143,26 +143,26 @@ def test_too_few_images(num_images: int, tmp_path: pathlib.Path):
 
 def test_too_many_images():
     with pytest.raises(
-        DatasetError, match="^--num_images=1000000 must be at most 999999"
+        DatasetError, match="^num_images=1000000 must be at most 999999"
     ):
         split_sizes(1_000_000)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**64])
 def test_seed_out_of_range(seed: int, tmp_path: pathlib.Path):
-    with pytest.raises(DatasetError, match=r"^--seed=.* must be from 0 to 2\*\*64-1"):
+    with pytest.raises(DatasetError, match=r"^seed=.* must be from 0 to 2\*\*64-1"):
         write_dataset(tmp_path, 3, seed)
 
 
 def test_no_workers(tmp_path: pathlib.Path):
-    with pytest.raises(DatasetError, match="^--num_workers=0 must be at least 1"):
+    with pytest.raises(DatasetError, match="^num_workers=0 must be at least 1"):
         write_dataset(tmp_path, 3, 0, num_workers=0)
 
 
 def test_an_existing_dataset_stays_unless_overwritten(tmp_path: pathlib.Path):
     write_dataset(tmp_path, 3, 0, num_workers=1, show_progress=False)
     before = digests(tmp_path)
-    with pytest.raises(DatasetError, match="exists already: give --overwrite"):
+    with pytest.raises(DatasetError, match="exists already: give `overwrite=True`"):
         write_dataset(tmp_path, 3, 1, num_workers=1)
     assert digests(tmp_path) == before
     write_dataset(tmp_path, 3, 1, num_workers=1, overwrite=True, show_progress=False)
@@ -208,7 +208,7 @@ def test_celebas_own_files_are_never_replaced(
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.write_text("image,years_of_work\n")
-    with pytest.raises(DatasetError, match=f"has {name}, .* give another --output"):
+    with pytest.raises(DatasetError, match=f"has {name}, .* give another `output`"):
         write_dataset(tmp_path, 3, 0, 1, overwrite=overwrite, show_progress=False)
     assert list(digests(tmp_path)) == [name]
 

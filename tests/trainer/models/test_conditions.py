@@ -56,7 +56,7 @@ def test_a_label_is_one_of_its_classes() -> None:
             "label 3, but the model's classes are 0 to 2: .*num_classes=4 or",
         ),
         ([0, 3], 0.5, "label 3, but the model's classes are 0 to 2"),
-        ([0, -1], 1.0, "label -1, which is not a class: .*labelled_fraction below 1"),
+        ([0, -1], 1.0, "label -1, which is not a class: .*labelled_fraction` below 1"),
         ([0, -1], 0.5, None),
         ([2**62], 1.0, f"label {2**62}, but the model's"),
     ],

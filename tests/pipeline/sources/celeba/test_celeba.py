@@ -143,7 +143,7 @@ def test_labels_that_change_while_they_are_listed_are_detected(
         return actual
 
     monkeypatch.setattr(labels, "read_labels", read_and_change)
-    fails(root, "list_attr_celeba.txt changed after it was listed .* same command aga")
+    fails(root, "list_attr_celeba.txt changed after it was listed .* same call aga")
 
 
 def test_a_source_that_disappears_is_an_error(celeba, tmp_path):
@@ -339,5 +339,5 @@ def test_the_images_have_128_pixels_unless_it_is_said_otherwise():
 
 
 def test_an_unknown_source():
-    with pytest.raises(contract.DatasetError, match="--source=x must be one of celeba"):
+    with pytest.raises(contract.DatasetError, match="^source=x must be one of celeba"):
         sources.list_images("x", ".")

@@ -198,7 +198,7 @@ def test_labels_that_are_not_there_are_named(faces, kaggle, caplog):
     (kaggle / "list_landmarks_align_celeba.csv").unlink()
     with caplog.at_level(logging.INFO, logger="absl"):
         assert list_celeba(kaggle).features == {}
-    assert "no attributes: --input has neither list_attr_celeba.txt nor its .csv" in (
+    assert "no attributes: the input has neither list_attr_celeba.txt nor its .csv" in (
         caplog.messages
     )
     assert "no landmarks: " in caplog.text
@@ -212,7 +212,7 @@ def test_labels_that_are_not_there_are_named(faces, kaggle, caplog):
             "no Parquet file of split validation or t",
         ),
         ("x.arrow", "download the Parquet files, because Arrow files are not supp"),
-        ("train/metadata.csv", "give --source=folder for folders of images without"),
+        ("train/metadata.csv", "give source=folder for folders of images without"),
         ("readme.md", "has no list_eval_partition.txt: put the official file"),
     ],
 )

@@ -158,12 +158,12 @@ def test_a_worker_needs_the_reader_and_the_flags(form, make, upload):
 
 @pytest.mark.parametrize("source", sources.SOURCES)
 def test_what_is_not_there_is_an_error(source, url_root):
-    fails(source, f"{url_root}/absent", f"--input={url_root}/absent does not exist: gi")
+    fails(source, f"{url_root}/absent", f"input={url_root}/absent does not exist: gi")
     absent = f"{url_root.partition('://')[0]}://absent-bucket"
     fails(source, f"{absent}/a", f"there is no bucket {absent}: create it, or corr")
     paths.write_bytes(f"{url_root}/other/notes.md", b"x")
     has = "only 1 .md: give" if source == "folder" else "has (no|notes.md)"
-    fails(source, f"{url_root}/other", f"--input={url_root}/other has .*{has}|{has}")
+    fails(source, f"{url_root}/other", f"input={url_root}/other has .*{has}|{has}")
 
 
 @pytest.mark.parametrize(

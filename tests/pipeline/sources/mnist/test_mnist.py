@@ -193,7 +193,7 @@ def test_no_input(digits, tmp_path):
         tmp_path,
         r"usable file of MNIST, only 0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg, \.\.\.: give",
     )
-    fails(tmp_path / "0.jpg", "0.jpg is empty: give another --input")
+    fails(tmp_path / "0.jpg", "0.jpg is empty: give another `input`")
 
 
 @pytest.mark.parametrize("dtype", contract.IMAGE_DTYPES)

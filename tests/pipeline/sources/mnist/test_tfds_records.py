@@ -42,7 +42,7 @@ def test_shards_of_tfds_that_are_missing(digits, tmp_path):
         write_records(tmp_path / f"mnist-{split}.tfrecord-00000-of-00001", [])
     for path in tmp_path.glob("*-of-00002"):
         path.unlink()
-    fails(tmp_path, "split 'train' of --input=.* has no image")
+    fails(tmp_path, "split 'train' of input=.* has no image")
 
 
 BLANK = np.zeros((28, 28), np.uint8)

@@ -190,7 +190,7 @@ def test_a_single_split_is_divided(prepared):
 
 
 def test_splits_that_are_there_are_not_divided(prepared, pets):
-    with fails("splits train, val, test, unlabeled: leave --split_fractions out"):
+    with fails("splits train, val, test, unlabeled: leave `split_fractions` out"):
         list_tfds(pets, split_fractions=(1.0, 0.0, 0.0))
     path = pets / "dataset_info.json"
     path.write_text(path.read_text().replace('"unlabeled"', '"valid"'))
@@ -315,7 +315,7 @@ def test_records_hold_what_was_read(prepared, tmp_path):
             )
             np.testing.assert_array_equal(image.reshape(8, 8, 3), pixels)
     assert actual == {key: [value["species"]] for key, value in expected.items()}
-    with fails("is a dataset that pipeline.prepare made: train on it with --dataset"):
+    with fails("is a dataset that pipeline.prepare made: train on it with `dataset`"):
         list_tfds(tmp_path)
     assert manifest.features["label"].names == ("cat", "dog", "emu")
 
