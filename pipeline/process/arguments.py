@@ -11,14 +11,10 @@ These marks survive the way of a text from a worker to its launcher. Each comman
 the text of an error through `in_command` before it shows the text.
 """
 
-import contextlib
-import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from absl import flags
-
-from pipeline.process import path_flags
 
 # Flags of other commands that texts recommend, always in backticks; True for a switch.
 _OF_OTHER_COMMANDS = {
@@ -99,67 +95,3 @@ def renamed(text: str, names: Mapping[str, str]) -> str:
         return mark[0].replace(old, names.get(old, old), 1)
 
     return _MARK.sub(mark_of, text)
-
-
-_SWITCHES = ("deduplicate", "overwrite", "stats")
-# Phrases of a command's errors, and their wording for a call.
-_OLD_PHRASES = {
-    "run the same command": "make the same call",
-    "Run the same command": "Make the same call",
-    "in the directory that the command is run in": "elsewhere on sys.path",
-    "leave the flag out": "leave the argument out",
-}
-# Matches a flag in a text, but not inside a word or path.
-_FLAG = r"(?<![\w/-])--({})\b"
-
-
-def path(name: str, value: str | os.PathLike[str]) -> str:
-    """Returns the path in an argument, parsed like the flag of the same name.
-
-    Raises:
-        ValueError: If the value is empty, or neither a path nor a URL.
-    """
-    text = os.fsdecode(value)
-    if not text:
-        raise ValueError(f"{name} is empty: give a path")
-    try:
-        return path_flags.parse(text, takes_urls=True)
-    except ValueError as error:
-        raise ValueError(f"{name}={text}: {error}") from error
-
-
-@contextlib.contextmanager
-def named(names: Mapping[str, str]) -> Iterator[None]:
-    """Makes errors name the arguments of a call instead of a command's flags.
-
-    Args:
-        names: Name of the argument for each flag.
-
-    Raises:
-        ValueError: If the body raises one; the error keeps its class.
-    """
-    try:
-        yield
-    except ValueError as error:
-        text = as_arguments(str(error), names)
-        if text == str(error):
-            raise
-        raise type(error)(text) from error
-
-
-def as_arguments(text: str, names: Mapping[str, str]) -> str:
-    """Returns an error text of a command, reworded for a call.
-
-    Args:
-        text: Text with flags.
-        names: Name of the argument for each flag.
-
-    Example:
-        >>> names = {"overwrite": "overwrite", "workdir": "path"}
-        >>> as_arguments("--workdir=x: give --overwrite", names)
-        'path=x: give overwrite=True'
-    """
-    for of_command, of_call in _OLD_PHRASES.items():
-        text = text.replace(of_command, of_call)
-    text = re.sub(_FLAG.format("|".join(_SWITCHES)) + "(?!=)", r"\1=True", text)
-    return re.sub(_FLAG.format("|".join(names)), lambda flag: names[flag[1]], text)

@@ -142,22 +142,22 @@ def test_wrong_flags_are_one_line_and_a_failure_is_exit_code_1(
 @pytest.mark.parametrize(
     ("values", "name", "text"),
     [
-        ({"num_gpus": 8, "virtual_devices": None}, "devices", "--num_gpus=8 must be"),
-        ({"virtual_devices": 0}, "devices", "--virtual_devices=0 must be"),
-        ({"learning_rate": 0.0}, "settings", "--config.learning_rate=0.0 must be"),
-        ({"virtual_devices": 3}, "batch", "--config.global_batch_size to a multiple"),
-        ({"num_batch_groups": 5}, "batch", "--config.num_batch_groups=5 equal"),
+        ({"num_gpus": 8, "virtual_devices": None}, "devices", "num_gpus=8 must be"),
+        ({"virtual_devices": 0}, "devices", "virtual_devices=0 must be"),
+        ({"learning_rate": 0.0}, "settings", "config.learning_rate=0.0 must be"),
+        ({"virtual_devices": 3}, "batch", "`config.global_batch_size` to a multiple"),
+        ({"num_batch_groups": 5}, "batch", "config.num_batch_groups=5 equal"),
         (
             {"gradient_accumulation_steps": 0},
             "batch",
-            "--config.gradient_accumulation_steps=0 must be at least 1",
+            "config.gradient_accumulation_steps=0 must be at least 1",
         ),
-        ({"train_split": "trian"}, "shards", "--config.train_split=trian: no split"),
-        ({"eval_split": "dev"}, "shards", "--config.eval_split=dev: no split 'dev'"),
-        ({"encoder_filters": (8, 16)}, "model", "--config.encoder_filters"),
-        ({"optimizer": "sgd"}, "model", "--config.optimizer='sgd' must be"),
-        ({"condition": "label"}, "model", "--config.condition=label needs"),
-        ({"eval_line": "{fid}"}, "evaluation", "--config.eval_line='{fid}' cannot"),
+        ({"train_split": "trian"}, "shards", "config.train_split=trian: no split"),
+        ({"eval_split": "dev"}, "shards", "config.eval_split=dev: no split 'dev'"),
+        ({"encoder_filters": (8, 16)}, "model", "`config.encoder_filters`"),
+        ({"optimizer": "sgd"}, "model", "config.optimizer='sgd' must be"),
+        ({"condition": "label"}, "model", "config.condition=label needs"),
+        ({"eval_line": "{fid}"}, "evaluation", "config.eval_line='{fid}' cannot"),
     ],
 )
 def test_a_wrong_setting_fails_alone(
@@ -222,9 +222,7 @@ def test_damaged_datasets(copied: pathlib.Path, tmp_path: pathlib.Path) -> None:
     assert not failed(look(copied, run))
     actual = failed(look(copied, run, is_full=True))
     assert list(actual) == ["shards"]
-    assert (
-        f"(--dataset={copied}): --config.train_split=train: shard" in actual["shards"]
-    )
+    assert f"(dataset={copied}): config.train_split=train: shard" in actual["shards"]
     assert f"{shard.name} has the sha256" in actual["shards"]
     shard.write_bytes(data[:-1])
     assert (
@@ -251,11 +249,11 @@ def test_a_workdir_of_another_run(
     assert not failed(look(copied, copied_run, **steps))
     actual = failed(look(copied, copied_run, latent_dim=9, **steps))
     assert list(actual) == ["workdir"]
-    assert f"(--workdir={copied_run}): " in actual["workdir"]
-    assert "--config.latent_dim was 8 and is now 9" in actual["workdir"]
+    assert f"(workdir={copied_run}): " in actual["workdir"]
+    assert "`config.latent_dim` was 8 and is now 9" in actual["workdir"]
     actual = failed(look(copied, copied_run, num_train_steps=49))
     assert list(actual) == ["checkpoints"]
-    assert "--config.num_train_steps=49" in actual["checkpoints"]
+    assert "config.num_train_steps=49" in actual["checkpoints"]
     assert files(copied_run) == before
 
 
@@ -283,7 +281,7 @@ def test_a_workdir_that_cannot_be_written(
     (run / "train").touch()
     actual = failed(look(dataset_dir, run))
     assert list(actual) == ["permission"]
-    assert f"(--workdir={run}): {run}/train is a file" in actual["permission"]
+    assert f"(workdir={run}): {run}/train is a file" in actual["permission"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -293,7 +291,7 @@ def test_a_workdir_of_another_user(
     (tmp_path / "locked").mkdir(mode=0o500)
     actual = failed(look(dataset_dir, tmp_path / "locked/run"))
     assert list(actual) == ["permission"]
-    assert "choose another --workdir" in actual["permission"]
+    assert "choose another `workdir`" in actual["permission"]
 
 
 def test_too_little_memory(
@@ -301,7 +299,7 @@ def test_too_little_memory(
 ) -> None:
     actual = look(dataset_dir, tmp_path / "run", global_batch_size=2**24)["memory"]
     assert actual.status == "warn"
-    assert "lower --config.global_batch_size" in str(actual)
+    assert "lower `config.global_batch_size`" in str(actual)
     limit = tmp_path / "memory.max"
     monkeypatch.setattr(machine, "_MEMORY_LIMITS", (limit,))
     limit.write_text("max\n")
@@ -309,7 +307,7 @@ def test_too_little_memory(
     limit.write_text("1000000\n")
     actual = failed(look(dataset_dir, tmp_path / "run"))
     assert list(actual) == ["memory"]
-    assert "this machine has 1 MB: lower --config.latent_dim" in actual["memory"]
+    assert "this machine has 1 MB: lower `config.latent_dim`" in actual["memory"]
 
 
 def test_too_little_disk(
@@ -319,11 +317,11 @@ def test_too_little_disk(
     many = {"num_train_steps": 10**9, "image_every_steps": 1}
     actual = look(dataset_dir, run, **many)["disk"]
     assert actual.status == "warn"
-    assert "raise --config.image_every_steps" in str(actual)
+    assert "raise `config.image_every_steps`" in str(actual)
     monkeypatch.setattr(machine, "free_disk_bytes", lambda path: 1_000_000)
     actual = failed(look(dataset_dir, run))
     assert list(actual) == ["disk"]
-    assert "the disk has 1 MB free: lower --config.keep_checkpoints" in actual["disk"]
+    assert "the disk has 1 MB free: lower `config.keep_checkpoints`" in actual["disk"]
 
 
 def test_hosts_that_cannot_train_together(
@@ -358,4 +356,4 @@ def test_the_port_of_tensorboard(
             stack.enter_context(socket.create_server(("127.0.0.1", 6006)))
         actual = look(dataset_dir, tmp_path / "run")["tensorboard"]
     assert actual.status == "warn"
-    assert "--port" in str(actual)
+    assert "`port`" in str(actual)

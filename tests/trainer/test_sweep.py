@@ -95,14 +95,14 @@ def test_every_combination_is_a_run() -> None:
 @pytest.mark.parametrize(
     ("sweeps", "message"),
     [
-        (["latnt_dim=2"], "--sweep=latnt_dim=2: .*did you mean --config.latent_dim"),
-        (["latent_dim=2,x"], "--sweep=latent_dim=x: .*_dim=x must be an in"),
-        (["seed=1,1.5"], "--sweep=seed=1.5: .*=1.5 must be an int"),
+        (["latnt_dim=2"], "^sweep=latnt_dim=2: .*did you mean --config.latent_dim"),
+        (["latent_dim=2,x"], "^sweep=latent_dim=x: .*_dim=x must be an in"),
+        (["seed=1,1.5"], "^sweep=seed=1.5: .*=1.5 must be an int"),
         (["latent_dim=2,,8"], "without empty values and with balanced parentheses"),
         (["latent_dim="], "must be NAME=VALUE"),
         (["latent_dim"], "must be NAME=VALUE"),
         (["encoder_filters=(8,16"], r"and with balanced parentheses"),
-        (["seed=1", "seed=2"], "--sweep=seed is given twice"),
+        (["seed=1", "seed=2"], "^sweep=seed is given twice"),
         (["learning_rate=1e-3,0.001"], "twice: give every value once"),
         ([f"eval_line={'x' * 300}"], "exceeds 255 bytes"),
     ],

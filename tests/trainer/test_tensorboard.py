@@ -232,7 +232,7 @@ def test_a_comma_separates_workdirs_unless_it_is_in_a_name(
     assert tensorboard_server.split_workdirs("~/a,~/b,") == [one, two]
     with pytest.raises(ValueError, match=f"but {both.parent}/c does not exist"):
         tensorboard_server.split_workdirs(f"{one},{tmp_path}/c")
-    with pytest.raises(ValueError, match="--workdir=~/a,gs://b: this is a URL"):
+    with pytest.raises(ValueError, match="^workdir=~/a,gs://b: this is a URL"):
         tensorboard_server.split_workdirs("~/a,gs://b")
     both.mkdir()
     assert tensorboard_server.split_workdirs("~/a,b") == [both]

@@ -68,7 +68,7 @@ def check_output(path: pathlib.Path) -> None:
         OSError: If the directory cannot be looked up.
     """
     if path.is_dir():
-        raise ValueError(f"--output={path} is a directory: give the name of a file")
+        raise ValueError(f"output={path} is a directory: give the name of a file")
     if not path.exists():
         return
     try:
@@ -77,7 +77,7 @@ def check_output(path: pathlib.Path) -> None:
         body = None
     if not isinstance(body, dict) or not {"step", "split"} <= body.keys():
         raise ValueError(
-            f"--output={path} exists and is not an evaluation: give another file name"
+            f"output={path} exists and is not an evaluation: give another file name"
         )
 
 

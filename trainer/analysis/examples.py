@@ -52,8 +52,8 @@ def find_examples(
     matches = concatenate(parts, num)
     if not len(matches.keys):
         raise ValueError(
-            f"--where={where} matches no example of split {split!r}: give another "
-            "value or another --split"
+            f"where={where} matches no example of split {split!r}: give another "
+            "value or another `split`"
         )
     return matches
 
@@ -98,7 +98,7 @@ def _satisfying(
     }
     if name not in columns:
         raise ValueError(
-            f"--where={where} names no feature of the dataset; it has "
+            f"where={where} names no feature of the dataset; it has "
             f"{', '.join(sorted(columns)) or 'none'}"
         )
     return columns[name] == value
@@ -113,7 +113,7 @@ def parse_where(where: str) -> tuple[str, int]:
     name, _, text = where.partition("=")
     if not text.lstrip("-").isdecimal():
         raise ValueError(
-            f"--where={where} must be NAME=VALUE with an integer, as in label=7"
+            f"where={where} must be NAME=VALUE with an integer, as in label=7"
         )
     return name, int(text)
 

@@ -143,15 +143,15 @@ def open_latents(run: TrainedRun, latents_dir: str) -> StoredLatents:
     manifest = contract.load_manifest(latents_dir)
     if not manifest.has_latents:
         raise ValueError(
-            f"--latents={latents_dir} holds images: give the --output directory of "
+            f"latents={latents_dir} holds images: give the `output` directory of "
             "pipeline.encode"
         )
     if manifest.settings.get("model") != run.model_digest:
         raise ValueError(
-            f"--latents={latents_dir} holds latents of the model with digest "
+            f"latents={latents_dir} holds latents of the model with digest "
             f"{manifest.settings.get('model')}, but this run has digest "
             f"{run.model_digest}: run trainer.export and pipeline.encode for this "
-            "run, or leave the flag out"
+            "run, or leave the argument out"
         )
     are_of_dataset = _are_of(run.manifest, manifest)
     return StoredLatents(run, latents_dir, manifest, are_of_dataset)
@@ -169,19 +169,19 @@ def check_latents(run: TrainedRun, latents_dir: str) -> StoredLatents:
     if not stored.are_of_dataset:
         images = stored.manifest.settings.get("dataset")
         raise ValueError(
-            f"--latents={latents_dir} holds latents of "
+            f"latents={latents_dir} holds latents of "
             f"{f'the dataset with digest {images}' if images else 'raw images'}, but "
             f"the dataset of this run has digest {run.manifest.digest}: run "
-            "pipeline.encode on that dataset, or leave the flag out"
+            "pipeline.encode on that dataset, or leave the argument out"
         )
     config = run.config
     is_drawn = config.binarize == "dynamic"
     if is_drawn or config.input_noise_stddev or config.input_drop_fraction:
         raise ValueError(
-            f"--latents={latents_dir} holds latents of other random draws: the "
+            f"latents={latents_dir} holds latents of other random draws: the "
             "encoder of this run "
             f"{'binarizes its images' if is_drawn else 'adds noise to its images'} at "
-            "random; leave the flag out"
+            "random; leave the argument out"
         )
     return stored
 

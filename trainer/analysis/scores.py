@@ -60,13 +60,13 @@ def score_images(
     """
     if num_importance_samples < 0:
         raise ValueError(
-            f"--num_importance_samples={num_importance_samples} must not be negative"
+            f"num_importance_samples={num_importance_samples} must not be negative"
         )
     if num_importance_examples is None:
         num_importance_examples = sys.maxsize
     if num_importance_examples < 1:
         raise ValueError(
-            f"--num_importance_examples={num_importance_examples} must be at least 1"
+            f"num_importance_examples={num_importance_examples} must be at least 1"
         )
     forward = tf.function(lambda *inputs: _forward(run.vae, *inputs), autograph=False)
     weights = tf.function(
@@ -124,7 +124,7 @@ def score_classifier(run: TrainedRun, split: str) -> float | None:
     """
     if run.vae.classifier is None:
         raise ValueError(
-            "the run has no classifier: only --config.labelled_fraction below 1 "
+            "the run has no classifier: only `config.labelled_fraction` below 1 "
             "trains one"
         )
     classify = tf.function(run.vae.classify, autograph=False)
@@ -158,8 +158,9 @@ def score_pca(run: TrainedRun, split: str) -> dict[str, float]:
     num_images = splits.num_examples(run.manifest, train_split)
     if num_images < num_components:
         raise ValueError(
-            f"--pca needs at least {num_components} images, the number of latents, "
-            f"but split {train_split!r} has {num_images}: leave the flag out"
+            f"`pca=True` needs at least {num_components} images, the number of "
+            f"latents, but split {train_split!r} has {num_images}: leave the argument "
+            "out"
         )
     fitted = pca.fit_pca(_images(run, train_split), num_components)
     error = pca.reconstruction_error(fitted, _images(run, split))

@@ -22,8 +22,8 @@ from trainer.generation import sampling
 from trainer.reporting import sample_grids
 from trainer.runs import metrics_file, trained
 
-# Arguments of `trainer.load_run`, by the flag that an error names.
-_NAMES = {"workdir": "path", "dataset": "dataset"}
+# Arguments of `trainer.load_run` that errors name differently.
+_NAMES = {"workdir": "path"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +63,13 @@ class Run:
         """Loads the model; see `trainer.load_run`."""
         self._directory = pathlib.Path(run_dir)
         dataset = None if dataset_dir is None else os.fspath(dataset_dir)
-        with arguments.named(_NAMES):
+        try:
             self._run = trained.load(self._directory, dataset)
+        except ValueError as error:
+            text = arguments.renamed(str(error), _NAMES)
+            if text == str(error):
+                raise
+            raise type(error)(text) from error
         self.config: ConfigDict = self._run.config
         self.step = self._run.step
         self.image_shape = self._run.manifest.image_shape

@@ -20,7 +20,7 @@ from trainer.data import shuffling
 from trainer.data.plain_records import PlainRecords
 from trainer.data.split_records import Batch, Check, SplitRecords
 
-# Readers of the training split, by their names in `--config.reader`.
+# Readers of the training split, by their names in `config.reader`.
 READERS = {"records": SplitRecords, "tf_data": PlainRecords}
 
 

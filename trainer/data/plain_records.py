@@ -1,4 +1,4 @@
-"""Records by TensorFlow's own reader: `--config.reader=tf_data`.
+"""Records by TensorFlow's own reader: `config.reader=tf_data`.
 
 TFRecord files -> serialized examples [records], all in memory
 numbers of records [batch] -> their examples -> parsed features [batch, ...]

@@ -99,19 +99,19 @@ def choose_devices(
     if virtual_devices is not None:
         if num_gpus:
             raise ValueError(
-                f"--virtual_devices={virtual_devices} trains on the CPU, but "
-                f"--num_gpus={num_gpus} trains on GPUs: give only one of these flags"
+                f"virtual_devices={virtual_devices} trains on the CPU, but "
+                f"num_gpus={num_gpus} trains on GPUs: give only one of these arguments"
             )
         if virtual_devices < 1:
-            raise ValueError(f"--virtual_devices={virtual_devices} must be at least 1")
+            raise ValueError(f"virtual_devices={virtual_devices} must be at least 1")
         num_gpus = 0
     if num_gpus is None:
         num_gpus = len(gpus)
     if not 0 <= num_gpus <= len(gpus):
         raise ValueError(
-            f"--num_gpus={num_gpus} must be from 0 to {len(gpus)}, the number of GPUs "
-            "that TensorFlow finds: leave the flag out to use all GPUs, or give "
-            "--virtual_devices to train on the CPU"
+            f"num_gpus={num_gpus} must be from 0 to {len(gpus)}, the number of GPUs "
+            "that TensorFlow finds: leave the argument out to use all GPUs, or give "
+            "`virtual_devices` to train on the CPU"
             + (
                 ""
                 if gpus
@@ -221,7 +221,7 @@ def check_memory_fraction(memory_fraction: float) -> None:
     """
     if not 0 < memory_fraction <= 1:
         raise ValueError(
-            f"--config.gpu_memory_fraction={memory_fraction} must be above 0 and at "
+            f"config.gpu_memory_fraction={memory_fraction} must be above 0 and at "
             "most 1"
         )
 
@@ -240,7 +240,7 @@ def gpu_memory_mib() -> list[int]:
     ]
     if shutil.which(command[0]) is None:
         raise ValueError(
-            "--config.gpu_memory_fraction below 1 needs nvidia-smi on the PATH, which "
+            "`config.gpu_memory_fraction` below 1 needs nvidia-smi on the PATH, which "
             "reports the memory of a GPU"
         )
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout

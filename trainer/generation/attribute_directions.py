@@ -73,8 +73,8 @@ def explore(
     """
     if FEATURE not in run.manifest.features:
         raise ValueError(
-            "--mode=attributes needs a dataset with attributes, such as "
-            f"--source=celeba makes, but {run.dataset_dir} has "
+            "mode=attributes needs a dataset with attributes, such as "
+            f"`source=celeba` makes, but {run.dataset_dir} has "
             f"{', '.join(run.manifest.features)}"
         )
     names = run.manifest.features[FEATURE].names
@@ -142,12 +142,12 @@ def _columns(
     for name in chosen:
         if name not in names:
             raise ValueError(
-                f"--attributes has the unknown name {name}: give names from "
+                f"`attributes` has the unknown name {name}: give names from "
                 f"{', '.join(names)}"
             )
         if not has_direction[names.index(name)]:
             raise ValueError(
-                f"--attributes has {name}, which all training examples have or no "
+                f"`attributes` has {name}, which all training examples have or no "
                 "training example has: leave it out"
             )
     return [names.index(name) for name in chosen]

@@ -63,7 +63,7 @@ def _sample(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> 
 
 def _decode(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> None:
     if request.latents is None:
-        raise ValueError("--mode=decode needs --latents=FILE, a .npy or a JSON file")
+        raise ValueError("mode=decode needs latents=FILE, a .npy or a JSON file")
     z = sampling.load_latents(pathlib.Path(request.latents))
     _save_predictive(run, request, z, _conditions(run, request), output / "decode")
 
@@ -115,7 +115,7 @@ def _traverse(run: trained.TrainedRun, request: Request, output: pathlib.Path) -
         ]
     except ValueError as error:
         raise ValueError(
-            f"--dimensions={','.join(request.dimensions)} must be whole numbers"
+            f"dimensions={','.join(request.dimensions)} must be whole numbers"
         ) from error
     latents = sample_grids.traverse(start, dimensions, request.limit, request.num)
     z = latents.reshape(-1, latents.shape[-1])
@@ -251,10 +251,10 @@ def _starts(
         return z, conditions, np.zeros([0], "U1")
     matches = examples.find_examples(run, _split(run, request), num, request.where)
     if len(matches.keys) < num:
-        where = f" with --where={request.where}" if request.where else ""
+        where = f" with where={request.where}" if request.where else ""
         raise ValueError(
-            f"--mode={request.mode} needs two examples, but split "
-            f"{_split(run, request)!r} has one{where}: give another --split"
+            f"mode={request.mode} needs two examples, but split "
+            f"{_split(run, request)!r} has one{where}: give another `split`"
         )
     mean, _ = sampling.encode(run, matches)
     return mean, matches.conditions[:1], matches.keys

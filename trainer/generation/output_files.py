@@ -111,7 +111,7 @@ def save_neighbours(
     of_samples, of_unseen = np.split(neighbours.distances, [num])
     if not of_unseen.any():
         logging.info(
-            "the memorisation ratio is not computed: all images of --split are "
+            "the memorisation ratio is not computed: all images of the split are "
             "training images"
         )
         return

@@ -80,9 +80,9 @@ def check(request: Request) -> None:
     )
     if request.latents is not None and not takes:
         raise ValueError(
-            f"--latents={request.latents} does not apply to this --mode: "
-            f"--mode=decode takes a file; --mode={', '.join(_READERS)} and sample "
-            "with --prior=mixture take a directory"
+            f"latents={request.latents} does not apply to this `mode`: "
+            f"mode=decode takes a file; mode={', '.join(_READERS)} and sample "
+            "with prior=mixture take a directory"
         )
     if request.image is not None and request.mode not in _OF_IMAGES:
         raise ValueError(

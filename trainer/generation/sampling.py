@@ -141,6 +141,6 @@ def load_latents(path: pathlib.Path) -> np.ndarray:
         raise
     except files.ARCHIVE_ERRORS as error:
         raise ValueError(
-            f"--latents={path} is neither a .npy file of numbers nor a JSON list of "
+            f"latents={path} is neither a .npy file of numbers nor a JSON list of "
             f"lists of numbers: {error}"
         ) from error

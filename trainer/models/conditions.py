@@ -50,18 +50,18 @@ class Conditioning:
         feature = manifest.features.get(self.condition)
         if feature is None:
             raise ValueError(
-                f"--config.condition={self.condition} needs a dataset with the "
+                f"config.condition={self.condition} needs a dataset with the "
                 f"feature {self.condition!r}, but this dataset has "
                 f"{', '.join(manifest.features)}"
             )
         if self.condition == "label":
             if self.num_classes < 1:
                 raise ValueError(
-                    f"--config.num_classes={self.num_classes} must be at least 1"
+                    f"config.num_classes={self.num_classes} must be at least 1"
                 )
             if self.num_classes < len(feature.names):
                 raise ValueError(
-                    f"--config.num_classes={self.num_classes} must be at least "
+                    f"config.num_classes={self.num_classes} must be at least "
                     f"{len(feature.names)}, the number of classes of the dataset"
                 )
             return self.num_classes

@@ -160,11 +160,11 @@ def check_image_size(
     sizes = ", ".join(str(base_size * 2**blocks) for blocks in range(1, 8))
     fitting = base_size * 2**num_halvings
     raise ValueError(
-        f"images of {height} x {width} do not fit --config.{part}_filters, whose "
+        f"images of {height} x {width} do not fit `config.{part}_filters`, whose "
         f"{num_halvings} blocks need {fitting} x {fitting}: n blocks need {base_size} "
         f"* 2^n, that is {sizes} for 1 to 7 blocks; prepare the dataset with another "
-        f"--image_size, or change --config.{part}_filters or "
-        f"--config.base_size={base_size}"
+        f"`image_size`, or change `config.{part}_filters` or "
+        f"config.base_size={base_size}"
     )
 
 

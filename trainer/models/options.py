@@ -51,14 +51,14 @@ class LayerOptions:
             if getattr(self, field) not in allowed:
                 raise ValueError(
                     f"a layer's {field} is {getattr(self, field)!r}, but must be one "
-                    f"of {', '.join(allowed)}: change --config.layer_defaults.{field} "
-                    "or --config.layer_overrides"
+                    f"of {', '.join(allowed)}: change `config.layer_defaults.{field}` "
+                    "or `config.layer_overrides`"
                 )
         if self.kernel_size < 1:
             raise ValueError(
                 f"a layer's kernel_size is {self.kernel_size}, but must be at least "
-                "1: change --config.layer_defaults.kernel_size or "
-                "--config.layer_overrides"
+                "1: change `config.layer_defaults.kernel_size` or "
+                "`config.layer_overrides`"
             )
 
     def make_initializer(self) -> keras.initializers.Initializer:
@@ -88,7 +88,7 @@ class LayerTable:
         strays = [name for name in overrides if not name.startswith(PARTS)]
         if strays:
             raise ValueError(
-                f"--config.layer_overrides has the name {strays[0]!r}: a name must "
+                f"`config.layer_overrides` has the name {strays[0]!r}: a name must "
                 f"begin with one of {', '.join(PARTS)}"
             )
         self._known: list[str] = []
@@ -109,7 +109,7 @@ class LayerTable:
         unknown = sorted({*changes, *self._defaults} - names)
         if unknown:
             raise ValueError(
-                "--config.layer_overrides or --config.layer_defaults has the unknown "
+                "`config.layer_overrides` or `config.layer_defaults` has the unknown "
                 f"option {unknown[0]!r}: the options of a layer are "
                 f"{', '.join(sorted(names))}"
             )
@@ -124,7 +124,7 @@ class LayerTable:
         strays = sorted(self._overrides.keys() - set(self._known))
         if strays:
             raise ValueError(
-                "--config.layer_overrides names the unknown layer "
+                "`config.layer_overrides` names the unknown layer "
                 f"{self._part}/{strays[0]}: the layers of the {self._part} are "
                 f"{', '.join(self._known)}"
             )

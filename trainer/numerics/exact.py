@@ -49,7 +49,7 @@ def configure(num_threads: int = threads.NUM_THREADS) -> None:
         ValueError: If `num_threads` is below 1.
     """
     if num_threads < 1:
-        raise ValueError(f"--num_threads={num_threads} must be at least 1")
+        raise ValueError(f"num_threads={num_threads} must be at least 1")
     tf.config.threading.set_intra_op_parallelism_threads(num_threads)
     tf.config.experimental.enable_op_determinism()
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})

@@ -17,13 +17,13 @@ class Check:
         run: Function that does the check. It returns a description if all is well,
             raises `DoubtError` for a warning, and ValueError or OSError for a failure.
         needs: Names of earlier checks that must not fail before this one runs.
-        flag: Flag that selects the checked object, shown with the finding.
+        argument: Argument that selects the checked object, shown with the finding.
     """
 
     name: str
     run: Callable[[], str]
     needs: tuple[str, ...] = ()
-    flag: str = ""
+    argument: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Finding:
 
     def __str__(self) -> str:
         """Returns the finding as one line of text."""
-        flag = f" ({self.check.flag})" if self.check.flag else ""
+        argument = f" ({self.check.argument})" if self.check.argument else ""
         text = " ".join(self.text.split())
-        return f"{self.status:<4} {self.check.name}{flag}: {text}"
+        return f"{self.status:<4} {self.check.name}{argument}: {text}"
 
 
 def make_all(checks: Iterable[Check]) -> Iterator[Finding]:

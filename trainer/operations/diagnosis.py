@@ -62,7 +62,7 @@ class Diagnosis:
 
     def checks(self) -> list[Check]:
         """Returns all checks, in the order that a training needs their results."""
-        data, run = f"--dataset={self._dataset_dir}", f"--workdir={self._run_dir}"
+        data, run = f"dataset={self._dataset_dir}", f"workdir={self._run_dir}"
         settled = ("settings", "batch", "dataset")
         return [
             Check("versions", versions.check),
@@ -141,7 +141,7 @@ class Diagnosis:
             raise DoubtError(
                 f"{text}, although this machine has nvidia-smi: the training will use "
                 "the CPU; for GPUs, try pip install 'vaeline[gpu]'; for the CPU, give "
-                "--num_gpus=0"
+                "num_gpus=0"
             )
         return text
 
@@ -159,17 +159,19 @@ class Diagnosis:
 
     def _check_shards(self) -> str:
         counts = []
-        for flag in ("train_split", "eval_split"):
-            split = self._config[flag]
+        for name in ("train_split", "eval_split"):
+            split = self._config[name]
             try:
                 shards = splits.shards_of(self._manifest, self._dataset_dir, split)
-                for name in split.split("+") if self._is_full else ():
-                    splits.check_shard_hashes(self._manifest, self._dataset_dir, name)
+                for part in split.split("+") if self._is_full else ():
+                    splits.check_shard_hashes(self._manifest, self._dataset_dir, part)
             except contract.DatasetError as error:
-                raise ValueError(f"--config.{flag}={split}: {error}") from error
+                raise ValueError(f"config.{name}={split}: {error}") from error
             counts.append(f"{split} {len(shards)}")
         checked = (
-            "sizes and sha256" if self._is_full else "sizes (with --full, sha256 too)"
+            "sizes and sha256"
+            if self._is_full
+            else "sizes (with `full=True`, sha256 too)"
         )
         return f"{', '.join(counts)}; the manifest confirms their {checked}"
 
@@ -231,11 +233,12 @@ class Diagnosis:
             f"step; {place} has {machine.in_units(available)}"
         )
         if num_states * state_bytes > available:
-            raise ValueError(f"{text}: lower --config.latent_dim or the layers' sizes")
+            raise ValueError(f"{text}: lower `config.latent_dim` or the layers' sizes")
         if needed > available:
             raise DoubtError(
-                f"{text}: lower --config.global_batch_size or --config."
-                "per_replica_batch_size, or raise --config.gradient_accumulation_steps"
+                f"{text}: lower `config.global_batch_size` or "
+                "`config.per_replica_batch_size`, or raise "
+                "`config.gradient_accumulation_steps`"
             )
         return text
 
@@ -294,8 +297,8 @@ class Diagnosis:
             f"{machine.in_units(free)} free"
         )
         remedy = (
-            ": lower --config.keep_checkpoints, or raise --config.image_every_steps or "
-            "--config.keep_checkpoint_every_steps, or choose another --workdir"
+            ": lower `config.keep_checkpoints`, or raise `config.image_every_steps` or "
+            "`config.keep_checkpoint_every_steps`, or choose another `workdir`"
         )
         # Two checkpoints must fit: an old one is removed after the new one is complete.
         if 2 * estimates.state_bytes(self._state) > free + existing:
@@ -309,7 +312,7 @@ class Diagnosis:
             return f"port {_TENSORBOARD_PORT} is free"
         raise DoubtError(
             f"port {_TENSORBOARD_PORT} is in use, perhaps by another TensorBoard: "
-            "give trainer.tensorboard another --port"
+            "give trainer.tensorboard another `port`"
         )
 
     @property

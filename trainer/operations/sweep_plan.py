@@ -58,13 +58,13 @@ def make_plan(
         name, _, values = text.partition("=")
         if name in choices:
             raise ValueError(
-                f"--sweep={name} is given twice: give all its values in one flag, "
+                f"sweep={name} is given twice: give all its values in one argument, "
                 "separated by commas"
             )
         choices[name] = split_values(values)
         if not name or not choices[name]:
             raise ValueError(
-                f"--sweep={text} must be NAME=VALUE,VALUE,... without empty values "
+                f"sweep={text} must be NAME=VALUE,VALUE,... without empty values "
                 "and with balanced parentheses"
             )
         for value in choices[name]:
@@ -77,11 +77,11 @@ def make_plan(
         called = ",".join(f"{name}={readable(v)}" for name, v in values.items())
         if called in runs:
             raise ValueError(
-                f"--sweep makes the run {called} twice: give every value once"
+                f"`sweep` makes the run {called} twice: give every value once"
             )
         if len(called.encode()) > _MAX_NAME_BYTES:
             raise ValueError(
-                f"--sweep makes a run whose directory name, {called}, exceeds "
+                f"`sweep` makes a run whose directory name, {called}, exceeds "
                 f"{_MAX_NAME_BYTES} bytes: sweep fewer settings at once"
             )
         path = sweep_dir / called
@@ -145,7 +145,7 @@ def _read(train_flags: Sequence[str], changed: Mapping[str, str]) -> ConfigDict:
     except Exception as error:
         settings = ", ".join(f"{name}={value}" for name, value in changed.items())
         text = command_line.explain(error, argv)
-        raise ValueError(f"--sweep={settings}: {text}") from error
+        raise ValueError(f"sweep={settings}: {text}") from error
 
 
 def _value(config: ConfigDict, name: str) -> Any:

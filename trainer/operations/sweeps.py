@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from absl import logging
 
 from pipeline import contract
-from pipeline.process import limits
+from pipeline.process import arguments, limits
 from pipeline.storage import files
 from trainer.operations.sweep_plan import Run
 from trainer.runs import checkpoints, settings, workdir
@@ -76,7 +76,8 @@ class Sweep:
         # Raise nothing: the runs that already train go on.
         except OSError as error:
             self.statuses[run.name] = "failed to start"
-            self._say(run, "failed to start (%s)", limits.error_text(error))
+            text = arguments.in_command(limits.error_text(error))
+            self._say(run, "failed to start (%s)", text)
             return
         self._running[run.name] = _Training(run, started, time.monotonic(), offset)
         # Forward a signal that arrived before the process was in `_running`.
@@ -149,6 +150,6 @@ def check(runs: Sequence[Run], dataset_dir: str, num_replicas: int) -> None:
             raise ValueError(f"{run.name}: {error}") from error
         if resolved.num_train_steps == -1:
             raise ValueError(
-                f"{run.name}: --config.num_train_steps=-1 never ends, so the next run "
+                f"{run.name}: config.num_train_steps=-1 never ends, so the next run "
                 "would never begin: give a number of steps"
             )

@@ -104,11 +104,11 @@ class MeanSquaredErrorObjective:
         """Checks the weights."""
         if not self.pixel_weight > 0:
             raise ValueError(
-                f"--config.pixel_weight={self.pixel_weight} must be positive"
+                f"config.pixel_weight={self.pixel_weight} must be positive"
             )
         if not self.latent_weight >= 0:
             raise ValueError(
-                f"--config.latent_weight={self.latent_weight} must not be negative"
+                f"config.latent_weight={self.latent_weight} must not be negative"
             )
 
     @property
@@ -204,21 +204,21 @@ class ElboObjective:
         """Checks the settings."""
         for name in ("beta", "warmup_steps", "free_bits"):
             if getattr(self, name) < 0:
-                flag = "kl_warmup_steps" if name == "warmup_steps" else name
+                setting = "kl_warmup_steps" if name == "warmup_steps" else name
                 raise ValueError(
-                    f"--config.{flag}={getattr(self, name)} must not be negative"
+                    f"config.{setting}={getattr(self, name)} must not be negative"
                 )
         if self.num_samples < 1:
             raise ValueError(
-                f"--config.num_importance_samples={self.num_samples} must be at least 1"
+                f"config.num_importance_samples={self.num_samples} must be at least 1"
             )
         if self.num_samples > 1 and (
             self.beta != 1 or self.warmup_steps or self.free_bits
         ):
             raise ValueError(
-                f"--config.num_importance_samples={self.num_samples} makes the "
+                f"config.num_importance_samples={self.num_samples} makes the "
                 "importance-weighted bound, which has no separate KL term: it needs "
-                "--config.beta=1, --config.kl_warmup_steps=0 and --config.free_bits=0"
+                "config.beta=1, config.kl_warmup_steps=0 and config.free_bits=0"
             )
 
     def terms(
@@ -325,9 +325,9 @@ def make_objective(config: ConfigDict, num_values: int) -> Objective:
         )
     if (config.likelihood, config.likelihood_scale) != ("gaussian", "fixed"):
         raise ValueError(
-            "--config.objective=weighted_mse needs --config.likelihood=gaussian and "
-            f"--config.likelihood_scale=fixed, not {config.likelihood!r} and "
-            f"{config.likelihood_scale!r}: set --config.objective=elbo"
+            "config.objective=weighted_mse needs config.likelihood=gaussian and "
+            f"config.likelihood_scale=fixed, not {config.likelihood!r} and "
+            f"{config.likelihood_scale!r}: set config.objective=elbo"
         )
     return MeanSquaredErrorObjective(
         config.pixel_weight, config.latent_weight, num_values

@@ -25,4 +25,4 @@ def make_optimizer(config: ConfigDict) -> keras.optimizers.Optimizer:
             rho=config.rmsprop_decay,
             epsilon=config.rmsprop_epsilon,
         )
-    raise ValueError(f"--config.optimizer={config.optimizer!r} must be adam or rmsprop")
+    raise ValueError(f"config.optimizer={config.optimizer!r} must be adam or rmsprop")

@@ -246,7 +246,7 @@ def traverse(
     missing = [latent for latent in latents if not 0 <= latent < len(z)]
     if missing:
         raise ValueError(
-            f"--dimensions has {missing[0]}: a latent must be from 0 to {len(z) - 1}"
+            f"`dimensions` has {missing[0]}: a latent must be from 0 to {len(z) - 1}"
         )
     traversals = np.tile(z, (len(latents), num, 1))
     for row, latent in enumerate(latents):

@@ -58,14 +58,14 @@ def launch(directory: str, host: str, port: int | None) -> str:
         return board.launch()
     except program.TensorBoardServerException as error:
         raise ValueError(
-            f"cannot listen at --host={host}, --port={port or 'default'} "
-            f"({' '.join(error.msg.split())}): choose another --port, or --port=0 for "
+            f"cannot listen at `host={host}`, `port={port or 'default'}` "
+            f"({' '.join(error.msg.split())}): choose another `port`, or `port=0` for "
             "any free port"
         ) from error
 
 
 def split_workdirs(text: str) -> list[pathlib.Path]:
-    """Returns the workdirs named by a value of `--workdir`.
+    """Returns the workdirs named by a value of `workdir`.
 
     A comma separates workdirs. If the whole text is a directory, the comma is part of
     its name: a sweep makes such directories.
@@ -78,13 +78,13 @@ def split_workdirs(text: str) -> list[pathlib.Path]:
     try:
         paths = [pathlib.Path(path_flags.parse(part)) for part in parts or [text]]
     except ValueError as error:
-        raise ValueError(f"--workdir={text}: {error}") from error
+        raise ValueError(f"workdir={text}: {error}") from error
     missing = [path for path in paths if not path.is_dir()]
     if missing and len(paths) > 1:
         raise ValueError(
-            f"--workdir={text} names several directories, but {missing[0]} does not "
+            f"workdir={text} names several directories, but {missing[0]} does not "
             "exist: correct the name, or give a name with a comma in a separate "
-            "--workdir"
+            "`workdir`"
         )
     return paths
 
@@ -107,8 +107,8 @@ def names_of(workdirs: Sequence[pathlib.Path]) -> dict[str, pathlib.Path]:
         is_run = (path / "config.json").exists()
         if not is_run and not any(path.glob("*/config.json")):
             raise ValueError(
-                f"--workdir={path} holds no run (config.json is missing): give the "
-                "--workdir of trainer.train or trainer.sweep"
+                f"workdir={path} holds no run (config.json is missing): give the "
+                "`workdir` of trainer.train or trainer.sweep"
             )
     num_parts = 1
     while True:

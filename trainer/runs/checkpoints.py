@@ -292,7 +292,7 @@ def load_newest(
             raise CheckpointError(
                 f"{paths[0]} belongs to another run: the {_ORIGINS.get(name, name)} is "
                 f"{loaded[1][name]!r:.80}, but {origin[name]!r} in this run. Move the "
-                "checkpoint away, or give the --workdir of its run; if config.json "
+                "checkpoint away, or give the `workdir` of its run; if config.json "
                 "was edited, restore it"
             )
         if is_owner:

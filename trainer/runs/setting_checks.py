@@ -65,39 +65,38 @@ def check(config: ConfigDict) -> None:
     """
     for name in _AT_LEAST_ONE:
         if config[name] < 1:
-            raise ValueError(f"--config.{name}={config[name]} must be at least 1")
+            raise ValueError(f"config.{name}={config[name]} must be at least 1")
     for name in _AT_LEAST_ZERO:
         if config[name] < 0:
-            raise ValueError(f"--config.{name}={config[name]} must not be negative")
+            raise ValueError(f"config.{name}={config[name]} must not be negative")
     for name in _FRACTIONS:
         if not 0 <= config[name] < 1:
-            raise ValueError(f"--config.{name}={config[name]} must be in [0, 1)")
+            raise ValueError(f"config.{name}={config[name]} must be in [0, 1)")
     for name in _SIZES:
         _check_sizes(name, config[name])
     for name in _POSITIVE:
         if not config[name] > 0:
-            raise ValueError(f"--config.{name}={config[name]} must be positive")
+            raise ValueError(f"config.{name}={config[name]} must be positive")
     if not 0 <= config.seed <= _MAX_SEED:
-        raise ValueError(f"--config.seed={config.seed} must be from 0 to {_MAX_SEED}")
+        raise ValueError(f"config.seed={config.seed} must be from 0 to {_MAX_SEED}")
     if config.num_train_steps < -1:
         raise ValueError(
-            f"--config.num_train_steps={config.num_train_steps} must be a number of "
+            f"config.num_train_steps={config.num_train_steps} must be a number of "
             "steps, or -1 for no limit"
         )
     for name, allowed in CHOICES.items():
         if config[name] not in allowed:
             raise ValueError(
-                f"--config.{name}={config[name]!r} must be one of "
+                f"config.{name}={config[name]!r} must be one of "
                 f"{', '.join(map(str, allowed))}"
             )
     if config.show_strip and not config.show_latents:
         raise ValueError(
-            "--config.show_strip=True also shows latents: set "
-            "--config.show_latents=True"
+            "config.show_strip=True also shows latents: set config.show_latents=True"
         )
     if not 0 <= config.gradient_clip_norm < math.inf:
         raise ValueError(
-            f"--config.gradient_clip_norm={config.gradient_clip_norm} must be a "
+            f"config.gradient_clip_norm={config.gradient_clip_norm} must be a "
             "finite number of at least 0, where 0 turns clipping off"
         )
     _check_corruption(config)
@@ -159,32 +158,29 @@ def decay_steps(config: ConfigDict) -> int:
 def _check_sizes(name: str, sizes: Sequence[int]) -> None:
     if not all(isinstance(size, int) and size > 0 for size in sizes):
         raise ValueError(
-            f"--config.{name}={sizes} must be whole numbers of at least 1, as in "
-            "(32,64)"
+            f"config.{name}={sizes} must be whole numbers of at least 1, as in (32,64)"
         )
 
 
 def _check_corruption(config: ConfigDict) -> None:
     if config.input_noise_stddev < 0:
         raise ValueError(
-            f"--config.input_noise_stddev={config.input_noise_stddev} must not be "
+            f"config.input_noise_stddev={config.input_noise_stddev} must not be "
             "negative"
         )
     if not 0 <= config.input_drop_fraction < 1:
         raise ValueError(
-            f"--config.input_drop_fraction={config.input_drop_fraction} must be in "
-            "[0, 1)"
+            f"config.input_drop_fraction={config.input_drop_fraction} must be in [0, 1)"
         )
 
 
 def _check_semi_supervised(config: ConfigDict) -> None:
     fraction = config.labelled_fraction
     if not 0 < fraction <= 1:
-        raise ValueError(f"--config.labelled_fraction={fraction} must be in (0, 1]")
+        raise ValueError(f"config.labelled_fraction={fraction} must be in (0, 1]")
     if config.classifier_weight < 0:
         raise ValueError(
-            f"--config.classifier_weight={config.classifier_weight} must not be "
-            "negative"
+            f"config.classifier_weight={config.classifier_weight} must not be negative"
         )
     if fraction == 1:
         return
@@ -198,9 +194,9 @@ def _check_semi_supervised(config: ConfigDict) -> None:
     ):
         if config[name] != needed:
             raise ValueError(
-                f"--config.labelled_fraction={fraction} needs "
-                f"--config.{name}={needed}, not {config[name]!r}; to train without a "
-                "classifier, set --config.labelled_fraction=1"
+                f"config.labelled_fraction={fraction} needs "
+                f"config.{name}={needed}, not {config[name]!r}; to train without a "
+                "classifier, set config.labelled_fraction=1"
             )
 
 
@@ -210,30 +206,30 @@ def _check_schedule(config: ConfigDict) -> None:
     warmup, end = config.learning_rate_warmup_steps, config.learning_rate_decay_steps
     for name in ("learning_rate_warmup_steps", "learning_rate_decay_steps"):
         if config[name] < 0:
-            raise ValueError(f"--config.{name}={config[name]} must not be negative")
+            raise ValueError(f"config.{name}={config[name]} must not be negative")
     if not 0 <= config.learning_rate_final_factor <= 1:
         raise ValueError(
-            f"--config.learning_rate_final_factor={config.learning_rate_final_factor} "
+            f"config.learning_rate_final_factor={config.learning_rate_final_factor} "
             "must be in [0, 1]"
         )
     if schedule == "constant":
         for name in ("learning_rate_decay_steps", "learning_rate_final_factor"):
             if config[name]:
                 raise ValueError(
-                    f"--config.{name}={config[name]} applies only to a decaying "
-                    "learning rate: set --config.learning_rate_schedule=cosine"
+                    f"config.{name}={config[name]} applies only to a decaying "
+                    "learning rate: set config.learning_rate_schedule=cosine"
                 )
     elif not end:
         raise ValueError(
-            f"--config.learning_rate_schedule={schedule} needs a last step, but a run "
-            f"with --config.num_train_steps={config.num_train_steps} has none: set "
-            "--config.learning_rate_decay_steps"
+            f"config.learning_rate_schedule={schedule} needs a last step, but a run "
+            f"with config.num_train_steps={config.num_train_steps} has none: set "
+            "`config.learning_rate_decay_steps`"
         )
     elif warmup >= end:
         raise ValueError(
-            f"--config.learning_rate_warmup_steps={warmup} must be fewer than the "
-            f"{end} steps of the decay (--config.learning_rate_decay_steps, or "
-            "--config.num_train_steps)"
+            f"config.learning_rate_warmup_steps={warmup} must be fewer than the "
+            f"{end} steps of the decay (`config.learning_rate_decay_steps`, or "
+            "`config.num_train_steps`)"
         )
 
 
@@ -243,6 +239,6 @@ def _check_factors(config: ConfigDict) -> None:
     are_growing = list(steps) == sorted(set(steps)) and all(step > 0 for step in steps)
     if len(steps) != len(factors) or not are_growing:
         raise ValueError(
-            f"--config.learning_rate_steps={steps} must be increasing steps above 0, "
-            f"and --config.learning_rate_factors={factors} must have as many values"
+            f"config.learning_rate_steps={steps} must be increasing steps above 0, "
+            f"and config.learning_rate_factors={factors} must have as many values"
         )

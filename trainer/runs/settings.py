@@ -108,7 +108,7 @@ def settle_batch(config: ConfigDict, num_replicas: int) -> ConfigDict:
     """
     if config.gradient_accumulation_steps < 1:
         raise ValueError(
-            "--config.gradient_accumulation_steps="
+            "config.gradient_accumulation_steps="
             f"{config.gradient_accumulation_steps} must be at least 1"
         )
     resolved = config.copy_and_resolve_references()
@@ -117,7 +117,7 @@ def settle_batch(config: ConfigDict, num_replicas: int) -> ConfigDict:
     if resolved.global_batch_size < 1:
         raise ValueError(
             f"the global batch has {resolved.global_batch_size} examples: set "
-            "--config.global_batch_size or --config.per_replica_batch_size to at "
+            "`config.global_batch_size` or `config.per_replica_batch_size` to at "
             "least 1"
         )
     if not config.num_batch_groups:
@@ -149,11 +149,11 @@ def default_num_groups(
     """
     num_parts = num_replicas * num_slices
     if global_batch_size % num_parts:
-        slices = f" in {num_slices} slices each (--config.gradient_accumulation_steps)"
+        slices = f" in {num_slices} slices each (`config.gradient_accumulation_steps`)"
         raise ValueError(
             f"a global batch of {global_batch_size} examples cannot be shared equally "
             f"by {num_replicas} replicas{slices if num_slices > 1 else ''}: set "
-            f"--config.global_batch_size to a multiple of {num_parts}"
+            f"`config.global_batch_size` to a multiple of {num_parts}"
         )
     candidates = [math.lcm(base, num_parts) for base in (4, 2, 1)]
     return next(groups for groups in candidates if global_batch_size % groups == 0)
@@ -163,12 +163,12 @@ def _check_groups(config: ConfigDict, num_replicas: int) -> None:
     batch_size, num_groups = config.global_batch_size, config.num_batch_groups
     if num_groups < 0:
         raise ValueError(
-            f"--config.num_batch_groups={num_groups} must be positive, or 0 to choose "
+            f"config.num_batch_groups={num_groups} must be positive, or 0 to choose "
             "a number that suits the replicas"
         )
     if num_groups % num_replicas:
         raise ValueError(
-            f"{num_replicas} replicas cannot share --config.num_batch_groups="
+            f"{num_replicas} replicas cannot share config.num_batch_groups="
             f"{num_groups} equally: set it to a multiple of {num_replicas} (a run has "
             "the same losses on every number of devices that divides it)"
         )
@@ -176,16 +176,16 @@ def _check_groups(config: ConfigDict, num_replicas: int) -> None:
     if num_groups // num_replicas % num_slices:
         raise ValueError(
             f"the {num_groups // num_replicas} groups of a replica "
-            f"(--config.num_batch_groups={num_groups}) cannot be shared equally by "
-            f"--config.gradient_accumulation_steps={num_slices}: set "
-            "--config.num_batch_groups to a multiple of "
+            f"(config.num_batch_groups={num_groups}) cannot be shared equally by "
+            f"config.gradient_accumulation_steps={num_slices}: set "
+            "`config.num_batch_groups` to a multiple of "
             f"{num_replicas * num_slices}"
         )
     if batch_size % num_groups:
         raise ValueError(
-            f"a global batch of {batch_size} examples cannot be cut into --config."
-            f"num_batch_groups={num_groups} equal groups: choose a "
-            f"--config.global_batch_size that {num_groups} divides, or another number "
+            f"a global batch of {batch_size} examples cannot be cut into "
+            f"config.num_batch_groups={num_groups} equal groups: choose a "
+            f"`config.global_batch_size` that {num_groups} divides, or another number "
             "of groups"
         )
 
@@ -238,7 +238,7 @@ def differences(saved: dict, current: dict) -> list[str]:
     saved = complete(saved)
     names = sorted((saved.keys() | current.keys()) - CADENCE)
     return [
-        f"--config.{name} was {saved.get(name)!r} and is now {current.get(name)!r}"
+        f"`config.{name}` was {saved.get(name)!r} and is now {current.get(name)!r}"
         for name in names
         if saved.get(name) != current.get(name)
     ]

@@ -127,7 +127,7 @@ def restore(
         raise checkpoints.CheckpointError(
             f"the checkpoint in {directory} belongs to another model: its arrays have "
             "other names, shapes or types than this configuration; choose another "
-            "--workdir"
+            "`workdir`"
         )
     _check_step(arrays, meta, directory)
     for name, variable in variables.items():
@@ -156,7 +156,7 @@ def load_averaged_vae(
     loaded = checkpoints.load_newest(directory, workdir.origin(config, manifest))
     if loaded is None:
         raise checkpoints.CheckpointError(
-            f"{directory} has no checkpoint: train first, or give another --workdir"
+            f"{directory} has no checkpoint: train first, or give another `workdir`"
         )
     arrays, meta = loaded
     vae = _make_vae(config, manifest)

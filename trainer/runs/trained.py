@@ -138,8 +138,8 @@ def load(run_dir: pathlib.Path, dataset_dir: str | None = None) -> TrainedRun:
         dataset = workdir.read_json(run_dir / "dataset.json", "digest", "path")
     except FileNotFoundError as error:
         raise ValueError(
-            f"--workdir={run_dir} holds no run ({pathlib.Path(error.filename).name} is "
-            "missing): give the --workdir of a run of trainer.train"
+            f"workdir={run_dir} holds no run ({pathlib.Path(error.filename).name} is "
+            "missing): give the `workdir` of a run of trainer.train"
         ) from error
     is_given = dataset_dir is not None
     dataset_dir = dataset_dir or dataset["path"]
@@ -150,14 +150,14 @@ def load(run_dir: pathlib.Path, dataset_dir: str | None = None) -> TrainedRun:
         manifest = contract.parse_manifest(
             text,
             run_dir / "dataset.json",
-            "restore it from a backup, or give the --dataset of the training",
+            "restore it from a backup, or give the `dataset` of the training",
         )
     else:
         raise _missing(dataset_dir)
     if manifest.digest != dataset["digest"]:
         raise ValueError(
             f"{run_dir} was trained on the dataset with digest {dataset['digest']}, "
-            f"but {dataset_dir} has digest {manifest.digest}: give the --dataset of "
+            f"but {dataset_dir} has digest {manifest.digest}: give the `dataset` of "
             "the training"
         )
     try:
@@ -179,7 +179,7 @@ def _is_dataset(dataset_dir: str) -> bool:
 
 def _missing(dataset_dir: str) -> contract.DatasetError:
     return contract.DatasetError(
-        f"the dataset {dataset_dir} is missing: give its directory by --dataset"
+        f"the dataset {dataset_dir} is missing: give its directory by `dataset`"
     )
 
 

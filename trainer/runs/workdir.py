@@ -24,7 +24,7 @@ from trainer.system import atomic_files
 LOCK_NAME = "lock"
 CONFIG_NAME, DATASET_NAME = "config.json", "dataset.json"
 
-_REMEDY = "restore it from a backup, or choose another --workdir"
+_REMEDY = "restore it from a backup, or choose another `workdir`"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _PROTECTED = (errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -101,21 +101,21 @@ def describe_error(workdir: pathlib.Path, error: OSError) -> str:
         existing = next(at for at in (workdir, *workdir.parents) if at.exists())
         usage = shutil.disk_usage(existing)
         return (
-            f"the disk of --workdir={workdir} is full ({error.strerror}; "
+            f"the disk of workdir={workdir} is full ({error.strerror}; "
             f"{usage.free >> 10} of {usage.total >> 10} KiB are free): free some "
-            "space, and run the same command to go on from the last checkpoint; fewer "
-            "--config.keep_checkpoints need less space"
+            "space, and make the same call to go on from the last checkpoint; fewer "
+            "`config.keep_checkpoints` need less space"
         )
     path = pathlib.Path(error.filename or "")
     if path != workdir and workdir not in path.parents and path not in workdir.parents:
         return str(error)
     if error.errno in _PROTECTED:
         return (
-            f"--workdir={workdir} cannot be written ({error.strerror}): make it "
+            f"workdir={workdir} cannot be written ({error.strerror}): make it "
             "writable, or choose another"
         )
     if isinstance(error, FileExistsError | NotADirectoryError):
-        return f"--workdir={workdir} is a file, or inside a file: choose another"
+        return f"workdir={workdir} is a file, or inside a file: choose another"
     return str(error)
 
 
@@ -150,7 +150,7 @@ def check_held(workdir: pathlib.Path, lock: locks.DirectoryLock) -> None:
     """
     if not lock.is_held():
         raise ValueError(
-            f"--workdir={workdir} was removed or replaced while this trainer ran, so "
+            f"workdir={workdir} was removed or replaced while this trainer ran, so "
             "the trainer stopped: stop other programs that use the directory, and "
             "start again"
         )
@@ -177,8 +177,8 @@ def _lock(workdir: pathlib.Path) -> locks.DirectoryLock:
         return locks.DirectoryLock(workdir, path)
     except BlockingIOError as error:
         raise ValueError(
-            f"--workdir={workdir} is in use by another trainer.train: wait until it "
-            "ends, or choose another --workdir"
+            f"workdir={workdir} is in use by another trainer.train: wait until it "
+            "ends, or choose another `workdir`"
         ) from error
     except OSError as error:
         if path.is_symlink() or (path.exists() and not path.is_file()):
@@ -239,12 +239,12 @@ def check(
         if lines:
             raise ValueError(
                 f"{workdir} holds a run with other settings: {'; '.join(lines)}. "
-                "Choose another --workdir, or the old settings to resume"
+                "Choose another `workdir`, or the old settings to resume"
             )
     elif any(workdir.glob("checkpoints/*")):
         raise ValueError(
             f"{workdir} has checkpoints but lacks config.json or dataset.json, so the "
-            "settings of the checkpoints are unknown: choose another --workdir"
+            "settings of the checkpoints are unknown: choose another `workdir`"
         )
     if not before.get("keep_best_checkpoints"):
         setting_checks.check_best(config)

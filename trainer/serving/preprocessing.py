@@ -41,7 +41,7 @@ class Preprocessing:
         """Checks that the filter exists."""
         if self.resize not in (*resizing.FILTERS, resizing.LEGACY_BILINEAR):
             raise ValueError(
-                f"the dataset was made with --resize={self.resize}, but this release "
+                f"the dataset was made with `resize={self.resize}`, but this release "
                 f"exports only {', '.join(resizing.FILTERS)} and "
                 f"{resizing.LEGACY_BILINEAR}: export with the release that prepared "
                 "the dataset"

@@ -35,20 +35,20 @@ def check_output(output: pathlib.Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise ValueError(
-            f"--output={output} exists: give another directory, or --overwrite to "
+            f"output={output} exists: give another directory, or `overwrite=True` to "
             "replace it"
         )
     if not (output / DESCRIPTION).exists():
         raise ValueError(
-            f"--output={output} exists and is not an export, so --overwrite does not "
-            "replace it: give another directory"
+            f"output={output} exists and is not an export, so `overwrite=True` does "
+            "not replace it: give another directory"
         )
     foreign = _foreign(output.resolve())
     if foreign:
         raise ValueError(
-            f"--output={output} has files that do not belong to an export, which "
-            f"--overwrite would remove ({', '.join(foreign[:3])}): move them away, or "
-            "give another --output"
+            f"output={output} has files that do not belong to an export, which "
+            f"`overwrite=True` would remove ({', '.join(foreign[:3])}): move them "
+            "away, or give another `output`"
         )
 
 

@@ -52,12 +52,12 @@ def check_writable(path: pathlib.Path) -> None:
     existing = _existing(path)
     if not existing.is_dir():
         raise NotADirectoryError(
-            f"{existing} is a file, and should be a directory: choose another --workdir"
+            f"{existing} is a file, and should be a directory: choose another `workdir`"
         )
     if not os.access(existing, os.W_OK | os.X_OK):
         raise PermissionError(
             f"{existing} cannot be written by this user: change its permissions, or "
-            "choose another --workdir"
+            "choose another `workdir`"
         )
 
 

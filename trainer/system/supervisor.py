@@ -117,7 +117,7 @@ def supervise(num_processes: int, max_restarts: int, train_flags: Sequence[str])
             logging.warning(
                 "restart %d of %d, from the last checkpoint", attempt + 1, max_restarts
             )
-    logging.error("gave up after --max_restarts=%d: see the log above", max_restarts)
+    logging.error("gave up after %d restarts: see the log above", max_restarts)
     return code
 
 

@@ -208,7 +208,7 @@ def _resumed(config: ConfigDict, run_dir: pathlib.Path, hosts: Hosts) -> ConfigD
     for name, default in settings.NEW_DEFAULTS.items():
         resumed[name] = type(default)(hosts.gather(shared[name])[0])
         if resumed[name] != config[name]:
-            logging.info("this run keeps its --config.%s=%s", name, resumed[name])
+            logging.info("this run keeps its setting %s=%s", name, resumed[name])
     return resumed
 
 
@@ -322,7 +322,7 @@ def check_step(step: int, config: ConfigDict) -> None:
     if config.num_train_steps != -1 and step > config.num_train_steps:
         raise ValueError(
             f"the run is at step {step}, beyond "
-            f"--config.num_train_steps={config.num_train_steps}: raise the setting to "
+            f"config.num_train_steps={config.num_train_steps}: raise the setting to "
             "go on"
         )
 
@@ -338,6 +338,6 @@ def _non_finite(
     return NonFiniteError(
         f"step {step + 1} is not finite ({metrics}). The step changed nothing: the "
         f"state of step {step} is in {run_dir / _CHECKPOINTS}. Lower "
-        "--config.learning_rate in a new --workdir, or check the dataset with "
+        "`config.learning_rate` in a new `workdir`, or check the dataset with "
         "pipeline.verify"
     )

@@ -124,7 +124,7 @@ def eval_text(
         return config.eval_line.format(**values, **scalars)
     except (KeyError, ValueError, IndexError) as error:
         raise ValueError(
-            f"--config.eval_line={config.eval_line!r} cannot be filled in "
+            f"config.eval_line={config.eval_line!r} cannot be filled in "
             f"({error!r}): its allowed names are {', '.join([*values, *scalars])}"
         ) from error
 

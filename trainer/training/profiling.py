@@ -69,7 +69,7 @@ def parse_steps(text: str | None) -> tuple[int, int] | None:
     match = re.fullmatch(r"(\d+):(\d+)", text, re.ASCII)
     if match is None or not int(match[1]) < int(match[2]):
         raise ValueError(
-            f"--profile_steps={text} must be FIRST:LAST, as in 100:110 for the ten "
+            f"profile_steps={text} must be FIRST:LAST, as in 100:110 for the ten "
             "steps after step 100"
         )
     return int(match[1]), int(match[2])

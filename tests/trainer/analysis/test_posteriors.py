@@ -114,7 +114,7 @@ def test_latents_of_another_model_or_dataset_are_refused(
             ValueError, match=f"holds latents of the {name} with digest ab, but"
         ):
             posteriors.encode_split(run, "test", str(tmp_path))
-    with pytest.raises(ValueError, match="holds images: give the --output dir"):
+    with pytest.raises(ValueError, match="holds images: give the `output` dir"):
         posteriors.check_latents(run, run.dataset_dir)
     with pytest.raises(ValueError, match="does not exist"):
         posteriors.check_latents(run, str(tmp_path / "absent"))
@@ -133,7 +133,7 @@ def test_what_an_encoder_sees_by_chance_has_no_latents(
 ) -> None:
     run = trained.load(reference_run.workdir)
     run.config[name] = value
-    with pytest.raises(ValueError, match=f"{what}.*leave the flag out"):
+    with pytest.raises(ValueError, match=f"{what}.*leave the argument out"):
         posteriors.check_latents(run, latents_dir)
 
 

@@ -206,7 +206,7 @@ def test_factors_of_other_faces_are_refused(tmp_path: pathlib.Path) -> None:
     path.write_text("pose\n1\n")
     with pytest.raises(ValueError, match="has no row or column for 'image'"):
         latent_scores.score_factors(planted_split(3, 0), str(path))
-    with pytest.raises(ValueError, match="--factors=.* cannot be read"):
+    with pytest.raises(ValueError, match="^factors=.* cannot be read"):
         latent_scores.score_factors(planted_split(3, 0), str(tmp_path / "none.csv"))
 
 
@@ -343,6 +343,6 @@ def test_components_need_as_many_images(run) -> None:
     splits = {"train": contract.SplitInfo((info,))}
     small = dataclasses.replace(run.manifest, splits=splits)
     with pytest.raises(
-        ValueError, match="--pca needs at least 8 images, .* 'train' has 2"
+        ValueError, match="^`pca=True` needs at least 8 images, .* 'train' has 2"
     ):
         scores.score_pca(dataclasses.replace(run, manifest=small), "train")

@@ -199,7 +199,7 @@ def test_a_dataset_that_is_not_there_is_missed_only_where_it_is_read(
     loaded = trained.load(moved_dir)
     with pytest.raises(
         contract.DatasetError,
-        match="/nowhere/dataset is missing: give its directory by --dat",
+        match="/nowhere/dataset is missing: give its directory by `dat",
     ):
         next(loaded.batches("train", 1))
     with pytest.raises(contract.DatasetError, match="does not exist"):
@@ -219,7 +219,7 @@ def test_a_dataset_that_is_not_there_is_missed_only_where_it_is_read(
     (old / "dataset.json").write_text(json.dumps(dataset))
     with pytest.raises(
         contract.DatasetError,
-        match="/nowhere/dataset is missing: give its directory by --dat",
+        match="/nowhere/dataset is missing: give its directory by `dat",
     ):
         trained.load(old)
 
@@ -228,7 +228,7 @@ def test_an_error_names_the_argument(
     moved_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     with pytest.raises(
-        ValueError, match=f"^path={tmp_path} holds no run .*the path of"
+        ValueError, match=f"^path={tmp_path} holds no run .*the `path` of"
     ):
         trainer.load_run(tmp_path)
     edited = tmp_path / "edited"
@@ -236,7 +236,9 @@ def test_an_error_names_the_argument(
     config = json.loads((edited / "config.json").read_text())
     config["latent_dim"] += 1
     (edited / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match="belongs to another run: .* give the path of"):
+    with pytest.raises(
+        ValueError, match="belongs to another run: .* give the `path` of"
+    ):
         trainer.load_run(edited)
 
 

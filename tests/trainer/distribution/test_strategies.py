@@ -10,14 +10,14 @@ from trainer.distribution.cluster import Cluster
 @pytest.mark.parametrize(
     ("num_gpus", "virtual_devices", "message"),
     [
-        (8, None, "--num_gpus=8 must be from 0 to 0, the number of GPUs .*vaeline.gpu"),
-        (-1, None, "--num_gpus=-1 must be from 0 to 0, the number of GPUs"),
+        (8, None, "^num_gpus=8 must be from 0 to 0, the number of GPUs .*vaeline.gpu"),
+        (-1, None, "^num_gpus=-1 must be from 0 to 0, the number of GPUs"),
         (
             1,
             2,
-            "--virtual_devices=2 trains on the CPU, but --num_gpus=1 trains on GPUs",
+            "^virtual_devices=2 trains on the CPU, but num_gpus=1 trains on GPUs",
         ),
-        (None, 0, "--virtual_devices=0 must be at least 1"),
+        (None, 0, "^virtual_devices=0 must be at least 1"),
     ],
 )
 def test_devices_that_cannot_be_had(
@@ -45,7 +45,7 @@ def test_without_nvidia_smi_the_flag_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ValueError, match="gpu_memory_fraction below 1 needs nvidia"):
+    with pytest.raises(ValueError, match="gpu_memory_fraction` below 1 needs nvidia"):
         strategies.gpu_memory_mib()
 
 

@@ -215,7 +215,7 @@ def test_a_decoded_face_is_the_mean_of_the_model_in_mode_decode(
 def test_no_file_of_latents_is_an_error_in_mode_decode(
     binary_run: TrainedRun, tmp_path: pathlib.Path
 ) -> None:
-    with pytest.raises(ValueError, match="--mode=decode needs --latents=FILE"):
+    with pytest.raises(ValueError, match="^mode=decode needs latents=FILE"):
         make(binary_run, tmp_path, "decode")
 
 
@@ -292,7 +292,7 @@ def test_a_row_replaces_one_latent_in_mode_traverse(
     make(binary_run, tmp_path, "traverse", num=2)
     grid = image_grid.load_png(tmp_path / "traverse.png")
     assert grid.shape == (4 * 8, 2 * 8, 3), "all latents by default"
-    with pytest.raises(ValueError, match="--dimensions=a,1 must be whole numbers"):
+    with pytest.raises(ValueError, match="^dimensions=a,1 must be whole numbers"):
         make(binary_run, tmp_path, "traverse", dimensions=["a", "1"])
 
 

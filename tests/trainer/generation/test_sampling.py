@@ -42,10 +42,10 @@ def test_examples_are_the_first_that_satisfy_the_condition(
         ("Smiling=yes", "must be NAME=VALUE"),
         (
             "label=7",
-            "--where=label=7 names no feature of the dataset; it has "
+            "where=label=7 names no feature of the dataset; it has "
             "5_o_Clock_Shadow, Arched",
         ),
-        ("Smiling=2", "--where=Smiling=2 matches no example of split 'validation'"),
+        ("Smiling=2", "where=Smiling=2 matches no example of split 'validation'"),
     ],
 )
 def test_conditions_that_find_nothing_are_named(
@@ -127,7 +127,7 @@ def test_a_traversal_changes_one_latent() -> None:
         [[-3, 6, 7], [0, 6, 7], [3, 6, 7]],
     ]
     with pytest.raises(
-        ValueError, match="--dimensions has 3: a latent must be from 0 to 2"
+        ValueError, match="^`dimensions` has 3: a latent must be from 0 to 2"
     ):
         sample_grids.traverse(np.zeros(3), [3], limit=3, num=3)
 
@@ -219,9 +219,9 @@ def test_attributes_that_cannot_be_tried_are_named(run: trained.TrainedRun) -> N
 
     with pytest.raises(
         ValueError,
-        match="--attributes has the unknown name Nose: give names from 5_o_Clock",
+        match="^`attributes` has the unknown name Nose: give names from 5_o_Clock",
     ):
         explore(run, "Nose")
     manifest = dataclasses.replace(run.manifest, features={})
-    with pytest.raises(ValueError, match="--mode=attributes needs a dataset with"):
+    with pytest.raises(ValueError, match="^mode=attributes needs a dataset with"):
         explore(dataclasses.replace(run, manifest=manifest), "Smiling")

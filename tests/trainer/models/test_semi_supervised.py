@@ -73,10 +73,10 @@ def test_the_labels_that_count_are_a_share_of_the_classes() -> None:
     [
         ({"labelled_fraction": 0.0}, r"labelled_fraction=0.0 must be in \(0, 1\]"),
         ({"classifier_weight": -1.0}, "classifier_weight=-1.0 must not be negative"),
-        ({"condition": "none"}, "needs --config.condition=label, not 'none'"),
-        ({"objective": "weighted_mse"}, "needs --config.objective=elbo"),
-        ({"free_bits": 0.5}, "needs --config.free_bits=0.0, not 0.5"),
-        ({"likelihood_scale": "optimal"}, "needs --config.likelihood_scale=fixed"),
+        ({"condition": "none"}, "needs config.condition=label, not 'none'"),
+        ({"objective": "weighted_mse"}, "needs config.objective=elbo"),
+        ({"free_bits": 0.5}, "needs config.free_bits=0.0, not 0.5"),
+        ({"likelihood_scale": "optimal"}, "needs config.likelihood_scale=fixed"),
     ],
 )
 def test_settings_are_checked(changes: dict[str, object], message: str) -> None:

@@ -35,7 +35,7 @@ def test_a_size_that_does_not_reach_4_names_those_that_do() -> None:
         vae.make_vae(celeba.get_config(), (100, 100, 3))
     config = celeba_debug.get_config()
     config.decoder_filters = (8, 8)
-    with pytest.raises(ValueError, match="--config.decoder_filters"):
+    with pytest.raises(ValueError, match="`config.decoder_filters`"):
         networks.make_decoder(config, (32, 32, 3), 3)
     with pytest.raises(ValueError, match="images of 64 x 32 do not fit"):
         vae.make_vae(celeba_debug.get_config(), (64, 32, 3))
@@ -176,5 +176,5 @@ def test_overrides_that_fit_no_layer_are_named(overrides: dict, message: str) ->
 def test_settings_of_the_model_are_checked(name: str, value: object) -> None:
     config = celeba_debug.get_config()
     config[name] = value
-    with pytest.raises(ValueError, match=f"--config.{name}={value!r} must be"):
+    with pytest.raises(ValueError, match=f"^config.{name}={value!r} must be"):
         setting_checks.check(config)

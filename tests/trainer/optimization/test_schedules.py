@@ -102,31 +102,31 @@ def test_an_update_is_made_at_the_rate_of_its_step() -> None:
         ({"learning_rate_schedule": "linear"}, "'linear' must be one of constant, cos"),
         (
             {"learning_rate_warmup_steps": -1},
-            "--config.learning_rate_warmup_steps=-1 must not be negative",
+            "^config.learning_rate_warmup_steps=-1 must not be negative",
         ),
         (
             {"learning_rate_decay_steps": -1},
-            "--config.learning_rate_decay_steps=-1 must not be negative",
+            "^config.learning_rate_decay_steps=-1 must not be negative",
         ),
         (
             {"learning_rate_final_factor": 1.5},
-            r"--config.learning_rate_final_factor=1.5 must be in \[0, 1\]",
+            r"^config.learning_rate_final_factor=1.5 must be in \[0, 1\]",
         ),
         (
             {"learning_rate_decay_steps": 9},
-            "--config.learning_rate_decay_steps=9 .*set --config.learning_rate_sch",
+            "^config.learning_rate_decay_steps=9 .*set config.learning_rate_sch",
         ),
         (
             {"learning_rate_final_factor": 0.5},
-            "--config.learning_rate_final_factor=0.5 .*set --config.learning_rate_sch",
+            "^config.learning_rate_final_factor=0.5 .*set config.learning_rate_sch",
         ),
         (
             {"learning_rate_schedule": "cosine", "num_train_steps": -1},
-            "num_train_steps=-1 has none: set --config.learning_rate_decay_steps",
+            "num_train_steps=-1 has none: set `config.learning_rate_decay_steps`",
         ),
         (
             {"learning_rate_schedule": "cosine", "learning_rate_warmup_steps": 100},
-            "--config.learning_rate_warmup_steps=100 must be fewer than the 100",
+            "^config.learning_rate_warmup_steps=100 must be fewer than the 100",
         ),
         ({"learning_rate_steps": (10,)}, "must be increasing steps above 0, and"),
         (
@@ -154,7 +154,7 @@ def test_a_resumed_run_cannot_move_the_end_of_its_cosine_unawares() -> None:
         return changed(learning_rate_schedule="cosine", **values).to_dict()
 
     assert settings.differences(saved(), saved(num_train_steps=200)) == [
-        "--config.learning_rate_decay_steps was 100 and is now 200"
+        "`config.learning_rate_decay_steps` was 100 and is now 200"
     ]
     longer = saved(num_train_steps=200, learning_rate_decay_steps=100)
     assert settings.differences(saved(), longer) == []

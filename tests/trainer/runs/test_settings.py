@@ -22,19 +22,19 @@ def test_the_batch_grows_with_the_replicas_unless_it_is_given() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"latent_dim": 0}, "--config.latent_dim=0 must be at least 1"),
-        ({"keep_checkpoints": 0}, "--config.keep_checkpoints=0 must be at least 1"),
-        ({"base_size": 0}, "--config.base_size=0 must be at least 1"),
+        ({"latent_dim": 0}, "^config.latent_dim=0 must be at least 1"),
+        ({"keep_checkpoints": 0}, "^config.keep_checkpoints=0 must be at least 1"),
+        ({"base_size": 0}, "^config.base_size=0 must be at least 1"),
         ({"checkpoint_every_secs": -1}, "_every_secs=-1 must not be negative"),
-        ({"seed": -1}, "--config.seed=-1 must be from 0 to 4294967295"),
-        ({"seed": 2**32}, "--config.seed=4294967296 must be from 0 to 4294967295"),
+        ({"seed": -1}, "^config.seed=-1 must be from 0 to 4294967295"),
+        ({"seed": 2**32}, "^config.seed=4294967296 must be from 0 to 4294967295"),
         (
             {"encoder_filters": (8, 0)},
             r"encoder_filters=\(8, 0\) must be whole numbers",
         ),
         ({"decoder_units": ("8,8",)}, r"decoder_units=\('8,8',\) must be whole numb"),
-        ({"ema_decay": 1.0}, r"--config.ema_decay=1.0 must be in \[0, 1\)"),
-        ({"learning_rate": 0.0}, "--config.learning_rate=0.0 must be positive"),
+        ({"ema_decay": 1.0}, r"^config.ema_decay=1.0 must be in \[0, 1\)"),
+        ({"learning_rate": 0.0}, "^config.learning_rate=0.0 must be positive"),
         ({"num_train_steps": -2}, "-1 for no limit"),
         ({"per_replica_batch_size": 0}, "at least 1"),
         (
@@ -45,29 +45,29 @@ def test_the_batch_grows_with_the_replicas_unless_it_is_given() -> None:
         ({"num_batch_groups": -1}, "must be positive, or 0"),
         (
             {"gradient_accumulation_steps": 0},
-            "--config.gradient_accumulation_steps=0 must be at least 1",
+            "^config.gradient_accumulation_steps=0 must be at least 1",
         ),
         (
             {"loss_scale_growth_steps": 0},
-            "--config.loss_scale_growth_steps=0 must be at least 1",
+            "^config.loss_scale_growth_steps=0 must be at least 1",
         ),
         (
             {"gradient_clip_norm": -1.0},
-            "--config.gradient_clip_norm=-1.0 must be a finite number of at least 0",
+            "^config.gradient_clip_norm=-1.0 must be a finite number of at least 0",
         ),
         (
             {"gradient_clip_norm": float("nan")},
-            "--config.gradient_clip_norm=nan must be a finite number of at least 0",
+            "^config.gradient_clip_norm=nan must be a finite number of at least 0",
         ),
         (
             {"global_batch_size": 32, "gradient_accumulation_steps": 3},
-            "by 2 replicas in 3 slices each .*global_batch_size to a multiple of 6",
+            "by 2 replicas in 3 slices each .*global_batch_size` to a multiple of 6",
         ),
         (
             {"num_batch_groups": 4, "gradient_accumulation_steps": 4},
-            r"the 2 groups of a replica \(--config.num_batch_groups=4\) cannot be "
-            "shared equally by --config.gradient_accumulation_steps=4: set "
-            "--config.num_batch_groups to a multiple of 8$",
+            r"the 2 groups of a replica \(config.num_batch_groups=4\) cannot be "
+            "shared equally by config.gradient_accumulation_steps=4: set "
+            "`config.num_batch_groups` to a multiple of 8$",
         ),
     ],
 )
@@ -113,8 +113,8 @@ def test_only_what_is_learnt_must_stay() -> None:
     assert settings.differences(saved, later) == []
     other = json.loads(changed(latent_dim=3, seed=1).to_json())
     assert settings.differences(saved, other) == [
-        "--config.latent_dim was 100 and is now 3",
-        "--config.seed was 0 and is now 1",
+        "`config.latent_dim` was 100 and is now 3",
+        "`config.seed` was 0 and is now 1",
     ]
 
 
@@ -148,7 +148,7 @@ def test_a_resumed_run_keeps_its_values_of_newer_defaults() -> None:
     new.shuffle_block_size = 64
     resumed = settings.resumed(new, old)
     assert settings.differences(old, json.loads(resumed.to_json())) == [
-        "--config.shuffle_block_size was 32 and is now 64"
+        "`config.shuffle_block_size` was 32 and is now 64"
     ]
 
 

@@ -48,7 +48,7 @@ def test_every_difference_is_named(tmp_path: pathlib.Path) -> None:
     other = dataclasses.replace(MANIFEST, name="other")
     with pytest.raises(
         ValueError,
-        match="--config.seed was 0 and is now 9; the dataset's digest was "
+        match="`config.seed` was 0 and is now 9; the dataset's digest was "
         f"{MANIFEST.digest} and is now {other.digest}",
     ):
         workdir.acquire(tmp_path, config, other, "data")
@@ -140,7 +140,7 @@ def test_a_workdir_has_one_trainer(tmp_path: pathlib.Path) -> None:
     config = celeba_debug.get_config()
     with workdir.acquire(tmp_path, config, MANIFEST, "data"):
         with pytest.raises(
-            ValueError, match="--workdir=.* is in use by another trainer.train"
+            ValueError, match="^workdir=.* is in use by another trainer.train"
         ):
             workdir.acquire(tmp_path, config, MANIFEST, "data")
     other = dataclasses.replace(MANIFEST, name="other")
@@ -158,7 +158,7 @@ def test_a_lock_that_is_deleted_still_holds(tmp_path: pathlib.Path, how: str) ->
         if how == "replaced":
             (tmp_path / workdir.LOCK_NAME).write_text("")
         with pytest.raises(
-            ValueError, match="--workdir=.* is in use by another trainer.train"
+            ValueError, match="^workdir=.* is in use by another trainer.train"
         ):
             workdir.acquire(tmp_path, config, MANIFEST, "data")
         # The directory itself is still locked, so the check passes.
@@ -198,7 +198,7 @@ def test_where_directories_have_no_locks_the_file_is_locked(tmp_path, monkeypatc
     config = celeba_debug.get_config()
     with workdir.acquire(tmp_path, config, MANIFEST, "data") as lock:
         with pytest.raises(
-            ValueError, match="--workdir=.* is in use by another trainer.train"
+            ValueError, match="^workdir=.* is in use by another trainer.train"
         ):
             workdir.acquire(tmp_path, config, MANIFEST, "data")
         workdir.check_held(tmp_path, lock)
@@ -259,12 +259,12 @@ def test_a_file_system_without_locks_is_told_of(tmp_path, monkeypatch, caplog) -
     [
         (
             errno.ENOSPC,
-            r"the disk of --workdir=.*run is full \(No space.* KiB are free",
+            r"^the disk of workdir=.*run is full \(No space.* KiB are free",
         ),
-        (errno.EDQUOT, r"the disk of --workdir=.*run is full \(Disk quota exceeded; "),
-        (errno.EROFS, r"--workdir=.*run cannot be written \(Read-only file system\)"),
-        (errno.EACCES, r"--workdir=.*run cannot be written \(Permission denied\)"),
-        (errno.EEXIST, r"--workdir=.*run is a file, or inside a file: choose another"),
+        (errno.EDQUOT, r"^the disk of workdir=.*run is full \(Disk quota exceeded; "),
+        (errno.EROFS, r"^workdir=.*run cannot be written \(Read-only file system\)"),
+        (errno.EACCES, r"^workdir=.*run cannot be written \(Permission denied\)"),
+        (errno.EEXIST, r"^workdir=.*run is a file, or inside a file: choose another"),
         (errno.EIO, r"Input/output error: '.*/run/lock'"),
     ],
 )

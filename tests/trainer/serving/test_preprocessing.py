@@ -144,7 +144,7 @@ def test_the_manifest_says_what_is_done() -> None:
 
     assert of() == preprocessing.Preprocessing(28, 1, 5, "area", "uint8", "mine:cut")
     with pytest.raises(
-        ValueError, match="made with --resize=nearest, but this release"
+        ValueError, match="made with `resize=nearest`, but this release"
     ):
         of(resize="nearest")
     del settings["crop_size"]

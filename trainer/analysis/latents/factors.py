@@ -39,20 +39,20 @@ def load(path: str, keys: Sequence[str]) -> Factors:
         chosen = [rows[key] for key in keys]
     except KeyError as error:
         raise ValueError(
-            f"--factors={path} has no row or column for {error}: give the factors.csv "
+            f"factors={path} has no row or column for {error}: give the factors.csv "
             "of the faces that the dataset was prepared from"
         ) from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(
-            f"--factors={path} cannot be read: {wording.cause(error)}"
+            f"factors={path} cannot be read: {wording.cause(error)}"
         ) from error
     parsed = [_parse([row[name] for row in chosen]) for name in chosen[0]]
     # A factor that does not vary among these images cannot be scored.
     varied = [column for column in parsed if len(np.unique(column[0])) > 1]
     if not varied:
         raise ValueError(
-            f"--factors={path}: no factor varies in the split, which has "
-            f"{wording.counted(len(keys), 'example')}: give a larger --split"
+            f"factors={path}: no factor varies in the split, which has "
+            f"{wording.counted(len(keys), 'example')}: give a larger `split`"
         )
     values, are_categorical = zip(*varied, strict=True)
     return Factors(np.stack(values, axis=1), np.array(are_categorical))

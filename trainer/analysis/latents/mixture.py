@@ -126,12 +126,12 @@ def fit(latents: np.ndarray, num_components: int, seed: int = 0) -> Mixture:
         raise ValueError(f"latents {latents.shape} must be [n, d] and finite")
     if len(latents) < 2:
         raise ValueError(
-            f"--prior=mixture needs at least 2 latents to fit, not {len(latents)}: "
-            "leave the flag out"
+            f"prior=mixture needs at least 2 latents to fit, not {len(latents)}: "
+            "leave the argument out"
         )
     if not 1 <= num_components <= len(latents):
         raise ValueError(
-            f"--num_components={num_components} must be from 1 to the number of "
+            f"num_components={num_components} must be from 1 to the number of "
             f"latents, {len(latents)}"
         )
     fitted = GaussianMixture(

@@ -28,9 +28,7 @@ class Gaussian(Likelihood):
     def __post_init__(self) -> None:
         """Checks the deviation."""
         if not self.stddev > 0:
-            raise ValueError(
-                f"--config.likelihood_stddev={self.stddev} must be positive"
-            )
+            raise ValueError(f"config.likelihood_stddev={self.stddev} must be positive")
 
     def num_outputs(self, channels: int) -> int:
         """Returns the number of outputs per pixel: one mean per value."""

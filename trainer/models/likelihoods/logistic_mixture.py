@@ -35,7 +35,7 @@ class LogisticMixture(Likelihood):
         """Checks the number of components."""
         if self.num_components < 1:
             raise ValueError(
-                f"--config.num_mixtures={self.num_components} must be at least 1"
+                f"config.num_mixtures={self.num_components} must be at least 1"
             )
 
     def num_outputs(self, channels: int) -> int:

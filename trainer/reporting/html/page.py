@@ -106,7 +106,7 @@ def check_output(output: pathlib.Path) -> None:
     """
     if output.exists() and _FOOTER.encode() not in output.read_bytes():
         raise ValueError(
-            f"--output={output} exists, and trainer.report did not write it: give "
+            f"output={output} exists, and trainer.report did not write it: give "
             "another name"
         )
 
@@ -130,8 +130,8 @@ def write(directory: pathlib.Path, output: pathlib.Path) -> None:
         atomic_files.write(output, text.encode("utf-8", "replace"))
     except OSError as error:
         raise ValueError(
-            f"--output={output} cannot be written ({error.strerror}): choose another "
-            "--output"
+            f"output={output} cannot be written ({error.strerror}): choose another "
+            "`output`"
         ) from error
 
 
