@@ -3,15 +3,20 @@
 HYPOTHESIS_PROFILE=long tries each property with many more inputs.
 """
 
+import importlib.util
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import running
+
+if importlib.util.find_spec("pipeline") is None:
+    sys.exit("error: run python -m pytest, which finds the packages of this directory")
 
 # Every run tries the same inputs, and no database remembers the inputs of earlier runs.
 settings.register_profile(
