@@ -14,8 +14,6 @@ the text of an error through `in_command` before it shows the text.
 import re
 from collections.abc import Mapping
 
-from absl import flags
-
 # Flags of other commands that texts recommend, always in backticks; True for a switch.
 _OF_OTHER_COMMANDS = {
     **dict.fromkeys(("crop_size", "image_dtype", "image_size", "resize"), False),
@@ -43,6 +41,9 @@ _MARK = re.compile(
 
 def in_command(text: str) -> str:
     """Returns the text of an error with the flags of this process for arguments."""
+    # Imported lazily: the program `vaeline` starts a command, and needs no flags.
+    from absl import flags
+
     return as_flags(text, {name: flags.FLAGS[name].boolean for name in flags.FLAGS})
 
 

@@ -115,9 +115,9 @@ def check_best(config: ConfigDict) -> None:
     number, split = config.keep_best_checkpoints, config.eval_split
     if number and "test" in split.split("+"):
         raise ValueError(
-            f"--config.keep_best_checkpoints={number} would choose checkpoints by the "
-            f"test split (--config.eval_split={split}): set "
-            "--config.eval_split=validation, or --config.keep_best_checkpoints=0"
+            f"config.keep_best_checkpoints={number} would choose checkpoints by the "
+            f"test split (config.eval_split={split}): set "
+            "config.eval_split=validation, or config.keep_best_checkpoints=0"
         )
 
 
@@ -135,9 +135,9 @@ def check_splits(config: ConfigDict, splits: Collection[str]) -> None:
         for name in config[flag].split("+"):
             if name not in splits:
                 raise ValueError(
-                    f"--config.{flag}={config[flag]} names the split {name!r}, but the "
-                    f"dataset has only {', '.join(splits)}: set the flag to one of "
-                    "these, or give another --dataset"
+                    f"config.{flag}={config[flag]} names the split {name!r}, but the "
+                    f"dataset has only {', '.join(splits)}: set it to one of "
+                    "these, or give another `dataset`"
                 )
 
 

@@ -169,7 +169,7 @@ def _find_files(input_dir: str) -> dict[str, str]:
     """Returns the paths of the three files, by split."""
     if not paths.is_directory(input_dir):
         found = "does not exist" if paths.find(input_dir) is None else "is a file"
-        raise contract.DatasetError(f"--input={input_dir} {found}: {_ALLOWED}")
+        raise contract.DatasetError(f"input={input_dir} {found}: {_ALLOWED}")
     file_paths = {
         split: paths.join(input_dir, name) for split, name in FILE_NAMES.items()
     }
@@ -180,6 +180,6 @@ def _find_files(input_dir: str) -> dict[str, str]:
     ]
     if missing:
         raise contract.DatasetError(
-            f"--input={input_dir} has no {', '.join(missing)}: {_ALLOWED}"
+            f"input={input_dir} has no {', '.join(missing)}: {_ALLOWED}"
         )
     return file_paths

@@ -81,8 +81,8 @@ def list_images(input_dir: str, validation_images: int | None = None) -> Listing
         validation_images = _default_validation_images(len(train))
     if validation_images >= len(train):
         raise contract.DatasetError(
-            f"--validation_images={validation_images} must be less than {len(train)}, "
-            f"the number of training images in --input={input_dir}"
+            f"validation_images={validation_images} must be less than {len(train)}, "
+            f"the number of training images in input={input_dir}"
         )
     parts = [
         ("train", train.part(validation_images, len(train))),

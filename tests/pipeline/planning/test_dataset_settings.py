@@ -39,16 +39,16 @@ from pipeline.planning.dataset_settings import Settings, parse_fractions
         ),
         (
             {"source": "folder", "validation_images": 0},
-            "--validation_images does not apply to --source=folder, only to mnist: "
+            "`validation_images` does not apply to source=folder, only to mnist: "
             "leave it out",
         ),
         (
             {"source": "mnist", "validation_images": -1},
-            "--validation_images=-1 must be from 0 to 1000000",
+            "validation_images=-1 must be from 0 to 1000000",
         ),
         (
             {"source": "mnist", "split_fractions": (0.8, 0.1, 0.1)},
-            "--split_fractions does not apply to --source=mnist, only to folder, tfds",
+            "`split_fractions` does not apply to source=mnist, only to folder, tfds",
         ),
         (
             {"source": "x", "deduplicate": True},

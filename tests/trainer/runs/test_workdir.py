@@ -83,9 +83,9 @@ def test_the_test_split_chooses_no_checkpoint(tmp_path: pathlib.Path, split) -> 
     config = celeba_debug.get_config()
     config.eval_split, config.keep_best_checkpoints = split, 2
     refusal = re.escape(
-        "--config.keep_best_checkpoints=2 would choose checkpoints by the test split "
-        f"(--config.eval_split={split}): set --config.eval_split=validation, or "
-        "--config.keep_best_checkpoints=0"
+        "config.keep_best_checkpoints=2 would choose checkpoints by the test split "
+        f"(config.eval_split={split}): set config.eval_split=validation, or "
+        "config.keep_best_checkpoints=0"
     )
     with pytest.raises(ValueError, match=refusal):
         workdir.check(tmp_path, config, MANIFEST)

@@ -102,9 +102,9 @@ def test_a_split_that_the_dataset_lacks_is_named_before_anything_is_written(
     config[flag] = "train+validation"
     strategy = tf.distribute.MirroredStrategy(["CPU:0"])
     text = (
-        f"--config.{flag}=train+validation names the split 'validation', but the "
-        "dataset has only train: set the flag to one of these, or give another "
-        "--dataset"
+        f"config.{flag}=train+validation names the split 'validation', but the "
+        "dataset has only train: set it to one of these, or give another "
+        "`dataset`"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
         loop.train(config, str(dataset), tmp_path / "run", strategy)

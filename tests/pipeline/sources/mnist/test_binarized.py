@@ -126,11 +126,11 @@ def test_a_malformed_file_is_an_error(root, change, match):
 
 def test_no_input(root, tmp_path):
     allowed = f"give a directory with {TRAIN}, {VALID}, {TEST}"
-    fails(tmp_path / "absent", f"--input=.*absent does not exist: {allowed}")
-    fails(root / TRAIN, f"--input=.*{TRAIN} is a file: {allowed}")
-    fails(tmp_path, f"--input={tmp_path} has no {TRAIN}, {VALID}, {TEST}: {allowed}")
+    fails(tmp_path / "absent", f"input=.*absent does not exist: {allowed}")
+    fails(root / TRAIN, f"input=.*{TRAIN} is a file: {allowed}")
+    fails(tmp_path, f"input={tmp_path} has no {TRAIN}, {VALID}, {TEST}: {allowed}")
     (root / VALID).unlink()
-    fails(root, f"--input={root} has no {VALID}: {allowed}")
+    fails(root, f"input={root} has no {VALID}: {allowed}")
 
 
 def test_a_file_that_changes_or_disappears_is_an_error(root):
@@ -160,9 +160,7 @@ def test_it_makes_a_dataset_of_black_and_white(root, tmp_path):
     assert manifest.image_shape == (28, 28, 1)
     assert {name: of.num_examples for name, of in manifest.splits.items()} == SIZES
     assert verify.find_faults(str(tmp_path / "out"), manifest) == []
-    with pytest.raises(
-        contract.DatasetError, match="does not apply to --source=binari"
-    ):
+    with pytest.raises(contract.DatasetError, match="does not apply to source=binari"):
         Settings(source="binarized_mnist", split_fractions=(0.8, 0.1, 0.1))
 
 

@@ -93,8 +93,8 @@ def test_a_number_of_validation_images_that_is_not_allowed(digits, tmp_path):
     assert len(list_mnist(root, validation_images=24).by_split()["train"]) == 1
     fails(
         root,
-        f"--validation_images=25 must be less than 25, the number of training images "
-        f"in --input={root}",
+        f"validation_images=25 must be less than 25, the number of training images "
+        f"in input={root}",
         validation_images=25,
     )
 
