@@ -9,16 +9,12 @@ distribution, but are not the same. The last sixth of the training images, 10,00
 60,000, is the split validation.
 """
 
+import argparse
 import pathlib
 
 import numpy as np
-from absl import app, flags
 
 from pipeline.sources.mnist import binarized, mnist
-
-_INPUT = flags.DEFINE_string("input", None, "Directory of MNIST.", required=True)
-_OUTPUT = flags.DEFINE_string("output", None, "Directory of the files.", required=True)
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.", lower_bound=0)
 
 
 def draw_splits(grey: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
@@ -50,15 +46,20 @@ def write_amat(path: pathlib.Path, pixels: np.ndarray) -> None:
     path.write_bytes(characters.tobytes())
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
     """Draws and writes."""
-    del argv
-    grey = {split: images.pixels for split, images in mnist.load(_INPUT.value).items()}
-    folder = pathlib.Path(_OUTPUT.value)
+    # Tests import this file beside commands that define flags of the same names.
+    parser = argparse.ArgumentParser(description="Draws statically binarised MNIST.")
+    parser.add_argument("--input", required=True, help="Directory of MNIST.")
+    parser.add_argument("--output", required=True, help="Directory of the files.")
+    parser.add_argument("--seed", type=int, default=0, help="Seed of the draws.")
+    options = parser.parse_args()
+    grey = {split: images.pixels for split, images in mnist.load(options.input).items()}
+    folder = pathlib.Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
-    for split, pixels in draw_splits(grey, _SEED.value).items():
+    for split, pixels in draw_splits(grey, options.seed).items():
         write_amat(folder / binarized.FILE_NAMES[split], pixels)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    main()
