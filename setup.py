@@ -83,6 +83,9 @@ EXTRAS = {
         "import-linter>=2.5",
         # Properties of parsers and of the shard plan.
         "hypothesis>=6.100",
+        # Runs the notebooks of docs/notebooks, each in a kernel of its own.
+        "ipykernel>=7",
+        "nbclient>=0.10",
         # Static types. The extra brings Node.js as a wheel, so nothing is downloaded.
         "pyright[nodejs]>=1.1.390",
         "pytest>=8",
