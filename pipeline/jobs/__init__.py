@@ -10,6 +10,7 @@ progress      progress bar, and the check that missing shards fit on the disk
 preparing     a dataset of images from a source of raw images
 dataset_job   one run of a job that makes a dataset, from its plan to its manifest
 execution     how the commands that make datasets begin and end
+ipython       builds graphs in a notebook as in a script
 quiet         drops needless log records of Beam
 source_flags  flags of raw images
 """

@@ -21,7 +21,7 @@ from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
 from pipeline import contract
-from pipeline.jobs import job_servers, local_runner
+from pipeline.jobs import ipython, job_servers, local_runner
 from pipeline.jobs.worker import Nursery
 from pipeline.process import limits
 
@@ -170,6 +170,7 @@ def run_graph(
         with (
             local_runner.on_loopback(),
             local_runner.without_lost_connections(),
+            ipython.is_hidden(),
             chosen as runner,
             beam.Pipeline(runner=runner, options=options) as pipeline,
         ):

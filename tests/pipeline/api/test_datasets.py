@@ -5,9 +5,13 @@ import pathlib
 import re
 import subprocess
 import sys
+from unittest import mock
 
+import IPython
 import numpy as np
 import pytest
+from apache_beam.utils import interactive_utils
+from IPython.core import interactiveshell
 
 import pipeline
 from pipeline import contract
@@ -43,6 +47,15 @@ def test_a_call_makes_the_files_of_the_command(input_dir, tmp_path):
     assert by_command(input_dir, tmp_path / "b", *flags) == manifest.digest
     assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
     assert manifests.load(str(tmp_path / "a")) == manifest
+
+
+def test_a_call_in_a_notebook_makes_the_same_dataset(input_dir, tmp_path, monkeypatch):
+    expected = pipeline.prepare_dataset(SMALL, input=input_dir, output=tmp_path / "a")
+    shell = mock.create_autospec(interactiveshell.InteractiveShell, instance=True)
+    monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
+    assert interactive_utils.is_in_ipython()
+    actual = pipeline.prepare_dataset(SMALL, input=input_dir, output=tmp_path / "b")
+    assert actual == expected
 
 
 def test_settings_have_the_defaults_of_the_command(tmp_path):
