@@ -48,9 +48,11 @@ def load_run(
         posterior = run.encode(["a.jpg", "b.jpg"])
         images = run.sample(16, seed=0)
     """
+    from pipeline.process import variables
     from trainer.system import libraries
 
-    libraries.load_tensorflow()
+    # The figures belong to the program, such as a notebook that shows them in its page.
+    libraries.load_tensorflow(kept_variables=variables.FIGURES)
     from trainer.api.run import Run
 
     return Run(path, dataset, preprocess)

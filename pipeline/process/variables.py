@@ -75,6 +75,13 @@ KERNELS = (
     "XLA_FLAGS",
 )
 
+# Settings that no user chose, so nobody needs to hear that they are overridden. Jupyter
+# gives this variable to every kernel, and a kernel to its commands.
+_UNCHOSEN = ("MPLBACKEND=module://matplotlib_inline.backend_inline",)
+
+# Variables that change only the look of figures, and where they are shown.
+FIGURES = ("MATPLOTLIBRC", "MPLBACKEND")
+
 # Overridden settings of this process, as `NAME=value` or `FILE: setting, …`.
 overridden: list[str] = []
 
@@ -82,6 +89,7 @@ overridden: list[str] = []
 def override(
     environ: MutableMapping[str, str] = os.environ,
     kernels: Mapping[str, str] | None = None,
+    kept: Sequence[str] = (),
 ) -> None:
     """Overrides variables that would change a run's numbers.
 
@@ -90,10 +98,12 @@ def override(
     Args:
         environ: Variables to change.
         kernels: Variables of `KERNELS` to set; the others are removed.
+        kept: Names of variables that stay as they are.
     """
     values = {**_VALUES, **(kernels or {})}
+    values = {name: value for name, value in values.items() if name not in kept}
     changes = _foreign_keras_config(environ)
-    for name in sorted(environ):
+    for name in sorted(set(environ) - set(kept)):
         is_overridden = any(
             name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
             for pattern in (*_OVERRIDDEN, *KERNELS)
@@ -104,7 +114,7 @@ def override(
             if name != "KERAS_HOME" and values.get(name, "") != value:
                 changes.append(f"{name}={value}")
     environ.update(values)
-    overridden[:] = changes
+    overridden[:] = [change for change in changes if change not in _UNCHOSEN]
 
 
 def phrases() -> list[str]:

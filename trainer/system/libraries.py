@@ -73,7 +73,9 @@ def _hidden(packages: tuple[str, ...]) -> Iterator[None]:
             del sys.modules[name]
 
 
-def load_tensorflow(kernel_variables: Sequence[str] = ()) -> None:
+def load_tensorflow(
+    kernel_variables: Sequence[str] = (), kept_variables: Sequence[str] = ()
+) -> None:
     """Imports TensorFlow and Keras for this process; later calls change nothing.
 
     It first overrides environment variables and user files that would change numbers;
@@ -82,6 +84,7 @@ def load_tensorflow(kernel_variables: Sequence[str] = ()) -> None:
 
     Args:
         kernel_variables: Variables to set, as `--kernel_variable` gives them.
+        kept_variables: Names of variables that stay as they are.
     """
     global _is_loaded
     if _is_loaded:
@@ -91,5 +94,5 @@ def load_tensorflow(kernel_variables: Sequence[str] = ()) -> None:
     # of 700, repeated garbage collections take a tenth of the start-up time.
     gc.set_threshold(10_000)
     limits.check_addresses()
-    variables.override(kernels=variables.parse(kernel_variables))
+    variables.override(kernels=variables.parse(kernel_variables), kept=kept_variables)
     _import_libraries()

@@ -185,6 +185,10 @@ def test_each_variable_is_named_with_its_value(tmp_path, monkeypatch) -> None:
         "XLA_FLAGS=--xla_cpu_enable_fast_math=true",
     ]
     assert overridden(monkeypatch, KERAS_BACKEND="tensorflow", MPLBACKEND="agg") == []
+    # Jupyter's value is overridden without a word, and any other value with one.
+    inline = "module://matplotlib_inline.backend_inline"
+    assert overridden(monkeypatch, MPLBACKEND=inline) == []
+    assert overridden(monkeypatch, MPLBACKEND="svg") == ["MPLBACKEND=svg"]
 
 
 @pytest.mark.parametrize(

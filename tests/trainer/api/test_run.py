@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -265,8 +266,16 @@ assert not {{"tensorflow", "keras", "numpy"}} & set(sys.modules), "on import"
 run = trainer.load_run({str(moved_dir)!r})
 assert "tensorflow" in sys.modules
 print(run.sample(2).shape)
+import matplotlib.pyplot
+print(matplotlib.get_backend())
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={**os.environ, "MPLBACKEND": "svg"},
+        capture_output=True,
+        text=True,
     )
-    assert done.stdout == "(2, 32, 32, 3)\n", done.stderr
+    # The program's figures are shown where the program wants them.
+    assert done.stdout == "(2, 32, 32, 3)\nsvg\n", done.stderr
+    assert "MPLBACKEND" not in done.stderr
