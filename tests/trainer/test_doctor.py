@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import pathlib
 import shutil
 import socket
@@ -12,6 +11,7 @@ import pytest
 
 from configs import celeba_debug
 from pipeline.process import variables
+from tests import rights
 from tests.trainer.trained_runs import ROOT, Run, run_module, train
 from trainer.distribution.cluster import Cluster
 from trainer.operations import checks
@@ -284,12 +284,12 @@ def test_a_workdir_that_cannot_be_written(
     assert f"(workdir={run}): {run}/train is a file" in actual["permission"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_workdir_of_another_user(
     dataset_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)
-    actual = failed(look(dataset_dir, tmp_path / "locked/run"))
+    findings = rights.call_as_user(look, dataset_dir, tmp_path / "locked/run")
+    actual = failed(findings)
     assert list(actual) == ["permission"]
     assert "choose another `workdir`" in actual["permission"]
 
