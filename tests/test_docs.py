@@ -12,8 +12,31 @@ from tests.pages import PAGES, ROOT, read
 
 @pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
 def test_links_lead_somewhere(page: str) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", read(page)):
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", read(page)):
         assert (ROOT / page).parent.joinpath(target).exists(), target
+
+
+# A link to a test: its file, and the name of its function as the title.
+PROMISES = re.findall(r"\]\((tests/[^)\s]+)(?: \"(\w+)\")?\)", read("README.md"))
+
+
+@pytest.mark.parametrize(("path", "name"), dict.fromkeys(PROMISES))
+def test_a_promise_has_a_test_that_ci_runs(path: str, name: str) -> None:
+    module = ast.parse(read(path))
+    functions = [node for node in module.body if getattr(node, "name", "") == name]
+    assert len(functions) == 1, f"{path} has no {name}"
+    marks = [ast.unparse(mark) for mark in functions[0].decorator_list]
+    marks += re.findall(r"^pytestmark = .*", read(path), re.MULTILINE)
+    assert not re.search(r"mark\.perf|only_full=True", " ".join(marks))
+
+
+@pytest.mark.parametrize("head", ["| promise | proof |", "| command | what it does |"])
+def test_every_row_of_the_readme_links_to_a_test(head: str) -> None:
+    _, row, *rows = read("README.md").split(head)[1].split("\n\n")[0].splitlines()
+    assert set(row) <= set("|-")
+    assert len(rows) >= 5
+    for row in rows:
+        assert re.search(r"\]\(tests/\S+\.py \"test_\w+\"\)", row), row
 
 
 def test_the_map_names_every_room_and_command() -> None:

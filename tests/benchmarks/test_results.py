@@ -1,8 +1,11 @@
+import re
+
 import pytest
 from absl import flags
 from absl.testing import flagsaver
 
 from benchmarks import results
+from tests.pages import read
 
 
 @pytest.fixture(autouse=True)
@@ -35,3 +38,26 @@ def test_a_row_is_printed_and_appended(tmp_path, capsys):
     rows = [history["prepare"][0], history["threads"][0], history["prepare"][1]]
     assert printed == [f"| {' | '.join(row.values())} |" for row in rows]
     assert list(rows[0])[:3] == ["date", "commit", "hardware"]
+
+
+@pytest.mark.parametrize(
+    ("promised", "measured"),
+    [
+        (
+            r"(\d+) times as fast as PyTorch's loader of JPEGs",
+            r"loader of JPEGs \| (.*)",
+        ),
+        (r"(\d+) to (\d+) times its loader of arrays", r"loader of arrays \| (.*)"),
+        (r"(\d+) times grain", r"times grain, ArrayRecord \| (.*)"),
+        (r"([\d.]+) to ([\d.]+) times the better of Py", r"groups?: [^|]* \| (1[^|]*)"),
+        (r"(\d+) times the writer of Tens", r"10,000 images: .* ours is ([\d.]+)x"),
+    ],
+)
+def test_the_speeds_of_the_readme_were_measured(promised: str, measured: str) -> None:
+    (match,) = re.finditer(promised, read("README.md"))
+    least = [float(number) for number in match.groups()]
+    found = " ".join(re.findall(measured, read("benchmarks/RESULTS.md")))
+    # The last column of a row is the goal.
+    actual = sorted(float(number) for number in re.findall(r"\d+\.\d+", found))
+    for number, measurement in zip(least, (actual[0], actual[-1]), strict=False):
+        assert 0.9 * measurement < number <= measurement
