@@ -176,7 +176,8 @@ bench: venv
 	$(PY) -m benchmarks.scaling
 	$(PY) -m benchmarks.plots
 
-# The site holds a copy of the tracked files, so that links to sources lead somewhere.
+# The site holds a copy of the tracked files, so that links to sources lead somewhere. Each
+# notebook becomes a page, with the outputs that it holds; nothing in it runs.
 docs: venv
 	@sha256sum docs/requirements.txt | cmp -s - .venv-docs/lock.sha256 || { \
 	  $(UV) venv --quiet --clear --python $(PY) .venv-docs && \
@@ -186,6 +187,9 @@ docs: venv
 	@rm -rf .site && mkdir -p .site/pages
 	@git ls-files -z | grep -zv '^tests/golden/.*/' | xargs -0 cp --parents -t .site/pages
 	@cp docs/mkdocs.yml .site/
+	@.venv-docs/bin/jupyter-nbconvert --log-level=ERROR --to markdown \
+	  .site/pages/docs/notebooks/*.ipynb && rm .site/pages/docs/notebooks/*.ipynb
+	@grep -rlZ --include='*.md' '\.ipynb' .site/pages | xargs -0 sed -i 's/\.ipynb)/.md)/g'
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --config-file .site/mkdocs.yml
 	@echo "the site is .site/html/index.html"
 

@@ -30,6 +30,7 @@ SECS = {
     "test_gradient_sums.py": 67,
     "test_encode.py": 63,
     "test_links.py": 61,
+    "test_notebooks.py": 60,
     "test_bucket_output.py": 49,
     "test_entry.py": 49,
     "test_power.py": 49,
