@@ -315,7 +315,7 @@ PIPELINE = (
     Sabotage(
         "twice the shards",
         "pipeline/planning/plan.py",
-        "max(needed - 1, 0).bit_length()",
+        "(needed - 1).bit_length()",
         "needed.bit_length()",
         ("test_plan.py::test_num_shards",),
     ),
