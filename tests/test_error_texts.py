@@ -5,6 +5,8 @@ import pathlib
 import re
 from collections.abc import Iterator
 
+from pipeline.process import arguments
+
 ROOT = pathlib.Path(__file__).parents[1]
 
 # A flag, also one with a computed name, whose value stands as {} in a text.
@@ -90,6 +92,20 @@ def test_rooms_name_no_flags() -> None:
     assert needed == {
         name: set(names.split()) for name, (names, _) in EXCEPTIONS.items()
     }
+
+
+def test_rooms_speak_of_calls() -> None:
+    # These texts are only for commands.
+    own = ("arguments.py", "execution.py", "interrupts.py")
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {phrase}"
+        for path in rooms()
+        if path.name not in own
+        for line, text in texts(ast.parse(path.read_text(encoding="utf-8")))
+        for phrase in arguments.PHRASES.values()
+        if phrase in text
+    ]
+    assert found == []
 
 
 def test_a_flag_in_a_text_is_found() -> None:

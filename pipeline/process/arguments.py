@@ -21,7 +21,7 @@ _OF_OTHER_COMMANDS = {
     "overwrite": True,
 }
 # Phrases for a call, and their wording for a command.
-_PHRASES = {
+PHRASES = {
     "make the same call": "run the same command",
     "Make the same call": "Run the same command",
     "which this call would": "which this command would",
@@ -60,7 +60,7 @@ def as_flags(text: str, are_switches: Mapping[str, bool]) -> str:
         >>> as_flags("output=x exists: give `overwrite=True` or another `name`", flags)
         '--output=x exists: give --overwrite or another `name`'
     """
-    for of_call, of_command in _PHRASES.items():
+    for of_call, of_command in PHRASES.items():
         text = text.replace(of_call, of_command)
     in_backticks = {**_OF_OTHER_COMMANDS, **are_switches}
 

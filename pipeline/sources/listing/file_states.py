@@ -53,6 +53,6 @@ instead of 700): restore it, or leave it as it is now, and make the same call ag
 def unreadable(path: str, error: OSError) -> contract.DatasetError:
     """Returns the error for a listed file that cannot be read."""
     return contract.DatasetError(
-        f"cannot read {path}: {wording.cause(error)}; restore it, and run the same "
-        "command again"
+        f"cannot read {path}: {wording.cause(error)}; restore it, and make the same "
+        "call again"
     )

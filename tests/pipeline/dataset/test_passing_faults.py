@@ -132,7 +132,7 @@ def test_a_zip_that_changes_after_it_was_listed_gives_no_reject(
     damage_job(root, damage)
     with pytest.raises(
         contract.DatasetError,
-        match="(changed after it was listed|cannot read) .*restore it, .*the same comm",
+        match="(changed after it was listed|cannot read) .*restore it, .*the same call",
     ):
         run(root, output, max_rejected_fraction=1.0)
     assert not is_published(output)
@@ -308,7 +308,7 @@ def test_files_that_change_after_they_were_listed_are_not_published(
     damage_job(root, damage)
     with pytest.raises(
         contract.DatasetError,
-        match="jpg.*(changed after it was listed|cannot read|No such file).*same comma",
+        match="jpg.*(changed after it was listed|cannot read|No such file).*same call",
     ):
         run(root, output, FOLDER, max_rejected_fraction=1.0)
     assert not is_published(output)
