@@ -7,7 +7,7 @@ A room speaks of arguments, because a program may call it without any command:
     image_size=3        argument with the value that it has
     config.seed=-1      setting of a training; `config.seed` is its name
 
-These marks survive the way of a text from a worker to its launcher. Each command passes
+A text keeps these marks on its way from a worker to its launcher. Each command passes
 the text of an error through `in_command` before it shows the text.
 """
 
