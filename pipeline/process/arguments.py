@@ -41,7 +41,7 @@ _MARK = re.compile(
 
 def in_command(text: str) -> str:
     """Returns the text of an error with the flags of this process for arguments."""
-    # Imported lazily: the program `vaeline` starts a command, and needs no flags.
+    # Imported here, because the program `vaeline` lists its commands without absl.
     from absl import flags
 
     return as_flags(text, {name: flags.FLAGS[name].boolean for name in flags.FLAGS})
