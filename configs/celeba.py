@@ -41,6 +41,11 @@ def get_config() -> ConfigDict:
     config.labelled_fraction = 1.0
     # Weight of the classifier's mean cross-entropy in the loss.
     config.classifier_weight = 0.1
+    # Filters of the classifier's convolutions, as in encoder_filters. If these and
+    # classifier_units are empty, the classifier has the encoder's layers.
+    config.classifier_filters = ()
+    # Units of the classifier's dense layers, after its convolutions.
+    config.classifier_units = ()
 
     # Model
 

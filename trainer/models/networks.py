@@ -47,7 +47,7 @@ def make_encoder(
     table = LayerTable(config, "encoder")
     images = keras.Input(image_shape, name="image")
     inputs: Any = images
-    x = _convolve(images, config, table)
+    x = _convolve(images, config.encoder_filters, config, table)
     if num_conditions:
         conditions = keras.Input((num_conditions,), name="conditions")
         inputs = (images, conditions)
@@ -75,7 +75,8 @@ def make_encoder(
 def make_classifier(config: ConfigDict, image_shape: Sequence[int]) -> keras.Model:
     """Returns the model from images to the logits of their classes.
 
-    It has the encoder's architecture and its own weights.
+    It has the encoder's architecture, unless the settings give it layers of its own. It
+    shares no weights with the encoder.
 
     Returns:
         `[b, size, size, c] -> [b, num_classes]`.
@@ -84,9 +85,12 @@ def make_classifier(config: ConfigDict, image_shape: Sequence[int]) -> keras.Mod
         ValueError: If the filters do not fit the image size.
     """
     table = LayerTable(config, "classifier")
+    filters, units = config.classifier_filters, config.classifier_units
+    if not filters and not units:
+        filters, units = config.encoder_filters, config.encoder_units
     images = keras.Input(image_shape, name="image")
-    x = _convolve(images, config, table)
-    x = _dense_layers(x, config.encoder_units, table, config.batch_norm_momentum)
+    x = _convolve(images, filters, config, table)
+    x = _dense_layers(x, units, table, config.batch_norm_momentum)
     options = table.options("logits", activation="linear", batch_norm=False)
     logits = layers.Dense(
         config.num_classes,
@@ -169,18 +173,19 @@ def check_image_size(
 
 
 def _convolve(
-    images: keras.KerasTensor, config: ConfigDict, table: LayerTable
+    images: keras.KerasTensor,
+    filters: Sequence[int],
+    config: ConfigDict,
+    table: LayerTable,
 ) -> keras.KerasTensor:
     """Halves the images in each block down to base_size, then flattens them."""
     x = images
     if config.unit_inputs:
         x = keras.layers.Rescaling(0.5, 0.5, name="unit")(x)
-    if config.encoder_filters:
-        check_image_size(
-            images.shape[1:], config.base_size, len(config.encoder_filters), "encoder"
-        )
+    if filters:
+        check_image_size(images.shape[1:], config.base_size, len(filters), table.part)
     stride = 2 if config.downsample == "stride" else 1
-    for block, channels in enumerate(config.encoder_filters):
+    for block, channels in enumerate(filters):
         name = f"conv_{block}"
         options = table.options(name)
         x = layers.Conv2D(

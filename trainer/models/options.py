@@ -67,7 +67,11 @@ class LayerOptions:
 
 
 class LayerTable:
-    """The options of every layer of a model part, by the layer's name."""
+    """The options of every layer of a model part, by the layer's name.
+
+    Attributes:
+        part: Name of the part: `encoder`, `decoder` or `classifier`.
+    """
 
     def __init__(self, config: ConfigDict, part: str) -> None:
         """Reads `layer_defaults` and the `layer_overrides` of one model part.
@@ -77,7 +81,7 @@ class LayerTable:
                 `{"encoder/dense_0": {"activation": "tanh"}}`.
             part: Name of the part: `encoder`, `decoder` or `classifier`.
         """
-        self._part = part
+        self.part = part
         self._defaults = config.layer_defaults.to_dict()
         overrides = config.layer_overrides.to_dict()
         self._overrides = {
@@ -125,7 +129,7 @@ class LayerTable:
         if strays:
             raise ValueError(
                 "`config.layer_overrides` names the unknown layer "
-                f"{self._part}/{strays[0]}: the layers of the {self._part} are "
+                f"{self.part}/{strays[0]}: the layers of the {self.part} are "
                 f"{', '.join(self._known)}"
             )
 

@@ -51,7 +51,14 @@ _FRACTIONS = (
     "adam_beta_2",
     "rmsprop_decay",
 )
-_SIZES = ("encoder_filters", "encoder_units", "decoder_units", "decoder_filters")
+_SIZES = (
+    "encoder_filters",
+    "encoder_units",
+    "decoder_units",
+    "decoder_filters",
+    "classifier_filters",
+    "classifier_units",
+)
 _POSITIVE = ("learning_rate", "adam_epsilon", "rmsprop_epsilon", "likelihood_stddev")
 # Largest seed of Keras, which draws the initial weights.
 _MAX_SEED = 2**32 - 1

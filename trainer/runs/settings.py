@@ -36,7 +36,12 @@ CADENCE = frozenset(
 )
 
 # Values by which older runs trained, for settings that their config.json lacks.
-_ADDED = {"batch_norm_warmup": False, "reader": "records"}
+_ADDED = {
+    "batch_norm_warmup": False,
+    "reader": "records",
+    "classifier_filters": [],
+    "classifier_units": [],
+}
 # Defaults that older runs did not have. A resumed run keeps its own values instead.
 NEW_DEFAULTS = {"batch_norm_warmup": True, "shuffle_block_size": 0}
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from configs import mnist_m2
 from tests.trainer.trained_runs import Run, run_module, train
 from trainer.analysis import scores
-from trainer.models import semi_supervised
+from trainer.models import semi_supervised, vae
 from trainer.runs import settings, trained
 
 RNG = np.random.default_rng(0)
@@ -82,6 +82,37 @@ def test_the_labels_that_count_are_a_share_of_the_classes() -> None:
 def test_settings_are_checked(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         settings.resolve(config(**changes), 1)
+
+
+@pytest.mark.parametrize(
+    ("filters", "units", "layers"),
+    [
+        ((), (), ["Dense 256"]),
+        ((3, 5), (), ["Conv2D 3", "Conv2D 5"]),
+        ((), (7, 6), ["Dense 7", "Dense 6"]),
+        ((3, 5), (7,), ["Conv2D 3", "Conv2D 5", "Dense 7"]),
+    ],
+)
+def test_a_classifier_has_the_encoders_layers_or_its_own(
+    filters: tuple[int, ...], units: tuple[int, ...], layers: list[str]
+) -> None:
+    changed = config(classifier_filters=filters, classifier_units=units, base_size=7)
+    model = vae.make_vae(changed, (28, 28, 1), NUM_CLASSES)
+    assert model.classifier is not None
+    actual = [
+        f"{type(layer).__name__} {getattr(layer, 'filters', 0) or layer.units}"
+        for layer in model.classifier.layers
+        if layer.weights
+    ]
+    assert actual == [*layers, f"Dense {NUM_CLASSES}"]
+    assert [v.shape[-1] for v in model.encoder.weights] == [256, 256, 50, 50, 50, 50]
+    assert model.classify(tf.zeros([3, 28, 28, 1])).shape == (3, NUM_CLASSES)
+
+
+def test_filters_of_a_classifier_fit_the_images() -> None:
+    changed = config(classifier_filters=(3, 5), base_size=8)
+    with pytest.raises(ValueError, match="28 x 28 do not fit --config.classifier_filt"):
+        vae.make_vae(changed, (28, 28, 1), NUM_CLASSES)
 
 
 @pytest.fixture(scope="module")
