@@ -64,7 +64,7 @@ class LineReader:
         if zlib.crc32(line) != location[3]:
             raise contract.DatasetError(
                 f"{part.path} changed after it was listed: restore it, or leave it as "
-                "it is now, and run the same command again"
+                "it is now, and make the same call again"
             )
         square = (arrays.IMAGE_SIDE, arrays.IMAGE_SIDE, 1)
         return 255 * parse_line(line).reshape(square)
