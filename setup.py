@@ -91,7 +91,7 @@ EXTRAS = {
         "pytest>=8",
         # Makes a test that hangs fail, and prints its stack.
         "pytest-timeout>=2.3",
-        # Runs test files in parallel, which halves the time on two cores.
+        # Runs test files in parallel.
         "pytest-xdist>=3.8",
         "ruff>=0.9",
         # TensorBoard's pages in Debian's Chromium, through Debian's chromedriver.
