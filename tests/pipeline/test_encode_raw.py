@@ -244,7 +244,7 @@ def test_a_function_that_an_export_names_is_not_called(model_naming, raw, tmp_pa
 def test_no_other_name_is_called(model_naming, raw, tmp_path, name):
     export = model_naming(name)
     text = refused(SETTINGS, export, raw, tmp_path / "out")
-    assert f"names the function {name!r}, which this command would" in text
+    assert f"names the function {name!r}, which this call would" in text
     assert "\n" not in text
     asked = dataclasses.replace(SETTINGS, preprocess="planted:run")
     assert refused(asked, export, raw, tmp_path / "out") == (

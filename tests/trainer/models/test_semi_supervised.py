@@ -111,7 +111,7 @@ def test_a_classifier_has_the_encoders_layers_or_its_own(
 
 def test_filters_of_a_classifier_fit_the_images() -> None:
     changed = config(classifier_filters=(3, 5), base_size=8)
-    with pytest.raises(ValueError, match="28 x 28 do not fit --config.classifier_filt"):
+    with pytest.raises(ValueError, match="28 x 28 do not fit `config.classifier_filt"):
         vae.make_vae(changed, (28, 28, 1), NUM_CLASSES)
 
 
