@@ -9,6 +9,8 @@ from ml_collections import ConfigDict
 
 ACTIVATIONS = ("relu", "tanh", "linear", "leaky_relu", "elu", "softplus", "sigmoid")
 
+# A larger kernel is a typing error, and could fill the memory.
+_MAX_KERNEL_SIZE = 255
 # Keys are the values that `kernel_initializer` may take.
 INITIALIZERS: Mapping[str, Mapping[str, Any]] = {
     "glorot_uniform": {"class_name": "GlorotUniform", "config": {}},
@@ -54,10 +56,10 @@ class LayerOptions:
                     f"of {', '.join(allowed)}: change `config.layer_defaults.{field}` "
                     "or `config.layer_overrides`"
                 )
-        if self.kernel_size < 1:
+        if not 1 <= self.kernel_size <= _MAX_KERNEL_SIZE:
             raise ValueError(
-                f"a layer's kernel_size is {self.kernel_size}, but must be at least "
-                "1: change `config.layer_defaults.kernel_size` or "
+                f"a layer's kernel_size is {self.kernel_size}, but must be from 1 to "
+                f"{_MAX_KERNEL_SIZE}: change `config.layer_defaults.kernel_size` or "
                 "`config.layer_overrides`"
             )
 

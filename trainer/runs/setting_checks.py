@@ -5,7 +5,7 @@ the number of filters for its image size.
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 from ml_collections import ConfigDict
 
@@ -60,6 +60,8 @@ _SIZES = (
     "classifier_units",
 )
 _POSITIVE = ("learning_rate", "adam_epsilon", "rmsprop_epsilon", "likelihood_stddev")
+# Larger layers are typing errors, and could fill the memory before an error is found.
+_MAX_SIZE = 65_536
 # Largest seed of Keras, which draws the initial weights.
 _MAX_SEED = 2**32 - 1
 
@@ -79,8 +81,7 @@ def check(config: ConfigDict) -> None:
     for name in _FRACTIONS:
         if not 0 <= config[name] < 1:
             raise ValueError(f"config.{name}={config[name]} must be in [0, 1)")
-    for name in _SIZES:
-        _check_sizes(name, config[name])
+    check_sizes(config)
     for name in _POSITIVE:
         if not config[name] > 0:
             raise ValueError(f"config.{name}={config[name]} must be positive")
@@ -162,10 +163,25 @@ def decay_steps(config: ConfigDict) -> int:
     return max(config.num_train_steps, 0)
 
 
-def _check_sizes(name: str, sizes: Sequence[int]) -> None:
-    if not all(isinstance(size, int) and size > 0 for size in sizes):
+def check_sizes(config: ConfigDict) -> None:
+    """Checks the sizes of layers and latents, before a network is built.
+
+    Raises:
+        TypeError: If sizes are not a list, which only a damaged config.json has.
+        ValueError: If a size is out of range or no whole number.
+    """
+    for name in _SIZES:
+        sizes = config[name]
+        if not isinstance(sizes, list | tuple):
+            raise TypeError(f"config.{name} must be a list of sizes")
+        if not all(isinstance(size, int) and 1 <= size <= _MAX_SIZE for size in sizes):
+            raise ValueError(
+                f"config.{name}={sizes} must be whole numbers from 1 to {_MAX_SIZE}, "
+                "as in (32,64)"
+            )
+    if config.latent_dim > _MAX_SIZE:
         raise ValueError(
-            f"config.{name}={sizes} must be whole numbers of at least 1, as in (32,64)"
+            f"config.latent_dim={config.latent_dim} must be at most {_MAX_SIZE}"
         )
 
 

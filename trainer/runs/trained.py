@@ -18,7 +18,7 @@ from trainer.data import input_pipeline
 from trainer.data.corruption import Corruption, fixed_targets_and_inputs
 from trainer.models.conditions import Conditioning
 from trainer.models.vae import VAE
-from trainer.runs import settings, state, workdir
+from trainer.runs import setting_checks, settings, state, workdir
 from trainer.system import atomic_files
 
 
@@ -162,6 +162,7 @@ def load(run_dir: pathlib.Path, dataset_dir: str | None = None) -> TrainedRun:
         )
     try:
         config = ConfigDict(settings.complete(saved))
+        setting_checks.check_sizes(config)
         vae, step = state.load_averaged_vae(config, manifest, run_dir / "checkpoints")
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(

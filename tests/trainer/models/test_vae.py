@@ -155,6 +155,7 @@ def test_single_layers_may_differ() -> None:
         ({"decoder/dense_0": {"activation": "swish"}}, "must be one of relu, tanh"),
         ({"decoder/dense_0": {"kernel_initializer": "ones"}}, "one of glorot_uniform"),
         ({"decoder/dense_0": {"kernel_size": 0}}, "kernel_size is 0"),
+        ({"decoder/dense_0": {"kernel_size": 256}}, "256, but must be from 1 to 255"),
     ],
 )
 def test_overrides_that_fit_no_layer_are_named(overrides: dict, message: str) -> None:

@@ -23,6 +23,11 @@ def test_the_batch_grows_with_the_replicas_unless_it_is_given() -> None:
     ("values", "message"),
     [
         ({"latent_dim": 0}, "^config.latent_dim=0 must be at least 1"),
+        ({"latent_dim": 65_537}, "^config.latent_dim=65537 must be at most 65536"),
+        (
+            {"encoder_filters": (8, 65_537)},
+            r"^config.encoder_filters=\(8, 65537\) must be .* from 1 to 65536, ",
+        ),
         ({"keep_checkpoints": 0}, "^config.keep_checkpoints=0 must be at least 1"),
         ({"base_size": 0}, "^config.base_size=0 must be at least 1"),
         ({"checkpoint_every_secs": -1}, "_every_secs=-1 must not be negative"),
