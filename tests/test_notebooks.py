@@ -94,7 +94,8 @@ def test_a_notebook_runs(
     )
     client.execute(
         env={
-            **os.environ,
+            # An earlier test in this process may have set the backend of figures.
+            **{name: text for name, text in os.environ.items() if name != "MPLBACKEND"},
             **SMALL,
             "PATH": f"{pathlib.Path(python).parent}:{os.environ['PATH']}",
             "MNIST": str(mnist),
