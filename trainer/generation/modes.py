@@ -1,15 +1,20 @@
 """Modes of trainer.generate: the images or latents to make, and their files."""
 
-import dataclasses
 import pathlib
 
 import numpy as np
 from absl import logging
 
 from pipeline.process import wording
-from trainer.analysis import examples, nearest_images, posteriors, user_images
+from trainer.analysis import examples, nearest_images, posteriors
 from trainer.analysis.latents import mixture
-from trainer.generation import attribute_directions, browser, output_files, sampling
+from trainer.generation import (
+    attribute_directions,
+    browser,
+    output_files,
+    own_images,
+    sampling,
+)
 from trainer.generation.requests import MODES, Request
 from trainer.reporting import image_grid, projector, sample_grids
 from trainer.runs import trained
@@ -70,7 +75,7 @@ def _decode(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> 
 
 def _transform(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> None:
     if request.image:
-        shown = _user_examples(run, request)
+        shown = own_images.examples_of(run, request)
         mean, log_var = sampling.encode(run, shown)
         output_files.save_npz(
             output / "transform-images.npz",
@@ -131,7 +136,7 @@ def _attributes(
     run: trained.TrainedRun, request: Request, output: pathlib.Path
 ) -> None:
     if request.image:
-        example = _user_examples(run, request)
+        example = own_images.examples_of(run, request)
     else:
         example = examples.find_examples(run, _split(run, request), 1, request.where)
     arithmetic = attribute_directions.explore(
@@ -156,7 +161,7 @@ def _neighbours(
         )
         return
     if request.image:
-        shown = _user_examples(run, request)
+        shown = own_images.examples_of(run, request)
         neighbours = nearest_images.in_training(run, shown.images)
         output_files.save_image_neighbours(neighbours, shown, output)
         return
@@ -232,7 +237,7 @@ def _starts(
         `[num, latent_dim]`; `[1, num_conditions]`; `[num]` strings, or `[0]` for draws.
     """
     if request.image:
-        matches = _user_examples(run, request)
+        matches = own_images.examples_of(run, request)
         if len(matches.keys) != num:
             raise ValueError(
                 f"mode={request.mode} takes {wording.counted(num, 'image')}, but "
@@ -262,31 +267,8 @@ def _starts(
 
 def _examples(run: trained.TrainedRun, request: Request) -> examples.Examples:
     if request.image:
-        return _user_examples(run, request)
+        return own_images.examples_of(run, request)
     return examples.find_examples(run, _split(run, request), request.num, request.where)
-
-
-def _user_examples(run: trained.TrainedRun, request: Request) -> examples.Examples:
-    """Returns the user's images as examples; their keys are the paths."""
-    assert request.image is not None
-    condition = {}
-    if request.where is not None:
-        name, value = examples.parse_where(request.where)
-        condition[name] = [value]
-    elif run.config.condition == "label" and not run.conditioning.has_classifier:
-        raise ValueError(
-            "the model needs the label of `image`: give where=label=NUMBER"
-        )
-    elif run.config.condition == "attributes":
-        raise ValueError(
-            "the model needs the attributes of `image`, which only Python programs can "
-            "give: trainer.load_run(PATH).reconstruct(IMAGES, attributes=VALUES)"
-        )
-    images = user_images.UserImages(run.manifest, request.preprocess)
-    parts = list(images.examples(run, request.image, condition))
-    return dataclasses.replace(
-        examples.concatenate(parts), keys=np.array(request.image)
-    )
 
 
 def _conditions(run: trained.TrainedRun, request: Request) -> np.ndarray:
