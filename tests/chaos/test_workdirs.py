@@ -1,7 +1,9 @@
 """Full or read-only disks, and two trainers with the same workdir."""
 
 import pathlib
+import signal
 
+from tests import preloaded
 from tests.chaos import machine, trainers
 from tests.chaos.reliability import IS_FULL, scenario
 from tests.trainer.trained_runs import Run
@@ -29,7 +31,10 @@ def check_full_disk(
     workdir = disk / "run"
     process = trainers.start(dataset, workdir, *flags)
     trainers.wait_until(process, lambda: any(workdir.glob(seen)))
+    # On a busy machine the training could end before the disk is full.
+    preloaded.send(process, signal.SIGSTOP)
     machine.fill(disk / "ballast", free_kib)
+    preloaded.send(process, signal.SIGCONT)
     message = trainers.complaint(trainers.end(process, workdir))
     assert (
         f"the disk of --workdir={workdir} is full (No space left on device; " in message
