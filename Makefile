@@ -94,13 +94,13 @@ test: room venv
 	$(PY) -m pytest -m "$(MARKS)" $(PARALLEL) $(TESTS)
 
 test-all: room venv
-	$(if $(ROOM),,@echo "takes 25 to 60 minutes on two cores")
+	$(if $(ROOM),,@echo "takes 20 to 60 minutes on two cores")
 	$(PY) -m pytest -m "not perf" $(PARALLEL) $(TESTS)
 
 # With pipefail the target fails if pytest fails, although the last command succeeds.
 slowest: SHELL := bash -o pipefail
 slowest: venv
-	@echo "takes 25 to 60 minutes on two cores"
+	@echo "takes 20 to 60 minutes on two cores"
 	$(PY) -m pytest -m "not perf" $(PARALLEL) --durations=20 | $(PY) -m tests.slowest
 
 # Each mistake of tests/sabotages.py in turn; ARGS=--only=mnist chooses among them.
