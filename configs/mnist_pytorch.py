@@ -4,8 +4,8 @@ python -m pipeline.prepare --source=mnist --input=DIR --output=DIR
 python -m trainer.train --config=configs/mnist_pytorch.py --dataset=DIR --workdir=DIR
 
 Adam minimises the summed binary cross-entropy + KL for 10 epochs over 60,000 images,
-the splits train and validation, in batches of 128. An epoch has 469 batches, of which
-the last has 96 images in the original, and 128 here. Published mean loss of the test
+the splits train and validation, in batches of 128. An epoch has 469 batches. The last
+batch has 96 images in the original, and 128 here. Published mean loss of the test
 set, with one draw of the posterior: 105.59. Expect 105.6 (4 minutes on two cores
 of an Intel Xeon that other programs shared).
 """

@@ -11,7 +11,7 @@ import pytest
 from tests.golden import golden_commands as golden
 from tests.trainer.generation import test_modes
 from trainer.analysis import examples
-from trainer.generation import modes, requests
+from trainer.generation import attribute_directions, modes, output_files, requests
 from trainer.runs.trained import TrainedRun
 
 IMAGES = 2
@@ -138,6 +138,24 @@ def test_own_images_have_neighbours(
     np.testing.assert_array_equal(pictures[:4:2], pictures[1:4:2])
     _, *lines = capsys.readouterr().out.splitlines()
     assert [line.split()[-1] for line in lines] == chosen.keys.tolist()
+
+
+def test_attributes_change_the_own_image(
+    binary_run: TrainedRun,
+    chosen,
+    paths,
+    output: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # No golden run has attributes without a condition, so the directions are not found.
+    shown = []
+    monkeypatch.setattr(
+        attribute_directions, "explore", lambda run, example, *_: shown.append(example)
+    )
+    monkeypatch.setattr(output_files, "save_attributes", lambda *_: None)
+    make(binary_run, output, "attributes", image=paths[1:])
+    np.testing.assert_array_equal(shown[0].images, chosen.images[1:])
+    assert shown[0].keys.tolist() == [paths[1]]
 
 
 @pytest.mark.parametrize("mode", ["sample", "decode", "project", "browse"])
