@@ -27,6 +27,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from cosmic_ray import plugins
@@ -39,8 +40,11 @@ from tests.workshop import PASSED, ROOT, Workshop, find_tests
 GOAL = 0.9
 RESULTS = ROOT / ".mutants.jsonl"
 PAGE = ROOT / "docs/development/mutants.md"
-# A mutant that makes a test wait forever is killed by the time limit.
-TIMEOUT_SECS = 120
+# Tests that end may take this long.
+TIMEOUT_SECS = 300
+# A mutant that makes a test wait forever is killed by a time limit: these seconds, and
+# so many times the seconds of the tests without a mutant.
+SPARE_SECS, TIMES = 15, 5
 
 _LATENTS = "trainer/analysis/latents/"
 _LIKELIHOODS = "trainer/models/likelihoods/"
@@ -197,11 +201,13 @@ def tests_digest(arguments: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def judge(mutant: Mutant, arguments: Sequence[str], workshop: Workshop) -> str:
+def judge(
+    mutant: Mutant, arguments: Sequence[str], workshop: Workshop, limit_secs: float
+) -> str:
     """Returns `killed`, `timeout` or `survived`."""
     changed = mutant.path, mutant.text
     try:
-        done = workshop.run(arguments, TIMEOUT_SECS, changed)
+        done = workshop.run(arguments, limit_secs, changed)
     except subprocess.TimeoutExpired:
         return "timeout"
     return "survived" if done.returncode == PASSED else "killed"
@@ -258,7 +264,7 @@ def read_known() -> dict[str, str]:
 
 
 def judge_file(
-    path: str, most: int, known: dict[str, str], workshop: Workshop
+    path: str, most: int, known: dict[str, str], workshop: Workshop, limit_secs: float
 ) -> list[str]:
     """Judges the mutants of a file, and prints those that survive.
 
@@ -268,6 +274,7 @@ def judge_file(
         known: Verdicts of earlier runs, keyed by `Mutant.key`; new ones are added, here
             and in `RESULTS`.
         workshop: Copies of the checkout.
+        limit_secs: Seconds after which a mutant is killed.
 
     Returns:
         The verdicts.
@@ -278,7 +285,8 @@ def judge_file(
     equivalent = read_equivalent(PAGE.read_text("utf-8"))
 
     def judged(mutant: Mutant) -> str:
-        return known.get(mutant.key(digest)) or judge(mutant, arguments, workshop)
+        key = mutant.key(digest)
+        return known.get(key) or judge(mutant, arguments, workshop, limit_secs)
 
     verdicts = []
     with (
@@ -296,6 +304,14 @@ def judge_file(
                 print(f"{path}:{mutant.line}: {reason}")
                 print(f"- `{mutant.old}` -> `{mutant.new}`", flush=True)
     return verdicts
+
+
+def _limit_secs(path: str, workshop: Workshop) -> float:
+    start = time.monotonic()
+    done = workshop.run(tests_of(path), TIMEOUT_SECS)
+    if done.returncode != PASSED:
+        sys.exit(f"the tests of {path} fail without any mutant:\n{done.stdout}")
+    return SPARE_SECS + TIMES * (time.monotonic() - start)
 
 
 def main() -> None:
@@ -316,12 +332,10 @@ def main() -> None:
         preloaded.python() as python,
     ):
         workshop = Workshop(pathlib.Path(directory), python, num_processes)
-        for path in chosen:
-            done = workshop.run(tests_of(path), TIMEOUT_SECS)
-            if done.returncode != PASSED:
-                sys.exit(f"the tests of {path} fail without any mutant:\n{done.stdout}")
+        limits = {path: _limit_secs(path, workshop) for path in chosen}
         verdicts = {
-            path: judge_file(path, options.most, known, workshop) for path in chosen
+            path: judge_file(path, options.most, known, workshop, limits[path])
+            for path in chosen
         }
     print(table(verdicts))
     low = [path for path in chosen if _score(verdicts[path]) < GOAL]

@@ -101,10 +101,10 @@ def test_known_verdicts_are_kept(
     monkeypatch.setattr(mutants, "RESULTS", tmp_path / "results.jsonl")
     path = "trainer/optimization/losses.py"
     tests, known = _Tests(), dict[str, str]()
-    verdicts = mutants.judge_file(path, 0, known, tests)
+    verdicts = mutants.judge_file(path, 0, known, tests, 1)
     assert {"killed", "survived"} == set(verdicts)
     assert tests.num_runs == len(verdicts) == len(known)
-    assert mutants.judge_file(path, 0, known, tests) == verdicts
+    assert mutants.judge_file(path, 0, known, tests, 1) == verdicts
     assert tests.num_runs == len(verdicts)
     with mutants.RESULTS.open("a", encoding="utf-8") as results:
         results.write('["half a li')
