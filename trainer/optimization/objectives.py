@@ -116,7 +116,7 @@ class MeanSquaredErrorObjective:
         """Variance of the equivalent Gaussian likelihood."""
         if self.latent_weight == 0:
             return 1.0
-        return self.kl_weight()
+        return self.kl_weight(step=None)
 
     def terms(
         self, images: tf.Tensor, outputs: tf.Tensor, posterior: Posterior, step: Any
@@ -142,7 +142,7 @@ class MeanSquaredErrorObjective:
             **posterior.summaries(),
         }
 
-    def kl_weight(self, step: Any = 0) -> float:
+    def kl_weight(self, step: Any) -> float:
         """Returns beta of the equivalent beta-VAE with unit variance."""
         del step
         return self.latent_weight / self.pixel_weight * self.num_values / 2

@@ -94,6 +94,21 @@ def test_the_elbo_is_its_two_terms() -> None:
     np.testing.assert_allclose(terms["kl"], kl, rtol=1e-6)
 
 
+def test_mean_and_variance_are_averaged_over_the_latents() -> None:
+    for objective in (
+        elbo_objective(),
+        objectives.MeanSquaredErrorObjective(1.0, 0.005, 48),
+    ):
+        terms = objective.terms(IMAGES, OTHERS, POSTERIOR, 0)
+        mean, variance = MEAN.numpy().mean(1), np.exp(LOG_VAR.numpy()).mean(1)
+        np.testing.assert_allclose(terms["latents/mean"], mean, rtol=1e-5)
+        np.testing.assert_allclose(terms["latents/variance"], variance, rtol=1e-5)
+
+
+def test_the_mean_squared_error_needs_one_draw() -> None:
+    assert objectives.MeanSquaredErrorObjective(1.0, 0.005, 48).num_samples == 1
+
+
 def test_beta_weighs_the_divergence_in_the_loss_alone() -> None:
     plain = elbo_objective().terms(IMAGES, OTHERS, POSTERIOR, 0)
     weighted = elbo_objective(beta=4.0).terms(IMAGES, OTHERS, POSTERIOR, 0)
@@ -129,8 +144,34 @@ def test_free_bits_charge_a_latent_by_its_mean_over_the_batch() -> None:
     np.testing.assert_allclose(tape.gradient(loss, mean), [[2, 0], [4, 0]], rtol=1e-6)
 
 
-def test_many_samples_give_the_importance_weighted_bound() -> None:
-    k = 4
+def test_free_bits_count_all_examples() -> None:
+    # The latents have 1, 2 and 6 nats, and 0.5, 0 and 0.5; the means are 3 and 1/3.
+    mean = tf.sqrt(tf.constant([[2.0, 1.0], [4.0, 0.0], [12.0, 1.0]]))
+    posterior = objectives.Posterior(mean, tf.zeros([3, 2]), mean)
+    for free_bits, expected in [
+        (0.3, [1.5, 2.0, 6.5]),
+        (0.4, [1.4, 2.4, 6.4]),
+        (2.9, [3.9, 4.9, 8.9]),
+        (3.1, [6.2, 6.2, 6.2]),
+    ]:
+        objective = elbo_objective(free_bits=free_bits)
+        terms = objective.terms(IMAGES, OTHERS, posterior, 0)
+        charged = terms["loss"] - terms["recon_nll"]
+        np.testing.assert_allclose(charged, expected, rtol=1e-5)
+
+
+def test_a_latent_with_as_many_nats_as_are_free_is_not_charged() -> None:
+    mean = tf.fill([3, 1], 2.0)
+    with tf.GradientTape() as tape:
+        tape.watch(mean)
+        posterior = objectives.Posterior(mean, tf.zeros([3, 1]), mean)
+        objective = elbo_objective(free_bits=2.0)
+        loss = objective.terms(IMAGES, OTHERS, posterior, 0)["loss"]
+    np.testing.assert_array_equal(tape.gradient(loss, mean), np.zeros([3, 1]))
+
+
+@pytest.mark.parametrize("k", [2, 4])
+def test_many_samples_give_the_importance_weighted_bound(k: int) -> None:
     noise = np.random.default_rng(1).normal(size=(3 * k, 5))
     deviation = np.exp(LOG_VAR.numpy() / 2)
     z = np.repeat(MEAN, k, axis=0) + np.repeat(deviation, k, axis=0) * noise
@@ -159,6 +200,8 @@ def test_many_samples_give_the_importance_weighted_bound() -> None:
         ({"free_bits": -0.1}, "^config.free_bits=-0.1 must not be negative"),
         ({"num_samples": 0}, "^config.num_importance_samples=0 must be at least 1"),
         ({"num_samples": 5, "beta": 2.0}, "it needs config.beta=1"),
+        ({"num_samples": 2, "warmup_steps": 1}, "config.kl_warmup_steps=0 and"),
+        ({"num_samples": 2, "free_bits": 0.1}, "and config.free_bits=0"),
     ],
 )
 def test_settings_of_the_bound_are_checked(changes: dict, message: str) -> None:
@@ -174,10 +217,15 @@ def test_the_loss_is_described_with_all_that_changes_it() -> None:
     )
     # The weight of the KL is 2 * 4 * 0.25 / 48.
     assert "mean squared error + 0.04167 * KL" in text
-    text = elbo_objective(num_samples=5).describe()
-    assert text.startswith(
-        "loss = minus the importance-weighted bound with 5 importance samples, with"
-    )
+    for number in (2, 5):
+        text = elbo_objective(num_samples=number).describe()
+        assert text.startswith(
+            f"loss = minus the importance-weighted bound with {number} importance "
+            "samples, with"
+        )
+        assert "mean squared error" not in text
+    text = elbo_objective(likelihood=likelihoods.Bernoulli()).describe()
+    assert "mean squared error" not in text
 
 
 def test_the_config_decides() -> None:
