@@ -44,6 +44,77 @@ def test_a_gaussian_of_any_scale_is_the_normal_density() -> None:
         np.testing.assert_array_equal(scaled.mean(outputs), MEANS)
 
 
+ALL = (
+    likelihoods.Bernoulli(),
+    likelihoods.Gaussian(0.5),
+    likelihoods.ScaledGaussian(is_optimal=True),
+    likelihoods.ScaledGaussian(is_optimal=False),
+    likelihoods.LogisticMixture(2),
+)
+
+
+def test_equal_settings_make_equal_likelihoods() -> None:
+    assert likelihoods.Bernoulli() == likelihoods.Bernoulli()
+    assert len(set(ALL)) == len(ALL)
+
+
+@pytest.mark.parametrize("name", sorted(likelihoods.Likelihood.__abstractmethods__))
+def test_a_likelihood_has_all_methods(name: str) -> None:
+    methods = "num_outputs", "log_likelihood", "mean", "draw", "describe"
+    assert name in methods
+    assert len(methods) == len(likelihoods.Likelihood.__abstractmethods__)
+    others = {other: getattr(ALL[0], other) for other in methods if other != name}
+    incomplete = type("Incomplete", (likelihoods.Likelihood,), others)
+    with pytest.raises(TypeError, match=name):
+        incomplete()
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "num_outputs", "text"),
+    [
+        (ALL[0], 3, "a Bernoulli likelihood (summed binary cross-entropy)"),
+        (ALL[1], 3, "a Gaussian likelihood of standard deviation 0.5"),
+        (
+            ALL[2],
+            6,
+            "a Gaussian likelihood whose standard deviation is the optimum for each "
+            "batch",
+        ),
+        (ALL[3], 6, "a Gaussian likelihood whose standard deviation is learnt"),
+        (ALL[4], 14, "a discretised mixture of 2 logistics"),
+    ],
+    ids=str,
+)
+def test_a_likelihood_knows_its_outputs_and_its_name(
+    likelihood: likelihoods.Likelihood, num_outputs: int, text: str
+) -> None:
+    assert likelihood.num_outputs(3) == num_outputs
+    assert likelihood.describe() == text
+
+
+# A Gaussian with a fixed deviation computes only in float32, too coarse for slopes.
+@pytest.mark.parametrize("likelihood", [ALL[0], *ALL[2:]], ids=repr)
+def test_gradients_are_the_slopes_of_the_log_likelihood(
+    likelihood: likelihoods.Likelihood,
+) -> None:
+    rng = np.random.default_rng(4)
+    images = tf.constant(np.rint(rng.uniform(0, 255, (2, 2, 1, 1))) / 127.5 - 1)
+    size = likelihood.num_outputs(1)
+    outputs = tf.constant(rng.normal(size=(2, 2, 1, size)) / 2)
+    upstream = tf.constant([3.0, -0.5], tf.float64)
+    with tf.GradientTape() as tape:
+        tape.watch(outputs)
+        weighted = upstream * likelihood.log_likelihood(images, outputs)
+    gradients = tape.gradient(weighted, outputs)
+    for at in np.ndindex(*outputs.shape):
+        step = np.zeros(outputs.shape)
+        step[at] = 1e-5
+        above = likelihood.log_likelihood(images, outputs + step)
+        below = likelihood.log_likelihood(images, outputs - step)
+        slope = tf.reduce_sum(upstream * (above - below)) / 2e-5
+        np.testing.assert_allclose(gradients[at], slope, rtol=1e-4, atol=1e-7)
+
+
 def make_model(scale: str):
     config = celeba.get_config()
     config.encoder_filters = config.decoder_filters = (4, 4)
@@ -72,7 +143,10 @@ def test_the_optimal_scale_is_the_root_of_the_mean_squared_error() -> None:
     scale = vae.decoder.get_layer(likelihoods.LOG_SCALE_LAYER).log_scale
     assert not any(scale is variable for variable in vae.trainable_variables)
     images = tf.constant(RNG.uniform(-1, 1, (2, 16, 16, 3)), tf.float32)
-    outputs = vae.decoder(tf.zeros([2, 100]))
+    outputs = vae.decoder(tf.ones([2, 100]))
+    # The squared error of the mean's negative is another number.
+    mean = vae.likelihood.mean(outputs)
+    assert abs(tf.reduce_mean(images * mean)) > 1e-3
     fitted = vae.likelihood.fit(images, outputs, vae.decoder)
     mean, log_stddev = np.split(fitted.numpy(), 2, axis=-1)
     np.testing.assert_array_equal(mean, vae.likelihood.mean(outputs))
@@ -153,6 +227,15 @@ def test_draws_have_the_mean_that_is_given(likelihood, outputs, tolerance) -> No
     np.testing.assert_array_equal(drawn, likelihood.draw(outputs, SEED))
 
 
+def test_normal_draws_are_the_mean_and_the_noise_of_the_seed() -> None:
+    noise = tf.random.stateless_normal(MEANS.shape, SEED, alg="philox").numpy()
+    drawn = likelihoods.Gaussian(0.3).draw(MEANS, SEED)
+    np.testing.assert_allclose(drawn, MEANS + 0.3 * noise, rtol=1e-5, atol=1e-6)
+    outputs = tf.concat([MEANS, tf.fill(MEANS.shape, math.log(0.3))], axis=-1)
+    scaled = likelihoods.ScaledGaussian(is_optimal=False).draw(outputs, SEED)
+    np.testing.assert_allclose(scaled, drawn, rtol=1e-5, atol=1e-6)
+
+
 def test_draws_of_levels_are_levels() -> None:
     drawn = likelihoods.LogisticMixture(2).draw(mixture_outputs(50, 3), SEED).numpy()
     levels = (drawn + 1) * 127.5
@@ -187,5 +270,20 @@ def test_settings_are_checked(name: str, value: object, message: str) -> None:
 
 
 def test_weights_of_the_squared_error_stand_for_a_deviation() -> None:
-    created = likelihoods.make_likelihood(celeba.get_config(), 49152)
+    config = celeba.get_config()
+    created = likelihoods.make_likelihood(config, 49152)
     assert created == likelihoods.Gaussian(math.sqrt(0.005 * 49152 / 2))
+    config.pixel_weight = 2.0
+    created = likelihoods.make_likelihood(config, 49152)
+    assert created == likelihoods.Gaussian(math.sqrt(0.0025 * 49152 / 2))
+    config.objective = "elbo"
+    fixed = likelihoods.Gaussian(config.likelihood_stddev)
+    assert likelihoods.make_likelihood(config, 49152) == fixed
+    config.update({"objective": "weighted_mse", "latent_weight": 0.0})
+    assert likelihoods.make_likelihood(config, 49152) == fixed
+
+
+@pytest.mark.parametrize("stddev", [0.0, -0.5, math.nan])
+def test_a_deviation_is_positive(stddev: float) -> None:
+    with pytest.raises(ValueError, match="must be positive"):
+        likelihoods.Gaussian(stddev)

@@ -36,6 +36,11 @@ def test_a_factor_is_as_exact_as_it_is_written() -> None:
     assert schedule(config).rate(1).numpy() == np.float32(1e-3 * 0.1)
 
 
+def test_each_step_has_a_factor() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        Schedule(1.0, "constant", 0, (1, 2), (0.1,), 0, 0.0).rate(0)
+
+
 def test_the_rate_goes_down_as_published() -> None:
     config = mnist_iwae.get_config()
     # Stages of 1, 3, 9, ... epochs of 3,000 steps; 3,280 epochs in all.
