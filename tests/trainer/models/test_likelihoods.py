@@ -142,11 +142,8 @@ def test_the_optimal_scale_is_the_root_of_the_mean_squared_error() -> None:
     vae = make_model("optimal")
     scale = vae.decoder.get_layer(likelihoods.LOG_SCALE_LAYER).log_scale
     assert not any(scale is variable for variable in vae.trainable_variables)
-    images = tf.constant(RNG.uniform(-1, 1, (2, 16, 16, 3)), tf.float32)
-    outputs = vae.decoder(tf.ones([2, 100]))
-    # The squared error of the mean's negative is another number.
-    mean = vae.likelihood.mean(outputs)
-    assert abs(tf.reduce_mean(images * mean)) > 1e-3
+    images = tf.constant(RNG.uniform(0, 1, (2, 16, 16, 3)), tf.float32)
+    outputs = vae.decoder(tf.ones([2, 100])) + 0.1
     fitted = vae.likelihood.fit(images, outputs, vae.decoder)
     mean, log_stddev = np.split(fitted.numpy(), 2, axis=-1)
     np.testing.assert_array_equal(mean, vae.likelihood.mean(outputs))
@@ -236,6 +233,26 @@ def test_normal_draws_are_the_mean_and_the_noise_of_the_seed() -> None:
     np.testing.assert_allclose(scaled, drawn, rtol=1e-5, atol=1e-6)
 
 
+def test_draws_of_a_mixture_have_its_shares_and_scales() -> None:
+    shares, means, scales = [0.6, 0.3, 0.1], [-0.6, 0.0, 0.6], [0.02, 0.03, 0.04]
+    pixel = tf.constant([*np.log(shares), *means, *np.log(scales)], tf.float32)
+    outputs = tf.tile(tf.reshape(pixel, [1, 1, 1, 9]), [1, 100, 100, 1])
+    drawn = likelihoods.LogisticMixture(3).draw(outputs, SEED).numpy().ravel()
+    for share, mean, scale in zip(shares, means, scales, strict=True):
+        near = drawn[abs(drawn - mean) < 0.3]
+        assert len(near) / len(drawn) == pytest.approx(share, abs=0.01)
+        # The standard deviation of a logistic is pi / sqrt(3) times its scale.
+        assert near.std() == pytest.approx(scale * math.pi / math.sqrt(3), rel=0.1)
+
+
+@pytest.mark.parametrize("end", [-1, 1])
+def test_a_mixture_beyond_the_levels_is_clipped(end: int) -> None:
+    outputs = tf.constant([0, 0, 3 * end, 2 * end, -5, -5.0], shape=[1, 1, 1, 6])
+    mixture = likelihoods.LogisticMixture(2)
+    assert float(mixture.mean(outputs)[0, 0, 0, 0]) == end
+    assert float(mixture.draw(outputs, SEED)[0, 0, 0, 0]) == end
+
+
 def test_draws_of_levels_are_levels() -> None:
     drawn = likelihoods.LogisticMixture(2).draw(mixture_outputs(50, 3), SEED).numpy()
     levels = (drawn + 1) * 127.5
@@ -246,9 +263,10 @@ def test_draws_of_levels_are_levels() -> None:
 
 
 def test_shapes_that_differ_are_refused() -> None:
-    for likelihood in (likelihoods.Bernoulli(), likelihoods.Gaussian(1.0)):
+    for likelihood in ALL:
+        outputs = tf.zeros([3, 1, 4, likelihood.num_outputs(3)])
         with pytest.raises(ValueError, match="differ in shape"):
-            likelihood.log_likelihood(IMAGES, MEANS[:, :1])
+            likelihood.log_likelihood(IMAGES, outputs)
 
 
 @pytest.mark.parametrize(

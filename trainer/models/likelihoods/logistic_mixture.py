@@ -45,8 +45,8 @@ class LogisticMixture(Likelihood):
     def log_likelihood(self, images: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         """Returns the log probability of the levels, summed over pixels."""
         logits, means, log_scales = self._split(outputs)
+        check_shapes(images, means[..., 0, :])
         values = images[..., tf.newaxis, :]
-        check_shapes(values[..., 0, :], means[..., 0, :])
         inverse = tf.exp(-log_scales)
         upper = (values - means + _HALF_LEVEL) * inverse
         lower = (values - means - _HALF_LEVEL) * inverse
