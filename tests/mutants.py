@@ -131,14 +131,15 @@ class Mutant:
 def make_mutants(path: str, text: str) -> list[Mutant]:
     """Returns all mutants of a file, in the order of its lines.
 
-    Mutants of type annotations are left out: nothing runs them.
+    Mutants of type annotations, and of the star between parameters, are left out:
+    nothing runs them.
 
     Args:
         path: File, relative to the checkout.
         text: Text of the file.
     """
     nodes = list(ast_nodes(get_ast(text)))
-    ignored = list(_annotations(ast.parse(text)))
+    ignored = list(_not_run(ast.parse(text)))
     found: dict[str, Mutant] = {}
     for name in OPERATORS:
         operator = plugins.get_operator(name)()
@@ -154,13 +155,21 @@ def make_mutants(path: str, text: str) -> list[Mutant]:
     return sorted(found.values(), key=lambda each: (each.line, each.new))
 
 
-def _annotations(tree: ast.AST) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+def _not_run(tree: ast.AST) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
     for node in ast.walk(tree):
         for name in ("annotation", "returns"):
             part = getattr(node, name, None)
             if isinstance(part, ast.expr):
-                end = part.end_lineno or 0, part.end_col_offset or 0
-                yield (part.lineno, part.col_offset), end
+                yield (part.lineno, part.col_offset), _end(part)
+        if isinstance(node, ast.FunctionDef) and node.args.kwonlyargs:
+            first = node.args.kwonlyargs[0]
+            before = [*node.args.args, *node.args.defaults]
+            start = max(map(_end, before), default=(node.lineno, node.col_offset))
+            yield start, (first.lineno, first.col_offset)
+
+
+def _end(node: ast.expr | ast.arg) -> tuple[int, int]:
+    return node.end_lineno or 0, node.end_col_offset or 0
 
 
 def _mutant(path: str, text: str, changed: str) -> Mutant:

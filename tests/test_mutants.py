@@ -11,7 +11,7 @@ from tests.mutants import Mutant
 from tests.workshop import ROOT, Workshop
 
 _CODE = """\
-def clip(x: int | None, low: float = 0.5) -> int | None:
+def clip(x: int | None, low: float = 0.5, *, one: int = 3) -> int | None:
     return low if x < low else x
 """
 
@@ -21,7 +21,8 @@ def test_a_mutant_changes_one_place() -> None:
     for new in ("x <= low", "x >= low", "not x < low"):
         assert _CODE.replace("x < low", new) in changed
     assert _CODE.replace("0.5", "1.5") in changed
-    assert not any("int & None" in text for text in changed)
+    assert _CODE.replace("3", "4") in changed
+    assert not any("int & None" in text or "/," in text for text in changed)
 
 
 def test_a_mutant_names_its_line() -> None:
