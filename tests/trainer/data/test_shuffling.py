@@ -80,6 +80,19 @@ def test_windows_are_few_and_bounded(
     assert num_windows == expected
 
 
+def test_a_window_has_a_million_records_by_default() -> None:
+    size = 2**19
+    order = shuffling.Shuffle([size] * 3, seed=0, global_batch_size=3 * size)
+    shards = order.places(0, 0, 3 * size)[:, 0].reshape(3, size)
+    assert [len(np.unique(part)) for part in shards] == [2, 2, 1]
+
+
+def test_records_in_turn_repeat_after_the_last() -> None:
+    every = [[0, 0], [0, 1], [1, 0], [1, 1], [1, 2]]
+    assert shuffling.in_turn([2, 3], 0, 12).tolist() == [*every, *every, *every[:2]]
+    assert shuffling.in_turn([2, 3], 4, 7).tolist() == [[1, 2], [0, 0], [0, 1]]
+
+
 def test_seeds_have_orders_of_their_own() -> None:
     orders = [tuple(places(shuffle(seed=seed), 5)) for seed in (1, 2, -1, 1)]
     assert len(set(orders)) == 3

@@ -245,6 +245,34 @@ def test_draws_of_a_mixture_have_its_shares_and_scales() -> None:
         assert near.std() == pytest.approx(scale * math.pi / math.sqrt(3), rel=0.1)
 
 
+def test_levels_of_any_scale_have_the_probability_between_their_edges() -> None:
+    log_scales = np.linspace(-7, 5, 60)
+    levels = np.arange(80, 140)
+    images = tf.constant(levels / 127.5 - 1, tf.float32, shape=[60, 1, 1, 1])
+    outputs = np.stack([*np.full((2, 60), 0.0), *np.full((2, 60), -0.2)], axis=-1)
+    outputs = np.concatenate([outputs, log_scales[:, None], log_scales[:, None]], -1)
+    outputs = tf.constant(outputs.reshape(60, 1, 1, 6), tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(outputs)
+        actual = likelihoods.LogisticMixture(2).log_likelihood(images, outputs)
+    offset = levels / 127.5 - 1 + 0.2
+    low, high = ((offset + edge / 255) * np.exp(-log_scales) for edge in (-1, 1))
+    # sigmoid(high) - sigmoid(low), without a difference of equal numbers.
+    difference = -np.expm1(low - high)
+    expected = np.log(difference) - np.log1p(np.exp(-high)) - np.log1p(np.exp(low))
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=3e-5)
+    assert np.isfinite(tape.gradient(actual, outputs)).all()
+
+
+def test_a_scale_has_a_smallest_value() -> None:
+    mixture = likelihoods.LogisticMixture(2)
+    outputs = tf.constant([0, 0, 0, 0, -20, -30.0], shape=[1, 1, 1, 6])
+    image = tf.constant(2 / 255, shape=[1, 1, 1, 1])
+    # The level begins half a level, or 1 / 255, from the mean.
+    actual = float(mixture.log_likelihood(image, outputs)[0])
+    assert actual == pytest.approx(-math.exp(9) / 255, rel=1e-3)
+
+
 @pytest.mark.parametrize("end", [-1, 1])
 def test_a_mixture_beyond_the_levels_is_clipped(end: int) -> None:
     outputs = tf.constant([0, 0, 3 * end, 2 * end, -5, -5.0], shape=[1, 1, 1, 6])
