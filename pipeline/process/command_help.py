@@ -7,6 +7,7 @@ module that defines its flags. Only `--helpfull` shows absl's own flags.
 
 import argparse
 import functools
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -41,8 +42,8 @@ def define() -> None:
     app.define_help_flags()
     full = functools.partial(app.usage, writeto_stdout=True)
     for flag in (
-        _HelpFlag("help", "show this help", _show, short_name="?"),
-        _HelpFlag("helpshort", "show this help", _show),
+        _HelpFlag("help", "show this help", _show, short_name="h"),
+        _HelpFlag("helpshort", "show this help", _show, short_name="?"),
         _HelpFlag("helpfull", "show full help", full),
         _HelpFlag("helpxml", "like --helpfull, but generates XML output", _write_xml),
     ):
@@ -72,6 +73,13 @@ def text() -> str:
             explained = _explanation(flag).replace("%", "%%")
             group.add_argument(_spelling(flag), action="store_true", help=explained)
     return page.format_help()
+
+
+def example() -> str:
+    """Returns the first command in the help of the running command; "" if none."""
+    page = sys.modules["__main__"].__doc__ or ""
+    found = re.search(r"^    (python -m (?:.*\\\n)*.*)$", page, re.MULTILINE)
+    return " ".join(found[1].replace("\\\n", " ").split()) if found else ""
 
 
 def _show() -> None:

@@ -65,14 +65,17 @@ def flags_text(text: str) -> str:
         >>> flags_text("Unknown command line flag 'nme'. Did you mean: name, num ?")
         'unknown flag --nme: did you mean --name or --num?'
         >>> flags_text("flag --a=None: Flag --a must have a value other than None.")
-        '--a is missing: give --a=VALUE'
+        '--a is needed: give --a=VALUE'
     """
     text = " ".join(text.split())
     missing = re.findall(r"flag --(\S+)=None: Flag --\1 must have a value", text)
     if missing:
-        names = ", ".join(f"--{name}" for name in missing)
-        given = ", ".join(f"--{name}=VALUE" for name in missing)
-        return f"{names} {'is' if len(missing) == 1 else 'are'} missing: give {given}"
+        *most, last = [f"--{name}" for name in missing]
+        names = " and ".join(filter(None, [", ".join(most), last]))
+        example = command_help.example()
+        given = " ".join(f"--{name}=VALUE" for name in missing)
+        remedy = f"for example {example}" if example else f"give {given}"
+        return f"{names} {'is' if len(missing) == 1 else 'are'} needed: {remedy}"
     if match := re.fullmatch(
         r"Unknown command line flag '(.+?)'(?:\. Did you mean: (.+) \?)?", text
     ):

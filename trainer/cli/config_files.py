@@ -7,6 +7,7 @@ again, and explains them in one line.
 
 import difflib
 import importlib.util
+import os
 import pathlib
 import re
 import traceback
@@ -24,7 +25,10 @@ class ConfigError(ValueError):
 
 
 def expanded(argv: Sequence[str]) -> list[str]:
-    """Returns flags with `~` expanded in `--config`, as in flags of `path_flags`.
+    """Returns flags whose `--config` is a path.
+
+    `~` is expanded, as in flags of `path_flags`. A packaged config may be given by its
+    name, such as `celeba`, unless the working directory has a file of this name.
 
     Args:
         argv: The program name and its flags.
@@ -32,13 +36,31 @@ def expanded(argv: Sequence[str]) -> list[str]:
     Raises:
         ValueError: If the path begins with `~` and the name of an unknown user.
     """
-    name = re.compile(r"--?config=(?=~)")
-    return [
-        match[0] + path_flags.parse(text[match.end() :])
-        if (match := name.match(text))
-        else text
-        for text in argv
-    ]
+    changed = list(argv)
+    for place, text in enumerate(argv):
+        if match := re.match(r"--?config=", text):
+            changed[place] = match[0] + _path(text[match.end() :])
+        elif place and re.fullmatch(r"--?config", argv[place - 1]):
+            changed[place] = _path(text)
+    return changed
+
+
+def _path(text: str) -> str:
+    """Returns the path that `--config` stands for, with the config's own argument."""
+    if text.startswith("~"):
+        return path_flags.parse(text)
+    name, *rest = text.split(":", 1)
+    if name in packaged() and not os.path.exists(name):
+        name = packaged()[name]
+    return ":".join([name, *rest])
+
+
+def packaged() -> dict[str, str]:
+    """Returns the paths of the configs that are installed with the trainer, by name."""
+    spec = importlib.util.find_spec("configs")
+    folders = (spec and spec.submodule_search_locations) or ()
+    paths = [path for folder in folders for path in pathlib.Path(folder).glob("*.py")]
+    return {path.stem: str(path) for path in sorted(paths) if path.stem != "__init__"}
 
 
 def check(argv: Sequence[str]) -> None:
@@ -80,9 +102,12 @@ configs/celeba.py: did you mean --config.latent_dim or --config.latent_weight?
 
 def _load(path: str, arguments: Sequence[str]) -> ConfigDict:
     if not pathlib.Path(path).is_file():
+        close = difflib.get_close_matches(pathlib.Path(path).stem, packaged(), n=2)
         raise ConfigError(
-            f"--config={path} does not exist: give a Python file that has a function "
-            "get_config"
+            f"--config={path} does not exist: "
+            + (f"did you mean {' or '.join(close)}? " if close else "")
+            + "Give a Python file that has a function get_config, or one of "
+            + ", ".join(packaged())
         )
     spec = importlib.util.spec_from_file_location("config_file", path)
     if spec is None or spec.loader is None:

@@ -115,7 +115,7 @@ def choose_devices(
             + (
                 ""
                 if gpus
-                else "; GPUs need pip install 'vaeline[gpu]', and "
+                else "; GPUs need pip install '.[gpu]' in the checkout, and "
                 "TF_CPP_MIN_LOG_LEVEL=0 shows what TensorFlow misses"
             )
         )

@@ -140,8 +140,8 @@ class Diagnosis:
         elif self._num_devices_flags == (None, None) and shutil.which("nvidia-smi"):
             raise DoubtError(
                 f"{text}, although this machine has nvidia-smi: the training will use "
-                "the CPU; for GPUs, try pip install 'vaeline[gpu]'; for the CPU, give "
-                "num_gpus=0"
+                "the CPU; for GPUs, try pip install '.[gpu]' in the checkout; for the "
+                "CPU, give num_gpus=0"
             )
         return text
 

@@ -214,7 +214,7 @@ def _open_bucket(scheme: str, name: str, beam_flags: tuple[str, ...]) -> Bucket:
     except ImportError as error:
         raise contract.DatasetError(
             f"{scheme}://{name} needs a package that is not installed: run "
-            f"pip install 'vaeline[{extra}]' ({error})"
+            f"pip install '.[{extra}]' in the checkout ({error})"
         ) from error
     return store.open_bucket(f"{scheme}://{name}", name, beam_flags)
 
