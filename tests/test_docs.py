@@ -91,9 +91,18 @@ def test_a_room_is_small(room: pathlib.Path) -> None:
     assert len(entries(room)) <= limit
 
 
+def test_no_text_installs_a_package_of_our_name_from_an_index() -> None:
+    """Somebody else may publish a package of this name."""
+    code = [
+        path for room in ("pipeline", "trainer") for path in (ROOT / room).rglob("*.py")
+    ]
+    for path in [*code, *(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]:
+        assert not re.search(r"pip install '?vaeline", path.read_text("utf-8")), path
+
+
 def test_extras_that_are_shown_exist() -> None:
     texts = [read(page) for page in PAGES]
-    texts += [f"vaeline[{extra}]" for _, extra in buckets._STORES.values()]
-    shown = set(re.findall(r"(?:vaeline|'\.)\[(\w+)\]", " ".join(texts)))
+    texts += [f"'.[{extra}]'" for _, extra in buckets._STORES.values()]
+    shown = set(re.findall(r"'\.\[(\w+)\]", " ".join(texts)))
     defined = set(re.findall(r'^    "(\w+)": \[', read("setup.py"), re.MULTILINE))
     assert {"aws", "gcp", "gpu"} <= shown <= defined

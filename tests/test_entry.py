@@ -77,6 +77,13 @@ def test_a_wrong_flag_of_any_command_is_one_line(module: str) -> None:
     assert "--verbosity=http://***@host/x" in line
     last = flags[-1].partition("=")[0]
     assert f"{last}" in only_line(run(module, *flags[:-1]))
+    if module != "pipeline.encode":
+        line = only_line(run(module, *[flag for flag in flags if "--sweep" in flag]))
+        example = re.search(r"\bneeded: for example (.*) \(--help", line)
+        assert example, line
+        # The flags of trainer.launch are those of trainer.train.
+        shown = module.replace("launch", "train")
+        assert example[1].startswith(f"python -m {shown} --")
     assert f"{last}= is empty" in only_line(run(module, *flags[:-1], f"{last}="))
 
 

@@ -209,7 +209,7 @@ def test_wrong_flags_are_one_line(reference_run: Run, tmp_path: pathlib.Path) ->
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         for flags, message in (
-            ([], "error: --workdir is missing: give --workdir=VALUE"),
+            ([], "error: --workdir is needed: for example python -m"),
             ([f"--workdir={tmp_path}"], f"error: --workdir={tmp_path} holds no run"),
             (
                 [f"--workdir={reference_run.workdir}", f"--port={port}"],

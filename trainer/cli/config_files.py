@@ -104,9 +104,9 @@ def _load(path: str, arguments: Sequence[str]) -> ConfigDict:
     if not pathlib.Path(path).is_file():
         close = difflib.get_close_matches(pathlib.Path(path).stem, packaged(), n=2)
         raise ConfigError(
-            f"--config={path} does not exist: "
-            + (f"did you mean {' or '.join(close)}? " if close else "")
-            + "Give a Python file that has a function get_config, or one of "
+            f"--config={path} does not exist"
+            + (f" (did you mean {' or '.join(close)}?)" if close else "")
+            + ": give a Python file that has a function get_config, or one of "
             + ", ".join(packaged())
         )
     spec = importlib.util.spec_from_file_location("config_file", path)

@@ -64,7 +64,7 @@ def test_a_command_shows_its_own_flags_required_ones_first(module: str) -> None:
 @pytest.mark.parametrize("module", ["trainer.launch", "trainer.sweep", "trainer.train"])
 def test_help_comes_before_any_error(module: str) -> None:
     help_alone = run(module, "--help").stdout
-    for flags in (["--nonsense", "--help"], ["-?", "stray"], ["--helpshort"]):
+    for flags in (["--nonsense", "--help"], ["-?", "stray"], ["--helpshort"], ["-h"]):
         done = run(module, *flags)
         assert (done.returncode, done.stdout) == (0, help_alone), done.stderr
     assert "Required flags" not in run(module, "--nohelp").stdout

@@ -4,6 +4,7 @@ import pytest
 
 from trainer.cli import config_files
 
+ROOT = pathlib.Path(__file__).parents[3]
 FLAG = "--config=configs/celeba_debug.py"
 
 
@@ -67,7 +68,11 @@ def test_a_setting_that_is_not_there_is_named_with_what_is_near_it(flag, message
             "def get_config(): pass",
             "returns None from get_config, which must return a ConfigDict$",
         ),
-        (None, "does not exist: give a Python file that has a function get_config$"),
+        (
+            None,
+            "does not exist: give a Python file that has a function get_config, or one "
+            "of celeba, .*, mnist_static$",
+        ),
     ],
 )
 def test_a_config_file_that_fails_is_one_line(text, message, tmp_path: pathlib.Path):
@@ -78,6 +83,50 @@ def test_a_config_file_that_fails_is_one_line(text, message, tmp_path: pathlib.P
     with pytest.raises(config_files.ConfigError, match=expected) as actual:
         config_files.check(["train", f"--config={path}"])
     assert "\n" not in str(actual.value)
+
+
+def test_a_wrong_name_is_answered_with_names_near_it() -> None:
+    with pytest.raises(config_files.ConfigError, match=r"exist \(did you mean celeba\?\): give"):
+        config_files.check(["train", "--config=celba"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "changed"),
+    [
+        (["--config=celeba"], ["--config=CONFIGS/celeba.py"]),
+        (["-config", "mnist_m2:x"], ["-config", "CONFIGS/mnist_m2.py:x"]),
+        (["--config=celeb", "--x=celeba"], ["--config=celeb", "--x=celeba"]),
+        (["--config=./celeba"], ["--config=./celeba"]),
+        (["--config=~/a.py:x"], ["--config=HOME/a.py:x"]),
+        (["celeba", "--config"], ["celeba", "--config"]),
+    ],
+)
+def test_a_packaged_config_has_a_name(
+    flags: list[str],
+    changed: list[str],
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    places = str(ROOT / "configs"), str(pathlib.Path.home())
+    expected = [
+        text.replace("CONFIGS", places[0]).replace("HOME", places[1])
+        for text in changed
+    ]
+    assert config_files.expanded(["train", *flags]) == ["train", *expected]
+
+
+def test_a_file_comes_before_a_packaged_config(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "celeba").write_text("")
+    assert config_files.expanded(["train", "--config=celeba"])[1] == "--config=celeba"
+
+
+def test_every_config_has_a_name() -> None:
+    files = {path.stem for path in (ROOT / "configs").glob("*.py")} - {"__init__"}
+    assert set(config_files.packaged()) == files
 
 
 def test_a_file_of_another_kind_is_none(tmp_path: pathlib.Path):
