@@ -63,7 +63,7 @@ MODULES: Mapping[str, Sequence[str]] = {
     "trainer/training/gradients.py": ("test_gradients.py",),
     "trainer/training/steps.py": ("test_steps.py", "test_moving_average.py"),
     "trainer/analysis/image_metrics.py": ("test_image_metrics.py",),
-    "trainer/analysis/latent_scores.py": ("test_scores.py",),
+    "trainer/analysis/latent_scores.py": ("test_latent_scores.py",),
     f"{_LATENTS}directions.py": ("test_directions.py",),
     f"{_LATENTS}disentanglement.py": ("test_disentanglement.py",),
     f"{_LATENTS}factors.py": ("test_disentanglement.py",),

@@ -86,7 +86,9 @@ def test_a_config_file_that_fails_is_one_line(text, message, tmp_path: pathlib.P
 
 
 def test_a_wrong_name_is_answered_with_names_near_it() -> None:
-    with pytest.raises(config_files.ConfigError, match=r"exist \(did you mean celeba\?\): give"):
+    with pytest.raises(
+        config_files.ConfigError, match=r"exist \(did you mean celeba\?\): give"
+    ):
         config_files.check(["train", "--config=celba"])
 
 
