@@ -4,15 +4,15 @@
 
 Modes:
     reconstruct   examples of --split beside their reconstructions
-    posterior     means and draws of p(x|z), with z drawn from q(z|x) of examples
-    sample        means and draws of p(x|z), with z drawn from the prior. With
-                  --prior=mixture, z comes from a Gaussian mixture that is fitted to
-                  training latents
-    decode        the same as sample for z in --latents=FILE, a .npy or a JSON list of
-                  lists
+    posterior     means of p(x|z), with z drawn from q(z|x) of examples
+    sample        means of p(x|z), with z drawn from the prior. With --prior=mixture, z
+                  comes from a Gaussian mixture that is fitted to training latents
+    decode        the same as sample for z in --latents=FILE: a .npy, a JSON list of
+                  lists, or an npz of this command
     transform     an npz of the posteriors of a whole split
     interpolate   images between two examples, --path=linear or spherical
-    traverse      images along one latent at a time, also as a GIF
+    traverse      images along one latent at a time, also as a GIF; by default along
+                  the ten latents of the largest KL divergence
     attributes    the direction of each attribute in latent space. A picture has a row
                   for each attribute, and adds the direction to an example from -limit
                   to limit times. A JSON and a table say how much a step along the
@@ -24,13 +24,17 @@ Modes:
                   then shows beside the run
     browse        pairs and samples in turn, until the user answers n
 
---where=label=7, or --where=Smiling=1, chooses examples. A conditional model makes its
-samples with the conditions of these examples. --image=a.jpg,b.png takes image files in
-place of examples, for reconstruct, posterior, transform, interpolate, traverse,
-attributes and neighbours; --where=label=7 is then their condition. --latents=DIR reads
-the posteriors of whole splits that pipeline.encode wrote, for transform, attributes and
---prior=mixture. For neighbours and project, the latents may belong to other images than
-the run's.
+The name of a file has the mode, and every flag that is not at its default. A mean of
+p(x|z) is an image; for a Bernoulli likelihood it has the probabilities of white, and
+draws stand in a second picture. --draws makes that picture for any likelihood.
+
+--where=label=7, --where=label=Alice or --where=Smiling=1 chooses examples. A
+conditional model makes its samples with the conditions of these examples.
+--image=a.jpg,b.png takes image files in place of examples, for reconstruct, posterior,
+transform, interpolate, traverse, attributes and neighbours; --where=label=7 is then
+their condition. --latents=DIR reads the posteriors of whole splits that pipeline.encode
+wrote, for transform, attributes and --prior=mixture. For neighbours and project, the
+latents may belong to other images than the run's.
 Exit codes: 0 done; 1 a flag, file or setting is wrong.
 """
 
@@ -44,8 +48,11 @@ from trainer.cli import command_line
 from trainer.generation import requests
 from trainer.system import libraries
 
+_DEFAULT = requests.Request("sample")
 _WORKDIR = path_flags.define("workdir", None, "Directory of the run.", required=True)
-_MODE = flags.DEFINE_enum("mode", "sample", requests.MODES, "Kind of output to make.")
+_MODE = flags.DEFINE_enum(
+    "mode", _DEFAULT.mode, requests.MODES, "Kind of output to make."
+)
 _DATASET = path_flags.define(
     "dataset", None, "Directory of the dataset, if it has moved since the training."
 )
@@ -71,17 +78,30 @@ _PREPROCESS = flags.DEFINE_string(
 _WHERE = flags.DEFINE_string(
     "where",
     None,
-    "Feature value of the examples to use, as NAME=VALUE; any by default.",
+    "Feature value of the examples to use, as NAME=VALUE, where VALUE is a number or "
+    "the name of a class; any by default.",
 )
 _NUM = flags.DEFINE_integer(
-    "num", 25, "Number of images, examples or interpolation steps.", lower_bound=1
+    "num",
+    None,
+    "Number of images, examples or steps; by default 9 steps of traverse and "
+    "attributes, and 25 of all else.",
+    lower_bound=1,
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of all random draws.", lower_bound=0)
+_SEED = flags.DEFINE_integer(
+    "seed", _DEFAULT.seed, "Seed of all random draws.", lower_bound=0
+)
 _PRIOR = flags.DEFINE_enum(
-    "prior", "normal", ["normal", "mixture"], "Distribution of the latents of samples."
+    "prior",
+    _DEFAULT.prior,
+    ["normal", "mixture"],
+    "Distribution of the latents of samples.",
 )
 _NUM_COMPONENTS = flags.DEFINE_integer(
-    "num_components", 10, "Number of components of the mixture prior.", lower_bound=1
+    "num_components",
+    _DEFAULT.num_components,
+    "Number of components of the mixture prior.",
+    lower_bound=1,
 )
 _LATENTS = path_flags.define(
     "latents",
@@ -90,20 +110,29 @@ _LATENTS = path_flags.define(
 )
 _PATH = flags.DEFINE_enum(
     "path",
-    "linear",
+    _DEFAULT.path,
     ["linear", "spherical"],
     "Path of the interpolation between two latents.",
 )
 _DIMENSIONS = flags.DEFINE_list(
-    "dimensions", None, "Numbers of the latents to traverse; all by default."
+    "dimensions",
+    None,
+    "Numbers of the latents to traverse; by default the ten of the largest KL "
+    "divergence, averaged over 200 examples.",
 )
 _ATTRIBUTES = flags.DEFINE_list(
     "attributes", None, "Attributes to change; all by default."
 )
 _LIMIT = flags.DEFINE_float(
     "limit",
-    3.0,
+    _DEFAULT.limit,
     "Largest change of a latent or an attribute: changes go from -limit to limit.",
+)
+_DRAWS = flags.DEFINE_boolean(
+    "draws",
+    None,
+    "Whether to draw from p(x|z) beside its mean; by default for a Bernoulli "
+    "likelihood only.",
 )
 
 
@@ -123,7 +152,7 @@ def main(argv: list[str]) -> None:
             image=_IMAGE.value,
             preprocess=_PREPROCESS.value,
             where=_WHERE.value,
-            num=_NUM.value,
+            num=_NUM.value or 0,
             seed=_SEED.value,
             prior=_PRIOR.value,
             num_components=_NUM_COMPONENTS.value,
@@ -132,6 +161,7 @@ def main(argv: list[str]) -> None:
             dimensions=_DIMENSIONS.value,
             attributes=_ATTRIBUTES.value,
             limit=_LIMIT.value,
+            draws=_DRAWS.value,
         )
         requests.check(request)
         run = trained.load(pathlib.Path(_WORKDIR.value), _DATASET.value)

@@ -63,7 +63,10 @@ TRAINED = {
 }
 
 # File that trainer.generate writes, keyed by its mode.
-GENERATED = {"sample": "sample.npz", "transform": "transform-test.npz"}
+GENERATED = {
+    "sample": "sample-test-num=2.npz",
+    "transform": "transform-test-num=2.npz",
+}
 
 
 def run(module: str, *flags: str) -> str:
@@ -149,7 +152,7 @@ def generate(
 ) -> None:
     """Writes two images, or the posteriors of a split, to the run's `generated`."""
     places = (f"--workdir={workdir}", f"--dataset={dataset}", "--num=2", "--split=test")
-    run("trainer.generate", *places, f"--mode={mode}", *flags)
+    run("trainer.generate", *places, f"--mode={mode}", "--draws", *flags)
 
 
 def metrics(workdir: pathlib.Path) -> list[dict[str, Any]]:

@@ -10,10 +10,10 @@ from tests.trainer.trained_runs import Run, run_module
 
 # Files that each mode writes without the dataset.
 WRITTEN = {
-    "sample": ["sample-draw.png", "sample-probability.png", "sample.npz"],
-    "decode": ["decode-draw.png", "decode-probability.png", "decode.npz"],
-    "interpolate": ["interpolate.gif", "interpolate.npz", "interpolate.png"],
-    "traverse": ["traverse.gif", "traverse.png"],
+    "sample": ["sample-num=4.npz", "sample-num=4.png"],
+    "decode": ["decode-num=4-latents=z.npz", "decode-num=4-latents=z.png"],
+    "interpolate": [f"interpolate-num=4.{kind}" for kind in ("gif", "npz", "png")],
+    "traverse": [f"traverse-num=4.{kind}" for kind in ("gif", "npz", "png")],
 }
 MISSED = (
     "error: the dataset /nowhere/dataset is missing: give its directory by --dataset"
@@ -40,7 +40,7 @@ def test_images_are_made_without_the_dataset(
     described = "/nowhere/dataset is missing: starting from draws of the prior"
     assert (described in done.stderr) == (mode in ("interpolate", "traverse"))
     if mode == "interpolate":
-        with np.load(created / "interpolate.npz") as arrays:
+        with np.load(created / "interpolate-num=4.npz") as arrays:
             assert arrays["keys"].shape == (0,)
             assert arrays["z"].shape == (4, 8)
             assert (arrays["z"][0] != arrays["z"][-1]).any()
@@ -56,7 +56,7 @@ def test_images_are_those_of_the_run_beside_its_dataset(
         flags = flags_of(mode, tmp_path / name)
         done = run_module("trainer.generate", f"--workdir={workdir}", *flags)
         assert done.returncode == 0, done.stderr
-        with np.load(tmp_path / name / "made" / f"{mode}.npz") as arrays:
+        with np.load(tmp_path / name / "made" / WRITTEN[mode][0]) as arrays:
             actual.append(dict(arrays))
     assert actual[0].keys() == actual[1].keys()
     for name, values in actual[0].items():

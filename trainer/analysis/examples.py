@@ -1,10 +1,11 @@
 """Examples of a split that `where` selects, and condition vectors for the decoder."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from pipeline import contract
 from trainer.runs.trained import TrainedRun
 
 _BATCH_SIZE = 200
@@ -36,8 +37,9 @@ def find_examples(
         run: Trained run; its dataset is read.
         split: Split of the run's dataset.
         num: Maximum number of examples.
-        where: `NAME=VALUE`, a feature and its required integer, such as `label=7`, or
-            an attribute by its name, such as `Smiling=1`. None selects all examples.
+        where: `NAME=VALUE`, a feature and its required integer, such as `label=7`; a
+            class by its name, such as `label=Alice`; or an attribute by its name, such
+            as `Smiling=1`. None selects all examples.
 
     Raises:
         ValueError: If `where` is malformed, has an unknown name, or selects no example.
@@ -84,7 +86,7 @@ def _satisfying(
     """Returns `[b]` bool: whether `where` selects each example of a batch."""
     if where is None:
         return np.ones(len(batch["key"]), bool)
-    name, value = parse_where(where)
+    name, value = parse_where(where, run.manifest.features)
     columns = {
         label: batch[feature][:, column]
         for feature, info in run.manifest.features.items()
@@ -104,17 +106,26 @@ def _satisfying(
     return columns[name] == value
 
 
-def parse_where(where: str) -> tuple[str, int]:
+def parse_where(
+    where: str, features: Mapping[str, contract.Feature]
+) -> tuple[str, int]:
     """Returns the feature and its value in a text NAME=VALUE.
+
+    Args:
+        where: The text; the value is an integer, or the name of a class.
+        features: Features of the dataset, by name.
 
     Raises:
         ValueError: If the text has another form.
     """
     name, _, text = where.partition("=")
+    feature = features.get(name)
+    classes = feature.names if feature and not feature.shape else ()
+    if text in classes:
+        return name, classes.index(text)
     if not text.lstrip("-").isdecimal():
-        raise ValueError(
-            f"where={where} must be NAME=VALUE with an integer, as in label=7"
-        )
+        named = f", or one of {', '.join(classes)}" if classes else ", as in label=7"
+        raise ValueError(f"where={where} must be NAME=VALUE with an integer{named}")
     return name, int(text)
 
 

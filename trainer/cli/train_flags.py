@@ -13,8 +13,8 @@ from trainer.numerics import threads
 CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
-    "Python file of experiment settings, or the name of a packaged one, such as celeba; "
-    "--config.NAME=VALUE changes one setting.",
+    "Python file of experiment settings, or the name of a packaged one, such as "
+    "celeba; --config.NAME=VALUE changes one setting.",
 )
 flags.mark_flag_as_required("config")
 DATASET = path_flags.define(

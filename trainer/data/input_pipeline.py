@@ -19,6 +19,7 @@ from pipeline import contract
 from trainer.data import shuffling
 from trainer.data.plain_records import PlainRecords
 from trainer.data.split_records import Batch, Check, SplitRecords
+from trainer.system import bars
 
 # Readers of the training split, by their names in `config.reader`.
 READERS = {"records": SplitRecords, "tf_data": PlainRecords}
@@ -166,7 +167,7 @@ def examples(
     """
     records = SplitRecords(manifest, dataset_dir, split)
     total = sum(records.num_examples)
-    for first in range(0, total, batch_size):
+    for first in bars.over(range(0, total, batch_size), f"split {split}", "batch"):
         stop = min(first + batch_size, total)
         batch = records.read(shuffling.in_turn(records.num_examples, first, stop))
         # A dataset of latents has no images.

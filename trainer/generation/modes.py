@@ -16,8 +16,13 @@ from trainer.generation import (
     sampling,
 )
 from trainer.generation.requests import MODES, Request
+from trainer.models.likelihoods import Bernoulli
+from trainer.optimization import losses
 from trainer.reporting import image_grid, projector, sample_grids
 from trainer.runs import trained
+
+# Examples whose KL divergence ranks the latents, and latents to traverse by default.
+_NUM_RANKED, _NUM_TRAVERSED = 200, 10
 
 
 def make(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> None:
@@ -31,54 +36,50 @@ def make(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> Non
     Raises:
         ValueError: If an argument does not fit the run, or a file cannot be read.
     """
-    _MAKERS[request.mode](run, request, output)
+    path = output / request.name()
+    _MAKERS[request.mode](run, request.filled(), path)
 
 
-def _reconstruct(
-    run: trained.TrainedRun, request: Request, output: pathlib.Path
-) -> None:
+def _reconstruct(run: trained.TrainedRun, request: Request, path: pathlib.Path) -> None:
     shown = _examples(run, request)
     mean, _ = sampling.encode(run, shown)
     decoded = sampling.decode(run, mean, shown.conditions, request.seed)
     grid = image_grid.compare(shown.images, shown.inputs, decoded.mean)
-    output_files.save_png(output / "reconstruct.png", grid)
-    output_files.save_npz(
-        output / "reconstruct.npz", keys=shown.keys, **output_files.arrays(decoded)
-    )
+    _save(run, request, decoded, path, keys=shown.keys)
+    output_files.save_png(output_files.named(path, ".png"), grid)
 
 
-def _posterior(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> None:
+def _posterior(run: trained.TrainedRun, request: Request, path: pathlib.Path) -> None:
     shown = _examples(run, request)
     z = sampling.draw_posteriors(run, shown, request.seed)
-    path = output / "posterior"
     _save_predictive(run, request, z, shown.conditions, path, keys=shown.keys)
 
 
-def _sample(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> None:
+def _sample(run: trained.TrainedRun, request: Request, path: pathlib.Path) -> None:
     if request.prior == "normal":
         z = sampling.draw_prior(run, request.num, request.seed)
     else:
         encoded = posteriors.encode_split(run, run.config.train_split, request.latents)
         posterior = sampling.draw_posterior_of(encoded, request.seed)
         fitted = mixture.fit(posterior, request.num_components, request.seed)
-        fitted.save(output / "mixture.npz")
+        fitted.save(output_files.named(path, "-mixture.npz"))
         z = fitted.sample(request.num, request.seed)
-    _save_predictive(run, request, z, _conditions(run, request), output / "sample")
+    _save_predictive(run, request, z, _conditions(run, request), path)
 
 
-def _decode(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> None:
+def _decode(run: trained.TrainedRun, request: Request, path: pathlib.Path) -> None:
     if request.latents is None:
-        raise ValueError("mode=decode needs latents=FILE, a .npy or a JSON file")
+        raise ValueError("mode=decode needs latents=FILE, a .npy, JSON or npz file")
     z = sampling.load_latents(pathlib.Path(request.latents))
-    _save_predictive(run, request, z, _conditions(run, request), output / "decode")
+    _save_predictive(run, request, z, _conditions(run, request), path)
 
 
-def _transform(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> None:
+def _transform(run: trained.TrainedRun, request: Request, path: pathlib.Path) -> None:
     if request.image:
         shown = own_images.examples_of(run, request)
         mean, log_var = sampling.encode(run, shown)
         output_files.save_npz(
-            output / "transform-images.npz",
+            output_files.named(path, ".npz"),
             keys=shown.keys,
             posterior_mean=mean,
             posterior_log_var=log_var,
@@ -86,7 +87,7 @@ def _transform(run: trained.TrainedRun, request: Request, output: pathlib.Path) 
         return
     encoded = posteriors.encode_split(run, _split(run, request), request.latents)
     output_files.save_npz(
-        output / f"transform-{_split(run, request)}.npz",
+        output_files.named(path, ".npz"),
         keys=encoded.keys,
         posterior_mean=encoded.posterior_mean,
         posterior_log_var=encoded.posterior_log_var,
@@ -94,47 +95,62 @@ def _transform(run: trained.TrainedRun, request: Request, output: pathlib.Path) 
     )
 
 
-def _interpolate(
-    run: trained.TrainedRun, request: Request, output: pathlib.Path
-) -> None:
+def _interpolate(run: trained.TrainedRun, request: Request, path: pathlib.Path) -> None:
     latents, conditions, keys = _starts(run, request, 2)
     z = sample_grids.interpolate(
         *latents, request.num, spherical=request.path == "spherical"
     )
     decoded = sampling.decode(run, z, conditions, request.seed)
     columns = sample_grids.num_columns(request.num)
-    output_files.save_png(
-        output / "interpolate.png", image_grid.tile(decoded.mean, columns)
-    )
-    output_files.save_gif(output / "interpolate.gif", decoded.mean[:, np.newaxis])
-    output_files.save_npz(
-        output / "interpolate.npz", keys=keys, **output_files.arrays(decoded)
-    )
+    _save(run, request, decoded, path, keys=keys)
+    grid = image_grid.tile(decoded.mean, columns)
+    output_files.save_png(output_files.named(path, ".png"), grid)
+    output_files.save_gif(output_files.named(path, ".gif"), decoded.mean[:, np.newaxis])
 
 
-def _traverse(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> None:
+def _traverse(run: trained.TrainedRun, request: Request, path: pathlib.Path) -> None:
     (start,), conditions, _ = _starts(run, request, 1)
+    kl = _kl_per_latent(run, request)
+    dimensions = _dimensions(run, request, kl)
+    latents = sample_grids.traverse(start, dimensions, request.limit, request.num)
+    z = latents.reshape(-1, latents.shape[-1])
+    decoded = sampling.decode(run, z, conditions, request.seed)
+    output_files.save_npz(
+        output_files.named(path, ".npz"), dimensions=np.array(dimensions), z=latents
+    )
+    by_row = decoded.mean.reshape(*latents.shape[:2], *decoded.mean.shape[1:])
+    rows = [f"latent {number}" for number in dimensions]
+    if kl is not None:
+        rows = [f"latent {number}\n{kl[number]:.3g} nats" for number in dimensions]
+    output_files.save_strips(path, by_row, rows, latents[0, :, dimensions[0]])
+    output_files.save_gif(output_files.named(path, ".gif"), by_row.swapaxes(0, 1))
+
+
+def _kl_per_latent(run: trained.TrainedRun, request: Request) -> np.ndarray | None:
+    """Returns the mean KL divergence of each latent in nats; None without a dataset."""
+    if not run.has_dataset:
+        return None
+    shown = examples.find_examples(run, _split(run, request), _NUM_RANKED)
+    mean, log_var = sampling.encode(run, shown)
+    return losses.gaussian_kl_per_latent(mean, log_var).numpy().mean(axis=0)
+
+
+def _dimensions(
+    run: trained.TrainedRun, request: Request, kl: np.ndarray | None
+) -> list[int]:
+    """Returns the latents to traverse; by default those of the largest KL."""
+    if request.dimensions is None:
+        ranked = np.zeros(run.config.latent_dim) if kl is None else -kl
+        return np.argsort(ranked, kind="stable")[:_NUM_TRAVERSED].tolist()
     try:
-        dimensions = [
-            int(text) for text in request.dimensions or range(run.config.latent_dim)
-        ]
+        return [int(text) for text in request.dimensions]
     except ValueError as error:
         raise ValueError(
             f"dimensions={','.join(request.dimensions)} must be whole numbers"
         ) from error
-    latents = sample_grids.traverse(start, dimensions, request.limit, request.num)
-    z = latents.reshape(-1, latents.shape[-1])
-    decoded = sampling.decode(run, z, conditions, request.seed)
-    output_files.save_png(
-        output / "traverse.png", image_grid.tile(decoded.mean, request.num)
-    )
-    by_row = decoded.mean.reshape(*latents.shape[:2], *decoded.mean.shape[1:])
-    output_files.save_gif(output / "traverse.gif", by_row.swapaxes(0, 1))
 
 
-def _attributes(
-    run: trained.TrainedRun, request: Request, output: pathlib.Path
-) -> None:
+def _attributes(run: trained.TrainedRun, request: Request, path: pathlib.Path) -> None:
     if request.image:
         example = own_images.examples_of(run, request)
     else:
@@ -149,21 +165,19 @@ def _attributes(
         request.seed,
         request.latents,
     )
-    output_files.save_attributes(arithmetic, output)
+    output_files.save_attributes(arithmetic, path)
 
 
-def _neighbours(
-    run: trained.TrainedRun, request: Request, output: pathlib.Path
-) -> None:
+def _neighbours(run: trained.TrainedRun, request: Request, path: pathlib.Path) -> None:
     if request.latents is not None:
         _latent_neighbours(
-            run, request, output, posteriors.open_latents(run, request.latents)
+            run, request, path, posteriors.open_latents(run, request.latents)
         )
         return
     if request.image:
         shown = own_images.examples_of(run, request)
         neighbours = nearest_images.in_training(run, shown.images)
-        output_files.save_image_neighbours(neighbours, shown, output)
+        output_files.save_image_neighbours(neighbours, shown, path)
         return
     z = sampling.draw_prior(run, request.num, request.seed)
     samples = sampling.decode(run, z, _conditions(run, request), request.seed).mean
@@ -172,13 +186,13 @@ def _neighbours(
     )
     queries = np.concatenate([samples, unseen.images])
     neighbours = nearest_images.in_training(run, queries)
-    output_files.save_neighbours(neighbours, z, samples, unseen.keys, output)
+    output_files.save_neighbours(neighbours, z, samples, unseen.keys, path)
 
 
 def _latent_neighbours(
     run: trained.TrainedRun,
     request: Request,
-    output: pathlib.Path,
+    path: pathlib.Path,
     latents: posteriors.StoredLatents,
 ) -> None:
     z = sampling.draw_prior(run, request.num, request.seed)
@@ -186,18 +200,18 @@ def _latent_neighbours(
     shown = _examples(run, request)
     mean, _ = sampling.encode(run, shown)
     neighbours = nearest_images.by_latents(latents, np.concatenate([z, mean]))
-    output_files.save_latent_neighbours(neighbours, z, samples, shown, output)
+    output_files.save_latent_neighbours(neighbours, z, samples, shown, path)
 
 
-def _project(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> None:
-    directory = output / f"projector-{_split(run, request)}"
+def _project(run: trained.TrainedRun, request: Request, path: pathlib.Path) -> None:
+    directory = path.with_name(f"projector-{_split(run, request)}")
     latents = request.latents and posteriors.open_latents(run, request.latents)
     projector.write_split(directory, run, _split(run, request), latents or None)
     logging.info("written to %s", directory)
 
 
-def _browse(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> None:
-    browser.browse(run, output, _split(run, request), request.where, request.seed)
+def _browse(run: trained.TrainedRun, request: Request, path: pathlib.Path) -> None:
+    browser.browse(run, path.parent, _split(run, request), request.where, request.seed)
 
 
 _MAKERS = dict(
@@ -286,4 +300,26 @@ def _save_predictive(
     **arrays: np.ndarray,
 ) -> None:
     decoded = sampling.decode(run, z, conditions, request.seed)
-    output_files.save_predictive(decoded, path, **arrays)
+    _save(run, request, decoded, path, **arrays)
+    output_files.save_predictive(decoded, path, _kinds(run, request))
+
+
+def _save(
+    run: trained.TrainedRun,
+    request: Request,
+    decoded: sampling.Predictive,
+    path: pathlib.Path,
+    **arrays: np.ndarray,
+) -> None:
+    """Writes latents and images as an npz file, with further arrays by name."""
+    images = {kind: getattr(decoded, kind) for kind in _kinds(run, request)}
+    output_files.save_npz(
+        output_files.named(path, ".npz"), **arrays, z=decoded.z, **images
+    )
+
+
+def _kinds(run: trained.TrainedRun, request: Request) -> list[str]:
+    """Returns the names of the images of p(x|z) to show: its mean, and its draws."""
+    is_binary = isinstance(run.vae.likelihood, Bernoulli)
+    has_draws = is_binary if request.draws is None else request.draws
+    return ["probability" if is_binary else "mean", *["sample"] * has_draws]

@@ -18,39 +18,68 @@ from trainer.reporting import image_grid, plots, sample_grids
 from trainer.runs import trained
 from trainer.system import atomic_files
 
+# Ending of the picture of each kind of image, and most images in it.
+_PICTURES = {
+    "probability": "-probability.png",
+    "mean": ".png",
+    "sample": "-draw.png",
+}
+_MAX_PICTURED = 100
+
+
+def named(path: pathlib.Path, ending: str) -> pathlib.Path:
+    """Returns the path of a file whose name begins with that of `path`."""
+    return path.with_name(path.name + ending)
+
 
 def save_predictive(
-    predictive: Predictive, path: pathlib.Path, **more: np.ndarray
+    predictive: Predictive, path: pathlib.Path, kinds: Sequence[str]
 ) -> None:
-    """Writes means and draws of p(x|z) as pictures, and as an npz file with `more`.
+    """Writes the first 100 means and draws of p(x|z) as pictures.
 
     Args:
         predictive: Images to write.
         path: Beginning of the file names.
-        more: Further arrays for the npz.
+        kinds: `probability` or `mean`, and perhaps `sample`.
     """
-    columns = sample_grids.num_columns(len(predictive.z))
-    means, samples = (
-        image_grid.tile(predictive.mean, columns),
-        image_grid.tile(predictive.sample, columns),
-    )
-    save_png(path.with_name(f"{path.name}-probability.png"), means)
-    save_png(path.with_name(f"{path.name}-draw.png"), samples)
-    save_npz(path.with_name(f"{path.name}.npz"), **more, **arrays(predictive))
+    num = min(len(predictive.z), _MAX_PICTURED)
+    if num < len(predictive.z):
+        logging.info("pictures show the first %d of %d images", num, len(predictive.z))
+    columns = sample_grids.num_columns(num)
+    for kind in kinds:
+        images = predictive.sample if kind == "sample" else predictive.mean
+        ending = _PICTURES[kind]
+        save_png(named(path, ending), image_grid.tile(images[:num], columns))
 
 
-def save_attributes(arithmetic: Arithmetic, output: pathlib.Path) -> None:
+def save_strips(
+    path: pathlib.Path,
+    strips: np.ndarray,
+    labels: Sequence[str],
+    strengths: Sequence[float] | np.ndarray,
+) -> None:
+    """Writes rows of images as a picture with labels.
+
+    Args:
+        path: Beginning of the file name.
+        strips: `[rows, columns, h, w, c]` in [-1, 1].
+        labels: Label of each row.
+        strengths: Number above each column.
+    """
+    columns = [f"{x:+.3g}" if x else "0" for x in strengths]
+    save_png(named(path, ".png"), plots.label_strips(strips, labels, columns))
+
+
+def save_attributes(arithmetic: Arithmetic, path: pathlib.Path) -> None:
     """Writes the strips, the directions and their effects, and prints the effects."""
     labels = [
         f"{name.replace('_', ' ')}\nchange {effect.change:+.2f}, "
         f"others {effect.leakage:.2f}"
         for name, effect in zip(arithmetic.names, arithmetic.effects, strict=True)
     ]
-    strengths = [f"{x:+.3g}" if x else "0" for x in arithmetic.strengths]
-    picture = plots.label_strips(arithmetic.strips, labels, strengths)
-    save_png(output / "attributes.png", picture)
+    save_strips(path, arithmetic.strips, labels, arithmetic.strengths)
     save_npz(
-        output / "attributes.npz",
+        named(path, ".npz"),
         names=np.array(arithmetic.names),
         directions=arithmetic.directions,
     )
@@ -66,9 +95,9 @@ def save_attributes(arithmetic: Arithmetic, output: pathlib.Path) -> None:
             arithmetic.names, arithmetic.effects, arithmetic.most_changed, strict=True
         )
     ]
-    path = output / "attributes.json"
-    atomic_files.write(path, json.dumps(rows, indent=1).encode())
-    logging.info("written to %s", path)
+    table = named(path, ".json")
+    atomic_files.write(table, json.dumps(rows, indent=1).encode())
+    logging.info("written to %s", table)
     width = max(map(len, arithmetic.names))
     print(f"{'row':{width}}  change  leakage  most of the others")
     for row in rows:
@@ -83,7 +112,7 @@ def save_neighbours(
     z: np.ndarray,
     samples: np.ndarray,
     unseen_keys: np.ndarray,
-    output: pathlib.Path,
+    path: pathlib.Path,
 ) -> None:
     """Writes samples beside their neighbours, and prints the memorisation ratio.
 
@@ -95,13 +124,13 @@ def save_neighbours(
         z: `[n, latent_dim]`, latents of the samples.
         samples: `[n, h, w, c]`.
         unseen_keys: Keys of the images outside training.
-        output: Directory of the files.
+        path: Beginning of the file names.
     """
     num = len(samples)
     grid = image_grid.compare(samples, samples, neighbours.images[:num])
-    save_png(output / "neighbours.png", grid)
+    save_png(named(path, ".png"), grid)
     save_npz(
-        output / "neighbours.npz",
+        named(path, ".npz"),
         z=z,
         keys=np.array(neighbours.keys[:num]),
         distances=neighbours.distances[:num],
@@ -119,20 +148,20 @@ def save_neighbours(
 
 
 def save_image_neighbours(
-    neighbours: Neighbours, examples: Examples, output: pathlib.Path
+    neighbours: Neighbours, examples: Examples, path: pathlib.Path
 ) -> None:
     """Writes examples beside their neighbours, and prints the nearest keys.
 
     Args:
         neighbours: Nearest training image of each example.
         examples: Examples.
-        output: Directory of the files.
+        path: Beginning of the file names.
     """
     grid = image_grid.compare(examples.images, examples.images, neighbours.images)
-    save_png(output / "neighbours-images.png", grid)
+    save_png(named(path, ".png"), grid)
     keys = np.array(neighbours.keys)
     save_npz(
-        output / "neighbours-images.npz",
+        named(path, ".npz"),
         keys=examples.keys,
         neighbours=keys,
         distances=neighbours.distances,
@@ -145,7 +174,7 @@ def save_latent_neighbours(
     z: np.ndarray,
     samples: np.ndarray,
     examples: Examples,
-    output: pathlib.Path,
+    path: pathlib.Path,
 ) -> None:
     """Writes samples and examples beside their neighbours, and prints the nearest keys.
 
@@ -154,7 +183,7 @@ def save_latent_neighbours(
         z: `[n, latent_dim]`, latents of the samples.
         samples: `[n, h, w, c]`.
         examples: Up to n examples.
-        output: Directory of the files.
+        path: Beginning of the file names.
     """
     keys = np.array(neighbours.keys)
     num = len(z)
@@ -163,9 +192,9 @@ def save_latent_neighbours(
         ("examples", examples.images, slice(num, None)),
     ):
         grid = image_grid.compare(images, images, neighbours.images[part])
-        save_png(output / f"neighbours-{name}.png", grid)
+        save_png(named(path, f"-{name}.png"), grid)
     save_npz(
-        output / "neighbours-latents.npz",
+        named(path, ".npz"),
         z=z,
         keys=keys[:num],
         distances=neighbours.distances[:num],
@@ -186,15 +215,6 @@ def _print_nearest(names: Sequence[str], neighbours: Neighbours) -> None:
         print(f"{name:{width}}  {distance:8.3f}  {key}")
 
 
-def arrays(predictive: Predictive) -> dict[str, np.ndarray]:
-    """Returns latents, and the probabilities and draws of p(x|z), by name."""
-    return {
-        "z": predictive.z,
-        "probability": predictive.probability,
-        "sample": predictive.sample,
-    }
-
-
 def save_png(path: pathlib.Path, grid: np.ndarray) -> None:
     """Writes a grid as a PNG file."""
     image_grid.save_png(path, grid)
@@ -204,7 +224,12 @@ def save_png(path: pathlib.Path, grid: np.ndarray) -> None:
 def save_gif(path: pathlib.Path, frames: np.ndarray) -> None:
     """Writes `[frames, n, h, w, c]` in [-1, 1] as a GIF that plays back and forth."""
     columns = sample_grids.num_columns(frames.shape[1])
-    image_grid.save_gif(path, [image_grid.tile(frame, columns) for frame in frames])
+    levels = image_grid.shrunk(
+        image_grid.to_levels(frames.reshape(-1, *frames.shape[2:]))
+    )
+    by_frame = levels.reshape(*frames.shape[:2], *levels.shape[1:])
+    grids = [image_grid.tile_levels(frame, columns) for frame in by_frame]
+    image_grid.save_gif(path, grids)
     logging.info("written to %s", path)
 
 

@@ -23,7 +23,7 @@ def examples_of(run: TrainedRun, request: Request) -> examples.Examples:
     assert request.image is not None
     condition = {}
     if request.where is not None:
-        name, value = examples.parse_where(request.where)
+        name, value = examples.parse_where(request.where, run.manifest.features)
         condition[name] = [value]
     elif run.config.condition == "label" and not run.conditioning.has_classifier:
         raise ValueError(

@@ -1,7 +1,11 @@
 """Requests to trainer.generate: a mode and its arguments, without TensorFlow."""
 
 import dataclasses
+import hashlib
+import pathlib
+import re
 from collections.abc import Sequence
+from typing import Any
 
 MODES = (
     "reconstruct",
@@ -31,6 +35,11 @@ _OF_IMAGES = (
 )
 
 
+# Arguments that leave the content of every file as it is.
+_UNNAMED = ("mode", "preprocess", "draws")
+_MAX_NAME = 120
+
+
 @dataclasses.dataclass(frozen=True)
 class Request:
     """A request to trainer.generate.
@@ -42,31 +51,73 @@ class Request:
         preprocess: Name of the user's function, if it made the run's dataset.
         where: NAME=VALUE that a feature of the examples must have, or None. For the
             user's images, their condition.
-        num: Number of images, examples or steps.
+        num: Number of images, examples or steps; 0 for the mode's own, see `filled`.
         seed: Seed of every draw.
         prior: Distribution of samples, `normal` or `mixture`.
         num_components: Number of components of the mixture.
         latents: File to decode, output directory of pipeline.encode, or None.
         path: Interpolation, `linear` or `spherical`.
-        dimensions: Latents to traverse, as text; None for all.
+        dimensions: Latents to traverse, as text; None for the ten of the largest KL
+            divergence.
         attributes: Attributes to try; None for all.
         limit: Largest traversal value or attribute strength; the smallest is -limit.
+        draws: Whether to draw from p(x|z) beside its mean; None for a Bernoulli
+            likelihood only, whose draws are black and white.
     """
 
     mode: str
-    split: str | None
-    image: Sequence[str] | None
-    preprocess: str | None
-    where: str | None
-    num: int
-    seed: int
-    prior: str
-    num_components: int
-    latents: str | None
-    path: str
-    dimensions: Sequence[str] | None
-    attributes: Sequence[str] | None
-    limit: float
+    split: str | None = None
+    image: Sequence[str] | None = None
+    preprocess: str | None = None
+    where: str | None = None
+    num: int = 0
+    seed: int = 0
+    prior: str = "normal"
+    num_components: int = 10
+    latents: str | None = None
+    path: str = "linear"
+    dimensions: Sequence[str] | None = None
+    attributes: Sequence[str] | None = None
+    limit: float = 3.0
+    draws: bool | None = None
+
+    def filled(self) -> "Request":
+        """Returns the request with its number of images, examples or steps."""
+        steps = 9 if self.mode in ("traverse", "attributes") else 25
+        return dataclasses.replace(self, num=self.num or steps)
+
+    def name(self) -> str:
+        """Returns the beginning of the names of the files.
+
+        It has the mode, and every argument that is not at its default. So requests of
+        other arguments write other files.
+
+        Example:
+            >>> Request("reconstruct", split="test", where="label=7", num=9).name()
+            'reconstruct-test-where=label=7-num=9'
+        """
+        parts = [self.mode]
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name not in _UNNAMED and value != field.default:
+                text = _in_name(field.name, value)
+                parts.append(text if field.name == "split" else f"{field.name}={text}")
+        name = "-".join(parts)
+        if len(name) > _MAX_NAME:
+            digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+            name = f"{name[:_MAX_NAME]}-{digest}"
+        return name
+
+
+def _in_name(argument: str, value: Any) -> str:
+    """Returns the value of an argument as a part of a file name."""
+    if argument == "image":
+        value = [pathlib.PurePath(path).stem for path in value]
+    if argument == "latents":
+        value = pathlib.PurePath(value).stem
+    text = f"{value:g}" if isinstance(value, float) else value
+    text = text if isinstance(text, str | int) else ",".join(text)
+    return re.sub(r"[^\w.,=+-]", "_", str(text))
 
 
 def check(request: Request) -> None:

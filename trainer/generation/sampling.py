@@ -18,6 +18,7 @@ from trainer.models.vae import draw_posterior
 from trainer.numerics import random
 from trainer.numerics.streams import Stream
 from trainer.runs.trained import TrainedRun
+from trainer.system import bars
 
 _BATCH_SIZE = 200
 
@@ -82,7 +83,7 @@ def decode(
         raise ValueError("latents must be finite numbers")
     conditions = conditions[np.arange(len(z)) % len(conditions)]
     means, samples = [], []
-    for start in range(0, len(z), _BATCH_SIZE):
+    for start in bars.over(range(0, len(z), _BATCH_SIZE), "decoding", "batch"):
         part = slice(start, start + _BATCH_SIZE)
         outputs = run.vae.decode(z[part], conditions[part])
         means.append(run.vae.likelihood.mean(outputs).numpy())
@@ -124,16 +125,20 @@ def load_latents(path: pathlib.Path) -> np.ndarray:
     """Returns the latents in a user's file, `[n, latent_dim]`.
 
     Args:
-        path: A `.npy` file, or a JSON file with a list of numbers for each latent. A
-            file with a single latent may hold its numbers without an outer list.
+        path: A `.npy` file; an npz file of `trainer.generate`, with the latents `z` or
+            the posterior means; or a JSON file with a list of numbers for each latent.
+            A file with a single latent may hold its numbers without an outer list.
 
     Raises:
-        ValueError: If the file has neither form.
+        ValueError: If the file has none of these forms.
     """
     try:
         if path.suffix == ".npy":
             with open(path, "rb") as file:
                 values = np.lib.format.read_array(file, allow_pickle=False)
+        elif path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                values = arrays["z" if "z" in arrays else "posterior_mean"]
         else:
             values = np.array(json.loads(path.read_text(encoding="utf-8")))
         return np.atleast_2d(values.astype(np.float32))
@@ -141,6 +146,7 @@ def load_latents(path: pathlib.Path) -> np.ndarray:
         raise
     except files.ARCHIVE_ERRORS as error:
         raise ValueError(
-            f"latents={path} is neither a .npy file of numbers nor a JSON list of "
-            f"lists of numbers: {error}"
+            f"latents={path} is neither a .npy file of numbers, nor an npz file of "
+            "trainer.generate with `z` or `posterior_mean`, nor a JSON list of lists "
+            f"of numbers: {error}"
         ) from error

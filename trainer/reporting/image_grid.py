@@ -1,5 +1,6 @@
 """Arranges images in grids, and reads and writes picture files."""
 
+import math
 import pathlib
 from collections.abc import Sequence
 
@@ -11,6 +12,8 @@ from trainer.system import atomic_files
 
 _FRAME_MILLISECONDS = 80
 _COMPARED_IN_A_ROW = 5
+# A picture of photographs with this many pixels has less than 2 MB.
+_MOST_PIXELS = 1_250_000
 # Half the time of Pillow's default, 6, for files that are half a percent larger.
 _PNG_LEVEL = 4
 
@@ -35,6 +38,30 @@ def tile(images: np.ndarray, num_columns: int) -> np.ndarray:
 def to_levels(images: np.ndarray) -> np.ndarray:
     """Returns images in [-1, 1] as uint8; values outside are clipped."""
     return np.round((np.clip(images, -1.0, 1.0) + 1) * 127.5).astype(np.uint8)
+
+
+def shrunk(levels: np.ndarray) -> np.ndarray:
+    """Returns images that have at most 1.25 million pixels together.
+
+    Args:
+        levels: `[n, height, width, 1 or 3]` uint8.
+
+    Returns:
+        The same images, smaller if need be.
+
+    Example:
+        >>> shrunk(np.zeros([500, 100, 100, 3], np.uint8)).shape
+        (500, 50, 50, 3)
+    """
+    num, height, width, channels = levels.shape
+    scale = math.sqrt(_MOST_PIXELS / (num * height * width))
+    if scale >= 1:
+        return levels
+    size = max(1, int(width * scale)), max(1, int(height * scale))
+    images = [_image(image).resize(size, Image.Resampling.LANCZOS) for image in levels]
+    return np.stack([np.asarray(image) for image in images]).reshape(
+        num, size[1], size[0], channels
+    )
 
 
 def tile_levels(levels: np.ndarray, num_columns: int) -> np.ndarray:

@@ -85,6 +85,7 @@ def label_strips(
     """Returns rows of images, with labels at the left and above.
 
     Small images are enlarged by an integer factor to make room for the column labels.
+    Many large images shrink, see `image_grid.shrunk`.
 
     Args:
         strips: `[rows, columns, h, w, 1 or 3]` in [-1, 1].
@@ -95,8 +96,11 @@ def label_strips(
         `[height, width, 3]` uint8, dark text on white.
     """
     num_rows, num_columns, height, width, _ = strips.shape
-    factor = -(-_LABELLED_SIDE // width)
     levels = image_grid.to_levels(strips.reshape(-1, *strips.shape[2:]))
+    if width > _LABELLED_SIDE:
+        levels = image_grid.shrunk(levels)
+        height, width = levels.shape[1:3]
+    factor = -(-_LABELLED_SIDE // width)
     cells = levels.repeat(factor, axis=1).repeat(factor, axis=2)
     tiled = image_grid.tile_levels(cells, num_columns)
     height, width = height * factor, width * factor

@@ -57,23 +57,12 @@ _LIBRARY = re.compile("|".join(map(fnmatch.translate, _LIBRARIES)))
 # tuple of files exists once a run has begun, the second once it has logged a step.
 _RUN_FOLDERS = frozenset(("images", "generated", "eval"))
 _RUN_FILES = (("config.json", "dataset.json", "lock"), ("config.json", "metrics.jsonl"))
-# Pictures that `trainer.generate` draws, each with a file written beside it.
-_GENERATED: Mapping[str, str] = {
-    "traverse.png": "traverse.gif",
-    "traverse.gif": "traverse.png",
-    "interpolate.png": "interpolate.npz",
-    "interpolate.gif": "interpolate.npz",
-    "reconstruct.png": "reconstruct.npz",
-    "attributes.png": "attributes.npz",
-    "neighbours.png": "neighbours.npz",
-    "neighbours-samples.png": "neighbours-latents.npz",
-    "neighbours-examples.png": "neighbours-latents.npz",
-    **{
-        f"{name}-{what}.png": f"{name}.npz"
-        for name in ("sample", "posterior", "decode")
-        for what in ("draw", "probability")
-    },
-}
+# Pictures that `trainer.generate` draws, each with an npz file written beside it. The
+# name of the npz ends where that of a picture goes on.
+_GENERATED = re.compile(
+    r"((?:reconstruct|posterior|sample|decode|interpolate|traverse|attributes|neighbours)"
+    r"(?:-.+?)??)(?:-(?:draw|probability|samples|examples))?\.(?:png|gif)"
+)
 
 
 def kind_of(path: Sequence[str], root: str) -> str | None:
@@ -127,7 +116,8 @@ class OwnPictures:
             for level, parent in enumerate(parents):
                 if parent in _RUN_FOLDERS and self._is_run(parents[:level]):
                     return "drawn for a training run"
-        if file in _GENERATED and self._has(_GENERATED[file], *parents):
+        drawn = _GENERATED.fullmatch(file)
+        if drawn and self._has(f"{drawn[1]}.npz", *parents):
             return "drawn for a trained model"
         return None
 

@@ -16,29 +16,19 @@ from trainer.reporting import image_grid
 from trainer.runs.trained import TrainedRun
 
 REQUEST = requests.Request(
-    mode="sample",
-    split="train",
-    image=None,
-    preprocess=None,
-    where=None,
-    num=4,
-    seed=3,
-    prior="normal",
-    num_components=2,
-    latents=None,
-    path="linear",
-    dimensions=None,
-    attributes=None,
-    limit=2.0,
+    mode="sample", split="train", num=4, seed=3, num_components=2, limit=2.0
 )
 
 
 def make(
     run: TrainedRun, output: pathlib.Path, mode: str, **changes: object
 ) -> set[str]:
-    """Makes the files of a mode, and returns their names."""
+    """Makes the files of a mode, and returns their names without the arguments."""
     output.mkdir(exist_ok=True)
-    modes.make(run, dataclasses.replace(REQUEST, mode=mode, **changes), output)
+    request = dataclasses.replace(REQUEST, mode=mode, **changes)
+    modes.make(run, request, output)
+    for path in list(output.glob(f"{request.name()}*")):
+        path.rename(output / path.name.replace(request.name(), mode))
     return {path.name for path in output.iterdir()}
 
 
@@ -71,6 +61,15 @@ def cells(path: pathlib.Path, side: int) -> np.ndarray:
     rows, columns = grid.shape[0] // side, grid.shape[1] // side
     parts = grid.reshape(rows, side, columns, side, 3).swapaxes(1, 2)
     return parts.reshape(-1, side, side, 3)
+
+
+def labelled_cells(path: pathlib.Path, shape: tuple[int, int]) -> np.ndarray:
+    """Returns the images of 8 px in a picture with labels, `[n, 8, 8, 3]` uint8."""
+    rows, columns = shape
+    picture = image_grid.load_png(path)[-48 * rows :, -48 * columns :]
+    # Each pixel has become 6 x 6 pixels.
+    parts = picture[::6, ::6].reshape(rows, 8, columns, 8, 3).swapaxes(1, 2)
+    return parts.reshape(-1, 8, 8, 3)
 
 
 def check_levels(actual: np.ndarray, share_of_white: np.ndarray) -> None:
@@ -176,8 +175,8 @@ def test_a_mixture_takes_the_place_of_the_prior_in_mode_sample(
     binary_run: TrainedRun, tmp_path: pathlib.Path
 ) -> None:
     names = make(binary_run, tmp_path, "sample", prior="mixture", num=6)
-    assert names >= {"mixture.npz", "sample.npz"}
-    fitted = mixture.load(tmp_path / "mixture.npz")
+    assert names >= {"sample-mixture.npz", "sample.npz"}
+    fitted = mixture.load(tmp_path / "sample-mixture.npz")
     assert fitted.means.shape == (2, 4)
     arrays = check_predictive(binary_run, tmp_path, "sample", classes(6))
     np.testing.assert_array_equal(arrays["z"], fitted.sample(6, REQUEST.seed))
@@ -206,10 +205,114 @@ def test_a_decoded_face_is_the_mean_of_the_model_in_mode_decode(
     make(face_run, tmp_path, "decode", latents=str(tmp_path / "z.json"))
     shown = first_examples(face_run, "train", 1)
     z = np.array([[0.5, -1, 0, 2]], np.float32)
-    expected = (np.asarray(face_run.vae.decode(z, shown["conditions"])) + 1) / 2
+    expected = np.asarray(face_run.vae.decode(z, shown["conditions"]))
     arrays = load(tmp_path / "decode.npz")
-    np.testing.assert_allclose(arrays["probability"], expected, rtol=0, atol=1e-5)
-    check_levels(cells(tmp_path / "decode-probability.png", 16), expected)
+    assert set(arrays) == {"z", "mean"}
+    np.testing.assert_allclose(arrays["mean"], expected, rtol=0, atol=1e-5)
+    check_levels(cells(tmp_path / "decode.png", 16), (expected + 1) / 2)
+
+
+@pytest.mark.parametrize("source", ["transform", "reconstruct"])
+def test_latents_of_another_mode_are_decoded_in_mode_decode(
+    binary_run: TrainedRun, tmp_path: pathlib.Path, source: str
+) -> None:
+    make(binary_run, tmp_path, source)
+    path = tmp_path / f"{source}.npz"
+    made = load(path)
+    make(binary_run, tmp_path / "made", "decode", latents=str(path))
+    arrays = load(tmp_path / "made" / "decode.npz")
+    expected = made["z"] if source == "reconstruct" else made["posterior_mean"]
+    np.testing.assert_array_equal(arrays["z"], expected)
+    np.savez(tmp_path / "other.npz", mean=np.zeros([2, 4]))
+    with pytest.raises(ValueError, match="nor an npz file of trainer.generate with"):
+        make(binary_run, tmp_path, "decode", latents=str(tmp_path / "other.npz"))
+
+
+@pytest.mark.parametrize("draws", [None, False, True])
+def test_draws_are_pictures_if_asked_in_mode_sample(
+    binary_run: TrainedRun,
+    face_run: TrainedRun,
+    tmp_path: pathlib.Path,
+    draws: bool | None,
+) -> None:
+    names = make(face_run, tmp_path / "face", "sample", draws=draws)
+    expected = {"sample.npz", "sample.png"} | ({"sample-draw.png"} if draws else set())
+    assert names == expected
+    arrays = load(tmp_path / "face" / "sample.npz")
+    assert set(arrays) == {"z", "mean"} | ({"sample"} if draws else set())
+    names = make(binary_run, tmp_path / "binary", "sample", draws=draws)
+    assert ("sample-draw.png" in names) == (draws is not False)
+    assert "sample-probability.png" in names
+
+
+def test_pictures_show_a_hundred_images_in_mode_sample(
+    binary_run: TrainedRun, tmp_path: pathlib.Path
+) -> None:
+    make(binary_run, tmp_path, "sample", num=120)
+    assert len(load(tmp_path / "sample.npz")["z"]) == 120
+    grid = image_grid.load_png(tmp_path / "sample-draw.png")
+    assert grid.shape == (80, 80, 3)
+
+
+def test_a_class_has_a_name_in_mode_posterior(
+    binary_run: TrainedRun, tmp_path: pathlib.Path
+) -> None:
+    assert binary_run.manifest.features["label"].names == ("even", "odd")
+    for name, where in (("name", "label=odd"), ("number", "label=1")):
+        make(binary_run, tmp_path / name, "posterior", where=where)
+    by_name, by_number = (
+        load(tmp_path / name / "posterior.npz") for name in ("name", "number")
+    )
+    assert by_name["keys"].tolist() == by_number["keys"].tolist()
+    with pytest.raises(ValueError, match="an integer, or one of even, odd$"):
+        make(binary_run, tmp_path / "name", "posterior", where="label=Alice")
+
+
+def test_requests_of_other_arguments_have_other_names() -> None:
+    plain = requests.Request("sample")
+    assert plain.name() == "sample"
+    changed = {
+        "split": "train+test",
+        "image": ["/faces/a.jpg", "b c.png"],
+        "where": "label=7",
+        "num": 9,
+        "seed": 1,
+        "prior": "mixture",
+        "num_components": 3,
+        "latents": "/z/one.npy",
+        "path": "spherical",
+        "dimensions": ["1", "2"],
+        "attributes": ["Smiling"],
+        "limit": 2.5,
+    }
+    parts = {
+        name: dataclasses.replace(plain, **{name: value}).name()
+        for name, value in changed.items()
+    }
+    assert parts == {
+        "split": "sample-train+test",
+        "image": "sample-image=a,b_c",
+        "where": "sample-where=label=7",
+        "num": "sample-num=9",
+        "seed": "sample-seed=1",
+        "prior": "sample-prior=mixture",
+        "num_components": "sample-num_components=3",
+        "latents": "sample-latents=one",
+        "path": "sample-path=spherical",
+        "dimensions": "sample-dimensions=1,2",
+        "attributes": "sample-attributes=Smiling",
+        "limit": "sample-limit=2.5",
+    }
+    fields = {field.name for field in dataclasses.fields(plain)}
+    assert fields - set(changed) == {"mode", "preprocess", "draws"}
+    names = {
+        requests.Request(
+            "attributes", attributes=[*("Young", "Bald") * 40, last]
+        ).name()
+        for last in "ab"
+    }
+    assert len(names) == 2
+    assert all(len(name) < 150 for name in names)
 
 
 def test_no_file_of_latents_is_an_error_in_mode_decode(
@@ -222,8 +325,8 @@ def test_no_file_of_latents_is_an_error_in_mode_decode(
 def test_a_whole_split_is_encoded_in_mode_transform(
     binary_run: TrainedRun, tmp_path: pathlib.Path
 ) -> None:
-    assert make(binary_run, tmp_path, "transform", num=1) == {"transform-train.npz"}
-    arrays = load(tmp_path / "transform-train.npz")
+    assert make(binary_run, tmp_path, "transform", num=1) == {"transform.npz"}
+    arrays = load(tmp_path / "transform.npz")
     whole = first_examples(binary_run, "train", 14)
     assert arrays["keys"].tolist() == whole["key"].tolist()
     assert arrays["label"].tolist() == whole["label"].tolist()
@@ -277,23 +380,38 @@ def test_a_row_replaces_one_latent_in_mode_traverse(
     binary_run: TrainedRun, tmp_path: pathlib.Path
 ) -> None:
     names = make(binary_run, tmp_path, "traverse", num=3, dimensions=["2", "0"])
-    assert names == {"traverse.png", "traverse.gif"}
+    assert names == {"traverse.png", "traverse.gif", "traverse.npz"}
     start = first_examples(binary_run, "train", 1)
     z = np.tile(start["mean"], (6, 1))
     z[:3, 2] = z[3:, 0] = [-2, 0, 2]
     conditions = np.repeat(start["conditions"], 6, axis=0)
     expected = probabilities(binary_run, z, conditions)
-    check_levels(cells(tmp_path / "traverse.png", 8), expected)
-    grid = image_grid.load_png(tmp_path / "traverse.png")
-    assert grid.shape == (16, 24, 3)
+    check_levels(labelled_cells(tmp_path / "traverse.png", (2, 3)), expected)
+    arrays = load(tmp_path / "traverse.npz")
+    assert arrays["dimensions"].tolist() == [2, 0]
+    np.testing.assert_allclose(arrays["z"].reshape(6, 4), z, rtol=0, atol=1e-5)
     with Image.open(tmp_path / "traverse.gif") as gif:
         assert gif.n_frames == 4, "to the third step and back"
         assert gif.size == (16, 8)
-    make(binary_run, tmp_path, "traverse", num=2)
-    grid = image_grid.load_png(tmp_path / "traverse.png")
-    assert grid.shape == (4 * 8, 2 * 8, 3), "all latents by default"
     with pytest.raises(ValueError, match="^dimensions=a,1 must be whole numbers"):
         make(binary_run, tmp_path, "traverse", dimensions=["a", "1"])
+
+
+def test_latents_of_the_largest_divergence_come_first_in_mode_traverse(
+    binary_run: TrainedRun, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(binary_run, tmp_path, "traverse", num=0)
+    arrays = load(tmp_path / "traverse.npz")
+    whole = first_examples(binary_run, "train", 14)
+    variance = np.exp(whole["log_var"])
+    kl = (variance + whole["mean"] ** 2 - 1 - whole["log_var"]).mean(axis=0) / 2
+    assert arrays["dimensions"].tolist() == np.argsort(-kl).tolist()
+    assert arrays["z"].shape == (4, 9, 4), "nine steps by default"
+    monkeypatch.setattr(modes, "_NUM_TRAVERSED", 2)
+    make(binary_run, tmp_path, "traverse")
+    assert load(tmp_path / "traverse.npz")["dimensions"].tolist() == [
+        *arrays["dimensions"][:2]
+    ]
 
 
 def test_directions_are_differences_of_means_in_mode_attributes(
@@ -370,11 +488,11 @@ def test_stored_latents_are_searched_in_mode_neighbours(
     assert names == {
         "neighbours-samples.png",
         "neighbours-examples.png",
-        "neighbours-latents.npz",
+        "neighbours.npz",
     }
     train = first_examples(face_run, "train", 16)
     shown = first_examples(face_run, "test", 3)
-    arrays = load(tmp_path / "neighbours-latents.npz")
+    arrays = load(tmp_path / "neighbours.npz")
     for z, keys in (
         (arrays["z"], arrays["keys"]),
         (shown["mean"], arrays["example_neighbours"]),

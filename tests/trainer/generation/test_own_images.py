@@ -11,7 +11,7 @@ import pytest
 from tests.golden import golden_commands as golden
 from tests.trainer.generation import test_modes
 from trainer.analysis import examples
-from trainer.generation import attribute_directions, modes, output_files, requests
+from trainer.generation import attribute_directions, output_files, requests
 from trainer.runs.trained import TrainedRun
 
 IMAGES = 2
@@ -44,8 +44,7 @@ def make(
     run: TrainedRun, output: pathlib.Path, mode: str, **changes: object
 ) -> dict[str, np.ndarray]:
     """Makes the files of a mode, and returns the arrays of the npz."""
-    changes = {"mode": mode, "where": "label=1", **changes}
-    modes.make(run, dataclasses.replace(test_modes.REQUEST, **changes), output)
+    test_modes.make(run, output, mode, **{"where": "label=1", **changes})
     arrays = {}
     for path in output.glob("*.npz"):
         arrays |= test_modes.load(path)
@@ -73,7 +72,7 @@ def test_own_images_have_posteriors(
     binary_run: TrainedRun, chosen, paths, output: pathlib.Path
 ) -> None:
     arrays = make(binary_run, output, "transform", image=paths)
-    assert [path.name for path in output.iterdir()] == ["transform-images.npz"]
+    assert [path.name for path in output.iterdir()] == ["transform.npz"]
     assert arrays["keys"].tolist() == list(paths)
     mean, log_var = binary_run.vae.encode(chosen.inputs, chosen.conditions)
     np.testing.assert_allclose(arrays["posterior_mean"], mean, rtol=0, atol=1e-5)
@@ -121,7 +120,8 @@ def test_a_traversal_starts_at_an_own_image(
     z[:, 2] = [-2, 0, 2]
     conditions = np.repeat(chosen.conditions[1:], 3, axis=0)
     expected = test_modes.probabilities(binary_run, z, conditions)
-    test_modes.check_levels(test_modes.cells(output / "traverse.png", 8), expected)
+    pictures = test_modes.labelled_cells(output / "traverse.png", (1, 3))
+    test_modes.check_levels(pictures, expected)
 
 
 def test_own_images_have_neighbours(
@@ -134,7 +134,7 @@ def test_own_images_have_neighbours(
     arrays = make(binary_run, output, "neighbours", image=paths)
     assert arrays["distances"].tolist() == [0] * IMAGES, "they are training images"
     assert arrays["neighbours"].tolist() == chosen.keys.tolist()
-    pictures = test_modes.cells(output / "neighbours-images.png", 8)
+    pictures = test_modes.cells(output / "neighbours.png", 8)
     np.testing.assert_array_equal(pictures[:4:2], pictures[1:4:2])
     _, *lines = capsys.readouterr().out.splitlines()
     assert [line.split()[-1] for line in lines] == chosen.keys.tolist()

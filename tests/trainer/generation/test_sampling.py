@@ -170,18 +170,16 @@ def test_modes_write_their_files(reference_run: Run, tmp_path: pathlib.Path) -> 
     latents = tmp_path / "z.json"
     latents.write_text(json.dumps([[0.0] * 8]))
     expected = {
-        "reconstruct": ["reconstruct.png", "reconstruct.npz"],
-        "posterior": [
-            *("posterior-probability.png", "posterior-draw.png", "posterior.npz"),
-        ],
-        "sample": ["sample-probability.png", "sample-draw.png", "sample.npz"],
-        "decode": ["decode-probability.png", "decode-draw.png", "decode.npz"],
-        "transform": ["transform-validation.npz"],
-        "traverse": ["traverse.png", "traverse.gif"],
-        "attributes": ["attributes.png", "attributes.npz", "attributes.json"],
-        "neighbours": ["neighbours.png", "neighbours.npz"],
+        "reconstruct": ["png", "npz"],
+        "posterior": ["png", "npz"],
+        "sample": ["png", "npz"],
+        "decode": ["png", "npz"],
+        "transform": ["npz"],
+        "traverse": ["png", "gif", "npz"],
+        "attributes": ["png", "npz", "json"],
+        "neighbours": ["png", "npz"],
     }
-    for mode, names in expected.items():
+    for mode, kinds in expected.items():
         output = tmp_path / mode
         done = run_module(
             "trainer.generate",
@@ -192,17 +190,19 @@ def test_modes_write_their_files(reference_run: Run, tmp_path: pathlib.Path) -> 
             "--num=4",
         )
         assert done.returncode == 0, done.stderr
+        name = "decode-num=4-latents=z" if mode == "decode" else f"{mode}-num=4"
+        names = [f"{name}.{kind}" for kind in kinds]
         assert sorted(path.name for path in output.iterdir()) == sorted(names)
         if mode == "attributes":
-            rows = json.loads((output / "attributes.json").read_text())
+            rows = json.loads((output / "attributes-num=4.json").read_text())
             lines = done.stdout.splitlines()[1:]
             assert [line.split()[0] for line in lines] == [
                 row["attribute"] for row in rows
             ]
-            with np.load(output / "attributes.npz") as actual:
+            with np.load(output / "attributes-num=4.npz") as actual:
                 assert actual["names"].tolist() == [row["attribute"] for row in rows]
                 assert actual["directions"].shape == (len(rows), 8)
-            image = image_grid.load_png(output / "attributes.png")
+            image = image_grid.load_png(output / "attributes-num=4.png")
             # Images of 32 px are drawn at twice their size, below and beside their
             # labels.
             assert image.shape[0] == 26 + 64 * len(rows)

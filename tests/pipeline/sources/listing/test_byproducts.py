@@ -163,7 +163,8 @@ def test_pictures_of_a_run_are_skipped(tmp_path, place, caplog):
     [
         ("reconstruct.png", "reconstruct.npz"),
         ("interpolate.gif", "interpolate.npz"),
-        ("neighbours-samples.png", "neighbours-latents.npz"),
+        ("traverse-where=Smiling=1.gif", "traverse-where=Smiling=1.npz"),
+        ("neighbours-latents=z-samples.png", "neighbours-latents=z.npz"),
         ("sample-draw.png", "sample.npz"),
         ("decode-probability.png", "decode.npz"),
     ],
