@@ -37,6 +37,41 @@ def test_an_attribute_of_all_or_of_none_has_no_direction() -> None:
         directions.find(latents, attributes[:5])
 
 
+def test_an_attribute_of_a_single_example_has_a_direction() -> None:
+    latents = np.array([[4.0, 0.0], [0.0, 3.0], [0.0, 5.0]])
+    attributes = np.array([[1, 0, 1, 0], [0, 1, 1, 0], [0, 1, 1, 0]])
+    # Nothing is divided by 0 for the attributes of all and of none.
+    with np.errstate(all="raise"):
+        actual = directions.find(latents, attributes)
+    assert actual.tolist() == [[4, -4], [-4, 4], [0, 0], [0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("latents", "attributes"),
+    [
+        (np.zeros([3, 2]), np.zeros([2, 2])),
+        (np.zeros([3]), np.zeros([3, 2])),
+        (np.zeros([3, 2]), np.zeros([3])),
+    ],
+)
+def test_shapes_that_do_not_match_are_refused(
+    latents: np.ndarray, attributes: np.ndarray
+) -> None:
+    with pytest.raises(ValueError, match="do not match"):
+        directions.find(latents, attributes)
+
+
+def test_a_step_leads_away_from_an_attribute_and_towards_its_lack() -> None:
+    before = np.array([[0.8, 0.5], [0.1, 0.5]])
+    after = np.array([[0.3, 0.5], [0.5, 0.75]])
+    effect = directions.measure(0, np.array([True, False]), before, after)
+    # The two examples change by 0.5 and 0.4, and the other attribute by 0 and 0.25.
+    assert effect.change == pytest.approx(0.45)
+    assert effect.most_changed == 1
+    assert effect.leakage == pytest.approx(0.125)
+    assert effect.most_change == pytest.approx(0.125)
+
+
 def test_a_step_changes_its_attribute_and_what_goes_with_it() -> None:
     latents, attributes = examples()
     actual = directions.find(latents, attributes)

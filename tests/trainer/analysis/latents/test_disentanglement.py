@@ -3,6 +3,10 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import entropy
+from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+from sklearn.metrics import balanced_accuracy_score, mutual_info_score
+from sklearn.svm import LinearSVC
 
 from trainer.analysis.latents import disentanglement
 from trainer.analysis.latents.disentanglement import (
@@ -112,6 +116,90 @@ def test_the_information_of_a_noisy_copy_is_that_of_its_channel() -> None:
     actual = mutual_information_gap(latents, bits[:, None], np.array([True])).score
     entropy = -(0.25 * math.log2(0.25) + 0.75 * math.log2(0.75))
     assert actual == pytest.approx(1 - entropy)
+
+
+def test_the_information_is_that_of_the_library() -> None:
+    """Histograms of 20 bins from the least to the greatest value."""
+    factors, latents = FACTORS[:300], ROTATED[:300]
+    binned = [
+        np.digitize(values, np.linspace(values.min(), values.max(), 21)[1:-1])
+        for values in (*latents.T, factors[:, 0], factors[:, 2])
+    ]
+    codes = [binned[4], factors[:, 1], binned[5], factors[:, 3]]
+    actual = mutual_information_gap(latents, factors, IS_CATEGORICAL)
+    expected = [
+        [
+            mutual_info_score(bins, code) / mutual_info_score(code, code)
+            for code in codes
+        ]
+        for bins in binned[:4]
+    ]
+    np.testing.assert_allclose(actual.matrix, expected, rtol=1e-9)
+
+
+def test_information_is_not_negative() -> None:
+    for num in range(100, 140):
+        latents = np.stack([np.zeros(num), np.ones(num)], axis=1)
+        actual = mutual_information_gap(latents, FACTORS[:num], IS_CATEGORICAL)
+        assert actual.matrix.min() >= 0
+
+
+def test_dci_is_that_of_the_librarys_forests() -> None:
+    """30 trees with leaves of 10 examples; a fifth of the examples is held out."""
+    latents, factors = ROTATED[:400, :3], FACTORS[:400, :2]
+    factors = factors * [1, 5] + [0, 2]
+    actual = dci(latents, factors, IS_CATEGORICAL[:2])
+    order = np.random.default_rng(0).permutation(400)
+    test, train = order[:80], order[80:]
+    options = {"max_features": 1.0, "min_samples_leaf": 10, "random_state": 0}
+    forests = (
+        ExtraTreesRegressor(30, **options).fit(latents[train], factors[train, 0]),
+        ExtraTreesClassifier(30, **options).fit(
+            latents[train], (factors[train, 1] > 2).astype(int)
+        ),
+    )
+    expected = np.stack([one.feature_importances_ for one in forests], axis=1)
+    np.testing.assert_allclose(actual.importances, expected, rtol=1e-9)
+    scores = [
+        forests[0].score(latents[test], factors[test, 0]),
+        forests[1].score(latents[test], factors[test, 1] > 2),
+    ]
+    assert actual.informativeness_by_factor.tolist() == pytest.approx(scores)
+    rows = expected / expected.sum(axis=1, keepdims=True)
+    by_latent = 1 - entropy(rows, base=2, axis=1)
+    weights = expected.sum(axis=1) / 2
+    assert actual.disentanglement == pytest.approx(weights @ by_latent)
+    by_factor = 1 - entropy(expected, base=3, axis=0)
+    assert actual.completeness == pytest.approx(by_factor.mean())
+
+
+def test_a_category_is_predicted_as_the_librarys_machine_does() -> None:
+    latents = ROTATED[:400]
+    codes = FACTORS[:400, 3].astype(int)
+    sap = separated_attribute_predictability(latents, FACTORS[:400], IS_CATEGORICAL)
+    standard = (latents - latents.mean(axis=0)) / latents.std(axis=0)
+    for j in range(4):
+        machine = LinearSVC(C=0.01, class_weight="balanced", dual=False)
+        machine.fit(standard[:, [j]], codes)
+        expected = balanced_accuracy_score(codes, machine.predict(standard[:, [j]]))
+        assert sap.matrix[j, 3] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_hundred_examples_of_two_factors_are_enough(metric) -> None:
+    result = metric(PERMUTED[:100], FACTORS[:100, :2], IS_CATEGORICAL[:2])
+    assert not has_nan(result)
+
+
+def test_importances_of_nothing_are_not_complete() -> None:
+    scores = dci(np.full([200, 3], 0.1), FACTORS[:200], IS_CATEGORICAL)
+    assert scores.completeness == 0
+    # One latent, which predicts nothing, beside one that predicts everything.
+    latents = np.stack([np.zeros(200), FACTORS[:200, 0]], axis=1)
+    with np.errstate(all="raise"):
+        scores = dci(latents, FACTORS[:200, [0, 0]], np.zeros(2, bool))
+    assert scores.completeness == pytest.approx(1)
+    assert scores.disentanglement == pytest.approx(0)
 
 
 def test_r2_is_the_squared_correlation() -> None:

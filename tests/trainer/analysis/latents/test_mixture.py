@@ -1,3 +1,4 @@
+import os
 import pathlib
 
 import numpy as np
@@ -27,12 +28,24 @@ def test_draws_have_the_moments_of_the_mixture() -> None:
         np.testing.assert_allclose(np.cov(part.T), PLANTED.covariances[c], atol=0.06)
 
 
+def test_weights_may_be_rounded() -> None:
+    weights = np.array([0.5, 0.5 + 5e-7])
+    rounded = mixture.Mixture(weights, np.zeros([2, 2]), np.stack([np.eye(2)] * 2))
+    assert rounded.sample(9, seed=0).shape == (9, 2)
+
+
 def test_a_fit_to_draws_finds_the_mixture_again() -> None:
     actual = mixture.fit(PLANTED.sample(20_000, seed=2), num_components=2)
     order = actual.weights.argsort()
     np.testing.assert_allclose(actual.weights[order], PLANTED.weights, atol=0.01)
     np.testing.assert_allclose(actual.means[order], PLANTED.means, atol=0.06)
     np.testing.assert_allclose(actual.covariances[order], PLANTED.covariances, atol=0.1)
+
+
+@pytest.mark.parametrize("num_components", [1, 2])
+def test_two_latents_are_enough_for_a_fit(num_components: int) -> None:
+    actual = mixture.fit(np.array([[0.0, 1.0], [4.0, 3.0]]), num_components)
+    assert actual.weights @ actual.means == pytest.approx([2, 2])
 
 
 def test_the_density_is_that_of_the_library() -> None:
@@ -60,6 +73,9 @@ def test_draws_and_fits_depend_on_the_seed_alone() -> None:
     assert PLANTED.sample(0, seed=4).shape == (0, 3)
     first, again = (mixture.fit(latents, num_components=2, seed=1) for _ in range(2))
     np.testing.assert_array_equal(first.means, again.means)
+    default, zero = (mixture.fit(latents, 9, **given) for given in ({}, {"seed": 0}))
+    np.testing.assert_array_equal(default.means, zero.means)
+    assert (default.means != mixture.fit(latents, 9, seed=1).means).any()
 
 
 def test_a_latent_that_never_moves_does_not_stop_a_fit() -> None:
@@ -91,17 +107,31 @@ def test_other_files_are_refused(tmp_path: pathlib.Path) -> None:
     np.savez(path, weights=np.ones(1))
     with pytest.raises(ValueError, match=r"does not hold a mixture: .*means"):
         mixture.load(path)
-    objects = np.array([None], dtype=object)
+    objects = np.array([_Harmful(tmp_path / "harm")], dtype=object)
     np.savez(path, weights=objects, means=objects, covariances=objects)
     with pytest.raises(ValueError, match="does not hold a mixture"):
         mixture.load(path)
+    assert not (tmp_path / "harm").exists()
+
+
+class _Harmful:
+    """An object that makes a folder when it is unpickled."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._folder = folder
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self._folder),)
 
 
 def test_what_is_not_a_mixture_is_refused() -> None:
     with pytest.raises(ValueError, match=r"must be \[k\], \[k, d\] and \[k, d, d\]"):
         mixture.Mixture(np.ones(1), np.zeros([1, 2]), np.eye(3)[None])
-    with pytest.raises(ValueError, match="must be positive and sum to 1"):
-        mixture.Mixture(np.ones(2), np.zeros([2, 2]), np.stack([np.eye(2)] * 2))
+    for weights in ([1, 1], [0, 1], [-0.5, 1.5], [0.5, 0.5 + 2e-6]):
+        with pytest.raises(ValueError, match="must be positive and sum to 1"):
+            mixture.Mixture(
+                np.array(weights), np.zeros([2, 2]), np.stack([np.eye(2)] * 2)
+            )
     with pytest.raises(ValueError, match="must be positive definite"):
         mixture.Mixture(np.ones(1), np.zeros([1, 2]), -np.eye(2)[None])
 
@@ -114,5 +144,7 @@ def test_what_cannot_be_fitted_is_refused() -> None:
     for num_components in (0, 4):
         with pytest.raises(ValueError, match="from 1 to the number of latents, 3"):
             mixture.fit(np.zeros([3, 2]), num_components=num_components)
+    with pytest.raises(ValueError, match="at least 2 latents to fit, not 1"):
+        mixture.fit(np.zeros([1, 2]), num_components=1)
     with pytest.raises(ValueError, match=r"must be \[n, 3\]"):
         PLANTED.log_density(np.zeros([5, 2]))

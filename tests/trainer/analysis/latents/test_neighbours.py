@@ -59,6 +59,30 @@ def test_what_float32_cannot_tell_apart_is_told_apart(size: int) -> None:
     assert actual.distances[0] == pytest.approx(np.hypot(2e-3, 1e-3), rel=1e-3)
 
 
+def test_the_bound_of_the_rounding_is_the_published_one() -> None:
+    """16 sqrt(D + 8) units of the last place; here D + 8 is 100."""
+    bounds = neighbours._rounding(np.array([2.0, 0.0]), np.array([3.0, 0.0]), 92)
+    unit = 160 * 2.0**-23
+    assert bounds[0].tolist() == pytest.approx([5 * unit, 2 * unit], rel=1e-12)
+    assert bounds[1].tolist() == pytest.approx([3 * unit, 1e-30], rel=1e-12)
+
+
+def test_few_distances_are_computed_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    queries, images = (
+        rng.uniform(-1, 1, (num, 4, 4, 3)).astype(np.float32) for num in (20, 400)
+    )
+    computed = []
+    exact = neighbours._squared_distance
+    monkeypatch.setattr(
+        neighbours,
+        "_squared_distance",
+        lambda *pair: (computed.append(pair), exact(*pair))[1],
+    )
+    neighbours.nearest(queries, [(np.arange(400).astype(str), images)])
+    assert len(computed) < 40
+
+
 def test_what_is_kept_does_not_hold_the_batch() -> None:
     actual = neighbours.nearest(IMAGES[:1], batches(300))
     assert actual.images.base is None
