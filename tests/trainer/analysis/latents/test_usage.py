@@ -62,3 +62,20 @@ def test_aggregate_kl_refuses_what_it_cannot_average() -> None:
         usage.aggregate_kl(np.zeros([0, 2]), np.zeros([0, 2]))
     with pytest.raises(ValueError, match="num_draws=0 must be positive"):
         usage.aggregate_kl(np.zeros([3, 2]), np.zeros([3, 2]), num_draws=0)
+
+
+def test_a_latent_at_the_threshold_is_not_active() -> None:
+    means = np.array([[0.0, 0.0], [1.0, 1.25]])
+    assert usage.active_units(means, threshold=0.25) == 1
+
+
+def test_aggregate_kl_has_ten_thousand_draws_of_seed_0() -> None:
+    rng = np.random.default_rng(0)
+    means, log_vars = rng.normal(size=(2, 20, 3))
+    default = usage.aggregate_kl(means, log_vars)
+    assert default == usage.aggregate_kl(means, log_vars, num_draws=10_000, seed=0)
+    for others in ({"num_draws": 9_999}, {"num_draws": 10_001}, {"seed": 1}):
+        assert default != usage.aggregate_kl(means, log_vars, **others)
+    assert np.isfinite(usage.aggregate_kl(means, log_vars, num_draws=1))
+    with pytest.raises(ValueError, match="num_draws=0 must be positive"):
+        usage.aggregate_kl(means, log_vars, num_draws=0)
