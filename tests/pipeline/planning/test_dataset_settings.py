@@ -91,3 +91,35 @@ def test_fractions_are_parsed():
         match = f"^split_fractions={text} must be fractions for train, validation, test"
         with pytest.raises(contract.DatasetError, match=match):
             parse_fractions(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        ("image_size", 1, 4096),
+        ("shard_size", 1, 1_000_000),
+        ("seed", 0, 9_223_372_036_854_775_807),
+        ("crop_size", 0, 65_535),
+        ("validation_images", 0, 1_000_000),
+    ],
+)
+def test_a_number_has_a_least_and_a_largest_value(
+    name: str, low: int, high: int
+) -> None:
+    others = {"source": "mnist"} if name == "validation_images" else {}
+    for value in (low, high):
+        assert getattr(Settings(**others, **{name: value}), name) == value
+    for value in (low - 1, high + 1, True, low + 0.5):
+        with pytest.raises(
+            contract.DatasetError, match=f"^{name}={value} must be from {low} to {high}"
+        ):
+            Settings(**others, **{name: value})
+
+
+def test_fractions_may_miss_one_by_a_millionth() -> None:
+    for fractions in ((0.8, 0.1, 0.1 + 9e-7), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)):
+        settings = Settings(source="folder", split_fractions=fractions)
+        assert settings.split_fractions == fractions
+    for last in (0.1 + 2e-6, 0.1 - 2e-6):
+        with pytest.raises(contract.DatasetError, match="with the sum 1"):
+            Settings(source="folder", split_fractions=(0.8, 0.1, last))
