@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline import contract
-from pipeline.planning.dataset_settings import Settings, parse_fractions
+from pipeline.planning.dataset_settings import Settings, parse_folders, parse_fractions
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,7 @@ from pipeline.planning.dataset_settings import Settings, parse_fractions
                 ((0.8, 0.1, 0.1, 0.0), "0.8,0.1,0.1,0"),
                 ((0.8, 0.1, 0.2), "0.8,0.1,0.2"),
                 ((1.2, -0.1, -0.1), "1.2,-0.1,-0.1"),
+                ((0.7, 0.5, -0.2), "0.7,0.5,-0.2"),
                 ((float("nan"), 0.5, 0.5), "nan,0.5,0.5"),
                 ((), ""),
             )
@@ -123,3 +124,11 @@ def test_fractions_may_miss_one_by_a_millionth() -> None:
     for last in (0.1 + 2e-6, 0.1 - 2e-6):
         with pytest.raises(contract.DatasetError, match="with the sum 1"):
             Settings(source="folder", split_fractions=(0.8, 0.1, last))
+
+
+def test_folders_are_parsed():
+    assert parse_folders(None) is None
+    assert parse_folders("train=Train, big,test=test1,a") == (
+        "test=test1,a",
+        "train=Train, big",
+    )
