@@ -17,6 +17,7 @@ from trainer.analysis.latents.directions import Effect
 from trainer.analysis.posteriors import encode_split
 from trainer.generation import sampling
 from trainer.runs.trained import TrainedRun
+from trainer.system import bars
 
 FEATURE = "attributes"
 _NUM_MEASURED = 256
@@ -85,7 +86,8 @@ def explore(
     probes = probe.AttributeProbes(trained_on.posterior_mean, attributes)
     measured = _Measured(run, split, probes)
     effects = [
-        measured.step(column, attribute_directions[column]) for column in columns
+        measured.step(column, attribute_directions[column])
+        for column in bars.over(columns, "effects", "attribute")
     ]
     strengths = np.linspace(-limit, limit, num_steps)
     return Arithmetic(

@@ -47,3 +47,17 @@ def test_png_files_hold_the_grid(
         assert image.mode == mode
         np.testing.assert_array_equal(np.asarray(image).reshape(grid.shape), grid)
     assert [p.name for p in path.parent.iterdir()] == ["b.png"]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_many_images_shrink_and_keep_their_looks(channels: int) -> None:
+    ramp = np.linspace(0, 255, 128).astype(np.uint8)
+    images = np.broadcast_to(ramp[:, None, None], (400, 128, 128, channels))
+    actual = image_grid.shrunk(images)
+    assert actual.shape == (400, 55, 55, channels)
+    # Rows of the shrunken ramp are 255 / 55 levels apart.
+    steps = np.diff(actual[7, :, 20, 0].astype(int))
+    assert set(steps[2:-2]) <= {4, 5}
+    few = images[:76]
+    assert image_grid.shrunk(few) is few
+    assert image_grid.shrunk(images[:77]).shape[1:3] == (127, 127)
