@@ -41,12 +41,16 @@ def resize_and_map(
     from pipeline.images import resize_loops
 
     starts, weights = filters.filter_weights(side, size, filter_name)
-    rows = np.ascontiguousarray(image).reshape(side, -1)
+    rows = np.ascontiguousarray(image).reshape(side, side * num_channels)
     # As integers, because all types of one size then share the compiled code.
     bits = values.view(f"u{values.itemsize}")
     resized = np.empty((size, size, num_channels), values.dtype)
     resize_loops.loops(weights.shape[1], num_channels)(
-        rows, starts, weights, bits, resized.view(bits.dtype).reshape(size, -1)
+        rows,
+        starts,
+        weights,
+        bits,
+        resized.view(bits.dtype).reshape(size, size * num_channels),
     )
     return resized
 
@@ -74,7 +78,7 @@ def resize_legacy_bilinear(image: np.ndarray, size: int) -> np.ndarray:
     """
     side = image.shape[0]
     position = np.arange(size, dtype=np.float32) * np.float32(side / size)
-    lower = np.minimum(position.astype(np.int64), side - 1)
+    lower = position.astype(np.int64)
     upper = np.minimum(lower + 1, side - 1)
     weight = (position - lower).astype(np.float32)
     columns = weight[None, :, None]

@@ -1,3 +1,4 @@
+import dataclasses
 import zipfile
 
 import numpy as np
@@ -52,3 +53,69 @@ def test_a_pickle_in_a_plan_is_not_loaded(planned, tmp_path):
     np.savez(path, header=np.array([{}], dtype=object))
     with pytest.raises(contract.DatasetError, match="is damaged .*allow_pickle=False"):
         plan_files.load_plan(str(tmp_path), shard.name, "first")
+
+
+@pytest.fixture
+def four(planned) -> plan.ShardPlan:
+    """Returns a plan of four images, with two numbers each."""
+    images = sources.ImageTable(
+        ["a", "b", "c", "d"], np.full([4, 2], 3), {"label": np.arange(4)}
+    )
+    return plan.ShardPlan(dataclasses.replace(planned.shard, num_images=4), images)
+
+
+def test_plans_are_written_and_missing_images_are_named(four, planned, tmp_path):
+    # Only a negative first number tells that an image is missing.
+    four.images.locations[:] = [[0, 3], [-1, 0], [3, -1], [-2, 3]]
+    written, missing = plan_files.save_plans([four, planned], str(tmp_path), "first")
+    assert written == [four.shard, planned.shard]
+    assert missing == ["b", "d"]
+    shard = dataclasses.replace(planned.shard, name="other")
+    others = [dataclasses.replace(planned, shard=shard), four]
+    assert plan_files.save_plans(others, str(tmp_path), "first")[1] == ["b", "d"]
+    for name in (planned.shard.name, "other"):
+        assert plan_files.load_plan(str(tmp_path), name, "first").shard.name == name
+
+
+def test_a_plan_that_is_sound_is_loaded(four, tmp_path):
+    plan_files.save_plan(four, str(tmp_path), "first")
+    loaded = plan_files.load_plan(str(tmp_path), four.shard.name, "first")
+    assert loaded.images.keys == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"locations": np.zeros([4, 2])},
+        {"locations": np.zeros([3, 2], int)},
+        {"locations": np.zeros([4], int)},
+        {"features": {"label": np.zeros([4])}},
+        {"features": {"label": np.zeros([5], int)}},
+        {"keys": ["a"] * 3},
+        {"keys": [1] * 4},
+        {"keys": "abcd"},
+    ],
+    ids=str,
+)
+def test_a_plan_that_is_not_sound_is_refused(four, tmp_path, changed):
+    images = dataclasses.replace(four.images, **changed)
+    damaged = dataclasses.replace(four, images=images)
+    plan_files.save_plan(damaged, str(tmp_path), "first")
+    with pytest.raises(contract.DatasetError, match="is damaged .ValueError: not the"):
+        plan_files.load_plan(str(tmp_path), four.shard.name, "first")
+
+
+def test_a_plan_of_another_shard_is_refused(planned, tmp_path):
+    shard = plan_files.save_plan(planned, str(tmp_path), "first")
+    path = plan_files.plan_path(str(tmp_path), shard.name, "first")
+    other = plan_files.plan_path(str(tmp_path), "other", "first")
+    with open(path, "rb") as file, open(other, "wb") as copy:
+        copy.write(file.read())
+    with pytest.raises(contract.DatasetError, match="not the plan of other"):
+        plan_files.load_plan(str(tmp_path), "other", "first")
+    for split in ("holdout", ""):
+        shard = dataclasses.replace(planned.shard, split=split)
+        damaged = dataclasses.replace(planned, shard=shard)
+        plan_files.save_plan(damaged, str(tmp_path), "first")
+        with pytest.raises(contract.DatasetError, match="is damaged"):
+            plan_files.load_plan(str(tmp_path), shard.name, "first")
