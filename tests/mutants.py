@@ -78,7 +78,7 @@ MODULES: Mapping[str, Sequence[str]] = {
     "pipeline/formats/records.py": ("test_records.py", "test_record_reader.py"),
     "pipeline/images/resizing.py": ("test_resizing.py",),
     "pipeline/images/filters.py": ("test_resizing.py",),
-    "pipeline/images/resize_loops.py": ("test_resizing.py",),
+    "pipeline/images/resize_loops.py": ("test_resize_loops.py",),
 }
 
 # Cosmic Ray has up to twelve replacements for each operator. One stands for all of an
