@@ -2,12 +2,13 @@
 
 python -m tests.mutants
 python -m tests.mutants --only=optimization/losses
-python -m tests.mutants --since=HEAD~1 --most=60
+python -m tests.mutants --since=HEAD~1 --most=100
 
 Such a change is a mutant; a test that fails kills it. Cosmic Ray makes the mutants. The
 tests of each file are in `MODULES`. A mutant that changes nothing that a caller can see
 is equivalent: `docs/development/mutants.md` lists these with the reasons. The exit code
-is 1 if the tests of a file kill fewer than nine mutants in ten.
+is 1 if the tests of a file kill fewer than nine mutants in ten. With `--most`, too few
+mutants of a file are tried for a score, and all files are judged together.
 
 Results are kept in `.mutants.jsonl`. A mutant is tried again if its file or the tests
 changed.
@@ -238,6 +239,22 @@ def table(verdicts: Mapping[str, Sequence[str]]) -> str:
     return "\n".join([*lines, _row("all", total)])
 
 
+def too_low(
+    verdicts: Mapping[str, Sequence[str]], *, is_sample: bool = False
+) -> list[str]:
+    """Returns the files whose tests kill too few mutants.
+
+    Args:
+        verdicts: Verdicts on the mutants of each file.
+        is_sample: Whether the verdicts are on some mutants only. Then all files are
+            named if too few mutants of all of them together were killed.
+    """
+    if is_sample:
+        every = [verdict for of_path in verdicts.values() for verdict in of_path]
+        return list(verdicts) if _score(every) < GOAL else []
+    return [path for path, of_path in verdicts.items() if _score(of_path) < GOAL]
+
+
 def _row(name: str, verdicts: Sequence[str]) -> str:
     survived = verdicts.count("survived")
     number, killed = len(verdicts), len(verdicts) - survived
@@ -328,7 +345,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Counts changes that no test notices.")
     parser.add_argument("--only", default="", help="Part of the paths to choose.")
     parser.add_argument("--since", help="Commit: choose the files that differ from it.")
-    parser.add_argument("--most", type=int, default=0, help="Mutants of each file.")
+    parser.add_argument("--most", type=int, default=0, help="Mutants of all files.")
     options = parser.parse_args()
     chosen = [path for path in MODULES if options.only in path]
     if options.since:
@@ -343,10 +360,10 @@ def main() -> None:
         workshop = Workshop(pathlib.Path(directory), python, num_processes)
         verdicts = {}
         for path in chosen:
-            secs = _limit_secs(path, workshop)
-            verdicts[path] = judge_file(path, options.most, known, workshop, secs)
+            secs, most = _limit_secs(path, workshop), -(-options.most // len(chosen))
+            verdicts[path] = judge_file(path, most, known, workshop, secs)
     print(table(verdicts))
-    low = [path for path in chosen if _score(verdicts[path]) < GOAL]
+    low = too_low(verdicts, is_sample=options.most > 0)
     sys.exit(f"error: under {GOAL:.0%}: {', '.join(low)}" if low else 0)
 
 

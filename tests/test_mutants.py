@@ -77,6 +77,18 @@ def test_the_table_counts_a_timeout_as_killed() -> None:
     ]
 
 
+def test_a_file_is_judged_alone_and_a_sample_as_a_whole() -> None:
+    verdicts = {
+        "a.py": ["killed"] * 8 + ["survived"] * 2,
+        "b.py": ["killed"] * 9 + ["timeout", "survived"],
+    }
+    assert mutants.too_low(verdicts) == ["a.py"]
+    assert mutants.too_low(verdicts, is_sample=True) == ["a.py", "b.py"]
+    verdicts["b.py"] += ["killed"] * 9
+    assert mutants.too_low(verdicts, is_sample=True) == []
+    assert mutants.too_low({}, is_sample=True) == []
+
+
 class _Tests(Workshop):
     """Tests that notice only a changed sign of minus."""
 

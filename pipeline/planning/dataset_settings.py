@@ -126,7 +126,7 @@ def parse_folders(text: str | None) -> tuple[str, ...] | None:
 def _check_fractions(fractions: Sequence[float]) -> None:
     is_sound = (
         len(fractions) == len(contract.SPLITS)
-        and all(0 <= fraction <= 1 for fraction in fractions)
+        and all(fraction >= 0 for fraction in fractions)
         and math.isclose(sum(fractions), 1, abs_tol=1e-6)
     )
     if not is_sound:
