@@ -60,7 +60,7 @@ MODULES: Mapping[str, Sequence[str]] = {
     f"{_LIKELIHOODS}gaussian.py": ("test_likelihoods.py",),
     f"{_LIKELIHOODS}logistic_mixture.py": ("test_likelihoods.py",),
     "trainer/data/shuffling.py": ("test_shuffling.py", "test_lanes.py"),
-    "trainer/numerics/permutations.py": ("test_shuffling.py", "test_lanes.py"),
+    "trainer/numerics/permutations.py": ("test_permutations.py",),
     "trainer/training/gradients.py": ("test_gradients.py",),
     "trainer/training/steps.py": ("test_steps.py", "test_moving_average.py"),
     "trainer/analysis/image_metrics.py": ("test_image_metrics.py",),

@@ -3,8 +3,6 @@
 This module imports no TensorFlow.
 """
 
-import threading
-
 import numpy as np
 
 # Number of lanes that a stream can have; each lane has its own random numbers.
@@ -27,24 +25,5 @@ def permutation(
     # counts these numbers.
     counter = np.array([0, *words, *[0] * (3 - len(words))], np.uint64)
     key_words = np.array([seed % 2**64, MAX_LANES * stream + lane], np.uint64)
-    numbers = _THREAD.philox
-    numbers.state = {
-        "bit_generator": "Philox",
-        "state": {"counter": counter, "key": key_words},
-        # Position 4: all four numbers of the buffer are used.
-        "buffer": np.zeros(4, np.uint64),
-        "buffer_pos": 4,
-        "has_uint32": 0,
-        "uinteger": 0,
-    }
-    return np.argsort(numbers.random_raw(size), kind="stable")
-
-
-class _Thread(threading.local):
-    """Random generator of a thread; a new generator would double a block's time."""
-
-    def __init__(self) -> None:
-        self.philox = np.random.Philox(0)
-
-
-_THREAD = _Thread()
+    generator = np.random.Philox(counter=counter, key=key_words)
+    return np.argsort(generator.random_raw(size), kind="stable")
