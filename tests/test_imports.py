@@ -245,6 +245,7 @@ BY_NAME = {
         "import_module",
     ): "--preprocess",
     ("trainer/cli/config_files.py", "exec_module"): "the file that --config gives",
+    ("trainer/runs/flagship.py", "exec_module"): "our own file, configs/celeba.py",
 }
 CODE_FROM_DATA = {
     *("__import__", "eval", "exec", "exec_module", "import_module", "load_model"),

@@ -13,6 +13,7 @@ from tensorboard.plugins.hparams import metadata
 from tests import preloaded
 from tests.chaos.reliability import IS_FULL, python_to_kill
 from tests.trainer.trained_runs import UNREPEATED, Run, start_training
+from trainer.reporting import tags
 
 NUM_STEPS = 150 if IS_FULL else 75
 # Log and save every step; evaluate and draw pictures at every third of the run.
@@ -133,20 +134,21 @@ def go_on(process: subprocess.Popen[str]) -> None:
 def points(workdir: pathlib.Path, run: str) -> dict[str, list[tuple[int, bytes]]]:
     """Returns steps and values by tag, in the order that TensorBoard reads them."""
     events = EventAccumulator(str(workdir / run), {"tensors": 0}).Reload()
+    unrepeated = {tags.of_scalar(name).name for name in UNREPEATED}
     return {
         tag: [
             (event.step, event.tensor_proto.SerializeToString())
             for event in events.Tensors(tag)
         ]
         for tag in events.Tags()["tensors"]
-        if tag not in (*UNREPEATED, "config", metadata.SESSION_START_INFO_TAG)
+        if tag not in (*unrepeated, "config", metadata.SESSION_START_INFO_TAG)
     }
 
 
 def wall_times(workdir: pathlib.Path, run: str) -> list[float]:
     """Returns the time at which each loss was written, in the order of `points`."""
     events = EventAccumulator(str(workdir / run), {"tensors": 0}).Reload()
-    return [event.wall_time for event in events.Tensors("loss")]
+    return [event.wall_time for event in events.Tensors("objective/loss")]
 
 
 def assert_same(run: Run, reference: Run, last: int = NUM_STEPS) -> None:

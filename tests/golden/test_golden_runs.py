@@ -58,7 +58,7 @@ def test_a_run_goes_on_as_if_it_had_not_stopped(
         str(workdir / "train"), size_guidance={"tensors": 0}
     )
     events.Reload()
-    steps = [event.step for event in events.Tensors("loss")]
+    steps = [event.step for event in events.Tensors("objective/loss")]
     assert steps == list(range(1, golden.ENDED_AT + 1))
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import pathlib
+import re
 import signal
 import socket
 import urllib.parse
@@ -31,12 +32,14 @@ FLAGS = (
     "--config.latent_dim=4",
 )
 PICTURES = [*range(0, 50, 3), 50]
-GRIDS = (
-    "reconstruction",
-    "samples/sampled",
-    "samples/interpolated",
-    "latents/traversed",
-)
+# Tags of the pictures by their directories.
+GRIDS = {
+    "reconstruction": "pictures/reconstruction",
+    "samples/sampled": "pictures/samples",
+    "samples/interpolated": "pictures/samples_interpolated",
+    "latents/traversed": "pictures/traversals",
+}
+KL, RATIO = "posterior/kl_of_latents", "samples/memorisation_ratio"
 
 
 @pytest.fixture(scope="module")
@@ -64,42 +67,44 @@ def board(killed_run: Run, reference_run: Run) -> Iterator[Board]:
 def test_the_tags_that_scripts_rely_on_are_there(board: Board) -> None:
     scalars = board.plugin("scalars/tags")
     terms = {
-        "loss",
-        "elbo",
-        "recon_nll",
-        "kl",
-        "pixel_loss",
-        "latent_loss",
-        "latents/mean",
-        "latents/variance",
+        "objective/loss",
+        "objective/elbo",
+        "objective/recon_nll",
+        "objective/kl",
+        "objective/pixel_loss",
+        "objective/latent_loss",
+        "posterior/mean",
+        "posterior/variance",
     }
     ours = {
-        "gradient_norm",
-        "learning_rate",
-        "beta",
-        "images_per_second",
-        "data_wait_percent",
-        "memory/process_mib",
+        "training/gradient_norm",
+        "training/learning_rate",
+        "training/beta",
+        "system/images_per_second",
+        "system/data_wait_percent",
+        "system/process_mib",
     }
     for name in ("killed", "reference"):
         assert terms | ours == scalars[f"{name}/train"].keys()
-        evaluated = terms | {"active_units", "memorisation_ratio"}
+        evaluated = terms | {"posterior/active_units", RATIO}
         assert evaluated == scalars[f"{name}/eval"].keys()
         shown = board.plugin("images/tags")[f"{name}/eval"]
-        assert {*GRIDS, "samples/neighbours"} == shown.keys()
+        assert {*GRIDS.values(), "pictures/samples_neighbours"} == shown.keys()
         texts = board.plugin("text/tags")[f"{name}/train"]
         assert {"config", "dataset", "objective"} == set(texts)
-        assert board.plugin("histograms/tags")[f"{name}/eval"].keys() == {"latents/kl"}
+        assert board.plugin("histograms/tags")[f"{name}/eval"].keys() == {KL}
+        for tag in (*scalars[f"{name}/eval"].values(), *shown.values()):
+            assert tag["description"].startswith("<p>")
 
 
 def test_every_picture_is_shown_as_it_was_drawn(board: Board, killed_run: Run) -> None:
-    for tag in GRIDS:
+    for name, tag in GRIDS.items():
         shown = board.plugin("images/images", run="killed/eval", tag=tag, sample="0")
         assert [each["step"] for each in shown] == PICTURES
         query = dict(urllib.parse.parse_qsl(shown[-1]["query"]))
         png = board.fetch("plugin/images/individualImage", **query)
         last = Image.open(io.BytesIO(png))
-        drawn = image_grid.load_png(killed_run.workdir / f"images/{tag}/000000050.png")
+        drawn = image_grid.load_png(killed_run.workdir / f"images/{name}/000000050.png")
         np.testing.assert_array_equal(np.asarray(last), drawn)
 
 
@@ -107,9 +112,9 @@ def test_nothing_is_shown_twice_after_a_kill(board: Board) -> None:
     expected = {"train": list(range(1, 51)), "eval": [0, 25, 50]}
     for run, tags in board.plugin("scalars/tags").items():
         steps = expected[run.partition("/")[2]]
-        for tag in tags.keys() - {"memorisation_ratio"}:
+        for tag in tags.keys() - {RATIO}:
             actual = board.steps("scalars/scalars", run, tag)
-            if tag in ("images_per_second", "data_wait_percent"):
+            if tag in ("system/images_per_second", "system/data_wait_percent"):
                 # The first call after a start has no rate, because it includes the
                 # compilation.
                 assert sorted(set(actual)) == actual
@@ -117,7 +122,7 @@ def test_nothing_is_shown_twice_after_a_kill(board: Board) -> None:
             else:
                 assert actual == steps, (run, tag)
     for run in ("killed/eval", "reference/eval"):
-        points = board.plugin("histograms/histograms", run=run, tag="latents/kl")
+        points = board.plugin("histograms/histograms", run=run, tag=KL)
         assert [step for _, step, _ in points] == [0, 25, 50]
 
 
@@ -132,7 +137,8 @@ def test_settings_and_final_metrics_are_compared(
     assert {"learning_rate", "layer_defaults.activation", "dataset"} <= names
     assert "log_every_steps" not in names
     metrics = [
-        {"name": {"tag": tag, "group": ""}} for tag in ("elbo", "loss", "active_units")
+        {"name": {"tag": tag, "group": ""}}
+        for tag in ("objective/elbo", "objective/loss", "posterior/active_units")
     ]
     groups = board.plugin(
         "hparams/session_groups",
@@ -145,16 +151,18 @@ def test_settings_and_final_metrics_are_compared(
         },
     )["sessionGroups"]
     actual = {group["name"]: group for group in groups}
-    assert actual.keys() == {"killed", "reference"}
-    assert actual["killed"]["hparams"]["latent_dim"] == 4
-    assert actual["reference"]["hparams"]["latent_dim"] == 8
+    # The names of the runs in Scalars.
+    assert actual.keys() == {"killed/eval", "reference/eval"}
+    assert actual["killed/eval"]["hparams"]["latent_dim"] == 4
+    assert actual["reference/eval"]["hparams"]["latent_dim"] == 8
     for run in (killed_run, reference_run):
         last = run.metrics("validation")[50]
-        for value in actual[run.workdir.name]["metricValues"]:
+        values = actual[f"{run.workdir.name}/eval"]["metricValues"]
+        assert len(values) == 3
+        for value in values:
             assert value["trainingStep"] == 50
-            if value["name"]["tag"] in last:
-                expected = last[value["name"]["tag"]]
-                assert value["value"] == pytest.approx(expected, rel=1e-6)
+            expected = last[value["name"]["tag"].partition("/")[2]]
+            assert value["value"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_projector_has_points_with_their_features_and_images(
@@ -190,7 +198,10 @@ def test_texts_and_the_graph_say_what_the_run_is(
         tag: board.plugin("text/text", run="killed/train", tag=tag)[-1]["text"]
         for tag in ("config", "dataset", "objective")
     }
-    assert "latent_dim: 4" in texts["config"]
+    # TensorBoard renders Markdown; settings unlike the flagship's stand first.
+    rows = re.findall(r"<td>(.*?)</td>\s*<td>(.*?)</td>", texts["config"], re.DOTALL)
+    assert rows.index(("latent_dim", "4")) < rows.index(("beta", "1.0"))
+    assert "<td>100</td>" in texts["config"].partition("other setting")[0]
     digest = json.loads((dataset_dir / "manifest.json").read_text())["digest"]
     assert digest in texts["dataset"]
     assert "96 examples" in texts["dataset"]
@@ -198,6 +209,8 @@ def test_texts_and_the_graph_say_what_the_run_is(
     graph = board.fetch("plugin/graphs/graph", run="killed/train").decode()
     assert "encoder" in graph
     assert "decoder" in graph
+    # The run is unconditional.
+    assert "conditions" not in graph
 
 
 def test_a_run_by_itself_needs_no_name(reference_run: Run) -> None:

@@ -59,8 +59,11 @@ def browser(
 
 
 def test_scalars_are_drawn(browser: Browser) -> None:
-    cards = browser.show_cards("scalars", "tf-scalar-card", "^(loss|elbo|kl)$")
-    assert cards.keys() == {"loss", "elbo", "kl"}
+    tags = {f"objective/{name}" for name in ("loss", "elbo", "kl")}
+    cards = browser.show_cards(
+        "scalars", "tf-scalar-card", "^objective/(loss|elbo|kl)$"
+    )
+    assert cards.keys() == tags
     for tag, (card, *_) in cards.items():
         # Two runs, each with training and evaluation, give four end points.
         browser.wait(
@@ -70,7 +73,7 @@ def test_scalars_are_drawn(browser: Browser) -> None:
 
 
 def test_every_picture_is_on_the_slider(browser: Browser) -> None:
-    tags = {"reconstruction", "samples/sampled", "latents/traversed"}
+    tags = {f"pictures/{name}" for name in ("reconstruction", "samples", "traversals")}
     cards = browser.show_cards(
         "images", "tf-image-loader", f"^({'|'.join(sorted(tags))})$"
     )
@@ -93,13 +96,13 @@ def test_settings_are_compared(browser: Browser) -> None:
 
     def cells() -> list[str]:
         actual = browser.texts("vaadin-grid-cell-content")
-        return actual if {"narrow", "reference"} <= set(actual) else []
+        return actual if {"narrow/eval", "reference/eval"} <= set(actual) else []
 
     actual = browser.wait("both runs", cells)
     header = [text for text in actual if text][:20]
     assert header[:3] == ["Trial ID", "Show Metrics", "latent_dim"]
-    assert {"elbo", "active_units"} <= set(header)
-    for name, latent_dim in (("narrow", "3.0000"), ("reference", "8.0000")):
+    assert {"objective/elbo", "posterior/active_units"} <= set(header)
+    for name, latent_dim in (("narrow/eval", "3.0000"), ("reference/eval", "8.0000")):
         assert latent_dim in actual[actual.index(name) :][:4]
 
 
@@ -127,7 +130,8 @@ def test_the_projector_shows_what_generate_wrote(
     header, *rows = [line.split("\t") for line in lines]
     assert len(rows) == 13
     browser.show_projector()
-    browser.choose("narrow/generated/projector-test")
+    # Points beside the runs, in the root of TensorBoard.
+    browser.choose(".")
     browser.wait(
         "points of this split",
         lambda: (
@@ -147,7 +151,7 @@ def test_the_projector_shows_what_generate_wrote(
 def test_texts_are_shown(browser: Browser) -> None:
     # Matching texts stand first and are unfolded.
     browser.open("text&tagFilter=.")
-    for text in ("latent_dim: 3", "96 examples", "beta = 7.68"):
+    for text in ("latent_dim\t3\t100", "96 examples", "beta = 7.68"):
         browser.wait(
             text,
             lambda text=text: any(text in each for each in browser.texts("#markdown")),

@@ -25,6 +25,7 @@ from tests.trainer.trained_runs import (
     train,
     wait_for_step,
 )
+from trainer.reporting import tags
 from trainer.runs import checkpoints
 
 ENDLESS = "--config.num_train_steps=-1"
@@ -316,22 +317,22 @@ def test_tensorboard_and_png_files_show_the_same_grids(reference_run: Run) -> No
         "samples/interpolated": (160, 160),
     }
     for name, size in sizes.items():
-        steps = [event.step for event in events.Tensors(name)]
+        tag = tags.of_picture(name).name
+        steps = [event.step for event in events.Tensors(tag)]
         assert steps == [0, 25, 50], name
         files = sorted((reference_run.workdir / "images" / name).glob("*.png"))
         assert [int(path.stem) for path in files] == steps
         assert Image.open(files[-1]).size == size
     scalars = EventAccumulator(str(reference_run.workdir / "train")).Reload()
-    tags = set(scalars.Tags()["tensors"])
     assert {
-        "loss",
-        "elbo",
-        "pixel_loss",
-        "latent_loss",
-        "latents/mean",
-        "latents/variance",
+        "objective/loss",
+        "objective/elbo",
+        "objective/pixel_loss",
+        "objective/latent_loss",
+        "posterior/mean",
+        "posterior/variance",
         "config",
-    } <= tags
+    } <= set(scalars.Tags()["tensors"])
 
 
 def test_the_workdir_says_what_the_run_is(

@@ -55,7 +55,7 @@ class Objective(Protocol):
             step: Number of updates made; some weights depend on it.
 
         Returns:
-            Terms by TensorBoard name, `[batch]` each: `loss`; `elbo`, `recon_nll` and
+            Terms by name, `[batch]` each: `loss`; `elbo`, `recon_nll` and
             `kl` in nats; and the latents' summaries.
         """
         ...

@@ -25,6 +25,8 @@ from tensorboard.plugins.text import summary_v2 as text_summary
 from tensorboard.util import tensor_util
 
 from pipeline.storage import files
+from trainer.reporting import tags
+from trainer.reporting.tags import Tag
 from trainer.system import atomic_files
 
 _NAME = re.compile(r"events\.out\.tfevents\.(\d+)\..*")
@@ -54,29 +56,33 @@ class EventFile:
             self._writer = tf.io.TFRecordWriter(str(self._path))
         self._write(event_pb2.Event(file_version="brain.Event:2"))
 
-    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Writes scalars by name.
+    def write_scalars(self, step: int, scalars: Mapping[Tag, float]) -> None:
+        """Writes scalars by tag.
 
         Raises:
             OSError: If the file cannot be written; the other methods raise it as well.
         """
-        for name, value in scalars.items():
-            self._write_summary(step, scalar_summary.scalar_pb(name, value))
+        for tag, value in scalars.items():
+            summary = scalar_summary.scalar_pb(tag.name, value, tag.description)
+            self._write_summary(step, summary)
         self._flush()
 
-    def write_histogram(self, step: int, name: str, values: np.ndarray) -> None:
+    def write_histogram(self, step: int, tag: Tag, values: np.ndarray) -> None:
         """Writes a histogram of `[n]` values."""
-        self.write_summary(step, histogram_summary.histogram_pb(name, values))
+        summary = histogram_summary.histogram_pb(
+            tag.name, values, description=tag.description
+        )
+        self.write_summary(step, summary)
 
     def write_image(
-        self, step: int, name: str, png: bytes, height: int, width: int
+        self, step: int, tag: Tag, png: bytes, height: int, width: int
     ) -> None:
         """Writes a picture: the content of a PNG file, and its size in pixels."""
         summary = summary_pb2.Summary()
         summary.value.add(
-            tag=name,
+            tag=tag.name,
             metadata=image_metadata.create_summary_metadata(
-                display_name=None, description=None
+                display_name=None, description=tag.description
             ),
             tensor=tensor_util.make_tensor_proto(
                 [str(width).encode(), str(height).encode(), png]
@@ -128,7 +134,8 @@ class EventFile:
 def truncate(directory: pathlib.Path, last_step: int) -> None:
     """Removes events of later steps than `last_step`, and incomplete events.
 
-    A file without a remaining summary is removed.
+    A file without a remaining summary is removed. Series of an earlier version get
+    today's tags; otherwise the curves of a resumed run would be cut in two.
 
     Raises:
         OSError: If a file cannot be written; the file is then unchanged.
@@ -144,24 +151,36 @@ def truncate(directory: pathlib.Path, last_step: int) -> None:
 
 
 def _truncate(path: pathlib.Path, last_step: int) -> None:
-    records, is_cut, has_steps = [], False, False
+    records, is_changed, has_steps = [], False, False
     try:
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
             event = event_pb2.Event.FromString(record)
-            if event.step <= last_step:
-                records.append(record)
-                has_steps |= event.HasField("summary")
-            else:
-                is_cut = True
+            if event.step > last_step:
+                is_changed = True
+                continue
+            if _rename(event):
+                record, is_changed = event.SerializeToString(), True
+            records.append(record)
+            has_steps |= event.HasField("summary")
     except (tf.errors.DataLossError, DecodeError):
-        is_cut = True
+        is_changed = True
     if not has_steps:
         path.unlink()
-    elif is_cut:
+    elif is_changed:
         with _errors_of_the_system(path), atomic_files.replacing(path) as temporary:
             with tf.io.TFRecordWriter(str(temporary)) as writer:
                 for record in records:
                     writer.write(record)
+
+
+def _rename(event: event_pb2.Event) -> bool:
+    """Gives the series of an event today's tags; returns whether a tag changed."""
+    is_changed = False
+    for value in event.summary.value:
+        tag = tags.of_earlier(value.tag)
+        if tag != value.tag:
+            value.tag, is_changed = tag, True
+    return is_changed
 
 
 @contextlib.contextmanager

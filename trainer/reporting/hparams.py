@@ -7,18 +7,20 @@ from tensorboard.plugins.hparams import summary_v2
 from trainer.runs import settings
 
 
-def summarise(config: ConfigDict, name: str, dataset: str) -> Summary:
+def summarise(config: ConfigDict, dataset: str) -> Summary:
     """Returns the summary that lets the HParams page list a directory of events.
 
-    The page shows the newest scalars of the directory beside the settings. Cadence
-    settings are left out: they only say when to measure and when to stop.
+    The page shows the newest scalars of the directory beside the settings. Its trial
+    has the directory's name, as in Scalars. Cadence settings are left out: they only
+    say when to measure and when to stop.
 
     Args:
         config: Resolved settings.
-        name: Name of the run.
         dataset: Name of the training dataset, which is compared like a setting.
     """
-    return summary_v2.hparams_pb({**by_name(config), "dataset": dataset}, trial_id=name)
+    # TensorBoard names a trial without an id after its directory. Two runs whose
+    # directories have the same last name would otherwise become one trial.
+    return summary_v2.hparams_pb({**by_name(config), "dataset": dataset}, trial_id="")
 
 
 def by_name(config: ConfigDict) -> dict[str, bool | int | float | str]:

@@ -70,7 +70,8 @@ def write_split(
 ) -> None:
     """Writes the posterior means of a whole split.
 
-    TensorBoard shows the directory as a run of its own, alone or beside others.
+    The directory has no events, which TensorBoard would show as an empty run. So
+    `projector_points.gather` makes it known to TensorBoard.
 
     Args:
         directory: Directory to write to.
@@ -98,11 +99,8 @@ def write_split(
     name = f"{split} latents at step {run.step}"
     size = _thumbnail_size(run.manifest.image_shape, num_points)
     write_points(directory, name, batches, manifest, size)
-    # TensorBoard looks for projector files only beside events.
+    # An earlier version wrote events here, which TensorBoard shows as an empty run.
     events.truncate(directory, last_step=-1)
-    file = events.EventFile(directory)
-    file.write_text(run.step, "projector", f"{num_points} {name}")
-    file.close()
 
 
 def _encoded(run: TrainedRun, split: str) -> Iterator[dict[str, np.ndarray]]:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from tensorboard.compat.proto import summary_pb2
 
 from pipeline.storage import files
-from trainer.reporting import events, image_grid, projector, sample_grids
+from trainer.reporting import events, image_grid, projector, sample_grids, tags
 from trainer.runs import metrics_file
 from trainer.runs.trained import TrainedRun
 from trainer.system.background import Background
@@ -45,7 +45,7 @@ class RunWriter:
     def write_scalars(
         self, step: int, split: str, scalars: Mapping[str, float], **texts: str
     ) -> None:
-        """Writes events, and one line of metrics.jsonl.
+        """Writes events under the names of `tags`, and one line of metrics.jsonl.
 
         Args:
             step: Number of optimizer updates so far.
@@ -54,7 +54,9 @@ class RunWriter:
             **texts: Texts by name, for metrics.jsonl only.
         """
         run = _TRAIN if split == "train" else _EVAL
-        self._events[run].write_scalars(step, scalars)
+        self._events[run].write_scalars(
+            step, {tags.of_scalar(name): value for name, value in scalars.items()}
+        )
         with open(self._metrics_path, "a", encoding="utf-8") as file:
             json.dump({"step": step, "split": split, **scalars, **texts}, file)
             file.write("\n")
@@ -66,7 +68,8 @@ class RunWriter:
             image_grid.save_png(path, grid)
             height, width, _ = grid.shape
             png = path.read_bytes()
-            self._events[_EVAL].write_image(step, name, png, height, width)
+            tag = tags.of_picture(name)
+            self._events[_EVAL].write_image(step, tag, png, height, width)
 
     def start_pictures(
         self,
@@ -149,7 +152,7 @@ class RunWriter:
 
     def write_histogram(self, step: int, name: str, values: np.ndarray) -> None:
         """Writes a histogram of `[n]` values of an evaluation."""
-        self._events[_EVAL].write_histogram(step, name, values)
+        self._events[_EVAL].write_histogram(step, tags.of_histogram(name), values)
 
     def write_latents(self, run: TrainedRun) -> None:
         """Writes the files of the embedding projector; see `projector`."""

@@ -57,7 +57,7 @@ def compute_grids(
     num_traversals: int,
     draws_reconstructions: bool,
 ) -> dict[str, Callable[[], np.ndarray]]:
-    """Returns a function per TensorBoard tag that draws a `[height, width, c]` grid.
+    """Returns a function per name that draws a `[height, width, c]` grid.
 
     All model outputs are computed here, and the functions only draw them. So a thread
     may draw while training goes on. The random draws depend only on the seed, so grids

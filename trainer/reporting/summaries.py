@@ -1,44 +1,75 @@
 """Texts and pictures that describe a run in TensorBoard, beside its scalars."""
 
+import json
 import os
 import pathlib
 import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from ml_collections import ConfigDict
 
 from pipeline import contract
 from trainer.analysis import nearest_images
 from trainer.analysis.latents.neighbours import memorisation_ratio
 from trainer.optimization.objectives import Objective
 from trainer.reporting import hparams, image_grid, sample_grids
+from trainer.reporting.html import texts
 from trainer.reporting.run_writer import RunWriter
+from trainer.runs import flagship, settings
 from trainer.runs.trained import TrainedRun
 
 _MIB = 2**20
 
 
-def write_start(
-    writer: RunWriter, run: TrainedRun, objective: Objective, name: str
-) -> None:
+def write_start(writer: RunWriter, run: TrainedRun, objective: Objective) -> None:
     """Writes the description of a run: settings, dataset, loss and graph.
 
     Args:
         writer: Writer of the run.
         run: Run before its first step.
         objective: Objective that training minimises.
-        name: Name of the run, for comparisons.
     """
     manifest = run.manifest
-    writer.write_text(0, "config", f"```\n{run.config}\n```")
+    writer.write_text(0, "config", settings_table(run.config))
     writer.write_text(0, "objective", objective.describe())
     writer.write_text(0, "dataset", dataset_card(manifest))
     dataset = f"{manifest.name} {manifest.digest[:8]}"
-    writer.write_summary(0, hparams.summarise(run.config, name, dataset))
+    writer.write_summary(0, hparams.summarise(run.config, dataset))
     writer.write_graph(model_graph(run))
     overview = pathlib.Path(run.dataset_dir) / contract.OVERVIEW_NAME
     if overview.exists():
         writer.write_grids(0, {"dataset/overview": image_grid.load_png(overview)})
+
+
+def settings_table(config: ConfigDict) -> str:
+    """Returns the settings as Markdown tables, first those unlike the flagship's.
+
+    Args:
+        config: Resolved settings.
+    """
+    values = json.loads(config.to_json())
+    changed = flagship.changes(values)
+    others = {
+        name: [value]
+        for name, value in settings.flatten(values).items()
+        if name not in changed
+    }
+    head = ["changed setting", "value", f"in `{flagship.NAME}`"]
+    tables = [_table(head, changed), _table(["other setting", "value"], others)]
+    return "\n\n".join(filter(None, tables))
+
+
+def _table(head: Sequence[str], rows: Mapping[str, Sequence[Any]]) -> str:
+    """Returns a Markdown table; empty without rows."""
+    cells = [
+        [name, *(_cell(texts.setting(value)) for value in values)]
+        for name, values in rows.items()
+    ]
+    lines = [head, ["---"] * len(head), *cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) if rows else ""
 
 
 def dataset_card(manifest: contract.Manifest) -> str:
@@ -66,17 +97,23 @@ def dataset_card(manifest: contract.Manifest) -> str:
 
 
 def model_graph(run: TrainedRun) -> tf.Graph:
-    """Returns the graph that encodes and decodes an image."""
+    """Returns the graph that encodes and decodes an image.
+
+    Conditions are an input only if the model reads them.
+    """
+    num = run.vae.num_conditions
 
     @tf.function(autograph=False)
-    def reconstruct(image: tf.Tensor, conditions: tf.Tensor) -> tf.Tensor:
-        mean, _ = run.vae.encode(image, conditions)
-        return run.vae.mean_image(mean, conditions)
+    def reconstruct(image: tf.Tensor, *conditions: tf.Tensor) -> tf.Tensor:
+        # The model ignores an array of no conditions, so the graph has no node for it.
+        (given,) = conditions or (np.zeros([1, 0], np.float32),)
+        mean, _ = run.vae.encode(image, given)
+        return run.vae.mean_image(mean, given)
 
-    return reconstruct.get_concrete_function(
-        tf.TensorSpec([None, *run.manifest.image_shape], name="image"),
-        tf.TensorSpec([None, run.vae.num_conditions], name="conditions"),
-    ).graph
+    specs = [tf.TensorSpec([None, *run.manifest.image_shape], name="image")]
+    if num:
+        specs.append(tf.TensorSpec([None, num], name="conditions"))
+    return reconstruct.get_concrete_function(*specs).graph
 
 
 def draw_neighbours(
@@ -113,7 +150,7 @@ def draw_neighbours(
 
 
 def memory_mib() -> dict[str, float]:
-    """Returns the memory of this process in MiB, by TensorBoard tag.
+    """Returns the memory of this process in MiB, by name of the scalar.
 
     Returns:
         `memory/process_mib`: resident memory now, on Linux. `memory/gpu_peak_mib`: peak

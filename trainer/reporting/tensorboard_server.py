@@ -16,11 +16,15 @@ from trainer.system import libraries, versions
 try:
     from tensorboard import default, program
     from tensorboard.data import server_ingester
+
+    from trainer.reporting import projector_points
 except ImportError as error:
     sys.exit(f"error: {versions.import_error('tensorboard', error)}")
 
 # TensorBoard keeps 10 images per tag by default, and none with 0: ask for all of them.
 _SAMPLES = "images=1000000"
+# Directories of a run that hold its events.
+_EVENTS = ("train", "eval")
 
 
 def launch(directory: str, host: str, port: int | None) -> str:
@@ -104,8 +108,7 @@ def names_of(workdirs: Sequence[pathlib.Path]) -> dict[str, pathlib.Path]:
     """
     paths = list(dict.fromkeys(path.absolute() for path in workdirs))
     for path in paths:
-        is_run = (path / "config.json").exists()
-        if not is_run and not any(path.glob("*/config.json")):
+        if not _is_run(path) and not any(path.glob("*/config.json")):
             raise ValueError(
                 f"workdir={path} holds no run (config.json is missing): give the "
                 "`workdir` of trainer.train or trainer.sweep"
@@ -121,13 +124,38 @@ def names_of(workdirs: Sequence[pathlib.Path]) -> dict[str, pathlib.Path]:
 
 @contextlib.contextmanager
 def as_one_directory(workdirs: Sequence[pathlib.Path]) -> Iterator[str]:
-    """Yields one directory with all runs; several workdirs get a temporary one."""
+    """Yields one directory with all runs, and with the points made for the projector.
+
+    Several workdirs get a temporary directory, and so does a run with points.
+    """
     named = names_of(workdirs)
-    if len(named) == 1:
+    runs = {name: path for name, path in named.items() if _is_run(path)}
+    points = {name: projector_points.find(path) for name, path in runs.items()}
+    if len(named) == 1 and not any(points.values()):
         yield str(*named.values())
         return
     prefix = files.scratch_prefix(tempfile.gettempdir(), os.getpid())
-    with tempfile.TemporaryDirectory(prefix=prefix) as directory:
+    with tempfile.TemporaryDirectory(prefix=prefix) as temporary:
+        directory = pathlib.Path(temporary)
         for name, path in named.items():
-            os.symlink(path, os.path.join(directory, name), target_is_directory=True)
-        yield directory
+            place = directory / name if len(named) > 1 else directory
+            if name in runs:
+                place.mkdir(exist_ok=True)
+                # Without the directory `generated`, which may hold events of earlier
+                # versions. The trainer may create these two later.
+                for part in _EVENTS:
+                    (place / part).symlink_to(path / part, target_is_directory=True)
+            else:
+                place.symlink_to(path, target_is_directory=True)
+        folders = {
+            f"{name}: {folder.name}: " if len(named) > 1 else f"{folder.name}: ": folder
+            for name, found in points.items()
+            for folder in found
+        }
+        if folders:
+            projector_points.gather(directory, folders)
+        yield temporary
+
+
+def _is_run(path: pathlib.Path) -> bool:
+    return (path / "config.json").exists()

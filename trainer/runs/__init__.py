@@ -2,6 +2,7 @@
 
 settings          resolves settings for the devices; compares them on a resume
 setting_checks    ranges and choices of settings
+flagship          settings of a run that differ from configs/celeba.py
 state             weights, their average, optimizer and step
 checkpoints       checkpoints, written atomically and checked when read
 arrays_file       arrays of a checkpoint, as safetensors or npz

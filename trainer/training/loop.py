@@ -146,8 +146,7 @@ def train(
     ):
         if not is_resumed:
             if hosts.is_chief:
-                name = run_dir.absolute().name
-                summaries.write_start(writer, run, objective, name)
+                summaries.write_start(writer, run, objective)
             monitor.report(step, writer)
         compiler.wait()
         speed, saved_step, saved_at = throughput.Meter(), step, time.monotonic()

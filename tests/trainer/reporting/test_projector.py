@@ -2,13 +2,15 @@ import pathlib
 
 import numpy as np
 import pytest
+from google.protobuf import text_format
 from PIL import Image
+from tensorboard.plugins.projector import projector_config_pb2
 
 from pipeline import contract
 from tests.trainer.trained_runs import Run
 from trainer.analysis import posteriors
 from trainer.numerics import exact
-from trainer.reporting import projector
+from trainer.reporting import projector, projector_points, tensorboard_server
 from trainer.reporting.run_writer import RunWriter
 from trainer.runs import trained
 
@@ -53,6 +55,41 @@ def test_a_later_step_takes_the_place_of_one_before(
     RunWriter(tmp_path, last_step=49).close()
     assert not config_path.exists()
     assert not (tmp_path / "eval/projector").exists()
+
+
+def test_points_of_a_split_are_no_run_of_their_own(
+    run: trained.TrainedRun, tmp_path: pathlib.Path
+) -> None:
+    workdir = tmp_path / "faces"
+    folder = workdir / "generated/projector-test"
+    folder.mkdir(parents=True)
+    (workdir / "config.json").touch()
+    # An earlier version wrote such a file, and TensorBoard shows a run for it.
+    (folder / "events.out.tfevents.0000000001.host.1.v2").touch()
+    projector.write_split(folder, run, "test")
+    assert not list(folder.glob("events.*"))
+    assert projector_points.find(workdir) == [folder]
+    for workdirs, name in (
+        ([workdir], "projector-test: "),
+        ([workdir, workdir.parent], "faces: projector-test: "),
+    ):
+        with tensorboard_server.as_one_directory(workdirs) as root:
+            config = text_format.Parse(
+                pathlib.Path(root, "projector_config.pbtxt").read_text(),
+                projector_config_pb2.ProjectorConfig(),
+            )
+            (embedding,) = config.embeddings
+            assert embedding.tensor_name == f"{name}test latents at step 50"
+            for path, file in (
+                (embedding.tensor_path, "latents.tsv"),
+                (embedding.metadata_path, "metadata.tsv"),
+                (embedding.sprite.image_path, "sprite.png"),
+            ):
+                # TensorBoard refuses files outside its root, also by links.
+                actual = pathlib.Path(root, path).resolve()
+                assert actual.is_relative_to(pathlib.Path(root).resolve())
+                written = (folder / "projector" / file).read_bytes()
+                assert actual.read_bytes() == written
 
 
 def test_large_images_are_shown_small() -> None:

@@ -27,7 +27,7 @@ def read_scalars(directory: pathlib.Path, run: str) -> list[tuple[int, float]]:
     # names.
     return sorted(
         (event.step, float(tf.make_ndarray(event.tensor_proto)))
-        for event in events.Tensors("loss")
+        for event in events.Tensors("objective/loss")
     )
 
 
@@ -37,7 +37,7 @@ def test_a_resume_cuts_off_what_it_will_write_again(tmp_path: pathlib.Path) -> N
     assert read_scalars(tmp_path, "train") == [(n, n / 2) for n in range(8)]
     assert read_scalars(tmp_path, "eval") == [(n, n / 4) for n in range(8)]
     events = EventAccumulator(str(tmp_path / "eval"), {"tensors": 0}).Reload()
-    steps = [event.step for event in events.Tensors("samples/sampled")]
+    steps = [event.step for event in events.Tensors("pictures/samples")]
     assert sorted(steps) == list(range(8))
     lines = [json.loads(x) for x in (tmp_path / "metrics.jsonl").open()]
     assert [x["step"] for x in lines if x["split"] == "train"] == list(range(8))

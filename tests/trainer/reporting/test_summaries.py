@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from configs import celeba, celeba_debug
 from tests.trainer.small_steps import BATCH, MANIFEST, make_small_run
 from tests.trainer.trained_runs import Run
 from trainer.analysis import nearest_images
 from trainer.analysis.latents import usage
+from trainer.models import vae
 from trainer.numerics import exact
 from trainer.reporting import sample_grids, summaries
-from trainer.runs import trained
+from trainer.runs import settings, trained
 
 # Conditions of 25 samples.
 NO_CONDITIONS = np.zeros([25, 0], np.float32)
@@ -51,6 +53,45 @@ def test_a_dataset_card_keeps_each_value_in_its_cell() -> None:
     assert "| --input | a\\|b c |" in lines
     assert "| images | 8 x 8 x 3, stored as float32 |" in lines
     assert all(line.startswith("|") and line.endswith("|") for line in lines)
+
+
+def test_settings_unlike_the_flagships_stand_first() -> None:
+    config = celeba.get_config()
+    config.latent_dim = 8
+    config.layer_defaults.batch_norm = False
+    config.encoder_filters = (8, 16)
+    changed, _, others = summaries.settings_table(
+        settings.resolve(config, num_replicas=1)
+    ).partition("\n\n")
+    assert changed.splitlines() == [
+        "| changed setting | value | in `configs/celeba.py` |",
+        "| --- | --- | --- |",
+        "| latent_dim | 8 | 100 |",
+        "| encoder_filters | 8, 16 | 32, 64, 64, 128, 256 |",
+        "| layer_defaults.batch_norm | no | yes |",
+    ]
+    # Sizes that follow from the number of devices are no change.
+    assert "| global_batch_size | 64 |" in others.splitlines()
+    assert "| learning_rate | 0.001 |" in others.splitlines()
+    names = [line.split(" | ")[0] for line in others.splitlines()[2:]]
+    assert len(names) == len(settings.flatten(config)) - 3
+
+
+@pytest.mark.parametrize("condition", ["none", "label"])
+def test_the_graph_has_conditions_only_if_the_model_reads_them(condition: str) -> None:
+    config = celeba_debug.get_config()
+    config.encoder_filters, config.decoder_filters = (8,), (8,)
+    num = {"none": 0, "label": 3}[condition]
+    run = trained.TrainedRun(
+        config, MANIFEST, "", vae.make_vae(config, (8, 8, 3), num), step=0
+    )
+    graph = summaries.model_graph(run).as_graph_def()
+    inputs = {node.name for node in graph.node if node.op == "Placeholder"}
+    inputs = {name for name in inputs if "resource" not in name}
+    assert inputs & {"image", "conditions"} == {"image", *["conditions"][: num and 1]}
+    # A node that no other node reads hangs in the graph beside the model.
+    read = {name.split(":")[0] for node in graph.node for name in node.input}
+    assert inputs & {"image", "conditions"} <= read
 
 
 def test_memory_is_that_of_the_process_and_of_the_fullest_gpu(

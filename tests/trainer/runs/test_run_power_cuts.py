@@ -76,7 +76,7 @@ def check_recovered(run_dir: pathlib.Path, told: int | None) -> None:
         lines = [json.loads(line)["step"] for line in text.splitlines()]
     assert lines == list(range(step + 1))
     events = EventAccumulator(str(run_dir / "train"), {"tensors": 0}).Reload()
-    losses = events.Tensors("loss") if step >= 0 else []
+    losses = events.Tensors("objective/loss") if step >= 0 else []
     values = [(at.step, float(tf.make_ndarray(at.tensor_proto))) for at in losses]
     assert values == [(at, float(at)) for at in range(step + 1)]
     for at in range(step + 1):

@@ -27,7 +27,7 @@ class Picture:
     """A grid that the run drew.
 
     Attributes:
-        name: TensorBoard tag, such as `samples/sampled`.
+        name: Directory in `images/`, such as `samples/sampled`.
         step: Step at which it was drawn.
         width: Width in pixels.
         height: Height in pixels.

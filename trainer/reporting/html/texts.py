@@ -24,9 +24,11 @@ def setting(value: Any) -> str:
     """Returns a config value as text, and a list without its brackets.
 
     Example:
-        >>> [setting(value) for value in ([8, 16], [], True, 0.005, "elbo")]
-        ['8, 16', 'none', 'yes', '0.005', 'elbo']
+        >>> [setting(value) for value in ([8, 16], [], True, 0.005, "elbo", None)]
+        ['8, 16', 'none', 'yes', '0.005', 'elbo', '—']
     """
+    if value is None:
+        return "—"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
