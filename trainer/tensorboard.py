@@ -40,24 +40,20 @@ _PORT = flags.DEFINE_integer(
 def main(argv: list[str]) -> None:
     """Runs the command."""
     del argv
-    from trainer.reporting import tensorboard_server
+    from trainer.reporting import tensorboard_server, workdirs
 
     # A service manager sends SIGTERM: end as cleanly as with Ctrl-C.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     logging.set_verbosity(logging.ERROR)
     try:
-        workdirs = [
-            path
-            for text in _WORKDIR.value or ()
-            for path in tensorboard_server.split_workdirs(text)
-        ]
+        paths = [path for text in _WORKDIR.value or () for path in workdirs.split(text)]
         with (
-            tensorboard_server.as_one_directory(workdirs) as directory,
+            tensorboard_server.as_one_directory(paths) as directory,
             contextlib.suppress(KeyboardInterrupt),
         ):
             url = tensorboard_server.launch(directory, _HOST.value, _PORT.value)
-            names = ", ".join(str(path) for path in workdirs)
+            names = ", ".join(str(path) for path in paths)
             print(f"{names}: {url} (Ctrl-C ends)", flush=True)
             while True:
                 signal.pause()

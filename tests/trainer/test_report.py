@@ -1,9 +1,6 @@
 """The page of a run: its content, and that it needs no other file."""
 
-import base64
-import html.parser
 import importlib.resources
-import io
 import json
 import pathlib
 import re
@@ -13,15 +10,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from tests.fuzzing import changed_json, reads_or_refuses
+from tests.trainer.report_pages import Page, make_workdir, write, write_metrics
 from tests.trainer.trained_runs import Run, run_module
 from trainer.reporting import image_grid
 from trainer.reporting.html import charts, work_time
+from trainer.reporting.html import page as page_module
 from trainer.reporting.html.page import write as write_page
 from trainer.runs import checkpoints
 
+TEMPLATES = pathlib.Path(page_module.__file__).parent / "templates"
 GRIDS = (
     "reconstruction",
     "samples/sampled",
@@ -29,75 +28,6 @@ GRIDS = (
     "latents/traversed",
     "samples/neighbours",
 )
-VOID = {"meta", "img", "line", "polyline", "circle"}
-
-
-class Page(html.parser.HTMLParser):
-    """The elements of a page, whose tags must be balanced."""
-
-    def __init__(self, path: pathlib.Path) -> None:
-        super().__init__()
-        self.text, self.open = "", []
-        self.elements = list[tuple[str, dict[str, str]]]()
-        self.source = path.read_text(encoding="utf-8")
-        self.feed(self.source)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs) -> None:
-        self.elements.append((tag, {name: value or "" for name, value in attrs}))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs) -> None:
-        self.elements.append((tag, {name: value or "" for name, value in attrs}))
-
-    def handle_endtag(self, tag) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data) -> None:
-        self.text += data + "\n"
-
-    def all(self, tag: str) -> list[dict[str, str]]:
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    def pictures(self) -> list[Image.Image]:
-        actual = []
-        for image in self.all("img"):
-            data = base64.b64decode(image["src"].partition(",")[2], validate=True)
-            with Image.open(io.BytesIO(data)) as picture:
-                picture.load()
-            assert picture.size == (int(image["width"]), int(image["height"]))
-            actual.append(picture)
-        return actual
-
-    def curves(self) -> dict[tuple[str, str], int]:
-        """Returns the number of points of each curve, by metric and split."""
-        actual, label = {}, ""
-        for tag, attributes in self.elements:
-            label = attributes.get("aria-label", label)
-            if tag == "polyline":
-                key = label.removesuffix(" by step"), attributes["data-split"]
-                actual[key] = len(attributes["points"].split())
-        return actual
-
-
-def write(workdir: pathlib.Path) -> Page:
-    write_page(workdir, workdir / "report.html")
-    return Page(workdir / "report.html")
-
-
-def make_workdir(directory: pathlib.Path, **config: object) -> pathlib.Path:
-    directory.mkdir(parents=True)
-    dataset = {"digest": "abc123", "settings": {"source": "folder"}, "path": "/a/faces"}
-    (directory / "config.json").write_text(json.dumps(config))
-    (directory / "dataset.json").write_text(json.dumps(dataset))
-    return directory
-
-
-def write_metrics(workdir: pathlib.Path, *lines: object) -> None:
-    text = "".join(f"{json.dumps(line)}\n" for line in lines)
-    (workdir / "metrics.jsonl").write_text(text)
 
 
 @pytest.fixture(scope="module")
@@ -120,9 +50,18 @@ def test_nothing_is_loaded_from_elsewhere(page: Page) -> None:
     assert "url(" not in without_pictures
     assert "@import" not in without_pictures
     for tag, attributes in page.elements:
-        assert tag not in ("script", "link", "iframe", "object")
-        assert "href" not in attributes
+        assert tag not in ("link", "iframe", "object")
         assert attributes.get("src", "data:").startswith("data:")
+        assert not [name for name in attributes if name.startswith("on")]
+    (script,) = re.findall("<script>(.*?)</script>", page.source, re.DOTALL)
+    assert script.strip() == (TEMPLATES / "charts.js").read_text().strip()
+
+
+def test_the_bar_leads_to_every_section(page: Page) -> None:
+    targets = [link["href"] for link in page.all("a")]
+    sections = [section["id"] for section in page.all("section") if "id" in section]
+    assert targets == [f"#{name}" for name in sections]
+    assert targets[:2] == ["#pictures", "#curves"]
 
 
 def test_every_metric_is_a_curve_with_all_its_points(
@@ -137,10 +76,16 @@ def test_every_metric_is_a_curve_with_all_its_points(
         for name in line.keys() - {"step", "split", "ledger"}:
             key = name, line["split"]
             expected[key] = expected.get(key, 0) + 1
-    assert page.curves() == {key: num for key, num in expected.items() if num > 1}
+    # The table shows a metric of one value, and a list metrics that never change.
+    constant = {"learning_rate", "beta"}
+    assert page.curves() == {
+        key: num for key, num in expected.items() if num > 1 and key[0] not in constant
+    }
+    folded = page.text.partition("metrics that never changed")[2]
+    assert re.match(r"\s*learning_rate\s*0.001\s*beta\s*7.68\s", folded)
     assert page.curves()["loss", "train"] == 50
     assert page.curves()["loss", "validation"] == 3
-    assert {"images_per_second", "learning_rate"} <= {n for n, _ in page.curves()}
+    assert {"images_per_second", "gradient_norm"} <= {n for n, _ in page.curves()}
 
 
 def test_all_pictures_are_there_as_they_were_drawn(
@@ -209,7 +154,7 @@ def test_text_of_the_run_is_no_markup(tmp_path: pathlib.Path) -> None:
     config = {"<i>key": "</td><script>", "half": "\ud800"}
     workdir = make_workdir(tmp_path / name, **config)
     line = {"split": "<u>", "<s>&": 1.0, "elbo": 2.0}
-    write_metrics(workdir, {"step": 1, **line}, {"step": 2, **line})
+    write_metrics(workdir, {"step": 1, **line}, {"step": 2, **line, "<s>&": 2.0})
     image_grid.save_png(
         workdir / "images/<em>/000000001.png", np.zeros([4, 4, 3], np.uint8)
     )
@@ -219,7 +164,8 @@ def test_text_of_the_run_is_no_markup(tmp_path: pathlib.Path) -> None:
         assert text in page.text
     assert page.curves()["<s>&", "<u>"] == 2
     tags = {tag for tag, _ in page.elements}
-    assert not tags & {"b", "i", "u", "s", "em", "script"}
+    assert not tags & {"b", "i", "u", "s", "em"}
+    assert len(page.all("script")) == 1
 
 
 def test_damage_is_left_out_and_counted(tmp_path: pathlib.Path) -> None:
@@ -371,7 +317,9 @@ def test_pauses_are_no_work(tmp_path: pathlib.Path) -> None:
 )
 def test_any_values_make_a_chart(values: list[float]) -> None:
     series = {"train": [(step * 10**9, value) for step, value in enumerate(values)]}
-    drawn = charts.curves("x", series, ["train"], 10**9 * (len(values) - 1))
+    drawn = charts.curves(
+        "x", series, {"train": charts.Style(0)}, 10**9 * (len(values) - 1)
+    )
     assert "nan" not in drawn
     assert len(drawn) < 3000
 

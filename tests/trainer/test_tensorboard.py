@@ -21,7 +21,7 @@ from tests.trainer.trained_runs import (
     stop_at_step,
     train,
 )
-from trainer.reporting import image_grid, tensorboard_server
+from trainer.reporting import image_grid, tags, workdirs
 
 # A scalar at every step and a picture at every third step: more pictures than the ten
 # that TensorBoard shows by default.
@@ -110,9 +110,9 @@ def test_every_picture_is_shown_as_it_was_drawn(board: Board, killed_run: Run) -
 
 def test_nothing_is_shown_twice_after_a_kill(board: Board) -> None:
     expected = {"train": list(range(1, 51)), "eval": [0, 25, 50]}
-    for run, tags in board.plugin("scalars/tags").items():
+    for run, found in board.plugin("scalars/tags").items():
         steps = expected[run.partition("/")[2]]
-        for tag in tags.keys() - {RATIO}:
+        for tag in found.keys() - {RATIO}:
             actual = board.steps("scalars/scalars", run, tag)
             if tag in ("system/images_per_second", "system/data_wait_percent"):
                 # The first call after a start has no rate, because it includes the
@@ -158,11 +158,15 @@ def test_settings_and_final_metrics_are_compared(
     for run in (killed_run, reference_run):
         last = run.metrics("validation")[50]
         values = actual[f"{run.workdir.name}/eval"]["metricValues"]
-        assert len(values) == 3
+        by_tag = {tags.of_scalar(name).name: last[name] for name in last}
         for value in values:
             assert value["trainingStep"] == 50
-            expected = last[value["name"]["tag"].partition("/")[2]]
+            expected = by_tag.pop(value["name"]["tag"])
             assert value["value"] == pytest.approx(expected, rel=1e-6)
+        assert {tag for tag in by_tag if "/" in tag} == {
+            "objective/step",
+            "objective/split",
+        }
 
 
 def test_the_projector_has_points_with_their_features_and_images(
@@ -242,20 +246,20 @@ def test_a_comma_separates_workdirs_unless_it_is_in_a_name(
     one, two, both = (tmp_path / name for name in ("a", "b", "a,b"))
     for path in (one, two):
         path.mkdir()
-    assert tensorboard_server.split_workdirs("~/a,~/b,") == [one, two]
+    assert workdirs.split("~/a,~/b,") == [one, two]
     with pytest.raises(ValueError, match=f"but {both.parent}/c does not exist"):
-        tensorboard_server.split_workdirs(f"{one},{tmp_path}/c")
+        workdirs.split(f"{one},{tmp_path}/c")
     with pytest.raises(ValueError, match="^workdir=~/a,gs://b: this is a URL"):
-        tensorboard_server.split_workdirs("~/a,gs://b")
+        workdirs.split("~/a,gs://b")
     both.mkdir()
-    assert tensorboard_server.split_workdirs("~/a,b") == [both]
+    assert workdirs.split("~/a,b") == [both]
 
 
 def test_names_are_as_short_as_tells_runs_apart(tmp_path: pathlib.Path) -> None:
-    workdirs = [tmp_path / part for part in ("old/a", "old/b", "new/a")]
-    for workdir in workdirs:
+    paths = [tmp_path / part for part in ("old/a", "old/b", "new/a")]
+    for workdir in paths:
         workdir.mkdir(parents=True)
         (workdir / "config.json").touch()
-    assert list(tensorboard_server.names_of(workdirs[:2])) == ["a", "b"]
-    assert list(tensorboard_server.names_of(workdirs)) == ["old.a", "old.b", "new.a"]
-    assert list(tensorboard_server.names_of([workdirs[0]] * 2)) == ["a"]
+    assert list(workdirs.names_of(paths[:2])) == ["a", "b"]
+    assert list(workdirs.names_of(paths)) == ["old.a", "old.b", "new.a"]
+    assert list(workdirs.names_of([paths[0]] * 2)) == ["a"]

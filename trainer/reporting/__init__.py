@@ -10,6 +10,7 @@ summaries           texts and pictures written once per run
 hparams             settings for TensorBoard's HParams page
 projector           latents for TensorBoard's embedding projector
 projector_points    points that trainer.generate made, shown beside the runs
+workdirs            workdirs that a user names, and their names
 tensorboard_server  TensorBoard, started on runs
 html                HTML page of a run
 """

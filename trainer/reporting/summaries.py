@@ -22,6 +22,8 @@ from trainer.runs import flagship, settings
 from trainer.runs.trained import TrainedRun
 
 _MIB = 2**20
+# Names of a feature in the card of a dataset.
+_MAX_NAMES = 10
 
 
 def write_start(writer: RunWriter, run: TrainedRun, objective: Objective) -> None:
@@ -84,7 +86,7 @@ def dataset_card(manifest: contract.Manifest) -> str:
             for name, split in manifest.splits.items()
         },
         **{
-            f"feature {name}": ", ".join(feature.names)
+            f"feature {name}": _names(feature.names)
             or f"{feature.dtype} {list(feature.shape) or ''}"
             for name, feature in manifest.features.items()
             if name != "image"
@@ -167,6 +169,13 @@ def memory_mib() -> dict[str, float]:
     if peaks:
         scalars["memory/gpu_peak_mib"] = max(peaks) / _MIB
     return scalars
+
+
+def _names(names: Sequence[str]) -> str:
+    """Returns some names; a longer text would leave no room for the other column."""
+    more = ", …" if len(names) > _MAX_NAMES else ""
+    count = f"{len(names)} names: " if more else ""
+    return f"{count}{', '.join(names[:_MAX_NAMES])}{more}"
 
 
 def _cell(value: object) -> str:

@@ -98,7 +98,7 @@ _PICTURES = {
     ),
     "latents/traversed": Tag(
         "pictures/traversals",
-        "Each row varies one latent of an image from -3 to 3. The latents with the "
+        "Each row varies one latent of an image from −3 to 3. The latents with the "
         "largest KL divergence come first.",
     ),
     "dataset/overview": Tag("setup/dataset_overview", "Some images of the dataset."),

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from absl import flags
 
-from pipeline.process import path_flags
 from pipeline.storage import files
+from trainer.reporting import workdirs
 from trainer.system import libraries, versions
 
 try:
@@ -68,68 +68,14 @@ def launch(directory: str, host: str, port: int | None) -> str:
         ) from error
 
 
-def split_workdirs(text: str) -> list[pathlib.Path]:
-    """Returns the workdirs named by a value of `workdir`.
-
-    A comma separates workdirs. If the whole text is a directory, the comma is part of
-    its name: a sweep makes such directories.
-
-    Raises:
-        ValueError: If a name is no local path, or one of several workdirs is missing.
-    """
-    is_one = os.path.isdir(os.path.expanduser(text))
-    parts = [text] if is_one else [part for part in text.split(",") if part]
-    try:
-        paths = [pathlib.Path(path_flags.parse(part)) for part in parts or [text]]
-    except ValueError as error:
-        raise ValueError(f"workdir={text}: {error}") from error
-    missing = [path for path in paths if not path.is_dir()]
-    if missing and len(paths) > 1:
-        raise ValueError(
-            f"workdir={text} names several directories, but {missing[0]} does not "
-            "exist: correct the name, or give a name with a comma in a separate "
-            "`workdir`"
-        )
-    return paths
-
-
-def names_of(workdirs: Sequence[pathlib.Path]) -> dict[str, pathlib.Path]:
-    """Returns workdirs by the shortest names that tell them apart.
-
-    Raises:
-        ValueError: If a workdir is neither a run nor a directory of runs, such as a
-            sweep's.
-
-    Example:
-        >>> from unittest import mock
-        >>> with mock.patch.object(pathlib.Path, "exists", return_value=True):
-        ...     list(names_of([pathlib.Path("runs/a"), pathlib.Path("old/a")]))
-        ['runs.a', 'old.a']
-    """
-    paths = list(dict.fromkeys(path.absolute() for path in workdirs))
-    for path in paths:
-        if not _is_run(path) and not any(path.glob("*/config.json")):
-            raise ValueError(
-                f"workdir={path} holds no run (config.json is missing): give the "
-                "`workdir` of trainer.train or trainer.sweep"
-            )
-    num_parts = 1
-    while True:
-        # Join with a dot: a slash would lead into a directory of a run.
-        names = [".".join(path.parts[-num_parts:]) for path in paths]
-        if len(set(names)) == len(paths):
-            return dict(zip(names, paths, strict=True))
-        num_parts += 1
-
-
 @contextlib.contextmanager
-def as_one_directory(workdirs: Sequence[pathlib.Path]) -> Iterator[str]:
+def as_one_directory(paths: Sequence[pathlib.Path]) -> Iterator[str]:
     """Yields one directory with all runs, and with the points made for the projector.
 
     Several workdirs get a temporary directory, and so does a run with points.
     """
-    named = names_of(workdirs)
-    runs = {name: path for name, path in named.items() if _is_run(path)}
+    named = workdirs.names_of(paths)
+    runs = {name: path for name, path in named.items() if workdirs.is_run(path)}
     points = {name: projector_points.find(path) for name, path in runs.items()}
     if len(named) == 1 and not any(points.values()):
         yield str(*named.values())
@@ -155,7 +101,3 @@ def as_one_directory(workdirs: Sequence[pathlib.Path]) -> Iterator[str]:
         if folders:
             projector_points.gather(directory, folders)
         yield temporary
-
-
-def _is_run(path: pathlib.Path) -> bool:
-    return (path / "config.json").exists()

@@ -3,6 +3,7 @@
 import bisect
 import dataclasses
 import itertools
+import json
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ _MAX_POINTS = 600
 # More strips would be too narrow to point at.
 _MAX_STRIPS = 100
 # Number of curve colours in style.css.
-_NUM_COLOURS = 4
+NUM_COLOURS = 6
 # Clip outliers such as a first loss, because they would flatten the rest of the curve.
 _OUTLIER_SHARE, _MAX_STRETCH = 0.03, 3.0
 # A smaller range is rounding, or too small to divide by.
@@ -29,32 +30,50 @@ _LEAST_RANGE = 1e-200
 
 
 @dataclasses.dataclass(frozen=True)
+class Style:
+    """Look of a curve.
+
+    Attributes:
+        colour: Number of its colour.
+        is_dashed: Whether its line is dashed.
+    """
+
+    colour: int
+    is_dashed: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class _Curve:
     """A curve in the coordinates of the chart.
 
     Attributes:
-        split: Name of the split.
-        colour: Number of the curve's colour.
+        label: Name of the curve.
+        style: Its look.
         line: Points of the line in SVG syntax; empty for a single point.
         dots: Points that get a marker.
     """
 
-    split: str
-    colour: int
+    label: str
+    style: Style
     line: str
     dots: Sequence[tuple[float, float]]
 
 
 def curves(
-    label: str, series: Mapping[str, Points], splits: Sequence[str], last_step: int
+    label: str,
+    series: Mapping[str, Points],
+    styles: Mapping[str, Style],
+    last_step: int,
 ) -> str:
-    """Returns an SVG element with one curve per split and values under the pointer.
+    """Returns an SVG element with one curve per series and values under the pointer.
+
+    The element also holds the points, from which charts.js draws a part of the curves.
 
     Args:
         label: Description of the chart for readers who cannot see it.
-        series: Steps in order and their finite values, by split; no series is empty.
+        series: Steps in order and their finite values, by label; no series is empty.
             `thin` reduces a series of more than 600 points.
-        splits: All splits of the page; the position of a split decides its colour.
+        styles: Look of each label, the same on the whole page.
         last_step: Last step of the run, where the step axis ends.
     """
     values = [value for each in series.values() for _, value in each]
@@ -69,12 +88,14 @@ def curves(
         # Limit values far outside the frame; they stay outside it.
         return x, min(max(y, -_HEIGHT), 2.0 * _HEIGHT)
 
-    def curve(split: str) -> _Curve:
-        drawn = [at(*point) for point in thin(series[split], _MAX_POINTS)]
+    thinned = {name: thin(points, _MAX_POINTS) for name, points in series.items()}
+
+    def curve(name: str) -> _Curve:
+        drawn = [at(*point) for point in thinned[name]]
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in drawn) if drawn[1:] else ""
         # Mark every point of a short curve, and only the newest of a long one.
         dots = drawn if len(drawn) <= 12 else drawn[-1:]
-        return _Curve(split, colour(split, splits), line, dots)
+        return _Curve(name, styles[name], line, dots)
 
     beyond = [value for value in (min(values), max(values)) if not low <= value <= high]
     return rendering.render(
@@ -88,14 +109,10 @@ def curves(
         y_ticks=[(at(0, tick)[1], axis_text(tick, y_ticks)) for tick in y_ticks],
         x_ticks=[(at(tick, low)[0], axis_text(tick, x_ticks)) for tick in x_ticks],
         beyond=[axis_text(value, y_ticks) for value in beyond],
-        curves=[curve(split) for split in series],
+        curves=[curve(name) for name in series],
+        data=_data(thinned, styles, last_step),
         strips=_strips(series, lambda step: at(step, low)[0]),
     )
-
-
-def colour(split: str, splits: Sequence[str]) -> int:
-    """Returns the number of the colour that a split has on the whole page."""
-    return splits.index(split) % _NUM_COLOURS
 
 
 def thin(points: Points, max_points: int) -> Points:
@@ -179,6 +196,23 @@ def axis_text(value: float, all_ticks: Sequence[float]) -> str:
     return (text + sign if float(text) else "0").replace("-", "−")
 
 
+def _data(
+    series: Mapping[str, Points], styles: Mapping[str, Style], last_step: int
+) -> str:
+    """Returns the curves as JSON for charts.js, with values of six digits."""
+    drawn = [
+        {
+            "label": label,
+            "colour": styles[label].colour,
+            "dashed": styles[label].is_dashed,
+            "points": [[step, float(f"{value:.6g}")] for step, value in points],
+        }
+        for label, points in series.items()
+    ]
+    box = [_LEFT, _TOP, _WIDTH - _RIGHT, _HEIGHT - _BOTTOM]
+    return json.dumps({"last": last_step, "box": box, "curves": drawn})
+
+
 def _strips(
     series: Mapping[str, Points], x_of: Callable[[int], float]
 ) -> list[tuple[float, float, str]]:
@@ -196,12 +230,12 @@ def _strips(
 
 
 def _text_at(series: Mapping[str, Points], step: int) -> str:
-    """Returns the last value of each split up to a step, one line per split."""
+    """Returns the last value of each series up to a step, one line per series."""
     lines = [f"step {texts.number(step)}"]
-    for split, points in series.items():
+    for label, points in series.items():
         num = bisect.bisect_right(points, step, key=lambda point: point[0])
         if num:
             found, value = points[num - 1]
             when = "" if found == step else f" at step {texts.number(found)}"
-            lines.append(f"{split} {texts.number(value)}{when}")
+            lines.append(f"{label} {texts.number(value)}{when}")
     return "\n".join(lines)

@@ -6,6 +6,8 @@ import jinja2
 
 from trainer.reporting.html import texts
 
+# Text by which `page.check_output` recognises a page.
+FOOTER = "Made from the files of the run by python -m trainer.report"
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("trainer.reporting.html", "templates"),
     autoescape=True,
@@ -17,6 +19,7 @@ _TEMPLATES = jinja2.Environment(
 _TEMPLATES.filters |= {
     "base64": lambda data: base64.b64encode(data).decode(),
     "moment": texts.moment,
+    "exact": texts.exact,
     "number": texts.number,
     "setting": texts.setting,
 }

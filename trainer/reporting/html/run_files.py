@@ -2,45 +2,17 @@
 
 import contextlib
 import dataclasses
-import io
 import pathlib
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from PIL import Image
-
-from trainer.reporting.html import work_time
+from trainer.reporting.html import pictures, work_time
+from trainer.reporting.html.pictures import Picture
 from trainer.runs import checkpoints, metrics_file, workdir
 
-# Larger pictures are shrunk to keep the page small.
-_MAX_PNG_BYTES = 300_000
-_MAX_JPEG_SIDE = 1200
-# Errors that Pillow raises on a damaged picture.
-_PICTURE_ERRORS = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
-
 _MAX_NUMBER = 1e300
-
-
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    """A grid that the run drew.
-
-    Attributes:
-        name: Directory in `images/`, such as `samples/sampled`.
-        step: Step at which it was drawn.
-        width: Width in pixels.
-        height: Height in pixels.
-        media_type: Media type of `data`.
-        data: Content of the PNG file, or a smaller JPEG if that file is large.
-    """
-
-    name: str
-    step: int
-    width: int
-    height: int
-    media_type: str
-    data: bytes
+# Lines of metrics.jsonl that the median speed covers.
+_NUM_RECENT_LINES = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +27,9 @@ class RunFiles:
         num_damaged_lines: Number of damaged lines of metrics.jsonl, which are left out.
         pictures: Newest grid of every name.
         samples: Grids of samples at a few steps, from the first to the newest.
-        damaged_pictures: Paths of damaged pictures, relative to the workdir.
+        generated: Newest pictures that trainer.generate wrote.
+        damaged_pictures: Paths of damaged or too large pictures, relative to the
+            workdir.
         scores: Results of `trainer.evaluate`, by path.
         saved: Metadata of the checkpoints, newest first.
         busy_secs: Seconds that a trainer was at work, from the events; None without
@@ -71,6 +45,7 @@ class RunFiles:
     num_damaged_lines: int
     pictures: list[Picture]
     samples: list[Picture]
+    generated: list[Picture]
     damaged_pictures: list[str]
     scores: dict[str, dict[str, Any]]
     saved: list[dict[str, Any]]
@@ -115,6 +90,11 @@ class RunFiles:
         return named - {"step"}
 
     @property
+    def first_evaluation(self) -> dict[str, Any] | None:
+        """Returns the earliest evaluation line, or None."""
+        return min(self._evaluations(), key=lambda line: line["step"], default=None)
+
+    @property
     def last_evaluation(self) -> dict[str, Any] | None:
         """Returns the newest evaluation line, or None."""
         return max(self._evaluations(), key=lambda line: line["step"], default=None)
@@ -153,19 +133,25 @@ def read(directory: pathlib.Path, num_samples: int) -> RunFiles:
     metrics, num_damaged_lines = metrics_file.read(directory / metrics_file.NAME)
     damaged = []
     newest, samples = [], []
-    for name, paths in _grids(directory / "images").items():
+    for name, paths in pictures.find_grids(directory / "images").items():
         shown = paths[-1:]
         if name == "samples/sampled":
             shown = spread(paths, num_samples)
         found = []
         for path in shown:
             try:
-                found.append(_read_picture(name, path))
-            except _PICTURE_ERRORS:
+                found.append(pictures.read(name, path, int(path.stem)))
+            except pictures.ERRORS:
                 damaged.append(str(path.relative_to(directory)))
         newest += found[-1:]
         if name == "samples/sampled":
             samples = found
+    generated = []
+    for path in pictures.find_generated(directory / "generated"):
+        try:
+            generated.append(pictures.read(path.name, path, 0))
+        except pictures.ERRORS:
+            damaged.append(str(path.relative_to(directory)))
     path = directory / metrics_file.NAME
     return RunFiles(
         name=directory.absolute().name,
@@ -175,6 +161,7 @@ def read(directory: pathlib.Path, num_samples: int) -> RunFiles:
         num_damaged_lines=num_damaged_lines,
         pictures=newest,
         samples=samples,
+        generated=generated,
         damaged_pictures=damaged,
         scores=_read_all(directory.glob("evaluation/*.json")),
         saved=list(_read_all(_meta_paths(directory / "checkpoints")).values()),
@@ -199,6 +186,15 @@ def points(
     return {split: sorted(found[split]) for split in sorted(found)}
 
 
+def recent(metrics: list[dict[str, Any]], name: str) -> list[float]:
+    """Returns the newest values of a metric, of all splits."""
+    return [
+        value
+        for series in points(metrics, name).values()
+        for _, value in series[-_NUM_RECENT_LINES:]
+    ]
+
+
 def is_number(value: object) -> bool:
     """Returns whether a JSON value is a number that a chart can show."""
     # Exclude True, which is an int, and NaN, which fails the comparison.
@@ -214,36 +210,10 @@ def spread(values: Sequence[Any], num: int) -> Sequence[Any]:
     """
     if len(values) <= num:
         return values
+    if num < 2:
+        return values[-1:]
     last = len(values) - 1
     return [values[round(i * last / (num - 1))] for i in range(num)]
-
-
-def _grids(images: pathlib.Path) -> dict[str, list[pathlib.Path]]:
-    """Returns the files of every grid by grid name, in order of steps."""
-    found = {}
-    for path in sorted(images.rglob("*.png")):
-        # Skip unfinished files, and the curves and the strip, which have no step.
-        if re.fullmatch(r"\d{9,}", path.stem):
-            name = path.parent.relative_to(images).as_posix()
-            found.setdefault(name, []).append(path)
-    for paths in found.values():
-        paths.sort(key=lambda path: int(path.stem))
-    return found
-
-
-def _read_picture(name: str, path: pathlib.Path) -> Picture:
-    data, media_type = path.read_bytes(), "image/png"
-    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-        image.load()
-        width, height = image.size
-        if len(data) > _MAX_PNG_BYTES:
-            small = image.convert("RGB")
-            small.thumbnail((_MAX_JPEG_SIDE, _MAX_JPEG_SIDE))
-            buffer = io.BytesIO()
-            small.save(buffer, format="JPEG", quality=85, optimize=True)
-            data, media_type = buffer.getvalue(), "image/jpeg"
-            width, height = small.size
-    return Picture(name, int(path.stem), width, height, media_type, data)
 
 
 def _meta_paths(directory: pathlib.Path) -> list[pathlib.Path]:

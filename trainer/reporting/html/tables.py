@@ -21,11 +21,12 @@ class NumberTable:
 
     Attributes:
         columns: Title of each column.
-        rows: Cells by row name; a cell is empty if its column has no value.
+        rows: Cells by row name: the text, empty if the column has no value, and the
+            number with all its digits, which may be empty.
     """
 
     columns: Sequence[str]
-    rows: Mapping[str, Sequence[str]]
+    rows: Mapping[str, Sequence[tuple[str, str]]]
 
 
 def metrics(run: RunFiles, names: Sequence[str]) -> NumberTable:
@@ -48,13 +49,18 @@ def metrics(run: RunFiles, names: Sequence[str]) -> NumberTable:
     return _number_table(columns, names)
 
 
-def scores(run: RunFiles) -> NumberTable:
-    """Returns the results of `trainer.evaluate`."""
-    columns = {
-        f"{pathlib.Path(path).stem}, step {found.get('step', '?')}": found
-        for path, found in run.scores.items()
-    }
-    names = dict.fromkeys(name for found in run.scores.values() for name in found)
+def scores(runs: Mapping[str, RunFiles]) -> NumberTable:
+    """Returns the results of `trainer.evaluate`.
+
+    Args:
+        runs: Runs by name; the name of a single run may be empty.
+    """
+    columns = {}
+    for name, run in runs.items():
+        for path, found in run.scores.items():
+            column = f"{pathlib.Path(path).stem}, step {found.get('step', '?')}"
+            columns[f"{name} {column}".lstrip()] = found
+    names = dict.fromkeys(name for found in columns.values() for name in found)
     return _number_table(columns, [n for n in names if n not in ("step", "split")])
 
 
@@ -99,18 +105,19 @@ def _number_table(
 ) -> NumberTable:
     """Returns a table with a row for each name that has a value."""
     rows = {
-        name: [_cell(column.get(name)) for column in columns.values()] for name in names
+        name: [cell(column.get(name)) for column in columns.values()] for name in names
     }
     return NumberTable(
-        list(columns), {name: cells for name, cells in rows.items() if any(cells)}
+        list(columns),
+        {name: cells for name, cells in rows.items() if any(text for text, _ in cells)},
     )
 
 
-def _cell(value: Any) -> str:
-    """Returns a value as text, and a list as its length and range."""
+def cell(value: Any) -> tuple[str, str]:
+    """Returns a value as text, a list as its length and range; and the exact number."""
     if run_files.is_number(value):
-        return texts.number(value)
+        return texts.number(value), texts.exact(value)
     if isinstance(value, list) and value and all(map(run_files.is_number, value)):
         low, high = texts.number(min(value)), texts.number(max(value))
-        return f"{len(value)} values, {low} to {high}"
-    return value if isinstance(value, str) else ""
+        return f"{len(value)} values, {low} to {high}", ""
+    return (value, "") if isinstance(value, str) else ("", "")

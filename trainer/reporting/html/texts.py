@@ -5,19 +5,30 @@ from typing import Any
 
 
 def number(value: float) -> str:
-    """Returns a number with four digits or one decimal; integers keep all digits.
+    """Returns a number with three digits, or with all digits of its integer part.
 
     Example:
         >>> [number(value) for value in (289169, -5994.740534, 0.001000000047, 7.5)]
-        ['289,169', '−5,994.7', '0.001', '7.5']
+        ['289,169', '−5,995', '0.001', '7.5']
     """
     if float(value).is_integer() and abs(value) < 1e15:
         text = f"{int(value):,}"
-    elif 1000 <= abs(value) < 1e7:
-        text = f"{value:,.1f}"
+    elif 999.5 <= abs(value) < 1e15:
+        text = f"{value:,.0f}"
     else:
-        text = f"{value:.4g}"
+        text = f"{value:.3g}"
     return text.replace("-", "−")
+
+
+def exact(value: Any) -> str:
+    """Returns a number with all its digits, and an empty text for anything else.
+
+    Example:
+        >>> exact(-5994.740534), exact("elbo")
+        ('-5994.740534', '')
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return repr(value) if is_number else ""
 
 
 def setting(value: Any) -> str:

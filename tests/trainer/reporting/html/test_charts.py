@@ -8,7 +8,8 @@ STRIP = r'<rect x="([\d.]+)" y="6" width="([\d.]+)" height="164"><title>([^<]+)<
 
 
 def strips(series: dict, last_step: int) -> list[tuple[float, float, str]]:
-    drawn = charts.curves("loss by step", series, list(series), last_step)
+    styles = {label: charts.Style(i) for i, label in enumerate(series)}
+    drawn = charts.curves("loss by step", series, styles, last_step)
     return [(float(x), float(w), text) for x, w, text in re.findall(STRIP, drawn)]
 
 
@@ -21,7 +22,7 @@ def test_values_are_shown_under_the_pointer() -> None:
     assert strips(series, 100) == [
         (48, 78.5, "step 0\ntrain 8"),
         (126.5, 149, "step 50\ntrain 2.5\na&lt;b 3"),
-        (275.5, 78.5, "step 100\ntrain −1,000.2\na&lt;b 3 at step 50"),
+        (275.5, 78.5, "step 100\ntrain −1,000\na&lt;b 3 at step 50"),
     ]
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer.reporting.html import page, rendering
-from trainer.reporting.html.run_files import Picture, RunFiles
+from trainer.reporting.html import comparison, page, rendering
+from trainer.reporting.html.pictures import Picture
+from trainer.reporting.html.run_files import RunFiles
 
 ROOT = pathlib.Path(__file__).parents[4]
 TEMPLATES = ROOT / "trainer/reporting/html/templates"
@@ -46,7 +47,10 @@ def make_run(text: str) -> RunFiles:
         Picture(f"picture {text}", step, 4, 4, "image/png", data) for step in (0, 1)
     ]
     values = {"elbo": 2.0, f"metric {text}": 1.0, "ledger": f"ledger {text}"}
-    lines = [{"step": step, "split": f"split {text}", **values} for step in (1, 2)]
+    lines = [
+        {"step": step, "split": f"split {text}", **values, f"metric {text}": step}
+        for step in (1, 2)
+    ]
     return RunFiles(
         name=f"name {text}",
         config={
@@ -63,6 +67,7 @@ def make_run(text: str) -> RunFiles:
         num_damaged_lines=1,
         pictures=pictures[-1:],
         samples=pictures,
+        generated=[Picture(f"generated {text}", 0, 4, 4, "image/png", data)],
         damaged_pictures=[f"damaged {text}"],
         scores={f"score {text.replace('/', '')}": {"kl": f"found {text}", text: 2.0}},
         saved=[{"step": f"saved {text}", "sha256": text, "dataset_digest": text}],
@@ -71,19 +76,33 @@ def make_run(text: str) -> RunFiles:
     )
 
 
+def compare(text: str) -> str:
+    """Returns the page that compares two runs with `text` in everything."""
+    other = make_run(text)
+    other.config["num_train_steps"] = 6
+    return comparison.render({f"first {text}": make_run(text), f"other {text}": other})
+
+
+def test_text_of_several_runs_stays_text_wherever_it_stands() -> None:
+    hostile = Elements(compare(HOSTILE))
+    assert hostile.found == Elements(compare("harmless")).found
+    for word in ("first", "other", "split", "metric", "picture", "found"):
+        assert f"{word} {HOSTILE}" in hostile.text
+
+
 def test_text_of_a_run_stays_text_wherever_it_stands() -> None:
     hostile = Elements(page.render(make_run(HOSTILE)))
     assert hostile.found == Elements(page.render(make_run("harmless"))).found
     for word in (
         *("name", "setting", "value", "list", "entry", "size", "--option", "split"),
-        *("metric", "ledger", "picture", "damaged", "found", "saved"),
+        *("metric", "ledger", "picture", "generated", "damaged", "found", "saved"),
     ):
         assert f"{word} {HOSTILE}" in hostile.text
     for word in ("place", "score"):
         assert f"{word} {HOSTILE.replace('/', '')}" in hostile.text
 
 
-@pytest.mark.parametrize("template", ["page.html", "chart.svg"])
+@pytest.mark.parametrize("template", ["page.html", "comparison.html", "chart.svg"])
 def test_a_value_that_is_missing_is_an_error(template: str, monkeypatch) -> None:
     given, render = {}, rendering.render
 
@@ -93,6 +112,7 @@ def test_a_value_that_is_missing_is_an_error(template: str, monkeypatch) -> None
 
     monkeypatch.setattr(rendering, "render", note_and_render)
     page.render(make_run("a"))
+    compare("a")
     assert len(given[template]) > 9
     for name in given[template]:
         values = {key: each for key, each in given[template].items() if key != name}
@@ -100,9 +120,11 @@ def test_a_value_that_is_missing_is_an_error(template: str, monkeypatch) -> None
             render(template, **values)
 
 
-def test_the_style_sheet_is_in_the_page() -> None:
+def test_the_style_sheet_and_the_script_are_in_the_page() -> None:
     css = (TEMPLATES / "style.css").read_text().strip()
     assert f"<style>\n{css}\n</style>" in page.render(make_run("a"))
+    script = (TEMPLATES / "charts.js").read_text().strip()
+    assert f"<script>\n{script}\n</script>" in page.render(make_run("a"))
 
 
 def test_an_installation_has_the_templates() -> None:
