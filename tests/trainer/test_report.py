@@ -15,7 +15,7 @@ from tests.fuzzing import changed_json, reads_or_refuses
 from tests.trainer.report_pages import Page, make_workdir, write, write_metrics
 from tests.trainer.trained_runs import Run, run_module
 from trainer.reporting import image_grid
-from trainer.reporting.html import charts, work_time
+from trainer.reporting.html import charts, pictures, work_time
 from trainer.reporting.html import page as page_module
 from trainer.reporting.html.page import write as write_page
 from trainer.runs import checkpoints
@@ -217,6 +217,26 @@ def test_large_pictures_and_long_runs_stay_small(tmp_path: pathlib.Path) -> None
     assert picture.size == (1200, 600)
     assert 500 < page.curves()["loss", "train"] <= 600
     assert (workdir / "report.html").stat().st_size < 2_500_000
+
+
+def test_generated_pictures_are_shown(tmp_path: pathlib.Path, monkeypatch) -> None:
+    workdir = make_workdir(tmp_path / "run")
+    generated, grid = workdir / "generated", np.zeros([4, 4, 3], np.uint8)
+    for name in ("sample.png", ".part.png", "projector-test/projector/sprite.png"):
+        image_grid.save_png(generated / name, grid)
+    image_grid.save_gif(generated / "interpolate.gif", [grid, grid + 255])
+    (generated / "damaged.png").write_bytes(b"x")
+    page = write(workdir)
+    assert [image["alt"] for image in page.all("img")] == [
+        *("interpolate.gif", "sample.png")
+    ]
+    gif, png = [image["src"].partition(";")[0] for image in page.all("img")]
+    assert (gif, png) == ("data:image/gif", "data:image/png")
+    assert "left out: generated/damaged.png." in page.text
+    # As one picture, a large animation would not move.
+    monkeypatch.setattr(pictures, "_MAX_GIF_BYTES", 10)
+    assert "generated/interpolate.gif" in write(workdir).text
+    assert len(write(workdir).all("img")) == 1
 
 
 @pytest.mark.parametrize(

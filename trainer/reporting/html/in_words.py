@@ -68,9 +68,9 @@ def _elbo(run: RunFiles) -> str:
     if first is last:
         at = number(last["step"])
         return f"{name} is {number(last['elbo'])} nats per image at step {at}."
+    if last["elbo"] == first["elbo"] == best["elbo"]:
+        return f"{name} stayed at {number(last['elbo'])} nats per image."
     change = "rose" if last["elbo"] > first["elbo"] else "fell"
-    if last["elbo"] == first["elbo"]:
-        change = "stayed"
     told = (
         f"{name} {change} from {number(first['elbo'])} to {number(last['elbo'])} nats "
         "per image"
