@@ -722,8 +722,8 @@ TRAINER = (
     Sabotage(
         "events that a resumed run writes again",
         "trainer/reporting/events.py",
-        "            if event.step <= last_step:\n",
-        "            if event.step <= last_step + 1:\n",
+        "            if event.step > last_step:\n",
+        "            if event.step > last_step + 1:\n",
         ("test_run_writer.py::test_a_resume_cuts_off_what_it_will_write_again",),
     ),
     Sabotage(

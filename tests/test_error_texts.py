@@ -33,6 +33,7 @@ EXCEPTIONS: dict[str, tuple[str, str]] = {
     "trainer/distribution/loopback.py": ("net", "a flag of unshare"),
     "trainer/distribution/strategies.py": ("query-gpu format", "flags of nvidia-smi"),
     "trainer/operations/sweep_plan.py": ("config workdir", "flags of a run's process"),
+    "trainer/reporting/html/comparison.py": ("{}", "the page names settings as flags"),
     "trainer/reporting/html/tables.py": ("{}", "the page names settings as flags"),
     "trainer/reporting/summaries.py": ("{}", "the card names settings as flags"),
     "trainer/reporting/tensorboard_server.py": (

@@ -11,12 +11,10 @@ codes: 0 done; 1 a flag or a file is wrong.
 
 import pathlib
 
-from absl import flags
-
 from pipeline.process import entry, path_flags
 from trainer.cli import command_line
 
-_WORKDIR = flags.DEFINE_string(
+_WORKDIR = path_flags.define(
     "workdir",
     None,
     "Directory of a run or of a sweep; separate several directories by commas.",

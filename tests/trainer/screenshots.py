@@ -37,10 +37,9 @@ def main(argv: list[str]) -> None:
         tempfile.TemporaryDirectory() as profile,
         browsing(board.url, pathlib.Path(profile), _SIZE) as browser,
     ):
-        scalars = "^(loss|elbo|kl|gradient_norm|active_units|images_per_second)$"
-        browser.show_cards("scalars", "tf-scalar-card", scalars)
+        browser.show_cards("scalars", "tf-scalar-card", "^objective/")
         _save(browser, output / "tensorboard_scalars.png")
-        browser.show_cards("images", "tf-image-loader", "^(recon|.*traversed)")
+        browser.show_cards("images", "tf-image-loader", "^pictures/(recon|samples$)")
         _save(browser, output / "tensorboard_images.png")
         browser.show_projector()
         _save(browser, output / "tensorboard_projector.png")

@@ -1,6 +1,7 @@
 """Opens TensorBoard's pages of a run in Chromium."""
 
 import io
+import json
 import pathlib
 import shutil
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ pytestmark = [
         reason="needs Chromium: apt-get install chromium chromium-driver",
     ),
 ]
+
+
+NAMES = ("narrow", "reference")
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +60,31 @@ def browser(
 ) -> Iterator[Browser]:
     with browsing(board.url, tmp_path_factory.mktemp("profile")) as browser:
         yield browser
+
+
+def test_the_first_page_opens_on_the_objective_and_the_pictures(
+    board: Board, browser: Browser
+) -> None:
+    browser.open("timeseries")
+
+    def cards() -> dict[str, int]:
+        groups = browser.find(".card-group")
+        return {
+            browser.texts(".group-title", group)[0]: len(
+                browser.find("card-view", group)
+            )
+            for group in groups
+        }
+
+    actual = browser.wait("cards", cards)
+    # Two runs have a card of a picture each. Cards of the other groups are folded.
+    assert list(actual)[:3] == ["objective", "pictures", "posterior"]
+    assert actual["objective"] == 6
+    assert actual["pictures"] == 2 * 5
+    assert sum(actual.values()) == 16
+    # The points that `generate` wrote for the projector are no run.
+    runs = {f"{name}/{part}" for name in NAMES for part in ("train", "eval")}
+    assert set(json.loads(board.fetch("runs"))) == runs
 
 
 def test_scalars_are_drawn(browser: Browser) -> None:
