@@ -40,7 +40,7 @@ def test_what_differs_stands_first(tmp_path: pathlib.Path) -> None:
     )
     assert (
         "b has the highest ELBO of the validation split: −5.5 nats per image at step "
-        "2, 2.5 above a. The runs differ in latent_dim, layer.units.\n"
+        "2, 2.5 above a. The runs differ in latent_dim and layer.units.\n"
     ) in page.text
     cells = [text for text in page.text.split("\n") if text]
     assert cells[cells.index("latent_dim") :][:6] == [

@@ -93,8 +93,9 @@ def test_the_tags_that_scripts_rely_on_are_there(board: Board) -> None:
         texts = board.plugin("text/tags")[f"{name}/train"]
         assert {"config", "dataset", "objective"} == set(texts)
         assert board.plugin("histograms/tags")[f"{name}/eval"].keys() == {KL}
-        for tag in (*scalars[f"{name}/eval"].values(), *shown.values()):
-            assert tag["description"].startswith("<p>")
+        for found in (scalars[f"{name}/train"], scalars[f"{name}/eval"], shown):
+            for tag in found.values():
+                assert tag["description"].startswith("<p>")
 
 
 def test_every_picture_is_shown_as_it_was_drawn(board: Board, killed_run: Run) -> None:

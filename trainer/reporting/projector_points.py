@@ -12,11 +12,14 @@ from tensorboard.plugins.projector import metadata, projector_config_pb2
 
 
 def find(workdir: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the directories that `write_split` wrote for a run, in order of names."""
-    return sorted(
-        path.parent
-        for path in workdir.glob(f"generated/projector-*/{metadata.PROJECTOR_FILENAME}")
-    )
+    """Returns the directories that `write_split` wrote, in order of names.
+
+    Args:
+        workdir: Workdir of a run, or the directory of a sweep.
+    """
+    name = f"generated/projector-*/{metadata.PROJECTOR_FILENAME}"
+    found = [*workdir.glob(name), *workdir.glob(f"*/{name}")]
+    return sorted(path.parent for path in found)
 
 
 def gather(directory: pathlib.Path, folders: Mapping[str, pathlib.Path]) -> None:

@@ -72,32 +72,44 @@ def launch(directory: str, host: str, port: int | None) -> str:
 def as_one_directory(paths: Sequence[pathlib.Path]) -> Iterator[str]:
     """Yields one directory with all runs, and with the points made for the projector.
 
-    Several workdirs get a temporary directory, and so does a run with points.
+    Several workdirs get a temporary directory, and so does a workdir with points.
     """
     named = workdirs.names_of(paths)
-    runs = {name: path for name, path in named.items() if workdirs.is_run(path)}
-    points = {name: projector_points.find(path) for name, path in runs.items()}
+    points = {name: projector_points.find(path) for name, path in named.items()}
     if len(named) == 1 and not any(points.values()):
         yield str(*named.values())
         return
     prefix = files.scratch_prefix(tempfile.gettempdir(), os.getpid())
     with tempfile.TemporaryDirectory(prefix=prefix) as temporary:
-        directory = pathlib.Path(temporary)
+        root = pathlib.Path(temporary)
         for name, path in named.items():
-            place = directory / name if len(named) > 1 else directory
-            if name in runs:
-                place.mkdir(exist_ok=True)
-                # Without the directory `generated`, which may hold events of earlier
-                # versions. The trainer may create these two later.
-                for part in _EVENTS:
-                    (place / part).symlink_to(path / part, target_is_directory=True)
-            else:
-                place.symlink_to(path, target_is_directory=True)
+            if not workdirs.is_run(path):
+                # A sweep, which may get more runs.
+                (root / name).symlink_to(path, target_is_directory=True)
+                continue
+            place = root / name if len(named) > 1 else root
+            place.mkdir(exist_ok=True)
+            # Without the directory `generated`, which may hold events of earlier
+            # versions. The trainer may create these two later.
+            for part in _EVENTS:
+                (place / part).symlink_to(path / part, target_is_directory=True)
         folders = {
-            f"{name}: {folder.name}: " if len(named) > 1 else f"{folder.name}: ": folder
+            _name_of(folder, name if len(named) > 1 else ""): folder
             for name, found in points.items()
             for folder in found
         }
         if folders:
-            projector_points.gather(directory, folders)
+            projector_points.gather(root, folders)
         yield temporary
+
+
+def _name_of(folder: pathlib.Path, name: str) -> str:
+    """Returns the text before the name of a folder's points.
+
+    Example:
+        >>> folder = pathlib.Path("sweep/latent_dim=2/generated/projector-test")
+        >>> _name_of(folder, ""), _name_of(folder, "sweep")
+        ('latent_dim=2: ', 'sweep: latent_dim=2: ')
+    """
+    run = folder.parents[1].name
+    return "".join(f"{part}: " for part in dict.fromkeys([name, run]) if part)

@@ -63,17 +63,26 @@ def test_points_of_a_split_are_no_run_of_their_own(
     workdir = tmp_path / "faces"
     folder = workdir / "generated/projector-test"
     folder.mkdir(parents=True)
-    (workdir / "config.json").touch()
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in (workdir, other):
+        (path / "config.json").touch()
     # An earlier version wrote such a file, and TensorBoard shows a run for it.
     (folder / "events.out.tfevents.0000000001.host.1.v2").touch()
     projector.write_split(folder, run, "test")
     assert not list(folder.glob("events.*"))
     assert projector_points.find(workdir) == [folder]
     for workdirs, name in (
-        ([workdir], "projector-test: "),
-        ([workdir, workdir.parent], "faces: projector-test: "),
+        ([workdir], "faces: "),
+        # The directory of a sweep.
+        ([tmp_path], "faces: "),
+        ([workdir, other], "faces: "),
     ):
         with tensorboard_server.as_one_directory(workdirs) as root:
+            if tmp_path not in workdirs:
+                # TensorBoard would look for events of earlier versions here.
+                for place in ("generated", "faces/generated"):
+                    assert not pathlib.Path(root, place).exists()
             config = text_format.Parse(
                 pathlib.Path(root, "projector_config.pbtxt").read_text(),
                 projector_config_pb2.ProjectorConfig(),

@@ -76,11 +76,13 @@ def _sentences(runs: dict[str, RunFiles], differing: list[str]) -> list[str]:
         found.append(
             "The runs are evaluated on different splits, so no run is called the best."
         )
-    shown = differing[:_MAX_NAMES]
+    shown, more = differing[:_MAX_NAMES], differing[_MAX_NAMES:]
+    if more:
+        shown.append(f"{len(more)} more {'setting' if len(more) == 1 else 'settings'}")
     if shown:
-        more = len(differing) - len(shown)
-        rest = f" and {more} more settings" if more else ""
-        found.append(f"The runs differ in {', '.join(shown)}{rest}.")
+        *first, last = shown
+        names = f"{', '.join(first)} and {last}" if first else last
+        found.append(f"The runs differ in {names}.")
     else:
         found.append("All settings of the runs are equal.")
     return found
