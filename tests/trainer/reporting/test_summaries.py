@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from configs import celeba, celeba_debug
+from pipeline import contract
 from tests.trainer.small_steps import BATCH, MANIFEST, make_small_run
 from tests.trainer.trained_runs import Run
 from trainer.analysis import nearest_images
@@ -53,6 +54,24 @@ def test_a_dataset_card_keeps_each_value_in_its_cell() -> None:
     assert "| --input | a\\|b c |" in lines
     assert "| images | 8 x 8 x 3, stored as float32 |" in lines
     assert all(line.startswith("|") and line.endswith("|") for line in lines)
+
+
+def test_a_dataset_card_has_some_of_many_names() -> None:
+    names = tuple(f"name_{n}" for n in range(11))
+    for shown, expected in (
+        (names, "11 names: name_0, name_1, name_2, name_3, name_4, name_5, name_6, "),
+        (names[:10], "name_0, name_1, name_2, name_3, name_4, name_5, name_6, "),
+    ):
+        feature = contract.Feature("int64", (len(shown),), shown)
+        features = {**MANIFEST.features, "attributes": feature}
+        manifest = MANIFEST.__class__(**{**MANIFEST.__dict__, "features": features})
+        (line,) = [
+            line
+            for line in summaries.dataset_card(manifest).splitlines()
+            if line.startswith("| feature attributes |")
+        ]
+        rest = "name_7, name_8, name_9" + (", …" if shown is names else "")
+        assert line == f"| feature attributes | {expected}{rest} |"
 
 
 def test_settings_unlike_the_flagships_stand_first() -> None:
