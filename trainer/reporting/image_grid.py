@@ -77,7 +77,7 @@ def tile_levels(levels: np.ndarray, num_columns: int) -> np.ndarray:
 def compare(
     images: np.ndarray, inputs: np.ndarray, reconstructions: np.ndarray
 ) -> np.ndarray:
-    """Lays out images, each followed by its reconstruction, five images per row.
+    """Lays out images, each followed by its reconstruction, up to five per row.
 
     Args:
         images: `[n, height, width, channels]` in [-1, 1].
@@ -92,7 +92,7 @@ def compare(
     if not np.array_equal(images, inputs):
         columns.insert(1, inputs)
     in_turn = np.stack(columns, axis=1).reshape(-1, *images.shape[1:])
-    return tile(in_turn, len(columns) * _COMPARED_IN_A_ROW)
+    return tile(in_turn, len(columns) * min(len(images), _COMPARED_IN_A_ROW))
 
 
 def save_png(path: pathlib.Path, grid: np.ndarray) -> None:

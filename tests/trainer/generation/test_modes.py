@@ -110,12 +110,15 @@ def test_pairs_are_the_examples_and_their_decoded_means_in_mode_reconstruct(
     expected = probabilities(binary_run, shown["mean"], shown["conditions"])
     np.testing.assert_allclose(arrays["probability"], expected, rtol=0, atol=1e-5)
     assert set(np.unique(arrays["sample"])) == {-1, 1}
-    # Four pairs in a row with room for five.
+    assert image_grid.load_png(tmp_path / "reconstruct.png").shape[:2] == (8, 64)
     pictures = cells(tmp_path / "reconstruct.png", 8)
-    check_levels(pictures[:8:2], (shown["image"] + 1) / 2)
-    check_levels(pictures[1:8:2], arrays["probability"])
-    assert len(pictures) == 10
-    assert not pictures[8:].any()
+    check_levels(pictures[::2], (shown["image"] + 1) / 2)
+    check_levels(pictures[1::2], arrays["probability"])
+    make(binary_run, tmp_path, "reconstruct", num=7)
+    # Seven pairs in two rows of five.
+    pictures = cells(tmp_path / "reconstruct.png", 8)
+    assert len(pictures) == 20
+    assert not pictures[14:].any()
 
 
 def test_latents_are_drawn_about_their_means_in_mode_posterior(

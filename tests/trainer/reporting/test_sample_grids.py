@@ -95,7 +95,7 @@ def test_a_denoised_image_stands_beside_what_it_was_made_from() -> None:
 
 def test_few_images_make_a_small_grid() -> None:
     actual = draw(IMAGES[:2])
-    assert actual["reconstruction"].shape == (32, 320, 3)
+    assert actual["reconstruction"].shape == (32, 128, 3)
 
 
 def test_samples_depend_on_the_seed_alone() -> None:
