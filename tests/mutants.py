@@ -78,7 +78,7 @@ MODULES: Mapping[str, Sequence[str]] = {
     "pipeline/planning/plan_files.py": ("test_plan_files.py",),
     "pipeline/formats/records.py": ("test_records.py", "test_record_reader.py"),
     "pipeline/images/resizing.py": ("test_resizing.py",),
-    "pipeline/images/filters.py": ("test_resizing.py",),
+    "pipeline/images/filters.py": ("test_filters.py", "test_resizing.py"),
     "pipeline/images/resize_loops.py": ("test_resize_loops.py",),
 }
 

@@ -1,5 +1,6 @@
 """The loops sum integer weights, row by row and then column by column."""
 
+import numba
 import numpy as np
 import pytest
 
@@ -41,3 +42,29 @@ def test_rows_and_columns_are_sums_of_weights(
 def test_loops_are_made_once_for_a_number_of_taps() -> None:
     assert resize_loops.loops(4, 3) is resize_loops.loops(4, 3)
     assert resize_loops.loops(4, 3) is not resize_loops.loops(4, 1)
+
+
+@pytest.mark.parametrize("num_channels", [2, 3])
+def test_no_loop_leaves_its_arrays(
+    num_channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compiled code checks no index, and would read or write any memory."""
+    monkeypatch.setattr(numba.config, "BOUNDSCHECK", 1)
+    compile_now = numba.njit
+
+    def compile_anew(function, *, cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function")
+        return compile_now(function, **options)
+
+    monkeypatch.setattr(numba, "njit", compile_anew)
+    rng = np.random.default_rng(0)
+    for side, size in ((13, 6), (4, 9)):
+        starts, weights = filters.filter_weights(side, size, "bicubic")
+        loops = resize_loops.loops.__wrapped__(weights.shape[1], num_channels)
+        rows = rng.integers(0, 256, (side, side * num_channels), np.uint8)
+        resized = np.empty((size, size * num_channels), np.uint8)
+        loops(rows, starts, weights, np.arange(256, dtype=np.uint8), resized)
+    beyond = starts + 1
+    with pytest.raises(IndexError):
+        loops(rows, beyond, weights, np.arange(256, dtype=np.uint8), resized)
