@@ -61,6 +61,27 @@ def test_a_record_has_the_bytes_of_the_library(
     assert sum(isinstance(part, memoryview) for part in parts) == 1
 
 
+def test_heads_and_integers_that_repeat_are_kept() -> None:
+    first = record("a", label=[300])
+    caches = records._entry_head, records._varint
+    before = [cache.cache_info() for cache in caches]
+    assert record("a", label=[300]) == first
+    for cache, info in zip(caches, before, strict=True):
+        assert cache.cache_info().misses == info.misses
+        assert cache.cache_info().hits > info.hits
+
+
+@pytest.mark.parametrize("name", ["key", "image"])
+def test_the_first_of_several_values_counts(name: str) -> None:
+    proto = pytest.importorskip("tensorflow_datasets.proto").tf_example_pb2
+    example = proto.Example.FromString(record("a"))
+    example.features.feature[name].bytes_list.value.append(b"another")
+    frames = [b"".join(records.frame(example.SerializeToString()))]
+    ((key, image, _),) = records.parse_examples(frames, "shard", FEATURES)
+    assert key == "a"
+    np.testing.assert_array_equal(image, IMAGE)
+
+
 def test_a_frame_has_lengths_and_masked_checksums() -> None:
     framed = b"".join(records.frame(b"ab", memoryview(b"c")))
 
