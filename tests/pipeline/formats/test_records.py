@@ -6,7 +6,7 @@ import struct
 import google_crc32c
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline import contract
@@ -45,18 +45,19 @@ def errors(path: pathlib.Path) -> str:
     size=st.sampled_from([0, 1, 126, 127, 128, 16_383, 16_384]),
     big_endian=st.booleans(),
 )
+@example("k" * 127, [0, 126, 127, 128, 16_383, 16_384, -1], 127, False)
 def test_a_record_has_the_bytes_of_the_library(
     key: str, label: list[int], size: int, big_endian: bool
 ) -> None:
     proto = pytest.importorskip("tensorflow_datasets.proto").tf_example_pb2
     values = np.arange(size, dtype=np.int64).astype(">u2" if big_endian else "<u2")
-    example = proto.Example()
-    features = example.features.feature
+    message = proto.Example()
+    features = message.features.feature
     features["image"].bytes_list.value.append(values.astype("<u2").tobytes())
     features["key"].bytes_list.value.append(key.encode())
     features["label"].int64_list.value.extend(label)
     parts = records.encode_record(key, {"image": values}, {"label": label})
-    expected = example.SerializeToString(deterministic=True)
+    expected = message.SerializeToString(deterministic=True)
     assert b"".join(parts) == expected
     assert sum(isinstance(part, memoryview) for part in parts) == 1
 
@@ -74,9 +75,9 @@ def test_heads_and_integers_that_repeat_are_kept() -> None:
 @pytest.mark.parametrize("name", ["key", "image"])
 def test_the_first_of_several_values_counts(name: str) -> None:
     proto = pytest.importorskip("tensorflow_datasets.proto").tf_example_pb2
-    example = proto.Example.FromString(record("a"))
-    example.features.feature[name].bytes_list.value.append(b"another")
-    frames = [b"".join(records.frame(example.SerializeToString()))]
+    message = proto.Example.FromString(record("a"))
+    message.features.feature[name].bytes_list.value.append(b"another")
+    frames = [b"".join(records.frame(message.SerializeToString()))]
     ((key, image, _),) = records.parse_examples(frames, "shard", FEATURES)
     assert key == "a"
     np.testing.assert_array_equal(image, IMAGE)
