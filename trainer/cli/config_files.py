@@ -57,10 +57,10 @@ def _path(text: str) -> str:
 
 def packaged() -> dict[str, str]:
     """Returns the paths of the configs that are installed with the trainer, by name."""
-    spec = importlib.util.find_spec("configs")
-    folders = (spec and spec.submodule_search_locations) or ()
-    paths = [path for folder in folders for path in pathlib.Path(folder).glob("*.py")]
-    return {path.stem: str(path) for path in sorted(paths) if path.stem != "__init__"}
+    # Found beside this package: a directory `configs` of the user may hide the module.
+    folder = pathlib.Path(__file__).parents[2] / "configs"
+    paths = sorted(folder.glob("*.py"))
+    return {path.stem: str(path) for path in paths if path.stem != "__init__"}
 
 
 def check(argv: Sequence[str]) -> None:

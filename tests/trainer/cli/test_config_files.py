@@ -110,6 +110,9 @@ def test_a_packaged_config_has_a_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    # A directory of the user does not hide the packaged configs.
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/__init__.py").write_text("")
     places = str(ROOT / "configs"), str(pathlib.Path.home())
     expected = [
         text.replace("CONFIGS", places[0]).replace("HOME", places[1])
