@@ -188,23 +188,23 @@ PIPELINE = (
     Sabotage(
         "the manifest before the other files",
         "pipeline/dataset/publishing.py",
-        "    _write_text(output, contract.REJECTED_NAME, ",
+        "    for name, text in tfds_files.file_texts(manifest).items():\n",
         "    _write_text(output, contract.MANIFEST_NAME, manifest.to_json())\n"
-        "    _write_text(output, contract.REJECTED_NAME, ",
+        "    for name, text in tfds_files.file_texts(manifest).items():\n",
         ("test_publishing.py::test_the_manifest_is_written_last",),
     ),
     Sabotage(
         "the allowed fraction of rejects as too many",
-        "pipeline/dataset/publishing.py",
-        "    if fraction > publication.max_rejected_fraction:\n",
-        "    if fraction >= publication.max_rejected_fraction:\n",
+        "pipeline/dataset/reject_limit.py",
+        "    if fraction > allowed:\n",
+        "    if fraction >= allowed:\n",
         ("test_publishing.py::test_exactly_the_allowed_fraction_passes",),
     ),
     Sabotage(
         "a split without examples",
-        "pipeline/dataset/publishing.py",
-        "        if not num_examples[split]:\n",
-        "        if False:\n",
+        "pipeline/dataset/reject_limit.py",
+        "(split for split in splits if not num_examples[split])",
+        "(split for split in () if not num_examples[split])",
         ("test_publishing.py::test_a_split_without_examples_is_an_error",),
     ),
     Sabotage(

@@ -24,7 +24,7 @@ def prepare_dataset(
     input: str | os.PathLike[str],
     output: str | os.PathLike[str],
     num_workers: int | None = None,
-    max_rejected_fraction: float = 0.001,
+    max_rejected_fraction: float | None = None,
     overwrite: bool = False,
     stats: bool = False,
 ) -> contract.Manifest:
@@ -40,7 +40,8 @@ def prepare_dataset(
         output: Dataset directory to make, local or at s3:// or gs://.
         num_workers: Number of worker processes (default: one per core). Fewer than a
             thousand images are prepared in this process.
-        max_rejected_fraction: Largest allowed fraction of rejected images.
+        max_rejected_fraction: Largest allowed fraction of rejected images; by default
+            0.001, or for a small set 10 images, but at most 5% of all.
         overwrite: Whether to discard a dataset that is in `output`.
         stats: Whether to write `stats.json` and `overview.png`, too.
 

@@ -6,7 +6,6 @@ runner that publishes twice writes the same files again.
 
 import concurrent.futures
 import dataclasses
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from absl import logging
 
 from pipeline import contract
-from pipeline.dataset import stats, versions
+from pipeline.dataset import reject_limit, stats, versions
 from pipeline.dataset.reject_check import RejectCheck, find_unconfirmed
 from pipeline.dataset.shards import ShardResult
 from pipeline.formats import tfds_files
@@ -22,8 +21,6 @@ from pipeline.planning.dataset_settings import DatasetSettings, Settings
 from pipeline.planning.plan import PlannedShard
 from pipeline.sources import Listing
 from pipeline.storage import manifests, paths
-
-_NUM_REJECTS_NAMED = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +33,8 @@ class Publication:
         settings: Settings that decide the dataset's content.
         source_fingerprint: Fingerprint of the source's listing.
         features: Features of a record, by name.
-        max_rejected_fraction: Largest allowed fraction of refused images.
+        max_rejected_fraction: Largest allowed fraction of refused images; None for
+            the default of `reject_limit`.
         with_stats: Whether to write `stats.json` and `overview.png` too.
         reject_check: Confirms rejects; None if no image can be rejected.
         shard_names: Names of the planned shards by split, in order.
@@ -48,7 +46,7 @@ class Publication:
     settings: DatasetSettings
     source_fingerprint: str
     features: Mapping[str, contract.Feature]
-    max_rejected_fraction: float
+    max_rejected_fraction: float | None
     with_stats: bool = False
     reject_check: RejectCheck | None = None
     shard_names: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
@@ -81,6 +79,8 @@ def image_features(listing: Listing, settings: Settings) -> dict[str, contract.F
 def publish(publication: Publication, results: Iterable[ShardResult]) -> str:
     """Writes the files beside the shards, the manifest last, and returns the digest.
 
+    The rejects are also written if they are too many, so that the user can read them.
+
     Args:
         publication: Description of the dataset, with its planned shards.
         results: Results of all shards, in any order.
@@ -90,7 +90,12 @@ def publish(publication: Publication, results: Iterable[ShardResult]) -> str:
             second look does not confirm a reject.
     """
     by_name = results_by_name(publication, results)
-    check_rejects(publication, by_name.values())
+    output = publication.output
+    # Without a manifest, the directory does not count as a dataset.
+    _write_text(
+        output, contract.REJECTED_NAME, reject_limit.rejected_lines(by_name.values())
+    )
+    _check_rejects(publication, by_name)
     unconfirmed = find_unconfirmed(publication.reject_check, by_name.values())
     if unconfirmed is not None:
         raise contract.DatasetError(
@@ -99,8 +104,6 @@ def publish(publication: Publication, results: Iterable[ShardResult]) -> str:
             "again: it writes the shards of such images again"
         )
     manifest = build_manifest(publication, by_name)
-    output = publication.output
-    _write_text(output, contract.REJECTED_NAME, rejected_lines(by_name.values()))
     for name, text in tfds_files.file_texts(manifest).items():
         _write_text(output, name, text)
     if publication.with_stats:
@@ -136,7 +139,7 @@ def complete_manifest(
     if len(results) < num_planned or not names.issuperset(published_names(publication)):
         return None
     by_name = results_by_name(publication, results)
-    check_rejects(publication, results)
+    _check_rejects(publication, by_name)
     if build_manifest(publication, by_name).digest != manifest.digest:
         return None
     unconfirmed = find_unconfirmed(publication.reject_check, results)
@@ -152,6 +155,18 @@ def complete_manifest(
         hashes = list(pool.map(paths.hash_file, file_paths))
     is_intact = hashes == [result.info.sha256 for result in by_name.values()]
     return manifest if is_intact else None
+
+
+def _check_rejects(
+    publication: Publication, by_name: Mapping[str, ShardResult]
+) -> None:
+    reject_limit.check(
+        publication.output,
+        publication.num_images,
+        publication.max_rejected_fraction,
+        publication.shard_names,
+        list(by_name.values()),
+    )
 
 
 def published_names(publication: Publication) -> list[str]:
@@ -202,78 +217,6 @@ def results_by_name(
         )
     by_name = {result.info.name: result for result in results}
     return {name: by_name[name] for name in planned}
-
-
-def check_rejects(publication: Publication, results: Iterable[ShardResult]) -> None:
-    """Checks that few enough images were refused, and that no split is empty.
-
-    Raises:
-        DatasetError: If too many images were refused, or a split has no image left.
-    """
-    lines = [json.loads(line) for line in rejected_lines(results).splitlines()]
-    fraction = len(lines) / publication.num_images
-    if fraction > publication.max_rejected_fraction:
-        named = ", ".join(
-            f"{line['key']} ({line['reason']}: {line['detail']})"
-            for line in lines[:_NUM_REJECTS_NAMED]
-        )
-        raise contract.DatasetError(
-            f"{len(lines)} of {publication.num_images} images "
-            f"{'was' if len(lines) == 1 else 'were'} rejected, a fraction of "
-            f"{fraction:.4g}, more than max_rejected_fraction="
-            f"{publication.max_rejected_fraction:g} allows: {named}"
-            f"{', ...' if len(lines) > _NUM_REJECTS_NAMED else ''}"
-        )
-    num_examples: Counter[str] = Counter()
-    for result in results:
-        num_examples[result.split] += result.info.num_examples
-    for split in publication.shard_names:
-        if not num_examples[split]:
-            raise contract.DatasetError(
-                f"every image of split {split!r} was rejected: repair the source"
-            )
-
-
-def check_missing(publication: Publication, keys: Sequence[str]) -> None:
-    """Checks that few enough images are missing, before any image is read.
-
-    Args:
-        publication: Description of the dataset, with its planned shards.
-        keys: Keys of the images that the source lists but does not have.
-
-    Raises:
-        DatasetError: If the missing images alone exceed `max_rejected_fraction`.
-    """
-    if len(keys) / publication.num_images > publication.max_rejected_fraction:
-        raise contract.DatasetError(
-            f"{len(keys)} of {publication.num_images} images "
-            f"{'is' if len(keys) == 1 else 'are'} missing, more than "
-            f"max_rejected_fraction={publication.max_rejected_fraction:g} "
-            f"allows: {', '.join(keys[:_NUM_REJECTS_NAMED])}"
-            f"{', ...' if len(keys) > _NUM_REJECTS_NAMED else ''}; nothing in "
-            "`output` was discarded"
-        )
-
-
-def rejected_lines(results: Iterable[ShardResult]) -> str:
-    """Returns the text of `rejected.jsonl`: one image per line, sorted."""
-    rejects = sorted(
-        (contract.SPLITS.index(result.split), reject.key, result.split, reject)
-        for result in results
-        for reject in result.rejects
-    )
-    return "".join(
-        json.dumps(
-            {
-                "split": split,
-                "key": key,
-                "reason": reject.reason,
-                "detail": reject.detail,
-            }
-        )
-        + "\n"
-        for _, key, split, reject in rejects
-    )
 
 
 def build_manifest(

@@ -3,6 +3,7 @@
 squares        decodes, crops, resizes and scales an image, or rejects it with a reason
 rgb            decodes any image file as upright RGB pixels
 rare_forms     finds forms that Pillow opens but shows with wrong colours
+file_types     names the types of files that are no readable images
 jpeg_damage    finds damage that libjpeg only warns about
 resizing       resizes as Pillow and as TensorFlow 1 do
 filters        computes the weights of the input pixels in each output pixel

@@ -28,22 +28,10 @@ _TAG_NAMES = {
     TiffImagePlugin.EXTRASAMPLES: "extra samples",
 }
 _TIFF_STARTS = (b"II*\0", b"MM\0*")
-# (Name, offset, bytes) of file types, to describe a file that Pillow cannot open.
-_STARTS = (
-    ("a damaged or 12-bit JPEG", 0, b"\xff\xd8\xff"),
-    ("a damaged PNG", 0, b"\x89PNG\r\n\x1a\n"),
-    ("HEIC", 4, b"ftyphei"),
-    ("HEIC", 4, b"ftypmif1"),
-    ("JPEG 2000", 4, b"jP  "),
-    ("JPEG 2000", 0, b"\xff\x4f\xff\x51"),
-    ("JPEG XL", 0, b"\xff\x0a"),
-    ("JPEG XL", 4, b"JXL "),
-    ("PSD", 0, b"8BPS"),
-    ("ICO", 0, b"\0\0\1\0"),
-    ("DDS", 0, b"DDS "),
-    ("PDF", 0, b"%PDF"),
-    ("PFM", 0, b"PF\n"),
-    ("PAM", 0, b"P7\n"),
+# (Name, bytes) of the starts of files that Pillow cannot open if they are damaged.
+_DAMAGED_STARTS = (
+    ("a damaged or 12-bit JPEG", b"\xff\xd8\xff"),
+    ("a damaged PNG", b"\x89PNG\r\n\x1a\n"),
 )
 # Byte offsets in a BMP: header length, bits, compression and the alpha mask.
 _BMP_HEADER, _BMP_BITS, _BMP_COMPRESSION, _BMP_ALPHA = 14, 28, 30, 66
@@ -76,7 +64,9 @@ def find_fault(image: Image.Image, data: bytes) -> str | None:
 
 
 def describe_unread(data: bytes) -> str:
-    """Describes a file that Pillow cannot open; returns "" for an unknown type.
+    """Describes a damaged image; returns "" if its type is unknown.
+
+    `file_types` describes files of other types.
 
     Args:
         data: Content of the file.
@@ -84,8 +74,8 @@ def describe_unread(data: bytes) -> str:
     Raises:
         Exception: Any error that Pillow raises on damaged input.
     """
-    for name, place, start in _STARTS:
-        if data.startswith(start, place):
+    for name, start in _DAMAGED_STARTS:
+        if data.startswith(start):
             return f"; it begins like {name}"
     if not data.startswith(_TIFF_STARTS):
         return ""

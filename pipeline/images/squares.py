@@ -19,7 +19,13 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from pipeline import contract
-from pipeline.images import jpeg_damage, rare_forms, resizing, user_function
+from pipeline.images import (
+    file_types,
+    jpeg_damage,
+    rare_forms,
+    resizing,
+    user_function,
+)
 
 # Every reason to reject an image. A reason depends only on the image and the settings.
 REASONS = (
@@ -240,13 +246,18 @@ def damage_rejected(data: bytes, formats: Sequence[str]) -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise RejectedImageError("oversized", str(error)) from error
     except UnidentifiedImageError as error:
-        detail = f"no {', '.join(formats)} image in {len(data)} bytes"
-        with contextlib.suppress(*DECODE_ERRORS):
-            detail += rare_forms.describe_unread(data)
+        detail = file_types.describe(data)
+        if not detail:
+            detail = f"no {', '.join(formats)} image in {len(data)} bytes"
+            with contextlib.suppress(*DECODE_ERRORS):
+                detail += rare_forms.describe_unread(data)
         raise RejectedImageError("unreadable", detail) from error
     except DECODE_ERRORS as error:
-        detail = str(error) or type(error).__name__
-        reason = "truncated" if "truncated" in detail.lower() else "unreadable"
+        # Pillow takes some HEIC for AVIF, and fails later.
+        other = file_types.describe(data)
+        detail = other or str(error) or type(error).__name__
+        is_cut = not other and "truncated" in detail.lower()
+        reason = "truncated" if is_cut else "unreadable"
         raise RejectedImageError(reason, detail) from error
 
 

@@ -9,7 +9,7 @@ import apache_beam as beam
 from absl import logging
 
 from pipeline import contract
-from pipeline.dataset import output_directory, publishing
+from pipeline.dataset import output_directory, publishing, reject_limit
 from pipeline.jobs import counters, graph, progress, runners, worker
 from pipeline.planning.plan import PlannedShard
 from pipeline.process import wording
@@ -23,7 +23,8 @@ class DatasetJob:
     Attributes:
         output: Dataset directory, as an absolute path or a URL.
         num_workers: Number of worker processes of the local runner.
-        max_rejected_fraction: Largest allowed fraction of rejected images.
+        max_rejected_fraction: Largest allowed fraction of rejected images; None for
+            the default of `reject_limit`.
         overwrite: Whether to discard a dataset that is in `output`.
         beam_args: Beam's own flags.
         nursery: Nursery for the local runner's workers; None to make one if needed.
@@ -32,7 +33,7 @@ class DatasetJob:
 
     output: str
     num_workers: int = 1
-    max_rejected_fraction: float = 0.001
+    max_rejected_fraction: float | None = None
     overwrite: bool = False
     beam_args: Sequence[str] = ()
     nursery: worker.Nursery | None = None
@@ -48,10 +49,10 @@ class DatasetJob:
             raise contract.DatasetError(
                 f"num_workers={self.num_workers} must be at least 1"
             )
-        if not 0 <= self.max_rejected_fraction <= 1:
+        given = self.max_rejected_fraction
+        if given is not None and not 0 <= given <= 1:
             raise contract.DatasetError(
-                f"max_rejected_fraction={self.max_rejected_fraction} must be from 0 "
-                "to 1"
+                f"max_rejected_fraction={given} must be from 0 to 1"
             )
         object.__setattr__(self, "output", path_resolution.absolute(self.output))
         object.__setattr__(self, "run_id", uuid.uuid4().hex)
@@ -97,7 +98,9 @@ def make_dataset(
         publication = publication.with_shards(planned)
         shard_names = [shard.name for shard in planned]
         if job.overwrite:
-            publishing.check_missing(publication, missing)
+            reject_limit.check_missing(
+                missing, publication.num_images, publication.max_rejected_fraction
+            )
             freed = locked.num_bytes_freed()
             progress.check_disk(job.output, planned, publication.features, freed)
         else:

@@ -3,6 +3,7 @@
 image_table       keys and locations of any number of images, before they are read
 splits            assigns images to splits, by names or by hashes of the keys
 folder_names      reads folder names as words, and finds the split that they name
+text_files        text in UTF-8 or UTF-16, and files in place of it
 layouts           which folders are splits and which are classes
 layout_detection  detects the layout from the names of folders
 folder            source: any folder of images

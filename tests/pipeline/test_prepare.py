@@ -464,10 +464,12 @@ def test_too_many_rejects_end_in_one_line(celeba, encode, make_face, tmp_path, m
     assert done.stdout == ""
     [line] = [line for line in done.stderr.splitlines() if " I " not in line[:11]]
     assert line.startswith("error: 5 of 30 images were rejected, a fraction of 0.1667")
-    assert "--max_rejected_fraction=0.001" in line
+    assert line.endswith("; to accept these: --max_rejected_fraction=0.2")
     assert all(key in line for key in reasons)
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out" / contract.MANIFEST_NAME).exists()
+    text = (tmp_path / "out" / contract.REJECTED_NAME).read_text()
+    assert {json.loads(line)["key"] for line in text.splitlines()} == set(reasons)
 
 
 def test_a_bad_input_ends_in_one_line(tmp_path):

@@ -13,8 +13,8 @@ import numpy as np
 
 from pipeline import contract
 from pipeline.process import wording
+from pipeline.sources import text_files
 from pipeline.sources.celeba import label_tables
-from pipeline.storage import paths
 
 _BLOCK_LINES = 8192
 # Marks the end of a line. A label is smaller, because it has to fit in 16 bits.
@@ -63,8 +63,7 @@ def read_labels(path: str, *, is_binary: bool) -> Labels:
         DatasetError: If a line is malformed, or the number of lines differs from the
             announced number.
     """
-    data = _read_bytes(path)
-    text = _as_text(path, data)
+    text, data = _read(path)
     if label_tables.is_table(text):
         text = label_tables.labels_text(path, text, is_binary=is_binary)
         data = text.encode()
@@ -116,39 +115,20 @@ def read_partition_lines(path: str) -> tuple[list[str], str]:
     Raises:
         DatasetError: If the file cannot be read, is not text, or is malformed CSV.
     """
-    data = _read_bytes(path)
-    text = _as_text(path, data)
+    text, data = _read(path)
     if label_tables.is_table(text):
         text = label_tables.partition_text(path, text)
         data = text.encode()
     return text.splitlines(), hashlib.sha256(data).hexdigest()
 
 
-def read_lines(path: str) -> list[str]:
-    """Returns the lines of a text file.
-
-    Raises:
-        DatasetError: If the file cannot be read, or is not text.
-    """
-    return _as_text(path, _read_bytes(path)).splitlines()
-
-
-def _read_bytes(path: str) -> bytes:
-    try:
-        return paths.read_bytes(path)
-    except OSError as error:
-        raise contract.DatasetError(
-            f"cannot read {path}: {wording.cause(error)}"
-        ) from error
-
-
-def _as_text(path: str, data: bytes) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise contract.DatasetError(
-            f"cannot read {path}: {wording.cause(error)}"
-        ) from error
+def _read(path: str) -> tuple[str, bytes]:
+    """Returns the text of a label file and its bytes; only CSV keeps its quotes."""
+    text, data = text_files.read(path)
+    if '"' in text and not label_tables.is_table(text):
+        text = text.replace('"', "")
+        data = text.encode()
+    return text, data
 
 
 def _parse_at_once(lines: Sequence[str], num_names: int) -> np.ndarray | None:

@@ -16,9 +16,9 @@ from typing import Any
 from absl import logging
 
 from pipeline import contract
+from pipeline.images import file_types
 from pipeline.process import wording
 from pipeline.sources import splits
-from pipeline.sources.listing import archives
 from pipeline.storage import files, paths
 
 SUFFIX = ".parquet"
@@ -160,9 +160,9 @@ def _in_order(root: str, names: Sequence[str]) -> list[str]:
 
 def _fault(path: str, error: Exception) -> str:
     head = paths.read_range(path, 0, 1024)
-    if head.startswith(b"version https://git-lfs"):
+    if file_types.is_pointer(head):
         return "is a Git LFS pointer: run git lfs pull in its directory"
-    if archives.is_html(head):
+    if file_types.is_html(head):
         return "is an HTML page, not a Parquet file: download it again"
     if not head.startswith(b"PAR1"):
         found = f"begins with {wording.shown(head[:8])}" if head else "is empty"

@@ -6,7 +6,6 @@ images and reads this range, without reading the archive's directory.
 
 import dataclasses
 import os
-import re
 import struct
 import zipfile
 import zlib
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import contract
+from pipeline.images import file_types
 from pipeline.images.squares import RejectedImageError
 from pipeline.process import wording
 from pipeline.sources import Reader
@@ -229,16 +229,6 @@ def check_size(num_bytes: int) -> None:
         raise RejectedImageError("oversized", detail)
 
 
-def is_html(head: bytes) -> bool:
-    """Returns whether a file that begins with `head` is a web page.
-
-    Example:
-        >>> is_html(b"<!DOCTYPE html><title>Quota exceeded</title>"), is_html(b"PK")
-        (True, False)
-    """
-    return re.search(rb"<!doctype html|<html", head, re.IGNORECASE) is not None
-
-
 def _inflated(stored: bytes, max_bytes: int) -> bytes:
     try:
         return zlib.decompressobj(-15).decompress(stored, max_bytes)
@@ -256,11 +246,15 @@ def _check_is_zip(path: str, official_bytes: int) -> int:
         raise contract.DatasetError(
             f"cannot read {path}: {wording.cause(error)}"
         ) from error
-    if is_html(head):
+    if file_types.is_html(head):
         raise contract.DatasetError(
             f"{path} is an HTML page of {num_bytes:,} B, not a zip: Google Drive sends "
             "one when its download quota is spent; download the file by hand in a "
             f"browser (the official one has {official_bytes:,} B)"
+        )
+    if file_types.is_pointer(head):
+        raise contract.DatasetError(
+            f"{path} is a Git LFS pointer: run git lfs pull in its directory"
         )
     if head[:4] not in (b"PK\x03\x04", b"PK\x05\x06"):
         raise contract.DatasetError(

@@ -30,7 +30,7 @@ from pipeline import contract
 from pipeline.images import rgb
 from pipeline.images.squares import RejectedImageError
 from pipeline.process import wording
-from pipeline.sources.celeba import labels
+from pipeline.sources import text_files
 from pipeline.sources.listing import byproducts, patterns
 from pipeline.sources.listing.folder_reader import FolderReader
 from pipeline.sources.listing.patterns import Location
@@ -160,32 +160,56 @@ def _walk_images(
 
 def _in_list(path: str) -> ImageFiles:
     """Returns the images named by the list at an absolute path."""
-    lines = [line for line in labels.read_lines(path) if line.strip()]
+    lines = [line for line in text_files.read_lines(path) if line.strip()]
     if not lines:
         raise contract.DatasetError(f"input={path} is empty: {_allowed()}")
     folder = os.path.dirname(path)
-    file_paths = {_listed_path(path, folder, line) for line in lines}
-    if len(file_paths) < len(lines):
-        number = wording.counted(len(lines) - len(file_paths), "repeated line")
+    location_of = _located_lines(path, folder, lines)
+    if len(location_of) < len(lines):
+        number = wording.counted(len(lines) - len(location_of), "repeated line")
         logging.info("skipped %s of %s", number, path)
     root = folder
-    if not all(name.startswith(_as_prefix(folder)) for name in file_paths):
-        root = os.path.commonpath([os.path.dirname(name) for name in file_paths])
+    if not all(name.startswith(_as_prefix(folder)) for name in location_of):
+        root = os.path.commonpath([os.path.dirname(name) for name in location_of])
         logging.info(
             "%s lists files outside its directory: keys are relative to %s", path, root
         )
     prefix = _as_prefix(root)
     located = [
-        (name.removeprefix(prefix), location) for name, location in _located(file_paths)
+        (name.removeprefix(prefix), location) for name, location in location_of.items()
     ]
     if all(location is None for _, location in located):
         first = _listed_path(path, folder, lines[0])
         raise contract.DatasetError(
-            f"{path} lists only missing files ({len(file_paths)}), such as {first!r}: "
+            f"{path} lists only missing files ({len(location_of)}), such as {first!r}: "
             "give each image by its absolute path, or by its path from "
             f"{folder}"
         )
     return ImageFiles(root, _as_keys(located))
+
+
+def _located_lines(
+    path: str, folder: str, lines: Sequence[str]
+) -> dict[str, Location | None]:
+    """Returns the path and the location of each listed file, None if it is missing.
+
+    A line that names no file is read again without white space and quotes around the
+    path, and with slashes in place of backslashes.
+    """
+    path_of = {line: _listed_path(path, folder, line) for line in lines}
+    location_of = dict(_located(set(path_of.values())))
+    plain_of = {
+        line: _listed_path(path, folder, plain)
+        for line, name in path_of.items()
+        if location_of[name] is None
+        and (plain := text_files.unquoted(line).replace("\\", "/")) not in ("", line)
+    }
+    plain_locations = dict(_located(set(plain_of.values())))
+    for line, name in plain_of.items():
+        if plain_locations[name] is not None:
+            location_of.pop(path_of[line], None)
+            location_of[name] = plain_locations[name]
+    return location_of
 
 
 def _listed_path(path: str, folder: str, line: str) -> str:

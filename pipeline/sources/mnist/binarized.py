@@ -21,10 +21,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from pipeline import contract
+from pipeline.images import file_types
 from pipeline.process import wording
 from pipeline.sources import Listing
 from pipeline.sources.image_table import ImageTable
-from pipeline.sources.listing import archives, file_states
+from pipeline.sources.listing import file_states
 from pipeline.sources.listing.read_ahead import Part, ReadAhead
 from pipeline.sources.mnist import arrays
 from pipeline.storage import path_resolution, paths
@@ -149,7 +150,7 @@ def _read_lines(path: str) -> Iterator[tuple[int, bytes, np.ndarray]]:
     with paths.open_file(path) as file:
         while line := file.readline(_MAX_LINE_BYTES):
             number += 1
-            if number == 1 and archives.is_html(line):
+            if number == 1 and file_types.is_html(line):
                 raise contract.DatasetError(
                     f"{path} is an HTML page, not a text file of zeros and ones: "
                     "download it again, by hand in a browser"

@@ -20,8 +20,8 @@ import struct
 import numpy as np
 
 from pipeline import contract
+from pipeline.images import file_types
 from pipeline.process import wording
-from pipeline.sources.listing import archives
 from pipeline.sources.mnist import arrays
 from pipeline.storage import files, paths
 
@@ -97,7 +97,7 @@ def read_idx(path: str, content: str) -> np.ndarray:
     data = _read(path)
     if not data:
         raise contract.DatasetError(f"{path} is empty: download it again")
-    if archives.is_html(data[:1024]):
+    if file_types.is_html(data[:1024]):
         raise contract.DatasetError(
             f"{path} is an HTML page of {len(data):,} B, not an idx file: download it "
             "again, by hand in a browser"

@@ -7,8 +7,8 @@ import zipfile
 import numpy as np
 
 from pipeline import contract
+from pipeline.images import file_types
 from pipeline.process import wording
-from pipeline.sources.listing import archives
 from pipeline.sources.mnist import arrays
 from pipeline.storage import files, paths
 
@@ -87,7 +87,7 @@ def _check_is_zip(path: str) -> None:
         ) from error
     if not head:
         raise contract.DatasetError(f"{path} is empty: give another `input`")
-    if archives.is_html(head):
+    if file_types.is_html(head):
         raise contract.DatasetError(
             f"{path} is an HTML page, not an npz: download it again, by hand in a "
             "browser"

@@ -167,20 +167,20 @@ def test_settings_name_the_argument(values, said):
         pipeline.Settings(**values)
 
 
-def test_a_rejected_image_ends_a_call_by_default(celeba, tmp_path):
-    key = min(celeba.images)
-    celeba.images[key] = b"no image"
+def test_two_rejected_images_of_thirty_end_a_call_by_default(celeba, tmp_path):
+    keys = sorted(celeba.images)[:2]
+    celeba.images |= dict.fromkeys(keys, b"no image")
     raw = celeba.write(tmp_path / "raw")
     match = (
-        r"^1 of 30 images was rejected, .* more than max_rejected_fraction=0.001 "
-        rf"allows: .*{key}"
+        r"^2 of 30 images were rejected, .* more than the 1 allowed by default: "
+        rf".*{keys[0]}.*: `max_rejected_fraction=0\.07`$"
     )
     with pytest.raises(contract.DatasetError, match=match):
         pipeline.prepare_dataset(SMALL, input=raw, output=tmp_path / "out")
     manifest = pipeline.prepare_dataset(
-        SMALL, input=raw, output=tmp_path / "out", max_rejected_fraction=0.1
+        SMALL, input=raw, output=tmp_path / "out", max_rejected_fraction=0.07
     )
-    assert sum(len(split.rejected) for split in manifest.splits.values()) == 1
+    assert sum(sum(x.rejected.values()) for x in manifest.splits.values()) == 2
 
 
 def test_every_setting_is_an_argument():

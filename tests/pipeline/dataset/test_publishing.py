@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 
 import pytest
 from google.protobuf import json_format
@@ -110,7 +111,7 @@ def test_rejects_are_sorted_by_split_and_key(tmp_path):
     assert lines[0]["detail"] == "L instead of RGB"
 
 
-def test_too_many_rejects_name_the_first_ten_and_publish_nothing(tmp_path):
+def test_too_many_rejects_name_the_first_ten_and_all_in_a_file(tmp_path):
     publication = make_publication(tmp_path, max_rejected_fraction=0.1)
     results = make_results(publication, num_rejects=4)
     with pytest.raises(
@@ -122,7 +123,15 @@ def test_too_many_rejects_name_the_first_ten_and_publish_nothing(tmp_path):
     assert "train0000 (mode: L instead of RGB)" in text
     assert text.count("(mode: ") == 10
     assert "\n" not in text
-    assert list(tmp_path.iterdir()) == []
+    # The file of the rejects is there, and no file of a dataset.
+    rejected = tmp_path / contract.REJECTED_NAME
+    assert f"{rejected} names all of them" in text
+    assert len(rejected.read_text().splitlines()) == 12
+    assert list(tmp_path.iterdir()) == [rejected]
+    given = re.search("`max_rejected_fraction=(.+)`$", text)
+    assert given is not None
+    publication = make_publication(tmp_path, max_rejected_fraction=float(given[1]))
+    assert publishing.publish(publication, results)
 
 
 def test_exactly_the_allowed_fraction_passes(tmp_path):

@@ -225,7 +225,7 @@ def test_a_zip_that_cannot_be_read(celeba, tmp_path):
         ("000001.jpg 0\n000002.jpg\n", "line 2 is '000002.jpg': expected a file name"),
         ("000001.jpg 3\n", "line 1 is .*: expected a file name and 0"),
         ("000001.jpg 0 1\n", "line 1"),
-        ("<html>\n", "line 1 is '<html>'"),
+        ("<html>\n", "is an HTML page, not a text file: download it again"),
         ("../000001.jpg 0\n", "line 1"),
         ("000001.jpg 0\n000001.jpg 1\n", "line 2 repeats the file name 000001.jpg"),
         ("", "no image for split train, validation, test"),

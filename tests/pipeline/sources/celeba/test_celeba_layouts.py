@@ -282,6 +282,28 @@ def test_tables_of_other_programs(faces, kaggle, change, name):
     assert_same(list_celeba(kaggle), list_celeba(faces))
 
 
+@pytest.mark.parametrize("change", ["UTF-16", "spaces", "quotes"])
+@pytest.mark.parametrize("name", NAMES)
+def test_text_lists_of_other_programs(faces, tmp_path, change, name):
+    root = tmp_path / "faces"
+    shutil.copytree(faces, root)
+    [path] = root.rglob(f"{name}.txt")
+    lines = path.read_text().splitlines()
+    if change == "UTF-16":
+        path.write_text(path.read_text(), encoding="utf-16")
+    elif change == "spaces":
+        path.write_text("\n".join(f"{line} \t " for line in lines) + "\n \n")
+    else:
+        quoted = [" ".join(f'"{word}"' for word in line.split()) for line in lines]
+        path.write_text("\n".join(quoted))
+    changed = list_celeba(root)
+    if change == "UTF-16":
+        assert_same(changed, list_celeba(faces))
+    else:
+        # Other bytes have another fingerprint.
+        assert_same_but_for_sizes(changed, list_celeba(faces))
+
+
 @pytest.mark.parametrize("change", ["reversed", "key last", "zeros", "words", "floats"])
 def test_attributes_of_other_programs(faces, kaggle, change):
     text = changed(rows_of(faces, NAMES[1]), change)

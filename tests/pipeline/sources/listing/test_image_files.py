@@ -219,13 +219,30 @@ def test_a_list_names_images_relative_to_itself(photos, caplog):
 
 
 @pytest.mark.parametrize(
-    ("encoding", "end"), [("utf-8-sig", "\n"), ("utf-8", "\r\n"), ("utf-8", "\n")]
+    ("encoding", "end"),
+    [
+        *(("utf-8-sig", "\n"), ("utf-8", "\r\n"), ("utf-8", "\n")),
+        *(("utf-16", "\r\n"), ("utf-16", "\n")),
+    ],
 )
 def test_a_list_of_any_editor(photos, monkeypatch, encoding, end):
     lines = ["cats/old/Kätzchen 猫.TIFF", "dogs/Screenshot 3.04.05\u202fPM.bmp"]
     write_list(photos / "list.txt", *lines, encoding=encoding, end=end)
     monkeypatch.chdir(photos / "cats")
     assert listed_keys("../list.txt") == set(lines)
+
+
+def test_a_list_with_white_space_quotes_and_backslashes(photos):
+    lines = ["b.JPG  ", '"cats/my cat (1).webp"', "'a.png' ", r"dogs\rex.gif", "b.JPG"]
+    files = find(write_list(photos / "list.txt", *lines))
+    keys = {"b.JPG", "cats/my cat (1).webp", "a.png", "dogs/rex.gif"}
+    assert set(files.locations) == keys
+    assert all(size > 0 for size, _ in files.locations.values())
+    # A name that has these marks itself is read as it is.
+    (photos / '"a.png"').write_bytes(b"quoted")
+    files = find(write_list(photos / "list.txt", '"a.png"', "'absent.png'"))
+    sizes = {key: size for key, (size, _) in files.locations.items()}
+    assert sizes == {'"a.png"': 6, "'absent.png'": -1}
 
 
 def test_a_list_of_files_elsewhere_is_rooted_where_they_all_are(photos, tmp_path):
@@ -253,7 +270,12 @@ def test_a_list_of_files_elsewhere_is_rooted_where_they_all_are(photos, tmp_path
             "list.txt lists only missing files .2., such as",
         ),
         (b"a.png\tcat\n", r"such as '/.*/photos/a.png\\tcat': give each image by"),
-        (b"a\0b.png\n", "lists only missing files .1., such as"),
+        (b"a\0b.png\n", "list.txt is not UTF-8 text, because it has zero bytes"),
+        ("a.png\n".encode("utf-16-le"), "has zero bytes: save it as UTF-8"),
+        (b"\xff\xfea\0b", "cannot read .*list.txt: it is damaged UTF-16 text: save"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer: run"),
+        (b"<!DOCTYPE html>\n<html></html>", "list.txt is an HTML page, not a text"),
+        (b"PK\x03\x04\x14\0", "list.txt is a zip or a spreadsheet, not a text file"),
         (b"x" * 5000 + b"\n", "lists only missing files .1., such as"),
     ],
 )
