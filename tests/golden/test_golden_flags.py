@@ -8,18 +8,12 @@ from tests.golden import golden_commands as golden
 from tests.golden import golden_flags
 from trainer.runs import settings
 
-# Flags whose default became a rule, which accepts all that the old default accepts.
-RULES = {"max_rejected_fraction": ("0.001", "")}
-
 
 @pytest.mark.parametrize("module", golden_flags.MODULES)
 def test_a_command_has_its_flags(module: str) -> None:
     actual = golden_flags.flags_of(module)
     for name, expected in golden.expected("flags")[module].items():
         flag: dict[str, Any] = actual[name]
-        if name in RULES:
-            assert (expected["default"], flag["default"]) == RULES[name]
-            expected["default"] = flag["default"]
         # New allowed values are fine.
         assert set(expected.pop("values")) <= set(flag.pop("values")), name
         assert flag == expected, name
