@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import contract
+from pipeline.storage import manifests
 from trainer.data import input_pipeline
 from trainer.runs.trained import TrainedRun
 
@@ -140,7 +141,7 @@ def open_latents(run: TrainedRun, latents_dir: str) -> StoredLatents:
         contract.DatasetError: If `latents_dir` holds no complete dataset.
         ValueError: If the dataset holds images, or the latents of another model.
     """
-    manifest = contract.load_manifest(latents_dir)
+    manifest = manifests.load_local(latents_dir, "latents")
     if not manifest.has_latents:
         raise ValueError(
             f"latents={latents_dir} holds images: give the `output` directory of "

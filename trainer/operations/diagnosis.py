@@ -10,6 +10,7 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from pipeline import contract
+from pipeline.storage import manifests
 from trainer.data import splits
 from trainer.distribution import cluster, hosts, strategies
 from trainer.operations import estimates, package_names
@@ -53,7 +54,7 @@ class Diagnosis:
                 `strategies.make_strategy`.
             is_full: Whether to read all shards.
         """
-        self._config = config
+        self._config = settings.completed(config)
         self._dataset_dir = dataset_dir
         self._run_dir = run_dir
         self._num_devices_flags = num_gpus, virtual_devices
@@ -146,7 +147,7 @@ class Diagnosis:
         return text
 
     def _check_dataset(self) -> str:
-        self._manifest = contract.load_manifest(self._dataset_dir)
+        self._manifest = manifests.load_local(self._dataset_dir)
         counts = [
             f"{name} {split.num_examples}"
             for name, split in self._manifest.splits.items()

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 
 from absl import logging
 
-from pipeline import contract
 from pipeline.process import arguments, limits
-from pipeline.storage import files
+from pipeline.storage import files, manifests
 from trainer.operations.sweep_plan import Run
 from trainer.runs import checkpoints, settings, workdir
 from trainer.system import subprocesses
@@ -141,7 +140,7 @@ def check(runs: Sequence[Run], dataset_dir: str, num_replicas: int) -> None:
             its directory holds, or set no last step.
         OSError: If a directory cannot be read.
     """
-    manifest = contract.load_manifest(dataset_dir)
+    manifest = manifests.load_local(dataset_dir)
     for run in runs:
         try:
             resolved = settings.resolve(run.config, num_replicas)

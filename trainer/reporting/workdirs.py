@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Sequence
 
 from pipeline.process import path_flags
+from trainer.runs import workdir
 
 
 def split(text: str) -> list[pathlib.Path]:
@@ -48,10 +49,7 @@ def names_of(workdirs: Sequence[pathlib.Path]) -> dict[str, pathlib.Path]:
     paths = list(dict.fromkeys(path.absolute() for path in workdirs))
     for path in paths:
         if not is_run(path) and not any(path.glob("*/config.json")):
-            raise ValueError(
-                f"workdir={path} holds no run (config.json is missing): give the "
-                "`workdir` of trainer.train or trainer.sweep"
-            )
+            raise workdir.no_run_error(path, workdir.CONFIG_NAME)
     num_parts = 1
     while True:
         # Join with a dot: a slash would lead into a directory of a run.

@@ -72,6 +72,20 @@ def check(config: ConfigDict) -> None:
     Raises:
         ValueError: If a setting is out of range, or settings exclude each other.
     """
+    named = (
+        *_AT_LEAST_ONE,
+        *_AT_LEAST_ZERO,
+        *_FRACTIONS,
+        *_SIZES,
+        *_POSITIVE,
+        *CHOICES,
+    )
+    for name in named:
+        if name not in config:
+            raise ValueError(
+                f"the config file lacks the setting {name}: add it, as in "
+                "configs/celeba.py"
+            )
     for name in _AT_LEAST_ONE:
         if config[name] < 1:
             raise ValueError(f"config.{name}={config[name]} must be at least 1")

@@ -35,7 +35,32 @@ CADENCE = frozenset(
     }
 )
 
-# Values by which older runs trained, for settings that their config.json lacks.
+# Values by which the oldest runs trained, for settings that their config.json lacks.
+# Their checkpoints have no digest of the settings. The list is complete: a new setting
+# belongs in `_ADDED`.
+_EARLIER = {
+    "classifier_weight": 0.1,
+    "condition": "none",
+    "decoder_start": "deconv",
+    "gradient_accumulation_steps": 1,
+    "gradient_clip_norm": 0.0,
+    "keep_best_checkpoints": 0,
+    "keep_checkpoint_every_steps": 0,
+    "labelled_fraction": 1.0,
+    "learning_rate_decay_steps": 0,
+    "learning_rate_factors": [],
+    "learning_rate_final_factor": 0.0,
+    "learning_rate_schedule": "constant",
+    "learning_rate_steps": [],
+    "learning_rate_warmup_steps": 0,
+    "loss_scale_growth_steps": 2000,
+    "num_classes": 10,
+    "num_picture_traversals": 5,
+    "precision": "float32",
+    "show_neighbours": True,
+}
+# The same for later runs. The digest of a run leaves a setting out while it has the
+# value given here.
 _ADDED = {
     "batch_norm_warmup": False,
     "reader": "records",
@@ -98,6 +123,7 @@ def resolve(config: ConfigDict, num_replicas: int) -> ConfigDict:
     Raises:
         ValueError: If `setting_checks.check` or `settle_batch` finds a mistake.
     """
+    config = completed(config)
     setting_checks.check(config)
     resolved = settle_batch(config, num_replicas)
     resolved.learning_rate_decay_steps = setting_checks.decay_steps(config)
@@ -197,7 +223,20 @@ def _check_groups(config: ConfigDict, num_replicas: int) -> None:
 
 def complete(saved: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the settings of a run, with the settings that older runs lack."""
-    return {**_ADDED, **saved}
+    return {**_EARLIER, **_ADDED, **saved}
+
+
+def completed(config: ConfigDict) -> ConfigDict:
+    """Returns a copy of `config`, with the settings that older config files lack.
+
+    Example:
+        >>> completed(ConfigDict({"precision": "mixed_bfloat16"})).reader
+        'records'
+    """
+    copy = config.copy_and_resolve_references()
+    with copy.unlocked():
+        copy.update(complete(copy))
+    return copy
 
 
 def decisive(config: ConfigDict) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from pipeline import contract
 from pipeline.process import variables
+from pipeline.storage import manifests
 from trainer.data import input_pipeline
 from trainer.data.corruption import Corruption, fixed_targets_and_inputs
 from trainer.models.conditions import Conditioning
@@ -137,14 +138,12 @@ def load(run_dir: pathlib.Path, dataset_dir: str | None = None) -> TrainedRun:
         saved = workdir.read_json(run_dir / "config.json")
         dataset = workdir.read_json(run_dir / "dataset.json", "digest", "path")
     except FileNotFoundError as error:
-        raise ValueError(
-            f"workdir={run_dir} holds no run ({pathlib.Path(error.filename).name} is "
-            "missing): give the `workdir` of a run of trainer.train"
-        ) from error
+        name = pathlib.Path(error.filename).name
+        raise workdir.no_run_error(run_dir, name) from error
     is_given = dataset_dir is not None
     dataset_dir = dataset_dir or dataset["path"]
     if is_given or _is_dataset(dataset_dir):
-        manifest = contract.load_manifest(dataset_dir)
+        manifest = manifests.load_local(dataset_dir)
     elif "manifest" in dataset:
         text = json.dumps(dataset["manifest"])
         manifest = contract.parse_manifest(

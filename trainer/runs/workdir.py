@@ -17,13 +17,15 @@ from ml_collections import ConfigDict
 
 from pipeline import contract
 from pipeline.process import limits
-from pipeline.storage import files, locks
+from pipeline.storage import contents, files, locks
 from trainer.runs import setting_checks, settings
 from trainer.system import atomic_files
 
 LOCK_NAME = "lock"
 CONFIG_NAME, DATASET_NAME = "config.json", "dataset.json"
 
+# Kinds of `contents` that no run may be mixed with.
+_FOREIGN = ("dataset", "unfinished", "export")
 _REMEDY = "restore it from a backup, or choose another `workdir`"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _PROTECTED = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -77,6 +79,7 @@ def acquire(
         ValueError: If another trainer holds the directory, or `check` finds a mistake.
         OSError: If the directory cannot be written.
     """
+    _check_is_no_dataset(workdir)
     files.make_directory(workdir)
     lock = _lock(workdir)
     try:
@@ -170,6 +173,44 @@ def origin(config: ConfigDict, manifest: contract.Manifest) -> dict[str, str]:
     }
 
 
+def _check_is_no_dataset(workdir: pathlib.Path) -> None:
+    """Checks that a directory without a run has no files of a dataset or an export."""
+    if (workdir / CONFIG_NAME).exists():
+        return
+    found = contents.find(str(workdir))
+    if found.kind in _FOREIGN:
+        raise ValueError(
+            f"workdir={workdir} is {found}, and a run needs a directory of its own: "
+            "give a new directory, or the `workdir` of a run"
+        )
+
+
+def no_run_error(workdir: pathlib.Path, name: str) -> ValueError:
+    """Returns the error for a directory that holds no run.
+
+    Args:
+        workdir: Directory that should be a workdir.
+        name: Name of the file that is missing.
+    """
+    found = contents.find(str(workdir))
+    if found.kind == "absent":
+        text = "does not exist"
+    elif found.kind == "runs":
+        inner = workdir / pathlib.Path(found.example).parent
+        return ValueError(
+            f"workdir={workdir} holds several runs: give one, such as {inner}"
+        )
+    else:
+        text = f"holds no run ({name} is missing)"
+        if found.kind not in ("run", "empty"):
+            text += (
+                f", but {found}" if found.kind != "file" else ", because it is a file"
+            )
+    return ValueError(
+        f"workdir={workdir} {text}: give the `workdir` of a run of trainer.train"
+    )
+
+
 def _lock(workdir: pathlib.Path) -> locks.DirectoryLock:
     """Returns a lock that the system releases however the process ends."""
     path = workdir / LOCK_NAME
@@ -224,6 +265,7 @@ def check(
             `setting_checks.check_best` finds a mistake.
         OSError: If the directory cannot be read.
     """
+    _check_is_no_dataset(workdir)
     config_path, dataset_path = workdir / CONFIG_NAME, workdir / DATASET_NAME
     before: dict[str, Any] = {}
     if config_path.exists() and dataset_path.exists():

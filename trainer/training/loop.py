@@ -13,8 +13,7 @@ import tensorflow as tf
 from absl import logging
 from ml_collections import ConfigDict
 
-from pipeline import contract
-from pipeline.storage import locks
+from pipeline.storage import locks, manifests
 from trainer.data import input_pipeline
 from trainer.distribution import strategies
 from trainer.distribution.cluster import Cluster
@@ -81,7 +80,7 @@ def train(
             nothing, and the last checkpoint holds the state before the step.
         OSError: If the workdir cannot be written.
     """
-    manifest = contract.load_manifest(dataset_dir)
+    manifest = manifests.load_local(dataset_dir)
     hosts = Hosts(strategy, cluster)
     config = settings.resolve(config, strategy.num_replicas_in_sync)
     config = _resumed(config, run_dir, hosts)

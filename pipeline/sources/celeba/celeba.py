@@ -55,11 +55,7 @@ def list_images(input_dir: str) -> Listing:
         DatasetError: If a file is missing, malformed or cut off, or a split is empty.
     """
     if not paths.is_directory(input_dir):
-        fault = "is a file" if paths.find(input_dir) else "does not exist"
-        raise contract.DatasetError(
-            f"input={input_dir} {fault}: give the directory that has {ZIP_NAME} "
-            f"and {PARTITION_NAME}"
-        )
+        raise download.no_directory(input_dir)
     home = download.find(input_dir)
     if home is None or not home.find_images():
         shards = parquet_files.find(input_dir)

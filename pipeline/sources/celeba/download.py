@@ -2,12 +2,13 @@
 
 import dataclasses
 import os
+import re
 from collections.abc import Mapping
 
 from absl import logging
 
 from pipeline import contract
-from pipeline.storage import paths
+from pipeline.storage import contents, paths
 
 ZIP_NAME = "img_align_celeba.zip"
 ZIP_BYTES = 1_443_490_838
@@ -85,11 +86,34 @@ def find(input_dir: str) -> Download | None:
     return inner[homes[0]]
 
 
+def no_directory(input_dir: str) -> contract.DatasetError:
+    """Returns the error for a path that is no directory."""
+    fault = "is a file" if paths.find(input_dir) else "does not exist"
+    other = ""
+    if re.search(r"[*?[]|\.txt$", input_dir.lower()):
+        other = ", or `source=folder` for a pattern or a list of images"
+    return contract.DatasetError(
+        f"input={input_dir} {fault}: give the directory that has {ZIP_NAME} "
+        f"and {PARTITION_NAME}{other}"
+    )
+
+
 def no_partition(input_dir: str) -> contract.DatasetError:
     """Returns the error for a directory without a partition."""
     download = _list(input_dir)
     inner = [download, *map(_list, download.folders.values())]
     remedy = "".join(sorted({each.remedy() for each in inner}))
+    found = contents.find(input_dir)
+    if not remedy and found.kind != "celeba" and found.kind in contents.SOURCES:
+        return contract.DatasetError(
+            f"input={input_dir} holds {found}, but no {PARTITION_NAME} of CelebA: give "
+            f"`source={found.kind}`, because the default is source=celeba"
+        )
+    if found.kind in ("dataset", "unfinished", "run"):
+        return contract.DatasetError(
+            f"input={input_dir} is {found}, not a source of raw images: give the "
+            "directory of the images"
+        )
     return contract.DatasetError(
         f"input={input_dir} has no {PARTITION_NAME}: {remedy}put the official file "
         "(2,836,386 B in full) there, or in its subdirectory Eval, or Kaggle's "

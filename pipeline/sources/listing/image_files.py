@@ -34,13 +34,10 @@ from pipeline.sources import text_files
 from pipeline.sources.listing import byproducts, patterns
 from pipeline.sources.listing.folder_reader import FolderReader
 from pipeline.sources.listing.patterns import Location
-from pipeline.storage import path_resolution, paths
+from pipeline.storage import contents, path_resolution, paths
 
 # Suffixes of files in `rgb.FORMATS`. The content of a file decides how it is decoded.
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif"),
-    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif"),
-)
+SUFFIXES = contents.IMAGE_SUFFIXES
 
 # Sizes that stand for a missing file, and for a file whose name is unfit as a key.
 _MISSING, _BAD_NAME = -1, -2
@@ -132,9 +129,10 @@ def _in_directory(
     counts = [f"{count} {kind}" for kind, count in skipped.most_common(10) if count]
     kinds = ", ".join(counts)
     if not has_images:
+        other = contents.other_source(path, "folder")
         raise contract.DatasetError(
             f"input={path} has no image ({', '.join(SUFFIXES)})"
-            f"{', only ' if kinds else ''}{kinds}: {_allowed()}"
+            f"{', only ' if kinds else ''}{kinds}: {other}{_allowed()}"
         )
     if counts:
         number = wording.counted(skipped.total(), "file")

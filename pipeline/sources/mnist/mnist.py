@@ -27,7 +27,7 @@ from pipeline import contract
 from pipeline.sources import Listing
 from pipeline.sources.image_table import ImageTable
 from pipeline.sources.mnist import arrays, idx, npz
-from pipeline.storage import path_resolution, paths
+from pipeline.storage import contents, path_resolution, paths
 
 # Validation images of a training file with at least `_FULL_TRAIN` images; a smaller
 # file gives the same fraction.
@@ -136,7 +136,8 @@ def load(path: str) -> dict[str, arrays.LabelledImages]:
     more = ", ..." if len(names) > _NUM_NAMED else ""
     raise contract.DatasetError(
         f"input={path} has no usable file of MNIST, only "
-        f"{', '.join(names[:_NUM_NAMED])}{more}: {_allowed()}"
+        f"{', '.join(names[:_NUM_NAMED])}{more}: "
+        f"{contents.other_source(path, 'mnist')}{_allowed()}"
     )
 
 

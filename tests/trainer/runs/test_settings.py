@@ -157,6 +157,52 @@ def test_a_resumed_run_keeps_its_values_of_newer_defaults() -> None:
     ]
 
 
+EARLIER = (
+    *("classifier_weight", "condition", "decoder_start", "gradient_clip_norm"),
+    *("gradient_accumulation_steps", "labelled_fraction", "learning_rate_decay_steps"),
+    *("learning_rate_factors", "learning_rate_final_factor", "learning_rate_schedule"),
+    *("learning_rate_steps", "learning_rate_warmup_steps", "loss_scale_growth_steps"),
+    *("keep_best_checkpoints", "keep_checkpoint_every_steps", "num_classes"),
+    *("num_picture_traversals", "precision", "show_neighbours", "reader"),
+    *("classifier_filters", "classifier_units"),
+)
+
+
+def test_an_older_run_goes_on_as_before() -> None:
+    new = settings.resolve(celeba.get_config(), 1)
+    values = json.loads(new.to_json())
+    old = {name: value for name, value in values.items() if name not in EARLIER}
+    # The defaults of the flagship are the values of before.
+    assert settings.complete(old) == values
+    assert settings.differences(old, values) == []
+    assert settings.resumed(new, old).to_json() == new.to_json()
+    other = json.loads(changed(precision="mixed_bfloat16").to_json())
+    assert "`config.precision` was 'float32' and is now 'mixed_bfloat16'" in (
+        settings.differences(old, other)
+    )
+
+
+@pytest.mark.parametrize("name", [*EARLIER, "batch_norm_warmup"])
+def test_an_older_config_file_gets_the_values_of_before(name: str) -> None:
+    config = celeba.get_config()
+    expected = settings.resolve(config, 1)
+    with config.unlocked():
+        del config[name]
+    if name == "batch_norm_warmup":
+        expected.batch_norm_warmup = False
+    resolved = settings.resolve(config, 1)
+    assert json.loads(resolved.to_json()) == json.loads(expected.to_json())
+
+
+@pytest.mark.parametrize("name", ["latent_dim", "likelihood", "encoder_filters"])
+def test_a_config_file_without_a_needed_setting_is_an_error(name: str) -> None:
+    config = celeba.get_config()
+    with config.unlocked():
+        del config[name]
+    with pytest.raises(ValueError, match=f"^the config file lacks the setting {name}:"):
+        settings.resolve(config, 1)
+
+
 @pytest.mark.parametrize("value", [-1, "32", None, True])
 def test_a_kept_value_must_be_one_that_a_run_can_have(value: object) -> None:
     with pytest.raises(ValueError, match=f"shuffle_block_size is {value!r}"):

@@ -146,3 +146,50 @@ def test_arrays_are_saved_without_pickles(tmp_path: pathlib.Path) -> None:
         assert arrays["x"].tolist() == [0, 1, 2]
         assert arrays["y"].tolist() == ["k"]
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "manifest.json",
+            r"holds no run \(config.json is missing\), but a dataset: give the "
+            "`workdir` of a run of trainer.train$",
+        ),
+        (
+            "cat/1.jpg",
+            r"holds no run \(config.json is missing\), but raw images, such as "
+            "cat/1.jpg: give the `workdir`",
+        ),
+        ("b/dataset.json", "x holds several runs: give one, such as .*x/b$"),
+    ],
+)
+def test_a_directory_without_a_run_is_described(
+    tmp_path: pathlib.Path, name: str, text: str
+) -> None:
+    path = tmp_path / "x" / name
+    with pytest.raises(ValueError, match="x does not exist: give the `workdir` of a"):
+        trained.load(tmp_path / "x")
+    path.parent.mkdir(parents=True)
+    path.touch()
+    with pytest.raises(ValueError, match=text):
+        trained.load(tmp_path / "x")
+
+
+def test_a_run_without_newer_settings_is_loaded(
+    tmp_path: pathlib.Path, reference_run: Run, run: trained.TrainedRun
+) -> None:
+    copied = tmp_path / "run"
+    shutil.copytree(reference_run.workdir, copied)
+    path = copied / "config.json"
+    config = json.loads(path.read_text())
+    for name in ("condition", "precision", "learning_rate_steps", "decoder_start"):
+        del config[name]
+    path.write_text(json.dumps(config))
+    # Checkpoints of such runs have no digests.
+    for meta_path in copied.glob("checkpoints/*/checkpoint.json"):
+        meta = json.loads(meta_path.read_text())
+        del meta["config_digest"], meta["digest"]
+        meta_path.write_text(json.dumps(meta))
+    loaded = trained.load(copied)
+    assert json.loads(loaded.config.to_json()) == json.loads(run.config.to_json())

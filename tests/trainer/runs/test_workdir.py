@@ -278,3 +278,39 @@ def test_errors_of_the_system_name_the_workdir(tmp_path, number, text) -> None:
 def test_an_error_of_another_file_is_told_as_it_is(tmp_path) -> None:
     error = OSError(errno.EACCES, "Permission denied", "/elsewhere")
     assert workdir.describe_error(tmp_path, error) == str(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("manifest.json", "a dataset"),
+        (".progress/settings.json", "an unfinished dataset"),
+        ("saved_model.pb", "an exported model"),
+    ],
+)
+def test_a_run_is_not_mixed_with_other_files(
+    tmp_path: pathlib.Path, name: str, kind: str
+) -> None:
+    config = celeba_debug.get_config()
+    directory = tmp_path / "x"
+    (directory / name).parent.mkdir(parents=True)
+    (directory / name).touch()
+    before = sorted(directory.rglob("*"))
+    for call in (
+        lambda: workdir.acquire(directory, config, MANIFEST, "data"),
+        lambda: workdir.check(directory, config, MANIFEST),
+    ):
+        with pytest.raises(
+            ValueError,
+            match=f"^workdir={directory} is {kind}, and a run needs a directory of its "
+            "own: give a new directory, or the `workdir` of a run$",
+        ):
+            call()
+    assert sorted(directory.rglob("*")) == before
+
+
+def test_a_run_that_was_mixed_with_a_dataset_goes_on(tmp_path: pathlib.Path) -> None:
+    config = celeba_debug.get_config()
+    workdir.acquire(tmp_path, config, MANIFEST, "data").close()
+    (tmp_path / "manifest.json").touch()
+    workdir.acquire(tmp_path, config, MANIFEST, "data").close()

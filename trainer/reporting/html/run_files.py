@@ -126,10 +126,7 @@ def read(directory: pathlib.Path, num_samples: int) -> RunFiles:
     """
     for name in ("config.json", "dataset.json"):
         if not (directory / name).exists():
-            raise ValueError(
-                f"workdir={directory} holds no run ({name} is missing): give the "
-                "`workdir` of a run of trainer.train"
-            )
+            raise workdir.no_run_error(directory, name)
     metrics, num_damaged_lines = metrics_file.read(directory / metrics_file.NAME)
     damaged = []
     newest, samples = [], []

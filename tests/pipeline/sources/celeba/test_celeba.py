@@ -169,6 +169,45 @@ def test_no_input(tmp_path):
     fails(tmp_path, "has no list_eval_partition.txt: put the official file")
 
 
+@pytest.mark.parametrize(
+    ("name", "held", "source"),
+    [
+        ("IMG_1.JPG", "raw images, such as IMG_1.JPG", "folder"),
+        ("cat/1.png", "raw images, such as cat/1.png", "folder"),
+        (
+            "train-images-idx3-ubyte",
+            "MNIST's raw files, such as train-images-idx3-ubyte",
+            "mnist",
+        ),
+        (
+            "1.0.0/dataset_info.json",
+            "a data set of TensorFlow Datasets, such as 1.0.0/dataset_info.json",
+            "tfds",
+        ),
+    ],
+)
+def test_input_of_another_source_names_the_source(tmp_path, name, held, source):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    with pytest.raises(contract.DatasetError) as error:
+        list_celeba(tmp_path)
+    assert str(error.value) == (
+        f"input={tmp_path} holds {held}, but no list_eval_partition.txt of CelebA: "
+        f"give `source={source}`, because the default is source=celeba"
+    )
+
+
+def test_a_pattern_and_a_list_need_another_source(tmp_path):
+    (tmp_path / "list.txt").touch()
+    for name in ("*.jpg", "list.txt"):
+        fails(tmp_path / name, "or `source=folder` for a pattern or a list of images$")
+
+
+def test_a_dataset_is_no_input(tmp_path):
+    (tmp_path / "manifest.json").touch()
+    fails(tmp_path, "^input=.* is a dataset, not a source of raw images: give the dir")
+
+
 def test_no_images(celeba, tmp_path):
     root = pathlib.Path(celeba.write(tmp_path))
     (root / "img_align_celeba.zip").unlink()

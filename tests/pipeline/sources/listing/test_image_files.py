@@ -298,6 +298,16 @@ def test_inputs_that_cannot_be_used(photos, tmp_path):
         listed_keys(photos / "*.[dt]*")
 
 
+def test_input_of_another_source_names_the_source(tmp_path):
+    (tmp_path / "mnist.npz").touch()
+    with pytest.raises(
+        contract.DatasetError,
+        match=r"only 1 .npz: it holds MNIST's raw files, such as mnist.npz, so give "
+        "`source=mnist`; or give a directory of images",
+    ):
+        listed_keys(tmp_path)
+
+
 def test_a_directory_that_may_not_be_read_is_an_error(photos):
     (photos / "cats").chmod(0)
     try:

@@ -191,7 +191,8 @@ def test_no_input(digits, tmp_path):
         (tmp_path / f"{number}.jpg").write_bytes(b"")
     fails(
         tmp_path,
-        r"usable file of MNIST, only 0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg, \.\.\.: give",
+        r"usable file of MNIST, only 0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg, \.\.\.: it "
+        "holds raw images, such as 0.jpg, so give `source=folder`; or give a dir",
     )
     fails(tmp_path / "0.jpg", "0.jpg is empty: give another `input`")
 
