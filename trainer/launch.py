@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from absl import flags, logging
 
 from pipeline.process import entry
-from trainer.cli import command_line
 from trainer.system import supervisor
 
 _NUM_PROCESSES = flags.DEFINE_integer(
@@ -44,7 +43,6 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 
 def main(argv: list[str]) -> None:
     """Supervises the training that the flags describe."""
-    command_line.log_with_times()
     sys.exit(supervisor.supervise(_NUM_PROCESSES.value, _MAX_RESTARTS.value, argv[1:]))
 
 

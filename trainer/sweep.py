@@ -58,7 +58,6 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 
 def main(argv: list[str]) -> None:
     """Trains the runs that the flags describe."""
-    command_line.log_with_times()
     libraries.load_tensorflow(train_flags.KERNEL_VARIABLES.value)
     from trainer.distribution import cluster, strategies
     from trainer.operations import sweep_results, sweeps

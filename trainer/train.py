@@ -23,7 +23,6 @@ flags.adopt_module_key_flags(train_flags)
 def main(argv: list[str]) -> None:
     """Runs the command."""
     del argv
-    command_line.log_with_times()
     libraries.load_tensorflow(train_flags.KERNEL_VARIABLES.value)
     import tensorflow as tf
 

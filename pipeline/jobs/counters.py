@@ -50,7 +50,7 @@ def summary(counts: Mapping[str, int]) -> str:
 
     Example:
         >>> summary(Counter(shards_made=2, images_read=9, images_rejected_mode=1))
-        'wrote 2 shards: 9 images read, rejected: 1 mode; 0 bytes written'
+        'wrote 2 shards: 9 images read, rejected: 1 mode; 0 B written'
     """
     numbers = Counter(counts)
     rejected = {
@@ -61,7 +61,8 @@ def summary(counts: Mapping[str, int]) -> str:
     return (
         f"wrote {wording.counted(numbers['shards_made'], 'shard')}: "
         f"{wording.counted(numbers['images_read'], 'image')} read, "
-        f"rejected: {rejects_text(rejected)}; {numbers['bytes_written']} bytes written"
+        f"rejected: {rejects_text(rejected)}; "
+        f"{wording.size(numbers['bytes_written'])} written"
     )
 
 

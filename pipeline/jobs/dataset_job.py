@@ -149,7 +149,11 @@ def _run(
 
     start_seconds = time.monotonic()
     with progress.ProgressBar(
-        job.output, planned, job.run_id, keeps_earlier=not job.overwrite
+        job.output,
+        planned,
+        publication.features,
+        job.run_id,
+        keeps_earlier=not job.overwrite,
     ):
         runners.run_graph(
             build,
@@ -176,8 +180,16 @@ def _log_counts(
     if counts["shards_kept"]:
         logging.info("kept %d of %d shards", counts["shards_kept"], len(planned))
     logging.info("%s", counters.summary(counts))
-    logging.info(
-        "%s in %.1f s, %.0f images/s",
-        wording.counted(num_images, "image"),
-        *(seconds, num_images / seconds),
-    )
+    num_rejects = sum(len(result.rejects) for result in results)
+    if num_rejects:
+        logging.info(
+            "rejected %s: %s has the names and reasons",
+            wording.counted(num_rejects, "image"),
+            paths.join(job.output, contract.REJECTED_NAME),
+        )
+    if num_images:
+        logging.info(
+            "%s in %.1f s, %.0f images/s",
+            wording.counted(num_images, "image"),
+            *(seconds, num_images / seconds),
+        )

@@ -83,9 +83,6 @@ def run(
     gc.set_threshold(100_000)
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.INFO)
-    logging.get_absl_handler().setFormatter(
-        python_logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S")
-    )
     interrupts.explain("run the same command again; it keeps the finished shards")
     beam_args = list(argv[1:])
     num_workers = flags.FLAGS["num_workers"]
@@ -124,10 +121,10 @@ def _log_summary(manifest: contract.Manifest) -> None:
 
     for name, split in manifest.splits.items():
         logging.info(
-            "%s: %s in %s, %.2f GB, rejected: %s",
+            "%s: %s in %s, %s, rejected: %s",
             name,
             wording.counted(split.num_examples, "image"),
             wording.counted(len(split.shards), "shard"),
-            split.num_bytes / 1e9,
+            wording.size(split.num_bytes),
             counters.rejects_text(split.rejected),
         )

@@ -18,6 +18,7 @@ from absl import logging
 from pipeline import contract
 from pipeline.dataset import shards
 from pipeline.planning.plan import PlannedShard
+from pipeline.process import wording
 from pipeline.storage import files, paths
 
 # Size of a record without its arrays: key, names, labels and framing.
@@ -54,17 +55,21 @@ def check_disk(
         for plan in plans
         if num_bytes_freed is not None or shards.find_finished(plan, output) is None
     )
-    raw = [features[name] for name in contract.RAW_FEATURES if name in features]
-    num_bytes = sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize for x in raw)
-    needed = num_images * (num_bytes + _RECORD_OVERHEAD_BYTES)
+    needed = num_images * (_num_raw_bytes(features) + _RECORD_OVERHEAD_BYTES)
     free = shutil.disk_usage(output).free + (num_bytes_freed or 0)
     if needed > free:
         smaller = ", a smaller `image_size` or image_dtype=uint8"
         raise contract.DatasetError(
-            f"{output} needs {needed / 1e9:.1f} GB, but its disk has "
-            f"{free / 1e9:.1f} GB free: free some space, or choose another `output`"
+            f"{output} needs {wording.size(needed)}, but its disk has "
+            f"{wording.size(free)} free: free some space, or choose another `output`"
             f"{smaller if 'image' in features else ''}"
         )
+
+
+def _num_raw_bytes(features: Mapping[str, contract.Feature]) -> int:
+    """Returns the size in bytes of the arrays in a record."""
+    raw = [features[name] for name in contract.RAW_FEATURES if name in features]
+    return sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize for x in raw)
 
 
 def finished_results(
@@ -78,15 +83,18 @@ def finished_results(
 
 
 class ProgressBar:
-    """Shows the progress of a run on any runner, from the sidecars of its shards.
+    """Shows how many images a run has finished, on any runner.
 
-    On a terminal it shows a bar; otherwise it logs a line every ten seconds.
+    The sidecars of finished shards count their images. The size of an unfinished shard
+    shows how many images are in it; a bucket has no unfinished shards. On a terminal it
+    shows a bar; otherwise it logs a line every ten seconds.
     """
 
     def __init__(
         self,
         output: str,
         plans: Sequence[PlannedShard],
+        features: Mapping[str, contract.Feature],
         run_id: str,
         *,
         keeps_earlier: bool = True,
@@ -96,15 +104,20 @@ class ProgressBar:
         Args:
             output: Dataset directory.
             plans: All planned shards.
+            features: Features of a record.
             run_id: ID of this run.
             keeps_earlier: Whether this run keeps the shards of earlier runs.
         """
         self._output = output
         self._pending = {plan.name: plan for plan in plans}
-        self._num_shards = len(plans)
+        self._num_planned = sum(plan.num_images for plan in plans)
+        self._record_bytes = max(1, _num_raw_bytes(features))
         self._run_id = run_id
         self._keeps_earlier = keeps_earlier
-        self._num_images = self._num_rejects = 0
+        # Images in shards of earlier runs, in finished shards of this run, and in its
+        # unfinished shards.
+        self._num_kept = self._num_finished = self._num_begun = 0
+        self._num_rejects = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._poll()
@@ -123,8 +136,8 @@ class ProgressBar:
     def _poll(self) -> None:
         # List first: only a few of perhaps a hundred thousand shards are new.
         folder = paths.join(self._output, files.PROGRESS_DIR)
-        sidecars = paths.list_directory(folder)
-        names = {entry.name.removesuffix(".json") for entry in sidecars}
+        entries = list(paths.list_directory(folder))
+        names = {entry.name.removesuffix(".json") for entry in entries}
         for plan in [plan for name, plan in self._pending.items() if name in names]:
             result = shards.find_finished(plan, self._output)
             if result is None:
@@ -135,14 +148,27 @@ class ProgressBar:
             del self._pending[plan.name]
             self._num_rejects += len(result.rejects)
             if is_new:
-                self._num_images += plan.num_images
+                self._num_finished += plan.num_images
+            else:
+                self._num_kept += plan.num_images
+        begun = {
+            name: entry.num_bytes // self._record_bytes
+            for entry in entries
+            if entry.name.endswith(".tmp")
+            # A temporary name is the name of the shard, an ID and a suffix.
+            and (name := entry.name.rsplit(".", 2)[0]) in self._pending
+        }
+        self._num_begun = sum(
+            min(number, self._pending[name].num_images)
+            for name, number in begun.items()
+        )
 
     def _watch(self) -> None:
         is_terminal = sys.stderr.isatty()
         with tqdm.tqdm(
-            total=self._num_shards,
+            total=self._num_planned,
             initial=self._num_done(),
-            unit="shard",
+            unit="image",
             disable=not is_terminal,
         ) as bar:
             while not self._stop.wait(_BAR_SECONDS if is_terminal else _LOG_SECONDS):
@@ -151,17 +177,20 @@ class ProgressBar:
                 except contract.DatasetError as error:
                     logging.warning("cannot read the progress: %s", error)
                     continue
-                rate = self._num_images / (time.monotonic() - self._start_seconds)
-                text = f"{rate:.0f} images/s, {self._num_rejects} rejected"
                 bar.update(self._num_done() - bar.n)
-                bar.set_postfix_str(text)
+                bar.set_postfix_str(f"{self._num_rejects} rejected")
                 if not is_terminal:
-                    logging.info(
-                        "%d of %d shards done, %s",
-                        self._num_done(),
-                        self._num_shards,
-                        text,
-                    )
+                    logging.info("%s", self._text())
 
     def _num_done(self) -> int:
-        return self._num_shards - len(self._pending)
+        """Returns the number of images that need no more work."""
+        return self._num_kept + self._num_finished + self._num_begun
+
+    def _text(self) -> str:
+        num_made = self._num_finished + self._num_begun
+        rate = num_made / (time.monotonic() - self._start_seconds)
+        planned = wording.counted(self._num_planned, "image")
+        return (
+            f"{self._num_done()} of {planned} done, {rate:.0f} images/s, "
+            f"{self._num_rejects} rejected"
+        )

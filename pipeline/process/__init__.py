@@ -2,6 +2,7 @@
 
 entry         flags and exit codes of every command
 command_help  the text of --help
+log_lines     the format of every log
 output        errors of standard output, such as a closed pipe or a full disk
 interrupts    Ctrl-C and SIGTERM, from the first import on
 limits        open files, memory, warnings and addresses of this process

@@ -8,7 +8,7 @@ from typing import NoReturn
 from absl import app, flags
 
 from pipeline import contract
-from pipeline.process import arguments, command_help, limits, output
+from pipeline.process import arguments, command_help, limits, log_lines, output
 
 # Errors of Python and absl about the value of a flag -> our wording.
 _VALUE_ERRORS = {
@@ -118,6 +118,11 @@ def run(
         main: Main function; it gets the result of `flags_parser`.
         flags_parser: Function that parses the command line.
     """
+
+    def logged(argv: list[str]) -> None:
+        log_lines.begin()
+        main(argv)
+
     with output.written():
         command_help.define()
-        app.run(main, flags_parser=flags_parser)
+        app.run(logged, flags_parser=flags_parser)

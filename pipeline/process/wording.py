@@ -1,4 +1,4 @@
-"""Wording of numbers, causes and bytes in texts."""
+"""Wording of numbers, sizes, causes and bytes in texts."""
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
@@ -14,6 +14,21 @@ def counted(number: int, noun: str, plural: str = "") -> str:
         ('1 shard', '2 classes')
     """
     return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def size(num_bytes: float) -> str:
+    """Returns a size in bytes as text in a fitting unit.
+
+    Example:
+        >>> size(999), size(57_400_000), size(999_999_999), size(2.5e12)
+        ('999 B', '57.4 MB', '1 GB', '2500 GB')
+    """
+    for unit_bytes, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        # From here on, three digits would show a thousand of the smaller unit.
+        if num_bytes >= 0.9995 * unit_bytes:
+            number = num_bytes / unit_bytes
+            return f"{number:.0f} {unit}" if number >= 100 else f"{number:.3g} {unit}"
+    return f"{num_bytes:.0f} B"
 
 
 def cause(error: Exception) -> str:

@@ -459,7 +459,7 @@ def encode(images: pathlib.Path, kind: str, flags: dict[str, Any]) -> None:
         ("no dataset", "does not exist"),
         ("no shard", "is missing, but its manifest says"),
         ("cut shard", "has 9 bytes, but its manifest says"),
-        ("no disk", "GB free: free some space"),
+        ("no disk", "B free: free some space"),
         ("num_workers", "num_workers=0 must be at least 1"),
         ("raw", "no-input"),
         ("no server", "PrismRunner does not start the job"),

@@ -1,11 +1,10 @@
 """Parsing of the trainer's flags; an error in them becomes one line."""
 
 import contextlib
-import logging as python_logging
 import re
 from collections.abc import Iterator, Sequence
 
-from absl import flags, logging
+from absl import flags
 from ml_collections import ConfigDict
 
 from pipeline import contract
@@ -56,16 +55,6 @@ def explain(error: Exception, argv: Sequence[str]) -> str:
     if not isinstance(error, flags.Error | ValueError | TypeError):
         raise error
     return entry.flags_text(innermost_text(error))
-
-
-def log_with_times() -> None:
-    """Makes each log line begin with the time and the first letter of its level.
-
-    Call this function after absl has set up logging.
-    """
-    logging.get_absl_handler().setFormatter(
-        python_logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S")
-    )
 
 
 @contextlib.contextmanager

@@ -102,9 +102,9 @@ def find_cluster(environ: Mapping[str, str]) -> Cluster | None:
 
 
 def describe(cluster: Cluster | None) -> str:
-    """Returns one line with the hosts and with the variable that names them."""
+    """Returns one line with the hosts, and with the variable that names them if any."""
     if cluster is None:
-        return f"hosts: only this host ({', '.join(_FINDERS)} name no other host)"
+        return "training on this machine"
     return (
         f"hosts: {len(cluster.addresses)}, from {cluster.source}; this is host "
         f"{cluster.index}{', the chief,' if cluster.is_chief else ''} at "

@@ -10,6 +10,7 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from pipeline import contract
+from pipeline.process import wording
 from pipeline.storage import manifests
 from trainer.data import splits
 from trainer.distribution import cluster, hosts, strategies
@@ -229,9 +230,9 @@ class Diagnosis:
             raise DoubtError("unknown, because nvidia-smi is not on the PATH")
         needed = num_states * state_bytes + step_bytes
         text = (
-            f"{machine.in_units(state_bytes)} per replica for weights, averages and "
-            f"optimizer; about {machine.in_units(needed)} in total with a training "
-            f"step; {place} has {machine.in_units(available)}"
+            f"{wording.size(state_bytes)} per replica for weights, averages and "
+            f"optimizer; about {wording.size(needed)} in total with a training "
+            f"step; {place} has {wording.size(available)}"
         )
         if num_states * state_bytes > available:
             raise ValueError(f"{text}: lower `config.latent_dim` or the layers' sizes")
@@ -290,12 +291,12 @@ class Diagnosis:
         free = machine.free_disk_bytes(self._run_dir)
         existing = machine.size_of(self._run_dir)
         text = (
-            f"at most {machine.in_units(needed.checkpoints)} of checkpoints, "
-            f"{machine.in_units(needed.pictures)} of pictures and "
-            f"{machine.in_units(needed.scalars)} of "
+            f"at most {wording.size(needed.checkpoints)} of checkpoints, "
+            f"{wording.size(needed.pictures)} of pictures and "
+            f"{wording.size(needed.scalars)} of "
             f"scalars{' after a million steps' if is_endless else ''}; the workdir "
-            f"already has {machine.in_units(existing)}; the disk has "
-            f"{machine.in_units(free)} free"
+            f"already has {wording.size(existing)}; the disk has "
+            f"{wording.size(free)} free"
         )
         remedy = (
             ": lower `config.keep_checkpoints`, or raise `config.image_every_steps` or "

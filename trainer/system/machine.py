@@ -70,20 +70,6 @@ def is_port_free(port: int) -> bool:
     return True
 
 
-def in_units(num_bytes: float) -> str:
-    """Returns a size in bytes as text in a fitting unit.
-
-    Example:
-        >>> in_units(999), in_units(57_400_000), in_units(2.5e12)
-        ('999 B', '57.4 MB', '2500 GB')
-    """
-    for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "KB")):
-        if num_bytes >= size:
-            number = num_bytes / size
-            return f"{number:.0f} {unit}" if number >= 100 else f"{number:.3g} {unit}"
-    return f"{num_bytes:.0f} B"
-
-
 def _existing(path: pathlib.Path) -> pathlib.Path:
     """Returns the path itself, or its nearest parent that exists."""
     path = path.absolute()

@@ -11,6 +11,7 @@ from apache_beam.metrics import MetricsFilter
 from pipeline import contract
 from pipeline.jobs import counters
 from pipeline.planning.dataset_settings import Settings
+from pipeline.process import wording
 from tests.pipeline import calls, exports
 
 SMALL = Settings(image_size=8, shard_size=4)
@@ -99,7 +100,7 @@ def test_metrics_are_the_numbers_of_the_manifest_and_of_the_summary(
     assert actual["bytes_written"] == num_bytes
     assert (
         f"wrote {actual['shards_made']} shards: 30 images read, rejected: 1 missing, "
-        f"2 unreadable; {num_bytes} bytes written" in caplog.text
+        f"2 unreadable; {wording.size(num_bytes)} written" in caplog.text
     )
     assert "kept" not in caplog.text
     assert re.search(r"\b30 images in [\d.]+ s", caplog.text)
@@ -125,7 +126,7 @@ def test_a_resumed_run_counts_what_it_makes(spoilt_dir, tmp_path, jobs, caplog):
     assert f"kept 2 of {num_shards} shards" in caplog.text
     assert (
         f"wrote {len(shards)} shards: 24 images read, rejected: 1 missing, "
-        f"2 unreadable; {actual['bytes_written']} bytes written" in caplog.text
+        f"2 unreadable; {wording.size(actual['bytes_written'])} written" in caplog.text
     )
 
 
