@@ -16,7 +16,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from pipeline import contract
-from pipeline.process import limits, wording
+from pipeline.process import limits
 from pipeline.storage import contents, files, locks
 from trainer.runs import setting_checks, settings
 from trainer.system import atomic_files
@@ -105,8 +105,8 @@ def describe_error(workdir: pathlib.Path, error: OSError) -> str:
         usage = shutil.disk_usage(existing)
         return (
             f"the disk of workdir={workdir} is full ({error.strerror}; "
-            f"{wording.size(usage.free)} of {wording.size(usage.total)} are free): free "
-            "some space, and make the same call to go on from the last checkpoint; fewer "
+            f"{usage.free >> 10} of {usage.total >> 10} KiB are free): free some "
+            "space, and make the same call to go on from the last checkpoint; fewer "
             "`config.keep_checkpoints` need less space"
         )
     path = pathlib.Path(error.filename or "")

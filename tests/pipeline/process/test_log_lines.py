@@ -11,8 +11,9 @@ from pipeline.process import entry
 
 def main(argv):
     logging.info("five images")
-    python_logging.getLogger("matplotlib.font_manager").info("generated new fontManager")
-    python_logging.getLogger("matplotlib.font_manager").warning("no font")
+    fonts = python_logging.getLogger("matplotlib.font_manager")
+    fonts.info("generated new fontManager")
+    fonts.warning("no font")
     print("result")
 
 logging.set_verbosity(logging.INFO)
