@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from absl import flags, logging
 
-from pipeline import contract
+from pipeline import contract, sources
 from pipeline.jobs import execution, source_flags, worker
 from pipeline.process import entry, limits, path_flags, variables
 
@@ -77,9 +77,12 @@ def _encode(
     )
     if settings is None:
         return encoding.encode(job, model=_MODEL.value, dataset_dir=str(_DATASET.value))
-    return encoding.encode_raw(
-        settings, job, model=_MODEL.value, input_dir=str(source_flags.INPUT.value)
+    input_dir = sources.locate(
+        settings.source,
+        str(source_flags.INPUT.value),
+        download=source_flags.DOWNLOAD.value,
     )
+    return encoding.encode_raw(settings, job, model=_MODEL.value, input_dir=input_dir)
 
 
 if __name__ == "__main__":

@@ -94,6 +94,7 @@ def _prepare(
         ),
         input_dir=str(source_flags.INPUT.value),
         with_stats=_STATS.value,
+        download=source_flags.DOWNLOAD.value,
     )
 
 

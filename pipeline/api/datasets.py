@@ -27,6 +27,7 @@ def prepare_dataset(
     max_rejected_fraction: float | None = None,
     overwrite: bool = False,
     stats: bool = False,
+    download: bool = False,
 ) -> contract.Manifest:
     """Makes a dataset on this machine, or its missing shards.
 
@@ -36,7 +37,7 @@ def prepare_dataset(
     Args:
         settings: Settings that decide the content of the dataset.
         input: The source's directory or file, local or at s3:// or gs://. The source
-            `folder` also takes a pattern.
+            `folder` also takes a pattern, and `tfds` the name of a data set.
         output: Dataset directory to make, local or at s3:// or gs://.
         num_workers: Number of worker processes (default: one per core). Fewer than a
             thousand images are prepared in this process.
@@ -44,6 +45,8 @@ def prepare_dataset(
             0.001, or for a small set 10 images, but at most 5% of all.
         overwrite: Whether to discard a dataset that is in `output`.
         stats: Whether to write `stats.json` and `overview.png`, too.
+        download: Whether TensorFlow Datasets downloads and prepares the data set that
+            `input` names.
 
     Returns:
         The manifest of the complete dataset.
@@ -75,7 +78,7 @@ def prepare_dataset(
             overwrite=overwrite,
         )
         manifest = preparing.prepare(
-            settings, job, input_dir=input_dir, with_stats=stats
+            settings, job, input_dir=input_dir, with_stats=stats, download=download
         )
     assert manifest is not None
     return manifest

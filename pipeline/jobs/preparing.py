@@ -10,7 +10,7 @@ from pipeline.images import user_function
 from pipeline.jobs import dataset_job, graph
 from pipeline.planning import plan, plan_files
 from pipeline.planning.dataset_settings import Settings
-from pipeline.storage import buckets, path_resolution
+from pipeline.storage import buckets
 
 
 def prepare(
@@ -19,6 +19,7 @@ def prepare(
     *,
     input_dir: str,
     with_stats: bool = False,
+    download: bool = False,
 ) -> contract.Manifest | None:
     """Makes a dataset, or its missing shards, and returns its manifest.
 
@@ -27,14 +28,16 @@ def prepare(
     Args:
         settings: Settings that decide the content of the dataset.
         job: Where and how the dataset is made.
-        input_dir: Directory, file or pattern of the source.
+        input_dir: Directory, file or pattern of the source; for the source `tfds` also
+            the name of a data set.
         with_stats: Whether to write `stats.json` and `overview.png`, too.
+        download: Whether TensorFlow Datasets prepares a data set that is absent.
 
     Raises:
         DatasetError: If the source, the directory or an argument is invalid.
     """
     buckets.configure(job.beam_args)
-    input_dir = path_resolution.absolute(input_dir)
+    input_dir = sources.locate(settings.source, input_dir, download=download)
     output_directory.check_apart(job.output, {"input": input_dir})
     listing, settings = list_images(settings, input_dir)
     publication = publishing.Publication(

@@ -14,8 +14,15 @@ INPUT = path_flags.define(
     "input",
     None,
     "Directory or file of the source images (local, s3:// or gs://); for "
-    "--source=folder also a pattern or a list.",
+    "--source=folder also a pattern or a list, for --source=tfds also a name such as "
+    "celeb_a.",
     takes_urls=True,
+)
+DOWNLOAD = flags.DEFINE_bool(
+    "download",
+    False,
+    "Have TensorFlow Datasets download and prepare the data set that --input names, "
+    "for --source=tfds.",
 )
 SOURCE = flags.DEFINE_string(
     "source", _DEFAULTS.source, f"Layout of --input: {', '.join(sources.SOURCES)}."

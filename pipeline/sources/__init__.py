@@ -26,6 +26,7 @@ import numpy as np
 
 from pipeline import contract
 from pipeline.sources.image_table import ImageTable, concatenate
+from pipeline.storage import path_resolution
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,6 +163,29 @@ def list_images(
     settings = settings or {}
     arguments = {name: settings[name] for name in chosen.settings if name in settings}
     return importlib.import_module(chosen.module).list_images(input_dir, **arguments)
+
+
+def locate(source: str, input_dir: str, *, download: bool = False) -> str:
+    """Returns the absolute path or URL of a source's input.
+
+    Args:
+        source: Name of the source, a key of `SOURCES`.
+        input_dir: Path or URL; for the source `tfds` also the name of a data set.
+        download: Whether TensorFlow Datasets prepares a data set that is absent.
+
+    Raises:
+        DatasetError: If a name has no data set, or `download` does not apply.
+    """
+    if source == "tfds":
+        from pipeline.sources.tfds import tfds_names
+
+        return tfds_names.locate(input_dir, download=download)
+    if download:
+        raise contract.DatasetError(
+            f"`download` does not apply to source={source}, only to tfds: leave it "
+            "out, or give another `source`"
+        )
+    return path_resolution.absolute(input_dir)
 
 
 def check_takes(source: str, name: str) -> None:
