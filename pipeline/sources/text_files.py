@@ -70,14 +70,15 @@ def _check_is_text(path: str, data: bytes) -> None:
     Raises:
         DatasetError: If it is.
     """
-    if file_types.is_pointer(data):
+    head = data[:1024]
+    if file_types.is_pointer(head):
         fault = "a Git LFS pointer: run git lfs pull in its directory"
-    elif file_types.is_html(data[:1024]):
+    elif file_types.is_html(head):
         fault = "an HTML page, not a text file: download it again"
-    elif data.startswith(b"PK\x03\x04"):
+    elif head.startswith(b"PK\x03\x04"):
         fault = "a zip or a spreadsheet, not a text file: unpack it, or save it as CSV"
-    # UTF-16 has a zero byte in each Latin letter.
-    elif b"\0" in data[:1024] and not data.startswith(_UTF16_MARKS):
+    # In UTF-16, every second byte of Latin letters is zero.
+    elif 4 * head.count(0) > len(head) and not data.startswith(_UTF16_MARKS):
         fault = "not UTF-8 text, because it has zero bytes: save it as UTF-8"
     else:
         return

@@ -242,7 +242,7 @@ def test_generated_pictures_are_shown(tmp_path: pathlib.Path, monkeypatch) -> No
 @pytest.mark.parametrize(
     ("make", "flags", "message"),
     [
-        (False, [], r"holds no run \(config.json is missing\): give the --workdir"),
+        (False, [], r"run does not exist: give the --workdir of a run"),
         (True, ["--output={}/page.txt"], r"must be a file name that ends in .html"),
         (True, ["--output=gs://a/b.html"], r"takes only local paths"),
         (

@@ -353,7 +353,7 @@ def test_wrong_flags_are_one_clear_line(
     for flags, message in (
         (["--num_gpus=8"], "--num_gpus=8 must be from 0 to 0, the number of GPUs"),
         (["--config.num_batch_groups=5"], "--config.num_batch_groups=5 equal groups"),
-        ([f"--dataset={tmp_path}"], "is not finished (no manifest.json)"),
+        ([f"--dataset={tmp_path}"], "is no dataset, but an empty directory: give a"),
         (["--config.encoder_filters=(8, 16)"], "4 * 2^n, that is 8, 16, 32"),
     ):
         run = train(dataset_dir, tmp_path / "run", *flags)

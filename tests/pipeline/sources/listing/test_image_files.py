@@ -270,7 +270,7 @@ def test_a_list_of_files_elsewhere_is_rooted_where_they_all_are(photos, tmp_path
             "list.txt lists only missing files .2., such as",
         ),
         (b"a.png\tcat\n", r"such as '/.*/photos/a.png\\tcat': give each image by"),
-        (b"a\0b.png\n", "list.txt is not UTF-8 text, because it has zero bytes"),
+        (b"a\0b.png\n", "lists only missing files .1., such as"),
         ("a.png\n".encode("utf-16-le"), "has zero bytes: save it as UTF-8"),
         (b"\xff\xfea\0b", "cannot read .*list.txt: it is damaged UTF-16 text: save"),
         (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer: run"),
