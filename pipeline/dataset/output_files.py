@@ -21,6 +21,13 @@ _FILE_NAMES = (
     stats.STATS_NAME,
     tfds_files.FEATURES_NAME,
 )
+# Files that describe one dataset.
+_DESCRIPTIONS = (
+    contract.REJECTED_NAME,
+    contract.OVERVIEW_NAME,
+    stats.STATS_NAME,
+    tfds_files.DATASET_INFO_NAME,
+)
 # Name of a file that `files.write_bytes` has not finished.
 _TEMPORARY_NAME = re.compile(r".+\.[0-9a-f]{32}\.tmp")
 
@@ -73,7 +80,7 @@ def is_ours(output: str, name: str) -> bool:
 
 
 def discard(output: str) -> None:
-    """Removes a dataset's manifest, settings, sidecars, statistics and label names.
+    """Removes a dataset's manifest, settings, sidecars, and files that describe it.
 
     The manifest goes first: without it the directory does not count as complete.
     """
@@ -81,11 +88,11 @@ def discard(output: str) -> None:
     for name in _names(progress_path(output)):
         if name.endswith(".json"):
             paths.remove(progress_path(output, name))
-    # A new dataset may lack these files, and the old files would pass for its own.
+    # A new dataset may lack these files, or end before it writes them, and the old
+    # files would pass for its own.
     for name in _names(output):
-        if name in (stats.STATS_NAME, contract.OVERVIEW_NAME) or name.endswith(
-            tfds_files.LABELS_SUFFIX
-        ):
+        is_description = name in _DESCRIPTIONS and is_ours(output, name)
+        if is_description or name.endswith(tfds_files.LABELS_SUFFIX):
             paths.remove(paths.join(output, name))
 
 

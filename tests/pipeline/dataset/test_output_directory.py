@@ -1,6 +1,7 @@
 """Files in the output directory that a run accepts or discards, and when it does so."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
@@ -120,6 +121,20 @@ def test_a_file_of_others_beside_a_dataset_survives_an_overwrite(root):
     run(root / "raw", root / "out", OTHER, overwrite=True)
     assert (root / "out/notes/mine.json").read_text() == "mine"
     assert (root / "out/README.md").read_text() == "mine"
+
+
+def test_an_overwrite_with_too_many_rejects_leaves_no_dataset(root):
+    out = root / "out"
+    assert (out / "dataset_info.json").exists()
+    settings = dataclasses.replace(SMALL, crop_size=50)
+    with pytest.raises(contract.DatasetError, match="30 of 30 images were rejected"):
+        run(root / "raw", out, settings, overwrite=True)
+    rejected = (out / contract.REJECTED_NAME).read_text().splitlines()
+    assert len(rejected) == 30
+    assert all('"too_small"' in line for line in rejected)
+    # Neither our readers nor TensorFlow Datasets take the directory for a dataset.
+    assert not (out / contract.MANIFEST_NAME).exists()
+    assert not (out / "dataset_info.json").exists()
 
 
 def break_source(root, monkeypatch):
