@@ -171,6 +171,7 @@ def main(argv: list[str]) -> None:
             modes.make(run, request, output)
     except (ValueError, OSError) as error:
         entry.fail(error)
+    print(f"written to {output}")
 
 
 if __name__ == "__main__":
