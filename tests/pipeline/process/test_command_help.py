@@ -81,8 +81,8 @@ def test_flags_that_commands_share_have_a_group_of_their_own() -> None:
 def test_a_flag_shows_its_values_and_its_default() -> None:
     text = " ".join(run("trainer.generate", "--help").stdout.split())
     assert (
-        "--num=VALUE Number of images, examples or interpolation steps. (a positive "
-        "integer; default: 25)" in text
+        "--seed=VALUE Seed of all random draws. (a non-negative integer; default: 0)"
+        in text
     )
     assert (
         "--prior=VALUE Distribution of the latents of samples. (one of normal, "
