@@ -52,10 +52,10 @@ def loops(num_taps: int, num_channels: int) -> Callable[..., None]:
     def resize_rows(
         rows: np.ndarray, starts: np.ndarray, weights: np.ndarray, narrow: np.ndarray
     ) -> None:
-        size = starts.shape[0]
+        size = len(starts)
         sums = np.empty((size, num_channels), np.int32)
-        flat_sums = sums.reshape(-1)
-        for y in range(rows.shape[0]):
+        flat_sums = sums.ravel()
+        for y in range(len(rows)):
             row = rows[y]
             for x in range(size):
                 # An unsigned index avoids the check for a negative index.
@@ -73,13 +73,12 @@ def loops(num_taps: int, num_channels: int) -> Callable[..., None]:
         rows: np.ndarray, starts: np.ndarray, weights: np.ndarray, narrow: np.ndarray
     ) -> None:
         # Four sums fill a vector, and three do not. The fourth sum takes the red of the
-        # next input pixels, and the next output pixel overwrites it.
-        size = starts.shape[0]
-        sums = np.empty(3 * size + 1, np.int32)
-        num_inner = 0
-        while num_inner < size and starts[num_inner] < rows.shape[1] // 3 - num_taps:
-            num_inner += 1
-        for y in range(rows.shape[0]):
+        # next input pixels, and the next output pixel overwrites it. The taps of the
+        # last output pixel end with the row, so that pixel is not among the inner ones.
+        size = len(starts)
+        sums = np.empty(3 * size, np.int32)
+        num_inner = np.count_nonzero(starts < rows.shape[1] // 3 - num_taps)
+        for y in range(len(rows)):
             row = rows[y]
             for x in range(num_inner):
                 start = numba.uintp(starts[x] * 3)
@@ -115,7 +114,7 @@ def loops(num_taps: int, num_channels: int) -> Callable[..., None]:
     ) -> None:
         num_values = narrow.shape[1]
         line = np.empty(num_values, np.uint8)
-        for y in range(starts.shape[0]):
+        for y in range(len(starts)):
             start = numba.uintp(starts[y])
             for place in range(num_values):
                 total = _HALF

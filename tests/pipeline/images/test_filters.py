@@ -32,7 +32,7 @@ def test_taps_lie_in_the_line_and_share_a_whole(
     assert starts.shape == (num_out,)
     assert len(weights) == num_out
     assert starts.min() >= 0
-    assert (starts + weights.shape[1]).max() <= num_in
+    assert (starts + weights.shape[1]).max() == starts[-1] + weights.shape[1] == num_in
     # Each weight is rounded to the nearest unit.
     errors = weights.sum(axis=1) - 2**filters.FRACTION_BITS
     assert abs(errors).max() <= weights.shape[1] / 2

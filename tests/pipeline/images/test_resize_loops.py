@@ -68,3 +68,18 @@ def test_no_loop_leaves_its_arrays(
     beyond = starts + 1
     with pytest.raises(IndexError):
         loops(rows, beyond, weights, np.arange(256, dtype=np.uint8), resized)
+
+
+def test_compiled_code_is_kept_and_lets_other_threads_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compile_now, asked = numba.njit, []
+
+    def compile_and_note(function, **options):
+        asked.append(options)
+        return compile_now(function, **options)
+
+    monkeypatch.setattr(numba, "njit", compile_and_note)
+    resize_loops.loops.__wrapped__(4, 3)
+    # Each of the two functions has a copy without a cache, for a disk that is full.
+    assert asked == 2 * [{"nogil": True}, {"nogil": True, "cache": True}]
