@@ -5,10 +5,11 @@ python -m trainer.train --config=configs/mnist_keras.py --dataset=DIR --workdir=
 
 Two latents. Adam minimises the summed binary cross-entropy + KL for 30 epochs over all
 three splits, in batches of 128. Published mean training loss of epoch 30: 146.95
-(reconstruction 140.15, KL 6.80). With two latents the result depends much on the seed.
+(reconstruction 140.15, KL 6.80). Expect 147.90 (141.24 and 6.66; 21 minutes on two CPU
+cores that other programs shared). With two latents the result depends much on the seed.
 Before MNIST had a validation split, which changed the order of the images, and with an
 epsilon of 1e-8, seeds 0, 1, 4 and 6 ended at 148.52, 149.40, 149.25 and 147.25. This
-config uses seed 6 (16 minutes on two CPU cores).
+config uses seed 6.
 """
 
 from ml_collections import ConfigDict
