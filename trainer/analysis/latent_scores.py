@@ -71,7 +71,8 @@ def score_probes(
             dataclasses.asdict(each) for each in probe.probe_attributes(*arguments)
         ]
         means = {
-            name: float(np.mean([each[name] for each in scored])) for name in scored[0]
+            field.name: float(np.mean([each[field.name] for each in scored]))
+            for field in dataclasses.fields(probe.ProbeScore)
         }
         scores[feature] = {**means, **dict(zip(attribute_names, scored, strict=True))}
     return scores

@@ -186,3 +186,18 @@ def test_factors_have_five_scores(tmp_path: pathlib.Path) -> None:
         "dci_completeness": parts.completeness,
         "dci_informativeness": parts.informativeness,
     }
+
+
+def test_the_divergence_is_averaged_over_the_examples() -> None:
+    split = planted_split(3, 0)
+    split.posterior_log_var[:] = np.log([1.0, 2.0, 3.0, 0.5])
+    variance = np.exp(split.posterior_log_var)
+    expected = (variance + split.posterior_mean**2 - 1 - np.log(variance)) / 2
+    actual = latent_scores.score_latents(split)["kl_per_latent"]
+    np.testing.assert_allclose(actual, expected.mean(axis=0), rtol=1e-5)
+
+
+def test_each_attribute_has_a_name() -> None:
+    train, test = planted_split(50, 0), planted_split(30, 1)
+    with pytest.raises(ValueError, match="zip"):
+        latent_scores.score_probes(train, test, ("Smiling",))
