@@ -62,8 +62,8 @@ def probe_labels(
     _check(train_latents, train_labels, test_latents, test_labels, label_rank=1)
     if np.unique(train_labels).size < 2:
         raise ValueError(
-            f"all {train_labels.size} training labels are {train_labels.max()}: a probe "
-            "needs at least two classes"
+            f"all {train_labels.size} training labels are {train_labels.max()}: a "
+            "probe needs at least two classes"
         )
     return _probe(train_latents, train_labels, test_latents, test_labels)
 
