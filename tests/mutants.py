@@ -72,7 +72,7 @@ MODULES: Mapping[str, Sequence[str]] = {
     "trainer/analysis/latent_scores.py": ("test_latent_scores.py",),
     f"{_LATENTS}directions.py": ("test_directions.py",),
     f"{_LATENTS}disentanglement.py": ("test_disentanglement.py",),
-    f"{_LATENTS}factors.py": ("test_factors.py",),
+    f"{_LATENTS}factors.py": ("test_factor_files.py",),
     f"{_LATENTS}mixture.py": ("test_mixture.py",),
     f"{_LATENTS}neighbours.py": ("test_neighbours.py",),
     f"{_LATENTS}pca.py": ("test_pca.py",),
