@@ -83,8 +83,11 @@ class Request:
 
     def filled(self) -> "Request":
         """Returns the request with its number of images, examples or steps."""
-        steps = 9 if self.mode in ("traverse", "attributes") else 25
-        return dataclasses.replace(self, num=self.num or steps)
+        return dataclasses.replace(self, num=self.num or self._own_num)
+
+    @property
+    def _own_num(self) -> int:
+        return 9 if self.mode in ("traverse", "attributes") else 25
 
     def name(self) -> str:
         """Returns the beginning of the names of the files.
@@ -99,7 +102,8 @@ class Request:
         parts = [self.mode]
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name not in _UNNAMED and value != field.default:
+            defaults = [field.default, *[self._own_num] * (field.name == "num")]
+            if field.name not in _UNNAMED and value not in defaults:
                 text = _in_name(field.name, value)
                 parts.append(text if field.name == "split" else f"{field.name}={text}")
         name = "-".join(parts)

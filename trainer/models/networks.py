@@ -15,6 +15,7 @@ batch norm and base 4.
 """
 
 import math
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +28,10 @@ from trainer.models.options import LayerOptions, LayerTable
 
 
 def make_encoder(
-    config: ConfigDict, image_shape: Sequence[int], num_conditions: int = 0
+    config: ConfigDict,
+    image_shape: Sequence[int],
+    num_conditions: int = 0,
+    seeds: random.Random | None = None,
 ) -> keras.Model:
     """Returns the model from images to the posterior's mean and log variance.
 
@@ -36,6 +40,7 @@ def make_encoder(
         image_shape: `[size, size, channels]`.
         num_conditions: Length of the conditions. The encoder appends them to the inputs
             of the dense layers.
+        seeds: Generator of the seeds of initial weights; None for a new generator.
 
     Returns:
         `[b, size, size, c] -> ([b, d], [b, d])`, or with conditions
@@ -44,7 +49,7 @@ def make_encoder(
     Raises:
         ValueError: If the filters do not fit the image size.
     """
-    table = LayerTable(config, "encoder")
+    table = LayerTable(config, "encoder", seeds)
     images = keras.Input(image_shape, name="image")
     inputs: Any = images
     x = _convolve(images, config.encoder_filters, config, table)
@@ -59,7 +64,7 @@ def make_encoder(
         heads.append(
             layers.Dense(
                 config.latent_dim,
-                kernel_initializer=options.make_initializer(),
+                kernel_initializer=options.make_initializer(table.seeds),
                 name=name,
             )(x)
         )
@@ -72,11 +77,20 @@ def make_encoder(
     return keras.Model(inputs, (mean, log_var), name="encoder")
 
 
-def make_classifier(config: ConfigDict, image_shape: Sequence[int]) -> keras.Model:
+def make_classifier(
+    config: ConfigDict,
+    image_shape: Sequence[int],
+    seeds: random.Random | None = None,
+) -> keras.Model:
     """Returns the model from images to the logits of their classes.
 
     It has the encoder's architecture, unless the settings give it layers of its own. It
     shares no weights with the encoder.
+
+    Args:
+        config: Settings.
+        image_shape: `[size, size, channels]`.
+        seeds: Generator of the seeds of initial weights; None for a new generator.
 
     Returns:
         `[b, size, size, c] -> [b, num_classes]`.
@@ -84,7 +98,7 @@ def make_classifier(config: ConfigDict, image_shape: Sequence[int]) -> keras.Mod
     Raises:
         ValueError: If the filters do not fit the image size.
     """
-    table = LayerTable(config, "classifier")
+    table = LayerTable(config, "classifier", seeds)
     filters, units = config.classifier_filters, config.classifier_units
     if not filters and not units:
         filters, units = config.encoder_filters, config.encoder_units
@@ -94,7 +108,7 @@ def make_classifier(config: ConfigDict, image_shape: Sequence[int]) -> keras.Mod
     options = table.options("logits", activation="linear", batch_norm=False)
     logits = layers.Dense(
         config.num_classes,
-        kernel_initializer=options.make_initializer(),
+        kernel_initializer=options.make_initializer(table.seeds),
         name="logits",
     )(x)
     table.check_all_used()
@@ -106,6 +120,7 @@ def make_decoder(
     image_shape: Sequence[int],
     num_outputs: int,
     num_conditions: int = 0,
+    seeds: random.Random | None = None,
 ) -> keras.Model:
     """Returns the model from latents to the outputs that a likelihood reads.
 
@@ -115,6 +130,7 @@ def make_decoder(
         num_outputs: Number of outputs per pixel.
         num_conditions: Length of the conditions. The decoder appends them to the
             latents.
+        seeds: Generator of the seeds of initial weights; None for a new generator.
 
     Returns:
         `[b, d] -> [b, size, size, num_outputs]`, or with conditions
@@ -123,7 +139,7 @@ def make_decoder(
     Raises:
         ValueError: If the filters do not fit the image size.
     """
-    table = LayerTable(config, "decoder")
+    table = LayerTable(config, "decoder", seeds)
     z = x = keras.Input((config.latent_dim,), name="z")
     inputs: Any = z
     if num_conditions:
@@ -138,7 +154,7 @@ def make_decoder(
         height, width, _ = image_shape
         x = layers.Dense(
             height * width * num_outputs,
-            kernel_initializer=options.make_initializer(),
+            kernel_initializer=options.make_initializer(table.seeds),
             name="image",
         )(x)
         x = keras.layers.Reshape((height, width, num_outputs), name="reshape")(x)
@@ -194,7 +210,7 @@ def _convolve(
             stride,
             "same",
             use_bias=not options.batch_norm,
-            kernel_initializer=options.make_initializer(),
+            kernel_initializer=options.make_initializer(table.seeds),
             name=name,
         )(x)
         x = _activate(x, options, config.batch_norm_momentum, name)
@@ -218,7 +234,7 @@ def _dense_layer(
     x = layers.Dense(
         num_units,
         use_bias=not options.batch_norm,
-        kernel_initializer=options.make_initializer(),
+        kernel_initializer=options.make_initializer(table.seeds),
         name=name,
     )(x)
     return _activate(x, options, momentum, name)
@@ -261,7 +277,7 @@ def _deconvolve(
             stride,
             padding,
             use_bias=not options.batch_norm,
-            kernel_initializer=options.make_initializer(),
+            kernel_initializer=options.make_initializer(table.seeds),
             name=name,
         )(x)
         x = _activate(x, options, config.batch_norm_momentum, name)
@@ -271,7 +287,7 @@ def _deconvolve(
         options.kernel_size,
         config.last_stride,
         "same",
-        kernel_initializer=options.make_initializer(),
+        kernel_initializer=options.make_initializer(table.seeds),
         name="image",
     )(x)
 

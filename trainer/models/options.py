@@ -1,6 +1,7 @@
 """Options of a layer: defaults for all layers, and overrides for single layers."""
 
 import dataclasses
+import random
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,9 +64,13 @@ class LayerOptions:
                 "`config.layer_overrides`"
             )
 
-    def make_initializer(self) -> keras.initializers.Initializer:
-        """Returns a new initializer, which draws from Keras's global seed."""
-        return keras.initializers.get(dict(INITIALIZERS[self.kernel_initializer]))
+    def make_initializer(self, seeds: random.Random) -> keras.initializers.Initializer:
+        """Returns a new initializer, whose seed is the next draw of `seeds`."""
+        initializer = dict(INITIALIZERS[self.kernel_initializer])
+        # Keras draws the same seeds, but from a generator that all threads share.
+        seed = seeds.randint(1, 10**9)
+        initializer["config"] = {**initializer.get("config", {}), "seed": seed}
+        return keras.initializers.get(initializer)
 
 
 class LayerTable:
@@ -73,17 +78,22 @@ class LayerTable:
 
     Attributes:
         part: Name of the part: `encoder`, `decoder` or `classifier`.
+        seeds: Generator of the seeds of initial weights.
     """
 
-    def __init__(self, config: ConfigDict, part: str) -> None:
+    def __init__(
+        self, config: ConfigDict, part: str, seeds: random.Random | None
+    ) -> None:
         """Reads `layer_defaults` and the `layer_overrides` of one model part.
 
         Args:
             config: Settings. The name of an override is `part/layer`, as in
                 `{"encoder/dense_0": {"activation": "tanh"}}`.
             part: Name of the part: `encoder`, `decoder` or `classifier`.
+            seeds: Generator of the seeds of initial weights; None for a new generator.
         """
         self.part = part
+        self.seeds = seeds or random.Random(config.seed)
         self._defaults = config.layer_defaults.to_dict()
         overrides = config.layer_overrides.to_dict()
         self._overrides = {

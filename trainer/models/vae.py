@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -142,12 +143,12 @@ def make_vae(
         ValueError: If the filters do not fit the image size, or a setting is unknown.
     """
     likelihood = likelihoods.make_likelihood(config, math.prod(image_shape))
-    classifier = None
+    classifier, seeds = None, random.Random(config.seed)
     with precision.of_layers(config.precision):
-        encoder = networks.make_encoder(config, image_shape, num_conditions)
-        decoder = _make_decoder(config, image_shape, num_conditions, likelihood)
+        encoder = networks.make_encoder(config, image_shape, num_conditions, seeds)
+        decoder = _make_decoder(config, image_shape, num_conditions, likelihood, seeds)
         if config.labelled_fraction < 1:
-            classifier = networks.make_classifier(config, image_shape)
+            classifier = networks.make_classifier(config, image_shape, seeds)
     return VAE(encoder, decoder, likelihood, num_conditions, classifier)
 
 
@@ -156,12 +157,15 @@ def _make_decoder(
     image_shape: tuple[int, ...],
     num_conditions: int,
     likelihood: Likelihood,
+    seeds: random.Random,
 ) -> keras.Model:
     channels = image_shape[2]
     if not isinstance(likelihood, likelihoods.ScaledGaussian):
         num_outputs = likelihood.num_outputs(channels)
-        return networks.make_decoder(config, image_shape, num_outputs, num_conditions)
-    means = networks.make_decoder(config, image_shape, channels, num_conditions)
+        return networks.make_decoder(
+            config, image_shape, num_outputs, num_conditions, seeds
+        )
+    means = networks.make_decoder(config, image_shape, channels, num_conditions, seeds)
     outputs = layers.AppendLogScale(
         math.log(config.likelihood_stddev),
         is_trained=not likelihood.is_optimal,

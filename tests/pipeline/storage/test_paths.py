@@ -348,9 +348,7 @@ def test_what_is_not_installed_is_named(url, module, extra, monkeypatch):
     store = buckets._STORES[url[:2]][0]
     monkeypatch.delitem(sys.modules, store, raising=False)
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(
-        contract.DatasetError, match=rf"pip install 'vaeline\[{extra}\]'"
-    ):
+    with pytest.raises(contract.DatasetError, match=rf"pip install '\.\[{extra}\]'"):
         paths.read_bytes(url)
 
 

@@ -33,7 +33,7 @@ def test_attributes_are_told_as_records_tell_them(by_attributes: Run) -> None:
     batch = next(run.batches("test", 2))
     conditions = batch["attributes"]
     actual = by_attributes.encode(batch["image"], attributes=conditions)
-    with np.load(golden.EXPECTED / "transform-test.npz") as expected:
+    with np.load(golden.EXPECTED / "transform-test-num=2.npz") as expected:
         np.testing.assert_allclose(
             actual.mean, expected["posterior_mean"][:2], rtol=0, atol=1e-5
         )

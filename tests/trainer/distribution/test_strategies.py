@@ -10,7 +10,7 @@ from trainer.distribution.cluster import Cluster
 @pytest.mark.parametrize(
     ("num_gpus", "virtual_devices", "message"),
     [
-        (8, None, "^num_gpus=8 must be from 0 to 0, the number of GPUs .*vaeline.gpu"),
+        (8, None, "^num_gpus=8 must be from 0 to 0, the number of GPUs .*'..gpu.'"),
         (-1, None, "^num_gpus=-1 must be from 0 to 0, the number of GPUs"),
         (
             1,

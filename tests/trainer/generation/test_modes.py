@@ -274,6 +274,9 @@ def test_a_class_has_a_name_in_mode_posterior(
 def test_requests_of_other_arguments_have_other_names() -> None:
     plain = requests.Request("sample")
     assert plain.name() == "sample"
+    assert requests.Request("sample", num=25).name() == "sample"
+    assert requests.Request("traverse", num=9).name() == "traverse"
+    assert requests.Request("traverse", num=25).name() == "traverse-num=25"
     changed = {
         "split": "train+test",
         "image": ["/faces/a.jpg", "b c.png"],

@@ -195,7 +195,7 @@ def test_modes_write_their_files(reference_run: Run, tmp_path: pathlib.Path) -> 
         assert sorted(path.name for path in output.iterdir()) == sorted(names)
         if mode == "attributes":
             rows = json.loads((output / "attributes-num=4.json").read_text())
-            lines = done.stdout.splitlines()[1:]
+            lines = done.stdout.splitlines()[1:-1]
             assert [line.split()[0] for line in lines] == [
                 row["attribute"] for row in rows
             ]
