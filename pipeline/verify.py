@@ -16,7 +16,7 @@ from absl import flags
 
 from pipeline import contract
 from pipeline.formats import records
-from pipeline.process import arguments, entry, limits, path_flags, wording
+from pipeline.process import arguments, bars, entry, limits, path_flags, wording
 from pipeline.storage import manifests, paths
 
 EXIT_FAULTY = 3
@@ -37,7 +37,9 @@ def find_faults(dataset_dir: str, manifest: contract.Manifest) -> list[str]:
     names = {info.sha256: info.name for info in infos}
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         results = pool.map(lambda info: shard_fault(dataset_dir, info, names), infos)
-        faults = [fault for fault in results if fault is not None]
+        shown = bars.over(infos, "verifying", "shard")
+        pairs = zip(shown, results, strict=True)
+        faults = [fault for _, fault in pairs if fault is not None]
     return faults + _stray_shards(dataset_dir, {info.name for info in infos})
 
 

@@ -11,4 +11,5 @@ variables     environment variables that would change numbers or pictures
 path_flags    flags whose value is a path, and commands to print
 arguments     arguments in texts of errors, and the flags that commands show
 wording       numbers with their nouns
+bars          progress of what takes over two seconds
 """

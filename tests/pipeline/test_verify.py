@@ -10,6 +10,7 @@ import pytest
 from pipeline import contract, verify
 from pipeline.formats import records
 from pipeline.planning.dataset_settings import Settings
+from pipeline.process import bars
 from tests.pipeline import calls
 from tests.pipeline.commands import run_verify
 
@@ -32,6 +33,21 @@ def first_shard(dataset: pathlib.Path) -> pathlib.Path:
 
 def test_a_sound_dataset_has_no_fault(dataset):
     assert faults(dataset) == []
+
+
+def test_a_bar_counts_the_shards(dataset, monkeypatch):
+    shown = []
+    over = bars.over
+
+    def noted(items, *names):
+        for item in over(items, *names):
+            shown.append((item.name, *names))
+            yield item
+
+    monkeypatch.setattr(bars, "over", noted)
+    assert faults(dataset) == []
+    names = [path.name for path in dataset.glob("*.tfrecord-*")]
+    assert sorted(shown) == [(name, "verifying", "shard") for name in sorted(names)]
 
 
 def second_shard(dataset: pathlib.Path) -> pathlib.Path:

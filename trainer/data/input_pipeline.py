@@ -16,10 +16,10 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline import contract
+from pipeline.process import bars
 from trainer.data import shuffling
 from trainer.data.plain_records import PlainRecords
 from trainer.data.split_records import Batch, Check, SplitRecords
-from trainer.system import bars
 
 # Readers of the training split, by their names in `config.reader`.
 READERS = {"records": SplitRecords, "tf_data": PlainRecords}

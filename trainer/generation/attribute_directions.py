@@ -11,13 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from pipeline.process import bars
 from trainer.analysis.examples import Examples, find_examples
 from trainer.analysis.latents import directions, probe
 from trainer.analysis.latents.directions import Effect
 from trainer.analysis.posteriors import encode_split
 from trainer.generation import sampling
 from trainer.runs.trained import TrainedRun
-from trainer.system import bars
 
 FEATURE = "attributes"
 _NUM_MEASURED = 256

@@ -11,6 +11,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from pipeline.process import bars
 from pipeline.storage import files
 from trainer.analysis.examples import Examples
 from trainer.analysis.posteriors import EncodedSplit
@@ -18,7 +19,6 @@ from trainer.models.vae import draw_posterior
 from trainer.numerics import random
 from trainer.numerics.streams import Stream
 from trainer.runs.trained import TrainedRun
-from trainer.system import bars
 
 _BATCH_SIZE = 200
 

@@ -2,7 +2,6 @@
 
 atomic_files  files that are on the disk in full or not at all
 background    tasks that run in a thread beside the training
-bars          progress bars
 machine       memory, disk and ports of this machine
 signals       signals that ask a run to stop
 subprocesses  processes of trainer.train

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from trainer.system import bars
+from pipeline.process import bars
 
 
 class _Terminal(io.StringIO):
