@@ -10,6 +10,8 @@ import threadpoolctl
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from pipeline.process import bars
+
 
 @dataclasses.dataclass(frozen=True)
 class ProbeScore:
@@ -102,9 +104,8 @@ def probe_attributes(
     """
     _check(train_latents, train_attributes, test_latents, test_attributes, label_rank=2)
     scores = []
-    for column, (train, test) in enumerate(
-        zip(train_attributes.T, test_attributes.T, strict=True)
-    ):
+    pairs = list(zip(train_attributes.T, test_attributes.T, strict=True))
+    for column, (train, test) in enumerate(bars.over(pairs, "probes", "attribute")):
         values = np.unique(np.concatenate([train, test]))
         if values.size > 2:
             raise ValueError(
@@ -128,7 +129,8 @@ class AttributeProbes:
         self._scaler = StandardScaler().fit(latents)
         scaled = self._scaler.transform(latents)
         self._fitted = [
-            _fit(scaled, values) if np.ptp(values) else None for values in attributes.T
+            _fit(scaled, values) if np.ptp(values) else None
+            for values in bars.over(attributes.T, "fitting probes", "attribute")
         ]
 
     def probabilities(self, latents: np.ndarray) -> np.ndarray:
