@@ -150,11 +150,11 @@ def test_a_probe_is_fitted_on_the_first_20_000_examples(
 
 
 def test_what_is_not_computed_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="absl"):
         latent_scores.score_latents(encoded_split([3, 4]))
         latent_scores.score_probes(encoded_split([0, 1, 1]), encoded_split([0, -1]), ())
     assert not caplog.messages
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="absl"):
         latent_scores.score_latents(encoded_split([3]))
         latent_scores.score_probes(
             encoded_split([0, 0, -1]), encoded_split([0, -1]), ()

@@ -152,7 +152,7 @@ def test_an_arc_along_one_line_is_its_chord() -> None:
 
 def test_reconstructions_may_be_drawn_and_samples_may_be_few() -> None:
     config = mnist_mlss.get_config()
-    tf.keras.utils.set_random_seed(2)
+    config.seed = 2
     vae = make_vae(config, (28, 28, 1))
     digits = np.where(IMAGES[:5, :28, :28, :1] > 0, 1, -1).astype(np.float32)
     actual = drawn(vae, shown(digits, digits, 10, scattered=(digits, NOTHING)), config)
