@@ -11,18 +11,15 @@ from trainer.analysis.latents import mixture
 from trainer.generation import (
     attribute_directions,
     browser,
+    latent_ranking,
     output_files,
     own_images,
     sampling,
 )
 from trainer.generation.requests import MODES, Request
 from trainer.models.likelihoods import Bernoulli
-from trainer.optimization import losses
 from trainer.reporting import image_grid, projector, sample_grids
 from trainer.runs import trained
-
-# Examples whose KL divergence ranks the latents, and latents to traverse by default.
-_NUM_RANKED, _NUM_TRAVERSED = 200, 10
 
 
 def make(run: trained.TrainedRun, request: Request, output: pathlib.Path) -> None:
@@ -110,8 +107,8 @@ def _interpolate(run: trained.TrainedRun, request: Request, path: pathlib.Path) 
 
 def _traverse(run: trained.TrainedRun, request: Request, path: pathlib.Path) -> None:
     (start,), conditions, _ = _starts(run, request, 1)
-    kl = _kl_per_latent(run, request)
-    dimensions = _dimensions(run, request, kl)
+    kl = latent_ranking.kl_per_latent(run, _split(run, request))
+    dimensions = latent_ranking.choose(request.dimensions, run.config.latent_dim, kl)
     latents = sample_grids.traverse(start, dimensions, request.limit, request.num)
     z = latents.reshape(-1, latents.shape[-1])
     decoded = sampling.decode(run, z, conditions, request.seed)
@@ -124,30 +121,6 @@ def _traverse(run: trained.TrainedRun, request: Request, path: pathlib.Path) -> 
         rows = [f"latent {number}\n{kl[number]:.3g} nats" for number in dimensions]
     output_files.save_strips(path, by_row, rows, latents[0, :, dimensions[0]])
     output_files.save_gif(output_files.named(path, ".gif"), by_row.swapaxes(0, 1))
-
-
-def _kl_per_latent(run: trained.TrainedRun, request: Request) -> np.ndarray | None:
-    """Returns the mean KL divergence of each latent in nats; None without a dataset."""
-    if not run.has_dataset:
-        return None
-    shown = examples.find_examples(run, _split(run, request), _NUM_RANKED)
-    mean, log_var = sampling.encode(run, shown)
-    return losses.gaussian_kl_per_latent(mean, log_var).numpy().mean(axis=0)
-
-
-def _dimensions(
-    run: trained.TrainedRun, request: Request, kl: np.ndarray | None
-) -> list[int]:
-    """Returns the latents to traverse; by default those of the largest KL."""
-    if request.dimensions is None:
-        ranked = np.zeros(run.config.latent_dim) if kl is None else -kl
-        return np.argsort(ranked, kind="stable")[:_NUM_TRAVERSED].tolist()
-    try:
-        return [int(text) for text in request.dimensions]
-    except ValueError as error:
-        raise ValueError(
-            f"dimensions={','.join(request.dimensions)} must be whole numbers"
-        ) from error
 
 
 def _attributes(run: trained.TrainedRun, request: Request, path: pathlib.Path) -> None:

@@ -11,7 +11,12 @@ from PIL import Image
 from tests.golden import golden_commands as golden
 from trainer.analysis import examples
 from trainer.analysis.latents import mixture
-from trainer.generation import attribute_directions, modes, requests
+from trainer.generation import (
+    attribute_directions,
+    latent_ranking,
+    modes,
+    requests,
+)
 from trainer.reporting import image_grid
 from trainer.runs.trained import TrainedRun
 
@@ -413,7 +418,7 @@ def test_latents_of_the_largest_divergence_come_first_in_mode_traverse(
     kl = (variance + whole["mean"] ** 2 - 1 - whole["log_var"]).mean(axis=0) / 2
     assert arrays["dimensions"].tolist() == np.argsort(-kl).tolist()
     assert arrays["z"].shape == (4, 9, 4), "nine steps by default"
-    monkeypatch.setattr(modes, "_NUM_TRAVERSED", 2)
+    monkeypatch.setattr(latent_ranking, "_NUM_TRAVERSED", 2)
     make(binary_run, tmp_path, "traverse")
     assert load(tmp_path / "traverse.npz")["dimensions"].tolist() == [
         *arrays["dimensions"][:2]
