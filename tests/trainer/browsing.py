@@ -12,11 +12,20 @@ import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.support.wait import WebDriverWait
 
+# Marks of modules whose tests need a browser.
+MARKS = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        not (shutil.which("chromium") and shutil.which("chromedriver")),
+        reason="needs Chromium: apt-get install chromium chromium-driver",
+    ),
+]
 PATIENCE_SECS = 120
 FLAGS = (
     "--headless",

@@ -1,6 +1,5 @@
 """Opens the HTML report in Chromium."""
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -11,15 +10,9 @@ pytest.importorskip("selenium", reason="needs selenium, of the extra dev")
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
-from tests.trainer.browsing import Browser, browsing  # noqa: E402
+from tests.trainer.browsing import MARKS, Browser, browsing  # noqa: E402
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not (shutil.which("chromium") and shutil.which("chromedriver")),
-        reason="needs Chromium: apt-get install chromium chromium-driver",
-    ),
-]
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import io
 import json
 import pathlib
-import shutil
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,15 +13,9 @@ from tests.trainer.boards import Board, serving
 from tests.trainer.trained_runs import Run, run_module, train
 
 pytest.importorskip("selenium", reason="needs selenium, of the extra dev")
-from tests.trainer.browsing import Browser, browsing  # noqa: E402
+from tests.trainer.browsing import MARKS, Browser, browsing  # noqa: E402
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not (shutil.which("chromium") and shutil.which("chromedriver")),
-        reason="needs Chromium: apt-get install chromium chromium-driver",
-    ),
-]
+pytestmark = MARKS
 
 
 NAMES = ("narrow", "reference")
